@@ -1,0 +1,81 @@
+/** The reference's error variants, and the prefix of each one's text (section 9.5). */
+export const STORE_ERROR_VARIANTS = {
+  WriteFailed: "Store write failed: ",
+  ReadFailed: "Store read failed: ",
+  SessionKeyMismatch: "Session store key mismatch: ",
+  NotFound: "Not found: ",
+  Unsupported: "Unsupported store operation: ",
+  TranscriptRevisionConflict: "Transcript revision conflict: ",
+  Internal: "Internal error: ",
+} as const;
+export type StoreErrorVariant = keyof typeof STORE_ERROR_VARIANTS;
+
+/** Whether the failed call changed anything. */
+export type Applied = "no" | "yes" | "unknown";
+
+/** Whether trying again makes sense: never; with the same request id; or as a new request after a load. */
+export type Retry = "never" | "same_request" | "after_reload";
+
+/** The gRPC statuses that the store uses, by their numbers in the gRPC specification. */
+export const GRPC_STATUS = {
+  CANCELLED: 1,
+  UNKNOWN: 2,
+  INVALID_ARGUMENT: 3,
+  DEADLINE_EXCEEDED: 4,
+  NOT_FOUND: 5,
+  RESOURCE_EXHAUSTED: 8,
+  FAILED_PRECONDITION: 9,
+  ABORTED: 10,
+  UNIMPLEMENTED: 12,
+  INTERNAL: 13,
+  UNAVAILABLE: 14,
+  DATA_LOSS: 15,
+  UNAUTHENTICATED: 16,
+} as const;
+export type GrpcStatus = keyof typeof GRPC_STATUS;
+
+interface ReasonFacts {
+  readonly status: GrpcStatus;
+  readonly applied: Applied;
+  readonly retry: Retry;
+}
+
+const refused = (status: GrpcStatus, retry: Retry): ReasonFacts => ({ status, applied: "no", retry });
+
+/** Why a call failed: the closed list. docs/errors.md says of each what happened and what to do. */
+export const STORE_ERROR_REASONS = {
+  // The caller's arguments.
+  INVALID_ARGUMENT: refused("INVALID_ARGUMENT", "never"),
+  TOO_LARGE: refused("RESOURCE_EXHAUSTED", "never"),
+  UNAUTHENTICATED: refused("UNAUTHENTICATED", "never"),
+  // A rule of the contract.
+  RECORD_REJECTED: refused("FAILED_PRECONDITION", "never"),
+  UNSUPPORTED_RECORD_VERSION: refused("FAILED_PRECONDITION", "never"),
+  RECEIPT_EXISTS: refused("FAILED_PRECONDITION", "never"),
+  SESSION_KEY_MISMATCH: refused("FAILED_PRECONDITION", "never"),
+  TRANSCRIPT_REJECTED: refused("FAILED_PRECONDITION", "after_reload"),
+  TRANSCRIPT_REVISION_CONFLICT: refused("ABORTED", "after_reload"),
+  PROFILE_MISMATCH: refused("FAILED_PRECONDITION", "never"),
+  // An expectation of the caller.
+  VERSION_CONFLICT: refused("ABORTED", "after_reload"),
+  FENCE_CONFLICT: refused("ABORTED", "after_reload"),
+  STORE_REPLACED: refused("FAILED_PRECONDITION", "never"),
+  // A request id.
+  REQUEST_ID_REUSED: refused("FAILED_PRECONDITION", "never"),
+  REQUEST_ID_EXPIRED: refused("FAILED_PRECONDITION", "never"),
+  REQUEST_ID_SEALED: refused("FAILED_PRECONDITION", "never"),
+  // The daemon's condition.
+  BUSY: refused("RESOURCE_EXHAUSTED", "same_request"),
+  SHUTTING_DOWN: refused("UNAVAILABLE", "same_request"),
+  OUTCOME_UNKNOWN: { status: "UNAVAILABLE", applied: "unknown", retry: "same_request" },
+  DAMAGED_RECORD: refused("DATA_LOSS", "never"),
+  // What a client finds out by itself, without a word from the daemon.
+  UNAVAILABLE: refused("UNAVAILABLE", "same_request"),
+  DEADLINE_EXCEEDED: refused("DEADLINE_EXCEEDED", "same_request"),
+  CANCELLED: refused("CANCELLED", "same_request"),
+  // The rest of the reference's variants.
+  NOT_FOUND: refused("NOT_FOUND", "never"),
+  UNSUPPORTED: refused("UNIMPLEMENTED", "never"),
+  INTERNAL: { status: "INTERNAL", applied: "unknown", retry: "never" },
+} as const satisfies Record<string, ReasonFacts>;
+export type StoreErrorReason = keyof typeof STORE_ERROR_REASONS;

@@ -1,0 +1,109 @@
+import { Buffer } from "node:buffer";
+
+import { CLOSE_LIST, CLOSE_OBJECT, COLON, OPEN_LIST, OPEN_OBJECT } from "./ascii.js";
+import { JsonError, inside } from "./json-error.js";
+import type { JsonReader } from "./reader.js";
+import { type Shape, separate } from "./shape.js";
+import { canonicalUuid } from "./uuid.js";
+import type { JsonWriter } from "./writer.js";
+
+const NEXT = Buffer.from(",");
+
+export function list<T>(element: Shape<T>): Shape<readonly T[]> {
+  return {
+    label: "a list",
+    read(reader) {
+      reader.openList();
+      const values: T[] = [];
+      try {
+        while (reader.nextElement(values.length === 0)) values.push(element.read(reader));
+      } catch (error) {
+        throw inside(error, values.length);
+      }
+      return values;
+    },
+    write(values, out) {
+      if (!Array.isArray(values)) throw JsonError.at("expected a list");
+      out.depth++;
+      out.byte(OPEN_LIST);
+      let index = 0;
+      try {
+        for (const value of values) {
+          separate(out, index);
+          element.write(value, out);
+          index++;
+        }
+      } catch (error) {
+        throw inside(error, index);
+      }
+      out.byte(CLOSE_LIST);
+      out.depth--;
+    },
+    isWritten(reader) {
+      if (element.isWritten === undefined || !reader.openWritten(OPEN_LIST)) return false;
+      if (reader.closeWritten(CLOSE_LIST)) return true;
+      do {
+        if (!element.isWritten(reader)) return false;
+      } while (reader.readLiteral(NEXT));
+      return reader.closeWritten(CLOSE_LIST);
+    },
+  };
+}
+
+/** A map keyed by UUIDs. Of two spellings of one UUID the last wins; written in the order of the keys. */
+export function uuidMap<T>(item: Shape<T>): Shape<Readonly<Record<string, T>>> {
+  return {
+    label: "an object keyed by UUIDs",
+    read(reader) {
+      reader.openObject();
+      const values: Record<string, T> = {};
+      let step = "";
+      try {
+        for (let isFirst = true; reader.nextMember(isFirst); isFirst = false) {
+          const offset = reader.tokenStart;
+          step = reader.tokenText();
+          const key = canonicalUuid(step);
+          if (key === undefined) throw reader.error("expected a UUID as the name", offset);
+          values[key] = item.read(reader);
+        }
+      } catch (error) {
+        throw step === "" ? error : inside(error, step);
+      }
+      return values;
+    },
+    write(values, out) {
+      if (typeof values !== "object" || values === null) throw JsonError.at("expected an object keyed by UUIDs");
+      out.depth++;
+      out.byte(OPEN_OBJECT);
+      writeSorted(canonicalKeys(values), item, out);
+      out.byte(CLOSE_OBJECT);
+      out.depth--;
+    },
+  };
+}
+
+function canonicalKeys<T>(values: Readonly<Record<string, T>>): Map<string, T> {
+  const byKey = new Map<string, T>();
+  for (const [name, value] of Object.entries(values)) {
+    const key = canonicalUuid(name);
+    if (key === undefined) throw JsonError.at(`expected a UUID as the name, not ${JSON.stringify(name)}`);
+    byKey.set(key, value);
+  }
+  return byKey;
+}
+
+function writeSorted<T>(byKey: ReadonlyMap<string, T>, item: Shape<T>, out: JsonWriter): void {
+  let step = "";
+  let index = 0;
+  try {
+    for (const [key, value] of [...byKey].sort(([left], [right]) => (left < right ? -1 : 1))) {
+      step = key;
+      separate(out, index++);
+      out.quoted(key);
+      out.byte(COLON);
+      item.write(value, out);
+    }
+  } catch (error) {
+    throw inside(error, step);
+  }
+}

@@ -1,0 +1,265 @@
+import { Buffer } from "node:buffer";
+
+import { CLOSE_LIST, CLOSE_OBJECT, COLON, COMMA, MINUS, OPEN_LIST, OPEN_OBJECT, QUOTE, isDigit } from "./ascii.js";
+import { JsonError, inside } from "./json-error.js";
+import { canonicalNumber } from "./number.js";
+import { JsonReader } from "./reader.js";
+import type { Shape } from "./shape.js";
+import { skipValue } from "./skip.js";
+import { type JsonWriter, withWriter } from "./writer.js";
+
+const COMMA_BYTES = Buffer.from(",");
+const COLON_BYTES = Buffer.from(":");
+
+/** JSON of any form, already in its written form: only the readers here make it, so writing it trusts it. */
+export class FreeJson {
+  private constructor(private readonly bytes: Buffer) {}
+
+  /**
+   * Normalises (section 7.5): members sorted by the bytes of their names, the last of two equal ones wins, numbers in
+   * their written form.
+   */
+  static read(reader: JsonReader): FreeJson {
+    return new FreeJson(
+      withWriter(
+        0,
+        (out) => copy(reader, out),
+        (out) => out.toBuffer(),
+      ),
+    );
+  }
+
+  /** Leaves everything as it stands, except white space between values. */
+  static readVerbatim(reader: JsonReader): FreeJson {
+    reader.peek();
+    const start = reader.position;
+    // What is kept is held to the rules of what is read.
+    reader.buffered++;
+    skipValue(reader);
+    reader.buffered--;
+    return new FreeJson(minified(reader.bytes.subarray(start, reader.position)));
+  }
+
+  get byteLength(): number {
+    return this.bytes.length;
+  }
+
+  isEmptyObject(): boolean {
+    return this.bytes.length === 2 && this.bytes[0] === OPEN_OBJECT;
+  }
+
+  isObject(): boolean {
+    return this.bytes[0] === OPEN_OBJECT;
+  }
+
+  write(out: JsonWriter): void {
+    out.raw(this.bytes);
+  }
+
+  toReader(): JsonReader {
+    return new JsonReader(this.bytes);
+  }
+
+  toString(): string {
+    return this.bytes.toString("utf8");
+  }
+}
+
+class FreeJsonShape implements Shape<FreeJson> {
+  constructor(
+    readonly label: string,
+    private readonly isObjectOnly: boolean,
+    private readonly isVerbatim: boolean,
+  ) {}
+
+  read(reader: JsonReader): FreeJson {
+    if (this.isObjectOnly && reader.peek() !== OPEN_OBJECT) throw reader.error(`expected ${this.label}`);
+    return this.isVerbatim ? FreeJson.readVerbatim(reader) : FreeJson.read(reader);
+  }
+
+  write(value: FreeJson, out: JsonWriter): void {
+    if (!(value instanceof FreeJson)) throw JsonError.at(`expected ${this.label}`);
+    value.write(out);
+  }
+
+  isWritten(reader: JsonReader): boolean {
+    if (this.isObjectOnly && reader.bytes[reader.position] !== OPEN_OBJECT) return false;
+    if (!this.isVerbatim) return isNormalised(reader);
+    const start = reader.position;
+    return FreeJson.readVerbatim(reader).byteLength === reader.position - start;
+  }
+}
+
+export const FREE_JSON: Shape<FreeJson> = new FreeJsonShape("a JSON value", false, false);
+export const FREE_JSON_OBJECT: Shape<FreeJson> = new FreeJsonShape("an object", true, false);
+
+/** An object that is carried as it stands. */
+export const VERBATIM_OBJECT: Shape<FreeJson> = new FreeJsonShape("an object", true, true);
+
+/** The written form of a JSON text of any shape. */
+export function normaliseFreeJson(source: Uint8Array | string): string {
+  const reader = new JsonReader(source);
+  return withWriter(
+    0,
+    (out) => {
+      copy(reader, out);
+      reader.finish();
+    },
+    (out) => out.toString(),
+  );
+}
+
+/** Steps over a value of any shape in its written form; false when it is in another. */
+function isNormalised(reader: JsonReader): boolean {
+  const start = reader.position;
+  const code = reader.bytes[start] ?? 0;
+  if (code === QUOTE) return reader.isStringWritten();
+  if (code === OPEN_OBJECT) return isObjectNormalised(reader);
+  if (code === OPEN_LIST) return isListNormalised(reader);
+  if (code === MINUS || isDigit(code)) {
+    reader.stepOverNumber();
+    const text = reader.tokenText();
+    return canonicalNumber(text) === text;
+  }
+  skipValue(reader);
+  return reader.bytes[start] === code && reader.position > start;
+}
+
+function isListNormalised(reader: JsonReader): boolean {
+  reader.openList();
+  if (reader.closeWritten(CLOSE_LIST)) return true;
+  do {
+    if (!isNormalised(reader)) return false;
+  } while (reader.readLiteral(COMMA_BYTES));
+  return reader.closeWritten(CLOSE_LIST);
+}
+
+function isObjectNormalised(reader: JsonReader): boolean {
+  reader.openObject();
+  if (reader.closeWritten(CLOSE_OBJECT)) return true;
+  let previous: string | undefined;
+  do {
+    if (!reader.isStringWritten()) return false;
+    const name = reader.tokenText();
+    if (previous !== undefined && compareByBytes(previous, name) >= 0) return false;
+    previous = name;
+    if (!reader.readLiteral(COLON_BYTES) || !isNormalised(reader)) return false;
+  } while (reader.readLiteral(COMMA_BYTES));
+  return reader.closeWritten(CLOSE_OBJECT);
+}
+
+function copy(reader: JsonReader, out: JsonWriter): void {
+  const code = reader.peek();
+  if (code === QUOTE) {
+    reader.stepOverString();
+    copyString(reader, out);
+  } else if (code === OPEN_OBJECT) {
+    copyObject(reader, out);
+  } else if (code === OPEN_LIST) {
+    copyList(reader, out);
+  } else if (code === MINUS || isDigit(code)) {
+    reader.stepOverNumber();
+    const text = canonicalNumber(reader.tokenText());
+    if (text === undefined) throw reader.error("a number out of range", reader.tokenStart);
+    out.ascii(text);
+  } else if (code === 0x6e) {
+    reader.readWord("null");
+    out.ascii("null");
+  } else if (code === 0x74 || code === 0x66) {
+    out.ascii(reader.readBoolean() ? "true" : "false");
+  } else {
+    throw reader.error("expected a value");
+  }
+}
+
+/** The token, which has been checked: without escapes its bytes are what would be written. */
+function copyString(reader: JsonReader, out: JsonWriter): void {
+  if (!reader.tokenIsPlain()) out.string(reader.tokenText());
+  else out.raw(reader.bytes, reader.tokenStart - 1, reader.tokenEnd + 1);
+}
+
+function copyList(reader: JsonReader, out: JsonWriter): void {
+  reader.openList();
+  out.byte(OPEN_LIST);
+  let index = 0;
+  try {
+    for (; reader.nextElement(index === 0); index++) {
+      if (index > 0) out.byte(COMMA);
+      copy(reader, out);
+    }
+  } catch (error) {
+    throw inside(error, index);
+  }
+  out.byte(CLOSE_LIST);
+}
+
+function copyObject(reader: JsonReader, out: JsonWriter): void {
+  reader.openObject();
+  out.byte(OPEN_OBJECT);
+  const names: string[] = [];
+  const starts: number[] = [];
+  let isSorted = true;
+  let name = "";
+  try {
+    while (reader.nextMember(names.length === 0)) {
+      const previous = name;
+      name = reader.tokenText();
+      if (names.length > 0) {
+        if (isSorted && compareByBytes(previous, name) >= 0) isSorted = false;
+        out.byte(COMMA);
+      }
+      names.push(name);
+      starts.push(out.length);
+      copyString(reader, out);
+      out.byte(COLON);
+      copy(reader, out);
+    }
+  } catch (error) {
+    throw inside(error, name);
+  }
+  if (!isSorted) sortMembers(out, names, starts);
+  out.byte(CLOSE_OBJECT);
+}
+
+/** Puts members that were written in another order into theirs, and drops all but the last of one name. */
+function sortMembers(out: JsonWriter, names: readonly string[], starts: readonly number[]): void {
+  const origin = starts[0] ?? 0;
+  const ends = [...starts.slice(1).map((start) => start - 1), out.length];
+  const last = new Map(names.map((name, index) => [name, index]));
+  const written = out.takeFrom(origin);
+  const sorted = [...last].sort(([left], [right]) => compareByBytes(left, right));
+  sorted.forEach(([, index], place) => {
+    if (place > 0) out.byte(COMMA);
+    out.raw(written, (starts[index] ?? origin) - origin, (ends[index] ?? origin) - origin);
+  });
+}
+
+/** The order of two texts' UTF-8 bytes, in which a surrogate pair comes after every other character. */
+export function compareByBytes(left: string, right: string): number {
+  const length = Math.min(left.length, right.length);
+  for (let i = 0; i < length; i++) {
+    const a = left.charCodeAt(i);
+    const b = right.charCodeAt(i);
+    if (a !== b) return rank(a) - rank(b);
+  }
+  return left.length - right.length;
+}
+
+function rank(unit: number): number {
+  return unit >= 0xd800 && unit <= 0xdfff ? unit + 0x10000 : unit;
+}
+
+function minified(text: Buffer): Buffer {
+  const kept = Buffer.allocUnsafe(text.length);
+  let length = 0;
+  let isInString = false;
+  for (let at = 0; at < text.length; at++) {
+    const code = text[at] ?? 0;
+    if (code === QUOTE) isInString = !isInString;
+    if (!isInString && code <= 0x20) continue;
+    kept[length++] = code;
+    // The character after a backslash never ends the string.
+    if (code === 0x5c) kept[length++] = text[++at] ?? 0;
+  }
+  return kept.subarray(0, length);
+}

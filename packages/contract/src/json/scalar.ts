@@ -1,0 +1,180 @@
+import { Buffer } from "node:buffer";
+
+import { QUOTE } from "./ascii.js";
+import { canonicalTimestamp, writtenTimestampLength } from "./datetime.js";
+import { JsonError } from "./json-error.js";
+import { formatFloat32, readFloat32 } from "./number.js";
+import type { JsonReader } from "./reader.js";
+import type { Shape } from "./shape.js";
+import { canonicalUuid, writtenUuidLength } from "./uuid.js";
+import type { JsonWriter } from "./writer.js";
+
+/** Any text that UTF-8 can express. */
+export const STRING: Shape<string> = {
+  label: "a string",
+  read: (reader) => reader.readString(),
+  write(value, out) {
+    if (typeof value !== "string") throw JsonError.at("expected a string");
+    out.string(value);
+  },
+  isWritten: (reader) => reader.isStringWritten(),
+};
+
+const TRUE = Buffer.from("true");
+const FALSE = Buffer.from("false");
+
+export const BOOLEAN: Shape<boolean> = {
+  label: "true or false",
+  read: (reader) => reader.readBoolean(),
+  write(value, out) {
+    if (typeof value !== "boolean") throw JsonError.at("expected true or false");
+    out.literal(value ? TRUE : FALSE);
+  },
+  isWritten: (reader) => reader.readLiteral(TRUE) || reader.readLiteral(FALSE),
+};
+
+/**
+ * A text with one written form among several accepted ones. `canonical` is undefined for a text that is none;
+ * `writtenLength` is how many bytes from `at` on are the written form already, or 0 when `canonical` has to look at them.
+ */
+function spelled(
+  label: string,
+  writtenLength: (bytes: Uint8Array, at: number) => number,
+  canonical: (text: string) => string | undefined,
+): Shape<string> {
+  const lengthAt = (reader: JsonReader): number => {
+    if (reader.bytes[reader.position] !== QUOTE) return 0;
+    const length = writtenLength(reader.bytes, reader.position + 1);
+    return reader.bytes[reader.position + 1 + length] === QUOTE ? length : 0;
+  };
+  return {
+    label,
+    read(reader) {
+      reader.peek();
+      const length = lengthAt(reader);
+      if (length > 0) return reader.takeAscii(length);
+      const text = canonical(reader.readString());
+      if (text === undefined) throw reader.error(`expected ${label}`, reader.tokenStart);
+      return text;
+    },
+    write(value, out) {
+      if (typeof value !== "string") throw JsonError.at(`expected ${label}`);
+      const start = out.length;
+      const isAscii = out.quoted(value);
+      if (isAscii && writtenLength(out.bytes, start + 1) === value.length) return;
+      out.length = start;
+      const text = canonical(value);
+      if (text === undefined) throw JsonError.at(`expected ${label}`);
+      out.quoted(text);
+    },
+    isWritten(reader) {
+      const length = lengthAt(reader);
+      reader.position += length + 2;
+      return length > 0;
+    },
+  };
+}
+
+export const UUID = spelled("a UUID", writtenUuidLength, canonicalUuid);
+export const TIMESTAMP = spelled("an RFC 3339 timestamp", writtenTimestampLength, canonicalTimestamp);
+
+function unsignedNumber(max: number): Shape<number> {
+  const label = `an integer from 0 to ${max}`;
+  return {
+    label,
+    read(reader) {
+      const value = readDigits(reader, label);
+      if (value === undefined || value > max) throw reader.error(`expected ${label}`, reader.tokenStart);
+      return value;
+    },
+    write(value, out) {
+      if (!Number.isInteger(value) || value < 0 || value > max) throw JsonError.at(`expected ${label}`);
+      out.unsigned(value);
+    },
+    isWritten(reader) {
+      const value = reader.isDigitNext() ? readDigits(reader, label) : undefined;
+      return value !== undefined && value <= max;
+    },
+  };
+}
+
+export const U16 = unsignedNumber(0xffff);
+export const U32 = unsignedNumber(0xffffffff);
+
+const U64_MAX = 0xffffffffffffffffn;
+const U64_LABEL = "an integer from 0 to 2^64-1";
+
+export const U64: Shape<bigint> = {
+  label: U64_LABEL,
+  read(reader) {
+    const small = readDigits(reader, U64_LABEL);
+    if (small !== undefined) return BigInt(small);
+    const value = reader.tokenEnd - reader.tokenStart > 20 ? undefined : BigInt(reader.tokenText());
+    if (value === undefined || value > U64_MAX) throw reader.error(`expected ${U64_LABEL}`, reader.tokenStart);
+    return value;
+  },
+  write(value, out) {
+    if (typeof value !== "bigint" || value < 0n || value > U64_MAX) throw JsonError.at(`expected ${U64_LABEL}`);
+    if (value <= 0xffffffffn) out.unsigned(Number(value));
+    else out.ascii(String(value));
+  },
+  isWritten: (reader) => reader.isDigitNext() && U64.read(reader) >= 0n,
+};
+
+/** The value of a number of plain digits; undefined when a double cannot hold it for certain. */
+function readDigits(reader: JsonReader, label: string): number | undefined {
+  if (reader.stepOverNumber() !== "digits") throw reader.error(`expected ${label}`, reader.tokenStart);
+  if (reader.tokenEnd - reader.tokenStart > 15) return undefined;
+  let value = 0;
+  for (let at = reader.tokenStart; at < reader.tokenEnd; at++) value = value * 10 + ((reader.bytes[at] ?? 0) - 0x30);
+  return value;
+}
+
+/** A 32-bit float. One that overflowed is an infinity and is written as null, as the reference does. */
+export const FLOAT32: Shape<number> = {
+  label: "a number",
+  read(reader) {
+    reader.stepOverNumber();
+    const value = readFloat32(reader.tokenText());
+    if (value === undefined) throw reader.error("a number out of range", reader.tokenStart);
+    return value;
+  },
+  write(value, out) {
+    if (typeof value !== "number") throw JsonError.at("expected a number");
+    out.ascii(formatFloat32(Math.fround(value)));
+  },
+  isWritten(reader) {
+    const start = reader.position;
+    reader.stepOverNumber();
+    const text = reader.tokenText();
+    const value = readFloat32(text);
+    return reader.tokenStart === start && value !== undefined && formatFloat32(value) === text;
+  },
+};
+
+/** One of a few names. */
+export function enumeration<const V extends string>(values: readonly V[]): Shape<V> {
+  const names = values.map((value) => ({ value, bytes: Buffer.from(`"${value}"`) }));
+  const written = new Map<string, Uint8Array>(names.map(({ value, bytes }) => [value, bytes]));
+  const label = `one of ${values.join(", ")}`;
+  return {
+    label,
+    read(reader: JsonReader): V {
+      if (reader.peek() !== QUOTE) throw reader.error(`expected ${label}`);
+      for (const name of names) if (reader.readLiteral(name.bytes)) return name.value;
+      const text = reader.readString();
+      const value = values.find((candidate) => candidate === text);
+      if (value === undefined) throw reader.error(`expected ${label}, not ${JSON.stringify(text)}`, reader.tokenStart);
+      return value;
+    },
+    write(value: V, out: JsonWriter): void {
+      const bytes = written.get(value);
+      if (bytes === undefined) throw JsonError.at(`expected ${label}, not ${JSON.stringify(value)}`);
+      out.literal(bytes);
+    },
+    isWritten(reader: JsonReader): boolean {
+      for (const name of names) if (reader.readLiteral(name.bytes)) return true;
+      return false;
+    },
+  };
+}

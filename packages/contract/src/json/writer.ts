@@ -1,0 +1,213 @@
+import { Buffer } from "node:buffer";
+
+import { BACKSLASH, QUOTE, SPACE, ZERO } from "./ascii.js";
+import { writeControl } from "./escapes.js";
+import { JsonError } from "./json-error.js";
+
+/** Room for escapes is made for this many UTF-16 units at a time, not for a whole long text at its worst. */
+const CHUNK = 4096;
+
+/** From this length on a native copy beats a loop. */
+const NATIVE_COPY = 64;
+
+/** A growing text of JSON in UTF-8. */
+export class JsonWriter {
+  length = 0;
+  /** Containers open around the next value. */
+  depth = 0;
+  /** What has been written so far, and room for more: do not keep it. */
+  bytes: Buffer;
+  private isAscii = true;
+
+  constructor(capacity = 4096) {
+    this.bytes = Buffer.allocUnsafeSlow(capacity);
+  }
+
+  get capacity(): number {
+    return this.bytes.length;
+  }
+
+  reset(): void {
+    this.length = 0;
+    this.depth = 0;
+    this.isAscii = true;
+  }
+
+  byte(code: number): void {
+    if (this.length === this.bytes.length) this.reserve(1);
+    this.bytes[this.length++] = code;
+  }
+
+  /** A part of bytes that already are JSON. */
+  raw(source: Buffer, from = 0, to = source.length): void {
+    const length = to - from;
+    this.reserve(length);
+    const bytes = this.bytes;
+    const start = this.length - from;
+    this.length += length;
+    if (length > NATIVE_COPY) {
+      this.isAscii = false;
+      source.copy(bytes, start + from, from, to);
+      return;
+    }
+    let all = 0;
+    for (let i = from; i < to; i++) {
+      const code = source[i] ?? 0;
+      all |= code;
+      bytes[start + i] = code;
+    }
+    if (all >= 0x80) this.isAscii = false;
+  }
+
+  /** Short ASCII bytes prepared by a table. */
+  literal(source: Uint8Array): void {
+    const length = source.length;
+    this.reserve(length);
+    const bytes = this.bytes;
+    const start = this.length;
+    for (let i = 0; i < length; i++) bytes[start + i] = source[i] ?? 0;
+    this.length = start + length;
+  }
+
+  /** A JSON text of ASCII characters, such as a number. */
+  ascii(text: string): void {
+    const length = text.length;
+    this.reserve(length);
+    const bytes = this.bytes;
+    const start = this.length;
+    for (let i = 0; i < length; i++) bytes[start + i] = text.charCodeAt(i);
+    this.length = start + length;
+  }
+
+  /**
+   * A string of characters that need no escape, such as an id. False when it holds others than ASCII characters: then
+   * what was written is wrong and the caller takes it back.
+   */
+  quoted(text: string): boolean {
+    const length = text.length;
+    this.reserve(length + 2);
+    const bytes = this.bytes;
+    let at = this.length;
+    let all = 0;
+    bytes[at++] = QUOTE;
+    for (let i = 0; i < length; i++) {
+      const unit = text.charCodeAt(i);
+      all |= unit;
+      bytes[at++] = unit;
+    }
+    bytes[at++] = QUOTE;
+    this.length = at;
+    return all < 0x80;
+  }
+
+  unsigned(value: number): void {
+    if (value < 10) this.byte(ZERO + value);
+    else this.ascii(String(value));
+  }
+
+  string(text: string): void {
+    const length = text.length;
+    this.reserve(length + 2);
+    const bytes = this.bytes;
+    let at = this.length;
+    bytes[at++] = QUOTE;
+    for (let i = 0; i < length; i++) {
+      const unit = text.charCodeAt(i);
+      if (unit < SPACE || unit === QUOTE || unit === BACKSLASH || unit >= 0x80) {
+        this.length = at;
+        this.stringRest(text, i);
+        this.byte(QUOTE);
+        return;
+      }
+      bytes[at++] = unit;
+    }
+    bytes[at++] = QUOTE;
+    this.length = at;
+  }
+
+  /** Takes the bytes from `start` on out again, for the caller to write them in another order. */
+  takeFrom(start: number): Buffer {
+    const taken = Buffer.from(this.bytes.subarray(start, this.length));
+    this.length = start;
+    return taken;
+  }
+
+  toBuffer(): Buffer {
+    return Buffer.from(this.bytes.subarray(0, this.length));
+  }
+
+  toString(): string {
+    return this.bytes.toString(this.isAscii ? "latin1" : "utf8", 0, this.length);
+  }
+
+  private stringRest(text: string, from: number): void {
+    for (let start = from; start < text.length;) {
+      start = this.stringChunk(text, start, Math.min(start + CHUNK, text.length));
+    }
+  }
+
+  /** Writes from `start` up to `end`, or one unit further to keep a pair together; says where it stopped. */
+  private stringChunk(text: string, start: number, end: number): number {
+    this.reserve((end - start + 1) * 6);
+    const bytes = this.bytes;
+    let at = this.length;
+    let i = start;
+    for (; i < end; i++) {
+      const unit = text.charCodeAt(i);
+      if (unit === QUOTE || unit === BACKSLASH) {
+        bytes[at++] = BACKSLASH;
+        bytes[at++] = unit;
+      } else if (unit < SPACE) {
+        at = writeControl(bytes, at, unit);
+      } else if (unit < 0x80) {
+        bytes[at++] = unit;
+      } else if (unit < 0x800) {
+        this.isAscii = false;
+        bytes[at++] = 0xc0 | (unit >> 6);
+        bytes[at++] = 0x80 | (unit & 0x3f);
+      } else if (unit < 0xd800 || unit > 0xdfff) {
+        this.isAscii = false;
+        bytes[at++] = 0xe0 | (unit >> 12);
+        bytes[at++] = 0x80 | ((unit >> 6) & 0x3f);
+        bytes[at++] = 0x80 | (unit & 0x3f);
+      } else {
+        this.isAscii = false;
+        const next = text.charCodeAt(++i);
+        if (unit > 0xdbff || !(next >= 0xdc00 && next <= 0xdfff)) throw JsonError.at("a string holds a lone surrogate");
+        const point = 0x10000 + ((unit - 0xd800) << 10) + (next - 0xdc00);
+        bytes[at++] = 0xf0 | (point >> 18);
+        bytes[at++] = 0x80 | ((point >> 12) & 0x3f);
+        bytes[at++] = 0x80 | ((point >> 6) & 0x3f);
+        bytes[at++] = 0x80 | (point & 0x3f);
+      }
+    }
+    this.length = at;
+    return i;
+  }
+
+  private reserve(count: number): void {
+    const needed = this.length + count;
+    if (needed <= this.bytes.length) return;
+    const grown = Buffer.allocUnsafeSlow(Math.max(needed, this.bytes.length * 2));
+    grown.set(this.bytes.subarray(0, this.length));
+    this.bytes = grown;
+  }
+}
+
+/** One writer is kept for the next text, unless a large one has swollen it. */
+const KEPT_CAPACITY = 256 * 1024;
+let spare: JsonWriter | undefined;
+
+/** Runs `write` with an empty writer and hands out what `take` makes of it. */
+export function withWriter<R>(depth: number, write: (out: JsonWriter) => void, take: (out: JsonWriter) => R): R {
+  const out = spare ?? new JsonWriter();
+  spare = undefined;
+  out.reset();
+  out.depth = depth;
+  try {
+    write(out);
+    return take(out);
+  } finally {
+    if (out.capacity <= KEPT_CAPACITY) spare = out;
+  }
+}

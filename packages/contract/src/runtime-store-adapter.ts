@@ -1,0 +1,219 @@
+import { createHash } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import type {
+  InputId,
+  MachineLifecycle,
+  PersistedOpsSnapshot,
+  RunBoundaryReceipt,
+  RunId,
+  RuntimeId,
+  SessionDelta,
+  SessionId,
+  StoredInputState,
+  TranscriptRewriteCommit,
+} from "./model/index.js";
+import type { AuthOauthFlowUpdate, CallOptions, RuntimeStore } from "./runtime-store.js";
+import { writeFailed } from "./store-error.js";
+import type { Call, ExpectedVersion, RuntimeMutation, VersionedStore } from "./versioned-store.js";
+import { encodeLifecycleRecord } from "./wire/lifecycle-record.js";
+
+/** What every mutation through a store is to expect. */
+export interface Expectations {
+  /** Of the runtime's stored lifecycle record; another one, or none, is refused as FENCE_CONFLICT. */
+  readonly fenceToken?: bigint | undefined;
+  /** Refused as VERSION_CONFLICT unless every named record has the named version. */
+  readonly versions?: readonly ExpectedVersion[] | undefined;
+}
+
+/** How often an OAuth update is tried over a value that keeps changing (section 14.13). */
+const OAUTH_ATTEMPTS = 100;
+
+/** The reference's contract over a store with versions: the same one inside the process and over the wire. */
+export class RuntimeStoreAdapter implements RuntimeStore {
+  constructor(
+    private readonly store: VersionedStore,
+    private readonly storeId: string,
+    private readonly expectations: Expectations = {},
+  ) {}
+
+  /** The same store, with every mutation refused unless the expectations hold. */
+  withExpectations(expectations: Expectations): RuntimeStoreAdapter {
+    return new RuntimeStoreAdapter(this.store, this.storeId, expectations);
+  }
+
+  authAuthorityKey(): string {
+    return `bolthole:${this.storeId}`;
+  }
+
+  async persistAuthOauthFlowSnapshot(snapshot: Uint8Array, options?: CallOptions): Promise<void> {
+    await this.store.persistAuthOauthFlowSnapshot({ ...this.mutation(options), snapshot }, call(options));
+  }
+
+  async loadAuthOauthFlowSnapshot(options?: CallOptions): Promise<Uint8Array | undefined> {
+    return (await this.store.loadAuthOauthFlowSnapshot({}, call(options)))?.value;
+  }
+
+  async updateAuthOauthFlowSnapshot(update: AuthOauthFlowUpdate, options?: CallOptions): Promise<void> {
+    const limits = call(options);
+    let current = await this.store.loadAuthOauthFlowSnapshot({}, limits);
+    for (let attempt = 0; attempt < OAUTH_ATTEMPTS; attempt += 1) {
+      const snapshot = await update(current?.value);
+      // Each attempt is another request: a request id stands for one set of arguments.
+      const request = { expectedStoreId: this.storeId, expected: current?.version, snapshot };
+      const answer = await this.store.updateAuthOauthFlowSnapshot(
+        attempt === 0 ? { ...request, requestId: options?.requestId } : request,
+        limits,
+      );
+      if (answer.updated) return;
+      current = answer.current;
+      await sleep(Math.random() * Math.min(50, attempt));
+    }
+    throw writeFailed(
+      "VERSION_CONFLICT",
+      `OAuth flow snapshot changed under each of ${String(OAUTH_ATTEMPTS)} attempts to update it`,
+      { record: "auth_oauth_flow_snapshot" },
+    );
+  }
+
+  async commitSessionSnapshot(runtimeId: RuntimeId, sessionDelta: SessionDelta, options?: CallOptions): Promise<void> {
+    await this.store.commitSessionSnapshot({ ...this.runtimeMutation(runtimeId, options), sessionDelta }, call(options));
+  }
+
+  async commitSessionTranscriptRewriteSnapshot(
+    runtimeId: RuntimeId,
+    sessionDelta: SessionDelta,
+    commit: TranscriptRewriteCommit,
+    options?: CallOptions,
+  ): Promise<void> {
+    await this.store.commitSessionTranscriptRewriteSnapshot(
+      { ...this.runtimeMutation(runtimeId, options), sessionDelta, commit },
+      call(options),
+    );
+  }
+
+  async atomicApply(
+    runtimeId: RuntimeId,
+    sessionDelta: SessionDelta | undefined,
+    receipt: RunBoundaryReceipt,
+    inputUpdates: readonly StoredInputState[],
+    sessionStoreKey: SessionId | undefined,
+    options?: CallOptions,
+  ): Promise<void> {
+    await this.store.atomicApply(
+      { ...this.runtimeMutation(runtimeId, options), sessionDelta, receipt, inputUpdates, sessionStoreKey },
+      call(options),
+    );
+  }
+
+  async loadInputStates(runtimeId: RuntimeId, options?: CallOptions): Promise<StoredInputState[]> {
+    const states: StoredInputState[] = [];
+    for await (const batch of this.store.loadInputStates({ runtimeId }, call(options))) {
+      for (const { value } of batch) states.push(value);
+    }
+    return states;
+  }
+
+  async loadBoundaryReceipt(
+    runtimeId: RuntimeId,
+    runId: RunId,
+    sequence: bigint,
+    options?: CallOptions,
+  ): Promise<RunBoundaryReceipt | undefined> {
+    return (await this.store.loadBoundaryReceipt({ runtimeId, runId, sequence }, call(options)))?.value;
+  }
+
+  async loadSessionSnapshot(runtimeId: RuntimeId, options?: CallOptions): Promise<Uint8Array | undefined> {
+    const loaded = await this.store.loadSessionSnapshot({ runtimeId }, call(options));
+    if (!loaded) return undefined;
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of loaded.chunks) chunks.push(chunk);
+    return chunks.length === 1 ? chunks[0] : Buffer.concat(chunks);
+  }
+
+  async clearSessionSnapshot(runtimeId: RuntimeId, options?: CallOptions): Promise<void> {
+    await this.store.clearSessionSnapshot(this.runtimeMutation(runtimeId, options), call(options));
+  }
+
+  async replaceSessionSnapshotIfCurrent(
+    runtimeId: RuntimeId,
+    expectedCurrent: Uint8Array,
+    replacement: Uint8Array,
+    options?: CallOptions,
+  ): Promise<boolean> {
+    const request = {
+      ...this.runtimeMutation(runtimeId, options),
+      expected: { sha256: sha256(expectedCurrent) },
+      replacement: { sessionSnapshot: replacement },
+    };
+    return (await this.store.replaceSessionSnapshotIfCurrent(request, call(options))) !== undefined;
+  }
+
+  async clearSessionSnapshotIfCurrent(
+    runtimeId: RuntimeId,
+    expectedCurrent: Uint8Array,
+    options?: CallOptions,
+  ): Promise<boolean> {
+    const request = { ...this.runtimeMutation(runtimeId, options), expected: { sha256: sha256(expectedCurrent) } };
+    return (await this.store.clearSessionSnapshotIfCurrent(request, call(options))) !== undefined;
+  }
+
+  async persistInputState(runtimeId: RuntimeId, state: StoredInputState, options?: CallOptions): Promise<void> {
+    await this.store.persistInputState({ ...this.runtimeMutation(runtimeId, options), state }, call(options));
+  }
+
+  async loadInputState(
+    runtimeId: RuntimeId,
+    inputId: InputId,
+    options?: CallOptions,
+  ): Promise<StoredInputState | undefined> {
+    return (await this.store.loadInputState({ runtimeId, inputId }, call(options)))?.value;
+  }
+
+  async loadMachineLifecycleRecord(runtimeId: RuntimeId, options?: CallOptions): Promise<Uint8Array | undefined> {
+    return (await this.store.loadMachineLifecycleRecord({ runtimeId }, call(options)))?.value;
+  }
+
+  async commitMachineLifecycle(
+    runtimeId: RuntimeId,
+    commit: MachineLifecycle,
+    inputStates: readonly StoredInputState[],
+    options?: CallOptions,
+  ): Promise<void> {
+    await this.store.commitMachineLifecycle(
+      { ...this.runtimeMutation(runtimeId, options), record: encodeLifecycleRecord(commit), inputStates },
+      call(options),
+    );
+  }
+
+  async persistOpsLifecycle(runtimeId: RuntimeId, snapshot: PersistedOpsSnapshot, options?: CallOptions): Promise<void> {
+    await this.store.persistOpsLifecycle({ ...this.runtimeMutation(runtimeId, options), snapshot }, call(options));
+  }
+
+  async loadOpsLifecycle(runtimeId: RuntimeId, options?: CallOptions): Promise<PersistedOpsSnapshot | undefined> {
+    return (await this.store.loadOpsLifecycle({ runtimeId }, call(options)))?.value;
+  }
+
+  async deleteOpsLifecycle(runtimeId: RuntimeId, options?: CallOptions): Promise<void> {
+    await this.store.deleteOpsLifecycle(this.runtimeMutation(runtimeId, options), call(options));
+  }
+
+  private mutation(options: CallOptions | undefined): { requestId: string | undefined; expectedStoreId: string } {
+    return { requestId: options?.requestId, expectedStoreId: this.storeId };
+  }
+
+  private runtimeMutation(runtimeId: RuntimeId, options: CallOptions | undefined): RuntimeMutation {
+    return {
+      ...this.mutation(options),
+      runtimeId,
+      expectedFenceToken: this.expectations.fenceToken,
+      expectedVersions: this.expectations.versions,
+    };
+  }
+}
+
+const sha256 = (bytes: Uint8Array): Uint8Array => createHash("sha256").update(bytes).digest();
+
+const call = (options: CallOptions | undefined): Call => ({
+  signal: options?.signal,
+  deadline: options?.timeoutMs === undefined ? undefined : Date.now() + options.timeoutMs,
+});

@@ -1,0 +1,237 @@
+import type {
+  InputId,
+  PersistedOpsSnapshot,
+  RunBoundaryReceipt,
+  RunId,
+  RuntimeId,
+  SessionDelta,
+  SessionId,
+  SessionProfile,
+  StoredInputState,
+  TranscriptRewriteCommit,
+  Version,
+} from "./model/index.js";
+
+/** How long a call may take, in the way that both a handler and a stub can heed. */
+export interface Call {
+  readonly signal?: AbortSignal | undefined;
+  /** Milliseconds since the Unix epoch. */
+  readonly deadline?: number | undefined;
+}
+
+export type RecordKind = "session_snapshot" | "machine_lifecycle" | "ops_lifecycle" | "input_state";
+
+/** One record that must be as the caller last saw it: at this version, or absent. */
+export interface ExpectedVersion {
+  readonly record: RecordKind;
+  /** Exactly with `input_state`. */
+  readonly inputId?: InputId | undefined;
+  readonly version: Version | undefined;
+}
+
+/** What any mutation may carry besides its arguments. */
+export interface Mutation {
+  readonly requestId?: string | undefined;
+  readonly expectedStoreId?: string | undefined;
+}
+
+/** What a mutation of one runtime may carry besides its arguments. */
+export interface RuntimeMutation extends Mutation {
+  readonly runtimeId: RuntimeId;
+  readonly expectedFenceToken?: bigint | undefined;
+  readonly expectedVersions?: readonly ExpectedVersion[] | undefined;
+}
+
+/** A mutation took effect, now or (`replayed`) in an earlier call with the same request id. */
+export interface Committed {
+  /** Of every record that the mutation wrote. */
+  readonly version: Version;
+  readonly replayed: boolean;
+}
+
+/** An input row that equals the stored one was not rewritten, and keeps its version. */
+export interface KeptInput {
+  readonly inputId: InputId;
+  readonly version: Version;
+}
+
+export interface CommittedInputs extends Committed {
+  /** Empty in a replayed answer. */
+  readonly keptInputs: readonly KeptInput[];
+}
+
+/** Which bytes are expected: by their version, or by the SHA-256 of the whole document. */
+export type ExpectedSnapshot = { readonly version: Version } | { readonly sha256: Uint8Array };
+
+export interface Versioned<T> {
+  readonly value: T;
+  readonly version: Version;
+}
+
+export interface LoadedSnapshot {
+  readonly version: Version;
+  /** In bytes. */
+  readonly length: number;
+  readonly profile: SessionProfile;
+  /** The document's bytes in order, in pieces of at most 1 MiB. Read it once, to its end. */
+  readonly chunks: AsyncIterable<Uint8Array>;
+}
+
+export interface CommitSessionSnapshot extends RuntimeMutation {
+  readonly sessionDelta: SessionDelta;
+}
+export interface CommitSessionTranscriptRewriteSnapshot extends RuntimeMutation {
+  readonly sessionDelta: SessionDelta;
+  readonly commit: TranscriptRewriteCommit;
+}
+export interface AtomicApply extends RuntimeMutation {
+  readonly sessionDelta: SessionDelta | undefined;
+  readonly receipt: RunBoundaryReceipt;
+  readonly inputUpdates: readonly StoredInputState[];
+  readonly sessionStoreKey: SessionId | undefined;
+}
+export interface ReplaceSessionSnapshotIfCurrent extends RuntimeMutation {
+  readonly expected: ExpectedSnapshot;
+  readonly replacement: SessionDelta;
+}
+export interface ClearSessionSnapshotIfCurrent extends RuntimeMutation {
+  readonly expected: ExpectedSnapshot;
+}
+export interface PersistInputState extends RuntimeMutation {
+  readonly state: StoredInputState;
+}
+export interface CommitMachineLifecycle extends RuntimeMutation {
+  /** A serialised `MachineLifecycleRecord` of version 1. Fields of it that nobody knows yet are kept. */
+  readonly record: Uint8Array;
+  readonly inputStates: readonly StoredInputState[];
+}
+export interface PersistOpsLifecycle extends RuntimeMutation {
+  readonly snapshot: PersistedOpsSnapshot;
+}
+export interface PersistAuthOauthFlowSnapshot extends Mutation {
+  readonly snapshot: Uint8Array;
+}
+export interface UpdateAuthOauthFlowSnapshot extends Mutation {
+  /** Undefined: nothing may be stored. */
+  readonly expected: Version | undefined;
+  readonly snapshot: Uint8Array;
+}
+
+/** A compare-and-set of the OAuth bytes: done, or the bytes that stood in its way (undefined: none). */
+export type UpdatedOauth =
+  | (Committed & { readonly updated: true })
+  | { readonly updated: false; readonly current: Versioned<Uint8Array> | undefined };
+
+export interface RuntimeSummary {
+  readonly runtimeId: RuntimeId;
+  /** Of the last commit that changed anything of this runtime. */
+  readonly version: Version;
+  readonly inputCount: number;
+  readonly receiptCount: number;
+  readonly hasSessionSnapshot: boolean;
+  readonly hasMachineLifecycle: boolean;
+  readonly hasOpsLifecycle: boolean;
+}
+
+export interface RuntimePage {
+  readonly runtimes: readonly RuntimeSummary[];
+  /** Empty after the last page. */
+  readonly nextPageToken: string;
+}
+
+/** What became of a request id. */
+export type CommitStatus =
+  | { readonly state: "applied"; readonly version: Version; readonly method: string }
+  | { readonly state: "pending" | "not_found" | "sealed" | "expired" };
+
+export interface Limits {
+  readonly requestBytes: number;
+  readonly requestBytesInFlight: number;
+  readonly requestsInFlight: number;
+  readonly documentBytes: number;
+  readonly runtimeIdBytes: number;
+  readonly inputRowBytes: number;
+  readonly batchRows: number;
+  readonly operationSnapshotBytes: number;
+  readonly oauthSnapshotBytes: number;
+}
+
+/** How long a request id protects a retry: until either bound is passed. */
+export interface OutcomeRetention {
+  readonly maxAgeSeconds: number;
+  readonly maxCount: number;
+}
+
+export interface StoreInfo {
+  readonly serverVersion: string;
+  readonly storeId: string;
+  readonly engine: string;
+  /** False: what is acknowledged does not survive the process. */
+  readonly durable: boolean;
+  readonly limits: Limits;
+  readonly outcomeRetention: OutcomeRetention;
+}
+
+/** The store as a whole. */
+export type NoArguments = Readonly<Record<never, never>>;
+export interface OfRuntime {
+  readonly runtimeId: RuntimeId;
+}
+export interface LoadInputState extends OfRuntime {
+  readonly inputId: InputId;
+}
+export interface LoadBoundaryReceipt extends OfRuntime {
+  readonly runId: RunId;
+  readonly sequence: bigint;
+}
+export interface ListRuntimes {
+  /** 1 to 1,000; 0 means 100. */
+  readonly pageSize: number;
+  /** Empty for the first page. */
+  readonly pageToken: string;
+}
+export interface GetCommit {
+  readonly requestId: string;
+  readonly seal: boolean;
+}
+
+/**
+ * The `RuntimeStore` contract with what a wire needs on top: versions in every answer, request ids, expectations, and
+ * answers in pieces. One method for each RPC of `RuntimeStoreService`; proto/bolthole/v1/store.proto says what each does.
+ */
+export interface VersionedStore {
+  authAuthorityKey(request: NoArguments, call?: Call): Promise<string>;
+  persistAuthOauthFlowSnapshot(request: PersistAuthOauthFlowSnapshot, call?: Call): Promise<Committed>;
+  loadAuthOauthFlowSnapshot(request: NoArguments, call?: Call): Promise<Versioned<Uint8Array> | undefined>;
+  updateAuthOauthFlowSnapshot(request: UpdateAuthOauthFlowSnapshot, call?: Call): Promise<UpdatedOauth>;
+
+  commitSessionSnapshot(request: CommitSessionSnapshot, call?: Call): Promise<Committed>;
+  commitSessionTranscriptRewriteSnapshot(
+    request: CommitSessionTranscriptRewriteSnapshot,
+    call?: Call,
+  ): Promise<Committed>;
+  atomicApply(request: AtomicApply, call?: Call): Promise<CommittedInputs>;
+  /** In batches, by ascending id. */
+  loadInputStates(request: OfRuntime, call?: Call): AsyncIterable<readonly Versioned<StoredInputState>[]>;
+  loadBoundaryReceipt(request: LoadBoundaryReceipt, call?: Call): Promise<Versioned<RunBoundaryReceipt> | undefined>;
+  loadSessionSnapshot(request: OfRuntime, call?: Call): Promise<LoadedSnapshot | undefined>;
+  clearSessionSnapshot(request: RuntimeMutation, call?: Call): Promise<Committed>;
+  /** Undefined: the expected snapshot is not the current one, and nothing changed. */
+  replaceSessionSnapshotIfCurrent(
+    request: ReplaceSessionSnapshotIfCurrent,
+    call?: Call,
+  ): Promise<Committed | undefined>;
+  /** Undefined: the expected snapshot is not the current one, and nothing changed. */
+  clearSessionSnapshotIfCurrent(request: ClearSessionSnapshotIfCurrent, call?: Call): Promise<Committed | undefined>;
+  persistInputState(request: PersistInputState, call?: Call): Promise<Committed>;
+  loadInputState(request: LoadInputState, call?: Call): Promise<Versioned<StoredInputState> | undefined>;
+  loadMachineLifecycleRecord(request: OfRuntime, call?: Call): Promise<Versioned<Uint8Array> | undefined>;
+  commitMachineLifecycle(request: CommitMachineLifecycle, call?: Call): Promise<CommittedInputs>;
+  persistOpsLifecycle(request: PersistOpsLifecycle, call?: Call): Promise<Committed>;
+  loadOpsLifecycle(request: OfRuntime, call?: Call): Promise<Versioned<PersistedOpsSnapshot> | undefined>;
+  deleteOpsLifecycle(request: RuntimeMutation, call?: Call): Promise<Committed>;
+
+  listRuntimes(request: ListRuntimes, call?: Call): Promise<RuntimePage>;
+  getCommit(request: GetCommit, call?: Call): Promise<CommitStatus>;
+  getServerInfo(request: NoArguments, call?: Call): Promise<StoreInfo>;
+}

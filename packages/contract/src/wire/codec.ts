@@ -1,0 +1,41 @@
+import type {
+  DescMessage,
+  DescMethodServerStreaming,
+  DescMethodUnary,
+  MessageInitShape,
+  MessageShape,
+} from "@bufbuild/protobuf";
+
+/** One unary RPC: its messages, and their model values, in both directions. */
+export interface UnaryCodec<Request, Answer, I extends DescMessage = DescMessage, O extends DescMessage = DescMessage> {
+  readonly kind: "unary";
+  readonly method: DescMethodUnary<I, O>;
+  toRequest(message: MessageShape<I>): Request;
+  fromRequest(request: Request): MessageInitShape<I>;
+  toAnswer(message: MessageShape<O>): Answer;
+  fromAnswer(answer: Answer): MessageInitShape<O>;
+}
+
+/** One RPC whose answer comes in parts. */
+export interface StreamCodec<Request, Answer, I extends DescMessage = DescMessage, O extends DescMessage = DescMessage> {
+  readonly kind: "stream";
+  readonly method: DescMethodServerStreaming<I, O>;
+  toRequest(message: MessageShape<I>): Request;
+  fromRequest(request: Request): MessageInitShape<I>;
+  /** Settles when the first part is there, if the answer needs it. */
+  toAnswer(parts: AsyncIterable<MessageShape<O>>): Answer;
+  fromAnswer(answer: Awaited<Answer>): AsyncIterable<MessageInitShape<O>>;
+}
+
+type Directions<C> = Omit<C, "kind" | "method">;
+
+/** Fixes the message types by the method, so that an entry is checked against its own proto. */
+export const unary = <Request, Answer, I extends DescMessage, O extends DescMessage>(
+  method: DescMethodUnary<I, O>,
+  directions: Directions<UnaryCodec<Request, Answer, I, O>>,
+): UnaryCodec<Request, Answer, I, O> => ({ kind: "unary", method, ...directions });
+
+export const stream = <Request, Answer, I extends DescMessage, O extends DescMessage>(
+  method: DescMethodServerStreaming<I, O>,
+  directions: Directions<StreamCodec<Request, Answer, I, O>>,
+): StreamCodec<Request, Answer, I, O> => ({ kind: "stream", method, ...directions });

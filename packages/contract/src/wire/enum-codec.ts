@@ -1,0 +1,45 @@
+import type { DescEnum } from "@bufbuild/protobuf";
+import { InvalidArgument } from "./invalid-argument.js";
+
+/** A protobuf enum as the reference's spellings: `INPUT_LIFECYCLE_STATE_QUEUED` is "queued". */
+export interface EnumCodec<T extends string> {
+  /** Refuses UNSPECIFIED and numbers that this version does not know. */
+  toModel(value: number, field: string): T;
+  /** UNSPECIFIED means absent. */
+  toOptionalModel(value: number, field: string): T | undefined;
+  toWire(text: T): number;
+  toOptionalWire(text: T | undefined): number;
+}
+
+/** `texts` must be all the enum's values but UNSPECIFIED; a difference is a mistake of the program, found at the first load. */
+export function enumCodec<T extends string>(desc: DescEnum, texts: readonly T[]): EnumCodec<T> {
+  const byNumber: (T | undefined)[] = [];
+  const byText = new Map<string, number>();
+  for (const text of texts) {
+    const value = desc.values.find((candidate) => candidate.localName === text.toUpperCase());
+    if (!value) throw new TypeError(`${desc.typeName} has no value ${text}`);
+    byNumber[value.number] = text;
+    byText.set(text, value.number);
+  }
+  if (desc.values.length !== texts.length + 1) throw new TypeError(`${desc.typeName} has values without a text`);
+  const expected = `one of ${desc.values
+    .slice(1)
+    .map((value) => value.name)
+    .join(", ")}`;
+  const toModel = (value: number, field: string): T => {
+    const text = byNumber[value];
+    if (text === undefined) throw new InvalidArgument(field, expected, desc.value[value]?.name ?? String(value));
+    return text;
+  };
+  const toWire = (text: T): number => {
+    const value = byText.get(text);
+    if (value === undefined) throw new InvalidArgument(desc.name, expected, String(text));
+    return value;
+  };
+  return {
+    toModel,
+    toOptionalModel: (value, field) => (value === 0 ? undefined : toModel(value, field)),
+    toWire,
+    toOptionalWire: (text) => (text === undefined ? 0 : toWire(text)),
+  };
+}

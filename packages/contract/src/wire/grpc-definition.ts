@@ -1,0 +1,40 @@
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import type { DescMessage, DescMethod, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+
+/** grpc-js takes nothing but a Buffer: wrap the bytes, never copy them. */
+const toBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+const serializer =
+  <D extends DescMessage>(desc: D) =>
+  (init: MessageInitShape<D>): Buffer =>
+    toBuffer(toBinary(desc, create(desc, init)));
+
+const deserializer =
+  <D extends DescMessage>(desc: D) =>
+  (bytes: Buffer): MessageShape<D> =>
+    fromBinary(desc, bytes);
+
+/** How one RPC looks to grpc-js. What is sent may be given as a plain initialiser. */
+export interface GrpcMethod<I extends DescMessage, O extends DescMessage> {
+  readonly path: string;
+  readonly requestStream: boolean;
+  readonly responseStream: boolean;
+  readonly requestSerialize: (request: MessageInitShape<I>) => Buffer;
+  readonly requestDeserialize: (bytes: Buffer) => MessageShape<I>;
+  readonly responseSerialize: (answer: MessageInitShape<O>) => Buffer;
+  readonly responseDeserialize: (bytes: Buffer) => MessageShape<O>;
+}
+
+export function grpcMethod<I extends DescMessage, O extends DescMessage>(
+  method: DescMethod & { readonly input: I; readonly output: O },
+): GrpcMethod<I, O> {
+  return {
+    path: `/${method.parent.typeName}/${method.name}`,
+    requestStream: method.methodKind === "client_streaming" || method.methodKind === "bidi_streaming",
+    responseStream: method.methodKind === "server_streaming" || method.methodKind === "bidi_streaming",
+    requestSerialize: serializer(method.input),
+    requestDeserialize: deserializer(method.input),
+    responseSerialize: serializer(method.output),
+    responseDeserialize: deserializer(method.output),
+  };
+}

@@ -1,0 +1,13 @@
+export { RuntimeStoreService } from "../gen/bolthole/v1/store_pb.js";
+export {
+  AdminService,
+  GetStatusRequestSchema,
+  GetStatusResponseSchema,
+  type GetStatusResponse,
+} from "../gen/bolthole/v1/admin_pb.js";
+export { type StreamCodec, type UnaryCodec, stream, unary } from "./codec.js";
+export { type GrpcMethod, grpcMethod } from "./grpc-definition.js";
+export { InvalidArgument } from "./invalid-argument.js";
+export { decodeLifecycleRecord, encodeLifecycleRecord, inspectLifecycleRecord } from "./lifecycle-record.js";
+export { ERROR_DOMAIN, STATUS_DETAILS_KEY, type WireStatus, fromWireStatus, toWireStatus } from "./status.js";
+export { type StoreCodecs, storeCodecs } from "./store-codecs.js";

@@ -1,0 +1,66 @@
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { MachineLifecycleRecordSchema, RuntimeStateSchema } from "../gen/bolthole/v1/lifecycle_pb.js";
+import type { MachineLifecycleRecord } from "../gen/bolthole/v1/lifecycle_pb.js";
+import type { MachineLifecycle, RuntimeState } from "../model/index.js";
+import { MACHINE_LIFECYCLE_RECORD_VERSION, RUNTIME_STATES } from "../model/index.js";
+import { readFailed } from "../store-error.js";
+import { enumCodec } from "./enum-codec.js";
+import { InvalidArgument } from "./invalid-argument.js";
+
+const runtimeState = enumCodec(RuntimeStateSchema, RUNTIME_STATES);
+
+function parse(bytes: Uint8Array): MachineLifecycleRecord {
+  try {
+    return fromBinary(MachineLifecycleRecordSchema, bytes);
+  } catch (cause) {
+    throw readFailed("DAMAGED_RECORD", "machine lifecycle record is not a MachineLifecycleRecord message", { cause });
+  }
+}
+
+/** The version-1 record, as `loadMachineLifecycleRecord` gives it back. */
+export function encodeLifecycleRecord(lifecycle: MachineLifecycle): Uint8Array {
+  return toBinary(
+    MachineLifecycleRecordSchema,
+    create(MachineLifecycleRecordSchema, {
+      recordVersion: MACHINE_LIFECYCLE_RECORD_VERSION,
+      runtimeState: runtimeState.toWire(lifecycle.runtimeState),
+      binding: { ...lifecycle.binding },
+    }),
+  );
+}
+
+/** Refuses every record version but 1, and unknown states, as read failures (section 3). */
+export function decodeLifecycleRecord(bytes: Uint8Array): MachineLifecycle {
+  const record = parse(bytes);
+  if (record.recordVersion !== MACHINE_LIFECYCLE_RECORD_VERSION) {
+    throw readFailed(
+      "UNSUPPORTED_RECORD_VERSION",
+      `unsupported machine lifecycle store record version ${String(record.recordVersion)}`,
+    );
+  }
+  try {
+    const { agentRuntimeId, fenceToken, runtimeGeneration, runtimeEpochId } = record.binding ?? {};
+    return {
+      runtimeState: runtimeState.toModel(record.runtimeState, "runtime_state"),
+      binding: { agentRuntimeId, fenceToken, runtimeGeneration, runtimeEpochId },
+    };
+  } catch (cause) {
+    if (!(cause instanceof InvalidArgument)) throw cause;
+    throw readFailed("DAMAGED_RECORD", cause.message, { cause });
+  }
+}
+
+/** What a store needs to know of a record, whatever its version: a state that it does not know is undefined. */
+export function inspectLifecycleRecord(bytes: Uint8Array): {
+  readonly recordVersion: number;
+  readonly runtimeState: RuntimeState | undefined;
+  readonly fenceToken: bigint | undefined;
+} {
+  const record = parse(bytes);
+  const known = RuntimeStateSchema.value[record.runtimeState] !== undefined;
+  return {
+    recordVersion: record.recordVersion,
+    runtimeState: known ? runtimeState.toOptionalModel(record.runtimeState, "runtime_state") : undefined,
+    fenceToken: record.binding?.fenceToken,
+  };
+}

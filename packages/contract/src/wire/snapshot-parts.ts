@@ -1,0 +1,44 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { LoadSessionSnapshotResponse, LoadSessionSnapshotResponseSchema } from "../gen/bolthole/v1/store_pb.js";
+import type { LoadedSnapshot } from "../versioned-store.js";
+import { required } from "./invalid-argument.js";
+import { sessionProfile } from "./session.js";
+
+/** A stream without a message means that no snapshot is stored. */
+export async function toSnapshotParts(
+  parts: AsyncIterable<LoadSessionSnapshotResponse>,
+): Promise<LoadedSnapshot | undefined> {
+  const iterator = parts[Symbol.asyncIterator]();
+  const first = await iterator.next();
+  if (first.done === true) return undefined;
+  const info = required(first.value.info, "info");
+  async function* chunks(): AsyncGenerator<Uint8Array> {
+    for (let part: IteratorResult<LoadSessionSnapshotResponse> = first; part.done !== true; part = await iterator.next()) {
+      yield part.value.chunk;
+    }
+  }
+  return {
+    version: info.version,
+    length: Number(info.length),
+    profile: sessionProfile.toModel(info.profile, "info.profile"),
+    chunks: chunks(),
+  };
+}
+
+/** The first message carries what is known about the snapshot, and its first bytes. */
+export async function* fromSnapshotParts(
+  snapshot: LoadedSnapshot | undefined,
+): AsyncGenerator<MessageInitShape<typeof LoadSessionSnapshotResponseSchema>> {
+  if (!snapshot) return;
+  const { version, length, profile } = snapshot;
+  let info: { version: string; length: bigint; profile: number } | undefined = {
+    version,
+    length: BigInt(length),
+    profile: sessionProfile.toWire(profile),
+  };
+  for await (const chunk of snapshot.chunks) {
+    yield info ? { info, chunk } : { chunk };
+    info = undefined;
+  }
+  if (info) yield { info };
+}

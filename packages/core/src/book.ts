@@ -1,0 +1,77 @@
+import type { Document, Row, RowKey, Write } from "./engine.js";
+import { EMPTY_HEAD, decodeHead, encodeHead, isCounted, isEmptyHead, retally } from "./head.js";
+import { makeRow, soundValue } from "./row.js";
+import { EMPTY_TALLY, type StoreTally, decodeTally, encodeTally } from "./tally.js";
+
+/** The rows of one commit: what was read, what is written instead, and the books that follow from it. */
+export class Book {
+  private readonly edits = new Map<number, Write>();
+
+  constructor(
+    private readonly keys: readonly RowKey[],
+    private readonly rows: readonly (Row | undefined)[],
+    private readonly sequence: number,
+  ) {}
+
+  /** The sound value of a row as it was read, in its own form. */
+  read<T>(index: number, decode: (value: Uint8Array) => T): T | undefined {
+    const row = this.rows[index];
+    return row && decode(soundValue(this.key(index), row));
+  }
+
+  sequenceOf(index: number): number | undefined {
+    return this.rows[index]?.sequence;
+  }
+
+  /** Whether the stored value is this very one. */
+  holds(index: number, value: Uint8Array): boolean {
+    const row = this.rows[index];
+    return row !== undefined && Buffer.compare(row.value, value) === 0;
+  }
+
+  put(index: number, value: Uint8Array, document?: Document): void {
+    const key = this.key(index);
+    this.edits.set(index, { key, row: makeRow(key, this.sequence, value), document });
+  }
+
+  delete(index: number): void {
+    if (this.rows[index]) this.edits.set(index, { key: this.key(index), row: undefined });
+  }
+
+  /** Everything to write: the edits, and the books of the runtime and of the store brought up to date. */
+  close(headAt: number | undefined, tallyAt: number): readonly Write[] {
+    if (headAt !== undefined) this.keepHead(headAt);
+    this.keepTally(tallyAt);
+    return [...this.edits.values()];
+  }
+
+  private keepHead(at: number): void {
+    const before = this.read(at, decodeHead);
+    let head = before ?? EMPTY_HEAD;
+    for (const [index, { key, row }] of this.edits) {
+      if (isCounted(key.table)) {
+        head = { ...head, [key.table]: retally(head[key.table], this.rows[index], row) };
+      }
+    }
+    if (head === before || (!before && isEmptyHead(head))) return;
+    if (isEmptyHead(head)) this.delete(at);
+    else this.put(at, encodeHead(head));
+  }
+
+  private keepTally(at: number): void {
+    const before = this.read(at, decodeTally);
+    let tally: StoreTally = before ?? EMPTY_TALLY;
+    for (const [index, { key, row }] of this.edits) {
+      if (key.table === "outcome" || key.table === "oauth") {
+        tally = { ...tally, [key.table]: retally(tally[key.table], this.rows[index], row) };
+      }
+    }
+    if (tally !== (before ?? EMPTY_TALLY)) this.put(at, encodeTally(tally));
+  }
+
+  private key(index: number): RowKey {
+    const key = this.keys[index];
+    if (!key) throw new RangeError(`no row ${String(index)} was named`);
+    return key;
+  }
+}

@@ -1,0 +1,59 @@
+import type { Limits, OutcomeRetention, VersionedStore } from "@bolthole/contract";
+import { Committer } from "./committer.js";
+import type { Engine } from "./engine.js";
+import { KeyedQueue } from "./keyed-queue.js";
+import { boundaryOperations } from "./operations/boundary.js";
+import { inputOperations } from "./operations/input.js";
+import { lifecycleOperations } from "./operations/lifecycle.js";
+import { oauthOperations } from "./operations/oauth.js";
+import { opsOperations } from "./operations/ops.js";
+import { sessionOperations } from "./operations/session.js";
+import { storeOperations } from "./operations/store.js";
+import { pruneOutcomes } from "./outcome-pruning.js";
+
+export const DEFAULT_LIMITS: Limits = {
+  requestBytes: 32 * 1024 * 1024,
+  requestBytesInFlight: 256 * 1024 * 1024,
+  requestsInFlight: 4096,
+  documentBytes: 256 * 1024 * 1024,
+  runtimeIdBytes: 8 * 1024,
+  inputRowBytes: 1024 * 1024,
+  batchRows: 4096,
+  operationSnapshotBytes: 3 * 1024 * 1024,
+  oauthSnapshotBytes: 1024 * 1024,
+};
+
+export const DEFAULT_RETENTION: OutcomeRetention = { maxAgeSeconds: 24 * 60 * 60, maxCount: 250_000 };
+
+export interface EngineStoreOptions {
+  readonly limits?: Limits | undefined;
+  readonly outcomeRetention?: OutcomeRetention | undefined;
+  readonly serverVersion?: string | undefined;
+  /** Milliseconds since the epoch. */
+  readonly now?: (() => number) | undefined;
+}
+
+/** A store over an engine, and what its owner has to do from time to time. */
+export interface EngineStore extends VersionedStore {
+  /** Forgets outcomes beyond the retention, in small commits, until none is left. */
+  prune(): Promise<void>;
+}
+
+/** The contract over any engine: all rules, none of the storage. */
+export function createEngineStore(engine: Engine, options: EngineStoreOptions = {}): EngineStore {
+  const { limits = DEFAULT_LIMITS, outcomeRetention = DEFAULT_RETENTION, serverVersion = "", now = Date.now } = options;
+  const maxAgeMs = outcomeRetention.maxAgeSeconds * 1000;
+  const context = { engine, limits, committer: new Committer(engine, maxAgeMs, now), sessions: new KeyedQueue() };
+  return {
+    ...oauthOperations(context),
+    ...sessionOperations(context),
+    ...boundaryOperations(context),
+    ...inputOperations(context),
+    ...lifecycleOperations(context),
+    ...opsOperations(context),
+    ...storeOperations(context, serverVersion, outcomeRetention),
+    async prune() {
+      while ((await pruneOutcomes(engine, { maxCount: outcomeRetention.maxCount, maxAgeMs }, now())) > 0);
+    },
+  };
+}

@@ -1,0 +1,95 @@
+import type { InputId, RunId, RuntimeId } from "@bolthole/contract";
+
+/**
+ * Names one row. `head` and `tally` are the store's own books: what a runtime, and the store as a whole, hold.
+ * An engine may keep each table in a form of its own; it never looks into a value.
+ */
+export type RowKey =
+  | { readonly table: "snapshot"; readonly runtimeId: RuntimeId }
+  | { readonly table: "lifecycle"; readonly runtimeId: RuntimeId }
+  | { readonly table: "ops"; readonly runtimeId: RuntimeId }
+  | { readonly table: "head"; readonly runtimeId: RuntimeId }
+  | { readonly table: "input"; readonly runtimeId: RuntimeId; readonly inputId: InputId }
+  | { readonly table: "receipt"; readonly runtimeId: RuntimeId; readonly runId: RunId; readonly sequence: bigint }
+  | { readonly table: "outcome"; readonly requestId: string }
+  | { readonly table: "oauth" }
+  | { readonly table: "tally" };
+export type Table = RowKey["table"];
+export type KeyOf<T extends Table> = Extract<RowKey, { readonly table: T }>;
+
+export interface Row {
+  /** The number of the commit that wrote the row. */
+  readonly sequence: number;
+  /** Over table, key, sequence and value; made and checked in core. */
+  readonly checksum: number;
+  readonly value: Uint8Array;
+}
+
+/** A document's bytes in order. Kept by reference until the commit ends. */
+export type Document = readonly Uint8Array[];
+
+/** Puts a row, or deletes it. A document goes with a `snapshot` row and replaces the one that went with the old row. */
+export type Write =
+  | { readonly key: RowKey; readonly row: Row; readonly document?: Document | undefined }
+  | { readonly key: RowKey; readonly row: undefined };
+
+/** One operation of the writer: it is applied as a whole, or refused alone. */
+export interface Unit<T> {
+  readonly reads: readonly RowKey[];
+  /** About how many bytes of values it writes; the writer closes a batch by it. */
+  readonly bytes: number;
+  /**
+   * Pure and synchronous: gets the rows in the order of `reads` and the number of this commit; answers what to write,
+   * or throws a refusal. No parsing of values above 64 KiB here.
+   */
+  decide(rows: readonly (Row | undefined)[], sequence: number): Decision<T>;
+}
+
+export interface Decision<T> {
+  readonly writes: readonly Write[];
+  readonly answer: T;
+}
+
+/** The rows of one table that lie together, from just after `after` on, in ascending order of the key. */
+export type Range =
+  | { readonly table: "input"; readonly runtimeId: RuntimeId; readonly after?: InputId | undefined }
+  | { readonly table: "head"; readonly after?: RuntimeId | undefined }
+  | { readonly table: "outcome"; readonly after?: string | undefined };
+
+export interface Entry<K extends RowKey = RowKey> {
+  readonly key: K;
+  readonly row: Row;
+}
+
+/** One consistent state of all rows, everything in it durable. */
+export interface View {
+  get(key: RowKey): Promise<Row | undefined>;
+  scan<R extends Range>(range: R, limit: number): Promise<Entry<KeyOf<R["table"]>>[]>;
+  /** The bytes that went with the `snapshot` row. They stay readable after the view has ended. */
+  document(runtimeId: RuntimeId): Promise<AsyncIterable<Uint8Array>>;
+}
+
+export interface EngineStats {
+  readonly formatVersion: number;
+  readonly storedBytes: number;
+  readonly commitSequence: number;
+}
+
+/**
+ * Where rows are kept. A synchronous engine and one behind a network can both give this: reads and decision of a unit
+ * are named beforehand, and nothing else happens inside the writer.
+ */
+export interface Engine {
+  readonly name: string;
+  /** False: what is acknowledged does not survive the process. */
+  readonly durable: boolean;
+  readonly storeId: string;
+  /** Makes versions of this store differ from those before a restore. */
+  readonly epoch: string;
+  view<T>(read: (view: View) => Promise<T>): Promise<T>;
+  /** Resolves when the writes are durable, rejects with what `decide` threw, or as OUTCOME_UNKNOWN. */
+  commit<T>(unit: Unit<T>): Promise<T>;
+  stats(): Promise<EngineStats>;
+  /** Waits for what is in the writer. */
+  close(): Promise<void>;
+}

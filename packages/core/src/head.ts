@@ -1,0 +1,53 @@
+import type { Row, Table } from "./engine.js";
+
+/** The tables whose rows a runtime's head counts, in the order of its form. Append only. */
+const COUNTED = ["snapshot", "lifecycle", "ops", "input", "receipt"] as const satisfies readonly Table[];
+export type CountedTable = (typeof COUNTED)[number];
+
+/** What one table holds: the number of its rows, and the sum of their checksums modulo 2^32. */
+export interface Tally {
+  readonly rows: number;
+  readonly sum: number;
+}
+
+/**
+ * What a runtime holds, table by table. It is kept in every commit, so that a list load finds a row that vanished and
+ * not only one that changed.
+ */
+export type Head = Readonly<Record<CountedTable, Tally>>;
+
+const NOTHING: Tally = { rows: 0, sum: 0 };
+export const EMPTY_HEAD: Head = { snapshot: NOTHING, lifecycle: NOTHING, ops: NOTHING, input: NOTHING, receipt: NOTHING };
+
+const FORM = 1;
+const ENTRY = 8;
+const HEAD_BYTES = 1 + COUNTED.length * ENTRY;
+
+export const isCounted = (table: Table): table is CountedTable => (COUNTED as readonly Table[]).includes(table);
+
+export const isEmptyHead = (head: Head): boolean => COUNTED.every((table) => head[table].rows === 0);
+
+/** The tally after one row became another. */
+export const retally = ({ rows, sum }: Tally, before: Row | undefined, after: Row | undefined): Tally => ({
+  rows: rows + (after ? 1 : 0) - (before ? 1 : 0),
+  sum: (sum + (after?.checksum ?? 0) - (before?.checksum ?? 0)) >>> 0,
+});
+
+export function encodeHead(head: Head): Uint8Array {
+  const bytes = Buffer.allocUnsafe(HEAD_BYTES);
+  bytes[0] = FORM;
+  COUNTED.forEach((table, index) => {
+    bytes.writeUInt32LE(head[table].rows, 1 + index * ENTRY);
+    bytes.writeUInt32LE(head[table].sum, 5 + index * ENTRY);
+  });
+  return bytes;
+}
+
+export function decodeHead(value: Uint8Array): Head {
+  const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+  const tally = (index: number): Tally => ({
+    rows: bytes.readUInt32LE(1 + index * ENTRY),
+    sum: bytes.readUInt32LE(5 + index * ENTRY),
+  });
+  return Object.fromEntries(COUNTED.map((table, index) => [table, tally(index)])) as Record<CountedTable, Tally>;
+}

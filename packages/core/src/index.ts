@@ -1,0 +1,24 @@
+export type {
+  Decision,
+  Document,
+  Engine,
+  EngineStats,
+  Entry,
+  KeyOf,
+  Range,
+  Row,
+  RowKey,
+  Table,
+  Unit,
+  View,
+  Write,
+} from "./engine.js";
+export {
+  DEFAULT_LIMITS,
+  DEFAULT_RETENTION,
+  type EngineStore,
+  type EngineStoreOptions,
+  createEngineStore,
+} from "./engine-store.js";
+export { MemoryEngine } from "./memory-engine.js";
+export { keyText } from "./row.js";

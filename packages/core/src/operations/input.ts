@@ -1,0 +1,75 @@
+import type { StoredInputState, VersionedStore, Versioned } from "@bolthole/contract";
+import { readFailed } from "@bolthole/contract";
+import { readStoredInputState } from "@bolthole/contract/json";
+import type { Entry, KeyOf, View } from "../engine.js";
+import { EMPTY_HEAD, decodeHead } from "../head.js";
+import { damaged } from "../row.js";
+import { inputRows, putInputs } from "../rules/input.js";
+import { type StoreContext, checkRuntime, commit, decodeRow, loadRow, versionOf } from "../store-context.js";
+import { parseUuid } from "../validate.js";
+
+type InputOperations = Pick<VersionedStore, "persistInputState" | "loadInputState" | "loadInputStates">;
+type InputEntry = Entry<KeyOf<"input">>;
+
+const SCAN_ROWS = 1024;
+/** Of stored values in one batch, so that its message stays below 1 MiB on the wire. */
+const BATCH_BYTES = 700_000;
+
+export const inputOperations = (context: StoreContext): InputOperations => ({
+  async persistInputState(request) {
+    const runtimeId = checkRuntime(context, request.runtimeId);
+    const rows = inputRows(runtimeId, [request.state], () => "state", context.limits);
+    return commit(context, {
+      method: "PersistInputState",
+      mutation: request,
+      args: rows.values,
+      rows: rows.keys,
+      bytes: rows.bytes,
+      decide: () => putInputs(rows, 0),
+    });
+  },
+
+  async loadInputState(request) {
+    const runtimeId = checkRuntime(context, request.runtimeId, readFailed);
+    const inputId = parseUuid(request.inputId, "input_id", readFailed);
+    return loadRow(context, { table: "input", runtimeId, inputId }, readStoredInputState);
+  },
+
+  async *loadInputStates(request) {
+    const runtimeId = checkRuntime(context, request.runtimeId, readFailed);
+    const entries = await context.engine.view((view) => readLedger(view, runtimeId));
+    let batch: Versioned<StoredInputState>[] = [];
+    let bytes = 0;
+    for (const { key, row } of entries) {
+      if (bytes + row.value.length > BATCH_BYTES && batch.length > 0) {
+        yield batch;
+        batch = [];
+        bytes = 0;
+      }
+      batch.push({ value: decodeRow(key, row, readStoredInputState), version: versionOf(context, row) });
+      bytes += row.value.length;
+    }
+    if (batch.length > 0) yield batch;
+  },
+});
+
+/** All rows of a ledger, compared with what the runtime's head says of them: a row that vanished is damage too. */
+async function readLedger(view: View, runtimeId: string): Promise<InputEntry[]> {
+  const headKey = { table: "head", runtimeId } as const;
+  const headRow = await view.get(headKey);
+  const { input } = headRow ? decodeRow(headKey, headRow, decodeHead) : EMPTY_HEAD;
+  const entries: InputEntry[] = [];
+  let sum = 0;
+  for (let after: string | undefined; ; after = entries.at(-1)?.key.inputId) {
+    const page = await view.scan({ table: "input", runtimeId, after }, SCAN_ROWS);
+    for (const entry of page) {
+      sum = (sum + entry.row.checksum) >>> 0;
+      entries.push(entry);
+    }
+    if (page.length < SCAN_ROWS) break;
+  }
+  if (entries.length !== input.rows || sum !== input.sum) {
+    throw damaged(headKey, `counts ${String(input.rows)} input states, ${String(entries.length)} are there`);
+  }
+  return entries;
+}

@@ -1,0 +1,34 @@
+import type { VersionedStore } from "@bolthole/contract";
+import { readFailed } from "@bolthole/contract";
+import { inputRows, putInputs } from "../rules/input.js";
+import { checkLifecycleRecord } from "../rules/lifecycle.js";
+import { type StoreContext, checkRuntime, commit, loadRow } from "../store-context.js";
+
+type LifecycleOperations = Pick<VersionedStore, "loadMachineLifecycleRecord" | "commitMachineLifecycle">;
+
+export const lifecycleOperations = (context: StoreContext): LifecycleOperations => ({
+  async loadMachineLifecycleRecord(request) {
+    const runtimeId = checkRuntime(context, request.runtimeId, readFailed);
+    return loadRow(context, { table: "lifecycle", runtimeId }, (value) => value);
+  },
+
+  async commitMachineLifecycle(request) {
+    const runtimeId = checkRuntime(context, request.runtimeId);
+    const { record } = request;
+    checkLifecycleRecord(record);
+    const inputs = inputRows(
+      runtimeId,
+      request.inputStates,
+      (index) => `input_states[${String(index)}]`,
+      context.limits,
+    );
+    return commit(context, {
+      method: "CommitMachineLifecycle",
+      mutation: request,
+      args: [record, ...inputs.values],
+      rows: [{ table: "lifecycle", runtimeId }, ...inputs.keys],
+      bytes: record.length + inputs.bytes,
+      decide: () => [{ row: 0, value: record }, ...putInputs(inputs, 1)],
+    });
+  },
+});

@@ -1,0 +1,72 @@
+import type { OutcomeRetention, RuntimeSummary, VersionedStore } from "@bolthole/contract";
+import { readFailed } from "@bolthole/contract";
+import { decodeHead } from "../head.js";
+import { type StoreContext, decodeRow, versionOf } from "../store-context.js";
+import { checkRuntimeId, invalid, tooLarge } from "../validate.js";
+
+type StoreOperations = Pick<VersionedStore, "listRuntimes" | "getCommit" | "getServerInfo">;
+
+const DEFAULT_PAGE = 100;
+const MAX_PAGE = 1000;
+/** Of runtime ids in one page. */
+const PAGE_BYTES = 1 << 20;
+
+export const storeOperations = (
+  context: StoreContext,
+  serverVersion: string,
+  outcomeRetention: OutcomeRetention,
+): StoreOperations => ({
+  async listRuntimes({ pageSize, pageToken }) {
+    if (pageSize > MAX_PAGE) throw tooLarge(readFailed, "page_size", MAX_PAGE, pageSize, "runtimes");
+    const limit = pageSize === 0 ? DEFAULT_PAGE : pageSize;
+    const after = parsePageToken(pageToken);
+    if (after !== undefined) checkRuntimeId(after, context.limits, readFailed);
+    const entries = await context.engine.view((view) => view.scan({ table: "head", after }, limit));
+    const runtimes: RuntimeSummary[] = [];
+    let bytes = 0;
+    for (const { key, row } of entries) {
+      bytes += Buffer.byteLength(key.runtimeId, "utf8");
+      if (bytes > PAGE_BYTES && runtimes.length > 0) break;
+      const head = decodeRow(key, row, decodeHead);
+      runtimes.push({
+        runtimeId: key.runtimeId,
+        version: versionOf(context, row),
+        inputCount: head.input.rows,
+        receiptCount: head.receipt.rows,
+        hasSessionSnapshot: head.snapshot.rows > 0,
+        hasMachineLifecycle: head.lifecycle.rows > 0,
+        hasOpsLifecycle: head.ops.rows > 0,
+      });
+    }
+    const last = runtimes.at(-1);
+    const isLastPage = entries.length < limit && runtimes.length === entries.length;
+    return { runtimes, nextPageToken: last && !isLastPage ? makePageToken(last.runtimeId) : "" };
+  },
+
+  getCommit: ({ requestId, seal }) => context.committer.status(requestId, seal),
+
+  getServerInfo: () =>
+    Promise.resolve({
+      serverVersion,
+      storeId: context.engine.storeId,
+      engine: context.engine.name,
+      durable: context.engine.durable,
+      limits: context.limits,
+      outcomeRetention,
+    }),
+});
+
+/** A token is never empty, because the empty runtime id is a legal place to go on after. */
+const TOKEN_PREFIX = "after:";
+
+const makePageToken = (runtimeId: string): string =>
+  Buffer.from(TOKEN_PREFIX + runtimeId, "utf8").toString("base64url");
+
+function parsePageToken(token: string): string | undefined {
+  if (token === "") return undefined;
+  const text = Buffer.from(token, "base64url").toString("utf8");
+  if (!text.startsWith(TOKEN_PREFIX)) {
+    throw invalid(readFailed, "page_token", "the next_page_token of an earlier page");
+  }
+  return text.slice(TOKEN_PREFIX.length);
+}

@@ -1,0 +1,67 @@
+import { crc32 } from "node:zlib";
+import { readFailed } from "@bolthole/contract";
+import type { Row, RowKey } from "./engine.js";
+
+/** A key as text, different for different keys: for checksums and for maps in memory. */
+export function keyText(key: RowKey): string {
+  switch (key.table) {
+    case "input":
+      return `input ${key.inputId} ${key.runtimeId}`;
+    case "receipt":
+      return `receipt ${key.runId} ${key.sequence.toString()} ${key.runtimeId}`;
+    case "outcome":
+      return `outcome ${key.requestId}`;
+    case "oauth":
+    case "tally":
+      return key.table;
+    default:
+      return `${key.table} ${key.runtimeId}`;
+  }
+}
+
+const checksumOf = (key: RowKey, sequence: number, value: Uint8Array): number =>
+  crc32(value, crc32(`${keyText(key)} ${String(sequence)}`));
+
+export const makeRow = (key: RowKey, sequence: number, value: Uint8Array): Row => ({
+  sequence,
+  checksum: checksumOf(key, sequence, value),
+  value,
+});
+
+/** The value of a row that is what was written, or DAMAGED_RECORD. */
+export function soundValue(key: RowKey, row: Row): Uint8Array {
+  if (checksumOf(key, row.sequence, row.value) !== row.checksum) throw damaged(key, "does not match its checksum");
+  return row.value;
+}
+
+export function damaged(key: RowKey, what: string, cause?: unknown): Error {
+  const runtimeId = "runtimeId" in key ? key.runtimeId : undefined;
+  return readFailed("DAMAGED_RECORD", `stored ${describeKey(key)} ${what}`, {
+    runtimeId,
+    record: describeKey(key),
+    cause,
+  });
+}
+
+/** A key as people read it, without the runtime's id. */
+function describeKey(key: RowKey): string {
+  switch (key.table) {
+    case "input":
+      return `input state ${key.inputId}`;
+    case "receipt":
+      return `boundary receipt ${key.runId} ${key.sequence.toString()}`;
+    case "outcome":
+      return `request outcome ${key.requestId}`;
+    case "snapshot":
+      return "session snapshot";
+    case "lifecycle":
+      return "machine lifecycle record";
+    case "ops":
+      return "operation snapshot";
+    case "oauth":
+      return "OAuth flow snapshot";
+    case "head":
+    case "tally":
+      return key.table;
+  }
+}

@@ -1,0 +1,65 @@
+import type { Limits, Mutation, RuntimeId, Version, Versioned } from "@bolthole/contract";
+import { writeFailed } from "@bolthole/contract";
+import type { Change, Committed, Committer } from "./committer.js";
+import type { Engine, Row, RowKey } from "./engine.js";
+import type { KeyedQueue } from "./keyed-queue.js";
+import { damaged, soundValue } from "./row.js";
+import { type Fail, checkRuntimeId } from "./validate.js";
+import { versionText } from "./version.js";
+
+/** What the operations of one store share. */
+export interface StoreContext {
+  readonly engine: Engine;
+  readonly committer: Committer;
+  readonly limits: Limits;
+  /** Session-writing operations of one runtime pass one after the other from prepare to commit. */
+  readonly sessions: KeyedQueue;
+}
+
+/** Commits a change whose `decide` never misses. */
+export async function commit(context: StoreContext, change: Change): Promise<Committed> {
+  const committed = await context.committer.commit(change);
+  if (!committed) throw new TypeError(`${change.method} has no expectation to miss`);
+  return committed;
+}
+
+export function checkRuntime(context: StoreContext, runtimeId: RuntimeId, fail: Fail = writeFailed): RuntimeId {
+  checkRuntimeId(runtimeId, context.limits, fail);
+  return runtimeId;
+}
+
+export const versionOf = (context: StoreContext, row: Row): Version => versionText(context.engine.epoch, row.sequence);
+
+/** One stored row in its model form. A form that cannot be read is damage, whatever wrote it. */
+export async function loadRow<T>(
+  context: StoreContext,
+  key: RowKey,
+  decode: (value: Uint8Array) => T,
+): Promise<Versioned<T> | undefined> {
+  const row = await context.engine.view((view) => view.get(key));
+  return row && { value: decodeRow(key, row, decode), version: versionOf(context, row) };
+}
+
+export function decodeRow<T>(key: RowKey, row: Row, decode: (value: Uint8Array) => T): T {
+  const value = soundValue(key, row);
+  try {
+    return decode(value);
+  } catch (cause) {
+    throw damaged(key, "cannot be read", cause);
+  }
+}
+
+/** For mutations of one row whose new value does not depend on anything stored. */
+export const singleRow = (
+  method: string,
+  mutation: Mutation,
+  key: RowKey,
+  value: Uint8Array | undefined,
+): Change => ({
+  method,
+  mutation,
+  args: value ? [value] : [],
+  rows: [key],
+  bytes: value?.length ?? 0,
+  decide: () => [{ row: 0, value }],
+});

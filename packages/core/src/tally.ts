@@ -1,0 +1,38 @@
+import type { Tally } from "./head.js";
+
+/** The books of the store as a whole, beside the heads of its runtimes. */
+export interface StoreTally {
+  readonly outcome: Tally;
+  readonly oauth: Tally;
+  /** Outcomes of request ids made before this instant (milliseconds since the epoch) are no longer kept. */
+  readonly horizonMs: number;
+}
+
+export const EMPTY_TALLY: StoreTally = {
+  outcome: { rows: 0, sum: 0 },
+  oauth: { rows: 0, sum: 0 },
+  horizonMs: 0,
+};
+
+const FORM = 1;
+const TALLY_BYTES = 25;
+
+export function encodeTally({ outcome, oauth, horizonMs }: StoreTally): Uint8Array {
+  const bytes = Buffer.allocUnsafe(TALLY_BYTES);
+  bytes[0] = FORM;
+  bytes.writeUInt32LE(outcome.rows, 1);
+  bytes.writeUInt32LE(outcome.sum, 5);
+  bytes.writeUInt32LE(oauth.rows, 9);
+  bytes.writeUInt32LE(oauth.sum, 13);
+  bytes.writeDoubleLE(horizonMs, 17);
+  return bytes;
+}
+
+export function decodeTally(value: Uint8Array): StoreTally {
+  const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+  return {
+    outcome: { rows: bytes.readUInt32LE(1), sum: bytes.readUInt32LE(5) },
+    oauth: { rows: bytes.readUInt32LE(9), sum: bytes.readUInt32LE(13) },
+    horizonMs: bytes.readDoubleLE(17),
+  };
+}

@@ -1,0 +1,60 @@
+import { randomUUID } from "node:crypto";
+import { existsSync, fsyncSync, openSync, closeSync, readFileSync, readdirSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import type { Environment } from "./environment.js";
+import { IDENTITY_KEY } from "./keys.js";
+
+/** Of the form on disk. Raised with every change that an older daemon would misread. */
+export const FORMAT_VERSION = 1;
+const FILE = "format";
+const NAME = "bolthole";
+
+/** Files that may lie in a folder that is still empty for us: the daemon's own. */
+const HARMLESS = new Set(["bolthole.lock", "bolthole.sock", "token", "endpoint"]);
+
+/** The data folder cannot be used; the text says why and what to do. */
+export class UnusableFolder extends Error {
+  override readonly name = "UnusableFolder";
+}
+
+/** Looks at the folder before the native library does: marks an empty one as ours, refuses foreign and newer ones. */
+export function claimFormat(folder: string): void {
+  const file = join(folder, FILE);
+  if (!existsSync(file)) {
+    const foreign = readdirSync(folder).filter((name) => !HARMLESS.has(name));
+    if (foreign.length > 0) {
+      throw new UnusableFolder(
+        `${folder} is not a Bolthole data folder: it holds ${foreign.slice(0, 3).join(", ")}; name an empty or a new folder`,
+      );
+    }
+    const descriptor = openSync(file, "w", 0o600);
+    writeSync(descriptor, `${NAME} ${String(FORMAT_VERSION)}\n`);
+    fsyncSync(descriptor);
+    closeSync(descriptor);
+    return;
+  }
+  const [name, version] = readFileSync(file, "utf8").trim().split(" ");
+  if (name !== NAME || !/^\d+$/.test(version ?? "")) {
+    throw new UnusableFolder(`${folder} is not a Bolthole data folder: its ${FILE} file is of another make`);
+  }
+  if (Number(version) > FORMAT_VERSION) {
+    throw new UnusableFolder(
+      `${folder} has format ${String(version)}, this Bolthole reads up to ${String(FORMAT_VERSION)}; use a newer Bolthole`,
+    );
+  }
+}
+
+/** Which store this is. */
+export interface Identity {
+  readonly storeId: string;
+  readonly epoch: string;
+}
+
+/** Made once, when the store is. */
+export async function loadIdentity(environment: Environment): Promise<Identity> {
+  const stored = environment.get(IDENTITY_KEY);
+  if (stored) return JSON.parse(stored.toString("utf8")) as Identity;
+  const identity: Identity = { storeId: randomUUID(), epoch: randomUUID().slice(0, 8) };
+  await environment.write([[IDENTITY_KEY, Buffer.from(JSON.stringify(identity), "utf8")]]);
+  return identity;
+}

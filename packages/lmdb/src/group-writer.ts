@@ -1,0 +1,158 @@
+import { StoreError } from "@bolthole/contract";
+import type { Unit, Write } from "@bolthole/core";
+import type { Environment, Put } from "./environment.js";
+import { SEQUENCE_KEY, encodeKey, isHashedId, pieceKey } from "./keys.js";
+import { cutPieces } from "./pieces.js";
+import { type StoredRow, decodeRecord, encodeRecord } from "./record.js";
+
+/** A group stops growing at about this many bytes of values; one unit alone may be larger. */
+const GROUP_BYTES = 1 << 20;
+
+interface Waiting {
+  readonly unit: Unit<unknown>;
+  readonly resolve: (answer: unknown) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * The one writer: takes what waits, lets each unit decide over what those before it left, writes the group in one
+ * transaction, and answers everyone, the refused ones too, when it is flushed. A refusal may rest on a change of its own
+ * group, so it must not be known earlier than that change is durable.
+ */
+export class GroupWriter {
+  private readonly queue: Waiting[] = [];
+  private running: Promise<void> | undefined;
+  private failure: unknown;
+
+  constructor(
+    private readonly environment: Environment,
+    /** Of the last commit. */
+    public sequence: number,
+    private readonly onFailure: ((cause: unknown) => void) | undefined,
+  ) {}
+
+  commit<T>(unit: Unit<T>): Promise<T> {
+    if (this.failure !== undefined) return Promise.reject(stopped(this.failure));
+    return new Promise<T>((resolve, reject) => {
+      this.queue.push({ unit, resolve: resolve as (answer: unknown) => void, reject });
+      this.running ??= this.run();
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.running;
+  }
+
+  private async run(): Promise<void> {
+    // Everything that arrived in this turn of the event loop goes into one group.
+    await new Promise(setImmediate);
+    while (this.queue.length > 0) await this.runGroup();
+    this.running = undefined;
+  }
+
+  private async runGroup(): Promise<void> {
+    const group = new Group(this.environment, this.sequence);
+    const settlements: (() => void)[] = [];
+    const taken: Waiting[] = [];
+    for (let waiting = this.queue[0]; waiting; waiting = this.queue[0]) {
+      if (taken.length > 0 && group.bytes + waiting.unit.bytes > GROUP_BYTES) break;
+      this.queue.shift();
+      taken.push(waiting);
+      settlements.push(group.take(waiting));
+    }
+    try {
+      await group.flush();
+    } catch (cause) {
+      this.fail(cause, taken);
+      return;
+    }
+    this.sequence = group.sequence;
+    for (const settle of settlements) settle();
+  }
+
+  /** After a failed write nothing is certain any more: everyone in the group is told so, everyone else is refused. */
+  private fail(cause: unknown, group: readonly Waiting[]): void {
+    this.failure = cause;
+    for (const { reject } of group) {
+      reject(new StoreError("Internal", "OUTCOME_UNKNOWN", "the disk failed while the change was being written", { cause }));
+    }
+    for (const { reject } of this.queue.splice(0)) reject(stopped(cause));
+    this.onFailure?.(cause);
+  }
+}
+
+const stopped = (cause: unknown): StoreError =>
+  new StoreError("WriteFailed", "SHUTTING_DOWN", "the store stopped writing after the disk failed", { cause });
+
+/** The units of one transaction, each decided over what those before it left. */
+class Group {
+  bytes = 0;
+  private readonly puts = new Map<string, Put>();
+  private readonly rows = new Map<string, StoredRow | undefined>();
+
+  constructor(
+    private readonly environment: Environment,
+    public sequence: number,
+  ) {}
+
+  /** Decides a unit; answers how to tell its caller once the group is durable. */
+  take({ unit, resolve, reject }: Waiting): () => void {
+    const sequence = this.sequence + 1;
+    try {
+      const { writes, answer } = unit.decide(
+        unit.reads.map((key) => this.row(encodeKey(key))),
+        sequence,
+      );
+      for (const write of writes) this.put(write);
+      if (writes.length > 0) this.sequence = sequence;
+      this.bytes += unit.bytes;
+      return () => {
+        resolve(answer);
+      };
+    } catch (error) {
+      return () => {
+        reject(error);
+      };
+    }
+  }
+
+  async flush(): Promise<void> {
+    if (this.puts.size === 0) return;
+    const sequence = Buffer.allocUnsafe(8);
+    sequence.writeDoubleLE(this.sequence);
+    await this.environment.write([...this.puts.values(), [SEQUENCE_KEY, sequence]]);
+  }
+
+  private row(key: Buffer): StoredRow | undefined {
+    const text = key.toString("latin1");
+    if (this.rows.has(text)) return this.rows.get(text);
+    const record = this.environment.get(key);
+    const row = record && decodeRecord(record);
+    this.rows.set(text, row);
+    return row;
+  }
+
+  private put(write: Write): void {
+    const key = encodeKey(write.key);
+    const before = write.key.table === "snapshot" ? this.row(key) : undefined;
+    for (let index = 0; index < (before?.pieces ?? 0); index += 1) {
+      this.set(pieceKey(before?.sequence ?? 0, index), undefined);
+    }
+    if (!write.row) {
+      this.set(key, undefined);
+      this.rows.set(key.toString("latin1"), undefined);
+      return;
+    }
+    const pieces = write.document ? cutPieces(write.document) : [];
+    pieces.forEach((piece, index) => {
+      this.set(pieceKey(write.row.sequence, index), piece);
+    });
+    const hashedId = "runtimeId" in write.key && isHashedId(write.key.runtimeId) ? write.key.runtimeId : undefined;
+    this.set(key, encodeRecord(write.row, pieces.length, hashedId));
+    this.rows.set(key.toString("latin1"), { ...write.row, pieces: pieces.length, runtimeId: hashedId });
+  }
+
+  private set(key: Buffer, value: Buffer | undefined): void {
+    this.puts.set(key.toString("latin1"), [key, value]);
+  }
+}

@@ -1,0 +1,2 @@
+export { LmdbEngine, type LmdbOptions } from "./lmdb-engine.js";
+export { FORMAT_VERSION, UnusableFolder } from "./format.js";

@@ -1,0 +1,156 @@
+import { hash } from "node:crypto";
+import type { RowKey, Table } from "@bolthole/core";
+import { uuidFromBytes, uuidToBytes } from "@bolthole/contract/json";
+
+/*
+ * Every key on the disk starts with its space:
+ *
+ *   1  the store:     number of the table, then the rest of the key
+ *   2  the runtimes:  the runtime's id, number of the table, the rest of the key
+ *   3  the pieces:    number of the commit that wrote the document (8 bytes), index of the piece (4 bytes)
+ *
+ * All rows of one runtime lie together, its head first, so that a commit touches few pages.
+ */
+const STORE = 1;
+const RUNTIMES = 2;
+const PIECES = 3;
+
+interface TableForm {
+  readonly number: number;
+  readonly space: typeof STORE | typeof RUNTIMES;
+  /** The format version that brought the table. */
+  readonly since: number;
+}
+
+/** Every table on the disk. A number is never used again. */
+export const TABLES = {
+  tally: { number: 1, space: STORE, since: 1 },
+  oauth: { number: 2, space: STORE, since: 1 },
+  outcome: { number: 3, space: STORE, since: 1 },
+  head: { number: 0, space: RUNTIMES, since: 1 },
+  snapshot: { number: 1, space: RUNTIMES, since: 1 },
+  lifecycle: { number: 2, space: RUNTIMES, since: 1 },
+  ops: { number: 3, space: RUNTIMES, since: 1 },
+  input: { number: 4, space: RUNTIMES, since: 1 },
+  receipt: { number: 5, space: RUNTIMES, since: 1 },
+} as const satisfies Record<Table, TableForm>;
+
+/** The number of the last commit; in the store's space, beside the tables. */
+export const SEQUENCE_KEY = Buffer.from([STORE, 0]);
+/** Store id and epoch, as JSON text. */
+export const IDENTITY_KEY = Buffer.from([STORE, 0, 1]);
+
+/** Longer ids, once escaped, are kept under their hash; LMDB takes keys of at most 1,978 bytes. */
+const MAX_PLAIN_ID = 1024;
+/** No UTF-8 text has this byte: hashed ids never meet plain ones, and come last. */
+const HASHED = 0xff;
+const HASHED_BYTES = 33;
+
+export const isHashedId = (runtimeId: string): boolean => runtimeIdKey(runtimeId)[0] === HASHED;
+
+/**
+ * A runtime id as a part of a key: a zero byte becomes `00 FF` and the end is `00 01`, so that ids sort by their bytes and
+ * none is the beginning of another.
+ */
+function runtimeIdKey(runtimeId: string): Buffer {
+  const bytes = Buffer.from(runtimeId, "utf8");
+  const plain = bytes.includes(0) ? escapeZeros(bytes) : bytes;
+  if (plain.length > MAX_PLAIN_ID) return Buffer.concat([Buffer.of(HASHED), hash("sha256", bytes, "buffer")]);
+  return Buffer.concat([plain, Buffer.of(0, 1)]);
+}
+
+const escapeZeros = (bytes: Buffer): Buffer =>
+  Buffer.from(bytes.toString("latin1").replaceAll("\0", "\0\xff"), "latin1");
+
+/** The plain id at the beginning of a key's part, or nothing for a hashed one; and where the part ends. */
+function parseRuntimeIdKey(key: Buffer, start: number): { id: string | undefined; end: number } {
+  if (key[start] === HASHED) return { id: undefined, end: start + HASHED_BYTES };
+  let end = start;
+  while (!(key[end] === 0 && key[end + 1] === 1)) {
+    end += key[end] === 0 ? 2 : 1;
+    if (end >= key.length) throw new RangeError("a runtime id in a key has no end");
+  }
+  const plain = key.subarray(start, end);
+  const bytes = plain.includes(0)
+    ? Buffer.from(plain.toString("latin1").replaceAll("\0\xff", "\0"), "latin1")
+    : plain;
+  return { id: bytes.toString("utf8"), end: end + 2 };
+}
+
+const runtimePrefix = (runtimeId: string, table: Table): Buffer =>
+  Buffer.concat([Buffer.of(RUNTIMES), runtimeIdKey(runtimeId), Buffer.of(TABLES[table].number)]);
+
+export function encodeKey(key: RowKey): Buffer {
+  switch (key.table) {
+    case "tally":
+    case "oauth":
+      return Buffer.of(STORE, TABLES[key.table].number);
+    case "outcome":
+      return Buffer.concat([Buffer.of(STORE, TABLES.outcome.number), uuidToBytes(key.requestId)]);
+    case "input":
+      return Buffer.concat([runtimePrefix(key.runtimeId, "input"), uuidToBytes(key.inputId)]);
+    case "receipt": {
+      const sequence = Buffer.allocUnsafe(8);
+      sequence.writeBigUInt64BE(key.sequence);
+      return Buffer.concat([runtimePrefix(key.runtimeId, "receipt"), uuidToBytes(key.runId), sequence]);
+    }
+    default:
+      return runtimePrefix(key.runtimeId, key.table);
+  }
+}
+
+/** The first key of a range, the key that ends it, and the first one after a given row. */
+export interface Bounds {
+  readonly start: Buffer;
+  readonly end: Buffer;
+}
+
+/** Just after every key that begins with these bytes. */
+const after = (prefix: Buffer): Buffer => Buffer.concat([prefix, Buffer.of(0xff)]);
+
+export function inputBounds(runtimeId: string, afterId: string | undefined): Bounds {
+  const prefix = runtimePrefix(runtimeId, "input");
+  const start =
+    afterId === undefined ? prefix : Buffer.concat([prefix, uuidToBytes(afterId), Buffer.of(0)]);
+  return { start, end: runtimePrefixEnd(prefix) };
+}
+
+/** The last byte of the prefix is a table's number, so the next number ends its range. */
+function runtimePrefixEnd(prefix: Buffer): Buffer {
+  const end = Buffer.from(prefix);
+  end[end.length - 1] = (end.at(-1) ?? 0) + 1;
+  return end;
+}
+
+export function outcomeBounds(afterId: string | undefined): Bounds {
+  const prefix = Buffer.of(STORE, TABLES.outcome.number);
+  const start =
+    afterId === undefined ? prefix : Buffer.concat([prefix, uuidToBytes(afterId), Buffer.of(0)]);
+  return { start, end: Buffer.of(STORE, TABLES.outcome.number + 1) };
+}
+
+/** Everything of the runtimes that come after this one. */
+export function runtimeBounds(afterRuntime: string | undefined): Bounds {
+  const start =
+    afterRuntime === undefined
+      ? Buffer.of(RUNTIMES)
+      : after(Buffer.concat([Buffer.of(RUNTIMES), runtimeIdKey(afterRuntime)]));
+  return { start, end: Buffer.of(RUNTIMES + 1) };
+}
+
+/** The plain runtime id that a key of the runtimes' space is about (nothing: it is hashed), and its table. */
+export function parseRuntimeKey(key: Buffer): { runtimeId: string | undefined; table: number; afterRuntime: Buffer } {
+  const { id, end } = parseRuntimeIdKey(key, 1);
+  return { runtimeId: id, table: key[end] ?? -1, afterRuntime: after(key.subarray(0, end)) };
+}
+
+/** The UUID at the end of an input's or an outcome's key. */
+export const trailingUuid = (key: Buffer): string => uuidFromBytes(key.subarray(key.length - 16));
+
+export function pieceKey(sequence: number, index: number): Buffer {
+  const key = Buffer.allocUnsafe(13);
+  key[0] = PIECES;
+  key.writeBigUInt64BE(BigInt(sequence), 1);
+  key.writeUInt32BE(index, 9);
+  return key;
+}
