@@ -32,7 +32,7 @@ const OAUTH_ATTEMPTS = 100;
 export class RuntimeStoreAdapter implements RuntimeStore {
   constructor(
     private readonly store: VersionedStore,
-    private readonly storeId: string,
+    readonly storeId: string,
     private readonly expectations: Expectations = {},
   ) {}
 

@@ -3,14 +3,8 @@ import { Buffer, isUtf8 } from "node:buffer";
 import {
   BACKSLASH,
   CARRIAGE_RETURN,
-  CLOSE_LIST,
-  CLOSE_OBJECT,
-  COLON,
-  COMMA,
   LINE_FEED,
   MINUS,
-  OPEN_LIST,
-  OPEN_OBJECT,
   POINT,
   QUOTE,
   SPACE,
@@ -19,12 +13,15 @@ import {
   hexValue,
   isDigit,
 } from "./ascii.js";
-import { areEscapesWritten } from "./escapes.js";
+import { isWrittenAsUnit } from "./escapes.js";
 import { JsonError } from "./json-error.js";
 import { hasLoneSurrogate } from "./surrogates.js";
 
 /** An escape of six bytes stands for at least one byte. */
 const LONGEST_ESCAPE = 6;
+
+const SLASH = 0x2f;
+const ESCAPE_LETTERS = Buffer.from('"\\/bfnrt');
 
 /** Up to this size the whole text is made a string once, and its ASCII strings are cut out of that. */
 const SHARED_TEXT_LIMIT = 64 * 1024;
@@ -46,6 +43,8 @@ export class Cursor {
   private tokenIsAscii = true;
   private tokenHasEscapes = false;
   private tokenHasSurrogates = false;
+  /** Among its escapes is one that would not be written so. */
+  private tokenHasOddEscapes = false;
 
   protected readonly length: number;
   private readonly isValidUtf8: boolean;
@@ -110,7 +109,7 @@ export class Cursor {
     if (this.bytes[this.position] !== QUOTE) return false;
     this.scanString();
     this.checkToken();
-    return !this.tokenHasEscapes || areEscapesWritten(this.bytes, this.tokenStart, this.tokenEnd);
+    return !this.tokenHasOddEscapes;
   }
 
   /** Makes a string of ASCII characters, whose place is known, the token and gives its text. */
@@ -183,6 +182,7 @@ export class Cursor {
     this.tokenStart = at;
     this.tokenHasEscapes = false;
     this.tokenHasSurrogates = false;
+    this.tokenHasOddEscapes = false;
     let all = 0;
     let code = bytes[at] ?? 0;
     while (code !== QUOTE) {
@@ -215,7 +215,8 @@ export class Cursor {
   private escapeEnd(at: number): number {
     const code = this.bytes[at] ?? 0;
     if (code !== 0x75) {
-      if (code === 0 || !'"\\/bfnrt'.includes(String.fromCharCode(code))) throw this.error("an unknown escape", at);
+      if (code === 0 || !ESCAPE_LETTERS.includes(code)) throw this.error("an unknown escape", at);
+      if (code === SLASH) this.tokenHasOddEscapes = true;
       return at + 1;
     }
     let unit = 0;
@@ -225,6 +226,7 @@ export class Cursor {
       unit = unit * 16 + digit;
     }
     if (unit >= 0xd800 && unit <= 0xdfff) this.tokenHasSurrogates = true;
+    if (!isWrittenAsUnit(unit, this.bytes[at + 4] ?? 0)) this.tokenHasOddEscapes = true;
     return at + 5;
   }
 

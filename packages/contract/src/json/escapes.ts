@@ -1,6 +1,6 @@
-import { BACKSLASH, QUOTE, ZERO } from "./ascii.js";
+import { BACKSLASH, ZERO } from "./ascii.js";
 
-/** The letter after the backslash for the control characters that have one: \\b, \\t, \\n, \\f and \\r. */
+/** The letter after the backslash for the control characters that have one: \b, \t, \n, \f and \r. */
 const SHORT_ESCAPES = new Map([
   [0x08, 0x62],
   [0x09, 0x74],
@@ -8,7 +8,6 @@ const SHORT_ESCAPES = new Map([
   [0x0c, 0x66],
   [0x0d, 0x72],
 ]);
-const SHORT_LETTERS: ReadonlySet<number> = new Set([BACKSLASH, QUOTE, ...SHORT_ESCAPES.values()]);
 const LOWER_HEX = "0123456789abcdef";
 const LETTER_U = 0x75;
 
@@ -29,21 +28,7 @@ export function writeControl(bytes: Uint8Array, start: number, unit: number): nu
   return at;
 }
 
-/** Whether all escapes of a string, known to be sound, are those that would be written. */
-export function areEscapesWritten(bytes: Uint8Array, start: number, end: number): boolean {
-  const expected = new Uint8Array(6);
-  for (let at = start; at < end; at++) {
-    if (bytes[at] !== BACKSLASH) continue;
-    const letter = bytes[++at] ?? 0;
-    if (letter !== LETTER_U) {
-      if (!SHORT_LETTERS.has(letter)) return false;
-      continue;
-    }
-    const unit = Number(`0x${String.fromCharCode(...bytes.subarray(at + 1, at + 5))}`);
-    if (unit >= 0x20 || SHORT_ESCAPES.has(unit)) return false;
-    writeControl(expected, 0, unit);
-    for (let i = 1; i < 6; i++) if (bytes[at - 1 + i] !== expected[i]) return false;
-    at += 4;
-  }
-  return true;
+/** Whether a character is written as a `\u` escape with this last digit: a control character without a shorter escape. */
+export function isWrittenAsUnit(unit: number, lastDigit: number): boolean {
+  return unit < 0x20 && !SHORT_ESCAPES.has(unit) && LOWER_HEX.charCodeAt(unit & 15) === lastDigit;
 }

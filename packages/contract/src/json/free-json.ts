@@ -137,12 +137,16 @@ function isListNormalised(reader: JsonReader): boolean {
 function isObjectNormalised(reader: JsonReader): boolean {
   reader.openObject();
   if (reader.closeWritten(CLOSE_OBJECT)) return true;
-  let previous: string | undefined;
+  let start = 0;
+  let end = 0;
   do {
-    if (!reader.isStringWritten()) return false;
-    const name = reader.tokenText();
-    if (previous !== undefined && compareByBytes(previous, name) >= 0) return false;
-    previous = name;
+    const previous = start;
+    const previousEnd = end;
+    // Names with escapes are left to the long way, so that the order of the bytes is that of the names.
+    if (!reader.isStringWritten() || !reader.tokenIsPlain()) return false;
+    start = reader.tokenStart;
+    end = reader.tokenEnd;
+    if (previous > 0 && reader.bytes.compare(reader.bytes, previous, previousEnd, start, end) <= 0) return false;
     if (!reader.readLiteral(COLON_BYTES) || !isNormalised(reader)) return false;
   } while (reader.readLiteral(COMMA_BYTES));
   return reader.closeWritten(CLOSE_OBJECT);

@@ -75,14 +75,13 @@ export function readFloat64(text: string): number | undefined {
       significand = BigInt(exact);
       digits++;
     }
-    const grown = significand * 10n + BigInt(code - ZERO);
-    if (isFull || grown > U64_MAX) {
-      isFull = true;
-      if (!isFraction) exponent++;
-      continue;
+    if (!isFull) {
+      const grown = significand * 10n + BigInt(code - ZERO);
+      isFull = grown > U64_MAX;
+      if (!isFull) significand = grown;
     }
-    significand = grown;
-    if (isFraction) exponent--;
+    if (isFull && !isFraction) exponent++;
+    if (!isFull && isFraction) exponent--;
   }
   const mantissa = digits <= EXACT_DIGITS ? exact : Number(significand);
   if (at < text.length) {

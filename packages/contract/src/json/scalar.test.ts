@@ -1,6 +1,5 @@
 import { canonicalTimestamp } from "./datetime.js";
-import { writeDocument } from "./document.js";
-import { readDocument } from "./document.js";
+import { readDocument, writeDocument } from "./document.js";
 import { normaliseFreeJson } from "./free-json.js";
 import { JsonError } from "./json-error.js";
 import { readFloat64 } from "./number.js";

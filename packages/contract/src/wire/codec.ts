@@ -1,10 +1,12 @@
 import type {
   DescMessage,
+  DescMethod,
   DescMethodServerStreaming,
   DescMethodUnary,
   MessageInitShape,
   MessageShape,
 } from "@bufbuild/protobuf";
+import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 
 /** One unary RPC: its messages, and their model values, in both directions. */
 export interface UnaryCodec<Request, Answer, I extends DescMessage = DescMessage, O extends DescMessage = DescMessage> {
@@ -39,3 +41,7 @@ export const stream = <Request, Answer, I extends DescMessage, O extends DescMes
   method: DescMethodServerStreaming<I, O>,
   directions: Directions<StreamCodec<Request, Answer, I, O>>,
 ): StreamCodec<Request, Answer, I, O> => ({ kind: "stream", method, ...directions });
+
+/** An RPC without a declared idempotency level changes the store; its request carries a request id. */
+export const isMutation = (method: DescMethod): boolean =>
+  method.idempotency === MethodOptions_IdempotencyLevel.IDEMPOTENCY_UNKNOWN;

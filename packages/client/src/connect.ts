@@ -1,0 +1,39 @@
+import type { VersionedStore } from "@bolthole/contract";
+import { RuntimeStoreAdapter } from "@bolthole/contract";
+import { Connection } from "./connection.js";
+import { createGrpcStore } from "./grpc-store.js";
+import { type ConnectOptions, resolveOptions } from "./options.js";
+
+/** A store behind a daemon: the reference's contract, and beside it what only this store knows. */
+export class BoltholeStore extends RuntimeStoreAdapter {
+  constructor(
+    /** Versions, request outcomes, listings and server facts. */
+    readonly versioned: VersionedStore,
+    storeId: string,
+    private readonly connection: Connection,
+  ) {
+    super(versioned, storeId);
+  }
+
+  /** Calls under way fail. The daemon is not asked. */
+  close(): Promise<void> {
+    this.connection.close();
+    return Promise.resolve();
+  }
+}
+
+/**
+ * Connects to a daemon at `unix:/path/bolthole.sock` or `127.0.0.1:7117` and learns which store it serves. Fails as
+ * UNAVAILABLE when none answers in time.
+ */
+export async function connect(target: string, options: ConnectOptions = {}): Promise<BoltholeStore> {
+  const connection = new Connection(target, resolveOptions(options));
+  try {
+    const versioned = createGrpcStore(connection);
+    const { storeId } = await versioned.getServerInfo({});
+    return new BoltholeStore(versioned, storeId, connection);
+  } catch (error) {
+    connection.close();
+    throw error;
+  }
+}

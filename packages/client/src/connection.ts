@@ -1,0 +1,169 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import { Client, type ClientReadableStream, Metadata, connectivityState, credentials } from "@grpc/grpc-js";
+import type { ServiceError } from "@grpc/grpc-js";
+import type { Call } from "@bolthole/contract";
+import { StoreError } from "@bolthole/contract";
+import type { GrpcMethod } from "@bolthole/contract/wire";
+import { isLost, outcomeUnknown, toStoreError } from "./call-error.js";
+import type { ResolvedOptions } from "./options.js";
+
+const FIRST_PAUSE_MS = 10;
+const LONGEST_PAUSE_MS = 500;
+
+/** One channel to a daemon: deadlines, cancellation, and retries that cannot apply twice. */
+export class Connection {
+  private readonly client: Client;
+  private readonly metadata = new Metadata();
+
+  constructor(
+    private readonly target: string,
+    private readonly options: ResolvedOptions,
+  ) {
+    this.client = new Client(target, credentials.createInsecure(), {
+      "grpc.max_receive_message_length": options.maxMessageBytes,
+      "grpc.max_send_message_length": options.maxMessageBytes,
+      "grpc-node.flow_control_window": 1 << 20,
+      // A unix socket's path is no host name.
+      "grpc.default_authority": "localhost",
+      "grpc.initial_reconnect_backoff_ms": 50,
+      "grpc.min_reconnect_backoff_ms": 50,
+      "grpc.max_reconnect_backoff_ms": LONGEST_PAUSE_MS,
+      // Ours know the request id; two layers of retries would multiply.
+      "grpc.enable_retries": 0,
+    });
+    if (options.token !== undefined) this.metadata.set("authorization", `Bearer ${options.token}`);
+  }
+
+  /** `requestId` of a mutation: only with it can a lost answer be asked for again. */
+  async unary<I extends DescMessage, O extends DescMessage>(
+    method: GrpcMethod<I, O>,
+    message: MessageInitShape<I>,
+    requestId: string | undefined,
+    call: Call = {},
+  ): Promise<MessageShape<O>> {
+    return this.retrying(requestId, call, (deadline) => this.attempt(method, message, requestId, deadline, call.signal));
+  }
+
+  /** Retried until its first message has come; a stream that breaks later fails. */
+  async *stream<I extends DescMessage, O extends DescMessage>(
+    method: GrpcMethod<I, O>,
+    message: MessageInitShape<I>,
+    call: Call = {},
+  ): AsyncGenerator<MessageShape<O>> {
+    const { stream, iterator, first } = await this.retrying(undefined, call, async (deadline) => {
+      const opened = this.open(method, message, deadline, call.signal);
+      const messages = opened[Symbol.asyncIterator]() as AsyncIterator<MessageShape<O>>;
+      try {
+        return { stream: opened, iterator: messages, first: await messages.next() };
+      } catch (error) {
+        throw toStoreError(error as ServiceError, false);
+      }
+    });
+    try {
+      for (let next = first; next.done !== true; next = await iterator.next()) yield next.value;
+    } catch (error) {
+      throw error instanceof StoreError ? error : toStoreError(error as ServiceError, false);
+    } finally {
+      stream.cancel();
+    }
+  }
+
+  close(): void {
+    this.client.close();
+  }
+
+  private async retrying<T>(
+    requestId: string | undefined,
+    call: Call,
+    attempt: (deadline: number) => Promise<T>,
+  ): Promise<T> {
+    const deadline = call.deadline ?? Date.now() + this.options.timeoutMs;
+    let lost: StoreError | undefined;
+    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
+      let failure: StoreError;
+      try {
+        await this.connected(deadline, call.signal, requestId !== undefined);
+        try {
+          return await attempt(deadline);
+        } catch (error) {
+          failure = error as StoreError;
+          if (isLost(failure)) lost = failure;
+        }
+      } catch (error) {
+        failure = error as StoreError;
+      }
+      const wait = pause * (0.5 + Math.random() / 2);
+      const isOver = call.signal?.aborted === true || Date.now() + wait >= deadline;
+      if (isOver || failure.retry !== "same_request" || failure.reason === "CANCELLED") {
+        throw lost && requestId !== undefined && isLost(failure) ? outcomeUnknown(requestId, lost) : failure;
+      }
+      await sleep(wait);
+    }
+  }
+
+  /** Nothing is sent before there is a connection: what fails here has certainly not been applied. */
+  private connected(deadline: number, signal: AbortSignal | undefined, isMutation: boolean): Promise<void> {
+    const variant = isMutation ? "WriteFailed" : "ReadFailed";
+    if (signal?.aborted === true) {
+      return Promise.reject(new StoreError(variant, "CANCELLED", "the call was aborted before it was sent"));
+    }
+    if (this.client.getChannel().getConnectivityState(true) === connectivityState.READY) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      this.client.waitForReady(deadline, (error) => {
+        if (!error) resolve();
+        else reject(new StoreError(variant, "UNAVAILABLE", `no daemon answers at ${this.target}`, { cause: error }));
+      });
+    });
+  }
+
+  private attempt<I extends DescMessage, O extends DescMessage>(
+    method: GrpcMethod<I, O>,
+    message: MessageInitShape<I>,
+    requestId: string | undefined,
+    deadline: number,
+    signal: AbortSignal | undefined,
+  ): Promise<MessageShape<O>> {
+    return new Promise((resolve, reject) => {
+      const cancel = (): void => {
+        sent.cancel();
+      };
+      const sent = this.client.makeUnaryRequest(
+        method.path,
+        method.requestSerialize,
+        method.responseDeserialize,
+        message,
+        this.metadata,
+        { deadline },
+        (error, answer) => {
+          signal?.removeEventListener("abort", cancel);
+          if (answer !== undefined) resolve(answer);
+          else reject(toStoreError(error as ServiceError, requestId !== undefined));
+        },
+      );
+      signal?.addEventListener("abort", cancel, { once: true });
+    });
+  }
+
+  private open<I extends DescMessage, O extends DescMessage>(
+    method: GrpcMethod<I, O>,
+    message: MessageInitShape<I>,
+    deadline: number,
+    signal: AbortSignal | undefined,
+  ): ClientReadableStream<MessageShape<O>> {
+    const stream = this.client.makeServerStreamRequest(
+      method.path,
+      method.requestSerialize,
+      method.responseDeserialize,
+      message,
+      this.metadata,
+      { deadline },
+    );
+    const cancel = (): void => {
+      stream.cancel();
+    };
+    signal?.addEventListener("abort", cancel, { once: true });
+    stream.once("close", () => signal?.removeEventListener("abort", cancel));
+    return stream;
+  }
+}

@@ -1,0 +1,2 @@
+export { BoltholeStore, connect } from "./connect.js";
+export type { ConnectOptions } from "./options.js";

@@ -1,0 +1,25 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from "commander";
+import { EXIT, StartFailure } from "../exit-code.js";
+import { VERSION } from "../version.js";
+import { serveCommand } from "./serve.js";
+import { statusCommand } from "./status.js";
+
+const program = new Command("bolthole")
+  .description("Keeps the state of agent runtimes safe.")
+  .version(VERSION)
+  .addCommand(serveCommand())
+  .addCommand(statusCommand());
+for (const command of [program, ...program.commands]) command.exitOverride();
+
+program.parseAsync().catch((error: unknown) => {
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 ? EXIT.CLEAN : EXIT.USAGE;
+  } else if (error instanceof StartFailure) {
+    process.stderr.write(`bolthole: ${error.message.replaceAll("\n", "\nbolthole: ")}\n`);
+    process.exitCode = error.exitCode;
+  } else {
+    process.stderr.write(`bolthole: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    process.exitCode = EXIT.INTERNAL;
+  }
+});

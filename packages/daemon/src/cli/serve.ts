@@ -1,0 +1,51 @@
+import { Command, Option } from "commander";
+import { SETTINGS, type SettingName, flagOf, resolveConfig, variableOf } from "../config.js";
+import { startDaemon } from "../daemon.js";
+import { EXIT, type ExitCode } from "../exit-code.js";
+import { createLog } from "../log.js";
+
+/** `bolthole serve`: runs the daemon until a signal or a failing disk ends it. */
+export function serveCommand(): Command {
+  const command = new Command("serve").description("run the daemon");
+  for (const name of Object.keys(SETTINGS) as SettingName[]) {
+    const { help, fallback } = SETTINGS[name];
+    const value = fallback();
+    const usual = value === undefined ? "" : `; default ${value}`;
+    const flag = name === "tcpInsecure" ? `--${flagOf(name)}` : `--${flagOf(name)} <value>`;
+    command.addOption(new Option(flag, `${help} (${variableOf(name)}${usual})`));
+  }
+  return command.action(serve);
+}
+
+async function serve(flags: Partial<Record<SettingName, string | boolean>>): Promise<void> {
+  const config = resolveConfig(flags, process.env);
+  const log = createLog(config.logLevel);
+  const end = (code: ExitCode): void => {
+    // Nothing is under way any more; a handle that a library forgot must not keep the process.
+    process.exit(code);
+  };
+  const daemon = await startDaemon(config, log, (cause) => {
+    log.fatal({ err: cause }, "the disk failed under a write; nothing that was acknowledged is lost");
+    setTimeout(end, 1000, EXIT.DISK);
+  });
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.on(signal, () => {
+      log.info({ signal }, "stopping");
+      void daemon.stop().then(end, (error: unknown) => {
+        log.fatal({ err: error }, "the stop failed");
+        end(EXIT.INTERNAL);
+      });
+    });
+  }
+  process.stdout.write(welcome(daemon.targets));
+}
+
+function welcome(targets: readonly string[]): string {
+  const [socket = ""] = targets;
+  return [
+    ...targets.map((target) => `bolthole listens on ${target}`),
+    "try: grpcurl -plaintext -unix -authority localhost " +
+      `${socket.replace(/^unix:/, "")} bolthole.v1.RuntimeStoreService/GetServerInfo`,
+    "",
+  ].join("\n");
+}

@@ -1,0 +1,59 @@
+import { toJsonString } from "@bufbuild/protobuf";
+import { Client, credentials } from "@grpc/grpc-js";
+import { Command } from "commander";
+import { AdminService, type GetStatusResponse, GetStatusResponseSchema, grpcMethod } from "@bolthole/contract/wire";
+import { defaultDataFolder, variableOf } from "../config.js";
+import { EXIT, StartFailure } from "../exit-code.js";
+import { readEndpoint } from "../folder/endpoint.js";
+
+const WAIT_MS = 5000;
+
+/** `bolthole status`: what the daemon of a data folder is doing. */
+export function statusCommand(): Command {
+  return new Command("status")
+    .description("say what the daemon of a data folder is doing")
+    .option("--data <folder>", `data folder (${variableOf("data")})`)
+    .option("--json", "print one JSON object")
+    .action(async (flags: { readonly data?: string; readonly json?: true }) => {
+      const folder = flags.data ?? process.env[variableOf("data")] ?? defaultDataFolder();
+      const status = await getStatus(folder);
+      process.stdout.write(
+        flags.json
+          ? `${toJsonString(GetStatusResponseSchema, status, { prettySpaces: 2, alwaysEmitImplicit: true })}\n`
+          : describe(status),
+      );
+    });
+}
+
+async function getStatus(folder: string): Promise<GetStatusResponse> {
+  const [target] = readEndpoint(folder);
+  if (target === undefined) throw new StartFailure(EXIT.NOT_RUNNING, `no daemon serves ${folder}`);
+  const client = new Client(target, credentials.createInsecure(), { "grpc.default_authority": "localhost" });
+  const { path, requestSerialize, responseDeserialize } = grpcMethod(AdminService.method.getStatus);
+  try {
+    return await new Promise((resolve, reject) => {
+      const deadline = Date.now() + WAIT_MS;
+      client.makeUnaryRequest(path, requestSerialize, responseDeserialize, {}, { deadline }, (error, answer) => {
+        if (answer) resolve(answer);
+        else reject(new StartFailure(EXIT.NOT_RUNNING, `the daemon at ${target} does not answer: ${String(error?.details)}`));
+      });
+    });
+  } finally {
+    client.close();
+  }
+}
+
+function describe(status: GetStatusResponse): string {
+  const mebibytes = (bytes: bigint): string => `${(Number(bytes) / (1024 * 1024)).toFixed(1)} MiB`;
+  const rows: [string, string][] = [
+    ["version", status.version],
+    ["pid", `${String(status.pid)}, since ${status.startedAt}`],
+    ["listens on", status.endpoints.join(", ")],
+    ["engine", `${status.engine} in ${status.dataFolder}, format ${String(status.formatVersion)}`],
+    ["store", `${status.storeId}, ${status.commitSequence.toString()} commits, ${mebibytes(status.storedBytes)}`],
+    ["in flight", `${String(status.requestsInFlight)} requests, ${mebibytes(status.requestBytesInFlight)}`],
+    ["connections", String(status.connections)],
+    ["memory", mebibytes(status.residentBytes)],
+  ];
+  return rows.map(([name, value]) => `${name.padEnd(12)}${value}\n`).join("");
+}

@@ -1,0 +1,90 @@
+import { once } from "node:events";
+import type {
+  Server,
+  ServerUnaryCall,
+  ServerWritableStream,
+  handleServerStreamingCall,
+  handleUnaryCall,
+  sendUnaryData,
+} from "@grpc/grpc-js";
+import type { Call } from "@bolthole/contract";
+import { type StreamCodec, type UnaryCodec, grpcMethod, isMutation } from "@bolthole/contract/wire";
+import type { Log } from "../log.js";
+import type { Admission } from "./admission.js";
+import { toStatus, toStoreError } from "./failure.js";
+import { type Received, receive } from "./received.js";
+import type { DescMessage } from "@bufbuild/protobuf";
+
+/** What every handler needs besides its method. */
+export interface HandlerContext {
+  readonly admission: Admission;
+  readonly log: Log;
+}
+
+type Request = Received<DescMessage>;
+
+/** Serves one unary RPC: admit, convert, call, convert; errors become statuses with details. */
+export function registerUnary<Req, Answer>(
+  server: Server,
+  context: HandlerContext,
+  codec: UnaryCodec<Req, Answer>,
+  run: (request: Req, call: Call) => Promise<Answer>,
+): void {
+  const { path, responseSerialize } = grpcMethod(codec.method);
+  const handler: handleUnaryCall<Request, object> = (call, callback) => {
+    void answer(call, callback);
+  };
+  const answer = async (call: ServerUnaryCall<Request, object>, callback: sendUnaryData<object>): Promise<void> => {
+    let leave: (() => void) | undefined;
+    try {
+      leave = context.admission.enter(call.request.bytes);
+      callback(null, codec.fromAnswer(await run(codec.toRequest(call.request.message()), limitsOf(call))));
+    } catch (error) {
+      callback(refusal(error, codec.method.name, isMutation(codec.method), context.log));
+    } finally {
+      leave?.();
+    }
+  };
+  server.register(path, handler as never, responseSerialize, receive(codec.method.input), "unary");
+}
+
+/** Serves one RPC whose answer comes in parts. A slow reader holds back the parts, not the store. */
+export function registerStream<Req, Answer>(
+  server: Server,
+  context: HandlerContext,
+  codec: StreamCodec<Req, Answer>,
+  run: (request: Req, call: Call) => Answer,
+): void {
+  const { path, responseSerialize } = grpcMethod(codec.method);
+  const handler: handleServerStreamingCall<Request, object> = (call) => {
+    void answer(call);
+  };
+  const answer = async (call: ServerWritableStream<Request, object>): Promise<void> => {
+    let leave: (() => void) | undefined;
+    try {
+      leave = context.admission.enter(call.request.bytes);
+      const parts = codec.fromAnswer(await run(codec.toRequest(call.request.message()), limitsOf(call)));
+      for await (const part of parts) {
+        if (call.cancelled) return;
+        if (!call.write(part)) await Promise.race([once(call, "drain"), once(call, "cancelled")]);
+      }
+      call.end();
+    } catch (error) {
+      call.emit("error", refusal(error, codec.method.name, false, context.log));
+    } finally {
+      leave?.();
+    }
+  };
+  server.register(path, handler as never, responseSerialize, receive(codec.method.input), "serverStream");
+}
+
+function refusal(error: unknown, method: string, changes: boolean, log: Log): ReturnType<typeof toStatus> {
+  const failure = toStoreError(error, method, changes, log);
+  log.debug({ method, reason: failure.reason, record: failure.subject.record }, "call refused");
+  return toStatus(failure);
+}
+
+function limitsOf(call: ServerUnaryCall<Request, object> | ServerWritableStream<Request, object>): Call {
+  const deadline = call.getDeadline();
+  return { deadline: deadline instanceof Date ? deadline.getTime() : deadline };
+}
