@@ -42,7 +42,9 @@ export class Connection {
     requestId: string | undefined,
     call: Call = {},
   ): Promise<MessageShape<O>> {
-    return this.retrying(requestId, call, (deadline) => this.attempt(method, message, requestId, deadline, call.signal));
+    return this.retrying(requestId, call, (deadline) =>
+      this.attempt(method, message, requestId, deadline, call.signal),
+    );
   }
 
   /** Retried until its first message has come; a stream that breaks later fails. */

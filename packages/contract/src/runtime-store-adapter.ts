@@ -76,7 +76,10 @@ export class RuntimeStoreAdapter implements RuntimeStore {
   }
 
   async commitSessionSnapshot(runtimeId: RuntimeId, sessionDelta: SessionDelta, options?: CallOptions): Promise<void> {
-    await this.store.commitSessionSnapshot({ ...this.runtimeMutation(runtimeId, options), sessionDelta }, call(options));
+    await this.store.commitSessionSnapshot(
+      { ...this.runtimeMutation(runtimeId, options), sessionDelta },
+      call(options),
+    );
   }
 
   async commitSessionTranscriptRewriteSnapshot(
@@ -185,7 +188,11 @@ export class RuntimeStoreAdapter implements RuntimeStore {
     );
   }
 
-  async persistOpsLifecycle(runtimeId: RuntimeId, snapshot: PersistedOpsSnapshot, options?: CallOptions): Promise<void> {
+  async persistOpsLifecycle(
+    runtimeId: RuntimeId,
+    snapshot: PersistedOpsSnapshot,
+    options?: CallOptions,
+  ): Promise<void> {
     await this.store.persistOpsLifecycle({ ...this.runtimeMutation(runtimeId, options), snapshot }, call(options));
   }
 

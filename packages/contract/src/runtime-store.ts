@@ -94,11 +94,7 @@ export interface BoundaryStore {
 export interface InputStateStore {
   /** Any phase may overwrite any other; a row that contradicts itself is refused (section 5.5). */
   persistInputState(runtimeId: RuntimeId, state: StoredInputState, options?: CallOptions): Promise<void>;
-  loadInputState(
-    runtimeId: RuntimeId,
-    inputId: InputId,
-    options?: CallOptions,
-  ): Promise<StoredInputState | undefined>;
+  loadInputState(runtimeId: RuntimeId, inputId: InputId, options?: CallOptions): Promise<StoredInputState | undefined>;
   /** By ascending id, in the order of its 16 bytes (section 14.4). One damaged row fails the load and is named. */
   loadInputStates(runtimeId: RuntimeId, options?: CallOptions): Promise<StoredInputState[]>;
 }

@@ -173,7 +173,7 @@ export interface StoreInfo {
 }
 
 /** The store as a whole. */
-export type NoArguments = Readonly<Record<never, never>>;
+export type NoArguments = Readonly<Record<string, never>>;
 export interface OfRuntime {
   readonly runtimeId: RuntimeId;
 }

@@ -109,7 +109,10 @@ export class Committer {
   }
 
   /** What became of a request id; with `seal`, one that was not applied never will be. */
-  async status(text: string, seal: boolean): Promise<Outcome | { readonly state: "pending" | "not_found" | "expired" }> {
+  async status(
+    text: string,
+    seal: boolean,
+  ): Promise<Outcome | { readonly state: "pending" | "not_found" | "expired" }> {
     const requestId = parseRequestId(text, this.now());
     const key = { table: "outcome", requestId: requestId.text } as const;
     const reads: RowKey[] = [key, { table: "tally" }];
@@ -206,4 +209,5 @@ const refusedId = (
   reason: "REQUEST_ID_SEALED" | "REQUEST_ID_REUSED" | "REQUEST_ID_EXPIRED",
   requestId: RequestId,
   what: string,
-): StoreError => writeFailed(reason, `request id ${requestId.text} ${what}`, { record: "request_id", actual: requestId.text });
+): StoreError =>
+  writeFailed(reason, `request id ${requestId.text} ${what}`, { record: "request_id", actual: requestId.text });

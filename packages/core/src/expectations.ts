@@ -16,7 +16,7 @@ export const headKey = (mutation: Mutation | RuntimeMutation): RowKey | undefine
 export interface Expectation {
   readonly key: RowKey;
   /** Throws when the stored row is not what the caller expects; `value` gives its sound value. */
-  check(row: Row | undefined, value: () => Uint8Array | undefined): void;
+  readonly check: (row: Row | undefined, value: () => Uint8Array | undefined) => void;
 }
 
 /** The mutation's fence token and expected versions, as conditions for the writer. */

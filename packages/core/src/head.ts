@@ -17,7 +17,13 @@ export interface Tally {
 export type Head = Readonly<Record<CountedTable, Tally>>;
 
 const NOTHING: Tally = { rows: 0, sum: 0 };
-export const EMPTY_HEAD: Head = { snapshot: NOTHING, lifecycle: NOTHING, ops: NOTHING, input: NOTHING, receipt: NOTHING };
+export const EMPTY_HEAD: Head = {
+  snapshot: NOTHING,
+  lifecycle: NOTHING,
+  ops: NOTHING,
+  input: NOTHING,
+  receipt: NOTHING,
+};
 
 const FORM = 1;
 const ENTRY = 8;

@@ -79,11 +79,7 @@ async function* pieces(document: Document): AsyncGenerator<Uint8Array> {
   }
 }
 
-function scan<R extends Range>(
-  rows: Rows,
-  range: R,
-  limit: number,
-): Entry<KeyOf<R["table"]>>[] {
+function scan<R extends Range>(rows: Rows, range: R, limit: number): Entry<KeyOf<R["table"]>>[] {
   const found: Entry<KeyOf<R["table"]>>[] = [];
   const start = startOf(range);
   for (const [key, { row }] of rows.entries(start)) {

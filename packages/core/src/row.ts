@@ -14,7 +14,10 @@ export function keyText(key: RowKey): string {
     case "oauth":
     case "tally":
       return key.table;
-    default:
+    case "snapshot":
+    case "lifecycle":
+    case "ops":
+    case "head":
       return `${key.table} ${key.runtimeId}`;
   }
 }

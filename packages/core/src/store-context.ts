@@ -50,12 +50,7 @@ export function decodeRow<T>(key: RowKey, row: Row, decode: (value: Uint8Array) 
 }
 
 /** For mutations of one row whose new value does not depend on anything stored. */
-export const singleRow = (
-  method: string,
-  mutation: Mutation,
-  key: RowKey,
-  value: Uint8Array | undefined,
-): Change => ({
+export const singleRow = (method: string, mutation: Mutation, key: RowKey, value: Uint8Array | undefined): Change => ({
   method,
   mutation,
   args: value ? [value] : [],

@@ -51,8 +51,16 @@ const mebibytes = (value: number): string => `${String(value / (1024 * 1024))}Mi
 export const SETTINGS = {
   data: { schema: z.string().min(1), fallback: defaultDataFolder, help: "data folder" },
   engine: { schema: z.enum(["lmdb", "memory"]), fallback: () => "lmdb", help: "lmdb, or memory (keeps nothing)" },
-  listen: { schema: address, fallback: () => undefined, help: "also listen on this loopback TCP address, such as 127.0.0.1:7117" },
-  tcpInsecure: { schema: flag, fallback: () => "false", help: "TCP without the token: every local user may do everything" },
+  listen: {
+    schema: address,
+    fallback: () => undefined,
+    help: "also listen on this loopback TCP address, such as 127.0.0.1:7117",
+  },
+  tcpInsecure: {
+    schema: flag,
+    fallback: () => "false",
+    help: "TCP without the token: every local user may do everything",
+  },
   logLevel: {
     schema: z.enum(["debug", "info", "warn", "error", "silent"]),
     fallback: () => "info",

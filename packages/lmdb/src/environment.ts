@@ -63,7 +63,10 @@ export class Environment {
     } catch (error) {
       // lmdb-js rejects a second promise with the cause; unheard, it would end the process in its own way.
       const { commitError } = error as { commitError?: Promise<unknown> };
-      throw await (commitError?.then(() => error, (cause: unknown) => cause) ?? Promise.resolve(error));
+      throw await (commitError?.then(
+        () => error,
+        (cause: unknown) => cause,
+      ) ?? Promise.resolve(error));
     }
     // Readers of this thread see the commit from here on.
     this.db.resetReadTxn();

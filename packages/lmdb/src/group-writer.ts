@@ -74,7 +74,9 @@ export class GroupWriter {
   private fail(cause: unknown, group: readonly Waiting[]): void {
     this.failure = cause;
     for (const { reject } of group) {
-      reject(new StoreError("Internal", "OUTCOME_UNKNOWN", "the disk failed while the change was being written", { cause }));
+      reject(
+        new StoreError("Internal", "OUTCOME_UNKNOWN", "the disk failed while the change was being written", { cause }),
+      );
     }
     for (const { reject } of this.queue.splice(0)) reject(stopped(cause));
     this.onFailure?.(cause);

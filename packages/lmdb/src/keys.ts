@@ -71,9 +71,7 @@ function parseRuntimeIdKey(key: Buffer, start: number): { id: string | undefined
     if (end >= key.length) throw new RangeError("a runtime id in a key has no end");
   }
   const plain = key.subarray(start, end);
-  const bytes = plain.includes(0)
-    ? Buffer.from(plain.toString("latin1").replaceAll("\0\xff", "\0"), "latin1")
-    : plain;
+  const bytes = plain.includes(0) ? Buffer.from(plain.toString("latin1").replaceAll("\0\xff", "\0"), "latin1") : plain;
   return { id: bytes.toString("utf8"), end: end + 2 };
 }
 
@@ -94,7 +92,10 @@ export function encodeKey(key: RowKey): Buffer {
       sequence.writeBigUInt64BE(key.sequence);
       return Buffer.concat([runtimePrefix(key.runtimeId, "receipt"), uuidToBytes(key.runId), sequence]);
     }
-    default:
+    case "snapshot":
+    case "lifecycle":
+    case "ops":
+    case "head":
       return runtimePrefix(key.runtimeId, key.table);
   }
 }
@@ -110,8 +111,7 @@ const after = (prefix: Buffer): Buffer => Buffer.concat([prefix, Buffer.of(0xff)
 
 export function inputBounds(runtimeId: string, afterId: string | undefined): Bounds {
   const prefix = runtimePrefix(runtimeId, "input");
-  const start =
-    afterId === undefined ? prefix : Buffer.concat([prefix, uuidToBytes(afterId), Buffer.of(0)]);
+  const start = afterId === undefined ? prefix : Buffer.concat([prefix, uuidToBytes(afterId), Buffer.of(0)]);
   return { start, end: runtimePrefixEnd(prefix) };
 }
 
@@ -124,8 +124,7 @@ function runtimePrefixEnd(prefix: Buffer): Buffer {
 
 export function outcomeBounds(afterId: string | undefined): Bounds {
   const prefix = Buffer.of(STORE, TABLES.outcome.number);
-  const start =
-    afterId === undefined ? prefix : Buffer.concat([prefix, uuidToBytes(afterId), Buffer.of(0)]);
+  const start = afterId === undefined ? prefix : Buffer.concat([prefix, uuidToBytes(afterId), Buffer.of(0)]);
   return { start, end: Buffer.of(STORE, TABLES.outcome.number + 1) };
 }
 

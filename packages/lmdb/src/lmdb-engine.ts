@@ -150,4 +150,3 @@ function scanHeads(transaction: ReadTransaction, after: string | undefined, limi
   }
   return entries;
 }
-

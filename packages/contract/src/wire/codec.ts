@@ -19,7 +19,12 @@ export interface UnaryCodec<Request, Answer, I extends DescMessage = DescMessage
 }
 
 /** One RPC whose answer comes in parts. */
-export interface StreamCodec<Request, Answer, I extends DescMessage = DescMessage, O extends DescMessage = DescMessage> {
+export interface StreamCodec<
+  Request,
+  Answer,
+  I extends DescMessage = DescMessage,
+  O extends DescMessage = DescMessage,
+> {
   readonly kind: "stream";
   readonly method: DescMethodServerStreaming<I, O>;
   toRequest(message: MessageShape<I>): Request;

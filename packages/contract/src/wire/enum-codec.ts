@@ -1,25 +1,28 @@
-import type { DescEnum } from "@bufbuild/protobuf";
+import type { GenEnum } from "@bufbuild/protobuf/codegenv2";
 import { InvalidArgument } from "./invalid-argument.js";
 
 /** A protobuf enum as the reference's spellings: `INPUT_LIFECYCLE_STATE_QUEUED` is "queued". */
-export interface EnumCodec<T extends string> {
+export interface EnumCodec<T extends string, E extends number> {
   /** Refuses UNSPECIFIED and numbers that this version does not know. */
   toModel(value: number, field: string): T;
   /** UNSPECIFIED means absent. */
   toOptionalModel(value: number, field: string): T | undefined;
-  toWire(text: T): number;
-  toOptionalWire(text: T | undefined): number;
+  toWire(text: T): E;
+  /** Absent is UNSPECIFIED. */
+  toOptionalWire(text: T | undefined): E;
 }
 
+const UNSPECIFIED = 0;
+
 /** `texts` must be all the enum's values but UNSPECIFIED; a difference is a mistake of the program, found at the first load. */
-export function enumCodec<T extends string>(desc: DescEnum, texts: readonly T[]): EnumCodec<T> {
+export function enumCodec<T extends string, E extends number>(desc: GenEnum<E>, texts: readonly T[]): EnumCodec<T, E> {
   const byNumber: (T | undefined)[] = [];
-  const byText = new Map<string, number>();
+  const byText = new Map<string, E>();
   for (const text of texts) {
     const value = desc.values.find((candidate) => candidate.localName === text.toUpperCase());
     if (!value) throw new TypeError(`${desc.typeName} has no value ${text}`);
     byNumber[value.number] = text;
-    byText.set(text, value.number);
+    byText.set(text, value.number as E);
   }
   if (desc.values.length !== texts.length + 1) throw new TypeError(`${desc.typeName} has values without a text`);
   const expected = `one of ${desc.values
@@ -28,18 +31,18 @@ export function enumCodec<T extends string>(desc: DescEnum, texts: readonly T[])
     .join(", ")}`;
   const toModel = (value: number, field: string): T => {
     const text = byNumber[value];
-    if (text === undefined) throw new InvalidArgument(field, expected, desc.value[value]?.name ?? String(value));
+    if (text === undefined) throw new InvalidArgument(field, expected, desc.values.find(({ number }) => number === value)?.name ?? String(value));
     return text;
   };
-  const toWire = (text: T): number => {
+  const toWire = (text: T): E => {
     const value = byText.get(text);
-    if (value === undefined) throw new InvalidArgument(desc.name, expected, String(text));
+    if (value === undefined) throw new InvalidArgument(desc.name, expected, text);
     return value;
   };
   return {
     toModel,
-    toOptionalModel: (value, field) => (value === 0 ? undefined : toModel(value, field)),
+    toOptionalModel: (value, field) => (value === UNSPECIFIED ? undefined : toModel(value, field)),
     toWire,
-    toOptionalWire: (text) => (text === undefined ? 0 : toWire(text)),
+    toOptionalWire: (text) => (text === undefined ? (UNSPECIFIED as E) : toWire(text)),
   };
 }

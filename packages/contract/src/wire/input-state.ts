@@ -15,22 +15,15 @@ const consumePoint = enumCodec(pb.ConsumePointSchema, model.CONSUME_POINTS);
 const drainPolicy = enumCodec(pb.DrainPolicySchema, model.DRAIN_POLICIES);
 const routingDisposition = enumCodec(pb.RoutingDispositionSchema, model.ROUTING_DISPOSITIONS);
 const executionKind = enumCodec(pb.RunExecutionKindSchema, model.RUN_EXECUTION_KINDS);
-const applyIntent = enumCodec(
-  pb.PeerResponseTerminalApplyIntentSchema,
-  model.PEER_RESPONSE_TERMINAL_APPLY_INTENTS,
-);
-const abandonCause = enumCodec(pb.InputAbandonCauseSchema, [
-  ...model.INPUT_ABANDON_REASONS,
-  "max_attempts_exhausted",
-]);
+const applyIntent = enumCodec(pb.PeerResponseTerminalApplyIntentSchema, model.PEER_RESPONSE_TERMINAL_APPLY_INTENTS);
+const abandonCause = enumCodec(pb.InputAbandonCauseSchema, [...model.INPUT_ABANDON_REASONS, "max_attempts_exhausted"]);
 
 export function toInputState(message: pb.StoredInputState, field: string): model.StoredInputState {
   return {
     inputId: message.inputId,
     currentState: lifecycleState.toModel(message.currentState, `${field}.current_state`),
     policy: message.policy && toPolicy(message.policy, `${field}.policy`),
-    runtimeSemantics:
-      message.runtimeSemantics && toSemantics(message.runtimeSemantics, `${field}.runtime_semantics`),
+    runtimeSemantics: message.runtimeSemantics && toSemantics(message.runtimeSemantics, `${field}.runtime_semantics`),
     terminalOutcome: message.terminalOutcome && toOutcome(message.terminalOutcome, `${field}.terminal_outcome`),
     durability: durability.toOptionalModel(message.durability, `${field}.durability`),
     idempotencyKey: message.idempotencyKey,
@@ -150,9 +143,7 @@ function toOutcome({ outcome }: pb.InputTerminalOutcome, field: string): model.I
   }
 }
 
-function fromOutcome(
-  outcome: model.InputTerminalOutcome,
-): MessageInitShape<typeof pb.InputTerminalOutcomeSchema> {
+function fromOutcome(outcome: model.InputTerminalOutcome): MessageInitShape<typeof pb.InputTerminalOutcomeSchema> {
   switch (outcome.kind) {
     case "consumed":
       return { outcome: { case: "consumed", value: {} } };
@@ -193,9 +184,7 @@ function toSource({ source }: pb.ReconstructionSource, field: string): model.Rec
   }
 }
 
-function fromSource(
-  source: model.ReconstructionSource,
-): MessageInitShape<typeof pb.ReconstructionSourceSchema> {
+function fromSource(source: model.ReconstructionSource): MessageInitShape<typeof pb.ReconstructionSourceSchema> {
   switch (source.kind) {
     case "projection":
       return {

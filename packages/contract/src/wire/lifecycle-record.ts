@@ -57,10 +57,11 @@ export function inspectLifecycleRecord(bytes: Uint8Array): {
   readonly fenceToken: bigint | undefined;
 } {
   const record = parse(bytes);
-  const known = RuntimeStateSchema.value[record.runtimeState] !== undefined;
+  const state: number = record.runtimeState;
+  const isKnown = RuntimeStateSchema.values.some(({ number }) => number === state);
   return {
     recordVersion: record.recordVersion,
-    runtimeState: known ? runtimeState.toOptionalModel(record.runtimeState, "runtime_state") : undefined,
+    runtimeState: isKnown ? runtimeState.toOptionalModel(record.runtimeState, "runtime_state") : undefined,
     fenceToken: record.binding?.fenceToken,
   };
 }

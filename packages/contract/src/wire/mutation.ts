@@ -13,8 +13,8 @@ import type {
 import { enumCodec } from "./enum-codec.js";
 import { InvalidArgument, required } from "./invalid-argument.js";
 
-const RECORD_KINDS = ["session_snapshot", "machine_lifecycle", "ops_lifecycle", "input_state"] as const;
-const recordKind = enumCodec<RecordKind>(RecordKindSchema, RECORD_KINDS);
+const RECORD_KINDS: readonly RecordKind[] = ["session_snapshot", "machine_lifecycle", "ops_lifecycle", "input_state"];
+const recordKind = enumCodec(RecordKindSchema, RECORD_KINDS);
 
 interface MutationMessage {
   readonly requestId?: string | undefined;
@@ -40,7 +40,8 @@ export function toRuntimeMutation(message: RuntimeMutationMessage): RuntimeMutat
     requestId: message.requestId,
     expectedStoreId: message.expectedStoreId,
     expectedFenceToken: message.expectedFenceToken,
-    expectedVersions: message.expectedVersions.length === 0 ? undefined : message.expectedVersions.map(toExpectedVersion),
+    expectedVersions:
+      message.expectedVersions.length === 0 ? undefined : message.expectedVersions.map(toExpectedVersion),
   };
 }
 

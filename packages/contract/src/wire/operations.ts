@@ -84,7 +84,10 @@ export function fromOpsSnapshot(
   };
 }
 
-function mapValues<A, B>(record: Readonly<Record<string, A>>, convert: (value: A, key: string) => B): Record<string, B> {
+function mapValues<A, B>(
+  record: Readonly<Record<string, A>>,
+  convert: (value: A, key: string) => B,
+): Record<string, B> {
   return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, convert(value, key)]));
 }
 
@@ -165,10 +168,7 @@ function fromSource(source: model.OperationSource): MessageInitShape<typeof pb.O
   }
 }
 
-function toOutcome(
-  message: pb.OperationTerminalOutcome | undefined,
-  field: string,
-): model.OperationTerminalOutcome {
+function toOutcome(message: pb.OperationTerminalOutcome | undefined, field: string): model.OperationTerminalOutcome {
   const { outcome } = required(message, field);
   switch (outcome.case) {
     case "completed": {

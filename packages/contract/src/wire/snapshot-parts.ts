@@ -1,4 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { SessionSnapshotInfoSchema } from "../gen/bolthole/v1/session_pb.js";
 import type { LoadSessionSnapshotResponse, LoadSessionSnapshotResponseSchema } from "../gen/bolthole/v1/store_pb.js";
 import type { LoadedSnapshot } from "../versioned-store.js";
 import { required } from "./invalid-argument.js";
@@ -13,7 +14,11 @@ export async function toSnapshotParts(
   if (first.done === true) return undefined;
   const info = required(first.value.info, "info");
   async function* chunks(): AsyncGenerator<Uint8Array> {
-    for (let part: IteratorResult<LoadSessionSnapshotResponse> = first; part.done !== true; part = await iterator.next()) {
+    for (
+      let part: IteratorResult<LoadSessionSnapshotResponse> = first;
+      part.done !== true;
+      part = await iterator.next()
+    ) {
       yield part.value.chunk;
     }
   }
@@ -31,7 +36,7 @@ export async function* fromSnapshotParts(
 ): AsyncGenerator<MessageInitShape<typeof LoadSessionSnapshotResponseSchema>> {
   if (!snapshot) return;
   const { version, length, profile } = snapshot;
-  let info: { version: string; length: bigint; profile: number } | undefined = {
+  let info: MessageInitShape<typeof SessionSnapshotInfoSchema> | undefined = {
     version,
     length: BigInt(length),
     profile: sessionProfile.toWire(profile),

@@ -22,11 +22,13 @@ export const ERROR_DOMAIN = "bolthole.v1";
 const MESSAGE_BYTES = 2048;
 const FIELD_BYTES = 384;
 
-const applied = enumCodec<Applied>(AppliedSchema, ["no", "yes", "unknown"]);
-const retry = enumCodec<Retry>(RetrySchema, ["never", "same_request", "after_reload"]);
+const APPLIED: readonly Applied[] = ["no", "yes", "unknown"];
+const RETRY: readonly Retry[] = ["never", "same_request", "after_reload"];
+const applied = enumCodec(AppliedSchema, APPLIED);
+const retry = enumCodec(RetrySchema, RETRY);
 const snakeCase = (name: string): string => name.replace(/(?<!^)[A-Z]/g, (letter) => `_${letter}`).toLowerCase();
 const variants = Object.keys(STORE_ERROR_VARIANTS) as StoreErrorVariant[];
-const variantCodec = enumCodec<string>(StoreErrorVariantSchema, variants.map(snakeCase));
+const variantCodec = enumCodec(StoreErrorVariantSchema, variants.map(snakeCase));
 const variantBySnake = new Map(variants.map((variant) => [snakeCase(variant), variant]));
 
 /** What a failed call ends with. */

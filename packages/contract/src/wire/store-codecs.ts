@@ -1,4 +1,3 @@
-import type { DescMessage } from "@bufbuild/protobuf";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { MachineLifecycleRecordSchema } from "../gen/bolthole/v1/lifecycle_pb.js";
 import * as pb from "../gen/bolthole/v1/store_pb.js";
@@ -28,8 +27,8 @@ import { fromSnapshotParts, toSnapshotParts } from "./snapshot-parts.js";
 
 const rpc = pb.RuntimeStoreService.method;
 
-const COMMIT_STATES = ["applied", "pending", "not_found", "sealed", "expired"] as const;
-const commitState = enumCodec<CommitStatus["state"]>(pb.CommitStateSchema, COMMIT_STATES);
+const COMMIT_STATES: readonly CommitStatus["state"][] = ["applied", "pending", "not_found", "sealed", "expired"];
+const commitState = enumCodec(pb.CommitStateSchema, COMMIT_STATES);
 
 const ofRuntime = {
   toRequest: (message: { runtimeId?: string | undefined }): OfRuntime => ({
@@ -46,9 +45,7 @@ const inputStates = (messages: readonly Parameters<typeof toInputState>[0][], fi
 
 /* eslint-disable @typescript-eslint/no-explicit-any -- only `any` lets the message types vary from entry to entry */
 type CodecOf<Method> = Method extends (request: infer Request, ...rest: never[]) => infer Answer
-  ?
-      | UnaryCodec<Request, Awaited<Answer>, any, any>
-      | StreamCodec<Request, Answer, any, any>
+  ? UnaryCodec<Request, Awaited<Answer>, any, any> | StreamCodec<Request, Answer, any, any>
   : never;
 /* eslint-enable @typescript-eslint/no-explicit-any */
 
@@ -67,7 +64,8 @@ export const storeCodecs = {
   loadAuthOauthFlowSnapshot: unary(rpc.loadAuthOauthFlowSnapshot, {
     ...noArguments,
     toAnswer: ({ snapshot, version }) => snapshot && { value: snapshot, version },
-    fromAnswer: (loaded: Versioned<Uint8Array> | undefined) => (loaded ? { snapshot: loaded.value, version: loaded.version } : {}),
+    fromAnswer: (loaded: Versioned<Uint8Array> | undefined) =>
+      loaded ? { snapshot: loaded.value, version: loaded.version } : {},
   }),
   updateAuthOauthFlowSnapshot: unary(rpc.updateAuthOauthFlowSnapshot, {
     toRequest: (message) => ({
@@ -136,7 +134,10 @@ export const storeCodecs = {
     ...ofRuntime,
     async *toAnswer(parts): AsyncIterable<readonly Versioned<StoredInputState>[]> {
       for await (const { entries } of parts) {
-        yield entries.map(({ state, version }) => ({ value: toInputState(required(state, "state"), "state"), version }));
+        yield entries.map(({ state, version }) => ({
+          value: toInputState(required(state, "state"), "state"),
+          version,
+        }));
       }
     },
     async *fromAnswer(batches) {

@@ -90,7 +90,10 @@ export const sessionOperations = (context: StoreContext): SessionOperations => (
 export const snapshotKey = (runtimeId: RuntimeId): RowKey => ({ table: "snapshot", runtimeId });
 
 /** A session tells one request from another by its digest; its size is checked before any work is done on it. */
-export function deltaArguments({ sessionSnapshot, profile }: SessionDelta, context: StoreContext): [Uint8Array, string] {
+export function deltaArguments(
+  { sessionSnapshot, profile }: SessionDelta,
+  context: StoreContext,
+): [Uint8Array, string] {
   checkSize(sessionSnapshot.length, context.limits.documentBytes, "session_delta", writeFailed);
   return [hash("sha256", sessionSnapshot, "buffer"), profile ?? ""];
 }
@@ -154,7 +157,11 @@ export async function loadDocument(context: StoreContext, runtimeId: RuntimeId):
   };
 }
 
-async function* verified(key: RowKey, facts: SnapshotFacts, document: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+async function* verified(
+  key: RowKey,
+  facts: SnapshotFacts,
+  document: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
   let length = 0;
   let checksum = 0;
   let held: Uint8Array | undefined;

@@ -12,7 +12,12 @@ export function receiptRow(runtimeId: RuntimeId, receipt: RunBoundaryReceipt): {
 }
 
 /** A taken key is refused, also by an identical receipt; the error says whether it is one (section 14.1). */
-export function refuseTakenReceipt(stored: Row | undefined, receipt: RunBoundaryReceipt, runtimeId: RuntimeId, value: Uint8Array): void {
+export function refuseTakenReceipt(
+  stored: Row | undefined,
+  receipt: RunBoundaryReceipt,
+  runtimeId: RuntimeId,
+  value: Uint8Array,
+): void {
   if (!stored) return;
   const identical = Buffer.compare(stored.value, value) === 0;
   throw writeFailed(

@@ -4,10 +4,19 @@ import { readSessionId } from "@bolthole/contract/json";
 import { checkSize, parseUuid, shaped } from "../validate.js";
 
 /** The profile of a commit: the one it names, which must be the stored one; or the stored one (section 14.16). */
-export function resolveProfile(delta: SessionDelta, stored: SessionProfile | undefined, runtimeId: RuntimeId): SessionProfile {
+export function resolveProfile(
+  delta: SessionDelta,
+  stored: SessionProfile | undefined,
+  runtimeId: RuntimeId,
+): SessionProfile {
   const profile = delta.profile ?? stored ?? "session";
   if (stored !== undefined && profile !== stored) {
-    throw profileMismatch(`the stored snapshot is of the ${stored} profile, not ${profile}`, stored, profile, runtimeId);
+    throw profileMismatch(
+      `the stored snapshot is of the ${stored} profile, not ${profile}`,
+      stored,
+      profile,
+      runtimeId,
+    );
   }
   return profile;
 }
@@ -23,7 +32,12 @@ const profileMismatch = (text: string, expected: string, actual: string, runtime
   writeFailed("PROFILE_MISMATCH", text, { runtimeId, record: "session_delta.profile", expected, actual });
 
 /** The incoming document by itself: its size, and for the session profile its form. */
-export function checkDocument(document: Uint8Array, profile: SessionProfile, field: string, limits: Limits): SessionId | undefined {
+export function checkDocument(
+  document: Uint8Array,
+  profile: SessionProfile,
+  field: string,
+  limits: Limits,
+): SessionId | undefined {
   checkSize(document.length, limits.documentBytes, field, writeFailed);
   return profile === "opaque" ? undefined : shaped(field, writeFailed, () => readSessionId(document));
 }

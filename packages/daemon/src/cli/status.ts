@@ -35,7 +35,10 @@ async function getStatus(folder: string): Promise<GetStatusResponse> {
       const deadline = Date.now() + WAIT_MS;
       client.makeUnaryRequest(path, requestSerialize, responseDeserialize, {}, { deadline }, (error, answer) => {
         if (answer) resolve(answer);
-        else reject(new StartFailure(EXIT.NOT_RUNNING, `the daemon at ${target} does not answer: ${String(error?.details)}`));
+        else
+          reject(
+            new StartFailure(EXIT.NOT_RUNNING, `the daemon at ${target} does not answer: ${String(error?.details)}`),
+          );
       });
     });
   } finally {

@@ -24,7 +24,10 @@ export function lockFolder(folder: string, startedAt: Date): () => void {
     throw new StartFailure(EXIT.HELD, `data folder ${folder} is held by another daemon${holder}`);
   }
   ftruncateSync(descriptor, 0);
-  writeSync(descriptor, `${JSON.stringify({ pid: process.pid, startedAt: startedAt.toISOString() } satisfies Holder)}\n`);
+  writeSync(
+    descriptor,
+    `${JSON.stringify({ pid: process.pid, startedAt: startedAt.toISOString() } satisfies Holder)}\n`,
+  );
   fsyncSync(descriptor);
   return () => {
     closeSync(descriptor);

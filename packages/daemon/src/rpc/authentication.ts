@@ -15,7 +15,10 @@ export const requireToken =
       .withOnReceiveMetadata((metadata, next) => {
         const [given] = metadata.get("authorization");
         if (typeof given === "string" && isToken(`Bearer ${token}`, given)) next(metadata);
-        else call.sendStatus(toStatus(readFailed("UNAUTHENTICATED", "this endpoint takes the bearer token of the data folder")));
+        else
+          call.sendStatus(
+            toStatus(readFailed("UNAUTHENTICATED", "this endpoint takes the bearer token of the data folder")),
+          );
       })
       .build();
     return new ServerInterceptingCall(call, {

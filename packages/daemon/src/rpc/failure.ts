@@ -6,7 +6,8 @@ import type { Log } from "../log.js";
 /** Whatever was thrown as the store error that the caller gets: a fault of ours is told blandly, and logged in full. */
 export function toStoreError(error: unknown, method: string, isMutation: boolean, log: Log): StoreError {
   if (error instanceof StoreError) {
-    if (error.reason === "INTERNAL" || error.reason === "DAMAGED_RECORD") log.error({ method, err: error }, "call failed");
+    if (error.reason === "INTERNAL" || error.reason === "DAMAGED_RECORD")
+      log.error({ method, err: error }, "call failed");
     return error;
   }
   const fail = isMutation ? writeFailed : readFailed;

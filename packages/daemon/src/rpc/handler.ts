@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
 import type {
   Server,
   ServerUnaryCall,
@@ -7,7 +8,7 @@ import type {
   handleUnaryCall,
   sendUnaryData,
 } from "@grpc/grpc-js";
-import type { Call } from "@bolthole/contract";
+import { type Call, readFailed } from "@bolthole/contract";
 import { type StreamCodec, type UnaryCodec, grpcMethod, isMutation } from "@bolthole/contract/wire";
 import type { Log } from "../log.js";
 import type { Admission } from "./admission.js";
@@ -22,6 +23,8 @@ export interface HandlerContext {
 }
 
 type Request = Received<DescMessage>;
+
+const READER_STALL_MS = 30_000;
 
 /** Serves one unary RPC: admit, convert, call, convert; errors become statuses with details. */
 export function registerUnary<Req, Answer>(
@@ -66,7 +69,7 @@ export function registerStream<Req, Answer>(
       const parts = codec.fromAnswer(await run(codec.toRequest(call.request.message()), limitsOf(call)));
       for await (const part of parts) {
         if (call.cancelled) return;
-        if (!call.write(part)) await Promise.race([once(call, "drain"), once(call, "cancelled")]);
+        if (!call.write(part)) await readerProgress(call);
       }
       call.end();
     } catch (error) {
@@ -75,7 +78,24 @@ export function registerStream<Req, Answer>(
       leave?.();
     }
   };
-  server.register(path, handler as never, responseSerialize, receive(codec.method.input), "serverStream");
+  server.register(path, handler, responseSerialize, receive(codec.method.input), "serverStream");
+}
+
+/** Waits until the reader has taken what was written; gives up on one that takes nothing. */
+async function readerProgress(call: ServerWritableStream<Request, object>): Promise<void> {
+  const settled = new AbortController();
+  const { signal } = settled;
+  try {
+    await Promise.race([
+      once(call, "drain", { signal }),
+      once(call, "cancelled", { signal }),
+      sleep(READER_STALL_MS, undefined, { signal }).then(() => {
+        throw readFailed("CANCELLED", `the reader took nothing for ${String(READER_STALL_MS / 1000)} s`);
+      }),
+    ]);
+  } finally {
+    settled.abort();
+  }
 }
 
 function refusal(error: unknown, method: string, changes: boolean, log: Log): ReturnType<typeof toStatus> {

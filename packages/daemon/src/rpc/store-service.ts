@@ -8,7 +8,8 @@ export function registerStoreService(server: Server, context: HandlerContext, st
   for (const [name, codec] of Object.entries(storeCodecs)) {
     // `storeCodecs` has an entry for each method, of that method's types: the compiler checks it there.
     const method = store[name as keyof VersionedStore].bind(store) as (request: unknown, call: unknown) => never;
-    if (codec.kind === "unary") registerUnary(server, context, codec as unknown as UnaryCodec<unknown, unknown>, method);
+    if (codec.kind === "unary")
+      registerUnary(server, context, codec as unknown as UnaryCodec<unknown, unknown>, method);
     else registerStream(server, context, codec as unknown as StreamCodec<unknown, unknown>, method);
   }
 }

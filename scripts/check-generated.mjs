@@ -1,0 +1,10 @@
+// Fails when packages/contract/src/gen is not what `pnpm generate` makes of proto/.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { ROOT, run } from "./pnpm.mjs";
+
+const fresh = mkdtempSync(join(tmpdir(), "bolthole-gen-"));
+process.on("exit", () => rmSync(fresh, { recursive: true, force: true }));
+run(join(ROOT, "node_modules/.bin/buf"), ["generate", "--output", fresh]);
+run("diff", ["-r", join(fresh, "packages/contract/src/gen"), join(ROOT, "packages/contract/src/gen")]);
