@@ -1,0 +1,35 @@
+import type { Chapter, ConformanceCase } from "../conformance-case.js";
+import { boundaryChapter } from "./boundary.js";
+import { concurrencyChapter } from "./concurrency.js";
+import { expectationsChapter } from "./expectations.js";
+import { inputChapter } from "./input.js";
+import { isolationChapter } from "./isolation.js";
+import { lifecycleChapter } from "./lifecycle.js";
+import { listingChapter } from "./listing.js";
+import { oauthChapter } from "./oauth.js";
+import { opsChapter } from "./ops.js";
+import { profilesChapter } from "./profiles.js";
+import { reopenChapter } from "./reopen.js";
+import { requestsChapter } from "./requests.js";
+import { sessionChapter } from "./session.js";
+import { sizesChapter } from "./sizes.js";
+
+/** The suite, in reading order. */
+export const CHAPTERS: readonly Chapter[] = [
+  sessionChapter,
+  boundaryChapter,
+  inputChapter,
+  lifecycleChapter,
+  opsChapter,
+  oauthChapter,
+  isolationChapter,
+  sizesChapter,
+  requestsChapter,
+  expectationsChapter,
+  profilesChapter,
+  concurrencyChapter,
+  listingChapter,
+  reopenChapter,
+];
+
+export const CASES: readonly ConformanceCase[] = CHAPTERS.flatMap(({ cases }) => cases);
