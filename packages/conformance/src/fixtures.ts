@@ -81,7 +81,14 @@ export function session(id: number, messages: number, size = 8): Buffer {
 }
 
 const OUTCOMES: readonly OperationTerminalOutcome[] = [
-  { kind: "completed", id: operationId(0), content: "done \u{1f600}", isError: false, durationMs: 2n ** 64n - 1n, tokensUsed: 0n },
+  {
+    kind: "completed",
+    id: operationId(0),
+    content: "done \u{1f600}",
+    isError: false,
+    durationMs: 2n ** 64n - 1n,
+    tokensUsed: 0n,
+  },
   { kind: "failed", error: "" },
   { kind: "aborted", reason: "why" },
   { kind: "aborted" },

@@ -10,6 +10,8 @@ import { opsOperations } from "./operations/ops.js";
 import { sessionOperations } from "./operations/session.js";
 import { storeOperations } from "./operations/store.js";
 import { pruneOutcomes } from "./outcome-pruning.js";
+import { loadRow } from "./store-context.js";
+import { decodeTally } from "./tally.js";
 
 export const DEFAULT_LIMITS: Limits = {
   requestBytes: 32 * 1024 * 1024,
@@ -37,6 +39,8 @@ export interface EngineStoreOptions {
 export interface EngineStore extends VersionedStore {
   /** Forgets outcomes beyond the retention, in small commits, until none is left. */
   prune(): Promise<void>;
+  /** How many request outcomes are kept. */
+  keptOutcomes(): Promise<number>;
 }
 
 /** The contract over any engine: all rules, none of the storage. */
@@ -52,6 +56,9 @@ export function createEngineStore(engine: Engine, options: EngineStoreOptions = 
     ...lifecycleOperations(context),
     ...opsOperations(context),
     ...storeOperations(context, serverVersion, outcomeRetention),
+    async keptOutcomes() {
+      return (await loadRow(context, { table: "tally" }, decodeTally))?.value.outcome.rows ?? 0;
+    },
     async prune() {
       while ((await pruneOutcomes(engine, { maxCount: outcomeRetention.maxCount, maxAgeMs }, now())) > 0);
     },

@@ -56,7 +56,14 @@ async function assemble(
   closers: (() => Promise<void> | void)[],
   closeAll: () => Promise<void>,
 ): Promise<Daemon> {
-  const engine = await openEngine(config, onFailure);
+  const health = new HealthImplementation(Object.fromEntries(SERVICES.map((service) => [service, "NOT_SERVING"])));
+  const setHealth = (status: "SERVING" | "NOT_SERVING"): void => {
+    for (const service of SERVICES) health.setStatus(service, status);
+  };
+  const engine = await openEngine(config, (cause) => {
+    setHealth("NOT_SERVING");
+    onFailure(cause);
+  });
   closers.push(() => engine.close());
   const store = createEngineStore(engine, {
     limits: limitsOf(config),
@@ -66,19 +73,15 @@ async function assemble(
   closers.push(startPruning(store, log));
 
   const admission = new Admission({ requests: config.maxRequests, bytes: config.maxRequestsSize });
-  const health = new HealthImplementation(Object.fromEntries(SERVICES.map((service) => [service, "NOT_SERVING"])));
-  const setHealth = (status: "SERVING" | "NOT_SERVING"): void => {
-    for (const service of SERVICES) health.setStatus(service, status);
-  };
   const context = { admission, log };
   const listeners: Listener[] = [];
-  closers.push(() => {
-    for (const listener of listeners) listener.close();
+  closers.push(async () => {
+    await Promise.all(listeners.map((listener) => listener.close()));
   });
   const targets = (): string[] => listeners.map(({ target }) => target);
 
   const onSocket = makeServer(config, {}, context, store, health);
-  registerAdminService(onSocket, context, () => status(config, engine, startedAt, admission, listeners));
+  registerAdminService(onSocket, context, () => status(config, engine, store, startedAt, admission, listeners));
   registerReflection(onSocket, [RuntimeStoreService.file, AdminService.file]);
   const path = socketPath(config.data);
   refuseSharedFolder(parentOf(path), "socket folder");
@@ -180,6 +183,7 @@ function startPruning(store: EngineStore, log: Log): () => Promise<void> {
 async function status(
   config: Config,
   engine: Engine,
+  store: EngineStore,
   startedAt: Date,
   admission: Admission,
   listeners: readonly Listener[],
@@ -196,6 +200,7 @@ async function status(
     commitSequence: BigInt(stats.commitSequence),
     formatVersion: stats.formatVersion,
     storedBytes: BigInt(stats.storedBytes),
+    keptOutcomes: BigInt(await store.keptOutcomes()),
     requestsInFlight: admission.requests,
     requestBytesInFlight: BigInt(admission.bytes),
     connections: listeners.reduce((total, { connections }) => total + connections, 0),

@@ -1,11 +1,15 @@
 import { chmodSync, existsSync, rmSync } from "node:fs";
 import { type AddressInfo, type ListenOptions, type Socket, connect, createServer } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Server, ServerCredentials, type ServerOptions } from "@grpc/grpc-js";
 import { EXIT, StartFailure } from "./exit-code.js";
+
+const LAST_MESSAGE_MS = 250;
 
 /** One way in: a gRPC server behind a listening socket that is ours, so that its connections can be bounded. */
 export class Listener {
   private readonly sockets = new Set<Socket>();
+  private emptied: Promise<void> | undefined;
 
   private constructor(
     /** As a gRPC client takes it. */
@@ -64,11 +68,17 @@ export class Listener {
   /** Takes no new connections or calls; those under way go on. */
   stopAccepting(): void {
     this.acceptor.close();
-    this.server.tryShutdown(() => undefined);
+    this.emptied ??= new Promise((resolve) => {
+      this.server.tryShutdown(() => {
+        resolve();
+      });
+    });
   }
 
-  /** Ends what is left. */
-  close(): void {
+  /** Ends what is left: streams that only watch, after a moment for their last message. */
+  async close(): Promise<void> {
+    this.stopAccepting();
+    await Promise.race([this.emptied, sleep(LAST_MESSAGE_MS)]);
     this.server.forceShutdown();
     for (const socket of this.sockets) socket.destroy();
   }

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { existsSync, fsyncSync, openSync, closeSync, readFileSync, readdirSync, writeSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Environment } from "./environment.js";
 import { IDENTITY_KEY } from "./keys.js";
@@ -7,10 +7,11 @@ import { IDENTITY_KEY } from "./keys.js";
 /** Of the form on disk. Raised with every change that an older daemon would misread. */
 export const FORMAT_VERSION = 1;
 const FILE = "format";
+const DRAFT = "format.new";
 const NAME = "bolthole";
 
 /** Files that may lie in a folder that is still empty for us: the daemon's own. */
-const HARMLESS = new Set(["bolthole.lock", "bolthole.sock", "token", "endpoint"]);
+const HARMLESS = new Set(["bolthole.lock", "bolthole.sock", "token", "endpoint", DRAFT]);
 
 /** The data folder cannot be used; the text says why and what to do. */
 export class UnusableFolder extends Error {
@@ -27,10 +28,10 @@ export function claimFormat(folder: string): void {
         `${folder} is not a Bolthole data folder: it holds ${foreign.slice(0, 3).join(", ")}; name an empty or a new folder`,
       );
     }
-    const descriptor = openSync(file, "w", 0o600);
-    writeSync(descriptor, `${NAME} ${String(FORMAT_VERSION)}\n`);
-    fsyncSync(descriptor);
-    closeSync(descriptor);
+    // Renamed into place, so that a crash leaves the whole mark or none.
+    const draft = join(folder, DRAFT);
+    writeFileSync(draft, `${NAME} ${String(FORMAT_VERSION)}\n`, { mode: 0o600, flush: true });
+    renameSync(draft, file);
     return;
   }
   const [name, version] = readFileSync(file, "utf8").trim().split(" ");

@@ -3,6 +3,7 @@ import { Buffer } from "node:buffer";
 import { CLOSE_LIST, CLOSE_OBJECT, COLON, COMMA, MINUS, OPEN_LIST, OPEN_OBJECT, QUOTE, isDigit } from "./ascii.js";
 import { JsonError, inside } from "./json-error.js";
 import { canonicalNumber } from "./number.js";
+import { isWrittenHere } from "./normalised-text.js";
 import { JsonReader } from "./reader.js";
 import type { Shape } from "./shape.js";
 import { skipValue } from "./skip.js";
@@ -10,6 +11,12 @@ import { type JsonWriter, withWriter } from "./writer.js";
 
 const COMMA_BYTES = Buffer.from(",");
 const COLON_BYTES = Buffer.from(":");
+const NULL_BYTES = Buffer.from("null");
+const TRUE_BYTES = Buffer.from("true");
+const FALSE_BYTES = Buffer.from("false");
+
+/** The reference's library may take a member of this name for JSON in a string; no writer makes it (section 14.19). */
+const RAW_VALUE_MARKER = Buffer.from("$serde_json::private::RawValue");
 
 /** JSON of any form, already in its written form: only the readers here make it, so writing it trusts it. */
 export class FreeJson {
@@ -40,6 +47,16 @@ export class FreeJson {
     return new FreeJson(minified(reader.bytes.subarray(start, reader.position)));
   }
 
+  /** Like `read`, but shares the bytes of the text if they are normalised already. */
+  static readInPlace(reader: JsonReader): FreeJson {
+    reader.peek();
+    const start = reader.position;
+    const isInPlace = isWrittenHere(FREE_JSON, reader);
+    return isInPlace ? new FreeJson(reader.bytes.subarray(start, reader.position)) : FreeJson.read(reader);
+  }
+
+  static readonly EMPTY_OBJECT = new FreeJson(Buffer.from("{}"));
+
   get byteLength(): number {
     return this.bytes.length;
   }
@@ -57,7 +74,19 @@ export class FreeJson {
   }
 
   toReader(): JsonReader {
-    return new JsonReader(this.bytes);
+    return new JsonReader(this.bytes, 0, true);
+  }
+
+  /** Of an object: stands at the value of a member; undefined when there is none of that name. */
+  member(name: string): JsonReader | undefined {
+    const reader = this.toReader();
+    const wanted = Buffer.from(name);
+    reader.openObject();
+    for (let isFirst = true; reader.nextMember(isFirst); isFirst = false) {
+      if (reader.tokenIs(wanted)) return reader;
+      skipValue(reader);
+    }
+    return undefined;
   }
 
   toString(): string {
@@ -69,12 +98,13 @@ class FreeJsonShape implements Shape<FreeJson> {
   constructor(
     readonly label: string,
     private readonly isObjectOnly: boolean,
-    private readonly isVerbatim: boolean,
+    private readonly manner: "normalised" | "in place" | "verbatim",
   ) {}
 
   read(reader: JsonReader): FreeJson {
     if (this.isObjectOnly && reader.peek() !== OPEN_OBJECT) throw reader.error(`expected ${this.label}`);
-    return this.isVerbatim ? FreeJson.readVerbatim(reader) : FreeJson.read(reader);
+    if (this.manner === "verbatim") return FreeJson.readVerbatim(reader);
+    return this.manner === "in place" ? FreeJson.readInPlace(reader) : FreeJson.read(reader);
   }
 
   write(value: FreeJson, out: JsonWriter): void {
@@ -84,17 +114,20 @@ class FreeJsonShape implements Shape<FreeJson> {
 
   isWritten(reader: JsonReader): boolean {
     if (this.isObjectOnly && reader.bytes[reader.position] !== OPEN_OBJECT) return false;
-    if (!this.isVerbatim) return isNormalised(reader);
+    if (this.manner !== "verbatim") return isNormalised(reader);
     const start = reader.position;
     return FreeJson.readVerbatim(reader).byteLength === reader.position - start;
   }
 }
 
-export const FREE_JSON: Shape<FreeJson> = new FreeJsonShape("a JSON value", false, false);
-export const FREE_JSON_OBJECT: Shape<FreeJson> = new FreeJsonShape("an object", true, false);
+export const FREE_JSON: Shape<FreeJson> = new FreeJsonShape("a JSON value", false, "normalised");
+export const FREE_JSON_OBJECT: Shape<FreeJson> = new FreeJsonShape("an object", true, "normalised");
+
+/** A large object that is rarely looked into: its text must stay as it is while the value is in use. */
+export const FREE_JSON_IN_PLACE: Shape<FreeJson> = new FreeJsonShape("an object", true, "in place");
 
 /** An object that is carried as it stands. */
-export const VERBATIM_OBJECT: Shape<FreeJson> = new FreeJsonShape("an object", true, true);
+export const VERBATIM_OBJECT: Shape<FreeJson> = new FreeJsonShape("an object", true, "verbatim");
 
 /** The written form of a JSON text of any shape. */
 export function normaliseFreeJson(source: Uint8Array | string): string {
@@ -117,12 +150,11 @@ function isNormalised(reader: JsonReader): boolean {
   if (code === OPEN_OBJECT) return isObjectNormalised(reader);
   if (code === OPEN_LIST) return isListNormalised(reader);
   if (code === MINUS || isDigit(code)) {
-    reader.stepOverNumber();
+    if (reader.stepOverNumber() === "digits" && reader.tokenEnd - start <= 18) return true;
     const text = reader.tokenText();
-    return canonicalNumber(text) === text;
+    return reader.isNormalised || canonicalNumber(text) === text;
   }
-  skipValue(reader);
-  return reader.bytes[start] === code && reader.position > start;
+  return reader.readLiteral(NULL_BYTES) || reader.readLiteral(TRUE_BYTES) || reader.readLiteral(FALSE_BYTES);
 }
 
 function isListNormalised(reader: JsonReader): boolean {
@@ -146,6 +178,7 @@ function isObjectNormalised(reader: JsonReader): boolean {
     if (!reader.isStringWritten() || !reader.tokenIsPlain()) return false;
     start = reader.tokenStart;
     end = reader.tokenEnd;
+    refuseMarker(reader);
     if (previous > 0 && reader.bytes.compare(reader.bytes, previous, previousEnd, start, end) <= 0) return false;
     if (!reader.readLiteral(COLON_BYTES) || !isNormalised(reader)) return false;
   } while (reader.readLiteral(COMMA_BYTES));
@@ -163,7 +196,7 @@ function copy(reader: JsonReader, out: JsonWriter): void {
     copyList(reader, out);
   } else if (code === MINUS || isDigit(code)) {
     reader.stepOverNumber();
-    const text = canonicalNumber(reader.tokenText());
+    const text = reader.isNormalised ? reader.tokenText() : canonicalNumber(reader.tokenText());
     if (text === undefined) throw reader.error("a number out of range", reader.tokenStart);
     out.ascii(text);
   } else if (code === 0x6e) {
@@ -208,6 +241,7 @@ function copyObject(reader: JsonReader, out: JsonWriter): void {
     while (reader.nextMember(names.length === 0)) {
       const previous = name;
       name = reader.tokenText();
+      refuseMarker(reader);
       if (names.length > 0) {
         if (isSorted && compareByBytes(previous, name) >= 0) isSorted = false;
         out.byte(COMMA);
@@ -223,6 +257,10 @@ function copyObject(reader: JsonReader, out: JsonWriter): void {
   }
   if (!isSorted) sortMembers(out, names, starts);
   out.byte(CLOSE_OBJECT);
+}
+
+function refuseMarker(reader: JsonReader): void {
+  if (reader.tokenIs(RAW_VALUE_MARKER)) throw reader.error("a marker of embedded JSON", reader.tokenStart);
 }
 
 /** Puts members that were written in another order into theirs, and drops all but the last of one name. */

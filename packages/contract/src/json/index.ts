@@ -13,4 +13,7 @@ export {
   writeMachineLifecycle,
 } from "./lifecycle.js";
 export { readRewriteCommit, writeRewriteCommit } from "./rewrite-commit.js";
-export { readSessionId } from "./session-envelope.js";
+export { type Session, readSession, readSessionId, writeSession } from "./session.js";
+export type { MessageList } from "./message-list.js";
+export { readMessage } from "./message.js";
+export { type TranscriptHistory, type TranscriptRevisionBody, readTranscriptHistory } from "./transcript-history.js";

@@ -55,7 +55,7 @@ export function trustedText(label: string): Shape<string> {
 }
 
 /** Steps over a value that stands in its written form at the cursor; otherwise stays. */
-function isWrittenHere(content: Shape<unknown>, reader: JsonReader): boolean {
+export function isWrittenHere(content: Shape<unknown>, reader: JsonReader): boolean {
   const { position, depth, buffered } = reader;
   let isWritten = false;
   try {

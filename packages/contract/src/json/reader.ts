@@ -13,7 +13,15 @@ export class JsonReader extends Cursor {
    */
   buffered = 0;
 
-  constructor(source: Uint8Array | string, depth = 0) {
+  constructor(
+    source: Uint8Array | string,
+    depth = 0,
+    /**
+     * The text is the written form of values that were read before. Its numbers are those values: reading one again could
+     * give another (section 15.1).
+     */
+    readonly isNormalised = false,
+  ) {
     super(source);
     this.depth = depth;
   }

@@ -102,6 +102,8 @@ export const NOTICE_BLOCK: Shape<Tagged> = {
     return { kind: "unknown", summary, payload: whole } as Tagged;
   },
   write: (value, out) => KNOWN_BLOCK.write(value, out),
+  // What stands as it would be written has every member once and in its place, so that the detour changes nothing.
+  isWritten: (reader) => KNOWN_BLOCK.isWritten?.(reader) === true,
 };
 
 /** The members of an object that are texts; the others stand with undefined. */

@@ -1,5 +1,6 @@
 import { list } from "./collection.js";
 import { BOOLEAN, STRING, U32, U64, enumeration } from "./scalar.js";
+import { respelled } from "./respelled.js";
 import { hidden, omittedWhenEmpty, optional, required } from "./field.js";
 import type { Shape } from "./shape.js";
 import { struct } from "./struct.js";
@@ -61,22 +62,24 @@ function statusText(status: ToolConfigStatus): string {
 }
 
 /** A change of the tool configuration, as a system notice carries it. */
-export const TOOL_CONFIG = struct("a tool configuration change", {
-  operation: required("operation", TOOL_OPERATION),
-  target: required("target", STRING),
-  _status: hidden(optional("status", STRING), {
-    compute: (owner) => statusText((owner as { readonly statusInfo: ToolConfigStatus }).statusInfo),
-  }),
-  statusInfo: required("status_info", STATUS_INFO),
-  persisted: required("persisted", BOOLEAN),
-  appliedAtTurn: optional("applied_at_turn", U32),
-  domain: optional("domain", enumeration(["tool_scope", "deferred_catalog"])),
-  deferredCatalogDelta: optional(
-    "deferred_catalog_delta",
-    struct("a deferred catalog delta", {
-      addedHiddenNames: omittedWhenEmpty("added_hidden_names", list(STRING)),
-      removedHiddenNames: omittedWhenEmpty("removed_hidden_names", list(STRING)),
-      pendingSources: omittedWhenEmpty("pending_sources", list(STRING)),
+export const TOOL_CONFIG = respelled(
+  struct("a tool configuration change", {
+    operation: required("operation", TOOL_OPERATION),
+    target: required("target", STRING),
+    _status: hidden(optional("status", STRING), {
+      compute: (owner) => statusText((owner as { readonly statusInfo: ToolConfigStatus }).statusInfo),
     }),
-  ),
-});
+    statusInfo: required("status_info", STATUS_INFO),
+    persisted: required("persisted", BOOLEAN),
+    appliedAtTurn: optional("applied_at_turn", U32),
+    domain: optional("domain", enumeration(["tool_scope", "deferred_catalog"])),
+    deferredCatalogDelta: optional(
+      "deferred_catalog_delta",
+      struct("a deferred catalog delta", {
+        addedHiddenNames: omittedWhenEmpty("added_hidden_names", list(STRING)),
+        removedHiddenNames: omittedWhenEmpty("removed_hidden_names", list(STRING)),
+        pendingSources: omittedWhenEmpty("pending_sources", list(STRING)),
+      }),
+    ),
+  }),
+);

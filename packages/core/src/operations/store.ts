@@ -43,7 +43,11 @@ export const storeOperations = (
     return { runtimes, nextPageToken: last && !isLastPage ? makePageToken(last.runtimeId) : "" };
   },
 
-  getCommit: ({ requestId, seal }) => context.committer.status(requestId, seal),
+  async getCommit({ requestId, seal }) {
+    const status = await context.committer.status(requestId, seal);
+    if (status.state !== "applied") return { state: status.state };
+    return { state: status.state, version: status.version, method: status.method };
+  },
 
   getServerInfo: () =>
     Promise.resolve({

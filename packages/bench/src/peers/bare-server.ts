@@ -1,0 +1,85 @@
+import { renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import { Server, ServerCredentials, type sendUnaryData } from "@grpc/grpc-js";
+import type { StoreInfo } from "@bolthole/contract";
+import { type GrpcMethod, RuntimeStoreService, grpcMethod, storeCodecs } from "@bolthole/contract/wire";
+
+type Persist = (typeof RuntimeStoreService)["method"]["persistInputState"];
+export type PersistRequest = MessageShape<Persist["input"]>;
+export type PersistAnswer = MessageInitShape<Persist["output"]>;
+
+/**
+ * The least that a gRPC server can be: it speaks two methods of the daemon's service, so that the same client sends it
+ * the same messages over the same kind of socket, with the daemon's own server options; it checks nothing.
+ */
+export async function serveBare(
+  folder: string,
+  persist: (request: PersistRequest) => Promise<PersistAnswer>,
+  close: () => Promise<void>,
+): Promise<void> {
+  const server = new Server({
+    "grpc.max_receive_message_length": 32 * 1024 * 1024,
+    "grpc.max_send_message_length": 4 * 1024 * 1024,
+    "grpc.max_concurrent_streams": 1024,
+    "grpc.enable_channelz": 0,
+  });
+  const rpc = RuntimeStoreService.method;
+  register(server, grpcMethod(rpc.persistInputState), persist);
+  register(server, grpcMethod(rpc.getServerInfo), () => Promise.resolve(storeCodecs.getServerInfo.fromAnswer(INFO)));
+
+  const target = `unix:${join(folder, "bare.sock")}`;
+  await new Promise<void>((resolve, reject) => {
+    server.bindAsync(target, ServerCredentials.createInsecure(), (error) => {
+      if (error) reject(error);
+      else resolve();
+    });
+  });
+  const stop = (): void => {
+    server.forceShutdown();
+    void close().then(() => process.exit(0));
+  };
+  process.once("SIGTERM", stop);
+  // The other end is the benchmark's: it is gone.
+  process.stdin.once("end", stop).resume();
+  const endpoint = join(folder, "endpoint");
+  writeFileSync(`${endpoint}.new`, `${target}\n`);
+  renameSync(`${endpoint}.new`, endpoint);
+}
+
+function register<I extends DescMessage, O extends DescMessage>(
+  server: Server,
+  method: GrpcMethod<I, O>,
+  handle: (request: MessageShape<I>) => Promise<MessageInitShape<O>>,
+): void {
+  const handler = (call: { readonly request: MessageShape<I> }, callback: sendUnaryData<MessageInitShape<O>>): void => {
+    handle(call.request).then(
+      (answer) => {
+        callback(null, answer);
+      },
+      (error: unknown) => {
+        callback(error as Error);
+      },
+    );
+  };
+  server.register(method.path, handler as never, method.responseSerialize, method.requestDeserialize, "unary");
+}
+
+const INFO: StoreInfo = {
+  serverVersion: "bare",
+  storeId: "00000000-0000-4000-8000-000000000000",
+  engine: "bare",
+  durable: true,
+  limits: {
+    requestBytes: 0,
+    requestBytesInFlight: 0,
+    requestsInFlight: 0,
+    documentBytes: 0,
+    runtimeIdBytes: 0,
+    inputRowBytes: 0,
+    batchRows: 0,
+    operationSnapshotBytes: 0,
+    oauthSnapshotBytes: 0,
+  },
+  outcomeRetention: { maxAgeSeconds: 0, maxCount: 0 },
+};

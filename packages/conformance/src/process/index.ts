@@ -1,0 +1,1 @@
+export { DaemonProcess, type DaemonProcessOptions, type Ending } from "./daemon-process.js";

@@ -1,0 +1,242 @@
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Client, credentials } from "@grpc/grpc-js";
+import { loadPackageDefinition } from "@grpc/grpc-js";
+import { loadSync } from "@grpc/proto-loader";
+import { protoPath } from "grpc-health-check";
+import { connect } from "@bolthole/client";
+import { DaemonProcess, type DaemonProcessOptions } from "@bolthole/conformance/process";
+import { EXIT } from "../exit-code.js";
+
+const main = join(__dirname, "main.js");
+const INPUT_ID = "0198f0a0-0000-7000-8000-0000000000bb";
+const NOW = "2026-05-28T15:31:27.123456789Z";
+const input = {
+  inputId: INPUT_ID,
+  currentState: "accepted",
+  attemptCount: 0,
+  recoveryCount: 0,
+  history: [],
+  createdAt: NOW,
+  updatedAt: NOW,
+} as const;
+
+let home: string;
+let daemons: DaemonProcess[];
+
+beforeEach(() => {
+  home = mkdtempSync(join(tmpdir(), "bolthole-serve-"));
+  daemons = [];
+});
+
+afterEach(async () => {
+  for (const daemon of daemons) await daemon.stop("SIGKILL");
+  rmSync(home, { recursive: true, force: true });
+});
+
+const data = (): string => join(home, "data");
+
+function daemon(options: Partial<DaemonProcessOptions> = {}): DaemonProcess {
+  const made = new DaemonProcess({ main, data: data(), ...options });
+  daemons.push(made);
+  return made;
+}
+
+describe("the data folder", () => {
+  test("is made for its owner alone, and so is everything in it", async () => {
+    await daemon({ args: ["--listen", "127.0.0.1:0"] }).start();
+    const modes = ["", "bolthole.lock", "bolthole.sock", "data.mdb", "endpoint", "format", "token"].map(
+      (name) => statSync(join(data(), name)).mode & 0o777,
+    );
+    expect(modes).toEqual([0o700, 0o600, 0o600, 0o600, 0o600, 0o600, 0o600]);
+  });
+
+  test("held by another daemon is refused, and its pid named", async () => {
+    const first = await daemon().start();
+    const second = daemon();
+    expect(await second.runToEnd()).toEqual({ code: EXIT.HELD, signal: null });
+    expect(second.output).toContain(`pid ${first.pid}`);
+    expect(existsSync(join(data(), "bolthole.sock"))).toBe(true);
+  });
+
+  test("of another make is refused", async () => {
+    mkdirSync(data(), { mode: 0o700 });
+    writeFileSync(join(data(), "photos.txt"), "");
+    const refused = daemon();
+    expect((await refused.runToEnd()).code).toBe(EXIT.DATA_FOLDER);
+    expect(refused.output).toContain("photos.txt");
+  });
+
+  test("of a newer format is refused before anything is touched", async () => {
+    mkdirSync(data(), { mode: 0o700 });
+    writeFileSync(join(data(), "format"), "bolthole 999\n");
+    const refused = daemon();
+    expect((await refused.runToEnd()).code).toBe(EXIT.DATA_FOLDER);
+    expect(refused.output).toContain("format 999");
+    expect(existsSync(join(data(), "data.mdb"))).toBe(false);
+  });
+
+  test("that others may write is refused", async () => {
+    mkdirSync(data());
+    chmodSync(data(), 0o777);
+    const refused = daemon();
+    expect((await refused.runToEnd()).code).toBe(EXIT.DATA_FOLDER);
+    expect(refused.output).toContain("may be written by others");
+  });
+
+  test("that cannot be made is refused", async () => {
+    writeFileSync(join(home, "file"), "");
+    const refused = daemon({ data: join(home, "file", "data") });
+    expect((await refused.runToEnd()).code).toBe(EXIT.DATA_FOLDER);
+    expect(refused.output).toContain("not writable (ENOTDIR)");
+  });
+
+  test("with a very long path has its socket elsewhere", async () => {
+    const long = join(home, "x".repeat(120));
+    const elsewhere = join(home, "run");
+    mkdirSync(elsewhere, { mode: 0o700 });
+    const served = await daemon({ data: long, env: { XDG_RUNTIME_DIR: elsewhere } }).start();
+    expect(served.target).toMatch(new RegExp(`^unix:${elsewhere}/bolthole/[0-9a-f]{16}[.]sock$`));
+    const store = await connect(served.target);
+    expect(await store.loadInputStates("rt")).toEqual([]);
+    await store.close();
+  });
+});
+
+describe("the ways in", () => {
+  test("a socket that a crash left does not block the next start", async () => {
+    const served = await daemon().start();
+    await served.stop("SIGKILL");
+    expect(existsSync(join(data(), "bolthole.sock"))).toBe(true);
+    await served.start();
+  });
+
+  test("a live socket of somebody else is never taken", async () => {
+    mkdirSync(data(), { mode: 0o700 });
+    const path = join(data(), "bolthole.sock");
+    const somebody = createServer();
+    await new Promise<void>((resolve) => somebody.listen(path, resolve));
+    try {
+      const refused = daemon();
+      expect((await refused.runToEnd()).code).toBe(EXIT.ADDRESS);
+      expect(existsSync(path)).toBe(true);
+    } finally {
+      somebody.close();
+    }
+  });
+
+  test("a TCP address in use is refused", async () => {
+    const first = await daemon({ args: ["--listen", "127.0.0.1:0"] }).start();
+    const refused = daemon({ data: join(home, "other"), args: ["--listen", first.targets[1] ?? ""] });
+    expect((await refused.runToEnd()).code).toBe(EXIT.ADDRESS);
+    expect(refused.output).toContain("EADDRINUSE");
+  });
+
+  test("TCP takes the token and nothing else", async () => {
+    const served = await daemon({ args: ["--listen", "127.0.0.1:0"] }).start();
+    const tcp = served.targets[1] ?? "";
+    await expect(connect(tcp)).rejects.toMatchObject({ reason: "UNAUTHENTICATED" });
+    await expect(connect(tcp, { token: "0".repeat(64) })).rejects.toMatchObject({ reason: "UNAUTHENTICATED" });
+  });
+
+  test("settings that cannot be used end with their own code", async () => {
+    const refused = daemon({ args: ["--engine", "stone"], env: { BOLTHOLE_MAX_STREAMS: "none" } });
+    expect((await refused.runToEnd()).code).toBe(EXIT.USAGE);
+    expect(refused.output).toMatch(/--engine[^]*BOLTHOLE_MAX_STREAMS/);
+  });
+});
+
+describe("health", () => {
+  const { grpc } = loadPackageDefinition(loadSync(protoPath)) as unknown as {
+    grpc: { health: { v1: { Health: new (target: string, credentials: unknown) => Client & HealthCalls } } };
+  };
+  interface HealthCalls {
+    check(request: object, callback: (error: Error | null, answer?: { status: number | string }) => void): void;
+    watch(request: object): AsyncIterable<{ status: number | string }> & { cancel(): void };
+  }
+
+  test("is told for the server and for each service, without a token", async () => {
+    const served = await daemon({ args: ["--listen", "127.0.0.1:0"] }).start();
+    for (const target of served.targets) {
+      const client = new grpc.health.v1.Health(target, credentials.createInsecure());
+      for (const service of ["", "bolthole.v1.RuntimeStoreService"]) {
+        const status = await new Promise((resolve, reject) => {
+          client.check({ service }, (error, answer) => {
+            if (answer) resolve(answer.status);
+            else reject(error ?? new Error("no answer"));
+          });
+        });
+        expect(status).toBe(1);
+      }
+      client.close();
+    }
+  });
+
+  test("turns NOT_SERVING for a watcher when the daemon stops", async () => {
+    const served = await daemon().start();
+    const client = new grpc.health.v1.Health(served.target, credentials.createInsecure());
+    const watch = client.watch({ service: "" });
+    const seen: unknown[] = [];
+    try {
+      for await (const { status } of watch) {
+        seen.push(status);
+        if (seen.length === 1) served.signal("SIGTERM");
+        if (seen.length === 2) break;
+      }
+    } finally {
+      client.close();
+    }
+    expect(seen).toEqual([1, 2]);
+  });
+});
+
+describe("stopping", () => {
+  test.each(["SIGTERM", "SIGINT"] as const)("%s ends cleanly, and what was committed is there again", async (signal) => {
+    const served = await daemon().start();
+    const before = await connect(served.target);
+    await before.persistInputState("rt", input);
+    await before.close();
+    expect(await served.stop(signal)).toEqual({ code: EXIT.CLEAN, signal: null });
+    expect(existsSync(join(data(), "endpoint"))).toBe(false);
+
+    await served.start();
+    const after = await connect(served.target);
+    expect(await after.loadInputState("rt", INPUT_ID)).toMatchObject(input);
+    await after.close();
+  });
+
+  test("a client that keeps calling meets a restart without an error", async () => {
+    const served = await daemon().start();
+    const store = await connect(served.target);
+    let isOver = false;
+    const caller = (async () => {
+      let calls = 0;
+      for (; !isOver; calls += 1) await store.persistInputState("rt", { ...input, attemptCount: calls });
+      return calls;
+    })();
+    await served.restart("SIGKILL");
+    await served.restart("SIGTERM");
+    isOver = true;
+    const calls = await caller;
+    expect((await store.loadInputState("rt", INPUT_ID))?.attemptCount).toBe(calls - 1);
+    await store.close();
+  });
+});
+
+test("nothing that was sent is ever logged", async () => {
+  const canary = "canary-5e1f2c";
+  const served = await daemon({ args: ["--listen", "127.0.0.1:0"], env: { BOLTHOLE_LOG_LEVEL: "debug" } }).start();
+  const store = await connect(served.target);
+  await store.persistAuthOauthFlowSnapshot(Buffer.from(`${canary}-oauth`));
+  await store.commitSessionSnapshot("rt", { sessionSnapshot: Buffer.from(canary), profile: "opaque" });
+  await expect(
+    store.persistInputState("rt", { ...input, persistedInput: `{"input_type":"${canary}"}` }),
+  ).rejects.toMatchObject({ reason: "INVALID_ARGUMENT" });
+  await expect(connect(served.targets[1] ?? "", { token: canary })).rejects.toMatchObject({ reason: "UNAUTHENTICATED" });
+  await store.close();
+  await served.stop();
+  expect(served.output).toContain("call refused");
+  expect(served.output).not.toContain(canary);
+});

@@ -1,0 +1,69 @@
+import { type Config, resolveConfig } from "./config.js";
+import { StartFailure } from "./exit-code.js";
+
+const problemsOf = (flags: Parameters<typeof resolveConfig>[0], environment: NodeJS.ProcessEnv = {}): string[] => {
+  try {
+    resolveConfig(flags, environment);
+  } catch (error) {
+    if (error instanceof StartFailure) return error.message.split("\n");
+  }
+  throw new Error("nothing was refused");
+};
+
+test("defaults stand where nothing is said", () => {
+  const config = resolveConfig({}, {});
+  expect(config).toMatchObject({
+    engine: "lmdb",
+    listen: undefined,
+    maxRequestSize: 32 * 1024 * 1024,
+    drainTimeout: 10_000,
+    outcomeMaxAge: 24 * 60 * 60 * 1000,
+  } satisfies Partial<Config>);
+});
+
+test("a flag goes over a variable, a variable over the default", () => {
+  const environment = { BOLTHOLE_MAX_REQUESTS: "7", BOLTHOLE_MAX_STREAMS: "8" };
+  const config = resolveConfig({ maxRequests: "9" }, environment);
+  expect([config.maxRequests, config.maxStreams]).toEqual([9, 8]);
+});
+
+test.each([
+  ["32MB", 32 * 1024 * 1024],
+  ["32MiB", 32 * 1024 * 1024],
+  ["1.5kb", 1536],
+  ["4096", 4096],
+])("the size %s is %d bytes", (text, bytes) => {
+  expect(resolveConfig({ maxRequestSize: text }, {}).maxRequestSize).toBe(bytes);
+});
+
+test.each([
+  ["500ms", 500],
+  ["10s", 10_000],
+  ["24h", 86_400_000],
+])("the duration %s is %d ms", (text, ms) => {
+  expect(resolveConfig({ drainTimeout: text }, {}).drainTimeout).toBe(ms);
+});
+
+test.each([
+  ["127.0.0.1:7117", { host: "127.0.0.1", port: 7117 }],
+  ["[::1]:0", { host: "::1", port: 0 }],
+  ["localhost:1", { host: "localhost", port: 1 }],
+])("%s is a loopback address", (text, address) => {
+  expect(resolveConfig({ listen: text }, {}).listen).toEqual(address);
+});
+
+test.each(["0.0.0.0:7117", "192.168.0.1:1", "example.org:80", "127.0.0.1", "127.0.0.1:70000"])(
+  "%s is refused as an address",
+  (text) => {
+    expect(problemsOf({ listen: text })).toEqual([expect.stringMatching(/^--listen: expected a loopback address/)]);
+  },
+);
+
+test("every problem is told at once, and where it came from", () => {
+  const problems = problemsOf(
+    { engine: "postgres", maxRequestSize: "10 apples" },
+    { BOLTHOLE_DRAIN_TIMEOUT: "soon", BOLTHOLE_TYPO: "1" },
+  );
+  expect(problems).toHaveLength(4);
+  expect(problems.join("\n")).toMatch(/--engine[^]*--max-request-size[^]*BOLTHOLE_DRAIN_TIMEOUT[^]*BOLTHOLE_TYPO/);
+});
