@@ -44,7 +44,10 @@ const program = new Command("bench")
     "--folder <folder>",
     "where data folders are made and removed again; on a real disk (default: the system's for temporary files)",
   )
-  .option("--profile <folder>", "let the daemon leave a V8 CPU profile there")
+  .option(
+    "--profile <file>",
+    "let the daemon write a V8 CPU profile (.cpuprofile) when it stops; figures are worse with it",
+  )
   .action(run);
 
 async function run(flags: Flags): Promise<void> {
@@ -71,7 +74,7 @@ async function run(flags: Flags): Promise<void> {
         await subject({
           folder: own,
           isShort: flags.short === true,
-          profileFolder: flags.profile === undefined ? undefined : resolve(flags.profile),
+          profileFile: flags.profile === undefined ? undefined : resolve(flags.profile),
           rounds: {
             count: rounds,
             window: { warmUpMs: measureMs * WARM_UP, measureMs },

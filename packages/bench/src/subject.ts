@@ -8,8 +8,8 @@ export interface Run {
   readonly rounds: Rounds;
   /** A smoke test: small, and time is not judged. */
   readonly isShort: boolean;
-  /** Where the daemon leaves its CPU profile. */
-  readonly profileFolder: string | undefined;
+  /** Where the daemon writes its CPU profile, if it is asked to. */
+  readonly profileFile: string | undefined;
 }
 
 /** One group of rows. It ends every process that it starts, however it ends itself. */

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { open } from "lmdb";
 import { writeInputState } from "@bolthole/contract/json";
 import { inputRow } from "../ledger.js";
-import { serveBare } from "./bare-server.js";
+import { folderOfArguments, serveBare } from "./bare-server.js";
 
 /*
  * What the daemon puts for one PersistInputState, with the sizes it has there: the row, the runtime's head, the outcome
@@ -54,4 +54,4 @@ async function main(folder: string): Promise<void> {
 /** Sixteen bytes as text, as the daemon's keys have them. */
 const uuidBytes = (uuid: string): string => Buffer.from(uuid.replaceAll("-", ""), "hex").toString("latin1");
 
-void main(process.argv[2] ?? "");
+void main(folderOfArguments());

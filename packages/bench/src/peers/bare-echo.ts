@@ -1,4 +1,4 @@
-import { serveBare } from "./bare-server.js";
+import { folderOfArguments, serveBare } from "./bare-server.js";
 
 /** Answers a part of the request, and does nothing else: what gRPC alone costs. */
 async function main(folder: string): Promise<void> {
@@ -9,4 +9,4 @@ async function main(folder: string): Promise<void> {
   );
 }
 
-void main(process.argv[2] ?? "");
+void main(folderOfArguments());

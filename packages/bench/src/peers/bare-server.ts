@@ -5,9 +5,18 @@ import { Server, ServerCredentials, type sendUnaryData } from "@grpc/grpc-js";
 import type { StoreInfo } from "@bolthole/contract";
 import { type GrpcMethod, RuntimeStoreService, grpcMethod, storeCodecs } from "@bolthole/contract/wire";
 
+const PARENT_CHECK_MS = 1000;
+
 type Persist = (typeof RuntimeStoreService)["method"]["persistInputState"];
 export type PersistRequest = MessageShape<Persist["input"]>;
 export type PersistAnswer = MessageInitShape<Persist["output"]>;
+
+/** The data folder in `serve --data <folder>`. */
+export const folderOfArguments = (): string => {
+  const folder = process.argv[4];
+  if (folder === undefined) throw new TypeError("usage: serve --data <folder>");
+  return folder;
+};
 
 /**
  * The least that a gRPC server can be: it speaks two methods of the daemon's service, so that the same client sends it
@@ -40,8 +49,11 @@ export async function serveBare(
     void close().then(() => process.exit(0));
   };
   process.once("SIGTERM", stop);
-  // The other end is the benchmark's: it is gone.
-  process.stdin.once("end", stop).resume();
+  // A benchmark that was killed cannot stop us.
+  const parent = process.ppid;
+  setInterval(() => {
+    if (process.ppid !== parent) stop();
+  }, PARENT_CHECK_MS).unref();
   const endpoint = join(folder, "endpoint");
   writeFileSync(`${endpoint}.new`, `${target}\n`);
   renameSync(`${endpoint}.new`, endpoint);

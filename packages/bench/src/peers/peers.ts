@@ -1,17 +1,18 @@
 import { join } from "node:path";
+import { PROFILE_FILE, PROFILED_MAIN } from "./profiled.js";
 import { ServerProcess } from "./server-process.js";
 
 /** The daemon itself, on LMDB. */
-export const startDaemon = (folder: string, profileFolder: string | undefined): Promise<ServerProcess> => {
-  const data = join(folder, "daemon");
+export function startDaemon(folder: string, profileFile: string | undefined): Promise<ServerProcess> {
+  const main = require.resolve("@bolthole/daemon/bin");
   return ServerProcess.start({
     name: "bolthole",
-    script: require.resolve("@bolthole/daemon/bin"),
-    args: ["serve", "--data", data, "--log-level", "warn"],
-    folder: data,
-    nodeArgs: profileFolder === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profileFolder}`],
+    main: profileFile === undefined ? main : join(__dirname, "profiled.js"),
+    folder: join(folder, "daemon"),
+    args: ["--log-level", "warn"],
+    env: { [PROFILE_FILE]: profileFile, [PROFILED_MAIN]: main },
   });
-};
+}
 
 /** See bare-commit.ts. */
 export const startBareCommit = (folder: string): Promise<ServerProcess> =>
@@ -20,7 +21,5 @@ export const startBareCommit = (folder: string): Promise<ServerProcess> =>
 /** See bare-echo.ts. */
 export const startBareEcho = (folder: string): Promise<ServerProcess> => startBare("bare echo", "bare-echo", folder);
 
-function startBare(name: string, script: string, parent: string): Promise<ServerProcess> {
-  const folder = join(parent, script);
-  return ServerProcess.start({ name, script: join(__dirname, `${script}.js`), args: [folder], folder });
-}
+const startBare = (name: string, script: string, parent: string): Promise<ServerProcess> =>
+  ServerProcess.start({ name, main: join(__dirname, `${script}.js`), folder: join(parent, script) });

@@ -1,63 +1,40 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { mkdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import { DaemonProcess } from "@bolthole/conformance/process";
 
-const START_MS = 20_000;
 const STOP_MS = 15_000;
-const POLL_MS = 20;
 /** Of /proc; Linux has had this value on every machine for decades. */
 const CLOCK_TICK_MS = 10;
 
 export interface ServerCommand {
   /** In the table. */
   readonly name: string;
-  readonly script: string;
-  readonly args: readonly string[];
-  /** Where the server writes the file `endpoint`, whose first line is its target. */
+  /** A script that takes `serve --data <folder>` and writes the file `endpoint` there, with its target in the first line. */
+  readonly main: string;
   readonly folder: string;
-  readonly nodeArgs?: readonly string[] | undefined;
+  readonly args?: readonly string[] | undefined;
+  readonly env?: NodeJS.ProcessEnv | undefined;
 }
 
-/** A server in a process of its own: started, measured from outside, and always ended by its own pid. */
+/** A server in a process of its own: measured from outside, and always ended by its own pid. */
 export class ServerProcess {
   private constructor(
     readonly name: string,
     /** As a gRPC client takes it. */
     readonly target: string,
-    private readonly child: ChildProcess,
-    private readonly ended: Promise<string>,
-    private readonly logFile: string,
+    private readonly child: DaemonProcess,
   ) {}
 
-  static async start({ name, script, args, folder, nodeArgs = [] }: ServerCommand): Promise<ServerProcess> {
+  static async start({ name, main, folder, args, env }: ServerCommand): Promise<ServerProcess> {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const logFile = `${folder}.log`;
-    const log = openSync(logFile, "w");
-    // Its standard input ends with us, so that a server that watches it cannot outlive a killed benchmark.
-    const child = spawn(process.execPath, [...nodeArgs, script, ...args], {
-      stdio: ["pipe", log, log],
-      env: Object.fromEntries(Object.entries(process.env).filter(([key]) => !key.startsWith("BOLTHOLE_"))),
-    });
-    closeSync(log);
-    const ended = new Promise<string>((resolve) => {
-      child.once("error", (error) => {
-        resolve(error.message);
-      });
-      child.once("exit", (code, signal) => {
-        resolve(code === 0 ? "" : `ended with ${signal ?? `exit code ${String(code)}`}`);
-      });
-    });
-    const endpoint = join(folder, "endpoint");
-    const giveUpAt = Date.now() + START_MS;
-    while (!existsSync(endpoint)) {
-      const how = await Promise.race([ended, sleep(POLL_MS)]);
-      if (how === undefined && Date.now() < giveUpAt) continue;
-      child.kill("SIGKILL");
-      throw new Error(`${name} did not start: ${how ?? "it took too long"}\n${readFileSync(logFile, "utf8")}`);
+    const child = new DaemonProcess({ main, data: folder, args, env: { ...withoutSettings(), ...env } });
+    try {
+      await child.start();
+      return new ServerProcess(name, child.target, child);
+    } catch (error) {
+      await child.stop("SIGKILL");
+      throw error;
     }
-    const [target = ""] = readFileSync(endpoint, "utf8").split("\n");
-    return new ServerProcess(name, target, child, ended, logFile);
   }
 
   /** CPU time so far, of all its threads; NaN where the system does not tell. */
@@ -71,15 +48,21 @@ export class ServerProcess {
 
   /** Answers what was wrong with its end, or nothing. */
   async stop(): Promise<string> {
-    this.child.kill("SIGTERM");
-    const giveUp = new AbortController();
-    const how = await Promise.race([
-      this.ended,
-      sleep(STOP_MS, undefined, { signal: giveUp.signal }).catch(() => undefined),
-    ]);
-    giveUp.abort();
-    if (how === "") return "";
-    this.child.kill("SIGKILL");
-    return `${this.name} ${how ?? "did not stop when asked"}\n${readFileSync(this.logFile, "utf8")}`;
+    const waited = new AbortController();
+    const tooLong = sleep(STOP_MS, "too long" as const, { signal: waited.signal }).catch(() => undefined);
+    const ending = await Promise.race([this.child.stop("SIGTERM"), tooLong]);
+    waited.abort();
+    if (typeof ending === "object" && ending.code === 0) return "";
+    await this.child.stop("SIGKILL");
+    const how = typeof ending === "object" ? `ended with ${String(ending.code ?? ending.signal)}` : "did not stop when asked";
+    return `${this.name} ${how}\n${this.child.output}`;
   }
 }
+
+/** What the person's shell sets for their own daemon is not for ours. */
+const withoutSettings = (): NodeJS.ProcessEnv =>
+  Object.fromEntries(
+    Object.keys(process.env)
+      .filter((name) => name.startsWith("BOLTHOLE_"))
+      .map((name) => [name, undefined]),
+  );

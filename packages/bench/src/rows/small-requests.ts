@@ -27,7 +27,7 @@ export async function smallRequests(run: Run): Promise<Section> {
       stores.push(store);
       return { server, ledger: new Ledger(store, run.isShort ? RUNTIMES_SHORT : RUNTIMES) };
     };
-    const daemon = await started(startDaemon(run.folder, run.profileFolder));
+    const daemon = await started(startDaemon(run.folder, run.profileFile));
     const bare = await started(startBareCommit(run.folder));
     const echo = await started(startBareEcho(run.folder));
     await daemon.ledger.fill();

@@ -61,7 +61,7 @@ function spelled(
       if (typeof value !== "string") throw JsonError.at(`expected ${label}`);
       const start = out.length;
       const isAscii = out.quoted(value);
-      if (isAscii && writtenLength(out.bytes, start + 1) === value.length) return;
+      if (isAscii && value !== "" && writtenLength(out.bytes, start + 1) === value.length) return;
       out.length = start;
       const text = canonical(value);
       if (text === undefined) throw JsonError.at(`expected ${label}`);

@@ -1,0 +1,233 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type MessageInitShape, create, toBinary } from "@bufbuild/protobuf";
+import { Client, type ServiceError, credentials } from "@grpc/grpc-js";
+import { type BoltholeStore, connect } from "@bolthole/client";
+import { DaemonProcess } from "@bolthole/conformance/process";
+import { RuntimeStoreService, STATUS_DETAILS_KEY, fromWireStatus } from "@bolthole/contract/wire";
+
+const rpc = RuntimeStoreService.method;
+type MethodName = keyof typeof rpc;
+
+let folder: string;
+let daemon: DaemonProcess;
+let client: Client;
+let store: BoltholeStore;
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "bolthole-bad-"));
+  daemon = await new DaemonProcess({ main: join(__dirname, "..", "cli", "main.js"), data: join(folder, "data") }).start();
+  client = new Client(daemon.target, credentials.createInsecure(), {
+    "grpc.default_authority": "localhost",
+    "grpc.max_send_message_length": -1,
+  });
+  store = await connect(daemon.target);
+});
+
+afterAll(async () => {
+  client.close();
+  await store.close();
+  await daemon.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** Sends bytes as they are, and answers how they were refused. */
+function refusalOf(method: MethodName, bytes: Uint8Array): Promise<Refusal> {
+  return new Promise((resolve, reject) => {
+    const path = `/${RuntimeStoreService.typeName}/${rpc[method].name}`;
+    const same = (buffer: Buffer): Buffer => buffer;
+    client.makeUnaryRequest(path, same, same, Buffer.from(bytes), (error: ServiceError | null) => {
+      if (!error) {
+        reject(new Error("the request was not refused"));
+        return;
+      }
+      const [details] = error.metadata.get(STATUS_DETAILS_KEY);
+      const carried = details instanceof Buffer ? fromWireStatus(details) : undefined;
+      resolve({ code: error.code, text: error.details, reason: carried?.reason, record: carried?.subject.record });
+    });
+  });
+}
+
+interface Refusal {
+  readonly code: number;
+  readonly text: string;
+  readonly reason: string | undefined;
+  readonly record: string | undefined;
+}
+
+const message = <M extends MethodName>(method: M, init: MessageInitShape<(typeof rpc)[M]["input"]>): Uint8Array =>
+  toBinary(rpc[method].input, create(rpc[method].input, init as object));
+
+const INPUT_ID = "0198f0a0-0000-7000-8000-0000000000bb";
+const NOW = "2026-05-28T15:31:27Z";
+const row = { inputId: INPUT_ID, currentState: 1, createdAt: NOW, updatedAt: NOW };
+const receipt = { runId: INPUT_ID, boundary: 2, messageCount: 0n, sequence: 0n };
+const runtimeId = "rt";
+
+test.each<[string, MethodName, Uint8Array, Partial<Refusal>]>([
+  [
+    "bytes that are no message",
+    "loadInputState",
+    Buffer.from("ffffffff", "hex"),
+    { code: 3, reason: "INVALID_ARGUMENT", record: "request" },
+  ],
+  [
+    "text that is no UTF-8",
+    "loadInputState",
+    Buffer.from("0a02c328", "hex"),
+    { code: 3, reason: "INVALID_ARGUMENT", record: "request" },
+  ],
+  [
+    "a missing runtime id",
+    "persistInputState",
+    message("persistInputState", { state: row }),
+    { code: 3, reason: "INVALID_ARGUMENT", record: "runtime_id" },
+  ],
+  [
+    "a missing row",
+    "persistInputState",
+    message("persistInputState", { runtimeId }),
+    { code: 3, reason: "INVALID_ARGUMENT", record: "state" },
+  ],
+  [
+    "an unspecified state",
+    "persistInputState",
+    message("persistInputState", { runtimeId, state: { ...row, currentState: 0 } }),
+    { code: 3, reason: "INVALID_ARGUMENT", record: "state.current_state" },
+  ],
+  [
+    "a state that nobody knows",
+    "persistInputState",
+    message("persistInputState", { runtimeId, state: { ...row, currentState: 99 as 0 } }),
+    { code: 3, reason: "INVALID_ARGUMENT", record: "state.current_state" },
+  ],
+  [
+    "a wrong UUID in a change",
+    "persistInputState",
+    message("persistInputState", { runtimeId, state: { ...row, inputId: "1" } }),
+    { code: 3, reason: "INVALID_ARGUMENT", record: "state.input_id" },
+  ],
+  [
+    "a wrong UUID in a load",
+    "loadInputState",
+    message("loadInputState", { runtimeId, inputId: "1" }),
+    { code: 3, reason: "INVALID_ARGUMENT", record: "input_id" },
+  ],
+  [
+    "an instant that is none",
+    "persistInputState",
+    message("persistInputState", { runtimeId, state: { ...row, createdAt: "today" } }),
+    { code: 3, reason: "INVALID_ARGUMENT", record: "state.created_at" },
+  ],
+  [
+    "a payload that is no JSON",
+    "persistInputState",
+    message("persistInputState", { runtimeId, state: { ...row, persistedInputJson: "{" } }),
+    { code: 3, reason: "INVALID_ARGUMENT", record: "state.persisted_input" },
+  ],
+  [
+    "a runtime id above the limit",
+    "persistInputState",
+    message("persistInputState", { runtimeId: "x".repeat(8193), state: row }),
+    { code: 8, reason: "TOO_LARGE", record: "runtime_id" },
+  ],
+  [
+    "a row above the limit",
+    "persistInputState",
+    message("persistInputState", { runtimeId, state: { ...row, idempotencyKey: "x".repeat(1 << 20) } }),
+    { code: 8, reason: "TOO_LARGE", record: "state" },
+  ],
+  [
+    "a document that is no JSON",
+    "commitSessionSnapshot",
+    message("commitSessionSnapshot", {
+      runtimeId,
+      sessionDelta: { content: { case: "sessionJson", value: "no" } },
+    }),
+    { code: 3, reason: "INVALID_ARGUMENT", record: "session_delta" },
+  ],
+  [
+    "a session without content",
+    "commitSessionSnapshot",
+    message("commitSessionSnapshot", { runtimeId, sessionDelta: {} }),
+    { code: 3, reason: "INVALID_ARGUMENT", record: "session_delta.content" },
+  ],
+  [
+    "a lifecycle record of another version",
+    "commitMachineLifecycle",
+    message("commitMachineLifecycle", { runtimeId, record: { recordVersion: 2, runtimeState: 2 } }),
+    { code: 9, reason: "UNSUPPORTED_RECORD_VERSION", record: "record.record_version" },
+  ],
+  [
+    "a lifecycle record without a state",
+    "commitMachineLifecycle",
+    message("commitMachineLifecycle", { runtimeId, record: { recordVersion: 1 } }),
+    { code: 3, reason: "INVALID_ARGUMENT", record: "record.runtime_state" },
+  ],
+  [
+    "a batch with one bad row",
+    "atomicApply",
+    message("atomicApply", {
+      runtimeId,
+      receipt,
+      inputUpdates: [row, { ...row, inputId: "0198f0a0-0000-7000-8000-0000000000cc", updatedAt: "" }],
+    }),
+    { code: 3, reason: "INVALID_ARGUMENT", record: "input_updates[1].updated_at" },
+  ],
+  [
+    "a row that contradicts itself",
+    "atomicApply",
+    message("atomicApply", { runtimeId, receipt, inputUpdates: [{ ...row, currentState: 6 }] }),
+    { code: 9, reason: "RECORD_REJECTED", record: "input_updates[0]" },
+  ],
+  [
+    "a batch of too many rows",
+    "atomicApply",
+    message("atomicApply", { runtimeId, receipt, inputUpdates: Array.from({ length: 4097 }, () => row) }),
+    { code: 8, reason: "TOO_LARGE", record: "input_updates" },
+  ],
+  [
+    "an expected digest of a wrong size",
+    "clearSessionSnapshotIfCurrent",
+    message("clearSessionSnapshotIfCurrent", {
+      runtimeId,
+      expected: { case: "sha256", value: Buffer.alloc(31) },
+    }),
+    { code: 3, reason: "INVALID_ARGUMENT", record: "sha256" },
+  ],
+  [
+    "a request id of another version",
+    "persistInputState",
+    message("persistInputState", {
+      runtimeId,
+      state: row,
+      requestId: "2f1c1c52-0a34-4f0e-9c43-3c58a9d0e111",
+    }),
+    { code: 3, reason: "INVALID_ARGUMENT", record: "request_id" },
+  ],
+  [
+    "too large a page",
+    "listRuntimes",
+    message("listRuntimes", { pageSize: 1001 }),
+    { code: 8, reason: "TOO_LARGE", record: "page_size" },
+  ],
+])("%s is refused, named, and stores nothing", async (_name, method, bytes, expected) => {
+  expect(await refusalOf(method, bytes)).toMatchObject(expected);
+  expect(await store.versioned.listRuntimes({ pageSize: 0, pageToken: "" })).toMatchObject({ runtimes: [] });
+});
+
+test("a message above the limit is refused, and the daemon goes on", async () => {
+  expect(await refusalOf("commitSessionSnapshot", Buffer.alloc((32 << 20) + 1))).toMatchObject({ code: 8 });
+  expect((await store.versioned.getServerInfo({})).limits.requestBytes).toBe(32 << 20);
+});
+
+test("a long text in a refusal is cut at a character, and the status stays small", async () => {
+  const long = "é".repeat(4000);
+  const refused = await refusalOf(
+    "loadInputState",
+    message("loadInputState", { runtimeId, inputId: long }),
+  );
+  expect(refused).toMatchObject({ code: 3, reason: "INVALID_ARGUMENT" });
+  expect(Buffer.byteLength(refused.text)).toBeLessThanOrEqual(2048);
+});
