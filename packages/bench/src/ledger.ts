@@ -1,5 +1,5 @@
 import type { BoltholeStore } from "@bolthole/client";
-import type { MachineLifecycle, StoredInputState } from "@bolthole/contract";
+import type { MachineLifecycle, StoredInputState, VersionedStore } from "@bolthole/contract";
 import { writeInputState } from "@bolthole/contract/json";
 import { encodeLifecycleRecord } from "@bolthole/contract/wire";
 
@@ -29,6 +29,11 @@ export const inputRow = (runtime: number, attemptCount: number): StoredInputStat
   updatedAt: CREATED_AT,
 });
 
+type LedgerStore = Pick<
+  BoltholeStore,
+  "storeId" | "commitMachineLifecycle" | "loadInputState" | "loadMachineLifecycleRecord"
+> & { readonly versioned: Pick<VersionedStore, "persistInputState" | "loadInputState"> };
+
 /**
  * Many runtimes with one input row each on one server, and what was last committed of them. In a loop of N callers each
  * has every N-th runtime for itself, so that the last committed row is known.
@@ -37,7 +42,7 @@ export class Ledger {
   private readonly attempts: number[];
 
   constructor(
-    readonly store: BoltholeStore,
+    private readonly store: LedgerStore,
     /** A multiple of every number of callers. */
     private readonly runtimes: number,
   ) {

@@ -61,7 +61,9 @@ const figureRows = (cell: MeasuredCell): Row[] =>
     met: null,
   }));
 
-export const rowsOf = ({ cells, rows }: Section): Row[] => [...rows, ...cells.flatMap(figureRows)];
+/** Without what the system does not tell. */
+export const rowsOf = ({ cells, rows }: Section): Row[] =>
+  [...rows, ...cells.flatMap(figureRows)].filter(({ value }) => Number.isFinite(value));
 
 /** Four digits say more than was measured. */
 export const rounded = (value: number): number => Number(value.toPrecision(4));

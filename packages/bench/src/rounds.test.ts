@@ -49,7 +49,13 @@ describe("a closed loop", () => {
 
   test("ends when it is interrupted", async () => {
     const interrupted = new AbortController();
-    const running = closedLoop(() => pause(1), 2, { warmUpMs: 20, measureMs: 60_000 }, () => 0, interrupted.signal);
+    const running = closedLoop(
+      () => pause(1),
+      2,
+      { warmUpMs: 20, measureMs: 60_000 },
+      () => 0,
+      interrupted.signal,
+    );
     setTimeout(() => {
       interrupted.abort();
     }, 40);

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { Client, type ClientReadableStream, Metadata, connectivityState, credentials } from "@grpc/grpc-js";
 import type { ServiceError } from "@grpc/grpc-js";
 import type { Call } from "@bolthole/contract";
@@ -7,6 +7,9 @@ import { StoreError } from "@bolthole/contract";
 import type { GrpcMethod } from "@bolthole/contract/wire";
 import { isLost, outcomeUnknown, toStoreError } from "./call-error.js";
 import type { ResolvedOptions } from "./options.js";
+
+/** Requests are encoded before they are sent, and only once for all attempts. */
+const asItIs = (message: Buffer): Buffer => message;
 
 const FIRST_PAUSE_MS = 10;
 const LONGEST_PAUSE_MS = 500;
@@ -38,7 +41,7 @@ export class Connection {
   /** `requestId` of a mutation: only with it can a lost answer be asked for again. */
   async unary<I extends DescMessage, O extends DescMessage>(
     method: GrpcMethod<I, O>,
-    message: MessageInitShape<I>,
+    message: Buffer,
     requestId: string | undefined,
     call: Call = {},
   ): Promise<MessageShape<O>> {
@@ -50,9 +53,10 @@ export class Connection {
   /** Retried until its first message has come; a stream that breaks later fails. */
   async *stream<I extends DescMessage, O extends DescMessage>(
     method: GrpcMethod<I, O>,
-    message: MessageInitShape<I>,
+    encode: () => Buffer,
     call: Call = {},
   ): AsyncGenerator<MessageShape<O>> {
+    const message = encode();
     const { stream, iterator, first } = await this.retrying(undefined, call, async (deadline) => {
       const opened = this.open(method, message, deadline, call.signal);
       const messages = opened[Symbol.asyncIterator]() as AsyncIterator<MessageShape<O>>;
@@ -121,7 +125,7 @@ export class Connection {
 
   private attempt<I extends DescMessage, O extends DescMessage>(
     method: GrpcMethod<I, O>,
-    message: MessageInitShape<I>,
+    message: Buffer,
     requestId: string | undefined,
     deadline: number,
     signal: AbortSignal | undefined,
@@ -132,7 +136,7 @@ export class Connection {
       };
       const sent = this.client.makeUnaryRequest(
         method.path,
-        method.requestSerialize,
+        asItIs,
         method.responseDeserialize,
         message,
         this.metadata,
@@ -149,13 +153,13 @@ export class Connection {
 
   private open<I extends DescMessage, O extends DescMessage>(
     method: GrpcMethod<I, O>,
-    message: MessageInitShape<I>,
+    message: Buffer,
     deadline: number,
     signal: AbortSignal | undefined,
   ): ClientReadableStream<MessageShape<O>> {
     const stream = this.client.makeServerStreamRequest(
       method.path,
-      method.requestSerialize,
+      asItIs,
       method.responseDeserialize,
       message,
       this.metadata,

@@ -1,6 +1,14 @@
 import { v7 as uuidv7 } from "uuid";
-import type { Call, VersionedStore } from "@bolthole/contract";
-import { type StreamCodec, type UnaryCodec, grpcMethod, isMutation, storeCodecs } from "@bolthole/contract/wire";
+import { type Call, type VersionedStore, readFailed, writeFailed } from "@bolthole/contract";
+import {
+  InvalidArgument,
+  type StreamCodec,
+  type UnaryCodec,
+  encodeMessage,
+  grpcMethod,
+  isMutation,
+  storeCodecs,
+} from "@bolthole/contract/wire";
 import type { Connection } from "./connection.js";
 
 /** The versioned store on the other end of a connection: every method is its codec's two directions around a call. */
@@ -22,12 +30,24 @@ function unaryMethod(connection: Connection, codec: UnaryCodec<object, unknown>)
   const changes = isMutation(codec.method);
   return async (request: { readonly requestId?: string | undefined }, call) => {
     const requestId = changes ? (request.requestId ?? uuidv7()) : undefined;
-    const message = codec.fromRequest(changes ? { ...request, requestId } : request);
+    const message = encode(codec, changes ? { ...request, requestId } : request);
     return codec.toAnswer(await connection.unary(method, message, requestId, call));
   };
 }
 
 function streamMethod(connection: Connection, codec: StreamCodec<object, unknown>): Method {
   const method = grpcMethod(codec.method);
-  return (request, call) => codec.toAnswer(connection.stream(method, codec.fromRequest(request), call));
+  return (request, call) => codec.toAnswer(connection.stream(method, () => encode(codec, request), call));
+}
+
+/** What has no form on the wire is refused here as the daemon would refuse it. */
+function encode(codec: UnaryCodec<object, unknown> | StreamCodec<object, unknown>, request: object): Buffer {
+  try {
+    return encodeMessage(codec.method.input, codec.fromRequest(request));
+  } catch (error) {
+    if (!(error instanceof InvalidArgument)) throw error;
+    const fail = isMutation(codec.method) ? writeFailed : readFailed;
+    const { field, expected, actual } = error;
+    throw fail("INVALID_ARGUMENT", error.message, { record: field, expected, actual, cause: error });
+  }
 }

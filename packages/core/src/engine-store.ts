@@ -12,6 +12,7 @@ import { storeOperations } from "./operations/store.js";
 import { pruneOutcomes } from "./outcome-pruning.js";
 import { loadRow } from "./store-context.js";
 import { decodeTally } from "./tally.js";
+import { TranscriptChecker } from "./transcript/transcript-checker.js";
 
 export const DEFAULT_LIMITS: Limits = {
   requestBytes: 32 * 1024 * 1024,
@@ -47,7 +48,13 @@ export interface EngineStore extends VersionedStore {
 export function createEngineStore(engine: Engine, options: EngineStoreOptions = {}): EngineStore {
   const { limits = DEFAULT_LIMITS, outcomeRetention = DEFAULT_RETENTION, serverVersion = "", now = Date.now } = options;
   const maxAgeMs = outcomeRetention.maxAgeSeconds * 1000;
-  const context = { engine, limits, committer: new Committer(engine, maxAgeMs, now), sessions: new KeyedQueue() };
+  const context = {
+    engine,
+    limits,
+    committer: new Committer(engine, maxAgeMs, now),
+    sessions: new KeyedQueue(),
+    transcripts: new TranscriptChecker(),
+  };
   return {
     ...oauthOperations(context),
     ...sessionOperations(context),

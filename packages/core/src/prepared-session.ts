@@ -1,10 +1,10 @@
-import { crc32 } from "node:zlib";
 import type { RuntimeId } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
 import type { Change, Committed, Edit } from "./committer.js";
 import type { Row } from "./engine.js";
 import { type SnapshotFacts, decodeSnapshotFacts, encodeSnapshotFacts } from "./snapshot.js";
 import { type StoreContext, decodeRow } from "./store-context.js";
+import { crc32InTurns } from "./transcript/in-turns.js";
 
 /** What is stored of a runtime's session while the next one is prepared. */
 export interface StoredSession {
@@ -16,7 +16,11 @@ export interface StoredSession {
 const SNAPSHOT_ROW = 0;
 const ATTEMPTS = 8;
 
-class Moved extends Error {}
+/** Another snapshot was stored meanwhile. */
+export class Moved extends Error {}
+
+/** A change of a session without what the request said beforehand. */
+export type Prepared = Pick<Change, "rows" | "bytes" | "decide">;
 
 /**
  * Prepares a session-writing change outside the writer and commits it bound to the snapshot that it was prepared over.
@@ -26,20 +30,20 @@ export function commitOverSession(
   context: StoreContext,
   runtimeId: RuntimeId,
   request: Pick<Change, "method" | "mutation" | "args">,
-  prepare: (stored: StoredSession | undefined) => Promise<Omit<Change, "method" | "mutation" | "args"> | undefined>,
+  prepare: (stored: StoredSession | undefined) => Promise<Prepared | undefined>,
 ): Promise<Committed | undefined> {
   return context.sessions.run(runtimeId, async () => {
     const replayed = await context.committer.replayed(request);
     if (replayed) return replayed;
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
       const stored = await storedSession(context, runtimeId);
-      const prepared = await prepare(stored);
-      if (!prepared) return undefined;
-      const decide: Change["decide"] = (rows) => {
-        if (rows[SNAPSHOT_ROW]?.sequence !== stored?.row.sequence) throw new Moved();
-        return prepared.decide(rows);
-      };
       try {
+        const prepared = await prepare(stored);
+        if (!prepared) return undefined;
+        const decide: Change["decide"] = (rows) => {
+          if (rows[SNAPSHOT_ROW]?.sequence !== stored?.row.sequence) throw new Moved();
+          return prepared.decide(rows);
+        };
         return await context.committer.commit({ ...prepared, ...request, decide });
       } catch (error) {
         if (!(error instanceof Moved)) throw error;
@@ -56,8 +60,8 @@ export async function storedSession(context: StoreContext, runtimeId: RuntimeId)
 }
 
 /** Puts a document in the place of whatever is stored. */
-export const putSnapshot = (document: Uint8Array, profile: SnapshotFacts["profile"]): Edit => ({
+export const snapshotEdit = async (document: Uint8Array, profile: SnapshotFacts["profile"]): Promise<Edit> => ({
   row: SNAPSHOT_ROW,
-  value: encodeSnapshotFacts({ profile, length: document.length, crc32: crc32(document) }),
+  value: encodeSnapshotFacts({ profile, length: document.length, crc32: await crc32InTurns(document) }),
   document: [document],
 });

@@ -4,6 +4,7 @@ import type { Change, Committed, Committer } from "./committer.js";
 import type { Engine, Row, RowKey } from "./engine.js";
 import type { KeyedQueue } from "./keyed-queue.js";
 import { damaged, soundValue } from "./row.js";
+import type { TranscriptChecker } from "./transcript/transcript-checker.js";
 import { type Fail, checkRuntimeId } from "./validate.js";
 import { versionText } from "./version.js";
 
@@ -14,6 +15,7 @@ export interface StoreContext {
   readonly limits: Limits;
   /** Session-writing operations of one runtime pass one after the other from prepare to commit. */
   readonly sessions: KeyedQueue;
+  readonly transcripts: TranscriptChecker;
 }
 
 /** Commits a change whose `decide` never misses. */

@@ -75,6 +75,11 @@ export const SETTINGS = {
   maxRequests: { schema: count, fallback: () => String(DEFAULT_LIMITS.requestsInFlight), help: "requests in flight" },
   maxConnections: { schema: count, fallback: () => "1024", help: "open connections, for each way in" },
   maxStreams: { schema: count, fallback: () => "1024", help: "calls at one time on one connection" },
+  maxDocumentSize: {
+    schema: size,
+    fallback: () => mebibytes(DEFAULT_LIMITS.documentBytes),
+    help: "largest session snapshot",
+  },
   maxRuntimeIdSize: { schema: size, fallback: () => "8KiB", help: "longest runtime id" },
   outcomeMaxAge: {
     schema: duration,

@@ -142,6 +142,7 @@ const limitsOf = (config: Config): Limits => ({
   requestBytes: config.maxRequestSize,
   requestBytesInFlight: config.maxRequestsSize,
   requestsInFlight: config.maxRequests,
+  documentBytes: config.maxDocumentSize,
   runtimeIdBytes: config.maxRuntimeIdSize,
 });
 

@@ -54,7 +54,8 @@ export class ServerProcess {
     waited.abort();
     if (typeof ending === "object" && ending.code === 0) return "";
     await this.child.stop("SIGKILL");
-    const how = typeof ending === "object" ? `ended with ${String(ending.code ?? ending.signal)}` : "did not stop when asked";
+    const how =
+      typeof ending === "object" ? `ended with ${String(ending.code ?? ending.signal)}` : "did not stop when asked";
     return `${this.name} ${how}\n${this.child.output}`;
   }
 }

@@ -7,9 +7,10 @@ export interface EnumCodec<T extends string, E extends number> {
   toModel(value: number, field: string): T;
   /** UNSPECIFIED means absent. */
   toOptionalModel(value: number, field: string): T | undefined;
-  toWire(text: T): E;
+  /** A text that is none of the enum comes from a caller without types. */
+  toWire(text: T, field?: string): E;
   /** Absent is UNSPECIFIED. */
-  toOptionalWire(text: T | undefined): E;
+  toOptionalWire(text: T | undefined, field?: string): E;
 }
 
 const UNSPECIFIED = 0;
@@ -31,18 +32,23 @@ export function enumCodec<T extends string, E extends number>(desc: GenEnum<E>, 
     .join(", ")}`;
   const toModel = (value: number, field: string): T => {
     const text = byNumber[value];
-    if (text === undefined) throw new InvalidArgument(field, expected, desc.values.find(({ number }) => number === value)?.name ?? String(value));
+    if (text === undefined)
+      throw new InvalidArgument(
+        field,
+        expected,
+        desc.values.find(({ number }) => number === value)?.name ?? String(value),
+      );
     return text;
   };
-  const toWire = (text: T): E => {
+  const toWire = (text: T, field: string = desc.name): E => {
     const value = byText.get(text);
-    if (value === undefined) throw new InvalidArgument(desc.name, expected, text);
+    if (value === undefined) throw new InvalidArgument(field, expected, text);
     return value;
   };
   return {
     toModel,
     toOptionalModel: (value, field) => (value === UNSPECIFIED ? undefined : toModel(value, field)),
     toWire,
-    toOptionalWire: (text) => (text === undefined ? (UNSPECIFIED as E) : toWire(text)),
+    toOptionalWire: (text, field) => (text === undefined ? (UNSPECIFIED as E) : toWire(text, field)),
   };
 }

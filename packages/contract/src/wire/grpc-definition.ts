@@ -1,8 +1,6 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { toBuffer } from "./encode-message.js";
 import type { DescMessage, DescMethod, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
-
-/** grpc-js takes nothing but a Buffer: wrap the bytes, never copy them. */
-const toBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 const serializer =
   <D extends DescMessage>(desc: D) =>

@@ -6,6 +6,7 @@ export {
   type GetStatusResponse,
 } from "../gen/bolthole/v1/admin_pb.js";
 export { type StreamCodec, type UnaryCodec, isMutation, stream, unary } from "./codec.js";
+export { encodeMessage } from "./encode-message.js";
 export { type GrpcMethod, grpcMethod } from "./grpc-definition.js";
 export { InvalidArgument } from "./invalid-argument.js";
 export { decodeLifecycleRecord, encodeLifecycleRecord, inspectLifecycleRecord } from "./lifecycle-record.js";

@@ -45,24 +45,25 @@ export function toInputState(message: pb.StoredInputState, field: string): model
 export function fromInputState(state: model.StoredInputState): MessageInitShape<typeof pb.StoredInputStateSchema> {
   return {
     inputId: state.inputId,
-    currentState: lifecycleState.toWire(state.currentState),
+    currentState: lifecycleState.toWire(state.currentState, "current_state"),
     policy: state.policy && fromPolicy(state.policy),
     runtimeSemantics: state.runtimeSemantics && {
-      boundary: runApplyBoundary.toWire(state.runtimeSemantics.boundary),
-      executionKind: executionKind.toWire(state.runtimeSemantics.executionKind),
+      boundary: runApplyBoundary.toWire(state.runtimeSemantics.boundary, "boundary"),
+      executionKind: executionKind.toWire(state.runtimeSemantics.executionKind, "execution_kind"),
       peerResponseTerminalApplyIntent: applyIntent.toOptionalWire(
         state.runtimeSemantics.peerResponseTerminalApplyIntent,
+        "peer_response_terminal_apply_intent",
       ),
     },
     terminalOutcome: state.terminalOutcome && fromOutcome(state.terminalOutcome),
-    durability: durability.toOptionalWire(state.durability),
+    durability: durability.toOptionalWire(state.durability, "durability"),
     idempotencyKey: state.idempotencyKey,
     attemptCount: state.attemptCount,
     recoveryCount: state.recoveryCount,
     history: state.history.map((entry) => ({
       timestamp: entry.timestamp,
-      from: lifecycleState.toWire(entry.from),
-      to: lifecycleState.toWire(entry.to),
+      from: lifecycleState.toWire(entry.from, "from"),
+      to: lifecycleState.toWire(entry.to, "to"),
       reason: entry.reason,
     })),
     reconstructionSource: state.reconstructionSource && fromSource(state.reconstructionSource),
@@ -70,7 +71,7 @@ export function fromInputState(state: model.StoredInputState): MessageInitShape<
     lastRunId: state.lastRunId,
     lastBoundarySequence: state.lastBoundarySequence,
     admissionSequence: state.admissionSequence,
-    recoveryLane: handlingMode.toOptionalWire(state.recoveryLane),
+    recoveryLane: handlingMode.toOptionalWire(state.recoveryLane, "recovery_lane"),
     createdAt: state.createdAt,
     updatedAt: state.updatedAt,
   };
@@ -99,12 +100,12 @@ function fromPolicy({ version, decision }: model.PolicySnapshot): MessageInitSha
   return {
     version,
     decision: {
-      applyMode: applyMode.toWire(decision.applyMode),
-      wakeMode: wakeMode.toWire(decision.wakeMode),
-      queueMode: queueMode.toWire(decision.queueMode),
-      consumePoint: consumePoint.toWire(decision.consumePoint),
-      drainPolicy: drainPolicy.toWire(decision.drainPolicy),
-      routingDisposition: routingDisposition.toWire(decision.routingDisposition),
+      applyMode: applyMode.toWire(decision.applyMode, "apply_mode"),
+      wakeMode: wakeMode.toWire(decision.wakeMode, "wake_mode"),
+      queueMode: queueMode.toWire(decision.queueMode, "queue_mode"),
+      consumePoint: consumePoint.toWire(decision.consumePoint, "consume_point"),
+      drainPolicy: drainPolicy.toWire(decision.drainPolicy, "drain_policy"),
+      routingDisposition: routingDisposition.toWire(decision.routingDisposition, "routing_disposition"),
       recordTranscript: decision.recordTranscript,
       emitOperatorContent: decision.emitOperatorContent,
       policyVersion: decision.policyVersion,
@@ -156,7 +157,7 @@ function fromOutcome(outcome: model.InputTerminalOutcome): MessageInitShape<type
         outcome: {
           case: "abandoned",
           value: {
-            cause: abandonCause.toWire(outcome.reason.kind),
+            cause: abandonCause.toWire(outcome.reason.kind, "cause"),
             attempts: outcome.reason.kind === "max_attempts_exhausted" ? outcome.reason.attempts : 0,
           },
         },

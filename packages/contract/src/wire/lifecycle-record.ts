@@ -23,7 +23,7 @@ export function encodeLifecycleRecord(lifecycle: MachineLifecycle): Uint8Array {
     MachineLifecycleRecordSchema,
     create(MachineLifecycleRecordSchema, {
       recordVersion: MACHINE_LIFECYCLE_RECORD_VERSION,
-      runtimeState: runtimeState.toWire(lifecycle.runtimeState),
+      runtimeState: runtimeState.toWire(lifecycle.runtimeState, "runtime_state"),
       binding: { ...lifecycle.binding },
     }),
   );

@@ -58,7 +58,7 @@ export function fromRuntimeMutation(mutation: RuntimeMutation): {
     expectedStoreId: mutation.expectedStoreId,
     expectedFenceToken: mutation.expectedFenceToken,
     expectedVersions: (mutation.expectedVersions ?? []).map(({ record, inputId, version }) => ({
-      record: recordKind.toWire(record),
+      record: recordKind.toWire(record, "record"),
       inputId,
       expected: version === undefined ? { case: "absent", value: true } : { case: "version", value: version },
     })),

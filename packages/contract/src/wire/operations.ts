@@ -64,7 +64,7 @@ export function fromOpsSnapshot(
       operations: mapValues(authority.operations, fromState),
       completionFeedEntries: mapValues(authority.completionFeedEntries, (entry) => ({
         seq: entry.seq,
-        kind: kind.toWire(entry.kind),
+        kind: kind.toWire(entry.kind, "kind"),
         terminalOutcome: fromOutcome(entry.terminalOutcome),
       })),
       completedOrder: [...authority.completedOrder],
@@ -72,12 +72,12 @@ export function fromOpsSnapshot(
     },
     operationSpecs: mapValues(snapshot.operationSpecs, (spec) => ({
       ...spec,
-      kind: kind.toWire(spec.kind),
+      kind: kind.toWire(spec.kind, "kind"),
       operationSource: spec.operationSource && fromSource(spec.operationSource),
     })),
     completionEntries: snapshot.completionEntries.map((entry) => ({
       ...entry,
-      kind: kind.toWire(entry.kind),
+      kind: kind.toWire(entry.kind, "kind"),
       terminalOutcome: fromOutcome(entry.terminalOutcome),
     })),
     cursors: { ...snapshot.cursors },
@@ -108,8 +108,8 @@ function toState(message: pb.OperationState, field: string): model.OperationStat
 function fromState(state: model.OperationState): MessageInitShape<typeof pb.OperationStateSchema> {
   return {
     ...state,
-    status: status.toWire(state.status),
-    kind: kind.toWire(state.kind),
+    status: status.toWire(state.status, "status"),
+    kind: kind.toWire(state.kind, "kind"),
     operationSource: state.operationSource && fromSource(state.operationSource),
     terminalOutcome: state.terminalOutcome && fromOutcome(state.terminalOutcome),
   };
@@ -159,7 +159,7 @@ function fromSource(source: model.OperationSource): MessageInitShape<typeof pb.O
           value: {
             peerId: source.peerId,
             address: {
-              transport: transport.toWire(source.address.transport),
+              transport: transport.toWire(source.address.transport, "transport"),
               endpoint: source.address.endpoint,
             },
           },

@@ -21,7 +21,7 @@ export function toReceipt(message: ReceiptMessage, field: string): RunBoundaryRe
 export function fromReceipt(receipt: RunBoundaryReceipt): MessageInitShape<typeof RunBoundaryReceiptSchema> {
   return {
     ...receipt,
-    boundary: runApplyBoundary.toWire(receipt.boundary),
+    boundary: runApplyBoundary.toWire(receipt.boundary, "boundary"),
     contributingInputIds: [...receipt.contributingInputIds],
   };
 }

@@ -23,7 +23,7 @@ export function toSessionDelta(message: pb.SessionDelta, field: string): Session
 export function fromSessionDelta(delta: SessionDelta): MessageInitShape<typeof pb.SessionDeltaSchema> {
   return {
     content: { case: "sessionSnapshot", value: delta.sessionSnapshot },
-    profile: sessionProfile.toOptionalWire(delta.profile),
+    profile: sessionProfile.toOptionalWire(delta.profile, "profile"),
   };
 }
 

@@ -232,7 +232,10 @@ export const storeCodecs = {
   listRuntimes: unary(rpc.listRuntimes, {
     toRequest: ({ pageSize, pageToken }) => ({ pageSize, pageToken }),
     fromRequest: ({ pageSize, pageToken }) => ({ pageSize, pageToken }),
-    toAnswer: ({ runtimes, nextPageToken }) => ({ runtimes, nextPageToken }),
+    toAnswer: ({ runtimes, nextPageToken }) => ({
+      runtimes: runtimes.map(({ $typeName: _, ...summary }) => summary),
+      nextPageToken,
+    }),
     fromAnswer: (page) => ({ runtimes: [...page.runtimes], nextPageToken: page.nextPageToken }),
   }),
   getCommit: unary(rpc.getCommit, {

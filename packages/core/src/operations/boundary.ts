@@ -2,13 +2,13 @@ import type { VersionedStore } from "@bolthole/contract";
 import { readFailed } from "@bolthole/contract";
 import { readReceipt } from "@bolthole/contract/json";
 import type { Change } from "../committer.js";
-import { commitOverSession, putSnapshot } from "../prepared-session.js";
+import { commitOverSession, snapshotEdit } from "../prepared-session.js";
 import { inputRows, putInputs } from "../rules/input.js";
 import { receiptRow, refuseTakenReceipt } from "../rules/receipt.js";
-import { checkDocument, checkSessionKey, refuseOnOpaque, resolveProfile } from "../rules/session.js";
+import { acceptedId, checkSessionKey, refuseOnOpaque, resolveProfile } from "../rules/session.js";
 import { type StoreContext, checkRuntime, commit, loadRow } from "../store-context.js";
 import { parseUuid } from "../validate.js";
-import { deltaArguments, snapshotKey } from "./session.js";
+import { deltaArguments, snapshotKey, storedDocument } from "./session.js";
 
 type BoundaryOperations = Pick<VersionedStore, "atomicApply" | "loadBoundaryReceipt">;
 
@@ -27,7 +27,7 @@ export const boundaryOperations = (context: StoreContext): BoundaryOperations =>
       method: "AtomicApply",
       mutation: request,
       args: [
-        ...(sessionDelta ? deltaArguments(sessionDelta, context) : [undefined, undefined]),
+        ...(sessionDelta ? await deltaArguments(sessionDelta, context) : [undefined, undefined]),
         sessionStoreKey,
         receipt.value,
         ...inputs.values,
@@ -43,20 +43,23 @@ export const boundaryOperations = (context: StoreContext): BoundaryOperations =>
     };
     if (!sessionDelta) return commit(context, { ...identity, ...boundary });
 
-    const document = sessionDelta.sessionSnapshot;
-    const committed = await commitOverSession(context, runtimeId, identity, (stored) => {
+    const incoming = sessionDelta.sessionSnapshot;
+    const committed = await commitOverSession(context, runtimeId, identity, async (stored) => {
       const profile = resolveProfile(sessionDelta, stored?.facts.profile, runtimeId);
-      const id = checkDocument(document, profile, "session_delta", context.limits);
-      if (sessionStoreKey !== undefined) refuseOnOpaque(profile, "a session store key", runtimeId);
-      checkSessionKey(sessionStoreKey, id, runtimeId);
-      return Promise.resolve({
+      if (profile === "session") {
+        const previous = await storedDocument(context, runtimeId, stored);
+        const finding = await context.transcripts.check({ incoming, guard: { previous } });
+        if ("id" in finding) checkSessionKey(sessionStoreKey, finding.id, runtimeId);
+        acceptedId(finding, "session_delta", runtimeId);
+      } else if (sessionStoreKey !== undefined) {
+        refuseOnOpaque(profile, "a session store key", runtimeId);
+      }
+      const edit = await snapshotEdit(incoming, profile);
+      return {
         rows: boundary.rows,
-        bytes: boundary.bytes + document.length,
-        decide: (rows: Parameters<Change["decide"]>[0]) => [
-          putSnapshot(document, profile),
-          ...(boundary.decide(rows) ?? []),
-        ],
-      });
+        bytes: boundary.bytes + incoming.length,
+        decide: (rows: Parameters<Change["decide"]>[0]) => [edit, ...(boundary.decide(rows) ?? [])],
+      };
     });
     if (!committed) throw new TypeError("a boundary expects nothing");
     return committed;

@@ -30,8 +30,7 @@ export const oauthOperations = (context: StoreContext): OauthOperations => ({
       args: [expected, snapshot],
       rows: [KEY],
       bytes: snapshot.length,
-      decide: ([row]) =>
-        (row && versionOf(context, row)) === expected ? [{ row: 0, value: snapshot }] : undefined,
+      decide: ([row]) => ((row && versionOf(context, row)) === expected ? [{ row: 0, value: snapshot }] : undefined),
     });
     if (committed) return { ...committed, updated: true };
     return { updated: false, current: await loadSnapshot(context) };

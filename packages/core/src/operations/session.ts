@@ -1,14 +1,24 @@
-import { createHash, hash } from "node:crypto";
+import { createHash } from "node:crypto";
 import { crc32 } from "node:zlib";
-import type { ExpectedSnapshot, LoadedSnapshot, RuntimeId, SessionDelta, VersionedStore } from "@bolthole/contract";
-import { readFailed, unsupported, writeFailed } from "@bolthole/contract";
+import type {
+  ExpectedSnapshot,
+  LoadedSnapshot,
+  RuntimeId,
+  SessionDelta,
+  SessionProfile,
+  VersionedStore,
+} from "@bolthole/contract";
+import { readFailed, writeFailed } from "@bolthole/contract";
+import { writeRewriteCommit } from "@bolthole/contract/json";
 import type { RowKey } from "../engine.js";
-import { type StoredSession, commitOverSession, putSnapshot } from "../prepared-session.js";
+import { Moved, type Prepared, type StoredSession, commitOverSession, snapshotEdit } from "../prepared-session.js";
 import { damaged } from "../row.js";
-import { checkDocument, refuseOnOpaque, resolveProfile } from "../rules/session.js";
+import { acceptedId, refuseOnOpaque, resolveProfile } from "../rules/session.js";
 import { type SnapshotFacts, decodeSnapshotFacts } from "../snapshot.js";
 import { type StoreContext, checkRuntime, commit, decodeRow, singleRow, versionOf } from "../store-context.js";
-import { checkSize, invalid } from "../validate.js";
+import { sha256InTurns } from "../transcript/in-turns.js";
+import type { StoredDocument } from "../transcript/transcript-checker.js";
+import { checkSize, invalid, shaped } from "../validate.js";
 import { sequenceOf } from "../version.js";
 
 type SessionOperations = Pick<
@@ -25,12 +35,12 @@ export const sessionOperations = (context: StoreContext): SessionOperations => (
   async commitSessionSnapshot(request) {
     const runtimeId = checkRuntime(context, request.runtimeId);
     const { sessionDelta } = request;
-    const args = deltaArguments(sessionDelta, context);
+    const args = await deltaArguments(sessionDelta, context);
     const committed = await commitOverSession(
       context,
       runtimeId,
       { method: "CommitSessionSnapshot", mutation: request, args },
-      (stored) => Promise.resolve(prepareReplacement(context, runtimeId, sessionDelta, "session_delta", stored)),
+      (stored) => prepareReplacement(context, runtimeId, sessionDelta, "session_delta", stored),
     );
     if (!committed) throw new TypeError("a plain commit expects nothing");
     return committed;
@@ -38,8 +48,25 @@ export const sessionOperations = (context: StoreContext): SessionOperations => (
 
   async commitSessionTranscriptRewriteSnapshot(request) {
     const runtimeId = checkRuntime(context, request.runtimeId);
-    refuseOnOpaque(request.sessionDelta.profile ?? "session", "a transcript rewrite", runtimeId);
-    throw unsupported("commit_session_transcript_rewrite_snapshot");
+    const { sessionDelta } = request;
+    const text = shaped("commit", writeFailed, () => writeRewriteCommit(request.commit));
+    const args = [...(await deltaArguments(sessionDelta, context)), text];
+    const committed = await commitOverSession(
+      context,
+      runtimeId,
+      { method: "CommitSessionTranscriptRewriteSnapshot", mutation: request, args },
+      async (stored) => {
+        const profile = resolveProfile(sessionDelta, stored?.facts.profile, runtimeId);
+        refuseOnOpaque(profile, "a transcript rewrite", runtimeId);
+        const incoming = sessionDelta.sessionSnapshot;
+        const previous = await storedDocument(context, runtimeId, stored);
+        const finding = await context.transcripts.check({ incoming, guard: { previous, commit: request.commit } });
+        acceptedId(finding, "session_delta", runtimeId);
+        return putSnapshot(runtimeId, incoming, profile);
+      },
+    );
+    if (!committed) throw new TypeError("a rewrite expects no more than its guard");
+    return committed;
   },
 
   async loadSessionSnapshot(request) {
@@ -56,16 +83,13 @@ export const sessionOperations = (context: StoreContext): SessionOperations => (
     const runtimeId = checkRuntime(context, request.runtimeId);
     const { expected, replacement } = request;
     checkExpected(expected);
+    const args = [...expectedArguments(expected), ...(await deltaArguments(replacement, context))];
     return commitOverSession(
       context,
       runtimeId,
-      {
-        method: "ReplaceSessionSnapshotIfCurrent",
-        mutation: request,
-        args: [...expectedArguments(expected), ...deltaArguments(replacement, context)],
-      },
+      { method: "ReplaceSessionSnapshotIfCurrent", mutation: request, args },
       async (stored) => {
-        const prepared = prepareReplacement(context, runtimeId, replacement, "replacement", stored);
+        const prepared = await prepareReplacement(context, runtimeId, replacement, "replacement", stored);
         return (await isCurrent(context, runtimeId, expected, stored)) ? prepared : undefined;
       },
     );
@@ -90,29 +114,31 @@ export const sessionOperations = (context: StoreContext): SessionOperations => (
 export const snapshotKey = (runtimeId: RuntimeId): RowKey => ({ table: "snapshot", runtimeId });
 
 /** A session tells one request from another by its digest; its size is checked before any work is done on it. */
-export function deltaArguments(
+export async function deltaArguments(
   { sessionSnapshot, profile }: SessionDelta,
   context: StoreContext,
-): [Uint8Array, string] {
+): Promise<[Uint8Array, string]> {
   checkSize(sessionSnapshot.length, context.limits.documentBytes, "session_delta", writeFailed);
-  return [hash("sha256", sessionSnapshot, "buffer"), profile ?? ""];
+  return [await sha256InTurns(sessionSnapshot), profile ?? ""];
 }
 
 /** A document that replaces the stored one, whatever that is: no continuity, no id check (section 9.4). */
-function prepareReplacement(
+async function prepareReplacement(
   context: StoreContext,
   runtimeId: RuntimeId,
   delta: SessionDelta,
   field: string,
   stored: StoredSession | undefined,
-) {
+): Promise<Prepared> {
   const profile = resolveProfile(delta, stored?.facts.profile, runtimeId);
-  checkDocument(delta.sessionSnapshot, profile, field, context.limits);
-  return {
-    rows: [snapshotKey(runtimeId)],
-    bytes: delta.sessionSnapshot.length,
-    decide: () => [putSnapshot(delta.sessionSnapshot, profile)],
-  };
+  const incoming = delta.sessionSnapshot;
+  if (profile === "session") acceptedId(await context.transcripts.check({ incoming }), field, runtimeId);
+  return putSnapshot(runtimeId, incoming, profile);
+}
+
+async function putSnapshot(runtimeId: RuntimeId, document: Uint8Array, profile: SessionProfile): Promise<Prepared> {
+  const edit = await snapshotEdit(document, profile);
+  return { rows: [snapshotKey(runtimeId)], bytes: document.length, decide: () => [edit] };
 }
 
 function checkExpected(expected: ExpectedSnapshot): void {
@@ -138,6 +164,18 @@ async function isCurrent(
   const digest = createHash("sha256");
   for await (const chunk of loaded.chunks) digest.update(chunk);
   return digest.digest().equals(expected.sha256);
+}
+
+/** The document that a guard looks at: the one that the change is prepared over. */
+export async function storedDocument(
+  context: StoreContext,
+  runtimeId: RuntimeId,
+  stored: StoredSession | undefined,
+): Promise<StoredDocument | undefined> {
+  if (!stored) return undefined;
+  const loaded = await loadDocument(context, runtimeId);
+  if (loaded?.version !== versionOf(context, stored.row)) throw new Moved();
+  return loaded;
 }
 
 /** The stored document. It fails before its last bytes when what is read is not what was committed. */

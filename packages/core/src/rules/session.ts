@@ -1,7 +1,7 @@
-import type { Limits, RuntimeId, SessionDelta, SessionId, SessionProfile } from "@bolthole/contract";
-import { sessionKeyMismatch, writeFailed } from "@bolthole/contract";
-import { readSessionId } from "@bolthole/contract/json";
-import { checkSize, parseUuid, shaped } from "../validate.js";
+import type { RuntimeId, SessionDelta, SessionId, SessionProfile } from "@bolthole/contract";
+import { readFailed, sessionKeyMismatch, transcriptRevisionConflict, writeFailed } from "@bolthole/contract";
+import type { Finding } from "../transcript/check.js";
+import { parseUuid } from "../validate.js";
 
 /** The profile of a commit: the one it names, which must be the stored one; or the stored one (section 14.16). */
 export function resolveProfile(
@@ -31,20 +31,38 @@ export function refuseOnOpaque(profile: SessionProfile, what: string, runtimeId:
 const profileMismatch = (text: string, expected: string, actual: string, runtimeId: RuntimeId): Error =>
   writeFailed("PROFILE_MISMATCH", text, { runtimeId, record: "session_delta.profile", expected, actual });
 
-/** The incoming document by itself: its size, and for the session profile its form. */
-export function checkDocument(
-  document: Uint8Array,
-  profile: SessionProfile,
-  field: string,
-  limits: Limits,
-): SessionId | undefined {
-  checkSize(document.length, limits.documentBytes, field, writeFailed);
-  return profile === "opaque" ? undefined : shaped(field, writeFailed, () => readSessionId(document));
+/** The id of a document that was found to be what it should be; otherwise throws what is wrong with it (section 8.7). */
+export function acceptedId(finding: Finding, field: string, runtimeId: RuntimeId): SessionId {
+  switch (finding.kind) {
+    case "accepted":
+      return finding.id;
+    case "unreadable": {
+      const { path, reason, isRule } = finding.why;
+      if (isRule) throw writeFailed("RECORD_REJECTED", reason, { runtimeId, record: field });
+      const record = path === "" ? field : `${field}.${path}`;
+      throw writeFailed("INVALID_ARGUMENT", `${record}: ${reason}`, { runtimeId, record });
+    }
+    case "unreadable previous": {
+      const { path, reason } = finding.why;
+      const place = path === "" ? reason : `${path}: ${reason}`;
+      throw readFailed("DAMAGED_RECORD", `the stored session snapshot of ${runtimeId} is no session: ${place}`, {
+        runtimeId,
+        record: "session snapshot",
+      });
+    }
+    case "refused": {
+      const { variant, text, expected, actual } = finding.refusal;
+      if (variant === "TranscriptRevisionConflict") {
+        throw transcriptRevisionConflict(expected ?? "", actual ?? "", runtimeId);
+      }
+      throw writeFailed("TRANSCRIPT_REJECTED", text, { runtimeId, record: field, expected, actual });
+    }
+  }
 }
 
 /** `expected` is the caller's key, `actual` the id in the document (section 9.2). */
-export function checkSessionKey(key: string | undefined, id: SessionId | undefined, runtimeId: RuntimeId): void {
-  if (key === undefined || id === undefined) return;
+export function checkSessionKey(key: string | undefined, id: SessionId, runtimeId: RuntimeId): void {
+  if (key === undefined) return;
   const expected = parseUuid(key, "session_store_key", writeFailed);
   if (expected !== id) throw sessionKeyMismatch(expected, id, runtimeId);
 }

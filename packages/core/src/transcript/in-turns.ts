@@ -1,0 +1,35 @@
+import { createHash } from "node:crypto";
+import { setImmediate } from "node:timers/promises";
+import { crc32 } from "node:zlib";
+
+/** What the event loop gives a long document at a time: a few milliseconds of work. */
+const TURN = 4 * 1024 * 1024;
+
+/** The parts of long bytes one after the other, with the event loop's other work between them. */
+async function* inTurns(bytes: Uint8Array): AsyncGenerator<Uint8Array, void> {
+  for (let start = 0; start < bytes.length; start += TURN) {
+    if (start > 0) await setImmediate();
+    yield bytes.subarray(start, start + TURN);
+  }
+}
+
+export async function sha256InTurns(bytes: Uint8Array): Promise<Buffer> {
+  const digest = createHash("sha256");
+  for await (const part of inTurns(bytes)) digest.update(part);
+  return digest.digest();
+}
+
+export async function crc32InTurns(bytes: Uint8Array): Promise<number> {
+  let checksum = 0;
+  for await (const part of inTurns(bytes)) checksum = crc32(part, checksum);
+  return checksum;
+}
+
+/** Copies `bytes` to a place in `target`. */
+export async function copyInTurns(bytes: Uint8Array, target: Uint8Array, at: number): Promise<void> {
+  let place = at;
+  for await (const part of inTurns(bytes)) {
+    target.set(part, place);
+    place += part.length;
+  }
+}

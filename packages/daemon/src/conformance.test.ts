@@ -1,0 +1,44 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { connect } from "@bolthole/client";
+import { type StoreFactory, runConformance } from "@bolthole/conformance";
+import { resolveConfig } from "./config.js";
+import { startDaemon } from "./daemon.js";
+import { createLog } from "./log.js";
+
+/** The whole way: client, gRPC, daemon, LMDB. The daemon runs in this process; serve.test.ts has it in its own. */
+const overDaemon = (way: "socket" | "tcp"): StoreFactory => ({
+  capabilities: { durable: true, versions: true, transcriptRules: false, fullSequences: true, holds: false },
+  createSite() {
+    const folder = mkdtempSync(join(tmpdir(), "bolthole-conformance-"));
+    const data = join(folder, "data");
+    const flags = { data, maxDocumentSize: "4MiB", ...(way === "tcp" ? { listen: "127.0.0.1:0" } : {}) };
+    return Promise.resolve({
+      async open() {
+        const daemon = await startDaemon(resolveConfig(flags, {}), createLog("silent"), (cause) => {
+          throw cause;
+        });
+        const [socket = "", tcp = ""] = daemon.targets;
+        const store = await (way === "socket"
+          ? connect(socket)
+          : connect(tcp, { token: readFileSync(join(data, "token"), "utf8").trim() }));
+        return {
+          store,
+          versioned: store.versioned,
+          async close() {
+            await store.close();
+            await daemon.stop();
+          },
+        };
+      },
+      remove() {
+        rmSync(folder, { recursive: true, force: true });
+        return Promise.resolve();
+      },
+    });
+  },
+});
+
+runConformance("client and daemon over the socket", overDaemon("socket"));
+runConformance("client and daemon over TCP", overDaemon("tcp"));
