@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { setImmediate } from "node:timers/promises";
 import { StoreError } from "@bolthole/contract";
 import { same, sameBytes, together } from "../assertions.js";
 import { chapter, step } from "../conformance-case.js";
@@ -16,6 +17,9 @@ async function refusals(calls: readonly Promise<unknown>[], reason: string): Pro
     return true;
   });
 }
+
+/** Lets others go on: a store inside the process may answer reads without ever waiting. */
+const turn = (): Promise<void> => setImmediate();
 
 const callers = <T>(call: (n: number) => Promise<T>): Promise<T>[] =>
   Array.from({ length: CALLERS }, (_, n) => call(n));

@@ -61,23 +61,23 @@ export function fromOpsSnapshot(
     epochId: snapshot.epochId,
     authorityState: {
       ...authority,
-      operations: mapValues(authority.operations, fromState),
-      completionFeedEntries: mapValues(authority.completionFeedEntries, (entry) => ({
+      operations: mapValues(authority.operations, (state, id) => fromState(state, `operations[${id}]`)),
+      completionFeedEntries: mapValues(authority.completionFeedEntries, (entry, id) => ({
         seq: entry.seq,
-        kind: kind.toWire(entry.kind, "kind"),
+        kind: kind.toWire(entry.kind, `completion_feed_entries[${id}].kind`),
         terminalOutcome: fromOutcome(entry.terminalOutcome),
       })),
       completedOrder: [...authority.completedOrder],
       waitOperationIds: [...authority.waitOperationIds],
     },
-    operationSpecs: mapValues(snapshot.operationSpecs, (spec) => ({
+    operationSpecs: mapValues(snapshot.operationSpecs, (spec, id) => ({
       ...spec,
-      kind: kind.toWire(spec.kind, "kind"),
+      kind: kind.toWire(spec.kind, `operation_specs[${id}].kind`),
       operationSource: spec.operationSource && fromSource(spec.operationSource),
     })),
-    completionEntries: snapshot.completionEntries.map((entry) => ({
+    completionEntries: snapshot.completionEntries.map((entry, index) => ({
       ...entry,
-      kind: kind.toWire(entry.kind, "kind"),
+      kind: kind.toWire(entry.kind, `completion_entries[${String(index)}].kind`),
       terminalOutcome: fromOutcome(entry.terminalOutcome),
     })),
     cursors: { ...snapshot.cursors },
@@ -105,11 +105,11 @@ function toState(message: pb.OperationState, field: string): model.OperationStat
   };
 }
 
-function fromState(state: model.OperationState): MessageInitShape<typeof pb.OperationStateSchema> {
+function fromState(state: model.OperationState, field: string): MessageInitShape<typeof pb.OperationStateSchema> {
   return {
     ...state,
-    status: status.toWire(state.status, "status"),
-    kind: kind.toWire(state.kind, "kind"),
+    status: status.toWire(state.status, `${field}.status`),
+    kind: kind.toWire(state.kind, `${field}.kind`),
     operationSource: state.operationSource && fromSource(state.operationSource),
     terminalOutcome: state.terminalOutcome && fromOutcome(state.terminalOutcome),
   };

@@ -1,0 +1,67 @@
+import fc from "fast-check";
+import type { RowKey } from "@bolthole/core";
+import { encodeKey, isHashedId, parseRuntimeKey } from "./keys.js";
+
+/** Ids that try to be mistaken for others: zero bytes, marks of the key's own form, and long ones around the limit. */
+const runtimeId = fc.oneof(
+  fc.string({ unit: "binary", maxLength: 40 }),
+  fc.string({ unit: fc.constantFrom("\0", "\u0001", "\u00ff", "a", "|", "\uffff", "😀"), maxLength: 12 }),
+  fc.string({ unit: fc.constantFrom("\0", "é", "x"), minLength: 500, maxLength: 1100 }),
+);
+const uuid = fc.uuid().map((text) => text.toLowerCase());
+const key: fc.Arbitrary<RowKey> = fc.oneof(
+  fc.record({ table: fc.constantFrom("head" as const, "snapshot" as const, "lifecycle" as const, "ops" as const), runtimeId }),
+  fc.record({ table: fc.constant("input" as const), runtimeId, inputId: uuid }),
+  fc.record({
+    table: fc.constant("receipt" as const),
+    runtimeId,
+    runId: uuid,
+    sequence: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
+  }),
+  fc.record({ table: fc.constant("outcome" as const), requestId: uuid }),
+  fc.record({ table: fc.constantFrom("oauth" as const, "tally" as const) }),
+);
+
+const text = (one: RowKey): string =>
+  JSON.stringify(one, (_name, value: unknown) => (typeof value === "bigint" ? value.toString() : value));
+
+test("different rows have different keys, none the beginning of another", () => {
+  fc.assert(
+    fc.property(key, key, (a, b) => {
+      const [x, y] = [encodeKey(a), encodeKey(b)];
+      if (text(a) === text(b)) return x.equals(y);
+      return !x.subarray(0, y.length).equals(y) || (a.table === "tally" && b.table === "tally");
+    }),
+    { numRuns: 3000 },
+  );
+});
+
+test("every key stays below LMDB's limit", () => {
+  fc.assert(fc.property(key, (one) => encodeKey(one).length <= 1100));
+  expect(encodeKey({ table: "head", runtimeId: "x".repeat(8192) })).toHaveLength(35);
+});
+
+test("plain ids are read back from their keys, hashed ones are not there", () => {
+  fc.assert(
+    fc.property(runtimeId, uuid, (id, inputId) => {
+      const parsed = parseRuntimeKey(encodeKey({ table: "input", runtimeId: id, inputId }));
+      return parsed.runtimeId === (isHashedId(id) ? undefined : id) && parsed.table === 4;
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+test("plain ids sort by their bytes, hashed ones behind them all", () => {
+  fc.assert(
+    fc.property(runtimeId, runtimeId, (a, b) => {
+      if (isHashedId(a) || isHashedId(b)) {
+        return isHashedId(a) === isHashedId(b) || compare(a, b) < 0 === isHashedId(b);
+      }
+      return Math.sign(compare(a, b)) === Math.sign(Buffer.compare(Buffer.from(a), Buffer.from(b)));
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+const compare = (a: string, b: string): number =>
+  Buffer.compare(encodeKey({ table: "head", runtimeId: a }), encodeKey({ table: "head", runtimeId: b }));
