@@ -88,16 +88,14 @@ export class Connection {
     let lost: StoreError | undefined;
     for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
       let failure: StoreError;
+      let isSent = false;
       try {
         await this.connected(deadline, call.signal, requestId !== undefined);
-        try {
-          return await attempt(deadline);
-        } catch (error) {
-          failure = error as StoreError;
-          if (isLost(failure)) lost = failure;
-        }
+        isSent = true;
+        return await attempt(deadline);
       } catch (error) {
         failure = error as StoreError;
+        if (isSent && isLost(failure)) lost = failure;
       }
       const wait = pause * (0.5 + Math.random() / 2);
       const isOver = call.signal?.aborted === true || Date.now() + wait >= deadline;

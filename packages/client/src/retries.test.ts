@@ -1,0 +1,154 @@
+import { Server, ServerCredentials, type sendUnaryData, status } from "@grpc/grpc-js";
+import { OutcomeUnknownError, StoreError, writeFailed } from "@bolthole/contract";
+import { STATUS_DETAILS_KEY, grpcMethod, storeCodecs, toWireStatus } from "@bolthole/contract/wire";
+import { Metadata } from "@grpc/grpc-js";
+import { connect } from "./connect.js";
+
+const STORE_ID = "5a0d8c3e-7b53-4d1c-9a35-6c6a0f2a1b11";
+const { method } = storeCodecs.clearSessionSnapshot;
+
+/** What the store answers to one attempt: an answer, a status, or nothing at all. */
+type Reply = "answer" | "silence" | { readonly code: status; readonly metadata?: Metadata };
+
+/** A daemon of straw that notes what comes in and answers as it is told, then with an answer. */
+async function straw(replies: Reply[]): Promise<{ target: string; requestIds: (string | undefined)[]; end: () => void }> {
+  const server = new Server();
+  const requestIds: (string | undefined)[] = [];
+  const info = grpcMethod(storeCodecs.getServerInfo.method);
+  const { toRequest, fromAnswer } = storeCodecs.clearSessionSnapshot;
+  const clear = grpcMethod(method);
+  server.register(
+    info.path,
+    ((_call: unknown, callback: sendUnaryData<object>) => {
+      callback(null, { storeId: STORE_ID, limits: {}, outcomeRetention: {} });
+    }) as never,
+    info.responseSerialize,
+    info.requestDeserialize,
+    "unary",
+  );
+  server.register(
+    clear.path,
+    ((call: { request: Parameters<typeof toRequest>[0] }, callback: sendUnaryData<object>) => {
+      requestIds.push(toRequest(call.request).requestId);
+      const reply = replies.shift() ?? "answer";
+      if (reply === "answer") callback(null, fromAnswer({ version: "e.1", replayed: requestIds.length > 1 }));
+      else if (reply !== "silence") callback({ details: "lost", ...reply });
+    }) as never,
+    clear.responseSerialize,
+    clear.requestDeserialize,
+    "unary",
+  );
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) => {
+      if (error) reject(error);
+      else resolve(bound);
+    });
+  });
+  return {
+    target: `127.0.0.1:${String(port)}`,
+    requestIds,
+    end: () => {
+      server.forceShutdown();
+    },
+  };
+}
+
+const refusal = (reason: "BUSY" | "VERSION_CONFLICT"): Reply => {
+  const { code, details } = toWireStatus(writeFailed(reason, "no"));
+  const metadata = new Metadata();
+  metadata.set(STATUS_DETAILS_KEY, Buffer.from(details));
+  return { code, metadata };
+};
+
+const failureOf = async (call: Promise<unknown>): Promise<StoreError> => {
+  const error: unknown = await call.then(
+    () => new Error("the call did not fail"),
+    (reason: unknown) => reason,
+  );
+  if (error instanceof StoreError) return error;
+  throw error;
+};
+
+test("a lost answer is asked for again under the same request id", async () => {
+  const daemon = await straw([{ code: status.UNAVAILABLE }, { code: status.UNAVAILABLE }]);
+  const store = await connect(daemon.target);
+  try {
+    expect(await store.versioned.clearSessionSnapshot({ runtimeId: "rt" })).toEqual({ version: "e.1", replayed: true });
+    expect(daemon.requestIds).toHaveLength(3);
+    expect(new Set(daemon.requestIds).size).toBe(1);
+    expect(daemon.requestIds[0]).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7/);
+  } finally {
+    await store.close();
+    daemon.end();
+  }
+});
+
+test("a busy daemon is asked again, a refusal is final", async () => {
+  const daemon = await straw([refusal("BUSY"), refusal("VERSION_CONFLICT")]);
+  const store = await connect(daemon.target);
+  try {
+    expect(await failureOf(store.clearSessionSnapshot("rt"))).toMatchObject({
+      reason: "VERSION_CONFLICT",
+      applied: "no",
+    });
+    expect(daemon.requestIds).toHaveLength(2);
+  } finally {
+    await store.close();
+    daemon.end();
+  }
+});
+
+test("when time is over after sending, the outcome is unknown and the request id is told", async () => {
+  const daemon = await straw(["silence", "silence", "silence"]);
+  const store = await connect(daemon.target);
+  try {
+    const failure = await failureOf(store.clearSessionSnapshot("rt", { timeoutMs: 200 }));
+    expect(failure).toBeInstanceOf(OutcomeUnknownError);
+    expect(failure).toMatchObject({ requestId: daemon.requestIds[0], applied: "unknown", retry: "same_request" });
+  } finally {
+    await store.close();
+    daemon.end();
+  }
+});
+
+test("an abort after sending leaves the outcome unknown, an abort before it does not", async () => {
+  const daemon = await straw(["silence"]);
+  const store = await connect(daemon.target);
+  try {
+    const abort = new AbortController();
+    const call = failureOf(store.clearSessionSnapshot("rt", { signal: abort.signal }));
+    while (daemon.requestIds.length === 0) await new Promise(setImmediate);
+    abort.abort();
+    expect(await call).toBeInstanceOf(OutcomeUnknownError);
+    expect(await failureOf(store.clearSessionSnapshot("rt", { signal: AbortSignal.abort() }))).toMatchObject({
+      reason: "CANCELLED",
+      applied: "no",
+    });
+    expect(daemon.requestIds).toHaveLength(1);
+  } finally {
+    await store.close();
+    daemon.end();
+  }
+});
+
+test("where nobody listens, nothing was sent and nothing was applied", async () => {
+  const daemon = await straw([]);
+  daemon.end();
+  expect(await failureOf(connect(daemon.target, { timeoutMs: 200 }))).toMatchObject({
+    reason: "UNAVAILABLE",
+    applied: "no",
+  });
+});
+
+test("a call's own request id is the one that is sent", async () => {
+  const daemon = await straw([]);
+  const store = await connect(daemon.target);
+  const requestId = "0198f0a0-0000-7000-8000-0000000000bb";
+  try {
+    await store.clearSessionSnapshot("rt", { requestId });
+    expect(daemon.requestIds).toEqual([requestId]);
+  } finally {
+    await store.close();
+    daemon.end();
+  }
+});
