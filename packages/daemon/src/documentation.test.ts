@@ -1,0 +1,60 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import * as client from "@bolthole/client";
+import { DaemonProcess } from "@bolthole/conformance/process";
+import { SETTINGS, type SettingName, flagOf, variableOf } from "./config.js";
+import { EXIT } from "./exit-code.js";
+
+const ROOT = join(__dirname, "..", "..", "..");
+const page = (name: string): string => readFileSync(join(ROOT, name), "utf8");
+
+/** The cells of every table row of a page, without the marks of code. */
+const rowsOf = (text: string): string[][] =>
+  text
+    .split("\n")
+    .filter((line) => line.startsWith("|"))
+    .map((line) =>
+      line
+        .split("|")
+        .slice(1, -1)
+        .map((cell) => cell.trim().replaceAll("`", "")),
+    );
+
+test("docs/operating.md lists every setting with its variable and default", () => {
+  const rows = rowsOf(page("docs/operating.md"));
+  for (const name of Object.keys(SETTINGS) as SettingName[]) {
+    const row = rows.find(([flag]) => flag === `--${flagOf(name)}`);
+    expect(row?.[1]).toBe(variableOf(name));
+    if (name !== "data") expect([name, row?.[2]]).toEqual([name, SETTINGS[name].fallback() ?? "none"]);
+  }
+});
+
+test("docs/operating.md lists every exit code", () => {
+  const codes = rowsOf(page("docs/operating.md")).flatMap(([cell = ""]) => (/^\d$/.test(cell) ? [Number(cell)] : []));
+  expect(codes).toEqual(Object.values(EXIT));
+});
+
+test("the README's example runs as it is written", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "bolthole-readme-"));
+  const main = join(__dirname, "cli", "main.js");
+  const daemon = await new DaemonProcess({ main, data: join(folder, "data") }).start();
+  try {
+    const [, example = ""] = /```ts\n([^]*?)```/.exec(page("README.md")) ?? [];
+    expect(example).toContain('import { connect } from "@bolthole/client";');
+    const script = example
+      .replace('import { connect } from "@bolthole/client";', "")
+      .replace("unix:.bolthole/bolthole.sock", daemon.target);
+    const printed: unknown[] = [];
+    // eslint-disable-next-line @typescript-eslint/no-implied-eval -- our own README
+    const run = new Function("connect", "console", `return (async () => {${script}})()`) as (
+      connect: typeof client.connect,
+      console: { log(value: unknown): void },
+    ) => Promise<void>;
+    await run(client.connect, { log: (value) => printed.push(value) });
+    expect(printed).toEqual([[]]);
+  } finally {
+    await daemon.stop();
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
