@@ -141,7 +141,7 @@ load_all() {
   echo "{$RUNTIME, \"run_id\": \"$RUN_ID\", \"sequence\": 1}" | call LoadBoundaryReceipt >"$1/receipt"
   echo "{$RUNTIME}" | call LoadSessionSnapshot >"$1/session"
   echo '{}' | call ListRuntimes >"$1/runtimes"
-  echo '{}' | call GetServerInfo | field storeId >"$1/store-id"
+  echo '{}' | call GetServerInfo >"$1/info"
   field chunk <"$1/session" | base64 -d >"$1/session.json"
 }
 

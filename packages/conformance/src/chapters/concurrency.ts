@@ -125,6 +125,7 @@ export const concurrencyChapter = chapter(
       };
       const reader = async (): Promise<void> => {
         do {
+          await turn();
           const rows = await store.loadInputStates(RUNTIME);
           assert.ok(rows.length === 0 || rows.length === 3, `${String(rows.length)} rows`);
           assert.equal(new Set(rows.map((row) => row.attemptCount)).size, Math.min(1, rows.length));
@@ -150,6 +151,7 @@ export const concurrencyChapter = chapter(
       };
       const reader = async (): Promise<void> => {
         do {
+          await turn();
           const snapshot = await store.loadSessionSnapshot(RUNTIME);
           if (!snapshot) continue;
           const { messages } = JSON.parse(Buffer.from(snapshot).toString()) as { messages: unknown[] };
