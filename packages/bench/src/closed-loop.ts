@@ -66,9 +66,13 @@ export async function closedLoop(
       serverCpuUs: ((serverEndMs - serverStartMs) * 1000) / count,
       clientCpuUs: (clientEndUs - clientStartUs) / count,
     };
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
   } finally {
     phase.isMeasured = false;
     phase.isOver = true;
-    await Promise.allSettled(calling);
+    // Interrupted by the keyboard, the servers are gone as well, and calls would wait for them until their deadline.
+    if (!signal.aborted) await Promise.allSettled(calling);
   }
 }

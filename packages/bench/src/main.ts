@@ -99,5 +99,6 @@ async function run(flags: Flags): Promise<void> {
 
 program.parseAsync().catch((error: unknown) => {
   process.stderr.write(`bench: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
-  process.exitCode = 1;
+  // Everything is closed; calls that were interrupted must not keep the process until their deadline.
+  process.exit(1);
 });

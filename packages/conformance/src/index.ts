@@ -5,3 +5,4 @@ export { type CaseFailure, type CasesReport, runCases } from "./run-cases.js";
 export { runCase } from "./run-case.js";
 export { runConformance } from "./run-conformance.js";
 export { type Holdable, holdable } from "./holdable.js";
+export * from "./replay/index.js";

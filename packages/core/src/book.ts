@@ -31,11 +31,11 @@ export class Book {
 
   put(index: number, value: Uint8Array, document?: Document): void {
     const key = this.key(index);
-    this.edits.set(index, { key, row: makeRow(key, this.sequence, value), document });
+    this.edits.set(index, { at: index, row: makeRow(key, this.sequence, value), document });
   }
 
   delete(index: number): void {
-    if (this.rows[index]) this.edits.set(index, { key: this.key(index), row: undefined });
+    if (this.rows[index]) this.edits.set(index, { at: index, row: undefined });
   }
 
   /** Everything to write: the edits, and the books of the runtime and of the store brought up to date. */
@@ -48,10 +48,9 @@ export class Book {
   private keepHead(at: number): void {
     const before = this.read(at, decodeHead);
     let head = before ?? EMPTY_HEAD;
-    for (const [index, { key, row }] of this.edits) {
-      if (isCounted(key.table)) {
-        head = { ...head, [key.table]: retally(head[key.table], this.rows[index], row) };
-      }
+    for (const { at: index, row } of this.edits.values()) {
+      const { table } = this.key(index);
+      if (isCounted(table)) head = { ...head, [table]: retally(head[table], this.rows[index], row) };
     }
     if (head === before || (!before && isEmptyHead(head))) return;
     if (isEmptyHead(head)) this.delete(at);
@@ -61,9 +60,10 @@ export class Book {
   private keepTally(at: number): void {
     const before = this.read(at, decodeTally);
     let tally: StoreTally = before ?? EMPTY_TALLY;
-    for (const [index, { key, row }] of this.edits) {
-      if (key.table === "outcome" || key.table === "oauth") {
-        tally = { ...tally, [key.table]: retally(tally[key.table], this.rows[index], row) };
+    for (const { at: index, row } of this.edits.values()) {
+      const { table } = this.key(index);
+      if (table === "outcome" || table === "oauth") {
+        tally = { ...tally, [table]: retally(tally[table], this.rows[index], row) };
       }
     }
     if (tally !== (before ?? EMPTY_TALLY)) this.put(at, encodeTally(tally));

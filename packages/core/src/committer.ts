@@ -69,6 +69,20 @@ export class Committer {
     return row && this.replay(decodeOutcome(soundValue(key, row)), requestId, printOf(change));
   }
 
+  /** While `work` goes on, the mutation's request id is pending. */
+  async pendingDuring<T>(mutation: Mutation, work: () => Promise<T>): Promise<T> {
+    const requestId = this.requestIdOf(mutation);
+    if (!requestId) return work();
+    this.working.set(requestId.text, (this.working.get(requestId.text) ?? 0) + 1);
+    try {
+      return await work();
+    } finally {
+      const left = (this.working.get(requestId.text) ?? 1) - 1;
+      if (left === 0) this.working.delete(requestId.text);
+      else this.working.set(requestId.text, left);
+    }
+  }
+
   /** Undefined: the compare-and-set of `decide` missed. */
   async commit(change: Change): Promise<Committed | undefined> {
     const requestId = this.requestIdOf(change.mutation);
@@ -105,7 +119,7 @@ export class Committer {
       }
       return { writes: book.close(headAt, tallyAt), answer: { version, replayed: false, keptInputs } };
     };
-    return this.whileWorking(requestId, () => this.engine.commit({ reads, bytes: change.bytes, decide }));
+    return this.pendingDuring(change.mutation, () => this.engine.commit({ reads, bytes: change.bytes, decide }));
   }
 
   /** What became of a request id; with `seal`, one that was not applied never will be. */
@@ -186,18 +200,6 @@ export class Committer {
   private refuseExpired(requestId: RequestId, horizonMs: number): void {
     if (this.isExpired(requestId, horizonMs)) {
       throw refusedId("REQUEST_ID_EXPIRED", requestId, "is older than the outcomes that are kept");
-    }
-  }
-
-  private async whileWorking<T>(requestId: RequestId | undefined, work: () => Promise<T>): Promise<T> {
-    if (!requestId) return work();
-    this.working.set(requestId.text, (this.working.get(requestId.text) ?? 0) + 1);
-    try {
-      return await work();
-    } finally {
-      const left = (this.working.get(requestId.text) ?? 1) - 1;
-      if (left === 0) this.working.delete(requestId.text);
-      else this.working.set(requestId.text, left);
     }
   }
 }

@@ -28,13 +28,18 @@ export interface Row {
 /** A document's bytes in order. Kept by reference until the commit ends. */
 export type Document = readonly Uint8Array[];
 
-/** Puts a row, or deletes it. A document goes with a `snapshot` row and replaces the one that went with the old row. */
-export type Write =
-  | { readonly key: RowKey; readonly row: Row; readonly document?: Document | undefined }
-  | { readonly key: RowKey; readonly row: undefined };
+/** Puts a row in the place of one that was read, or deletes that. */
+export interface Write {
+  /** Into `Unit.reads`. */
+  readonly at: number;
+  readonly row: Row | undefined;
+  /** Goes with a `snapshot` row, and replaces the one that went with the old row. */
+  readonly document?: Document | undefined;
+}
 
 /** One operation of the writer: it is applied as a whole, or refused alone. */
 export interface Unit<T> {
+  /** Every row that is looked at or written. One that is named twice is written under one of its names only. */
   readonly reads: readonly RowKey[];
   /** About how many bytes of values it writes; the writer closes a batch by it. */
   readonly bytes: number;

@@ -32,15 +32,17 @@ export class MemoryEngine implements Engine {
         sequence,
       );
       this.sequence = sequence;
-      for (const write of writes) {
-        const before = this.rows.get(write.key);
+      for (const { at, row, document } of writes) {
+        const key = unit.reads[at];
+        if (!key) throw new RangeError(`no row ${String(at)} was read`);
+        const before = this.rows.get(key);
         this.bytes -= before ? sizeOf(before) : 0;
-        if (write.row) {
-          const kept = { row: write.row, document: write.document && copyOf(write.document) };
+        if (row) {
+          const kept = { row: copyOf(row), document: document && [Buffer.concat(document)] };
           this.bytes += sizeOf(kept);
-          this.rows.set(write.key, kept);
+          this.rows.set(key, kept);
         } else {
-          this.rows.delete(write.key);
+          this.rows.delete(key);
         }
       }
       return answer;
@@ -56,15 +58,18 @@ export class MemoryEngine implements Engine {
   }
 }
 
-/** The caller's buffers are the caller's again when the commit has ended. */
-const copyOf = (document: Document): Document => [Buffer.concat(document)];
+/** What goes in and what comes out belongs to the caller, who may write over it. */
+const copyOf = (row: Row): Row => ({ ...row, value: Buffer.from(row.value) });
 
 const sizeOf = ({ row, document = [] }: Kept): number =>
   document.reduce((total, piece) => total + piece.length, row.value.length);
 
 function viewOf(rows: Rows): View {
   return {
-    get: (key) => Promise.resolve(rows.get(key)?.row),
+    get: (key) => {
+      const row = rows.get(key)?.row;
+      return Promise.resolve(row && copyOf(row));
+    },
     scan: (range, limit) => Promise.resolve(scan(rows, range, limit)),
     document: (runtimeId) => Promise.resolve(pieces(rows.get({ table: "snapshot", runtimeId })?.document ?? [])),
   };
@@ -75,7 +80,7 @@ const MAX_PIECE = 1 << 20;
 // eslint-disable-next-line @typescript-eslint/require-await -- the bytes are there already; the port allows waiting for them
 async function* pieces(document: Document): AsyncGenerator<Uint8Array> {
   for (const part of document) {
-    for (let at = 0; at < part.length; at += MAX_PIECE) yield part.subarray(at, at + MAX_PIECE);
+    for (let at = 0; at < part.length; at += MAX_PIECE) yield Buffer.from(part.subarray(at, at + MAX_PIECE));
   }
 }
 

@@ -40,8 +40,8 @@ export async function pruneOutcomes(engine: Engine, bounds: OutcomeBounds, nowMs
       tally = { ...tally, horizonMs: Math.max(tally.horizonMs, horizonMs) };
       return {
         writes: [
-          { key: tallyKey, row: makeRow(tallyKey, sequence, encodeTally(tally)) },
-          ...victims.map(({ key }) => ({ key, row: undefined })),
+          { at: 0, row: makeRow(tallyKey, sequence, encodeTally(tally)) },
+          ...victims.map((_victim, index) => ({ at: index + 1, row: undefined })),
         ],
         answer: undefined,
       };

@@ -32,7 +32,7 @@ export function commitOverSession(
   request: Pick<Change, "method" | "mutation" | "args">,
   prepare: (stored: StoredSession | undefined) => Promise<Prepared | undefined>,
 ): Promise<Committed | undefined> {
-  return context.sessions.run(runtimeId, async () => {
+  const inTurn = async (): Promise<Committed | undefined> => {
     const replayed = await context.committer.replayed(request);
     if (replayed) return replayed;
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
@@ -50,7 +50,8 @@ export function commitOverSession(
       }
     }
     throw writeFailed("BUSY", "the session snapshot changed each time a commit over it was prepared", { runtimeId });
-  });
+  };
+  return context.committer.pendingDuring(request.mutation, () => context.sessions.run(runtimeId, inTurn));
 }
 
 export async function storedSession(context: StoreContext, runtimeId: RuntimeId): Promise<StoredSession | undefined> {

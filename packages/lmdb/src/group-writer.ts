@@ -1,5 +1,5 @@
 import { StoreError } from "@bolthole/contract";
-import type { Unit, Write } from "@bolthole/core";
+import type { RowKey, Unit, Write } from "@bolthole/core";
 import type { Environment, Put } from "./environment.js";
 import { SEQUENCE_KEY, encodeKey, isHashedId, pieceKey } from "./keys.js";
 import { cutPieces } from "./pieces.js";
@@ -86,11 +86,18 @@ export class GroupWriter {
 const stopped = (cause: unknown): StoreError =>
   new StoreError("WriteFailed", "SHUTTING_DOWN", "the store stopped writing after the disk failed", { cause });
 
+/** A row as the group sees it: as it was, or as a unit before left it. */
+interface Slot {
+  readonly key: Buffer;
+  row: StoredRow | undefined;
+  isChanged: boolean;
+}
+
 /** The units of one transaction, each decided over what those before it left. */
 class Group {
   bytes = 0;
-  private readonly puts = new Map<string, Put>();
-  private readonly rows = new Map<string, StoredRow | undefined>();
+  private readonly slots = new Map<string, Slot>();
+  private readonly pieces: Put[] = [];
 
   constructor(
     private readonly environment: Environment,
@@ -101,11 +108,12 @@ class Group {
   take({ unit, resolve, reject }: Waiting): () => void {
     const sequence = this.sequence + 1;
     try {
+      const slots = unit.reads.map((key) => this.slot(encodeKey(key)));
       const { writes, answer } = unit.decide(
-        unit.reads.map((key) => this.row(encodeKey(key))),
+        slots.map(({ row }) => row),
         sequence,
       );
-      for (const write of writes) this.put(write);
+      for (const write of writes) this.put(write, unit.reads[write.at], slots[write.at]);
       if (writes.length > 0) this.sequence = sequence;
       this.bytes += unit.bytes;
       return () => {
@@ -119,42 +127,37 @@ class Group {
   }
 
   async flush(): Promise<void> {
-    if (this.puts.size === 0) return;
+    const puts = this.pieces;
+    for (const { key, row, isChanged } of this.slots.values()) {
+      if (isChanged) puts.push([key, row && encodeRecord(row)]);
+    }
+    if (puts.length === 0) return;
     const sequence = Buffer.allocUnsafe(8);
     sequence.writeDoubleLE(this.sequence);
-    await this.environment.write([...this.puts.values(), [SEQUENCE_KEY, sequence]]);
+    puts.push([SEQUENCE_KEY, sequence]);
+    await this.environment.write(puts);
   }
 
-  private row(key: Buffer): StoredRow | undefined {
+  private slot(key: Buffer): Slot {
     const text = key.toString("latin1");
-    if (this.rows.has(text)) return this.rows.get(text);
-    const record = this.environment.get(key);
-    const row = record && decodeRecord(record);
-    this.rows.set(text, row);
-    return row;
+    let slot = this.slots.get(text);
+    if (!slot) {
+      const record = this.environment.get(key);
+      slot = { key, row: record && decodeRecord(record), isChanged: false };
+      this.slots.set(text, slot);
+    }
+    return slot;
   }
 
-  private put(write: Write): void {
-    const key = encodeKey(write.key);
-    const before = write.key.table === "snapshot" ? this.row(key) : undefined;
-    for (let index = 0; index < (before?.pieces ?? 0); index += 1) {
-      this.set(pieceKey(before?.sequence ?? 0, index), undefined);
+  private put({ row, document }: Write, key: RowKey | undefined, slot: Slot | undefined): void {
+    if (!key || !slot) throw new RangeError("a unit wrote a row that it had not read");
+    for (let index = 0; index < (slot.row?.pieces ?? 0); index += 1) {
+      this.pieces.push([pieceKey(slot.row?.sequence ?? 0, index), undefined]);
     }
-    if (!write.row) {
-      this.set(key, undefined);
-      this.rows.set(key.toString("latin1"), undefined);
-      return;
-    }
-    const pieces = write.document ? cutPieces(write.document) : [];
-    pieces.forEach((piece, index) => {
-      this.set(pieceKey(write.row.sequence, index), piece);
-    });
-    const hashedId = "runtimeId" in write.key && isHashedId(write.key.runtimeId) ? write.key.runtimeId : undefined;
-    this.set(key, encodeRecord(write.row, pieces.length, hashedId));
-    this.rows.set(key.toString("latin1"), { ...write.row, pieces: pieces.length, runtimeId: hashedId });
-  }
-
-  private set(key: Buffer, value: Buffer | undefined): void {
-    this.puts.set(key.toString("latin1"), [key, value]);
+    const pieces = document ? cutPieces(document) : [];
+    pieces.forEach((piece, index) => this.pieces.push([pieceKey(row?.sequence ?? 0, index), piece]));
+    const runtimeId = "runtimeId" in key && isHashedId(key.runtimeId) ? key.runtimeId : undefined;
+    slot.row = row && { ...row, pieces: pieces.length, runtimeId };
+    slot.isChanged = true;
   }
 }

@@ -46,7 +46,9 @@ const MAX_PLAIN_ID = 1024;
 const HASHED = 0xff;
 const HASHED_BYTES = 33;
 
-export const isHashedId = (runtimeId: string): boolean => runtimeIdKey(runtimeId)[0] === HASHED;
+/** Short ones are told without a look at their key: escaping can at most double an id. */
+export const isHashedId = (runtimeId: string): boolean =>
+  runtimeId.length * 6 > MAX_PLAIN_ID && runtimeIdKey(runtimeId)[0] === HASHED;
 
 /**
  * A runtime id as a part of a key: a zero byte becomes `00 FF` and the end is `00 01`, so that ids sort by their bytes and

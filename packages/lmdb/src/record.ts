@@ -18,8 +18,8 @@ export interface StoredRow extends Row {
   readonly runtimeId: string | undefined;
 }
 
-export function encodeRecord(row: Row, pieces: number, hashedId: string | undefined): Buffer {
-  const id = hashedId === undefined ? undefined : Buffer.from(hashedId, "utf8");
+export function encodeRecord(row: StoredRow): Buffer {
+  const id = row.runtimeId === undefined ? undefined : Buffer.from(row.runtimeId, "utf8");
   const idLength = id?.length ?? 0;
   const record = Buffer.allocUnsafe(HEADER + idLength + row.value.length);
   record[0] = FORM;
@@ -27,7 +27,7 @@ export function encodeRecord(row: Row, pieces: number, hashedId: string | undefi
   record.writeUInt16LE(idLength, 2);
   record.writeUInt32LE(row.checksum, 4);
   record.writeDoubleLE(row.sequence, 8);
-  record.writeUInt32LE(pieces, 16);
+  record.writeUInt32LE(row.pieces, 16);
   if (id) record.set(id, HEADER);
   record.set(row.value, HEADER + idLength);
   return record;

@@ -160,7 +160,7 @@ export const requestsChapter = chapter(
         versioned.persistOpsLifecycle({ ...of(RUNTIME, requestId), snapshot: one });
       const first = await persistOps(snapshot);
       const again = await persistOps(backwards);
-    same([again.version, again.replayed], [first.version, true]);
+      same([again.version, again.replayed], [first.version, true]);
     }),
 
     step("a refusal is not kept: the id may be used again", async ({ versioned }) => {

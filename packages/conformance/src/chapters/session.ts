@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
+import { encodeLifecycleRecord } from "@bolthole/contract/wire";
 import { contents, refused, same, sameBytes } from "../assertions.js";
 import { chapter, step } from "../conformance-case.js";
 import { RUNTIME, inputState, lifecycle, opsSnapshot, receipt, runId, session } from "../fixtures.js";
@@ -72,13 +73,20 @@ export const sessionChapter = chapter(
 
     step("a buffer is the caller's again when the call has ended", async ({ store }) => {
       const document = session(1, 1);
-      const handed = Buffer.from(document);
-      await store.commitSessionSnapshot(RUNTIME, { sessionSnapshot: handed });
-      handed.fill(0);
-      const loaded = await store.loadSessionSnapshot(RUNTIME);
-      sameBytes(loaded, document);
-      loaded?.fill(0);
-      sameBytes(await store.loadSessionSnapshot(RUNTIME), document);
+      const handed = [Buffer.from(document), Buffer.from("oauth")] as const;
+      await store.commitSessionSnapshot(RUNTIME, { sessionSnapshot: handed[0] });
+      await store.persistAuthOauthFlowSnapshot(handed[1]);
+      await store.commitMachineLifecycle(RUNTIME, lifecycle("running"), []);
+      handed.forEach((bytes) => bytes.fill(0));
+      for (let round = 0; round < 2; round += 1) {
+        const snapshot = await store.loadSessionSnapshot(RUNTIME);
+        sameBytes(snapshot, document);
+        const flow = await store.loadAuthOauthFlowSnapshot();
+        sameBytes(flow, Buffer.from("oauth"));
+        const record = await store.loadMachineLifecycleRecord(RUNTIME);
+        sameBytes(record, encodeLifecycleRecord(lifecycle("running")));
+        for (const bytes of [snapshot, flow, record]) bytes?.fill(0);
+      }
     }),
 
     step("clear is idempotent and touches nothing else", async ({ store }) => {

@@ -21,7 +21,20 @@ import { hasLoneSurrogate } from "./surrogates.js";
 const LONGEST_ESCAPE = 6;
 
 const SLASH = 0x2f;
-const ESCAPE_LETTERS = Buffer.from('"\\/bfnrt');
+const LETTER_U = 0x75;
+
+/** Nonzero for the letters that may follow a backslash. */
+const ESCAPE_LETTERS = new Uint8Array(256);
+for (const letter of Buffer.from('"\\/bfnrtu')) ESCAPE_LETTERS[letter] = 1;
+
+/** The bytes of a word that end a plain part of a string have their high bit set in the result; later bytes may have too. */
+function stops(word: number): number {
+  const quotes = word ^ 0x22222222;
+  const backslashes = word ^ 0x5c5c5c5c;
+  const found =
+    ((quotes - 0x01010101) & ~quotes) | ((backslashes - 0x01010101) & ~backslashes) | ((word - 0x20202020) & ~word);
+  return found & 0x80808080;
+}
 
 /** Up to this size the whole text is made a string once, and its ASCII strings are cut out of that. */
 const SHARED_TEXT_LIMIT = 64 * 1024;
@@ -47,6 +60,7 @@ export class Cursor {
   private tokenHasOddEscapes = false;
 
   protected readonly length: number;
+  private readonly words: DataView;
   private readonly isValidUtf8: boolean;
   private sharedText: string | undefined;
 
@@ -62,6 +76,7 @@ export class Cursor {
       this.length = this.bytes.length;
       this.isValidUtf8 = isUtf8(this.bytes);
     }
+    this.words = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.length);
   }
 
   error(reason: string, offset = this.position): JsonError {
@@ -183,9 +198,24 @@ export class Cursor {
     this.tokenHasEscapes = false;
     this.tokenHasSurrogates = false;
     this.tokenHasOddEscapes = false;
+    const { words } = this;
+    const lastWord = this.length - 4;
     let all = 0;
-    let code = bytes[at] ?? 0;
-    while (code !== QUOTE) {
+    for (;;) {
+      while (at <= lastWord) {
+        const word = words.getInt32(at, true);
+        const found = stops(word);
+        if (found !== 0) {
+          const bits = 24 - Math.clz32(found & -found);
+          all |= word & ((1 << bits) - 1);
+          at += bits >> 3;
+          break;
+        }
+        all |= word;
+        at += 4;
+      }
+      const code = bytes[at] ?? 0;
+      if (code === QUOTE) break;
       if (code === BACKSLASH) {
         this.tokenHasEscapes = true;
         at = this.escapeEnd(at + 1);
@@ -195,9 +225,8 @@ export class Cursor {
         all |= code;
         at++;
       }
-      code = bytes[at] ?? 0;
     }
-    this.tokenIsAscii = all < 0x80;
+    this.tokenIsAscii = (all & 0x80808080) === 0;
     this.tokenEnd = at;
     this.position = at + 1;
   }
@@ -214,8 +243,8 @@ export class Cursor {
 
   private escapeEnd(at: number): number {
     const code = this.bytes[at] ?? 0;
-    if (code !== 0x75) {
-      if (code === 0 || !ESCAPE_LETTERS.includes(code)) throw this.error("an unknown escape", at);
+    if (ESCAPE_LETTERS[code] === 0) throw this.error("an unknown escape", at);
+    if (code !== LETTER_U) {
       if (code === SLASH) this.tokenHasOddEscapes = true;
       return at + 1;
     }

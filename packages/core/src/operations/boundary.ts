@@ -7,7 +7,7 @@ import { inputRows, putInputs } from "../rules/input.js";
 import { receiptRow, refuseTakenReceipt } from "../rules/receipt.js";
 import { acceptedId, checkSessionKey, refuseOnOpaque, resolveProfile } from "../rules/session.js";
 import { type StoreContext, checkRuntime, commit, loadRow } from "../store-context.js";
-import { parseUuid } from "../validate.js";
+import { invalid, parseUuid } from "../validate.js";
 import { deltaArguments, snapshotKey, storedDocument } from "./session.js";
 
 type BoundaryOperations = Pick<VersionedStore, "atomicApply" | "loadBoundaryReceipt">;
@@ -68,6 +68,10 @@ export const boundaryOperations = (context: StoreContext): BoundaryOperations =>
   async loadBoundaryReceipt(request) {
     const runtimeId = checkRuntime(context, request.runtimeId, readFailed);
     const runId = parseUuid(request.runId, "run_id", readFailed);
-    return loadRow(context, { table: "receipt", runtimeId, runId, sequence: request.sequence }, readReceipt);
+    const { sequence } = request;
+    if (BigInt.asUintN(64, sequence) !== sequence) {
+      throw invalid(readFailed, "sequence", "an unsigned 64-bit number", sequence.toString());
+    }
+    return loadRow(context, { table: "receipt", runtimeId, runId, sequence }, readReceipt);
   },
 });

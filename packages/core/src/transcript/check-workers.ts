@@ -59,7 +59,13 @@ export class CheckWorkers {
 
   private start(): Worker {
     // A worker inherits nothing that the program does not need: no test runner's flags, no handed-down loaders.
-    return new Worker(PROGRAM, { execArgv: [], env: {} });
+    const worker = new Worker(PROGRAM, { execArgv: [], env: {} });
+    worker.on("error", () => undefined);
+    worker.on("exit", () => {
+      const place = this.idle.indexOf(worker);
+      if (place >= 0) this.idle.splice(place, 1);
+    });
+    return worker;
   }
 
   private endIdleLater(): void {
@@ -72,23 +78,24 @@ export class CheckWorkers {
 
 function answerOf(worker: Worker, check: TranscriptCheck, owned: ArrayBuffer[]): Promise<Finding> {
   return new Promise<Finding>((resolve, reject) => {
-    const settle = (then: () => void): void => {
-      worker.removeAllListeners();
-      then();
+    // One by one: the worker object hears its own messages through listeners that must stay.
+    const settle = (): void => {
+      worker.off("message", answered);
+      worker.off("error", failed);
+      worker.off("exit", failed);
     };
-    worker.once("message", (finding: Finding) => {
-      settle(() => {
-        resolve(finding);
-      });
-    });
-    const fail = (cause: unknown): void => {
-      settle(() => {
-        void worker.terminate();
-        reject(internal("the check of a session document ended unexpectedly", cause));
-      });
+    const answered = (finding: Finding): void => {
+      settle();
+      resolve(finding);
     };
-    worker.once("error", fail);
-    worker.once("exit", fail);
+    const failed = (cause: unknown): void => {
+      settle();
+      void worker.terminate();
+      reject(internal("the check of a session document ended unexpectedly", cause));
+    };
+    worker.on("message", answered);
+    worker.on("error", failed);
+    worker.on("exit", failed);
     worker.postMessage(check, owned);
   });
 }

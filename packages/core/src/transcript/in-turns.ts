@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash, hash } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
 import { crc32 } from "node:zlib";
 
@@ -13,13 +13,15 @@ async function* inTurns(bytes: Uint8Array): AsyncGenerator<Uint8Array, void> {
   }
 }
 
-export async function sha256InTurns(bytes: Uint8Array): Promise<Buffer> {
+export async function sha256InTurns(bytes: Uint8Array): Promise<Uint8Array> {
+  if (bytes.length <= TURN) return hash("sha256", bytes, "buffer");
   const digest = createHash("sha256");
   for await (const part of inTurns(bytes)) digest.update(part);
   return digest.digest();
 }
 
 export async function crc32InTurns(bytes: Uint8Array): Promise<number> {
+  if (bytes.length <= TURN) return crc32(bytes);
   let checksum = 0;
   for await (const part of inTurns(bytes)) checksum = crc32(part, checksum);
   return checksum;

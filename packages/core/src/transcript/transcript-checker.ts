@@ -52,7 +52,7 @@ async function owned(
   guard: CheckRequest["guard"],
   previous: Uint8Array<ArrayBuffer> | undefined,
 ): Promise<OwnedCheck> {
-  const copy = new Uint8Array(incoming.length);
+  const copy = roomFor(incoming.length);
   await copyInTurns(incoming, copy, 0);
   return {
     check: { incoming: copy, guard: guard && { previous, commit: guard.commit } },
@@ -60,8 +60,11 @@ async function owned(
   };
 }
 
+/** Memory of its own, which a worker can take over; its bytes are what was there before. */
+const roomFor = (length: number): Uint8Array<ArrayBuffer> => Buffer.allocUnsafeSlow(length);
+
 async function collected({ length, chunks }: StoredDocument): Promise<Uint8Array<ArrayBuffer>> {
-  const bytes = new Uint8Array(length);
+  const bytes = roomFor(length);
   let at = 0;
   for await (const chunk of chunks) {
     await copyInTurns(chunk, bytes, at);

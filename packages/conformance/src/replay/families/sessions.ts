@@ -1,0 +1,82 @@
+import { Buffer } from "node:buffer";
+import { type RuntimeStore, StoreError } from "@bolthole/contract";
+import { readRewriteCommit } from "@bolthole/contract/json";
+import { receipt } from "../../fixtures.js";
+import { sameText } from "../compare.js";
+import type { Difference } from "../replay-report.js";
+import { type Vector, expectedError, inputOf } from "../vector.js";
+import { type Family, type Verdict, differences } from "./family.js";
+
+/** The refusal of a call, or undefined. */
+async function refusalOf(call: Promise<unknown>): Promise<StoreError | undefined> {
+  try {
+    await call;
+    return undefined;
+  } catch (error) {
+    if (error instanceof StoreError) return error;
+    throw error;
+  }
+}
+
+function verdictOn(vector: Vector, op: string, refusal: StoreError | undefined): Difference | undefined {
+  const expected = expectedError(vector);
+  const got = refusal?.message ?? "accepted";
+  if (expected === undefined) {
+    return refusal === undefined || vector.quirk === true ? undefined : { op, expected: "accepted", got };
+  }
+  if (vector.quirk === true) return undefined;
+  const isSame =
+    refusal !== undefined && (vector.clock === true || sameText(storeText(vector, expected), refusal.message));
+  return isSame ? undefined : { op, expected, got };
+}
+
+/** How a store shows the text of a guard (section 8.7). */
+function storeText({ guard, expect: { err } }: Vector, text: string): string {
+  const isConflict = guard === "rewrite" && typeof err === "object" && err.variant === "TranscriptRevisionConflict";
+  return isConflict ? `Transcript revision conflict: ${text}` : `Store write failed: ${text}`;
+}
+
+/** Which documents a store takes as sessions; it gives them back as they were. */
+export const sessions: Family = {
+  needs: ["transcriptRules"],
+  async play(vector, store, runtimeId) {
+    const document = inputOf(vector);
+    const refusal = await refusalOf(store.commitSessionSnapshot(runtimeId, { sessionSnapshot: document }));
+    const loaded = await store.loadSessionSnapshot(runtimeId);
+    const expected = refusal ? undefined : document;
+    const isSame = expected && loaded ? expected.equals(loaded) : expected === loaded;
+    return differences(
+      verdictOn(vector, "commit_session_snapshot", refusal),
+      isSame ? undefined : { op: "load_session_snapshot", expected: expected?.toString(), got: loaded },
+    );
+  },
+};
+
+/** The guards of the two calls that have one. */
+export const guards: Family = {
+  needs: ["transcriptRules"],
+  async play(vector, store, runtimeId) {
+    if (vector.guard === "append") return { skip: "no store call has the append guard alone" };
+    if (typeof vector.previous === "string") {
+      const refusal = await refusalOf(commitPrevious(store, runtimeId, vector.previous));
+      if (refusal) return { skip: "the previous document cannot be stored" };
+    }
+    return vector.guard === "boundary" ? boundary(vector, store, runtimeId) : rewrite(vector, store, runtimeId);
+  },
+};
+
+const commitPrevious = (store: RuntimeStore, runtimeId: string, text: string): Promise<void> =>
+  store.commitSessionSnapshot(runtimeId, { sessionSnapshot: Buffer.from(text) });
+
+const incoming = (vector: Vector) => ({ sessionSnapshot: Buffer.from(vector.incoming ?? "") });
+
+async function boundary(vector: Vector, store: RuntimeStore, runtimeId: string): Promise<Verdict> {
+  const call = store.atomicApply(runtimeId, incoming(vector), receipt(1, 0n), [], undefined);
+  return differences(verdictOn(vector, "atomic_apply", await refusalOf(call)));
+}
+
+async function rewrite(vector: Vector, store: RuntimeStore, runtimeId: string): Promise<Verdict> {
+  const commit = readRewriteCommit(vector.commit ?? "");
+  const call = store.commitSessionTranscriptRewriteSnapshot(runtimeId, incoming(vector), commit);
+  return differences(verdictOn(vector, "commit_session_transcript_rewrite_snapshot", await refusalOf(call)));
+}

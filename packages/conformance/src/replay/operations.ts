@@ -1,0 +1,160 @@
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import {
+  type RuntimeStore,
+  type SessionDelta,
+  StoreError,
+  type StoreErrorVariant,
+  loadRuntimeState,
+} from "@bolthole/contract";
+import {
+  normaliseFreeJson,
+  readInputState,
+  readOpsSnapshot,
+  readReceipt,
+  readRewriteCommit,
+  writeInputState,
+  writeMachineLifecycle,
+  writeOpsSnapshot,
+  writeReceipt,
+} from "@bolthole/contract/json";
+import { decodeLifecycleRecord } from "@bolthole/contract/wire";
+import type { TraceArgs, TraceResult, TraceStep } from "./trace.js";
+import { bytesOf, has, lifecycleOf, loaded, rowsOf, textOf } from "./trace-args.js";
+
+type Operation = (store: RuntimeStore, args: TraceArgs, runtimeId: string) => Promise<TraceResult>;
+
+const NOTHING: TraceResult = { ok: null };
+
+const deltaOf = (args: TraceArgs): SessionDelta => ({ sessionSnapshot: bytesOf(args, "snapshot") });
+
+const written = <T>(value: T | undefined, write: (value: T) => Buffer): TraceResult => ({
+  ok: loaded(value === undefined ? undefined : write(value)),
+});
+
+/** The members of every object in order: the reference writes its maps in random order. */
+const sorted = (json: Buffer): Buffer => Buffer.from(normaliseFreeJson(json.toString()));
+
+/** Every store call that occurs in the traces; the answer in their form. */
+export const OPERATIONS: Readonly<Record<string, Operation>> = {
+  async commit_session_snapshot(store, args, runtimeId) {
+    await store.commitSessionSnapshot(runtimeId, deltaOf(args));
+    return NOTHING;
+  },
+  async commit_session_transcript_rewrite_snapshot(store, args, runtimeId) {
+    const commit = readRewriteCommit(textOf(args, "commit"));
+    await store.commitSessionTranscriptRewriteSnapshot(runtimeId, deltaOf(args), commit);
+    return NOTHING;
+  },
+  async atomic_apply(store, args, runtimeId) {
+    const delta = has(args, "snapshot") ? deltaOf(args) : undefined;
+    const key = args["session_store_key"];
+    const receipt = readReceipt(textOf(args, "receipt"));
+    await store.atomicApply(runtimeId, delta, receipt, rowsOf(args), typeof key === "string" ? key : undefined);
+    return NOTHING;
+  },
+  load_session_snapshot: async (store, _args, runtimeId) => ({
+    ok: loaded(await store.loadSessionSnapshot(runtimeId)),
+  }),
+  async clear_session_snapshot(store, _args, runtimeId) {
+    await store.clearSessionSnapshot(runtimeId);
+    return NOTHING;
+  },
+  replace_session_snapshot_if_current: async (store, args, runtimeId) => ({
+    ok: await store.replaceSessionSnapshotIfCurrent(
+      runtimeId,
+      bytesOf(args, "expected_current"),
+      bytesOf(args, "replacement"),
+    ),
+  }),
+  clear_session_snapshot_if_current: async (store, args, runtimeId) => ({
+    ok: await store.clearSessionSnapshotIfCurrent(runtimeId, bytesOf(args, "expected_current")),
+  }),
+  async persist_input_state(store, args, runtimeId) {
+    await store.persistInputState(runtimeId, readInputState(textOf(args, "input")));
+    return NOTHING;
+  },
+  load_input_state: async (store, args, runtimeId) =>
+    written(await store.loadInputState(runtimeId, textOf(args, "input_id")), writeInputState),
+  load_input_states: async (store, _args, runtimeId) => ({
+    ok: (await store.loadInputStates(runtimeId)).map((row) => writeInputState(row).toString()),
+  }),
+  load_boundary_receipt: async (store, args, runtimeId) =>
+    written(
+      await store.loadBoundaryReceipt(runtimeId, textOf(args, "run_id"), BigInt(textOf(args, "sequence"))),
+      writeReceipt,
+    ),
+  async commit_machine_lifecycle(store, args, runtimeId) {
+    const { runtime_state, binding } = args["commit"] as { runtime_state: unknown; binding: Record<string, unknown> };
+    const commit = lifecycleOf(binding, runtime_state);
+    assert.equal(writeMachineLifecycle(commit).toString(), textOf(args, "record"), "the record is written otherwise");
+    await store.commitMachineLifecycle(runtimeId, commit, rowsOf(args));
+    return NOTHING;
+  },
+  load_machine_lifecycle_record: async (store, _args, runtimeId) => {
+    const record = await store.loadMachineLifecycleRecord(runtimeId);
+    return written(record && decodeLifecycleRecord(record), writeMachineLifecycle);
+  },
+  async load_runtime_state(store, _args, runtimeId) {
+    const state = await loadRuntimeState(store, runtimeId);
+    return { ok: state ?? null };
+  },
+  async persist_ops_lifecycle(store, args, runtimeId) {
+    await store.persistOpsLifecycle(runtimeId, readOpsSnapshot(textOf(args, "snapshot")));
+    return NOTHING;
+  },
+  load_ops_lifecycle: async (store, _args, runtimeId) =>
+    written(await store.loadOpsLifecycle(runtimeId), (snapshot) => sorted(writeOpsSnapshot(snapshot))),
+  async delete_ops_lifecycle(store, _args, runtimeId) {
+    await store.deleteOpsLifecycle(runtimeId);
+    return NOTHING;
+  },
+  async persist_auth_oauth_flow_snapshot(store, args) {
+    await store.persistAuthOauthFlowSnapshot(bytesOf(args, "snapshot"));
+    return NOTHING;
+  },
+  load_auth_oauth_flow_snapshot: async (store) => ({ ok: loaded(await store.loadAuthOauthFlowSnapshot()) }),
+  async update_auth_oauth_flow_snapshot(store, args) {
+    let calls = 0;
+    let seen: TraceResult["seen"] = null;
+    const result = await answerOf(async () => {
+      await store.updateAuthOauthFlowSnapshot((current) => {
+        calls += 1;
+        seen = loaded(current);
+        return nextFlow(args, current);
+      });
+      return NOTHING;
+    });
+    return { ...result, calls, seen };
+  },
+  auth_authority_key: (store) => Promise.resolve({ ok: { present: store.authAuthorityKey() !== undefined } }),
+};
+
+/** What the closure of a step does with the bytes it gets. */
+function nextFlow(args: TraceArgs, current: Uint8Array | undefined): Buffer {
+  const expected = has(args, "expect_current") ? bytesOf(args, "expect_current") : undefined;
+  const missed =
+    args["expect_absent"] === true ? current !== undefined : expected && !(current && expected.equals(current));
+  if (missed) throw new StoreError("Internal", "INTERNAL", "expect_current mismatch");
+  const fail = args["fail"] as { variant: StoreErrorVariant; text: string } | undefined;
+  if (fail) throw new StoreError(fail.variant, "INTERNAL", fail.text);
+  return bytesOf(args, "set");
+}
+
+/** Plays one step; a refusal is an answer too. */
+export function play(store: RuntimeStore, step: TraceStep): Promise<TraceResult> {
+  const operation = OPERATIONS[step.op];
+  assert.ok(operation, `an operation that the player does not know: ${step.op}`);
+  return answerOf(() => operation(store, step.args, step.runtime_id ?? ""));
+}
+
+async function answerOf(call: () => Promise<TraceResult>): Promise<TraceResult> {
+  try {
+    return await call();
+  } catch (error) {
+    if (!(error instanceof StoreError)) throw error;
+    const { expected, actual } = error.subject;
+    const facts = { ...(expected === undefined ? {} : { expected }), ...(actual === undefined ? {} : { actual }) };
+    return { err: { variant: error.variant, text: error.message, ...facts } };
+  }
+}

@@ -1,0 +1,64 @@
+import type { StoreFactory, StoreHandle, StoreSite } from "../store-factory.js";
+import { matches } from "./compare.js";
+import { declaredAnswer } from "./declared-differences.js";
+import { play } from "./operations.js";
+import { type Difference, type Replayed, judged, skipped } from "./replay-report.js";
+import type { Trace, TraceResult, TraceStep } from "./trace.js";
+import { isTranscriptDecided } from "./transcript-decided.js";
+
+export interface TraceOptions {
+  /** Opens the store again before the step in the middle, too. */
+  readonly reopenMidway?: boolean | undefined;
+}
+
+/** Why a trace cannot be played on such stores. */
+function skipReason(trace: Trace, { capabilities }: StoreFactory): string | undefined {
+  if (trace.steps.some(({ op }) => op === "put_raw_row")) return "writes rows past the store (put_raw_row)";
+  if (!capabilities.transcriptRules && isTranscriptDecided(trace)) return "transcript rules";
+  return undefined;
+}
+
+/** Plays a trace on an empty store, and compares every answer. */
+export async function playTrace(trace: Trace, factory: StoreFactory, options: TraceOptions = {}): Promise<Replayed> {
+  const reason = skipReason(trace, factory);
+  if (reason !== undefined) return skipped(trace.name, reason);
+  const site = await factory.createSite();
+  try {
+    return await playOn(site, trace, factory, options);
+  } finally {
+    await site.remove();
+  }
+}
+
+async function playOn(site: StoreSite, trace: Trace, factory: StoreFactory, options: TraceOptions): Promise<Replayed> {
+  const differences: Difference[] = [];
+  const middle = options.reopenMidway ? trace.steps.length >> 1 : -1;
+  let declared = 0;
+  let handle: StoreHandle = await site.open();
+  try {
+    for (const [index, step] of trace.steps.entries()) {
+      // A store that does not last lives on, as the reference's memory store does in the traces.
+      if ((step.reopen === true || index === middle) && factory.capabilities.durable) {
+        await handle.close();
+        handle = await site.open();
+      }
+      const got = await answered(handle, step);
+      const otherwise = declaredAnswer(trace.name, index, step, factory.capabilities);
+      const expected = otherwise ?? step.sqlite;
+      if (!matches(expected, got)) differences.push({ step: index, op: step.op, expected, got });
+      else if (otherwise) declared += 1;
+    }
+  } finally {
+    await handle.close();
+  }
+  return judged(trace.name, differences, declared);
+}
+
+/** A fault that is no store error is an answer too: always a wrong one. */
+async function answered({ store }: StoreHandle, step: TraceStep): Promise<TraceResult> {
+  try {
+    return await play(store, step);
+  } catch (error) {
+    return { err: { variant: "none", text: error instanceof Error ? (error.stack ?? error.message) : String(error) } };
+  }
+}

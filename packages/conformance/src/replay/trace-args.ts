@@ -1,0 +1,54 @@
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import type { MachineLifecycle, RuntimeState, StoredInputState } from "@bolthole/contract";
+import { readInputState } from "@bolthole/contract/json";
+import type { LoadedText, TraceArgs } from "./trace.js";
+
+export const has = (args: TraceArgs, name: string): boolean => name in args || `${name}_base64` in args;
+
+/** The bytes of an argument, whichever form it is given in. */
+export function bytesOf(args: TraceArgs, name: string): Buffer {
+  const base64 = args[`${name}_base64`];
+  return typeof base64 === "string" ? Buffer.from(base64, "base64") : Buffer.from(textOf(args, name));
+}
+
+export function textOf(args: TraceArgs, name: string): string {
+  const text = args[name];
+  assert.ok(typeof text === "string", `a step without the argument ${name}`);
+  return text;
+}
+
+export function rowsOf(args: TraceArgs): StoredInputState[] {
+  const { inputs } = args;
+  assert.ok(Array.isArray(inputs), "a step without the argument inputs");
+  return inputs.map((text) => readInputState(String(text)));
+}
+
+/** A lifecycle commit: the state, and the binding with its numbers as decimal strings. */
+export function lifecycleOf(facts: Readonly<Record<string, unknown>>, state: unknown): MachineLifecycle {
+  const text = (name: string): string | undefined => {
+    const value = facts[name];
+    return typeof value === "string" ? value : undefined;
+  };
+  const number = (name: string): bigint | undefined => {
+    const digits = text(name);
+    return digits === undefined ? undefined : BigInt(digits);
+  };
+  return {
+    runtimeState: state as RuntimeState,
+    binding: {
+      agentRuntimeId: text("agent_runtime_id"),
+      fenceToken: number("fence_token"),
+      runtimeGeneration: number("runtime_generation"),
+      runtimeEpochId: text("runtime_epoch_id"),
+    },
+  };
+}
+
+/** Loaded bytes in the form of the traces. */
+export function loaded(bytes: Uint8Array | undefined): LoadedText | null {
+  if (!bytes) return null;
+  const buffer = Buffer.from(bytes);
+  const text = buffer.toString("utf8");
+  return Buffer.from(text).equals(buffer) ? { text } : { base64: buffer.toString("base64") };
+}

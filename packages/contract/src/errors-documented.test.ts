@@ -1,0 +1,27 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { STORE_ERROR_REASONS } from "./error-reasons.js";
+
+const DOCUMENT = join(__dirname, "..", "..", "..", "docs", "errors.md");
+
+/** Each section's reason, the line under it, and what follows. */
+function sections(): Map<string, { readonly facts: string; readonly text: string }> {
+  const [, ...parts] = readFileSync(DOCUMENT, "utf8").split(/^### /m);
+  return new Map(
+    parts.map((part) => {
+      const [heading = "", , facts = "", , ...text] = part.split(/\n## /)[0]?.split("\n") ?? [];
+      return [heading.replaceAll("`", ""), { facts, text: text.join("\n").trim() }];
+    }),
+  );
+}
+
+test("docs/errors.md has one section for each reason, in the order of the table", () => {
+  expect([...sections().keys()]).toEqual(Object.keys(STORE_ERROR_REASONS));
+});
+
+test.each(Object.entries(STORE_ERROR_REASONS))("docs/errors.md tells the truth about %s", (reason, facts) => {
+  const { status, applied, retry } = facts;
+  const section = sections().get(reason);
+  expect(section?.facts).toBe(`${status} · applied: ${applied} · retry: ${retry.replaceAll("_", " ")}`);
+  expect(section?.text).not.toBe("");
+});
