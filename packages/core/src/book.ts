@@ -1,5 +1,5 @@
 import type { Document, Row, RowKey, Write } from "./engine.js";
-import { EMPTY_HEAD, decodeHead, encodeHead, isCounted, isEmptyHead, retally } from "./head.js";
+import { EMPTY_HEAD, copyHead, decodeHead, encodeHead, isCounted, isEmptyHead, retally } from "./head.js";
 import { makeRow, soundValue } from "./row.js";
 import { EMPTY_TALLY, type StoreTally, decodeTally, encodeTally } from "./tally.js";
 
@@ -46,13 +46,15 @@ export class Book {
   }
 
   private keepHead(at: number): void {
-    const before = this.read(at, decodeHead);
-    let head = before ?? EMPTY_HEAD;
+    const head = copyHead(this.read(at, decodeHead) ?? EMPTY_HEAD);
+    let isChanged = false;
     for (const { at: index, row } of this.edits.values()) {
       const { table } = this.key(index);
-      if (isCounted(table)) head = { ...head, [table]: retally(head[table], this.rows[index], row) };
+      if (!isCounted(table)) continue;
+      head[table] = retally(head[table], this.rows[index], row);
+      isChanged = true;
     }
-    if (head === before || (!before && isEmptyHead(head))) return;
+    if (!isChanged) return;
     if (isEmptyHead(head)) this.delete(at);
     else this.put(at, encodeHead(head));
   }

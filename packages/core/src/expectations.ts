@@ -3,7 +3,7 @@ import { writeFailed } from "@bolthole/contract";
 import { inspectLifecycleRecord } from "@bolthole/contract/wire";
 import type { Row, RowKey } from "./engine.js";
 import type { Argument } from "./outcome.js";
-import { parseUuid } from "./validate.js";
+import { parseUuid, tooLarge } from "./validate.js";
 import { versionText } from "./version.js";
 
 const isOfRuntime = (mutation: Mutation | RuntimeMutation): mutation is RuntimeMutation => "runtimeId" in mutation;
@@ -11,6 +11,9 @@ const isOfRuntime = (mutation: Mutation | RuntimeMutation): mutation is RuntimeM
 /** The row of the runtime's head, if the mutation is of one. */
 export const headKey = (mutation: Mutation | RuntimeMutation): RowKey | undefined =>
   isOfRuntime(mutation) ? { table: "head", runtimeId: mutation.runtimeId } : undefined;
+
+/** As many as one request may have rows. */
+const MAX_EXPECTED_VERSIONS = 4096;
 
 /** A condition on one stored row, from the caller. */
 export interface Expectation {
@@ -22,7 +25,11 @@ export interface Expectation {
 /** The mutation's fence token and expected versions, as conditions for the writer. */
 export function expectationsOf(mutation: Mutation | RuntimeMutation, epoch: string): Expectation[] {
   if (!isOfRuntime(mutation)) return [];
-  const expectations = (mutation.expectedVersions ?? []).map((one) => expectVersion(one, mutation.runtimeId, epoch));
+  const versions = mutation.expectedVersions ?? [];
+  if (versions.length > MAX_EXPECTED_VERSIONS) {
+    throw tooLarge(writeFailed, "expected_versions", MAX_EXPECTED_VERSIONS, versions.length, "entries");
+  }
+  const expectations = versions.map((one, index) => expectVersion(one, index, mutation.runtimeId, epoch));
   if (mutation.expectedFenceToken !== undefined) {
     expectations.unshift(expectFence(mutation.expectedFenceToken, mutation.runtimeId));
   }
@@ -57,9 +64,9 @@ function expectFence(token: bigint, runtimeId: string): Expectation {
   };
 }
 
-function expectVersion(expected: ExpectedVersion, runtimeId: string, epoch: string): Expectation {
+function expectVersion(expected: ExpectedVersion, index: number, runtimeId: string, epoch: string): Expectation {
   return {
-    key: expectedKey(expected, runtimeId),
+    key: expectedKey(expected, `expected_versions[${String(index)}]`, runtimeId),
     check: (row) => {
       const actual = row && versionText(epoch, row.sequence);
       if (actual === expected.version) return;
@@ -75,7 +82,7 @@ function expectVersion(expected: ExpectedVersion, runtimeId: string, epoch: stri
   };
 }
 
-function expectedKey({ record, inputId }: ExpectedVersion, runtimeId: string): RowKey {
+function expectedKey({ record, inputId }: ExpectedVersion, field: string, runtimeId: string): RowKey {
   switch (record) {
     case "session_snapshot":
       return { table: "snapshot", runtimeId };
@@ -87,7 +94,7 @@ function expectedKey({ record, inputId }: ExpectedVersion, runtimeId: string): R
       return {
         table: "input",
         runtimeId,
-        inputId: parseUuid(inputId ?? "", "expected_versions.input_id", writeFailed),
+        inputId: parseUuid(inputId ?? "", `${field}.input_id`, writeFailed),
       };
   }
 }

@@ -33,6 +33,15 @@ export const isCounted = (table: Table): table is CountedTable => (COUNTED as re
 
 export const isEmptyHead = (head: Head): boolean => COUNTED.every((table) => head[table].rows === 0);
 
+/** A head of one's own, to be changed. */
+export const copyHead = ({ snapshot, lifecycle, ops, input, receipt }: Head): Record<CountedTable, Tally> => ({
+  snapshot,
+  lifecycle,
+  ops,
+  input,
+  receipt,
+});
+
 /** The tally after one row became another. */
 export const retally = ({ rows, sum }: Tally, before: Row | undefined, after: Row | undefined): Tally => ({
   rows: rows + (after ? 1 : 0) - (before ? 1 : 0),
@@ -51,9 +60,15 @@ export function encodeHead(head: Head): Uint8Array {
 
 export function decodeHead(value: Uint8Array): Head {
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
-  const tally = (index: number): Tally => ({
-    rows: bytes.readUInt32LE(1 + index * ENTRY),
-    sum: bytes.readUInt32LE(5 + index * ENTRY),
-  });
-  return Object.fromEntries(COUNTED.map((table, index) => [table, tally(index)])) as Record<CountedTable, Tally>;
+  const tally = (table: CountedTable): Tally => {
+    const at = 1 + COUNTED.indexOf(table) * ENTRY;
+    return { rows: bytes.readUInt32LE(at), sum: bytes.readUInt32LE(at + 4) };
+  };
+  return {
+    snapshot: tally("snapshot"),
+    lifecycle: tally("lifecycle"),
+    ops: tally("ops"),
+    input: tally("input"),
+    receipt: tally("receipt"),
+  };
 }

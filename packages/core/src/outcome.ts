@@ -50,13 +50,18 @@ export type Argument = Uint8Array | string | undefined;
  * two lists of arguments meet. Large documents come as their own digest.
  */
 export function fingerprint(method: string, args: readonly Argument[]): Uint8Array {
-  const parts: Uint8Array[] = [];
-  for (const arg of [method, ...args]) {
-    const bytes = typeof arg === "string" ? Buffer.from(arg, "utf8") : arg;
-    const length = Buffer.allocUnsafe(4);
-    length.writeInt32LE(bytes ? bytes.length : -1);
-    parts.push(length);
-    if (bytes) parts.push(bytes);
+  const parts = [method, ...args].map((arg) => (typeof arg === "string" ? Buffer.from(arg, "utf8") : arg));
+  const bytes = Buffer.allocUnsafe(parts.reduce((total, part) => total + LENGTH_BYTES + (part?.length ?? 0), 0));
+  let at = 0;
+  for (const part of parts) {
+    at = bytes.writeInt32LE(part ? part.length : ABSENT, at);
+    if (part) {
+      bytes.set(part, at);
+      at += part.length;
+    }
   }
-  return hash("sha256", Buffer.concat(parts), "buffer");
+  return hash("sha256", bytes, "buffer");
 }
+
+const LENGTH_BYTES = 4;
+const ABSENT = -1;

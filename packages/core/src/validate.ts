@@ -46,7 +46,12 @@ export function shaped<T>(field: string, fail: Fail, run: () => T): T {
     return run();
   } catch (error) {
     if (!(error instanceof JsonError)) throw error;
-    const record = error.path === "" ? field : `${field}.${error.path}`;
-    throw fail("INVALID_ARGUMENT", `${record}: ${error.reason}`, { record, cause: error });
+    const path = error.path.replace(/\bpersisted_input\b/, "persisted_input_json");
+    const record = path === "" ? field : `${field}.${path}`;
+    throw fail("INVALID_ARGUMENT", `${record}: ${error.reason}`, {
+      record,
+      expected: error.reason.replace(/^expected /, ""),
+      cause: error,
+    });
   }
 }

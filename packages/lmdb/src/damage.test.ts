@@ -100,21 +100,24 @@ test("a sound row of another key is not taken for the one asked for", async () =
   });
 });
 
-test.each(["changed", "missing"] as const)("a %s piece fails the load, and the snapshot can be replaced", async (how) => {
-  const snapshot = encodeKey({ table: "snapshot", runtimeId: "hurt" });
-  await hurt((environment) => {
-    const sequence = environment.get(snapshot)?.readDoubleLE(8) ?? -1;
-    const piece = pieceKey(sequence, 1);
-    return how === "missing" ? [piece, undefined] : flipLastByte(piece)(environment);
-  });
-  await withStore(async (store) => {
-    expect(await damage(store.loadSessionSnapshot("hurt"))).toBe("session snapshot");
-    expect(document.equals((await store.loadSessionSnapshot("sound")) ?? Buffer.of())).toBe(true);
-    await store.clearSessionSnapshot("hurt");
-    await store.commitSessionSnapshot("hurt", { sessionSnapshot: document, profile: "opaque" });
-    expect(document.equals((await store.loadSessionSnapshot("hurt")) ?? Buffer.of())).toBe(true);
-  });
-});
+test.each(["changed", "missing"] as const)(
+  "a %s piece fails the load, and the snapshot can be replaced",
+  async (how) => {
+    const snapshot = encodeKey({ table: "snapshot", runtimeId: "hurt" });
+    await hurt((environment) => {
+      const sequence = environment.get(snapshot)?.readDoubleLE(8) ?? -1;
+      const piece = pieceKey(sequence, 1);
+      return how === "missing" ? [piece, undefined] : flipLastByte(piece)(environment);
+    });
+    await withStore(async (store) => {
+      expect(await damage(store.loadSessionSnapshot("hurt"))).toBe("session snapshot");
+      expect(document.equals((await store.loadSessionSnapshot("sound")) ?? Buffer.of())).toBe(true);
+      await store.clearSessionSnapshot("hurt");
+      await store.commitSessionSnapshot("hurt", { sessionSnapshot: document, profile: "opaque" });
+      expect(document.equals((await store.loadSessionSnapshot("hurt")) ?? Buffer.of())).toBe(true);
+    });
+  },
+);
 
 test("a row that is no row of ours is damage, not another value", async () => {
   await hurt(() => [encodeKey({ table: "lifecycle", runtimeId: "hurt" }), Buffer.from("garbage")]);

@@ -54,9 +54,10 @@ export class Environment {
 
   /** Writes all or nothing; resolves when everything is flushed. One call at a time. */
   async write(puts: readonly Put[]): Promise<void> {
-    const done: Promise<boolean>[] = [];
+    // Mostly one and the same promise.
+    const done = new Set<Promise<boolean>>();
     for (const [key, value] of puts) {
-      done.push(value ? this.db.put(key, value) : this.db.remove(key));
+      done.add(value ? this.db.put(key, value) : this.db.remove(key));
     }
     try {
       await Promise.all(done);

@@ -10,7 +10,10 @@ const runtimeId = fc.oneof(
 );
 const uuid = fc.uuid().map((text) => text.toLowerCase());
 const key: fc.Arbitrary<RowKey> = fc.oneof(
-  fc.record({ table: fc.constantFrom("head" as const, "snapshot" as const, "lifecycle" as const, "ops" as const), runtimeId }),
+  fc.record({
+    table: fc.constantFrom("head" as const, "snapshot" as const, "lifecycle" as const, "ops" as const),
+    runtimeId,
+  }),
   fc.record({ table: fc.constant("input" as const), runtimeId, inputId: uuid }),
   fc.record({
     table: fc.constant("receipt" as const),

@@ -58,8 +58,10 @@ function runtimeIdKey(runtimeId: string): Buffer {
   const bytes = Buffer.from(runtimeId, "utf8");
   const plain = bytes.includes(0) ? escapeZeros(bytes) : bytes;
   if (plain.length > MAX_PLAIN_ID) return Buffer.concat([Buffer.of(HASHED), hash("sha256", bytes, "buffer")]);
-  return Buffer.concat([plain, Buffer.of(0, 1)]);
+  return Buffer.concat([plain, END_OF_ID]);
 }
+
+const END_OF_ID = Buffer.of(0, 1);
 
 const escapeZeros = (bytes: Buffer): Buffer =>
   Buffer.from(bytes.toString("latin1").replaceAll("\0", "\0\xff"), "latin1");
@@ -77,8 +79,17 @@ function parseRuntimeIdKey(key: Buffer, start: number): { id: string | undefined
   return { id: bytes.toString("utf8"), end: end + 2 };
 }
 
-const runtimePrefix = (runtimeId: string, table: Table): Buffer =>
-  Buffer.concat([Buffer.of(RUNTIMES), runtimeIdKey(runtimeId), Buffer.of(TABLES[table].number)]);
+/** The key of a runtime's row, with `rest` bytes behind it for the caller to fill. */
+function runtimeKey(runtimeId: string, table: Table, rest: number): Buffer {
+  const id = runtimeIdKey(runtimeId);
+  const key = Buffer.allocUnsafe(2 + id.length + rest);
+  key[0] = RUNTIMES;
+  key.set(id, 1);
+  key[1 + id.length] = TABLES[table].number;
+  return key;
+}
+
+const runtimePrefix = (runtimeId: string, table: Table): Buffer => runtimeKey(runtimeId, table, 0);
 
 export function encodeKey(key: RowKey): Buffer {
   switch (key.table) {
@@ -88,11 +99,11 @@ export function encodeKey(key: RowKey): Buffer {
     case "outcome":
       return Buffer.concat([Buffer.of(STORE, TABLES.outcome.number), uuidToBytes(key.requestId)]);
     case "input":
-      return Buffer.concat([runtimePrefix(key.runtimeId, "input"), uuidToBytes(key.inputId)]);
+      return withUuid(runtimeKey(key.runtimeId, "input", UUID_BYTES), key.inputId, UUID_BYTES);
     case "receipt": {
-      const sequence = Buffer.allocUnsafe(8);
-      sequence.writeBigUInt64BE(key.sequence);
-      return Buffer.concat([runtimePrefix(key.runtimeId, "receipt"), uuidToBytes(key.runId), sequence]);
+      const bytes = withUuid(runtimeKey(key.runtimeId, "receipt", UUID_BYTES + 8), key.runId, UUID_BYTES + 8);
+      bytes.writeBigUInt64BE(key.sequence, bytes.length - 8);
+      return bytes;
     }
     case "snapshot":
     case "lifecycle":
@@ -100,6 +111,13 @@ export function encodeKey(key: RowKey): Buffer {
     case "head":
       return runtimePrefix(key.runtimeId, key.table);
   }
+}
+
+const UUID_BYTES = 16;
+
+function withUuid(key: Buffer, uuid: string, fromEnd: number): Buffer {
+  key.set(uuidToBytes(uuid), key.length - fromEnd);
+  return key;
 }
 
 /** The first key of a range, the key that ends it, and the first one after a given row. */

@@ -21,9 +21,10 @@ function sameError(expected: TraceError, got: TraceError): boolean {
   return sameText(expected.text, got.text);
 }
 
-/** How the texts begin that the reference's JSON reader, or SQLite, speaks. */
+/** How the texts of the reference's JSON reader end, and how those of them and of SQLite begin that have no place. */
+const PLACE = / at line \d+ column \d+$/;
 const FOREIGN =
-  /^(?:invalid (?:type|value|length|number|escape|unicode)|missing field|unknown variant|duplicate field|expected |EOF while|trailing |key must be|number out of range|recursion limit|control character|lone |unexpected end|data did not match|UUID parsing failed|input contains|premature end|overflow deserializing|UNIQUE constraint)/;
+  /^(?:invalid (?:type|value|length|number|escape|unicode)|missing field|unknown (?:variant|field)|duplicate field|expected |EOF while|trailing |key must be|number out of range|recursion limit|control character|lone |unexpected end|data did not match|UUID parsing failed|input contains|premature end|overflow deserializing|UNIQUE constraint)/;
 
 /**
  * The texts of rules are equal to the letter. Where the reference's JSON reader or SQLite speaks, only what stands before
@@ -44,5 +45,5 @@ function fixedPart(text: string): string | undefined {
   if (last === undefined) return undefined;
   const fixed = text.slice(0, last.index + last[0].length);
   const tail = text.slice(fixed.length);
-  return FOREIGN.test(tail) ? fixed : undefined;
+  return PLACE.test(tail) || FOREIGN.test(tail) ? fixed : undefined;
 }

@@ -18,7 +18,7 @@ export async function playFile(path: string, factory: StoreFactory, options: Fil
   const traces = lines.filter(isTrace);
   if (traces.length < lines.length) {
     if (traces.length > 0) throw new Error(`${path} has both traces and other lines`);
-    return playVectors(basename(path, ".jsonl"), lines as Vector[], factory);
+    return playVectors(basename(path, ".jsonl"), lines as Vector[], factory, options);
   }
   const replayed: Replayed[] = [];
   const waiting = [...traces.entries()];

@@ -9,7 +9,11 @@ import { isTranscriptDecided } from "./transcript-decided.js";
 export interface TraceOptions {
   /** Opens the store again before the step in the middle, too. */
   readonly reopenMidway?: boolean | undefined;
+  /** For stores that are not empty: whether something of these runtimes, or of the OAuth state, is stored already. */
+  readonly isTaken?: ((runtimeIds: ReadonlySet<string>, withOauth: boolean) => Promise<boolean>) | undefined;
 }
+
+export const TAKEN = "the store already holds something of it";
 
 /** Why a trace cannot be played on such stores. */
 function skipReason(trace: Trace, { capabilities }: StoreFactory): string | undefined {
@@ -22,12 +26,18 @@ function skipReason(trace: Trace, { capabilities }: StoreFactory): string | unde
 export async function playTrace(trace: Trace, factory: StoreFactory, options: TraceOptions = {}): Promise<Replayed> {
   const reason = skipReason(trace, factory);
   if (reason !== undefined) return skipped(trace.name, reason);
+  if (await options.isTaken?.(...subjectsOf(trace))) return skipped(trace.name, TAKEN);
   const site = await factory.createSite();
   try {
     return await playOn(site, trace, factory, options);
   } finally {
     await site.remove();
   }
+}
+
+function subjectsOf({ steps }: Trace): [runtimeIds: ReadonlySet<string>, withOauth: boolean] {
+  const ids = steps.flatMap(({ runtime_id: id }) => (id === undefined ? [] : [id]));
+  return [new Set(ids), steps.some(({ op }) => op.includes("oauth"))];
 }
 
 async function playOn(site: StoreSite, trace: Trace, factory: StoreFactory, options: TraceOptions): Promise<Replayed> {
@@ -43,7 +53,7 @@ async function playOn(site: StoreSite, trace: Trace, factory: StoreFactory, opti
         handle = await site.open();
       }
       const got = await answered(handle, step);
-      const otherwise = declaredAnswer(trace.name, index, step, factory.capabilities);
+      const otherwise = declaredAnswer(trace, index, factory.capabilities);
       const expected = otherwise ?? step.sqlite;
       if (!matches(expected, got)) differences.push({ step: index, op: step.op, expected, got });
       else if (otherwise) declared += 1;

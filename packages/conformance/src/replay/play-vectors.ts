@@ -1,10 +1,11 @@
+import type { RuntimeStore } from "@bolthole/contract";
 import { missing } from "../conformance-case.js";
 import type { StoreFactory } from "../store-factory.js";
 import { FAMILIES } from "./families/index.js";
 import type { Family } from "./families/family.js";
+import { TAKEN, type TraceOptions } from "./play-trace.js";
 import { type Replayed, judged, skipped } from "./replay-report.js";
 import type { Vector } from "./vector.js";
-import type { RuntimeStore } from "@bolthole/contract";
 
 /** Cases that are played at the same time: each has a runtime of its own. */
 const AT_ONCE = 16;
@@ -14,6 +15,7 @@ export async function playVectors(
   family: string,
   vectors: readonly Vector[],
   factory: StoreFactory,
+  options: TraceOptions = {},
 ): Promise<Replayed[]> {
   const player = FAMILIES[family];
   if (!player) throw new Error(`a family that the player does not know: ${family}`);
@@ -28,7 +30,7 @@ export async function playVectors(
     const replayed: Replayed[] = [];
     for (let at = 0; at < vectors.length; at += AT_ONCE) {
       const some = vectors.slice(at, at + AT_ONCE);
-      replayed.push(...(await Promise.all(some.map((vector) => playVector(player, vector, handle.store)))));
+      replayed.push(...(await Promise.all(some.map((vector) => playVector(player, vector, handle.store, options)))));
     }
     await handle.close();
     return replayed;
@@ -37,8 +39,14 @@ export async function playVectors(
   }
 }
 
-async function playVector(player: Family, vector: Vector, store: RuntimeStore): Promise<Replayed> {
+async function playVector(
+  player: Family,
+  vector: Vector,
+  store: RuntimeStore,
+  { isTaken }: TraceOptions,
+): Promise<Replayed> {
   try {
+    if (await isTaken?.(new Set([vector.name]), false)) return skipped(vector.name, TAKEN);
     const verdict = await player.play(vector, store, vector.name);
     return "skip" in verdict ? skipped(vector.name, verdict.skip) : judged(vector.name, verdict);
   } catch (error) {

@@ -71,17 +71,17 @@ function toExpectedVersion(message: pb.ExpectedVersion, index: number): Expected
   if ((record === "input_state") !== (message.inputId !== undefined)) {
     throw new InvalidArgument(`${field}.input_id`, "a UUID exactly with RECORD_KIND_INPUT_STATE");
   }
-  return { record, inputId: message.inputId, version: toVersionOrAbsent(message.expected, field) };
+  return { record, inputId: message.inputId, version: toVersionOrAbsent(message.expected, `${field}.expected`) };
 }
 
 type VersionOrAbsent =
   { case: "version"; value: string } | { case: "absent"; value: boolean } | { case: undefined; value?: undefined };
 
 /** Undefined: the record must be absent. */
-export function toVersionOrAbsent(expected: VersionOrAbsent, field: string): string | undefined {
+export function toVersionOrAbsent(expected: VersionOrAbsent, field = "expected"): string | undefined {
   if (expected.case === "version") return expected.value;
   if (expected.case === "absent" && expected.value) return undefined;
-  throw new InvalidArgument(`${field}.expected`, "version, or absent true");
+  throw new InvalidArgument(field, "version, or absent true");
 }
 
 type VersionOrSha256 =

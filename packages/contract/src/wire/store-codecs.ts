@@ -70,7 +70,7 @@ export const storeCodecs = {
   updateAuthOauthFlowSnapshot: unary(rpc.updateAuthOauthFlowSnapshot, {
     toRequest: (message) => ({
       ...toMutation(message),
-      expected: toVersionOrAbsent(message.expected, "update"),
+      expected: toVersionOrAbsent(message.expected),
       snapshot: message.snapshot,
     }),
     fromRequest: (request) => ({

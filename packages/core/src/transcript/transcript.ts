@@ -17,7 +17,9 @@ export function transcriptMessagesDigest(messages: MessageList, from = 0, to: nu
 
 /** Messages of one document, with what was found out about them kept for the next question. */
 export class Transcript {
-  private readonly digests = new Map<string, string>();
+  /** Of the whole; of spans, under their bounds. Most transcripts are only asked for the first. */
+  private whole: string | undefined;
+  private spans: Map<string, string> | undefined;
   /** Has taken the messages from `from` to `to`; a longer span from the same place goes on with it. */
   private running: { readonly from: number; readonly to: number; readonly hash: Hash } | undefined;
   private system: { readonly text: string | undefined } | undefined;
@@ -32,17 +34,11 @@ export class Transcript {
   }
 
   digest(from = 0, to = this.length): string {
+    if (from === 0 && to === this.length) return (this.whole ??= this.digestOf(from, to));
+    this.spans ??= new Map();
     const key = `${from} ${to}`;
-    const known = this.digests.get(key);
-    if (known !== undefined) return known;
-    const { running } = this;
-    const canGoOn = running?.from === from && running.to <= to;
-    const hash = canGoOn ? running.hash : createHash("sha256").update("[");
-    const start = canGoOn ? running.to : from;
-    this.meter.charge(MESSAGE_WORK + addMessages(hash, this.messages, start, to, start === from));
-    this.running = { from, to, hash };
-    const digest = digestText(hash.copy());
-    this.digests.set(key, digest);
+    const digest = this.spans.get(key) ?? this.digestOf(from, to);
+    this.spans.set(key, digest);
     return digest;
   }
 
@@ -79,6 +75,20 @@ export class Transcript {
     const kept: number[] = [];
     for (let index = 0; index < this.length; index++) if (!this.isTransientNotice(index)) kept.push(index);
     return kept;
+  }
+
+  private digestOf(from: number, to: number): string {
+    const { running } = this;
+    const canGoOn = running?.from === from && running.to <= to;
+    const hash = canGoOn ? running.hash : createHash("sha256").update("[");
+    const start = canGoOn ? running.to : from;
+    this.meter.charge(MESSAGE_WORK + addMessages(hash, this.messages, start, to, start === from));
+    if (to === this.length) {
+      this.running = undefined;
+      return digestText(hash);
+    }
+    this.running = { from, to, hash };
+    return digestText(hash.copy());
   }
 
   private isTransientNotice(index: number): boolean {

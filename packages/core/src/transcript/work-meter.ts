@@ -18,7 +18,7 @@ export class WorkMeter {
 
 /** A session that was rewritten often hashes each retained body about four times. */
 export const WORK_PER_BYTE = 32;
-const FREE_WORK = 64 * 1024 * 1024;
+const FREE_WORK = 512 * 1024 * 1024;
 
 /** The most work that documents of these sizes may cause together. */
 export const workLimit = (bytes: number): number => FREE_WORK + WORK_PER_BYTE * bytes;

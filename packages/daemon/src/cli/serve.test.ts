@@ -2,7 +2,7 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeF
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Client, credentials } from "@grpc/grpc-js";
+import { type Client, credentials } from "@grpc/grpc-js";
 import { loadPackageDefinition } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
 import { protoPath } from "grpc-health-check";
@@ -193,19 +193,22 @@ describe("health", () => {
 });
 
 describe("stopping", () => {
-  test.each(["SIGTERM", "SIGINT"] as const)("%s ends cleanly, and what was committed is there again", async (signal) => {
-    const served = await daemon().start();
-    const before = await connect(served.target);
-    await before.persistInputState("rt", input);
-    await before.close();
-    expect(await served.stop(signal)).toEqual({ code: EXIT.CLEAN, signal: null });
-    expect(existsSync(join(data(), "endpoint"))).toBe(false);
+  test.each(["SIGTERM", "SIGINT"] as const)(
+    "%s ends cleanly, and what was committed is there again",
+    async (signal) => {
+      const served = await daemon().start();
+      const before = await connect(served.target);
+      await before.persistInputState("rt", input);
+      await before.close();
+      expect(await served.stop(signal)).toEqual({ code: EXIT.CLEAN, signal: null });
+      expect(existsSync(join(data(), "endpoint"))).toBe(false);
 
-    await served.start();
-    const after = await connect(served.target);
-    expect(await after.loadInputState("rt", INPUT_ID)).toMatchObject(input);
-    await after.close();
-  });
+      await served.start();
+      const after = await connect(served.target);
+      expect(await after.loadInputState("rt", INPUT_ID)).toMatchObject(input);
+      await after.close();
+    },
+  );
 
   test("a client that keeps calling meets a restart without an error", async () => {
     const served = await daemon().start();
@@ -234,7 +237,9 @@ test("nothing that was sent is ever logged", async () => {
   await expect(
     store.persistInputState("rt", { ...input, persistedInput: `{"input_type":"${canary}"}` }),
   ).rejects.toMatchObject({ reason: "INVALID_ARGUMENT" });
-  await expect(connect(served.targets[1] ?? "", { token: canary })).rejects.toMatchObject({ reason: "UNAUTHENTICATED" });
+  await expect(connect(served.targets[1] ?? "", { token: canary })).rejects.toMatchObject({
+    reason: "UNAUTHENTICATED",
+  });
   await store.close();
   await served.stop();
   expect(served.output).toContain("call refused");

@@ -3,6 +3,8 @@ import { readFailed } from "@bolthole/contract";
 import { isToken } from "../folder/token.js";
 import { toStatus } from "./failure.js";
 
+const SCHEME = /^bearer +/i;
+
 /** Health checks tell nothing but health, so they need no token. */
 const OPEN_TO_ALL = "/grpc.health.v1.Health/";
 
@@ -14,10 +16,15 @@ export const requireToken =
     const listener = new ServerListenerBuilder()
       .withOnReceiveMetadata((metadata, next) => {
         const [given] = metadata.get("authorization");
-        if (typeof given === "string" && isToken(`Bearer ${token}`, given)) next(metadata);
+        if (typeof given === "string" && isToken(token, given.replace(SCHEME, ""))) next(metadata);
         else
           call.sendStatus(
-            toStatus(readFailed("UNAUTHENTICATED", "this endpoint takes the bearer token of the data folder")),
+            toStatus(
+              readFailed("UNAUTHENTICATED", "this endpoint takes the bearer token of the data folder", {
+                record: "authorization",
+                expected: "Bearer and the content of the file token",
+              }),
+            ),
           );
       })
       .build();

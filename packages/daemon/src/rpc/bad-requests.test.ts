@@ -17,7 +17,10 @@ let store: BoltholeStore;
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "bolthole-bad-"));
-  daemon = await new DaemonProcess({ main: join(__dirname, "..", "cli", "main.js"), data: join(folder, "data") }).start();
+  daemon = await new DaemonProcess({
+    main: join(__dirname, "..", "cli", "main.js"),
+    data: join(folder, "data"),
+  }).start();
   client = new Client(daemon.target, credentials.createInsecure(), {
     "grpc.default_authority": "localhost",
     "grpc.max_send_message_length": -1,
@@ -224,10 +227,7 @@ test("a message above the limit is refused, and the daemon goes on", async () =>
 
 test("a long text in a refusal is cut at a character, and the status stays small", async () => {
   const long = "é".repeat(4000);
-  const refused = await refusalOf(
-    "loadInputState",
-    message("loadInputState", { runtimeId, inputId: long }),
-  );
+  const refused = await refusalOf("loadInputState", message("loadInputState", { runtimeId, inputId: long }));
   expect(refused).toMatchObject({ code: 3, reason: "INVALID_ARGUMENT" });
   expect(Buffer.byteLength(refused.text)).toBeLessThanOrEqual(2048);
 });

@@ -1,11 +1,16 @@
-import { create, toBinary } from "@bufbuild/protobuf";
+import { toBinary } from "@bufbuild/protobuf";
 import type { DescFile } from "@bufbuild/protobuf";
-import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import type { Server } from "@grpc/grpc-js";
-import { loadFileDescriptorSetFromBuffer } from "@grpc/proto-loader";
+import type { PackageDefinition } from "@grpc/proto-loader";
 import { ReflectionService } from "@grpc/reflection";
+import {
+  file_bolthole_v1_error,
+  file_google_rpc_error_details,
+  file_grpc_health_v1_health,
+} from "@bolthole/contract/wire";
 
-/** Lets grpcurl and its like find the services of these files by themselves (v1 and v1alpha). */
+/** Lets grpcurl and its like find the services of these files by themselves (v1 and v1alpha), and read error details. */
 export function registerReflection(server: Server, files: readonly DescFile[]): void {
   const all = new Map<string, DescFile>();
   const add = (file: DescFile): void => {
@@ -13,8 +18,11 @@ export function registerReflection(server: Server, files: readonly DescFile[]): 
     file.dependencies.forEach(add);
     all.set(file.name, file);
   };
-  files.forEach(add);
-  const set = create(FileDescriptorSetSchema, { file: [...all.values()].map((file) => file.proto) });
-  const image = Buffer.from(toBinary(FileDescriptorSetSchema, set));
-  new ReflectionService(loadFileDescriptorSetFromBuffer(image, { keepCase: true })).addToServer(server);
+  [...files, file_grpc_health_v1_health, file_bolthole_v1_error, file_google_rpc_error_details].forEach(add);
+  // The compiler's own descriptors: what proto-loader makes of them takes map entries out of their messages.
+  const fileDescriptorProtos = [...all.values()].map(({ proto }) =>
+    Buffer.from(toBinary(FileDescriptorProtoSchema, proto)),
+  );
+  const definition = { files: { format: "", type: {}, fileDescriptorProtos } };
+  new ReflectionService(definition as unknown as PackageDefinition).addToServer(server);
 }

@@ -1736,7 +1736,7 @@ export const CommitStateSchema: GenEnum<CommitState> = /*@__PURE__*/
  *   expected_store_id      Refused as STORE_REPLACED when the store is another one, as after a restore.
  *   expected_fence_token   Refused as FENCE_CONFLICT unless the runtime's stored lifecycle record carries this very token.
  *                          A lifecycle commit is compared with the record that it replaces.
- *   expected_versions      Refused as VERSION_CONFLICT unless every named record has the named version.
+ *   expected_versions      Refused as VERSION_CONFLICT unless every named record has the named version. At most 4,096.
  *
  * And answers:
  *
