@@ -28,8 +28,15 @@ export default tseslint.config(
       "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true }],
       // Protobuf enums and gRPC codes are numbers on the wire.
       "@typescript-eslint/no-unsafe-enum-assignment": "off",
+      // Stores and codecs are records of functions, and are taken apart as such.
+      "@typescript-eslint/unbound-method": "off",
       eqeqeq: "error",
     },
+  },
+  {
+    files: ["packages/contract/src/json/**/*.ts"],
+    // What is written here may come from callers without types.
+    rules: { "@typescript-eslint/no-unnecessary-condition": "off" },
   },
   onlyIn("lmdb", "packages/lmdb/src/environment.ts"),
   {

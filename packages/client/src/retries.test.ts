@@ -21,7 +21,7 @@ async function straw(replies: Reply[]): Promise<{ target: string; requestIds: (s
     info.path,
     ((_call: unknown, callback: sendUnaryData<object>) => {
       callback(null, { storeId: STORE_ID, limits: {}, outcomeRetention: {} });
-    }) as never,
+    }),
     info.responseSerialize,
     info.requestDeserialize,
     "unary",
@@ -33,7 +33,7 @@ async function straw(replies: Reply[]): Promise<{ target: string; requestIds: (s
       const reply = replies.shift() ?? "answer";
       if (reply === "answer") callback(null, fromAnswer({ version: "e.1", replayed: requestIds.length > 1 }));
       else if (reply !== "silence") callback({ details: "lost", ...reply });
-    }) as never,
+    }),
     clear.responseSerialize,
     clear.requestDeserialize,
     "unary",

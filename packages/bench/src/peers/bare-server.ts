@@ -74,7 +74,7 @@ function register<I extends DescMessage, O extends DescMessage>(
       },
     );
   };
-  server.register(method.path, handler as never, method.responseSerialize, method.requestDeserialize, "unary");
+  server.register(method.path, handler, method.responseSerialize, method.requestDeserialize, "unary");
 }
 
 const INFO: StoreInfo = {

@@ -24,6 +24,7 @@ function main(script: string, file: string): void {
       });
     });
   }, START_MS).unref();
+  // eslint-disable-next-line @typescript-eslint/no-require-imports -- the script is known only now
   require(script);
 }
 

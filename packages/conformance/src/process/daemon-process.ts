@@ -100,7 +100,7 @@ export class DaemonProcess {
       });
     }
     this.child = child;
-    this.ended = once(child, "close").then(([code, signal]) => ({ code, signal }) as Ending);
+    this.ended = once(child, "close").then(([code, signal]) => ({ code, signal }));
     return this.ended;
   }
 }

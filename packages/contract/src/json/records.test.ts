@@ -11,7 +11,7 @@ import {
   writeOpsSnapshot,
   writeReceipt,
 } from "./index.js";
-import { type VectorCase, bytesOf, testVectors, verdict } from "./vectors.test.helper.js";
+import { bytesOf, testVectors, verdict } from "./vectors.test.helper.js";
 
 function stable(first: string, again: (text: string) => string): string {
   const second = again(first);

@@ -5,7 +5,7 @@ import { EndlessWalk } from "./malformed-history.js";
 import { Refused } from "./refusal.js";
 import { rewriteGuard } from "./rewrite-guard.js";
 import { SessionDocument } from "./session-document.js";
-import { readVectors } from "./vectors.test.helper.js";
+import { readVectors } from "./vectors.js";
 import { WorkMeter, workLimit } from "./work-meter.js";
 
 interface GuardCase {

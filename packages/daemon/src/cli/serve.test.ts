@@ -213,15 +213,15 @@ describe("stopping", () => {
   test("a client that keeps calling meets a restart without an error", async () => {
     const served = await daemon().start();
     const store = await connect(served.target);
-    let isOver = false;
+    const over = new AbortController();
     const caller = (async () => {
       let calls = 0;
-      for (; !isOver; calls += 1) await store.persistInputState("rt", { ...input, attemptCount: calls });
+      for (; !over.signal.aborted; calls += 1) await store.persistInputState("rt", { ...input, attemptCount: calls });
       return calls;
     })();
     await served.restart("SIGKILL");
     await served.restart("SIGTERM");
-    isOver = true;
+    over.abort();
     const calls = await caller;
     expect((await store.loadInputState("rt", INPUT_ID))?.attemptCount).toBe(calls - 1);
     await store.close();
