@@ -86,7 +86,7 @@ export const profilesChapter = chapter(
     step("the profile comes with the loaded snapshot", ["versions"], async ({ versioned }) => {
       const load = async () => {
         const loaded = await versioned.loadSessionSnapshot({ runtimeId: RUNTIME });
-        for await (const _ of loaded?.chunks ?? []);
+        for await (const chunk of loaded?.chunks ?? []) assert.ok(chunk.length <= 1 << 20);
         return loaded?.profile;
       };
       await versioned.commitSessionSnapshot({ runtimeId: RUNTIME, sessionDelta: opaque(BYTES) });

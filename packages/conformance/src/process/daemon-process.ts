@@ -1,5 +1,4 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -100,7 +99,11 @@ export class DaemonProcess {
       });
     }
     this.child = child;
-    this.ended = once(child, "close").then(([code, signal]) => ({ code, signal }));
+    this.ended = new Promise((resolve) => {
+      child.once("close", (code, signal) => {
+        resolve({ code, signal });
+      });
+    });
     return this.ended;
   }
 }

@@ -2,7 +2,6 @@ import { Buffer } from "node:buffer";
 
 import { CLOSE_LIST, CLOSE_OBJECT, COLON, OPEN_LIST, OPEN_OBJECT } from "./ascii.js";
 import { JsonError, inside } from "./json-error.js";
-import type { JsonReader } from "./reader.js";
 import { type Shape, separate } from "./shape.js";
 import { canonicalUuid } from "./uuid.js";
 import type { JsonWriter } from "./writer.js";
@@ -28,7 +27,7 @@ export function list<T>(element: Shape<T>): Shape<readonly T[]> {
       out.byte(OPEN_LIST);
       let index = 0;
       try {
-        for (const value of values) {
+        for (const value of values as readonly T[]) {
           separate(out, index);
           element.write(value, out);
           index++;

@@ -16,7 +16,9 @@ export function readDocument<T>(shape: Shape<T>, source: Uint8Array | string): T
 export function writeDocument<T>(shape: Shape<T>, value: T): Buffer {
   return withWriter(
     0,
-    (out) => { shape.write(value, out); },
+    (out) => {
+      shape.write(value, out);
+    },
     (out) => out.toBuffer(),
   );
 }

@@ -30,7 +30,9 @@ export class FreeJson {
     return new FreeJson(
       withWriter(
         0,
-        (out) => { copy(reader, out); },
+        (out) => {
+          copy(reader, out);
+        },
         (out) => out.toBuffer(),
       ),
     );

@@ -18,7 +18,9 @@ export function normalisedText<T>(content: Shape<T>): Shape<string> {
       const value = content.read(reader);
       return withWriter(
         reader.depth,
-        (out) => { content.write(value, out); },
+        (out) => {
+          content.write(value, out);
+        },
         (out) => out.toString(),
       );
     },

@@ -262,7 +262,11 @@ describe("properties", () => {
       sequence: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
       conversationDigest: fc.string({ unit: "binary" }),
     });
-    fc.assert(fc.property(receipt, (value) => { expect(readReceipt(writeReceipt(value))).toEqual(value); }));
+    fc.assert(
+      fc.property(receipt, (value) => {
+        expect(readReceipt(writeReceipt(value))).toEqual(value);
+      }),
+    );
   });
 });
 

@@ -101,7 +101,9 @@ export const NOTICE_BLOCK: Shape<Tagged> = {
     const summary = named === undefined ? undefined : texts.get(named);
     return { kind: "unknown", summary, payload: whole } as Tagged;
   },
-  write: (value, out) => { KNOWN_BLOCK.write(value, out); },
+  write: (value, out) => {
+    KNOWN_BLOCK.write(value, out);
+  },
   // What stands as it would be written has every member once and in its place, so that the detour changes nothing.
   isWritten: (reader) => KNOWN_BLOCK.isWritten?.(reader) === true,
 };
