@@ -11,7 +11,9 @@ const { method } = storeCodecs.clearSessionSnapshot;
 type Reply = "answer" | "silence" | { readonly code: status; readonly metadata?: Metadata };
 
 /** A daemon of straw that notes what comes in and answers as it is told, then with an answer. */
-async function straw(replies: Reply[]): Promise<{ target: string; requestIds: (string | undefined)[]; end: () => void }> {
+async function straw(
+  replies: Reply[],
+): Promise<{ target: string; requestIds: (string | undefined)[]; end: () => void }> {
   const server = new Server();
   const requestIds: (string | undefined)[] = [];
   const info = grpcMethod(storeCodecs.getServerInfo.method);
@@ -19,21 +21,21 @@ async function straw(replies: Reply[]): Promise<{ target: string; requestIds: (s
   const clear = grpcMethod(method);
   server.register(
     info.path,
-    ((_call: unknown, callback: sendUnaryData<object>) => {
+    (_call: unknown, callback: sendUnaryData<object>) => {
       callback(null, { storeId: STORE_ID, limits: {}, outcomeRetention: {} });
-    }),
+    },
     info.responseSerialize,
     info.requestDeserialize,
     "unary",
   );
   server.register(
     clear.path,
-    ((call: { request: Parameters<typeof toRequest>[0] }, callback: sendUnaryData<object>) => {
+    (call: { request: Parameters<typeof toRequest>[0] }, callback: sendUnaryData<object>) => {
       requestIds.push(toRequest(call.request).requestId);
       const reply = replies.shift() ?? "answer";
       if (reply === "answer") callback(null, fromAnswer({ version: "e.1", replayed: requestIds.length > 1 }));
       else if (reply !== "silence") callback({ details: "lost", ...reply });
-    }),
+    },
     clear.responseSerialize,
     clear.requestDeserialize,
     "unary",

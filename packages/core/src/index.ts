@@ -22,3 +22,4 @@ export {
 } from "./engine-store.js";
 export { MemoryEngine } from "./memory-engine.js";
 export { keyText } from "./row.js";
+export { transcriptMessagesDigest } from "./transcript/transcript.js";

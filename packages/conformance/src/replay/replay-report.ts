@@ -24,9 +24,9 @@ const shorten = (text: string): string =>
   text.length <= MAX_TEXT ? text : `${text.slice(0, MAX_TEXT)}... (${String(text.length)} characters)`;
 
 const inJson = (value: unknown): string =>
-  shorten(
-    JSON.stringify(value, (_, member: unknown) => (typeof member === "bigint" ? `${member}n` : member)) ?? "nothing",
-  );
+  value === undefined
+    ? "nothing"
+    : shorten(JSON.stringify(value, (_, member: unknown) => (typeof member === "bigint" ? `${member}n` : member)));
 
 /** One line for each difference. */
 export function describeFailure(replayed: Replayed): string[] {

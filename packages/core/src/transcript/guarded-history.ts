@@ -37,7 +37,8 @@ export function reading<T>(read: () => T, refusal: (reason: string) => Refused |
   try {
     return read();
   } catch (error) {
-    if (error instanceof JsonError) throw refusal(error.message);
+    // Without the place, which is one in the metadata and not in the document.
+    if (error instanceof JsonError) throw refusal(error.path === "" ? error.reason : `${error.path}: ${error.reason}`);
     throw error;
   }
 }

@@ -22,19 +22,21 @@ async function throughStore(
   runtimeId: string,
   state: ReturnType<typeof readInputState>,
 ): Promise<Difference | undefined> {
-  const refusal = await store.persistInputState(runtimeId, state).then(
-    () => undefined,
-    (error: unknown) => error,
-  );
+  const refusal = await store.persistInputState(runtimeId, state).then(() => undefined, storeError);
   if (authorize?.err !== undefined) {
-    const isRejected = refusal instanceof StoreError && refusal.reason === "RECORD_REJECTED";
-    return compared("persist", authorize.err, isRejected ? refusal.text : refusal);
+    const isRejected = refusal?.reason === "RECORD_REJECTED";
+    return compared("persist", authorize.err, isRejected ? refusal.text : refusal?.message);
   }
-  if (refusal !== undefined) return { op: "persist", expected: "stored", got: String(refusal) };
+  if (refusal !== undefined) return { op: "persist", expected: "stored", got: refusal.message };
   const loaded = await store.loadInputState(runtimeId, state.inputId);
   const [listed] = await store.loadInputStates(runtimeId);
   // The payload is compared apart: a writer would put it into its normal form.
   const one = compared("load_input_state", written(state), loaded && written(loaded));
   const payload = compared("load_input_state", state.persistedInput, loaded?.persistedInput);
   return one ?? payload ?? compared("load_input_states", written(state), listed && written(listed));
+}
+
+function storeError(error: unknown): StoreError {
+  if (error instanceof StoreError) return error;
+  throw error;
 }

@@ -29,7 +29,7 @@ interface Vector {
 /** The golden vectors where they are, and otherwise a few documents of our own. */
 export function fuzzSeeds(): readonly [Seed, ...Seed[]] {
   const seeds = ["guards.jsonl", "sessions.jsonl"].flatMap((file) =>
-    (readVectors<Vector>(file) ?? []).map(({ incoming, input, previous, commit }): Seed => ({
+    ((readVectors(file) ?? []) as readonly Vector[]).map(({ incoming, input, previous, commit }): Seed => ({
       incoming: Buffer.from(incoming ?? input ?? ""),
       previous: previous === undefined || previous === null ? undefined : Buffer.from(previous),
       commit: commit ?? undefined,

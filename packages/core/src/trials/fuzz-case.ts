@@ -1,9 +1,9 @@
 import { type TranscriptRewriteCommit } from "@bolthole/contract";
 import { JsonError, readRewriteCommit, readSession } from "@bolthole/contract/json";
-import { checkTranscript } from "./check.js";
+import { checkTranscript } from "../transcript/check.js";
 import { mutated } from "./mutation.js";
 import type { Random } from "./random.js";
-import { transcriptMessagesDigest } from "./transcript.js";
+import { transcriptMessagesDigest } from "../transcript/transcript.js";
 
 /** A check to start from. */
 export interface Seed {
