@@ -127,7 +127,7 @@ test.each<[string, MethodName, Uint8Array, Partial<Refusal>]>([
     "a payload that is no JSON",
     "persistInputState",
     message("persistInputState", { runtimeId, state: { ...row, persistedInputJson: "{" } }),
-    { code: 3, reason: "INVALID_ARGUMENT", record: "state.persisted_input" },
+    { code: 3, reason: "INVALID_ARGUMENT", record: "state.persisted_input_json" },
   ],
   [
     "a runtime id above the limit",
