@@ -1,23 +1,26 @@
+import type { DescFile } from "@bufbuild/protobuf";
 import { HealthImplementation } from "grpc-health-check";
 import type { Server, ServerOptions } from "@grpc/grpc-js";
 import { AdminService, RuntimeStoreService } from "@bolthole/contract/wire";
 import type { Limits } from "@bolthole/contract";
 import { DEFAULT_LIMITS, type Engine, type EngineStore, MemoryEngine, createEngineStore } from "@bolthole/core";
 import { LmdbEngine, UnusableFolder } from "@bolthole/lmdb";
+import { Closers } from "./closers.js";
 import type { Config } from "./config.js";
 import { EXIT, type ExitCode, StartFailure } from "./exit-code.js";
 import { parentOf, prepareDataFolder, refuseSharedFolder } from "./folder/data-folder.js";
 import { removeEndpoint, socketPath, writeEndpoint } from "./folder/endpoint.js";
 import { lockFolder } from "./folder/folder-lock.js";
 import { loadToken } from "./folder/token.js";
-import { Listener, createGrpcServer } from "./listener.js";
+import { createGrpcServer } from "./grpc-server.js";
+import { Listener } from "./listener.js";
 import type { Log } from "./log.js";
-import { type DaemonStatus, registerAdminService } from "./rpc/admin-service.js";
+import { registerAdminService } from "./rpc/admin-service.js";
 import { Admission } from "./rpc/admission.js";
 import { requireToken } from "./rpc/authentication.js";
-import type { HandlerContext } from "./rpc/handler.js";
 import { registerReflection } from "./rpc/reflection.js";
 import { registerStoreService } from "./rpc/store-service.js";
+import { describeStatus } from "./status.js";
 import { VERSION } from "./version.js";
 
 const PRUNE_INTERVAL_MS = 10_000;
@@ -35,15 +38,12 @@ export async function startDaemon(config: Config, log: Log, onFailure: (cause: u
   const startedAt = new Date();
   process.umask(0o077);
   prepareDataFolder(config.data);
-  const unlock = lockFolder(config.data, startedAt);
-  const closers: (() => Promise<void> | void)[] = [unlock];
-  const closeAll = async (): Promise<void> => {
-    for (const close of closers.reverse()) await close();
-  };
+  const closers = new Closers();
+  closers.add(lockFolder(config.data, startedAt));
   try {
-    return await assemble(config, log, startedAt, onFailure, closers, closeAll);
+    return await assemble(config, log, startedAt, onFailure, closers);
   } catch (error) {
-    await closeAll();
+    await closers.close();
     throw error;
   }
 }
@@ -53,8 +53,7 @@ async function assemble(
   log: Log,
   startedAt: Date,
   onFailure: (cause: unknown) => void,
-  closers: (() => Promise<void> | void)[],
-  closeAll: () => Promise<void>,
+  closers: Closers,
 ): Promise<Daemon> {
   const health = new HealthImplementation(Object.fromEntries(SERVICES.map((service) => [service, "NOT_SERVING"])));
   const setHealth = (status: "SERVING" | "NOT_SERVING"): void => {
@@ -64,65 +63,63 @@ async function assemble(
     setHealth("NOT_SERVING");
     onFailure(cause);
   });
-  closers.push(() => engine.close());
+  closers.add(() => engine.close());
   const store = createEngineStore(engine, {
     limits: limitsOf(config),
     outcomeRetention: { maxAgeSeconds: config.outcomeMaxAge / 1000, maxCount: config.outcomeMaxCount },
     serverVersion: VERSION,
   });
-  closers.push(startPruning(store, log));
+  closers.add(startPruning(store, log));
 
   const admission = new Admission({ requests: config.maxRequests, bytes: config.maxRequestsSize });
-  const context = { admission, log };
   const listeners: Listener[] = [];
-  closers.push(async () => {
+  closers.add(async () => {
     await Promise.all(listeners.map((listener) => listener.close()));
   });
-  const targets = (): string[] => listeners.map(({ target }) => target);
+  const serve = (options: ServerOptions, files: readonly DescFile[]): Server => {
+    const server = createGrpcServer(config, options);
+    registerStoreService(server, { admission, log }, store);
+    health.addToServer(server);
+    registerReflection(server, files);
+    return server;
+  };
 
-  const onSocket = makeServer(config, {}, context, store, health);
-  registerAdminService(onSocket, context, () => status(config, engine, store, startedAt, admission, listeners));
-  registerReflection(onSocket, [RuntimeStoreService.file, AdminService.file]);
   const path = socketPath(config.data);
   refuseSharedFolder(parentOf(path), "socket folder");
+  const onSocket = serve({}, [RuntimeStoreService.file, AdminService.file]);
+  registerAdminService(onSocket, { admission, log }, () =>
+    describeStatus({ config, engine, store, startedAt, admission, listeners }),
+  );
   listeners.push(await Listener.onSocket(path, onSocket, config.maxConnections));
-
   if (config.listen) {
+    const { host, port } = config.listen;
     const interceptors = config.tcpInsecure ? [] : [requireToken(loadToken(config.data))];
-    const onTcp = makeServer(config, { interceptors }, context, store, health);
-    registerReflection(onTcp, [RuntimeStoreService.file]);
-    listeners.push(await Listener.onTcp(config.listen.host, config.listen.port, onTcp, config.maxConnections));
+    const onTcp = serve({ interceptors }, [RuntimeStoreService.file]);
+    listeners.push(await Listener.onTcp(host, port, onTcp, config.maxConnections));
   }
-  writeEndpoint(config.data, targets());
-  closers.push(() => {
+  const targets = listeners.map(({ target }) => target);
+  writeEndpoint(config.data, targets);
+  closers.add(() => {
     removeEndpoint(config.data);
   });
   setHealth("SERVING");
-  log.info({ targets: targets(), engine: engine.name, data: config.data, store: engine.storeId }, "serving");
+  log.info({ targets, engine: engine.name, data: config.data, store: engine.storeId }, "serving");
 
-  let cutShort: (() => void) | undefined;
+  const drain = async (cutShort: AbortSignal): Promise<ExitCode> => {
+    setHealth("NOT_SERVING");
+    for (const listener of listeners) listener.stopAccepting();
+    const isDrained = await admission.drain(AbortSignal.any([cutShort, AbortSignal.timeout(config.drainTimeout)]));
+    await closers.close();
+    log.info({ isDrained }, "stopped");
+    return isDrained ? EXIT.CLEAN : EXIT.CUT_OFF;
+  };
+  const cutShort = new AbortController();
+  let stopping: Promise<ExitCode> | undefined;
   return {
-    targets: targets(),
-    async stop() {
-      if (cutShort) {
-        cutShort();
-        return EXIT.CUT_OFF;
-      }
-      setHealth("NOT_SERVING");
-      for (const listener of listeners) listener.stopAccepting();
-      const isDrained = await new Promise<boolean>((resolve) => {
-        const give = setTimeout(resolve, config.drainTimeout, false);
-        cutShort = () => {
-          resolve(false);
-        };
-        void admission.drain().then(() => {
-          clearTimeout(give);
-          resolve(true);
-        });
-      });
-      await closeAll();
-      log.info({ isDrained }, "stopped");
-      return isDrained ? EXIT.CLEAN : EXIT.CUT_OFF;
+    targets,
+    stop() {
+      if (stopping) cutShort.abort();
+      return (stopping ??= drain(cutShort.signal));
     },
   };
 }
@@ -146,25 +143,6 @@ const limitsOf = (config: Config): Limits => ({
   runtimeIdBytes: config.maxRuntimeIdSize,
 });
 
-function makeServer(
-  config: Config,
-  options: ServerOptions,
-  context: HandlerContext,
-  store: EngineStore,
-  health: HealthImplementation,
-): Server {
-  const server = createGrpcServer({
-    "grpc.max_receive_message_length": config.maxRequestSize,
-    "grpc.max_send_message_length": 4 * 1024 * 1024,
-    "grpc.max_concurrent_streams": config.maxStreams,
-    "grpc.enable_channelz": 0,
-    ...options,
-  });
-  registerStoreService(server, context, store);
-  health.addToServer(server);
-  return server;
-}
-
 function startPruning(store: EngineStore, log: Log): () => Promise<void> {
   let running = Promise.resolve();
   const timer = setInterval(() => {
@@ -178,33 +156,5 @@ function startPruning(store: EngineStore, log: Log): () => Promise<void> {
   return async () => {
     clearInterval(timer);
     await running;
-  };
-}
-
-async function status(
-  config: Config,
-  engine: Engine,
-  store: EngineStore,
-  startedAt: Date,
-  admission: Admission,
-  listeners: readonly Listener[],
-): Promise<DaemonStatus> {
-  const stats = await engine.stats();
-  return {
-    version: VERSION,
-    pid: process.pid,
-    startedAt: startedAt.toISOString(),
-    engine: engine.name,
-    dataFolder: config.data,
-    endpoints: listeners.map(({ target }) => target),
-    storeId: engine.storeId,
-    commitSequence: BigInt(stats.commitSequence),
-    formatVersion: stats.formatVersion,
-    storedBytes: BigInt(stats.storedBytes),
-    keptOutcomes: BigInt(await store.keptOutcomes()),
-    requestsInFlight: admission.requests,
-    requestBytesInFlight: BigInt(admission.bytes),
-    connections: listeners.reduce((total, { connections }) => total + connections, 0),
-    residentBytes: BigInt(process.memoryUsage.rss()),
   };
 }

@@ -1,7 +1,7 @@
 import { chmodSync, existsSync, rmSync } from "node:fs";
 import { type AddressInfo, type ListenOptions, type Socket, connect, createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Server, ServerCredentials, type ServerOptions } from "@grpc/grpc-js";
+import { type Server, ServerCredentials } from "@grpc/grpc-js";
 import { EXIT, StartFailure } from "./exit-code.js";
 
 const LAST_MESSAGE_MS = 250;
@@ -83,8 +83,6 @@ export class Listener {
     for (const socket of this.sockets) socket.destroy();
   }
 }
-
-export const createGrpcServer = (options: ServerOptions): Server => new Server(options);
 
 /** Whether somebody listens on the socket. */
 const answers = (path: string): Promise<boolean> =>

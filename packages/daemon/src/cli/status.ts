@@ -52,8 +52,12 @@ function describe(status: GetStatusResponse): string {
     ["version", status.version],
     ["pid", `${String(status.pid)}, since ${status.startedAt}`],
     ["listens on", status.endpoints.join(", ")],
-    ["engine", `${status.engine} in ${status.dataFolder}, format ${String(status.formatVersion)}`],
+    [
+      "engine",
+      status.dataFolder ? `${status.engine} in ${status.dataFolder}, format ${status.formatVersion}` : status.engine,
+    ],
     ["store", `${status.storeId}, ${status.commitSequence.toString()} commits, ${mebibytes(status.storedBytes)}`],
+    ["outcomes", `${status.keptOutcomes.toString()} kept for retries`],
     ["in flight", `${String(status.requestsInFlight)} requests, ${mebibytes(status.requestBytesInFlight)}`],
     ["connections", String(status.connections)],
     ["memory", mebibytes(status.residentBytes)],

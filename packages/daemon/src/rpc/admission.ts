@@ -32,10 +32,17 @@ export class Admission {
     };
   }
 
-  /** Lets nobody in any more; resolves when everybody has left. */
-  drain(): Promise<void> {
+  /** Lets nobody in any more; resolves when everybody has left (true), or when the waiting is given up (false). */
+  drain(giveUp: AbortSignal): Promise<boolean> {
     this.isClosing = true;
-    if (this.requests === 0) return Promise.resolve();
-    return new Promise((resolve) => this.waiting.push(resolve));
+    if (this.requests === 0) return Promise.resolve(true);
+    return new Promise((resolve) => {
+      this.waiting.push(() => {
+        resolve(true);
+      });
+      giveUp.addEventListener("abort", () => {
+        resolve(false);
+      });
+    });
   }
 }
