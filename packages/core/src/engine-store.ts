@@ -1,5 +1,5 @@
 import type { Limits, OutcomeRetention, VersionedStore } from "@bolthole/contract";
-import { Committer } from "./committer.js";
+import { Committer } from "./commit/committer.js";
 import type { Engine } from "./engine.js";
 import { KeyedQueue } from "./keyed-queue.js";
 import { boundaryOperations } from "./operations/boundary.js";
@@ -9,9 +9,9 @@ import { oauthOperations } from "./operations/oauth.js";
 import { opsOperations } from "./operations/ops.js";
 import { sessionOperations } from "./operations/session.js";
 import { storeOperations } from "./operations/store.js";
-import { pruneOutcomes } from "./outcome-pruning.js";
+import { pruneOutcomes } from "./commit/outcome-pruning.js";
 import { loadRow } from "./store-context.js";
-import { decodeTally } from "./tally.js";
+import { decodeTally } from "./commit/tally.js";
 import { TranscriptChecker } from "./transcript/transcript-checker.js";
 
 export const DEFAULT_LIMITS: Limits = {

@@ -21,5 +21,5 @@ export {
   createEngineStore,
 } from "./engine-store.js";
 export { MemoryEngine } from "./memory-engine.js";
-export { keyText } from "./row.js";
+export { keyText } from "./commit/row.js";
 export { transcriptMessagesDigest } from "./transcript/transcript.js";

@@ -1,6 +1,6 @@
 import type { RuntimeId } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
-import type { Change, Committed, Edit } from "./committer.js";
+import type { Change, Committed, Edit } from "./commit/committer.js";
 import type { Row } from "./engine.js";
 import { type SnapshotFacts, decodeSnapshotFacts, encodeSnapshotFacts } from "./snapshot.js";
 import { type StoreContext, decodeRow } from "./store-context.js";

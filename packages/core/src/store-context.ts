@@ -1,12 +1,12 @@
 import type { Limits, Mutation, RuntimeId, Version, Versioned } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
-import type { Change, Committed, Committer } from "./committer.js";
+import type { Change, Committed, Committer } from "./commit/committer.js";
 import type { Engine, Row, RowKey } from "./engine.js";
 import type { KeyedQueue } from "./keyed-queue.js";
-import { damaged, soundValue } from "./row.js";
+import { damaged, soundValue } from "./commit/row.js";
 import type { TranscriptChecker } from "./transcript/transcript-checker.js";
 import { type Fail, checkRuntimeId } from "./validate.js";
-import { versionText } from "./version.js";
+import { versionText } from "./commit/version.js";
 
 /** What the operations of one store share. */
 export interface StoreContext {

@@ -1,7 +1,7 @@
 import type { VersionedStore } from "@bolthole/contract";
 import { readFailed } from "@bolthole/contract";
 import { readReceipt } from "@bolthole/contract/json";
-import type { Change } from "../committer.js";
+import type { Change } from "../commit/committer.js";
 import { commitOverSession, snapshotEdit } from "../prepared-session.js";
 import { inputRows, putInputs } from "../rules/input.js";
 import { receiptRow, refuseTakenReceipt } from "../rules/receipt.js";

@@ -2,8 +2,8 @@ import type { StoredInputState, VersionedStore, Versioned } from "@bolthole/cont
 import { readFailed } from "@bolthole/contract";
 import { readStoredInputState } from "@bolthole/contract/json";
 import type { Entry, KeyOf, View } from "../engine.js";
-import { EMPTY_HEAD, decodeHead } from "../head.js";
-import { damaged } from "../row.js";
+import { EMPTY_HEAD, decodeHead } from "../commit/head.js";
+import { damaged } from "../commit/row.js";
 import { inputRows, putInputs } from "../rules/input.js";
 import { type StoreContext, checkRuntime, commit, decodeRow, loadRow, versionOf } from "../store-context.js";
 import { parseUuid } from "../validate.js";

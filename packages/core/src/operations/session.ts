@@ -12,14 +12,14 @@ import { readFailed, writeFailed } from "@bolthole/contract";
 import { writeRewriteCommit } from "@bolthole/contract/json";
 import type { RowKey } from "../engine.js";
 import { Moved, type Prepared, type StoredSession, commitOverSession, snapshotEdit } from "../prepared-session.js";
-import { damaged } from "../row.js";
+import { damaged } from "../commit/row.js";
 import { acceptedId, refuseOnOpaque, resolveProfile } from "../rules/session.js";
 import { type SnapshotFacts, decodeSnapshotFacts } from "../snapshot.js";
 import { type StoreContext, checkRuntime, commit, decodeRow, singleRow, versionOf } from "../store-context.js";
 import { sha256InTurns } from "../transcript/in-turns.js";
 import type { StoredDocument } from "../transcript/transcript-checker.js";
 import { checkSize, invalid, shaped } from "../validate.js";
-import { sequenceOf } from "../version.js";
+import { sequenceOf } from "../commit/version.js";
 
 type SessionOperations = Pick<
   VersionedStore,

@@ -1,7 +1,7 @@
 import type { InputId, Limits, RuntimeId, StoredInputState } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
 import { writeInputState } from "@bolthole/contract/json";
-import type { Edit } from "../committer.js";
+import type { Edit } from "../commit/committer.js";
 import type { RowKey } from "../engine.js";
 import { checkSize, parseUuid, shaped, tooLarge } from "../validate.js";
 import { checkSeed } from "./input-seed.js";

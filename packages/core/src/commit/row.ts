@@ -1,6 +1,6 @@
 import { crc32 } from "node:zlib";
 import { readFailed } from "@bolthole/contract";
-import type { Row, RowKey } from "./engine.js";
+import type { Row, RowKey } from "../engine.js";
 
 /** A key as text, different for different keys: for checksums and for maps in memory. */
 export function keyText(key: RowKey): string {

@@ -1,4 +1,4 @@
-import type { Document, Row, RowKey, Write } from "./engine.js";
+import type { Document, Row, RowKey, Write } from "../engine.js";
 import { EMPTY_HEAD, copyHead, decodeHead, encodeHead, isCounted, isEmptyHead, retally } from "./head.js";
 import { makeRow, soundValue } from "./row.js";
 import { EMPTY_TALLY, type StoreTally, decodeTally, encodeTally } from "./tally.js";

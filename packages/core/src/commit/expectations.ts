@@ -1,9 +1,9 @@
 import type { ExpectedVersion, Mutation, RuntimeMutation } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
 import { inspectLifecycleRecord } from "@bolthole/contract/wire";
-import type { Row, RowKey } from "./engine.js";
+import type { Row, RowKey } from "../engine.js";
 import type { Argument } from "./outcome.js";
-import { parseUuid, tooLarge } from "./validate.js";
+import { parseUuid, tooLarge } from "../validate.js";
 import { versionText } from "./version.js";
 
 const isOfRuntime = (mutation: Mutation | RuntimeMutation): mutation is RuntimeMutation => "runtimeId" in mutation;

@@ -1,7 +1,7 @@
 import type { KeptInput, Mutation, RuntimeMutation, StoreError, Version } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
 import { Book } from "./book.js";
-import type { Decision, Document, Engine, Row, RowKey } from "./engine.js";
+import type { Decision, Document, Engine, Row, RowKey } from "../engine.js";
 import { expectationArguments, expectationsOf, headKey } from "./expectations.js";
 import { type Argument, type Outcome, decodeOutcome, encodeOutcome, fingerprint } from "./outcome.js";
 import { type RequestId, parseRequestId } from "./request-id.js";

@@ -1,4 +1,4 @@
-import type { Row, Table } from "./engine.js";
+import type { Row, Table } from "../engine.js";
 
 /** The tables whose rows a runtime's head counts, in the order of its form. Append only. */
 const COUNTED = ["snapshot", "lifecycle", "ops", "input", "receipt"] as const satisfies readonly Table[];

@@ -1,8 +1,8 @@
-import type { Engine, RowKey } from "./engine.js";
+import type { Engine, RowKey } from "../engine.js";
 import { retally } from "./head.js";
 import { makeRow } from "./row.js";
 import { EMPTY_TALLY, decodeTally, encodeTally } from "./tally.js";
-import { decodeRow } from "./store-context.js";
+import { decodeRow } from "../store-context.js";
 
 export interface OutcomeBounds {
   readonly maxCount: number;

@@ -1,6 +1,6 @@
 import { StoreError, type VersionedStore } from "@bolthole/contract";
-import { createEngineStore } from "./engine-store.js";
-import { MemoryEngine } from "./memory-engine.js";
+import { createEngineStore } from "../engine-store.js";
+import { MemoryEngine } from "../memory-engine.js";
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 const START_MS = Date.UTC(2026, 0, 1);

@@ -1,6 +1,6 @@
 import type { Uuid } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
-import { parseUuid } from "./validate.js";
+import { parseUuid } from "../validate.js";
 
 /** A UUIDv7 and the instant in it. */
 export interface RequestId {
