@@ -40,7 +40,7 @@ test("the README's example runs as it is written", async () => {
   const main = join(__dirname, "cli", "main.js");
   const daemon = await new DaemonProcess({ main, data: join(folder, "data") }).start();
   try {
-    const [, example = ""] = /```ts\n([^]*?)```/.exec(page("README.md")) ?? [];
+    const [, example = ""] = /```js\n([^]*?)```/.exec(page("README.md")) ?? [];
     expect(example).toContain('import { connect } from "@bolthole/client";');
     const script = example
       .replace('import { connect } from "@bolthole/client";', "")
