@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as client from "@bolthole/client";
@@ -8,6 +8,11 @@ import { EXIT } from "./exit-code.js";
 
 const ROOT = join(__dirname, "..", "..", "..");
 const page = (name: string): string => readFileSync(join(ROOT, name), "utf8");
+
+interface Manifest {
+  readonly dependencies?: Record<string, string>;
+  readonly devDependencies?: Record<string, string>;
+}
 
 /** The cells of every table row of a page, without the marks of code. */
 const rowsOf = (text: string): string[][] =>
@@ -33,6 +38,20 @@ test("docs/operating.md lists every setting with its variable and default", () =
 test("docs/operating.md lists every exit code", () => {
   const codes = rowsOf(page("docs/operating.md")).flatMap(([cell = ""]) => (/^\d$/.test(cell) ? [Number(cell)] : []));
   expect(codes).toEqual(Object.values(EXIT));
+});
+
+test("CONTRIBUTING.md gives a reason for every dependency, and for none that is not there", () => {
+  const folders = ["", ...readdirSync(join(ROOT, "packages")).map((name) => `packages/${name}`)];
+  const used = new Set<string>();
+  for (const folder of folders) {
+    const { dependencies = {}, devDependencies = {} } = JSON.parse(page(join(folder, "package.json"))) as Manifest;
+    for (const name of [...Object.keys(dependencies), ...Object.keys(devDependencies)]) {
+      if (!name.startsWith("@bolthole/") && !name.startsWith("@types/")) used.add(name);
+    }
+  }
+  const [, table = ""] = page("CONTRIBUTING.md").split("## Dependencies");
+  const named = rowsOf(table).flatMap(([cell = ""]) => cell.split(", "));
+  expect(named.filter((name) => !name.startsWith("-") && name !== "package").sort()).toEqual([...used].sort());
 });
 
 test("the README's example runs as it is written", async () => {
