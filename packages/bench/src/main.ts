@@ -5,12 +5,16 @@ import { join, resolve } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { isInMemory, machineFacts } from "./machine.js";
 import { type Report, type Section, rowsOf } from "./report.js";
+import { sessionDocuments } from "./rows/session-documents.js";
 import { smallRequests } from "./rows/small-requests.js";
 import type { Subject } from "./subject.js";
 import { renderTable } from "./table.js";
 
 /** In the order of the report. */
-const SUBJECTS: Readonly<Record<string, Subject>> = { "small-requests": smallRequests };
+const SUBJECTS: Readonly<Record<string, Subject>> = {
+  "small-requests": smallRequests,
+  "session-documents": sessionDocuments,
+};
 
 const WARM_UP = 0.25;
 const SHORT = { rounds: 1, seconds: 0.1 };

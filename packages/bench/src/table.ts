@@ -22,7 +22,8 @@ function renderSection({ title, cells, rows }: Section): string {
   for (const { name, value, unit, goal, met } of rows) {
     ratios.push([name, `${digits(value)} ${unit}`, goal ?? "shown", met === null ? "-" : met ? "yes" : "NO"]);
   }
-  return [title, figures.toString(), ratios.toString()].join("\n");
+  const tables = cells.length > 0 ? [figures, ratios] : [ratios];
+  return [title, ...tables.map(String)].join("\n");
 }
 
 /** Text to the left, numbers to the right. */

@@ -1,0 +1,73 @@
+import { hash } from "node:crypto";
+import { readSession } from "@bolthole/contract/json";
+import { transcriptMessagesDigest } from "@bolthole/core";
+import { Random, typicalSession } from "@bolthole/core/trials";
+import { type Row, type Section, ratioRow, rounded } from "../report.js";
+import type { Run } from "../subject.js";
+
+const SIZES = [
+  ["10 KB", 10_000],
+  ["1 MB", 1_000_000],
+  ["10 MB", 10_000_000],
+] as const;
+const SIZES_SHORT = [SIZES[0]];
+const SEED = 1;
+/** Shorter runs say more of the clock than of the work. */
+const LEAST_MS = 20;
+
+/** What reading and digesting a session costs, beside what the runtime itself does with the same bytes. */
+export const sessionDocuments = (run: Run): Promise<Section> =>
+  Promise.resolve({
+    title: "Session documents, in this process",
+    cells: [],
+    rows: (run.isShort ? SIZES_SHORT : SIZES).flatMap(([name, bytes]) =>
+      rowsOf(name, typicalSession(new Random(SEED), bytes), run),
+    ),
+  });
+
+function rowsOf(size: string, document: Buffer, run: Run): Row[] {
+  const works = {
+    "read and digest": () => transcriptMessagesDigest(readSession(document).messages),
+    "JSON.parse": () => JSON.parse(document.toString()) as unknown,
+    "SHA-256": () => hash("sha256", document, "buffer"),
+  };
+  const speeds = Object.entries(works).map(([name, work]) => [name, [] as number[], work] as const);
+  // In turns, so that the machine's moods meet all of them.
+  for (let round = 0; round < run.rounds.count; round += 1) {
+    for (const [, found, work] of speeds) found.push(megabytesPerSecond(document.length, work, run));
+  }
+  const [reads, parses] = speeds.map(([, found]) => found);
+  const ratios = (reads ?? []).map((speed, round) => speed / (parses?.[round] ?? Number.NaN));
+  return [
+    ratioRow(`${size}: read and digest, against JSON.parse`, median(ratios), { is: ">=", bound: 0.5 }, !run.isShort),
+    ...speeds.map(([name, found]) => ({
+      name: `${size}: ${name}`,
+      value: rounded(median(found)),
+      unit: "MB/s",
+      goal: null,
+      met: null,
+    })),
+  ];
+}
+
+function megabytesPerSecond(bytes: number, work: () => unknown, run: Run): number {
+  const { warmUpMs, measureMs } = run.rounds.window;
+  repeat(work, warmUpMs);
+  const { count, ms } = repeat(work, Math.max(measureMs, LEAST_MS));
+  return (bytes * count) / 1000 / ms;
+}
+
+function repeat(work: () => unknown, forMs: number): { count: number; ms: number } {
+  const start = performance.now();
+  let count = 0;
+  let ms = 0;
+  do {
+    work();
+    count += 1;
+    ms = performance.now() - start;
+  } while (ms < forMs);
+  return { count, ms };
+}
+
+const median = (values: readonly number[]): number =>
+  values.toSorted((left, right) => left - right)[values.length >> 1] ?? Number.NaN;

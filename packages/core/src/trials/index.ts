@@ -1,0 +1,2 @@
+export { Random } from "./random.js";
+export { typicalSession } from "./typical-session.js";
