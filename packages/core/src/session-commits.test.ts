@@ -10,7 +10,7 @@ import {
   rewritten,
   sessionSpecimen,
   startedSession,
-} from "./transcript/random-session.test.helper.js";
+} from "./transcript/session-state.test.helper.js";
 import { type Specimen, written } from "./transcript/specimen.test.helper.js";
 
 const RUNTIME = { runtimeId: "rt:session:x" };

@@ -138,6 +138,11 @@ export class Cursor {
   }
 
   /** Whether the token's bytes are the written form of the string that it is. */
+  tokenIsWritten(): boolean {
+    return !this.tokenHasOddEscapes;
+  }
+
+  /** Whether they are also the string's own bytes. */
   tokenIsPlain(): boolean {
     return !this.tokenHasEscapes;
   }

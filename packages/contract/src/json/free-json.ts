@@ -3,20 +3,12 @@ import { Buffer } from "node:buffer";
 import { CLOSE_LIST, CLOSE_OBJECT, COLON, COMMA, MINUS, OPEN_LIST, OPEN_OBJECT, QUOTE, isDigit } from "./ascii.js";
 import { JsonError, inside } from "./json-error.js";
 import { canonicalNumber } from "./number.js";
+import { isNormalised, refuseMarker } from "./normalised-json.js";
 import { isWrittenHere } from "./normalised-text.js";
 import { JsonReader } from "./reader.js";
 import type { Shape } from "./shape.js";
 import { skipValue } from "./skip.js";
 import { type JsonWriter, withWriter } from "./writer.js";
-
-const COMMA_BYTES = Buffer.from(",");
-const COLON_BYTES = Buffer.from(":");
-const NULL_BYTES = Buffer.from("null");
-const TRUE_BYTES = Buffer.from("true");
-const FALSE_BYTES = Buffer.from("false");
-
-/** The reference's library may take a member of this name for JSON in a string; no writer makes it (section 14.19). */
-const RAW_VALUE_MARKER = Buffer.from("$serde_json::private::RawValue");
 
 /** JSON of any form, already in its written form: only the readers here make it, so writing it trusts it. */
 export class FreeJson {
@@ -144,49 +136,6 @@ export function normaliseFreeJson(source: Uint8Array | string): string {
   );
 }
 
-/** Steps over a value of any shape in its written form; false when it is in another. */
-function isNormalised(reader: JsonReader): boolean {
-  const start = reader.position;
-  const code = reader.bytes[start] ?? 0;
-  if (code === QUOTE) return reader.isStringWritten();
-  if (code === OPEN_OBJECT) return isObjectNormalised(reader);
-  if (code === OPEN_LIST) return isListNormalised(reader);
-  if (code === MINUS || isDigit(code)) {
-    if (reader.stepOverNumber() === "digits" && reader.tokenEnd - start <= 18) return true;
-    const text = reader.tokenText();
-    return reader.isNormalised || canonicalNumber(text) === text;
-  }
-  return reader.readLiteral(NULL_BYTES) || reader.readLiteral(TRUE_BYTES) || reader.readLiteral(FALSE_BYTES);
-}
-
-function isListNormalised(reader: JsonReader): boolean {
-  reader.openList();
-  if (reader.closeWritten(CLOSE_LIST)) return true;
-  do {
-    if (!isNormalised(reader)) return false;
-  } while (reader.readLiteral(COMMA_BYTES));
-  return reader.closeWritten(CLOSE_LIST);
-}
-
-function isObjectNormalised(reader: JsonReader): boolean {
-  reader.openObject();
-  if (reader.closeWritten(CLOSE_OBJECT)) return true;
-  let start = 0;
-  let end = 0;
-  do {
-    const previous = start;
-    const previousEnd = end;
-    // Names with escapes are left to the long way, so that the order of the bytes is that of the names.
-    if (!reader.isStringWritten() || !reader.tokenIsPlain()) return false;
-    start = reader.tokenStart;
-    end = reader.tokenEnd;
-    refuseMarker(reader);
-    if (previous > 0 && reader.bytes.compare(reader.bytes, previous, previousEnd, start, end) <= 0) return false;
-    if (!reader.readLiteral(COLON_BYTES) || !isNormalised(reader)) return false;
-  } while (reader.readLiteral(COMMA_BYTES));
-  return reader.closeWritten(CLOSE_OBJECT);
-}
-
 function copy(reader: JsonReader, out: JsonWriter): void {
   const code = reader.peek();
   if (code === QUOTE) {
@@ -261,21 +210,26 @@ function copyObject(reader: JsonReader, out: JsonWriter): void {
   out.byte(CLOSE_OBJECT);
 }
 
-function refuseMarker(reader: JsonReader): void {
-  if (reader.tokenIs(RAW_VALUE_MARKER)) throw reader.error("a marker of embedded JSON", reader.tokenStart);
-}
-
 /** Puts members that were written in another order into theirs, and drops all but the last of one name. */
 function sortMembers(out: JsonWriter, names: readonly string[], starts: readonly number[]): void {
   const origin = starts[0] ?? 0;
-  const ends = [...starts.slice(1).map((start) => start - 1), out.length];
-  const last = new Map(names.map((name, index) => [name, index]));
+  const end = out.length;
+  const last = new Map<string, number>();
+  for (let index = 0; index < names.length; index++) last.set(names[index] ?? "", index);
   const written = out.takeFrom(origin);
-  const sorted = [...last].sort(([left], [right]) => compareByBytes(left, right));
-  sorted.forEach(([, index], place) => {
-    if (place > 0) out.byte(COMMA);
-    out.raw(written, (starts[index] ?? origin) - origin, (ends[index] ?? origin) - origin);
-  });
+  let isFirst = true;
+  for (const name of sortedByBytes([...last.keys()])) {
+    const index = last.get(name) ?? 0;
+    if (!isFirst) out.byte(COMMA);
+    isFirst = false;
+    const next = starts[index + 1];
+    out.raw(written, (starts[index] ?? origin) - origin, (next === undefined ? end : next - 1) - origin);
+  }
+}
+
+/** Where surrogates come last anyhow, the runtime's own order of UTF-16 units is that of the bytes, and much faster. */
+function sortedByBytes(names: string[]): string[] {
+  return names.some((name) => /[\ud800-\uffff]/.test(name)) ? names.sort(compareByBytes) : names.sort();
 }
 
 /** The order of two texts' UTF-8 bytes, in which a surrogate pair comes after every other character. */

@@ -3,6 +3,7 @@ import { JsonError } from "./json-error.js";
 import { STRING, U32, UUID, enumeration } from "./scalar.js";
 import type { Shape } from "./shape.js";
 import { struct } from "./struct.js";
+import { TEXT } from "./text-slice.js";
 import { opaqueUnion } from "./union.js";
 
 /** A text that says something. */
@@ -34,14 +35,14 @@ const REVISED_PROMPT = opaqueUnion("what became of a prompt", "disposition", {
 const PROVIDER_IMAGE_META = opaqueUnion("image metadata of a provider", "provider", {
   not_emitted: {},
   open_ai: {
-    targetModel: required("target_model", STRING),
-    responseId: optional("response_id", STRING),
-    imageGenerationCallId: optional("image_generation_call_id", STRING),
+    targetModel: required("target_model", TEXT),
+    responseId: optional("response_id", TEXT),
+    imageGenerationCallId: optional("image_generation_call_id", TEXT),
   },
   gemini: {
-    targetModel: required("target_model", STRING),
-    responseId: optional("response_id", STRING),
-    continuityRef: optional("continuity_ref", STRING),
+    targetModel: required("target_model", TEXT),
+    responseId: optional("response_id", TEXT),
+    continuityRef: optional("continuity_ref", TEXT),
   },
 });
 
@@ -51,11 +52,11 @@ export const GENERATED_IMAGE = {
   blobRef: required(
     "blob_ref",
     struct("a blob reference", {
-      blobId: required("blob_id", STRING),
-      mediaType: required("media_type", STRING),
+      blobId: required("blob_id", TEXT),
+      mediaType: required("media_type", TEXT),
     }),
   ),
-  mediaType: required("media_type", STRING),
+  mediaType: required("media_type", TEXT),
   width: required("width", U32),
   height: required("height", U32),
   revisedPrompt: required("revised_prompt", REVISED_PROMPT),

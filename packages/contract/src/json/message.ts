@@ -4,8 +4,9 @@ import { RENDER_METADATA } from "./content-block.js";
 import { readDocument } from "./document.js";
 import { defaulted, nullable, omittedWhenEmpty, optional, required } from "./field.js";
 import { FREE_JSON } from "./free-json.js";
-import { BOOLEAN, STRING, TIMESTAMP, U64, enumeration } from "./scalar.js";
+import { BOOLEAN, TIMESTAMP, U64, enumeration } from "./scalar.js";
 import { struct } from "./struct.js";
+import { TEXT } from "./text-slice.js";
 import { NOTICE_BLOCK, NOTICE_KIND } from "./system-notice.js";
 import { TEXT_OR_BLOCKS } from "./text-or-blocks.js";
 import { type Tagged, opaqueUnion } from "./union.js";
@@ -21,13 +22,13 @@ export const USAGE = struct("token usage", {
 });
 
 const TOOL_CALL = struct("a tool call", {
-  id: required("id", STRING),
-  name: required("name", STRING),
+  id: required("id", TEXT),
+  name: required("name", TEXT),
   args: required("args", FREE_JSON),
 });
 
 const TOOL_RESULT = struct("a tool result", {
-  toolUseId: required("tool_use_id", STRING),
+  toolUseId: required("tool_use_id", TEXT),
   content: required("content", TEXT_OR_BLOCKS),
   isError: defaulted("is_error", BOOLEAN, false),
 });
@@ -47,15 +48,15 @@ export const MESSAGE = opaqueUnion("a message", "role", {
   },
   block_assistant: { blocks: required("blocks", list(ASSISTANT_BLOCK)), stopReason, createdAt },
   tool_results: { results: required("results", list(TOOL_RESULT)), createdAt },
-  system: { content: required("content", STRING), createdAt },
+  system: { content: required("content", TEXT), createdAt },
   system_notice: {
     noticeKind: required("kind", NOTICE_KIND),
-    body: optional("body", STRING),
+    body: optional("body", TEXT),
     blocks: omittedWhenEmpty("blocks", list(NOTICE_BLOCK)),
     createdAt,
   },
   assistant: {
-    content: required("content", STRING),
+    content: required("content", TEXT),
     toolCalls: defaulted("tool_calls", list(TOOL_CALL), []),
     stopReason,
     usage: required("usage", USAGE),

@@ -5,9 +5,9 @@ import { list } from "./collection.js";
 import { CONTENT_BLOCK } from "./content-block.js";
 import { JsonError } from "./json-error.js";
 import type { JsonReader } from "./reader.js";
-import { STRING } from "./scalar.js";
 import type { Shape } from "./shape.js";
 import { skipValue } from "./skip.js";
+import { TEXT, TextSlice } from "./text-slice.js";
 import type { Tagged } from "./union.js";
 
 interface TextBlock extends Tagged {
@@ -21,16 +21,16 @@ const TEXT_BLOCK = Buffer.from('{"type":"text",');
 const isText = (block: Tagged | undefined): block is TextBlock => block?.kind === "text";
 
 /** Content that is a text or a list of blocks. One text block alone is written as its text (section 7.2). */
-export const TEXT_OR_BLOCKS: Shape<string | readonly Tagged[]> = {
+export const TEXT_OR_BLOCKS: Shape<string | TextSlice | readonly Tagged[]> = {
   label: "a text or a list of blocks",
   read(reader) {
-    if (reader.peek() === QUOTE) return reader.readString();
+    if (reader.peek() === QUOTE) return TEXT.read(reader);
     const blocks = readBlocks(reader);
     const [first] = blocks;
     return blocks.length === 1 && isText(first) ? first.text : blocks;
   },
   write(value, out) {
-    if (typeof value === "string") STRING.write(value, out);
+    if (typeof value === "string" || value instanceof TextSlice) TEXT.write(value, out);
     else BLOCKS.write(value, out);
   },
   isWritten(reader) {

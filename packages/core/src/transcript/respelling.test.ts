@@ -1,16 +1,15 @@
 import fc from "fast-check";
 import { type Session, readSession, readTranscriptHistory } from "@bolthole/contract/json";
 import { checkTranscript } from "./check.js";
+import { MESSAGE, SYSTEM_MESSAGE } from "./random-message.test.helper.js";
 import {
-  MESSAGE,
-  SYSTEM_MESSAGE,
   type SessionState,
   appended,
   digestOf,
   rewritten,
   sessionSpecimen,
   startedSession,
-} from "./random-session.test.helper.js";
+} from "./session-state.test.helper.js";
 import { type Choose, respelled, written } from "./specimen.test.helper.js";
 import { transcriptMessagesDigest } from "./transcript.js";
 

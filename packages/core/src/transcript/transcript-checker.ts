@@ -21,7 +21,7 @@ export interface CheckRequest {
 }
 
 /** Up to this many bytes, incoming and stored together, are checked where they are, in some milliseconds. */
-const INLINE_BYTES = 512 * 1024;
+const INLINE_BYTES = 256 * 1024;
 
 /** What a check there may hash and compare. Small documents made for it can ask for more, and get it from a worker. */
 const INLINE_WORK = 8 * 1024 * 1024;

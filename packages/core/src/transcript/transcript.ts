@@ -101,7 +101,8 @@ export class Transcript {
 
   private readSystemText(): string | undefined {
     if (this.length === 0 || !startsWith(this.messages.at(0), SYSTEM)) return undefined;
-    return (readMessage(this.messages.at(0)) as { readonly content?: string }).content;
+    const { content } = readMessage(this.messages.at(0)) as { readonly content?: { toString(): string } };
+    return content?.toString();
   }
 }
 
