@@ -1,0 +1,5 @@
+import type { Kind } from "./kind.js";
+import { kill } from "./kill.js";
+import { deadDisk, power } from "./power.js";
+
+export const KINDS: Readonly<Record<string, Kind>> = { kill, power, "dead-disk": deadDisk };

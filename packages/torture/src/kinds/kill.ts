@@ -1,0 +1,19 @@
+import { join } from "node:path";
+import type { Kind } from "./kind.js";
+
+/** SIGKILL: the process is gone, what it gave to the operating system is not. */
+export const kill: Kind = {
+  name: "kill",
+  description: "SIGKILL at random instants",
+  acknowledgedBefore: 100,
+  withinMs: 600,
+  endings: [],
+  isOnOwnDisk: false,
+  prepare: (folder) =>
+    Promise.resolve({
+      data: join(folder, "data"),
+      strike: (daemon) => daemon.stop("SIGKILL"),
+      recover: () => Promise.resolve(),
+      dispose: () => Promise.resolve(),
+    }),
+};

@@ -1,0 +1,31 @@
+import type { DaemonProcess, Ending } from "@bolthole/conformance/process";
+import type { Random } from "../random.js";
+
+/** Where a daemon keeps its data while it is tortured, and how. */
+export interface Site {
+  /** The daemon's data folder; it need not exist. */
+  readonly data: string;
+  /** Breaks the machine under a daemon at work; answers how the daemon ended. */
+  strike(daemon: DaemonProcess, random: Random): Promise<Ending | undefined>;
+  /** What is there to be done before the daemon may start again. */
+  recover(): Promise<void>;
+  /** The data folder is kept when `isKept`. */
+  dispose(isKept: boolean): Promise<void>;
+}
+
+export interface Kind {
+  readonly name: string;
+  readonly description: string;
+  /** Acknowledged writes that must come before each strike. */
+  readonly acknowledgedBefore: number;
+  /** The strike comes at a random instant of this many milliseconds. */
+  readonly withinMs: number;
+  /** How a daemon may end under a strike, besides by SIGKILL. */
+  readonly endings: readonly string[];
+  /** It mounts a file system of its own. */
+  readonly isOnOwnDisk: boolean;
+  prepare(folder: string): Promise<Site>;
+}
+
+/** This machine cannot run the kind. */
+export class CannotRun extends Error {}
