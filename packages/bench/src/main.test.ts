@@ -36,6 +36,7 @@ describe("the benchmark", () => {
     expect(report.rows.filter(({ goal }) => goal !== null)).toMatchObject([
       { name: "commits, 64 callers: rate, against the bare commit", goal: ">= 0.8" },
       { name: "commit, 1 caller: p50, against the bare commit", goal: "<= 1.3" },
+      { name: "10 KB: read and digest, against JSON.parse", goal: ">= 0.5" },
     ]);
   });
 
