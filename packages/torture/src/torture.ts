@@ -15,7 +15,7 @@ import type { CycleReport, RunReport } from "./report.js";
 const MAIN = require.resolve("@bolthole/daemon/bin");
 const CLIENTS = 3;
 const LANES = 8;
-const POLL_MS = 10;
+const POLL_MS = 20;
 /** Small, so that outcomes are pruned under load as well. */
 const ARGS = ["--outcome-max-count", "20000", "--log-level", "warn"];
 
@@ -59,8 +59,10 @@ export class Torture {
     try {
       for (let client = 0; client < CLIENTS; client += 1) {
         const ledger = join(folder, `ledger-${String(client)}.jsonl`);
+        const name = `client ${String(client)}`;
+        const hasLargeSessions = client === 0;
         this.clients.push(
-          new ClientProcess({ name: `client ${String(client)}`, seed: seed * 100 + client, lanes: LANES, ledger }),
+          new ClientProcess({ name, seed: seed * 100 + client, lanes: LANES, hasLargeSessions, ledger }),
         );
       }
       await daemon.start();

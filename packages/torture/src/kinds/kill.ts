@@ -5,8 +5,8 @@ import type { Kind } from "./kind.js";
 export const kill: Kind = {
   name: "kill",
   description: "SIGKILL at random instants",
-  acknowledgedBefore: 100,
-  withinMs: 600,
+  acknowledgedBefore: 50,
+  withinMs: 500,
   endings: [],
   isOnOwnDisk: false,
   prepare: (folder) =>

@@ -34,8 +34,7 @@ export const power: Kind = {
   isOnOwnDisk: true,
   prepare: (folder) =>
     loseTheUnflushed(folder, (disk) => async (daemon) => {
-      daemon.signal("SIGSTOP");
-      await disk.cutPower();
+      await disk.cutPower(daemon.pid);
       return daemon.stop("SIGKILL");
     }),
 };

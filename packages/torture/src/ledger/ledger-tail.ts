@@ -8,6 +8,7 @@ export class LedgerTail {
   private readonly fd: number;
   private offset = 0;
   private rest = Buffer.alloc(0);
+  private readonly block = Buffer.allocUnsafe(BLOCK_BYTES);
 
   constructor(file: string) {
     closeSync(openSync(file, "a"));
@@ -16,12 +17,11 @@ export class LedgerTail {
 
   read(): Line[] {
     const lines: Line[] = [];
-    const block = Buffer.allocUnsafe(BLOCK_BYTES);
     for (;;) {
-      const length = readSync(this.fd, block, 0, BLOCK_BYTES, this.offset);
+      const length = readSync(this.fd, this.block, 0, BLOCK_BYTES, this.offset);
       if (length === 0) return lines;
       this.offset += length;
-      const bytes = Buffer.concat([this.rest, block.subarray(0, length)]);
+      const bytes = Buffer.concat([this.rest, this.block.subarray(0, length)]);
       const end = bytes.lastIndexOf(0x0a) + 1;
       this.rest = bytes.subarray(end);
       for (const text of bytes.toString("utf8", 0, end).split("\n")) {

@@ -13,7 +13,12 @@ const settings = JSON.parse(process.argv[2] ?? "") as ClientSettings;
 const ledger = new LedgerWriter(settings.ledger);
 const lanes = Array.from({ length: settings.lanes }, (_, index) => {
   const random = new Random(settings.seed * 1000 + index);
-  return new Lane(`${settings.name} lane ${String(index)}`, index === 0 ? LARGE : SMALL, random, ledger);
+  return new Lane(
+    `${settings.name} lane ${String(index)}`,
+    settings.hasLargeSessions && index === 0 ? LARGE : SMALL,
+    random,
+    ledger,
+  );
 });
 const random = new Random(settings.seed);
 let halt = new AbortController();

@@ -13,5 +13,7 @@ export interface ClientSettings {
   readonly name: string;
   readonly seed: number;
   readonly lanes: number;
+  /** One of its lanes writes sessions of hundreds of kilobytes. */
+  readonly hasLargeSessions: boolean;
   readonly ledger: string;
 }

@@ -10,11 +10,12 @@ const UNMOUNT_ATTEMPTS = 100;
 
 /**
  * EXT4_IOC_SHUTDOWN with NOLOGFLUSH: from here on nothing reaches the disk any more, not even what lies in the journal.
- * Node has no ioctl.
+ * Node has no ioctl. The process that is to stand still is stopped just before, so that a flush under way is cut short.
  */
 const SHUTDOWN = `
-import fcntl, os, struct, sys
+import fcntl, os, signal, struct, sys
 fd = os.open(sys.argv[1], os.O_RDONLY)
+if len(sys.argv) > 2: os.kill(int(sys.argv[2]), signal.SIGSTOP)
 fcntl.ioctl(fd, 0x8004587d, struct.pack("I", 2))
 `;
 
@@ -39,8 +40,9 @@ export class LoopDisk {
     this.isMounted = true;
   }
 
-  async cutPower(): Promise<void> {
-    await run("python3", ["-c", SHUTDOWN, this.folder]);
+  /** With it stops the process `pid`, if one is named. */
+  async cutPower(pid?: number): Promise<void> {
+    await run("python3", ["-c", SHUTDOWN, this.folder, ...(pid === undefined ? [] : [String(pid)])]);
   }
 
   /** The daemon's last open files may take a moment to go. */

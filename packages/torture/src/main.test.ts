@@ -1,0 +1,47 @@
+import { execFile } from "node:child_process";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const MAIN = join(__dirname, "main.js");
+
+// Real processes, and many of them: on a busy machine a cycle takes seconds.
+jest.setTimeout(300_000);
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "bolthole-torture-"));
+});
+afterEach(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function torture(...args: string[]): Promise<{ code: number; stdout: string }> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [MAIN, ...args, "--folder", folder], (error, stdout) => {
+      resolve({ code: typeof error?.code === "number" ? error.code : 0, stdout });
+    });
+  });
+}
+
+test("kills a daemon a few times, finds nothing, and leaves nothing behind", async () => {
+  const { code, stdout } = await torture("kill", "--cycles", "2", "--seed", "7", "--json");
+  expect(stdout).toContain('"findings":[]');
+  expect(code).toBe(0);
+  const lines = stdout.trimEnd().split("\n");
+  expect(lines).toHaveLength(3);
+  expect(JSON.parse(lines[2] ?? "")).toMatchObject({ kind: "kill", seed: 7, cycles: 2, endings: { SIGKILL: 2 } });
+  expect(readdirSync(folder)).toEqual([]);
+});
+
+test.each(["forgotten-request-id", "dropped-row"])("catches the control %s", async (control) => {
+  const { code, stdout } = await torture("kill", "--cycles", "10", "--seed", "7", "--control", control);
+  expect(stdout).toContain(`control ${control}: caught`);
+  expect(code).toBe(0);
+});
+
+test("says what it cannot use", async () => {
+  expect((await torture("flood")).code).toBe(2);
+  expect((await torture("kill", "--cycles", "none")).code).toBe(2);
+  expect((await torture("kill", "--control", "none")).code).toBe(2);
+});
