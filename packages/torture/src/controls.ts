@@ -1,7 +1,7 @@
 /** Daemons that break a promise on purpose: each name is a script in `mutants`. */
 export const CONTROLS: Readonly<Record<string, { readonly kind: string; readonly description: string }>> = {
   "no-sync": { kind: "power", description: "LMDB never flushes" },
-  "early-flush-answer": { kind: "power", description: "answers when a commit is visible, before it is flushed" },
+  "early-flush-answer": { kind: "power", description: "answers when a commit is visible, and flushes a moment later" },
   "early-answer": { kind: "kill", description: "answers before the commit is given to the operating system" },
   "forgotten-request-id": { kind: "kill", description: "keeps no outcome of one request in four" },
   "double-apply": { kind: "kill", description: "does not look for the outcome of a repeated request" },

@@ -1,11 +1,30 @@
+import { closeSync, fdatasync, openSync } from "node:fs";
+import { join } from "node:path";
 import { patchModule } from "./patch-module.js";
 
-type Open = (options: object) => unknown;
+interface Options {
+  readonly path: string;
+}
+type Open = (options: Options) => unknown;
 
-const WEAK = { overlappingSync: true, separateFlushed: true };
+const FLUSH_INTERVAL_MS = 25;
 
-// Answers when a commit is visible; the flush comes when it comes.
+// Answers when a commit is visible. The flush comes, but a moment later.
 patchModule(
   (request) => request === "lmdb",
-  (lmdb: { readonly open: Open }) => ({ ...lmdb, open: (options: object) => lmdb.open({ ...options, ...WEAK }) }),
+  (lmdb: { readonly open: Open }) => ({
+    ...lmdb,
+    open(options: Options) {
+      const opened = lmdb.open({ ...options, noSync: true } as Options);
+      const file = openSync(join(options.path, "data.mdb"), "r+");
+      const flush = (): void => {
+        fdatasync(file, () => setTimeout(flush, FLUSH_INTERVAL_MS).unref());
+      };
+      flush();
+      process.once("exit", () => {
+        closeSync(file);
+      });
+      return opened;
+    },
+  }),
 );
