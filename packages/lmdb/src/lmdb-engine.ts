@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Engine, EngineStats, Entry, KeyOf, Range, RowKey, Unit, View } from "@bolthole/core";
 import { Environment, type ReadTransaction } from "./environment.js";
 import { FORMAT_VERSION, claimFormat, loadIdentity } from "./format.js";
@@ -73,6 +74,8 @@ export class LmdbEngine implements Engine {
   }
 }
 
+const PIECES_A_TURN = 8;
+
 function viewOf(transaction: ReadTransaction): View {
   const row = (key: RowKey): StoredRow | undefined => {
     const record = transaction.get(encodeKey(key));
@@ -83,15 +86,17 @@ function viewOf(transaction: ReadTransaction): View {
     scan: <R extends Range>(range: R, limit: number) =>
       // The switch inside gives each table its own kind of key, which the compiler cannot follow.
       Promise.resolve(scan(transaction, range, limit) as Entry<KeyOf<R["table"]>>[]),
-    document: (runtimeId) => {
+    document: async (runtimeId) => {
       const snapshot = row({ table: "snapshot", runtimeId });
       const pieces: Uint8Array[] = [];
       for (let index = 0; index < (snapshot?.pieces ?? 0); index += 1) {
+        // Others get a turn, so that a large document does not hold the event loop.
+        if (index % PIECES_A_TURN === PIECES_A_TURN - 1) await nextTurn();
         // A missing piece shows in the document's length and checksum.
         const piece = transaction.get(pieceKey(snapshot?.sequence ?? 0, index));
         if (piece) pieces.push(piece);
       }
-      return Promise.resolve(each(pieces));
+      return each(pieces);
     },
   };
 }

@@ -25,6 +25,8 @@ export class Lane {
   private recent: { readonly operation: Operation; readonly version: string }[] = [];
   private lost: Operation | undefined;
   private readonly sealing = new Set<string>();
+  /** Something was answered that no fault excuses: nothing sensible can follow. */
+  private isGivenUp = false;
 
   constructor(
     private readonly name: string,
@@ -36,7 +38,7 @@ export class Lane {
   }
 
   async load(store: VersionedStore, halt: AbortSignal): Promise<void> {
-    while (!halt.aborted) {
+    while (!halt.aborted && !this.isGivenUp) {
       const { random } = this;
       if (random.oneIn(12)) await this.read(store);
       else if (random.oneIn(15)) await this.again(store);
@@ -50,7 +52,7 @@ export class Lane {
 
   /** Finds out what became of an operation without an answer: by repeating it, by asking, or by sealing it. */
   async resolve(store: VersionedStore, halt?: AbortSignal): Promise<void> {
-    for (let attempt = 0; this.lost && halt?.aborted !== true; attempt += 1) {
+    for (let attempt = 0; this.lost && !this.isGivenUp && halt?.aborted !== true; attempt += 1) {
       const operation = this.lost;
       if (attempt > RESOLVE_ATTEMPTS) {
         this.wrong(operation, `${operation.id} stays unknown after ${String(attempt)} attempts`);
@@ -197,6 +199,7 @@ export class Lane {
 
   private wrong({ runtime }: Pick<Operation, "runtime">, what: string): void {
     this.ledger.append({ t: "wrong", runtime, what });
+    this.isGivenUp = true;
   }
 
   private retire(): void {
