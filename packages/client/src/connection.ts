@@ -114,7 +114,12 @@ export class Connection {
     }
     if (this.client.getChannel().getConnectivityState(true) === connectivityState.READY) return Promise.resolve();
     return new Promise((resolve, reject) => {
+      const abort = (): void => {
+        reject(new StoreError(variant, "CANCELLED", "the call was aborted before it was sent"));
+      };
+      signal?.addEventListener("abort", abort, { once: true });
       this.client.waitForReady(deadline, (error) => {
+        signal?.removeEventListener("abort", abort);
         if (!error) resolve();
         else reject(new StoreError(variant, "UNAVAILABLE", `no daemon answers at ${this.target}`, { cause: error }));
       });

@@ -142,6 +142,21 @@ test("where nobody listens, nothing was sent and nothing was applied", async () 
   });
 });
 
+test("an abort ends the waiting for a daemon that is not there", async () => {
+  const daemon = await straw([]);
+  const store = await connect(daemon.target);
+  daemon.end();
+  const abort = new AbortController();
+  const call = failureOf(store.clearSessionSnapshot("rt", { signal: abort.signal, timeoutMs: 60_000 }));
+  abort.abort();
+  try {
+    expect(await call).toMatchObject({ retry: "same_request" });
+    expect(daemon.requestIds).toEqual([]);
+  } finally {
+    await store.close();
+  }
+});
+
 test("a call's own request id is the one that is sent", async () => {
   const daemon = await straw([]);
   const store = await connect(daemon.target);

@@ -28,6 +28,10 @@ async function serve(flags: Partial<Record<SettingName, string | boolean>>): Pro
     log.fatal({ err: cause }, "the disk failed under a write; nothing that was acknowledged is lost");
     setTimeout(end, 1000, EXIT.DISK);
   });
+  // lmdb-js rejects promises of its own beside the one that the writer hears; the failure is dealt with there.
+  process.on("unhandledRejection", (reason) => {
+    if (!(reason instanceof Error && "commitError" in reason)) throw reason;
+  });
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.on(signal, () => {
       log.info({ signal }, "stopping");
