@@ -54,6 +54,7 @@ async function run(files: readonly string[], flags: Flags): Promise<void> {
       void end().finally(() => process.exit(1));
     });
   }
+  if (!factory.capabilities.durable) print("where a trace opens its store again, this store lives on");
   const all: Replayed[] = [];
   try {
     for (const file of files) {
