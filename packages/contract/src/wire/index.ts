@@ -5,7 +5,7 @@ export {
   GetStatusResponseSchema,
   type GetStatusResponse,
 } from "../gen/bolthole/v1/admin_pb.js";
-export { type StreamCodec, type UnaryCodec, isMutation, stream, unary } from "./codec.js";
+export { type StreamCodec, type UnaryCodec, type UploadCodec, isMutation, stream, unary } from "./codec.js";
 export { encodeMessage } from "./encode-message.js";
 export { type GrpcMethod, grpcMethod } from "./grpc-definition.js";
 export { InvalidArgument } from "./invalid-argument.js";

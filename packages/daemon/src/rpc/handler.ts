@@ -2,19 +2,21 @@ import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import type {
   Server,
+  ServerReadableStream,
   ServerUnaryCall,
   ServerWritableStream,
+  handleClientStreamingCall,
   handleServerStreamingCall,
   handleUnaryCall,
   sendUnaryData,
 } from "@grpc/grpc-js";
 import { type Call, readFailed } from "@bolthole/contract";
-import { type StreamCodec, type UnaryCodec, grpcMethod, isMutation } from "@bolthole/contract/wire";
+import { type StreamCodec, type UnaryCodec, type UploadCodec, grpcMethod, isMutation } from "@bolthole/contract/wire";
 import type { Log } from "../log.js";
 import type { Admission } from "./admission.js";
 import { toStatus, toStoreError } from "./failure.js";
 import { type Received, receive } from "./received.js";
-import type { DescMessage } from "@bufbuild/protobuf";
+import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 
 /** What every handler needs besides its method. */
 export interface HandlerContext {
@@ -25,6 +27,7 @@ export interface HandlerContext {
 type Request = Received<DescMessage>;
 
 const READER_STALL_MS = 30_000;
+const SENDER_STALL_MS = 60_000;
 
 /** Serves one unary RPC: admit, convert, call, convert; errors become statuses with details. */
 export function registerUnary<Req, Answer>(
@@ -81,6 +84,50 @@ export function registerStream<Req, Answer>(
   server.register(path, handler, responseSerialize, receive(codec.method.input), "serverStream");
 }
 
+/** Serves one RPC whose request comes in parts. They are taken as fast as they are used. */
+export function registerUpload<Req, Answer>(
+  server: Server,
+  context: HandlerContext,
+  codec: UploadCodec<Req, Answer>,
+  run: (request: Req, call: Call) => Promise<Answer>,
+): void {
+  const { path, responseSerialize } = grpcMethod(codec.method);
+  const handler: handleClientStreamingCall<Request, object> = (call, callback) => {
+    void answer(call, callback);
+  };
+  const answer = async (
+    call: ServerReadableStream<Request, object>,
+    callback: sendUnaryData<object>,
+  ): Promise<void> => {
+    let leave: (() => void) | undefined;
+    try {
+      leave = context.admission.enter(0);
+      callback(null, codec.fromAnswer(await run(await codec.toRequest(messages(call)), limitsOf(call))));
+    } catch (error) {
+      callback(refusal(error, codec.method.name, true, context.log));
+    } finally {
+      leave?.();
+    }
+  };
+  server.register(path, handler as never, responseSerialize, receive(codec.method.input), "clientStream");
+}
+
+/** The messages of a stream; it fails when no next one comes in time, or when the sender is gone. */
+async function* messages(call: ServerReadableStream<Request, object>): AsyncGenerator<MessageShape<DescMessage>> {
+  const stalled = setTimeout(() => {
+    call.destroy(readFailed("CANCELLED", `the sender sent nothing for ${String(SENDER_STALL_MS / 1000)} s`));
+  }, SENDER_STALL_MS);
+  try {
+    for await (const received of call as AsyncIterable<Request>) {
+      stalled.refresh();
+      yield received.message();
+    }
+    if (call.cancelled) throw readFailed("CANCELLED", "the sender gave up");
+  } finally {
+    clearTimeout(stalled);
+  }
+}
+
 /** Waits until the reader has taken what was written; gives up on one that takes nothing. */
 async function readerProgress(call: ServerWritableStream<Request, object>): Promise<void> {
   const settled = new AbortController();
@@ -104,7 +151,7 @@ function refusal(error: unknown, method: string, changes: boolean, log: Log): Re
   return toStatus(failure);
 }
 
-function limitsOf(call: ServerUnaryCall<Request, object> | ServerWritableStream<Request, object>): Call {
+function limitsOf(call: Pick<ServerUnaryCall<Request, object>, "getDeadline">): Call {
   const deadline = call.getDeadline();
   return { deadline: deadline instanceof Date ? deadline.getTime() : deadline };
 }
