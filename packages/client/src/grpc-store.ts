@@ -25,11 +25,11 @@ type Method = (request: object, call?: Call) => unknown;
 function methodOf(connection: Connection, codec: StoreCodecs[keyof StoreCodecs]): Method {
   switch (codec.kind) {
     case "unary":
-      return unaryMethod(connection, codec as unknown as UnaryCodec<object, unknown>);
+      return unaryMethod(connection, codec);
     case "stream":
-      return streamMethod(connection, codec as unknown as StreamCodec<object, unknown>);
+      return streamMethod(connection, codec);
     case "upload":
-      return uploadMethod(connection, codec as unknown as UploadCodec<object, unknown>);
+      return uploadMethod(connection, codec);
   }
 }
 
