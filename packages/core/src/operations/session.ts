@@ -50,8 +50,9 @@ export const sessionOperations = (context: StoreContext): SessionOperations => (
         refuseOnOpaque(profile, "a transcript rewrite", runtimeId);
         const incoming = incomingOf(context, runtimeId, sessionDelta, "session_delta", stored);
         const guard = { previous: stored, commit: request.commit };
-        acceptedId(await context.transcripts.check({ incoming, guard }), "session_delta", runtimeId);
-        return { document: { incoming, profile } };
+        const finding = await context.transcripts.check({ incoming, guard });
+        acceptedId(finding, "session_delta", runtimeId);
+        return { document: { incoming, profile, finding } };
       },
     );
     if (!committed) throw new TypeError("a rewrite expects no more than its guard");
@@ -112,8 +113,10 @@ async function prepareReplacement(
 ): Promise<Prepared> {
   const profile = resolveProfile(change, stored?.facts.profile, runtimeId);
   const incoming = incomingOf(context, runtimeId, change, field, stored);
-  if (profile === "session") acceptedId(await context.transcripts.check({ incoming }), field, runtimeId);
-  return { document: { incoming, profile } };
+  if (profile === "opaque") return { document: { incoming, profile } };
+  const finding = await context.transcripts.check({ incoming });
+  acceptedId(finding, field, runtimeId);
+  return { document: { incoming, profile, finding } };
 }
 
 function checkExpected(expected: ExpectedSnapshot): void {
