@@ -18,7 +18,9 @@ const insertedIn = (parts: readonly DocumentPart[]): number =>
 function prose(seed: string, length: number): string {
   let text = "";
   for (let n = 0; text.length < length; n++) {
-    text += createHash("sha256").update(`${seed} ${String(n)}`).digest("base64");
+    text += createHash("sha256")
+      .update(`${seed} ${String(n)}`)
+      .digest("base64");
   }
   return text.slice(0, length);
 }
@@ -56,7 +58,8 @@ function edited(base: Buffer, [from, length, to, text]: Edit): Buffer {
 
 const within = (parts: readonly DocumentPart[], base: Buffer): boolean =>
   parts.every(
-    (part) => part instanceof Uint8Array || (part.length > 0 && part.offset >= 0 && part.offset + part.length <= base.length),
+    (part) =>
+      part instanceof Uint8Array || (part.length > 0 && part.offset >= 0 && part.offset + part.length <= base.length),
   );
 
 test("the pieces make the new document, whatever the two are", () => {
@@ -117,7 +120,9 @@ const messages = (count: number): Message[] => Array.from({ length: count }, (_,
 const body = (list: readonly Message[], turn: number) => ({
   created_at: { nanos_since_epoch: turn * 1001, secs_since_epoch: 1779982287 + turn },
   messages: list.map(({ role, content }) => ({ content, role })),
-  parent_revision: `sha256:${createHash("sha256").update(String(turn - 1)).digest("hex")}`,
+  parent_revision: `sha256:${createHash("sha256")
+    .update(String(turn - 1))
+    .digest("hex")}`,
   revision: `sha256:${createHash("sha256").update(String(turn)).digest("hex")}`,
 });
 
