@@ -1,4 +1,3 @@
-import { serialize } from "node:v8";
 import equal from "fast-deep-equal";
 import { LRUCache } from "lru-cache";
 import rfdc from "rfdc";
@@ -48,8 +47,9 @@ export interface OutgoingInputs {
 const NONE: ReadonlyMap<InputId, KnownRow> = new Map();
 /** Only ids in the one spelling that the store gives back stand for one row each. */
 const CANONICAL_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
-/** About what a copy takes besides its content. */
-const ROW_OVERHEAD = 128;
+/** About what a copy takes besides the texts in it that have no bounds, and what an entry of a list in it takes. */
+const ROW_BYTES = 1024;
+const ENTRY_BYTES = 128;
 
 /**
  * What this client knows of the runtimes' input rows. The rule: an answer says which version all rows had `before` and
@@ -180,11 +180,14 @@ function put(ledger: Ledger, row: KnownRow): void {
 
 const clone = rfdc();
 
-/** Throws when something that is no data hangs on the row. */
-const copyOf = (row: StoredInputState): RowCopy => ({
-  bytes: serialize(row).length + ROW_OVERHEAD,
-  state: clone(row),
-});
+/** Throws when the row is none, as one from a caller without types may be. */
+function copyOf(row: StoredInputState): RowCopy {
+  const { persistedInput = "", idempotencyKey = "", history, reconstructionSource } = row;
+  const sources = reconstructionSource?.kind === "coalescing" ? reconstructionSource.sourceInputIds.length : 0;
+  const reasons = history.reduce((total, { reason = "" }) => total + reason.length, 0);
+  const entries = ENTRY_BYTES * (history.length + sources);
+  return { state: clone(row), bytes: ROW_BYTES + persistedInput.length + idempotencyKey.length + reasons + entries };
+}
 
 /** Of two rows with one id the last wins, which is the store's business. */
 const areDistinct = (rows: readonly StoredInputState[]): boolean =>
