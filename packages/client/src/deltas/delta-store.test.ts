@@ -140,6 +140,13 @@ const failureOf = async (call: Promise<unknown>): Promise<StoreError> => {
   throw error;
 };
 
+/** The error of a call whose answer was lost. */
+async function lossOf(call: Promise<unknown>): Promise<OutcomeUnknownError> {
+  const error = await failureOf(call);
+  if (error instanceof OutcomeUnknownError) return error;
+  throw error;
+}
+
 describe("a document", () => {
   const first = bytesOf("first");
   const second = with_(first, "and a turn");
@@ -228,7 +235,7 @@ describe("a document", () => {
     for (const clear of ["clearSessionSnapshot", "clearSessionSnapshotIfCurrent"] as const) {
       const { line, store } = new Site().client();
       await store.commitSessionSnapshot(RT, delta(first));
-      await store[clear](RT, first as never);
+      await store[clear](RT, first);
       await store.commitSessionSnapshot(RT, delta(first));
       expect(line.sent.map(({ document }) => document)).toEqual(["whole", undefined, "whole"]);
     }
@@ -413,10 +420,8 @@ describe("a request id", () => {
     await turn(versioned, "", 0);
     line.loseAnswers = 1;
     line.take();
-    const error = await failureOf(turn(versioned, "a", 1));
-    expect(error).toBeInstanceOf(OutcomeUnknownError);
+    const { requestId } = await lossOf(turn(versioned, "a", 1));
     expect(line.take()).toMatchObject([{ document: "patch", rows: [1] }]);
-    const { requestId } = error as OutcomeUnknownError;
     expect(await turn(versioned, "a", 1, requestId)).toMatchObject({ replayed: true });
     expect(line.take()).toMatchObject([{ requestId, document: "patch", rows: [1] }]);
     expect((await failureOf(turn(versioned, "b", 1, requestId))).reason).toBe("REQUEST_ID_REUSED");
@@ -428,7 +433,7 @@ describe("a request id", () => {
     const site = new Site();
     const { line, versioned } = site.client({ maxMessageBytes: 100_000 });
     line.loseAnswers = 1;
-    const { requestId } = (await failureOf(turn(versioned, "a", 1))) as OutcomeUnknownError;
+    const { requestId } = await lossOf(turn(versioned, "a", 1));
     expect(await turn(versioned, "a", 1, requestId)).toMatchObject({ replayed: true });
     expect(line.sent.map(({ document }) => document)).toEqual(["upload", "upload"]);
   });
@@ -437,7 +442,7 @@ describe("a request id", () => {
     const { line, store } = new Site().client();
     await store.commitSessionSnapshot(RT, delta(first));
     line.loseAnswers = 1;
-    const { requestId } = (await failureOf(store.clearSessionSnapshotIfCurrent(RT, first))) as OutcomeUnknownError;
+    const { requestId } = await lossOf(store.clearSessionSnapshotIfCurrent(RT, first));
     expect(await store.clearSessionSnapshotIfCurrent(RT, first, { requestId })).toBe(true);
     expect(line.sent.map(({ expected }) => expected)).toEqual([undefined, "version", "version"]);
   });
@@ -449,7 +454,7 @@ describe("a request id", () => {
     const behind = jest.spyOn(site.plain, "atomicApply");
     behind.mockImplementationOnce(() => Promise.resolve({ version: "", replayed: false, keptInputs: [] }));
     line.loseAnswers = 1;
-    const { requestId } = (await failureOf(turn(versioned, "a", 1))) as OutcomeUnknownError;
+    const { requestId } = await lossOf(turn(versioned, "a", 1));
     await turn(site.client().versioned, "other", 2);
     line.take();
     expect(await turn(versioned, "a", 1, requestId)).toMatchObject({ replayed: false });

@@ -142,7 +142,7 @@ export const uploadsChapter = chapter(
           error = await rejection(one(once(DOCUMENT)));
           if ((error as { reason?: string }).reason === "BUSY") break;
         }
-        await refused(Promise.reject(error as Error), { variant: "WriteFailed", reason: "BUSY" });
+        await refused(Promise.reject(error), { variant: "WriteFailed", reason: "BUSY" });
         finish();
         for (const end of await Promise.all(fill)) same((end as { reason?: string }).reason, "INVALID_ARGUMENT");
         await commit(versioned, await upload(versioned, DOCUMENT));
