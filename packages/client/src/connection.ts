@@ -83,37 +83,19 @@ export class Connection {
     }
   }
 
-  /** One attempt: the parts can be given only once. */
+  /** Changes nothing by itself, so it is tried again like a load; but only when the parts can be had again. */
   async upload<I extends DescMessage, O extends DescMessage>(
     method: GrpcMethod<I, O>,
-    parts: AsyncIterable<MessageInitShape<I>>,
+    parts: () => AsyncIterable<MessageInitShape<I>>,
+    isRepeatable: boolean,
     call: Call = {},
   ): Promise<MessageShape<O>> {
+    const attempt = (deadline: number): Promise<MessageShape<O>> =>
+      this.attemptUpload(method, parts(), deadline, call.signal);
+    if (isRepeatable) return this.retrying(undefined, call, attempt);
     const deadline = call.deadline ?? Date.now() + this.options.timeoutMs;
     await this.connected(deadline, call.signal, true);
-    return new Promise((resolve, reject) => {
-      const stream = this.client.makeClientStreamRequest(
-        method.path,
-        method.requestSerialize,
-        method.responseDeserialize,
-        this.metadata,
-        { deadline },
-        (error, answer) => {
-          call.signal?.removeEventListener("abort", cancel);
-          if (answer !== undefined) resolve(answer);
-          else reject(toStoreError(error as ServiceError, true));
-        },
-      );
-      const cancel = (): void => {
-        stream.cancel();
-      };
-      call.signal?.addEventListener("abort", cancel, { once: true });
-      // What ends the stream early is told by the answer.
-      send(parts, stream).catch((error: unknown) => {
-        cancel();
-        reject(error instanceof StoreError ? error : toStoreError(error as ServiceError, true));
-      });
-    });
+    return attempt(deadline);
   }
 
   close(): void {
@@ -192,6 +174,37 @@ export class Connection {
         },
       );
       signal?.addEventListener("abort", cancel, { once: true });
+    });
+  }
+
+  private attemptUpload<I extends DescMessage, O extends DescMessage>(
+    method: GrpcMethod<I, O>,
+    parts: AsyncIterable<MessageInitShape<I>>,
+    deadline: number,
+    signal: AbortSignal | undefined,
+  ): Promise<MessageShape<O>> {
+    return new Promise((resolve, reject) => {
+      const cancel = (): void => {
+        stream.cancel();
+      };
+      const stream = this.client.makeClientStreamRequest(
+        method.path,
+        method.requestSerialize,
+        method.responseDeserialize,
+        this.metadata,
+        { deadline },
+        (error, answer) => {
+          signal?.removeEventListener("abort", cancel);
+          if (answer !== undefined) resolve(answer);
+          else reject(toStoreError(error as ServiceError, true));
+        },
+      );
+      signal?.addEventListener("abort", cancel, { once: true });
+      // What ends the stream early is told by the answer.
+      send(parts, stream).catch((error: unknown) => {
+        cancel();
+        reject(error instanceof StoreError ? error : toStoreError(error as ServiceError, true));
+      });
     });
   }
 

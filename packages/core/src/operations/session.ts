@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import type { ExpectedSnapshot, RuntimeId, SessionChange, VersionedStore } from "@bolthole/contract";
-import { readFailed, writeFailed } from "@bolthole/contract";
+import type { ExpectedSnapshot, NamedSnapshot, RuntimeId, SessionChange, VersionedStore } from "@bolthole/contract";
+import { namedSnapshot, readFailed, writeFailed } from "@bolthole/contract";
 import { writeRewriteCommit } from "@bolthole/contract/json";
 import { sequenceOf } from "../commit/version.js";
 import { changeArguments, incomingOf } from "../incoming.js";
@@ -76,8 +76,8 @@ export const sessionOperations = (context: StoreContext): SessionOperations => (
 
   async replaceSessionSnapshotIfCurrent(request) {
     const runtimeId = checkRuntime(context, request.runtimeId);
-    const { expected, replacement } = request;
-    checkExpected(expected);
+    const { replacement } = request;
+    const expected = checkedExpectation(request.expected);
     const args = [...expectedArguments(expected), ...(await changeArguments(replacement, context, "replacement"))];
     return commitOverSession(
       context,
@@ -92,8 +92,7 @@ export const sessionOperations = (context: StoreContext): SessionOperations => (
 
   async clearSessionSnapshotIfCurrent(request) {
     const runtimeId = checkRuntime(context, request.runtimeId);
-    const { expected } = request;
-    checkExpected(expected);
+    const expected = checkedExpectation(request.expected);
     return commitOverSession(
       context,
       runtimeId,
@@ -119,20 +118,22 @@ async function prepareReplacement(
   return { document: { incoming, profile, finding } };
 }
 
-function checkExpected(expected: ExpectedSnapshot): void {
-  if ("sha256" in expected && expected.sha256.length !== 32) {
-    throw invalid(writeFailed, "sha256", "32 bytes", `${String(expected.sha256.length)} bytes`);
+function checkedExpectation(expected: ExpectedSnapshot): NamedSnapshot {
+  const named = namedSnapshot(expected);
+  if ("sha256" in named && named.sha256.length !== 32) {
+    throw invalid(writeFailed, "sha256", "32 bytes", `${String(named.sha256.length)} bytes`);
   }
+  return named;
 }
 
-const expectedArguments = (expected: ExpectedSnapshot): [string | undefined, Uint8Array | undefined] =>
+const expectedArguments = (expected: NamedSnapshot): [string | undefined, Uint8Array | undefined] =>
   "version" in expected ? [expected.version, undefined] : [undefined, expected.sha256];
 
 /** Worked out off the writer; the commit is then bound to the version that was looked at. */
 async function isCurrent(
   context: StoreContext,
   runtimeId: RuntimeId,
-  expected: ExpectedSnapshot,
+  expected: NamedSnapshot,
   stored: StoredSession | undefined,
 ): Promise<boolean> {
   if (!stored) return false;
