@@ -121,7 +121,9 @@ class Group {
   /** Decides a unit or does a chore; answers how to tell its caller once the group is durable. */
   take({ work, resolve, reject }: Waiting): () => void {
     try {
-      const answer = "decide" in work ? this.decide(work) : work.apply(this.documents);
+      let answer: unknown;
+      if ("decide" in work) answer = this.decide(work);
+      else work.apply(this.documents);
       this.bytes += work.bytes;
       return () => {
         resolve(answer);

@@ -1,5 +1,5 @@
 import type { Draft } from "./draft.js";
-import { type Entry, LEAF_BYTES, MAX_CHILDREN, MIN_CHILDREN, SETTLED_BYTES } from "./node.js";
+import { type Entry, MAX_CHILDREN, MIN_CHILDREN, SETTLED_BYTES } from "./node.js";
 
 /*
  * A tree is built from its leaves up. At each level the pieces of that level stand in runs between subtrees that are
@@ -7,45 +7,66 @@ import { type Entry, LEAF_BYTES, MAX_CHILDREN, MIN_CHILDREN, SETTLED_BYTES } fro
  * takes in the children of a neighbour, so that every branch but the root has at least MIN_CHILDREN.
  */
 
+/** What is taken over from the base. */
+export interface Kept extends Entry {
+  /** The document takes it, or a part of it, more than once: writing it anew would store its bytes again and again. */
+  readonly isShared?: boolean;
+}
+
 /** A part of a document in the making: new bytes (level 0, as leaves are), or what an entry names. */
-export type Piece = Entry | Uint8Array;
+export type Piece = Kept | Uint8Array;
+
+/** Whether a leaf is to become one with its neighbours. */
+export const isSmall = ({ length, isShared = false }: Kept): boolean => length < SETTLED_BYTES && !isShared;
 
 const levelOf = (piece: Piece): number => (piece instanceof Uint8Array ? 0 : piece.level);
 
-/** How many children a piece is sure to become: small ones may become one with their neighbours. */
-function weightOf(piece: Piece): number {
-  if (piece instanceof Uint8Array) return Math.floor(piece.length / LEAF_BYTES);
-  return piece.level === 0 && piece.length < SETTLED_BYTES ? 0 : 1;
+type Open = (branch: Entry) => readonly Entry[];
+
+/** The last one first. */
+function childrenOf(branch: Piece, open: Open): Kept[] {
+  const { isShared = false } = branch as Kept;
+  return open(branch as Kept)
+    .toReversed()
+    .map((child) => (isShared ? { ...child, isShared } : child));
+}
+
+/** Opens what lies beside new bytes down to its leaves, which may become one with them. */
+export function openBesideBytes(pieces: readonly Piece[], open: Open): Piece[] {
+  const opened: Piece[] = [];
+  const ahead = pieces.toReversed();
+  for (let next = ahead.pop(); next; next = ahead.pop()) {
+    const isBeside = opened.at(-1) instanceof Uint8Array || ahead.at(-1) instanceof Uint8Array;
+    if (isBeside && levelOf(next) > 0) ahead.push(...childrenOf(next, open));
+    else opened.push(next);
+  }
+  return opened;
 }
 
 /** Opens neighbours of runs that are too short. */
-export function joinShortRuns(
-  pieces: readonly Piece[],
-  level: number,
-  open: (branch: Entry) => readonly Entry[],
-): Piece[] {
+export function joinShortRuns(pieces: readonly Piece[], level: number, open: Open): Piece[] {
   const joined: Piece[] = [];
-  const ahead = pieces.slice().reverse();
-  /** Where the last run begins in `joined`, and its weight. */
-  let [start, weight] = [0, 0];
+  const ahead = pieces.toReversed();
+  /** Where the last run begins in `joined`. */
+  let start = 0;
   for (;;) {
     const next = ahead.pop();
+    const count = joined.length - start;
     if (next && levelOf(next) === level) {
       joined.push(next);
-      weight += weightOf(next);
-    } else if (start === joined.length || weight >= MIN_CHILDREN) {
+    } else if (count === 0 || count >= MIN_CHILDREN) {
       if (!next) return joined;
-      [start, weight] = [joined.push(next), 0];
+      start = joined.push(next);
     } else if (next) {
-      ahead.push(...open(next as Entry).toReversed());
+      ahead.push(...childrenOf(next, open));
     } else {
       // No neighbour follows the last run: one may stand before it.
       const last = joined.splice(start);
       const before = joined.pop();
       if (!before) return last;
       for (const piece of last.reverse()) ahead.push(piece);
-      ahead.push(...open(before as Entry).toReversed());
-      [start, weight] = [joined.length, 0];
+      ahead.push(...childrenOf(before, open));
+      start = joined.length;
     }
   }
 }

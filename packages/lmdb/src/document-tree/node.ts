@@ -36,7 +36,7 @@ export const filledPages = (bytes: number): number => Math.floor((bytes + PAGE_H
 /** The most that a leaf holds. */
 export const LEAF_BYTES = pagesBytes(8);
 /** Stretches of at least this size are left as they are; shorter neighbours are written anew as one. */
-export const SETTLED_BYTES = pagesBytes(3);
+export const SETTLED_BYTES = pagesBytes(2);
 /** A turn rewrites a branch of each level, and counts its entries when it is shared: neither must be large. */
 export const MAX_CHILDREN = 64;
 export const MIN_CHILDREN = 16;

@@ -16,6 +16,8 @@ export interface Chore {
 const SLICE_NODES = 512;
 /** A few nodes may wait for those of the next commits, so that not every commit is followed by a flush of its own. */
 const LINGER_MS = 20;
+/** When the writer refused, for lack of room perhaps. */
+const RETRY_MS = 1000;
 
 /** A record whose nodes are to be reclaimed. */
 interface Leftover {
@@ -104,21 +106,28 @@ export class Reclaimer {
     this.timer = setTimeout(() => void this.run(), delayMs).unref();
   }
 
-  /** Answers whether all went well. */
+  /** Answers whether the writer took it. */
   private run(): Promise<boolean> {
     clearTimeout(this.timer);
     this.dueAt = Infinity;
-    this.running = this.reclaimAll().finally(() => {
+    this.running = this.reclaimReady();
+    void this.running.then((isWell) => {
       this.running = undefined;
-      // What somebody reads, or what failed, is looked at again: at the latest when an unread document's lease is stale.
-      if (this.waiting.length > 0) this.wake(LEASE_STALE_MS);
+      if (!isWell) this.wake(RETRY_MS);
+      else if (this.ready().length > 0) this.wake(LINGER_MS);
+      // Looked at again when a reader ends, or when it turns out that there was none.
+      else if (this.waiting.length > 0) this.wake(LEASE_STALE_MS);
     });
     return this.running;
   }
 
-  private async reclaimAll(): Promise<boolean> {
+  /** What comes meanwhile waits for its own turn. */
+  private async reclaimReady(): Promise<boolean> {
     try {
-      for (let ready = this.ready(); ready.length > 0; ready = this.ready()) await this.reclaimSlice(ready);
+      for (let ready = this.ready(); ready.length > 0;) {
+        const done = await this.reclaimSlice(ready);
+        ready = ready.filter((one) => !done.has(one));
+      }
       return true;
     } catch {
       // The writer has told whoever must know.
@@ -126,7 +135,7 @@ export class Reclaimer {
     }
   }
 
-  private async reclaimSlice(ready: readonly Leftover[]): Promise<void> {
+  private async reclaimSlice(ready: readonly Leftover[]): Promise<ReadonlySet<Leftover>> {
     const done = new Set<Leftover>();
     await this.perform({
       bytes: 0,
@@ -140,6 +149,7 @@ export class Reclaimer {
       },
     });
     this.waiting = this.waiting.filter((one) => !done.has(one));
+    return done;
   }
 
   private ready(): Leftover[] {

@@ -26,20 +26,25 @@ async function take(trees: StoredTrees, runtimeId: string, step: Step): Promise<
   const all = { offset: 0, length };
   switch (step.kind) {
     case "replace":
-      return void (await trees.replace(runtimeId, [Buffer.alloc(step.length, runtimeId)]));
+      await trees.replace(runtimeId, [Buffer.alloc(step.length, runtimeId)]);
+      break;
     case "clear":
-      return trees.commit(runtimeId, undefined);
+      trees.commit(runtimeId, undefined);
+      break;
     case "twice":
-      return void (length < 3_000_000 && (await trees.replace(runtimeId, [all, all])));
+      if (length < 3_000_000) await trees.replace(runtimeId, [all, all]);
+      break;
     case "cut": {
       const offset = Math.floor(Math.min(step.from, step.to) * length);
       const end = Math.floor(Math.max(step.from, step.to) * length);
-      return void (await trees.replace(runtimeId, [{ offset, length: end - offset }]));
+      await trees.replace(runtimeId, [{ offset, length: end - offset }]);
+      break;
     }
     case "append":
-      return void (await trees.replace(runtimeId, [all, Buffer.alloc(step.length, "more")]));
+      await trees.replace(runtimeId, [all, Buffer.alloc(step.length, "more")]);
+      break;
     case "reclaim":
-      return void trees.reclaim(step.budget);
+      trees.reclaim(step.budget);
   }
 }
 
