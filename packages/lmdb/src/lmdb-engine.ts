@@ -1,6 +1,7 @@
 import type { RuntimeId } from "@bolthole/contract";
 import type { Document, Engine, EngineStats, Entry, KeyOf, Range, RowKey, Unit, View } from "@bolthole/core";
 import { Moved, type StagedDocument } from "@bolthole/core";
+import { type DocumentFinding, checkDocuments } from "./document-tree/check.js";
 import { type Base, DocumentTrees } from "./document-tree/document-trees.js";
 import type { StagedTree } from "./document-tree/staged-tree.js";
 import { Environment, type ReadTransaction } from "./environment.js";
@@ -92,6 +93,19 @@ export class LmdbEngine implements Engine {
    */
   reclaimed(): Promise<void> {
     return this.trees.reclaimed();
+  }
+
+  /**
+   * What is wrong with the stored documents, or not finished, in one consistent state. Reads all of them and gives others
+   * turns; while it goes on, the file grows by what is written, so it should be read to its end without pauses.
+   */
+  async *checkDocuments(): AsyncGenerator<DocumentFinding, void> {
+    const transaction = this.environment.read();
+    try {
+      yield* checkDocuments(transaction);
+    } finally {
+      transaction.done();
+    }
   }
 
   async close(): Promise<void> {

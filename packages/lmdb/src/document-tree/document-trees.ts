@@ -1,6 +1,6 @@
-import type { ByteRange, RuntimeId } from "@bolthole/contract";
+import { type ByteRange, type RuntimeId, readFailed } from "@bolthole/contract";
 import type { Document } from "@bolthole/core";
-import type { Environment } from "../environment.js";
+import type { Environment, Put } from "../environment.js";
 import { documentKey } from "../keys.js";
 import { Draft } from "./draft.js";
 import { type Lease, Leases } from "./lease.js";
@@ -33,6 +33,7 @@ export class DocumentTrees {
   readonly leases: Leases;
   private readonly reclaimer: Reclaimer;
   private readonly ids: NodeIds;
+  private isClosed = false;
 
   constructor(
     private readonly environment: Environment,
@@ -64,8 +65,7 @@ export class DocumentTrees {
     try {
       const root = await splice(draft, base?.root, document);
       const staged = stagedTree(draft, root, base?.sequence, this.ids);
-      if (staged.bytes > SLICE_BYTES) await this.write(staged);
-      return staged;
+      return staged.bytes > SLICE_BYTES ? await this.written(staged) : staged;
     } finally {
       base?.lease.end();
     }
@@ -87,6 +87,7 @@ export class DocumentTrees {
       const turns = new Turns();
       while (!walk.isDone) {
         lease.use();
+        if (this.isClosed) throw readFailed("SHUTTING_DOWN", "the store was closed while the document was read");
         const chunk = walk.take(CHUNK_BYTES);
         await turns.spend(chunk.length);
         yield chunk;
@@ -102,30 +103,42 @@ export class DocumentTrees {
   }
 
   close(): Promise<void> {
+    this.isClosed = true;
     return this.reclaimer.close();
   }
 
   /** Stores a large document's nodes before its commit, so that no transaction is long. */
-  private async write(staged: StagedTree): Promise<void> {
+  private async written(staged: StagedTree): Promise<StagedTree> {
     const key = documentKey("staging", staged.ids.first);
-    staged.isWritten = true;
+    const written = { ...staged, nodes: [], bytes: 0, isWritten: true };
     try {
-      for (let at = 0; at < staged.nodes.length;) {
-        const start = at;
-        let bytes = 0;
-        while (at < staged.nodes.length && bytes < SLICE_BYTES) bytes += staged.nodes[at++]?.[1]?.length ?? 0;
-        const slice = staged.nodes.slice(start, at);
+      for (const [index, slice] of slicesOf(staged.nodes).entries()) {
         await this.perform({
-          bytes,
+          bytes: SLICE_BYTES,
           apply: (changes) => {
-            if (start === 0) changes.put(key, encodeStaging(key, staged.ids));
+            if (index === 0) changes.put(key, encodeStaging(key, staged.ids));
             changes.store(slice);
           },
         });
       }
     } catch (error) {
-      this.discard(staged);
+      this.discard(written);
       throw error;
     }
+    return written;
   }
+}
+
+function slicesOf(nodes: readonly Put[]): Put[][] {
+  const slices: Put[][] = [];
+  let room = 0;
+  for (const node of nodes) {
+    if (room <= 0) {
+      slices.push([]);
+      room = SLICE_BYTES;
+    }
+    slices.at(-1)?.push(node);
+    room -= node[1]?.length ?? 0;
+  }
+  return slices;
 }

@@ -13,7 +13,7 @@ export interface Chore {
 }
 
 /** A transaction reclaims at most this many nodes: a few milliseconds of the event loop. */
-const SLICE_NODES = 512;
+const SLICE_NODES = 256;
 /** A few nodes may wait for those of the next commits, so that not every commit is followed by a flush of its own. */
 const LINGER_MS = 20;
 /** When the writer refused, for lack of room perhaps. */

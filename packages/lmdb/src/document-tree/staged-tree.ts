@@ -22,13 +22,14 @@ export interface StagedTree extends StagedDocument {
   /** The sequence of the snapshot row with whose tree it shares nodes; undefined: it shares none. */
   readonly base: number | undefined;
   readonly ids: IdRange;
+  /** What the commit has to store of it. */
   readonly nodes: readonly Put[];
   /** What the new branches and the snapshot row name. */
   readonly references: ReadonlyMap<number, References>;
   /** Of the base's branches, the ones whose children the new tree may name itself; higher ones first. */
   readonly opened: readonly OpenedBranch[];
   /** Its nodes are stored already, under a staging record. */
-  isWritten: boolean;
+  readonly isWritten: boolean;
 }
 
 /** Gives the new nodes their ids and their form on the disk. */
