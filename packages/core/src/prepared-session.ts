@@ -73,7 +73,7 @@ async function commitPrepared(
     const committed = await context.committer.commit({
       ...request,
       rows: [snapshotKey(runtimeId), ...(beside?.rows ?? [])],
-      bytes: (document?.incoming.length ?? 0) + (beside?.bytes ?? 0),
+      bytes: (staged?.bytes ?? 0) + (beside?.bytes ?? 0),
       decide: ([snapshot, ...rows]) => {
         if (snapshot?.sequence !== base) throw new Moved();
         const edits = beside ? beside.decide(rows) : [];

@@ -50,15 +50,18 @@ export async function loadDocument(context: StoreContext, runtimeId: RuntimeId):
   const key = snapshotKey(runtimeId);
   const found = await context.engine.view(async (view) => {
     const row = await view.get(key);
-    return row && { row, document: await view.document(runtimeId) };
+    if (!row) return undefined;
+    // Before the document is asked for: what an engine gives must be read.
+    const facts = decodeRow(key, row, decodeSnapshotFacts);
+    return { row, facts, document: await view.document(runtimeId) };
   });
   if (!found) return undefined;
-  const facts = decodeRow(key, found.row, decodeSnapshotFacts);
+  const { row, facts, document } = found;
   return {
-    version: versionOf(context, found.row),
+    version: versionOf(context, row),
     length: facts.length,
     profile: facts.profile,
-    chunks: verified(key, facts, found.document),
+    chunks: verified(key, facts, document),
   };
 }
 
