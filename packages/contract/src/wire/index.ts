@@ -9,7 +9,12 @@ export { type StreamCodec, type UnaryCodec, isMutation, stream, unary } from "./
 export { encodeMessage } from "./encode-message.js";
 export { type GrpcMethod, grpcMethod } from "./grpc-definition.js";
 export { InvalidArgument } from "./invalid-argument.js";
-export { decodeLifecycleRecord, encodeLifecycleRecord, inspectLifecycleRecord } from "./lifecycle-record.js";
+export {
+  decodeLifecycleRecord,
+  encodeLifecycleRecord,
+  encodeStoredLifecycleRecord,
+  inspectLifecycleRecord,
+} from "./lifecycle-record.js";
 export { ERROR_DOMAIN, STATUS_DETAILS_KEY, type WireStatus, fromWireStatus, toWireStatus } from "./status.js";
 export { type StoreCodecs, storeCodecs } from "./store-codecs.js";
 export { file_bolthole_v1_error } from "../gen/bolthole/v1/error_pb.js";

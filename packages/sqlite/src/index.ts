@@ -1,0 +1,2 @@
+export { SqliteEngine, type SqliteOptions } from "./sqlite-engine.js";
+export { UnusableFile } from "./schema.js";
