@@ -7,14 +7,15 @@ import { DaemonProcess } from "@bolthole/conformance/process";
 
 const MAIN = require.resolve("@bolthole/daemon/bin");
 
-export type EngineName = "lmdb" | "memory";
+export type EngineName = "lmdb" | "sqlite" | "memory";
 
 export const capabilitiesOf = (engine: EngineName): Capabilities => ({
-  durable: engine === "lmdb",
+  durable: engine !== "memory",
   versions: true,
   transcriptRules: true,
-  fullSequences: true,
+  fullSequences: engine !== "sqlite",
   holds: false,
+  rawRows: engine === "sqlite",
 });
 
 /** A daemon process for every site, reached through the real client. */

@@ -48,6 +48,20 @@ export class Connection {
     await this.driver.exec(sql);
   }
 
+  /** All of `work`, or nothing of it; other writers wait meanwhile. */
+  async transaction<T>(work: () => Promise<T>): Promise<T> {
+    await this.exec("BEGIN IMMEDIATE");
+    try {
+      const result = await work();
+      await this.exec("COMMIT");
+      return result;
+    } catch (error) {
+      // The failure may have ended the transaction already.
+      await this.exec("ROLLBACK").catch(() => undefined);
+      throw error;
+    }
+  }
+
   async prepare(sql: string): Promise<Statement> {
     return new Statement(await this.driver.prepare(sql));
   }

@@ -80,26 +80,27 @@ const OWN_TABLES = [
 ) WITHOUT ROWID`,
 ];
 
-/** Looks at the file before anything is written to it, and makes what is missing: all of an empty one, or our tables. */
+/** Makes what is missing: all of an empty file, or our tables. Looks at the file before anything is written to it. */
 export async function claimSchema(connection: Connection, path: string): Promise<Identity> {
-  const isNew = await inspect(connection, path);
+  await claimReferenceSchema(connection, path);
+  return connection.transaction(async () => {
+    for (const sql of OWN_TABLES) await connection.exec(sql);
+    return loadIdentity(connection);
+  });
+}
+
+/** The same without our tables, as the reference itself leaves a file. */
+export async function claimReferenceSchema(connection: Connection, path: string): Promise<void> {
+  const isNew = await isEmpty(connection, path);
   const mode = await connection.makeDurable();
   if (mode !== "wal") throw new UnusableFile(`${path} cannot be kept in WAL mode here (it is in ${mode})`);
-  await connection.exec("BEGIN IMMEDIATE");
-  try {
+  if (!isNew) return;
+  await connection.transaction(async () => {
     // Another process may have been faster.
-    if (isNew && (await tableNames(connection)).length === 0) {
-      for (const [table, columns] of Object.entries(RUNTIME_TABLES)) await connection.exec(ddlOf(table, columns));
-      for (const sql of SESSION_STORE) await connection.exec(sql);
-    }
-    for (const sql of OWN_TABLES) await connection.exec(sql);
-    const identity = await loadIdentity(connection);
-    await connection.exec("COMMIT");
-    return identity;
-  } catch (error) {
-    await connection.exec("ROLLBACK");
-    throw error;
-  }
+    if ((await tableNames(connection)).length > 0) return;
+    for (const [table, columns] of Object.entries(RUNTIME_TABLES)) await connection.exec(ddlOf(table, columns));
+    for (const sql of SESSION_STORE) await connection.exec(sql);
+  });
 }
 
 function ddlOf(table: string, columns: readonly Column[]): string {
@@ -113,7 +114,7 @@ function ddlOf(table: string, columns: readonly Column[]): string {
 }
 
 /** Whether the file is empty. Refuses one that is neither empty nor the reference's, and one of a newer Bolthole. */
-async function inspect(connection: Connection, path: string): Promise<boolean> {
+export async function isEmpty(connection: Connection, path: string): Promise<boolean> {
   let tables: string[];
   try {
     tables = await tableNames(connection);

@@ -1,14 +1,22 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type StoreFactory, type StoreHandle, holdable } from "@bolthole/conformance";
+import { type RawRow, type StoreFactory, type StoreHandle, holdable } from "@bolthole/conformance";
 import { RuntimeStoreAdapter } from "@bolthole/contract";
 import { DEFAULT_LIMITS, createEngineStore } from "@bolthole/core";
+import { MeerkatFile } from "./meerkat-file.js";
 import { SqliteEngine } from "./sqlite-engine.js";
 
 /** Stores in temporary files, for the suite. */
 export const sqliteStores = (): StoreFactory => ({
-  capabilities: { durable: true, versions: true, transcriptRules: true, fullSequences: false, holds: true },
+  capabilities: {
+    durable: true,
+    versions: true,
+    transcriptRules: true,
+    fullSequences: false,
+    holds: true,
+    rawRows: true,
+  },
   createSite: async () => {
     const folder = await mkdtemp(join(tmpdir(), "bolthole-sqlite-"));
     return { open: () => open(join(folder, "store.sqlite3")), remove: () => rm(folder, { recursive: true }) };
@@ -19,5 +27,26 @@ async function open(file: string): Promise<StoreHandle> {
   const engine = holdable(await SqliteEngine.open(file), "commit");
   const versioned = createEngineStore(engine.target, { limits: { ...DEFAULT_LIMITS, documentBytes: 8 * 1024 * 1024 } });
   const store = new RuntimeStoreAdapter(versioned, engine.target.storeId);
-  return { store, versioned, hold: engine.hold, close: () => engine.target.close() };
+  return {
+    store,
+    versioned,
+    hold: engine.hold,
+    putRawRow: (row) => putRawRow(file, row),
+    close: () => engine.target.close(),
+  };
+}
+
+const VALUE_COLUMNS: Readonly<Record<string, string>> = {
+  runtime_input_states: "state_json",
+  runtime_boundary_receipts: "receipt_json",
+  runtime_session_snapshots: "session_snapshot",
+  runtime_states: "runtime_state_json",
+  runtime_ops_lifecycle: "state_json",
+};
+
+/** As another process would: over a connection of its own. */
+async function putRawRow(file: string, { table, key, value }: RawRow): Promise<void> {
+  const other = await MeerkatFile.open(file);
+  await other.put(table, { ...key, [VALUE_COLUMNS[table] ?? ""]: value });
+  await other.close();
 }

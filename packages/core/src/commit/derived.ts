@@ -15,6 +15,9 @@ const DIGEST_BYTES = 6;
 export const foreignRow = (key: RowKey, value: Uint8Array): Row =>
   makeRow(key, -1 - hash("sha256", value, "buffer").readUIntBE(0, DIGEST_BYTES), value);
 
+/** Whether a row is somebody else's: then nothing is known of its form. */
+export const isForeign = ({ sequence }: Row): boolean => sequence < 0;
+
 /** The row, if it is sound; otherwise what is there is somebody else's. */
 export function ownOrForeign(key: RowKey, value: Uint8Array, own: Pick<Row, "sequence" | "checksum"> | undefined): Row {
   const row = own && makeRow(key, own.sequence, value);
