@@ -5,10 +5,11 @@ import { AdminService, RuntimeStoreService } from "@bolthole/contract/wire";
 import type { Limits } from "@bolthole/contract";
 import { DEFAULT_LIMITS, type Engine, type EngineStore, MemoryEngine, createEngineStore } from "@bolthole/core";
 import { LmdbEngine, UnusableFolder } from "@bolthole/lmdb";
+import { SqliteEngine, UnusableFile } from "@bolthole/sqlite";
 import { Closers } from "./closers.js";
 import type { Config } from "./config.js";
 import { EXIT, type ExitCode, StartFailure } from "./exit-code.js";
-import { parentOf, prepareDataFolder, refuseSharedFolder } from "./folder/data-folder.js";
+import { homeOf, parentOf, prepareDataFolder, refuseSharedFolder } from "./folder/data-folder.js";
 import { removeEndpoint, socketPath, writeEndpoint } from "./folder/endpoint.js";
 import { lockFolder } from "./folder/folder-lock.js";
 import { loadToken } from "./folder/token.js";
@@ -37,11 +38,12 @@ export interface Daemon {
 export async function startDaemon(config: Config, log: Log, onFailure: (cause: unknown) => void): Promise<Daemon> {
   const startedAt = new Date();
   process.umask(0o077);
-  prepareDataFolder(config.data);
+  const home = homeOf(config);
+  prepareDataFolder(home);
   const closers = new Closers();
-  closers.add(lockFolder(config.data, startedAt));
+  closers.add(lockFolder(home, startedAt));
   try {
-    return await assemble(config, log, startedAt, onFailure, closers);
+    return await assemble(config, home, log, startedAt, onFailure, closers);
   } catch (error) {
     await closers.close();
     throw error;
@@ -50,6 +52,7 @@ export async function startDaemon(config: Config, log: Log, onFailure: (cause: u
 
 async function assemble(
   config: Config,
+  home: string,
   log: Log,
   startedAt: Date,
   onFailure: (cause: unknown) => void,
@@ -84,7 +87,7 @@ async function assemble(
     return server;
   };
 
-  const path = socketPath(config.data);
+  const path = socketPath(home);
   refuseSharedFolder(parentOf(path), "socket folder");
   const onSocket = serve({}, [RuntimeStoreService.file, AdminService.file]);
   registerAdminService(onSocket, { admission, log }, () =>
@@ -93,14 +96,14 @@ async function assemble(
   listeners.push(await Listener.onSocket(path, onSocket, config.maxConnections));
   if (config.listen) {
     const { host, port } = config.listen;
-    const interceptors = config.tcpInsecure ? [] : [requireToken(loadToken(config.data))];
+    const interceptors = config.tcpInsecure ? [] : [requireToken(loadToken(home))];
     const onTcp = serve({ interceptors }, [RuntimeStoreService.file]);
     listeners.push(await Listener.onTcp(host, port, onTcp, config.maxConnections));
   }
   const targets = listeners.map(({ target }) => target);
-  writeEndpoint(config.data, targets);
+  writeEndpoint(home, targets);
   closers.add(() => {
-    removeEndpoint(config.data);
+    removeEndpoint(home);
   });
   setHealth("SERVING");
   log.info({ targets, engine: engine.name, data: config.data, store: engine.storeId }, "serving");
@@ -127,9 +130,10 @@ async function assemble(
 async function openEngine(config: Config, onFailure: (cause: unknown) => void): Promise<Engine> {
   if (config.engine === "memory") return new MemoryEngine();
   try {
+    if (config.engine === "sqlite") return await SqliteEngine.open(config.data, { onFailure });
     return await LmdbEngine.open(config.data, { onFailure });
   } catch (error) {
-    if (error instanceof UnusableFolder) throw new StartFailure(EXIT.DATA_FOLDER, error.message, error);
+    if (error instanceof UnusableFolder || error instanceof UnusableFile) throw new StartFailure(EXIT.DATA_FOLDER, error.message, error);
     throw error;
   }
 }

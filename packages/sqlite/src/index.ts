@@ -1,2 +1,3 @@
 export { SqliteEngine, type SqliteOptions } from "./sqlite-engine.js";
 export { UnusableFile } from "./schema.js";
+export { type RawRow, putRawRow } from "./raw-row.js";

@@ -1,10 +1,10 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type RawRow, type StoreFactory, type StoreHandle, holdable } from "@bolthole/conformance";
+import { type StoreFactory, type StoreHandle, holdable } from "@bolthole/conformance";
 import { RuntimeStoreAdapter } from "@bolthole/contract";
 import { DEFAULT_LIMITS, createEngineStore } from "@bolthole/core";
-import { MeerkatFile } from "./meerkat-file.js";
+import { putRawRow } from "./raw-row.js";
 import { SqliteEngine } from "./sqlite-engine.js";
 
 /** Stores in temporary files, for the suite. */
@@ -34,19 +34,4 @@ async function open(file: string): Promise<StoreHandle> {
     putRawRow: (row) => putRawRow(file, row),
     close: () => engine.target.close(),
   };
-}
-
-const VALUE_COLUMNS: Readonly<Record<string, string>> = {
-  runtime_input_states: "state_json",
-  runtime_boundary_receipts: "receipt_json",
-  runtime_session_snapshots: "session_snapshot",
-  runtime_states: "runtime_state_json",
-  runtime_ops_lifecycle: "state_json",
-};
-
-/** As another process would: over a connection of its own. */
-async function putRawRow(file: string, { table, key, value }: RawRow): Promise<void> {
-  const other = await MeerkatFile.open(file);
-  await other.put(table, { ...key, [VALUE_COLUMNS[table] ?? ""]: value });
-  await other.close();
 }
