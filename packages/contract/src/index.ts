@@ -25,4 +25,12 @@ export type * from "./runtime-store.js";
 export { type OptionalMethods, RuntimeStoreDefaults } from "./runtime-store-defaults.js";
 export { loadMachineLifecycle, loadRuntimeState } from "./lifecycle.js";
 export type * from "./versioned-store.js";
+export {
+  IMPORT_RESULTS,
+  type ImportResult,
+  type ImportRuntime,
+  type RuntimeContents,
+  type RuntimeTransfer,
+  emptyContents,
+} from "./runtime-transfer.js";
 export { type Expectations, RuntimeStoreAdapter } from "./runtime-store-adapter.js";

@@ -25,4 +25,5 @@ export { foreignRow, headOver, ownOrForeign, tallyOver } from "./commit/derived.
 export type { CountedTable } from "./commit/head.js";
 export { keyText } from "./commit/row.js";
 export { type SnapshotFacts, decodeSnapshotFacts, encodeSnapshotFacts } from "./snapshot.js";
+export { isSoundSeed } from "./rules/input-seed.js";
 export { transcriptMessagesDigest } from "./transcript/transcript.js";

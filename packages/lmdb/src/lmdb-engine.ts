@@ -11,7 +11,9 @@ import {
   outcomeBounds,
   parseRuntimeKey,
   pieceKey,
+  receiptBounds,
   runtimeBounds,
+  trailingReceipt,
   trailingUuid,
 } from "./keys.js";
 import { type StoredRow, decodeRecord } from "./record.js";
@@ -113,6 +115,12 @@ function scan(transaction: ReadTransaction, range: Range, limit: number): Entry[
         table: "input",
         runtimeId: range.runtimeId,
         inputId: trailingUuid(key),
+      }));
+    case "receipt":
+      return collect(transaction, receiptBounds(range.runtimeId, range.after), limit, (key) => ({
+        table: "receipt",
+        runtimeId: range.runtimeId,
+        ...trailingReceipt(key),
       }));
     case "outcome":
       return collect(transaction, outcomeBounds(range.after), limit, (key) => ({

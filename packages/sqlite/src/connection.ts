@@ -32,7 +32,7 @@ export class Connection {
 
   /** Opens or makes the file. Nothing is written to it yet. */
   static open(path: string): Connection {
-    return new Connection(new Database(path, { timeout: LOCK_WAIT_MS }) as unknown as Driver);
+    return new Connection(new Database(path, { timeout: LOCK_WAIT_MS }));
   }
 
   /** Answers the journal mode that the file is in now. */

@@ -44,7 +44,10 @@ export function rowFrom(key: ReferenceKey, blob: Buffer, note: Note | undefined)
       if (!record) return { ...foreignRow(key, blob), checksum: -1 };
       return ownOrForeign(key, record, note);
     }
-    default:
+    case "ops":
+    case "input":
+    case "receipt":
+    case "oauth":
       return ownOrForeign(key, blob, note);
   }
 }
@@ -56,7 +59,10 @@ export function blobOf(key: ReferenceKey, row: Row, document: Document | undefin
       return wholeOf(document ?? []);
     case "lifecycle":
       return lifecycleToJson(row.value);
-    default:
+    case "ops":
+    case "input":
+    case "receipt":
+    case "oauth":
       return bufferOf(row.value);
   }
 }
@@ -78,7 +84,11 @@ export function noteValue(key: RowKey, row: Row): Buffer | null {
       const record = bufferOf(row.value);
       return lifecycleFromJson(lifecycleToJson(record))?.equals(record) ? null : record;
     }
-    default:
+    case "ops":
+    case "input":
+    case "receipt":
+    case "oauth":
+    case "head":
       return null;
   }
 }

@@ -51,7 +51,7 @@ const STATEMENTS = {
   // As texts: a double holds no such number.
   receipts: `SELECT t.run_id, CAST(t.sequence AS TEXT), t.receipt_json, ${NOTE} FROM runtime_boundary_receipts t
     ${HAS_NO_NOTES} 'receipt' AND r.id = t.run_id || ' ' || t.sequence
-    WHERE t.runtime_id = ?1`,
+    WHERE t.runtime_id = ?1 AND (t.run_id, t.sequence) > (?2, ?3) ORDER BY t.run_id, t.sequence LIMIT ?4`,
   firstRuntime: nextRuntime(">="),
   nextRuntime: nextRuntime(">"),
 } as const;
@@ -131,7 +131,11 @@ export class Rows {
         return this.remember(key, () => this.head(key));
       case "snapshot":
         return this.remember(key, () => this.stored(key));
-      default:
+      case "lifecycle":
+      case "ops":
+      case "input":
+      case "receipt":
+      case "oauth":
         return this.stored(key);
     }
   }
@@ -156,6 +160,25 @@ export class Rows {
     const found = await this.statements.inputs.all(runtimeId, after, limit);
     return found.map(([inputId, blob, ...note]) => {
       const key = { table: "input", runtimeId, inputId: String(inputId) } as const;
+      return { key, row: rowFrom(key, bytesOf(blob), noteOf(note)) };
+    });
+  }
+
+  /** Their sequences are those of the table, which has no higher one than 2^63-1. */
+  async receipts(
+    runtimeId: RuntimeId,
+    after: Pick<KeyOf<"receipt">, "runId" | "sequence"> | undefined,
+    limit: number,
+  ): Promise<Entry<KeyOf<"receipt">>[]> {
+    const { runId: afterRun, sequence: afterSequence } = after ?? { runId: "", sequence: 0n };
+    const found = await this.statements.receipts.all(runtimeId, afterRun, clamped(afterSequence), limit);
+    return found.map(([runId, sequence, blob, ...note]) => {
+      const key = {
+        table: "receipt",
+        runtimeId,
+        runId: String(runId),
+        sequence: BigInt(String(sequence)),
+      } as const;
       return { key, row: rowFrom(key, bytesOf(blob), noteOf(note)) };
     });
   }
@@ -198,15 +221,11 @@ export class Rows {
       page = await this.inputs(runtimeId, page.at(-1)?.key.inputId ?? "", PAGE);
       for (const { row } of page) rows.push({ table: "input", row });
     } while (page.length === PAGE);
-    for (const [runId, sequence, blob, ...note] of await this.statements.receipts.all(runtimeId)) {
-      const receipt = {
-        table: "receipt",
-        runtimeId,
-        runId: String(runId),
-        sequence: BigInt(String(sequence)),
-      } as const;
-      rows.push({ table: "receipt", row: rowFrom(receipt, bytesOf(blob), noteOf(note)) });
-    }
+    let receipts: Entry<KeyOf<"receipt">>[] = [];
+    do {
+      receipts = await this.receipts(runtimeId, receipts.at(-1)?.key, PAGE);
+      for (const { row } of receipts) rows.push({ table: "receipt", row });
+    } while (receipts.length === PAGE);
     const value = headOver(rows);
     return value && ownOrForeign(key, value, await this.note(key));
   }

@@ -106,6 +106,8 @@ function scan(rows: Rows, range: Range, limit: number): Promise<Entry[]> {
   switch (range.table) {
     case "input":
       return rows.inputs(range.runtimeId, range.after ?? "", limit);
+    case "receipt":
+      return rows.receipts(range.runtimeId, range.after, limit);
     case "outcome":
       return rows.outcomes(range.after ?? "", limit);
     case "head":

@@ -9,10 +9,7 @@ import { textOf } from "./trace-args.js";
  * lifecycle record that another step loads; or this.
  */
 type OtherAnswer =
-  | "memory"
-  | { readonly storedBy: number; readonly argument: string }
-  | { readonly decodedBy: number }
-  | TraceResult;
+  "memory" | { readonly storedBy: number; readonly argument: string } | { readonly decodedBy: number } | TraceResult;
 
 /** Where Bolthole answers otherwise than the reference's SQLite store, by a numbered decision of CONTRACT.md, section 14. */
 export interface DeclaredDifference {

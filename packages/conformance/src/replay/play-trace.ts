@@ -19,7 +19,8 @@ export const TAKEN = "the store already holds something of it";
 
 /** Why a trace cannot be played on such stores. */
 function skipReason(trace: Trace, { capabilities }: StoreFactory): string | undefined {
-  if (!capabilities.rawRows && trace.steps.some(({ op }) => op === "put_raw_row")) return "writes rows past the store (put_raw_row)";
+  if (!capabilities.rawRows && trace.steps.some(({ op }) => op === "put_raw_row"))
+    return "writes rows past the store (put_raw_row)";
   if (!capabilities.transcriptRules && isTranscriptDecided(trace)) return "transcript rules";
   return undefined;
 }

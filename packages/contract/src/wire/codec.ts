@@ -1,6 +1,7 @@
 import type {
   DescMessage,
   DescMethod,
+  DescMethodClientStreaming,
   DescMethodServerStreaming,
   DescMethodUnary,
   MessageInitShape,
@@ -34,6 +35,21 @@ export interface StreamCodec<
   fromAnswer(answer: Awaited<Answer>): AsyncIterable<MessageInitShape<O>>;
 }
 
+/** One RPC whose request comes in parts. */
+export interface UploadCodec<
+  Request,
+  Answer,
+  I extends DescMessage = DescMessage,
+  O extends DescMessage = DescMessage,
+> {
+  readonly kind: "upload";
+  readonly method: DescMethodClientStreaming<I, O>;
+  toRequest(parts: AsyncIterable<MessageShape<I>>): Promise<Request>;
+  fromRequest(request: Request): Iterable<MessageInitShape<I>>;
+  toAnswer(message: MessageShape<O>): Answer;
+  fromAnswer(answer: Answer): MessageInitShape<O>;
+}
+
 type Directions<C> = Omit<C, "kind" | "method">;
 
 /** Fixes the message types by the method, so that an entry is checked against its own proto. */
@@ -46,6 +62,11 @@ export const stream = <Request, Answer, I extends DescMessage, O extends DescMes
   method: DescMethodServerStreaming<I, O>,
   directions: Directions<StreamCodec<Request, Answer, I, O>>,
 ): StreamCodec<Request, Answer, I, O> => ({ kind: "stream", method, ...directions });
+
+export const upload = <Request, Answer, I extends DescMessage, O extends DescMessage>(
+  method: DescMethodClientStreaming<I, O>,
+  directions: Directions<UploadCodec<Request, Answer, I, O>>,
+): UploadCodec<Request, Answer, I, O> => ({ kind: "upload", method, ...directions });
 
 /** An RPC without a declared idempotency level changes the store; its request carries a request id. */
 export const isMutation = (method: DescMethod): boolean =>

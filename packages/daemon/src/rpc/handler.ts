@@ -2,19 +2,21 @@ import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import type {
   Server,
+  ServerReadableStream,
   ServerUnaryCall,
   ServerWritableStream,
+  handleClientStreamingCall,
   handleServerStreamingCall,
   handleUnaryCall,
   sendUnaryData,
 } from "@grpc/grpc-js";
 import { type Call, readFailed } from "@bolthole/contract";
-import { type StreamCodec, type UnaryCodec, grpcMethod, isMutation } from "@bolthole/contract/wire";
+import { type StreamCodec, type UnaryCodec, type UploadCodec, grpcMethod, isMutation } from "@bolthole/contract/wire";
 import type { Log } from "../log.js";
 import type { Admission } from "./admission.js";
 import { toStatus, toStoreError } from "./failure.js";
 import { type Received, receive } from "./received.js";
-import type { DescMessage } from "@bufbuild/protobuf";
+import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 
 /** What every handler needs besides its method. */
 export interface HandlerContext {
@@ -81,6 +83,40 @@ export function registerStream<Req, Answer>(
   server.register(path, handler, responseSerialize, receive(codec.method.input), "serverStream");
 }
 
+/** Serves one RPC whose request comes in parts: what has come of it counts as in flight until it is answered. */
+export function registerUpload<Req, Answer>(
+  server: Server,
+  context: HandlerContext,
+  codec: UploadCodec<Req, Answer>,
+  run: (request: Req, call: Call) => Promise<Answer>,
+): void {
+  const { path, responseSerialize } = grpcMethod(codec.method);
+  const handler: handleClientStreamingCall<Request, object> = (call, callback) => {
+    void answer(call, callback);
+  };
+  const answer = async (
+    call: ServerReadableStream<Request, object>,
+    callback: sendUnaryData<object>,
+  ): Promise<void> => {
+    const leaves: (() => void)[] = [];
+    async function* admitted(): AsyncGenerator<MessageShape<DescMessage>> {
+      for await (const part of call as AsyncIterable<Request>) {
+        leaves.push(context.admission.enter(part.bytes, 0));
+        yield part.message();
+      }
+    }
+    try {
+      leaves.push(context.admission.enter(0));
+      callback(null, codec.fromAnswer(await run(await codec.toRequest(admitted()), limitsOf(call))));
+    } catch (error) {
+      callback(refusal(error, codec.method.name, isMutation(codec.method), context.log));
+    } finally {
+      for (const leave of leaves.reverse()) leave();
+    }
+  };
+  server.register(path, handler as never, responseSerialize, receive(codec.method.input), "clientStream");
+}
+
 /** Waits until the reader has taken what was written; gives up on one that takes nothing. */
 async function readerProgress(call: ServerWritableStream<Request, object>): Promise<void> {
   const settled = new AbortController();
@@ -104,7 +140,7 @@ function refusal(error: unknown, method: string, changes: boolean, log: Log): Re
   return toStatus(failure);
 }
 
-function limitsOf(call: ServerUnaryCall<Request, object> | ServerWritableStream<Request, object>): Call {
+function limitsOf(call: Pick<ServerUnaryCall<Request, object>, "getDeadline">): Call {
   const deadline = call.getDeadline();
   return { deadline: deadline instanceof Date ? deadline.getTime() : deadline };
 }
