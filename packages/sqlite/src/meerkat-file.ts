@@ -76,6 +76,12 @@ export class MeerkatFile {
     });
   }
 
+  /** The statements that made its tables and indexes, in order of their names. */
+  async schema(): Promise<string[]> {
+    const made = await this.all("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name");
+    return made.map(([sql]) => String(sql));
+  }
+
   async readOauth(): Promise<Buffer | undefined> {
     const [row] = await this.select("oauth", OAUTH_ID);
     return row && blobOf(row[1]);
