@@ -4,6 +4,7 @@ import { LmdbEngine, UnusableFolder } from "@bolthole/lmdb";
 import { SqliteEngine, UnusableFile } from "@bolthole/sqlite";
 import type { Config } from "./config.js";
 import { EXIT, StartFailure } from "./exit-code.js";
+import { parentOf, refuseSharedFolder } from "./folder/data-folder.js";
 import { VERSION } from "./version.js";
 
 /** The engine that the settings name. `onFailure` is called once when the disk fails under a write. */
@@ -13,6 +14,7 @@ export async function openEngine(config: Config, onFailure: (cause: unknown) => 
       case "memory":
         return new MemoryEngine();
       case "sqlite":
+        refuseSharedFolder(parentOf(config.data), "database folder");
         return await SqliteEngine.open(config.data, { onFailure });
       case "lmdb":
         return await LmdbEngine.open(config.data, { onFailure });
