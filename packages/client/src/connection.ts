@@ -1,6 +1,14 @@
+import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
-import { Client, type ClientReadableStream, Metadata, connectivityState, credentials } from "@grpc/grpc-js";
+import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import {
+  Client,
+  type ClientReadableStream,
+  type ClientWritableStream,
+  Metadata,
+  connectivityState,
+  credentials,
+} from "@grpc/grpc-js";
 import type { ServiceError } from "@grpc/grpc-js";
 import type { Call } from "@bolthole/contract";
 import { StoreError } from "@bolthole/contract";
@@ -73,6 +81,39 @@ export class Connection {
     } finally {
       stream.cancel();
     }
+  }
+
+  /** One attempt: the parts can be given only once. */
+  async upload<I extends DescMessage, O extends DescMessage>(
+    method: GrpcMethod<I, O>,
+    parts: AsyncIterable<MessageInitShape<I>>,
+    call: Call = {},
+  ): Promise<MessageShape<O>> {
+    const deadline = call.deadline ?? Date.now() + this.options.timeoutMs;
+    await this.connected(deadline, call.signal, true);
+    return new Promise((resolve, reject) => {
+      const stream = this.client.makeClientStreamRequest(
+        method.path,
+        method.requestSerialize,
+        method.responseDeserialize,
+        this.metadata,
+        { deadline },
+        (error, answer) => {
+          call.signal?.removeEventListener("abort", cancel);
+          if (answer !== undefined) resolve(answer);
+          else reject(toStoreError(error as ServiceError, true));
+        },
+      );
+      const cancel = (): void => {
+        stream.cancel();
+      };
+      call.signal?.addEventListener("abort", cancel, { once: true });
+      // What ends the stream early is told by the answer.
+      send(parts, stream).catch((error: unknown) => {
+        cancel();
+        reject(error instanceof StoreError ? error : toStoreError(error as ServiceError, true));
+      });
+    });
   }
 
   close(): void {
@@ -175,4 +216,13 @@ export class Connection {
     stream.once("close", () => signal?.removeEventListener("abort", cancel));
     return stream;
   }
+}
+
+/** As fast as the other side takes them. */
+async function send<T>(parts: AsyncIterable<T>, stream: ClientWritableStream<T>): Promise<void> {
+  for await (const part of parts) {
+    if (stream.destroyed) return;
+    if (!stream.write(part)) await Promise.race([once(stream, "drain"), once(stream, "close")]);
+  }
+  stream.end();
 }

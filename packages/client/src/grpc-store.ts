@@ -2,8 +2,10 @@ import { v7 as uuidv7 } from "uuid";
 import { type Call, type VersionedStore, readFailed, writeFailed } from "@bolthole/contract";
 import {
   InvalidArgument,
+  type StoreCodecs,
   type StreamCodec,
   type UnaryCodec,
+  type UploadCodec,
   encodeMessage,
   grpcMethod,
   isMutation,
@@ -13,17 +15,23 @@ import type { Connection } from "./connection.js";
 
 /** The versioned store on the other end of a connection: every method is its codec's two directions around a call. */
 export function createGrpcStore(connection: Connection): VersionedStore {
-  const methods = Object.entries(storeCodecs).map(([name, codec]) => [
-    name,
-    codec.kind === "unary"
-      ? unaryMethod(connection, codec as unknown as UnaryCodec<object, unknown>)
-      : streamMethod(connection, codec as unknown as StreamCodec<object, unknown>),
-  ]);
+  const methods = Object.entries(storeCodecs).map(([name, codec]) => [name, methodOf(connection, codec)]);
   // `storeCodecs` has an entry for each method, of that method's types: the compiler checks it there.
   return Object.fromEntries(methods) as VersionedStore;
 }
 
 type Method = (request: object, call?: Call) => unknown;
+
+function methodOf(connection: Connection, codec: StoreCodecs[keyof StoreCodecs]): Method {
+  switch (codec.kind) {
+    case "unary":
+      return unaryMethod(connection, codec);
+    case "stream":
+      return streamMethod(connection, codec);
+    case "upload":
+      return uploadMethod(connection, codec);
+  }
+}
 
 function unaryMethod(connection: Connection, codec: UnaryCodec<object, unknown>): Method {
   const method = grpcMethod(codec.method);
@@ -38,6 +46,11 @@ function unaryMethod(connection: Connection, codec: UnaryCodec<object, unknown>)
 function streamMethod(connection: Connection, codec: StreamCodec<object, unknown>): Method {
   const method = grpcMethod(codec.method);
   return (request, call) => codec.toAnswer(connection.stream(method, () => encode(codec, request), call));
+}
+
+function uploadMethod(connection: Connection, codec: UploadCodec<object, unknown>): Method {
+  const method = grpcMethod(codec.method);
+  return async (request, call) => codec.toAnswer(await connection.upload(method, codec.fromRequest(request), call));
 }
 
 /** What has no form on the wire is refused here as the daemon would refuse it. */

@@ -59,6 +59,9 @@ export const STORE_ERROR_REASONS = {
   // An expectation of the caller.
   VERSION_CONFLICT: refused("ABORTED", "after_reload"),
   FENCE_CONFLICT: refused("ABORTED", "after_reload"),
+  BASE_NOT_CURRENT: refused("ABORTED", "after_reload"),
+  INPUT_NOT_CURRENT: refused("ABORTED", "after_reload"),
+  UPLOAD_UNKNOWN: refused("FAILED_PRECONDITION", "never"),
   STORE_REPLACED: refused("FAILED_PRECONDITION", "never"),
   // A request id.
   REQUEST_ID_REUSED: refused("FAILED_PRECONDITION", "never"),

@@ -110,7 +110,8 @@ export class RuntimeStoreAdapter implements RuntimeStore {
 
   async loadInputStates(runtimeId: RuntimeId, options?: CallOptions): Promise<StoredInputState[]> {
     const states: StoredInputState[] = [];
-    for await (const batch of this.store.loadInputStates({ runtimeId }, call(options))) {
+    const { batches } = await this.store.loadInputStates({ runtimeId }, call(options));
+    for await (const batch of batches) {
       for (const { value } of batch) states.push(value);
     }
     return states;

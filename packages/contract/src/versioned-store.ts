@@ -7,6 +7,7 @@ import type {
   SessionDelta,
   SessionId,
   SessionProfile,
+  SnapshotPatch,
   StoredInputState,
   TranscriptRewriteCommit,
   Version,
@@ -55,7 +56,19 @@ export interface KeptInput {
   readonly version: Version;
 }
 
-export interface CommittedInputs extends Committed {
+/** The version of all input rows of a runtime together, which changes with every row that is written. */
+export interface InputsVersions {
+  readonly before: Version;
+  /** The same as `before` when no row was written. */
+  readonly after: Version;
+}
+
+export interface CommittedInput extends Committed {
+  /** Absent in a replayed answer. */
+  readonly inputs?: InputsVersions | undefined;
+}
+
+export interface CommittedInputs extends CommittedInput {
   /** Empty in a replayed answer. */
   readonly keptInputs: readonly KeptInput[];
 }
@@ -77,22 +90,50 @@ export interface LoadedSnapshot {
   readonly chunks: AsyncIterable<Uint8Array>;
 }
 
+/** The new document of a mutation: whole, as a patch of the stored one, or brought by an upload before. */
+export type SessionChange =
+  | SessionDelta
+  | { readonly patch: SnapshotPatch; readonly profile?: SessionProfile | undefined }
+  | { readonly uploadId: string; readonly profile?: SessionProfile | undefined };
+
+/** The input rows that do not travel: they are as they were when all rows of the runtime had this version together. */
+export interface UnchangedInputs {
+  readonly inputsVersion: Version;
+}
+
+export interface LoadedInputStates {
+  /** Of all rows together. */
+  readonly inputsVersion: Version;
+  /** The rows by ascending id. Read them once, to their end. */
+  readonly batches: AsyncIterable<readonly Versioned<StoredInputState>[]>;
+}
+
+export interface UploadSessionSnapshot extends OfRuntime {
+  /** In bytes. */
+  readonly length: number;
+  /** Of the whole document: 32 bytes. */
+  readonly sha256: Uint8Array;
+  /** The document's bytes in order, in pieces of at most 4 MiB. */
+  readonly chunks: AsyncIterable<Uint8Array>;
+}
+
 export interface CommitSessionSnapshot extends RuntimeMutation {
-  readonly sessionDelta: SessionDelta;
+  readonly sessionDelta: SessionChange;
 }
 export interface CommitSessionTranscriptRewriteSnapshot extends RuntimeMutation {
-  readonly sessionDelta: SessionDelta;
+  readonly sessionDelta: SessionChange;
   readonly commit: TranscriptRewriteCommit;
 }
 export interface AtomicApply extends RuntimeMutation {
-  readonly sessionDelta: SessionDelta | undefined;
+  readonly sessionDelta: SessionChange | undefined;
   readonly receipt: RunBoundaryReceipt;
   readonly inputUpdates: readonly StoredInputState[];
+  readonly unchangedInputs?: UnchangedInputs | undefined;
   readonly sessionStoreKey: SessionId | undefined;
 }
 export interface ReplaceSessionSnapshotIfCurrent extends RuntimeMutation {
   readonly expected: ExpectedSnapshot;
-  readonly replacement: SessionDelta;
+  readonly replacement: SessionChange;
 }
 export interface ClearSessionSnapshotIfCurrent extends RuntimeMutation {
   readonly expected: ExpectedSnapshot;
@@ -104,6 +145,7 @@ export interface CommitMachineLifecycle extends RuntimeMutation {
   /** A serialised `MachineLifecycleRecord` of version 1. Fields of it that nobody knows yet are kept. */
   readonly record: Uint8Array;
   readonly inputStates: readonly StoredInputState[];
+  readonly unchangedInputs?: UnchangedInputs | undefined;
 }
 export interface PersistOpsLifecycle extends RuntimeMutation {
   readonly snapshot: PersistedOpsSnapshot;
@@ -154,6 +196,14 @@ export interface Limits {
   readonly batchRows: number;
   readonly operationSnapshotBytes: number;
   readonly oauthSnapshotBytes: number;
+  /** Of one patch. */
+  readonly patchPieces: number;
+  /** Of new bytes in one patch. */
+  readonly patchInsertBytes: number;
+  /** Of all uploads together that no commit has used yet. */
+  readonly uploadBytes: number;
+  /** Seconds after which an upload that nothing happens to is forgotten. */
+  readonly uploadIdleSeconds: number;
 }
 
 /** How long a request id protects a retry: until either bound is passed. */
@@ -211,11 +261,12 @@ export interface VersionedStore {
     call?: Call,
   ): Promise<Committed>;
   atomicApply(request: AtomicApply, call?: Call): Promise<CommittedInputs>;
-  /** In batches, by ascending id. */
-  loadInputStates(request: OfRuntime, call?: Call): AsyncIterable<readonly Versioned<StoredInputState>[]>;
+  loadInputStates(request: OfRuntime, call?: Call): Promise<LoadedInputStates>;
   loadBoundaryReceipt(request: LoadBoundaryReceipt, call?: Call): Promise<Versioned<RunBoundaryReceipt> | undefined>;
   loadSessionSnapshot(request: OfRuntime, call?: Call): Promise<LoadedSnapshot | undefined>;
   clearSessionSnapshot(request: RuntimeMutation, call?: Call): Promise<Committed>;
+  /** Brings a document for a later mutation of the same runtime, under the id that it answers. */
+  uploadSessionSnapshot(request: UploadSessionSnapshot, call?: Call): Promise<string>;
   /** Undefined: the expected snapshot is not the current one, and nothing changed. */
   replaceSessionSnapshotIfCurrent(
     request: ReplaceSessionSnapshotIfCurrent,
@@ -223,7 +274,7 @@ export interface VersionedStore {
   ): Promise<Committed | undefined>;
   /** Undefined: the expected snapshot is not the current one, and nothing changed. */
   clearSessionSnapshotIfCurrent(request: ClearSessionSnapshotIfCurrent, call?: Call): Promise<Committed | undefined>;
-  persistInputState(request: PersistInputState, call?: Call): Promise<Committed>;
+  persistInputState(request: PersistInputState, call?: Call): Promise<CommittedInput>;
   loadInputState(request: LoadInputState, call?: Call): Promise<Versioned<StoredInputState> | undefined>;
   loadMachineLifecycleRecord(request: OfRuntime, call?: Call): Promise<Versioned<Uint8Array> | undefined>;
   commitMachineLifecycle(request: CommitMachineLifecycle, call?: Call): Promise<CommittedInputs>;

@@ -31,6 +31,7 @@ export const BROKEN: readonly (readonly [flaw: string, chapter: string, step: Re
     memoryStores((store) => ({
       ...store,
       commitSessionSnapshot: ({ sessionDelta, ...rest }) => {
+        if (!("sessionSnapshot" in sessionDelta)) return store.commitSessionSnapshot({ sessionDelta, ...rest });
         const text = Buffer.from(sessionDelta.sessionSnapshot).toString();
         const sessionSnapshot = isJson(text)
           ? Buffer.from(JSON.stringify(JSON.parse(text)))

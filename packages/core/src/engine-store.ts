@@ -13,6 +13,7 @@ import { transferOperations } from "./operations/transfer.js";
 import { pruneOutcomes } from "./commit/outcome-pruning.js";
 import { loadRow } from "./store-context.js";
 import { decodeTally } from "./commit/tally.js";
+import { Uploads } from "./uploads.js";
 import { TranscriptChecker } from "./transcript/transcript-checker.js";
 
 export const DEFAULT_LIMITS: Limits = {
@@ -25,6 +26,10 @@ export const DEFAULT_LIMITS: Limits = {
   batchRows: 4096,
   operationSnapshotBytes: 3 * 1024 * 1024,
   oauthSnapshotBytes: 1024 * 1024,
+  patchPieces: 4096,
+  patchInsertBytes: 1024 * 1024,
+  uploadBytes: 512 * 1024 * 1024,
+  uploadIdleSeconds: 60,
 };
 
 export const DEFAULT_RETENTION: OutcomeRetention = { maxAgeSeconds: 24 * 60 * 60, maxCount: 250_000 };
@@ -55,6 +60,7 @@ export function createEngineStore(engine: Engine, options: EngineStoreOptions = 
     committer: new Committer(engine, maxAgeMs, now),
     sessions: new KeyedQueue(),
     transcripts: new TranscriptChecker(),
+    uploads: new Uploads(limits),
   };
   return {
     ...oauthOperations(context),

@@ -1,4 +1,4 @@
-import type { InputId, RunId, RuntimeId } from "@bolthole/contract";
+import type { ByteRange, DocumentPart, InputId, RunId, RuntimeId } from "@bolthole/contract";
 
 /**
  * Names one row. `head` and `tally` are the store's own books: what a runtime, and the store as a whole, hold.
@@ -25,8 +25,22 @@ export interface Row {
   readonly value: Uint8Array;
 }
 
-/** A document's bytes in order. Kept by reference until the commit ends. */
-export type Document = readonly Uint8Array[];
+/**
+ * A document to be, in order: new bytes, and stretches of the document that is stored in its place now. The bytes are kept
+ * by reference until the commit ends.
+ */
+export type Document = readonly DocumentPart[];
+
+/** A document that an engine has made ready for its commit; engines keep more in it than this. */
+export interface StagedDocument {
+  /** In bytes. */
+  readonly length: number;
+  /** CRC-32 (as in zlib) of all of it. */
+  readonly crc32: number;
+}
+
+/** Another snapshot was stored meanwhile: the change has to be prepared again. */
+export class Moved extends Error {}
 
 /** Puts a row in the place of one that was read, or deletes that. */
 export interface Write {
@@ -34,7 +48,7 @@ export interface Write {
   readonly at: number;
   readonly row: Row | undefined;
   /** Goes with a `snapshot` row, and replaces the one that went with the old row. */
-  readonly document?: Document | undefined;
+  readonly document?: StagedDocument | undefined;
 }
 
 /** One operation of the writer: it is applied as a whole, or refused alone. */
@@ -75,8 +89,11 @@ export interface Entry<K extends RowKey = RowKey> {
 export interface View {
   get(key: RowKey): Promise<Row | undefined>;
   scan<R extends Range>(range: R, limit: number): Promise<Entry<KeyOf<R["table"]>>[]>;
-  /** The bytes that went with the `snapshot` row. They stay readable after the view has ended. */
-  document(runtimeId: RuntimeId): Promise<AsyncIterable<Uint8Array>>;
+  /**
+   * The bytes that went with the `snapshot` row, or a stretch of them, in pieces of at most 1 MiB. They stay readable after
+   * the view has ended, for as long as a reader goes on.
+   */
+  document(runtimeId: RuntimeId, range?: ByteRange): Promise<AsyncIterable<Uint8Array>>;
 }
 
 export interface EngineStats {
@@ -97,6 +114,13 @@ export interface Engine {
   /** Makes versions of this store differ from those before a restore. */
   readonly epoch: string;
   view<T>(read: (view: View) => Promise<T>): Promise<T>;
+  /**
+   * Makes a document ready for a commit, outside the writer; `base` is the sequence of the snapshot row whose document its
+   * stretches are of. `Moved` when another one is stored. What is staged is committed or discarded.
+   */
+  stage(runtimeId: RuntimeId, base: number | undefined, document: Document): Promise<StagedDocument>;
+  /** Forgets a staged document that no commit took. */
+  discard(staged: StagedDocument): Promise<void>;
   /** Resolves when the writes are durable, rejects with what `decide` threw, or as OUTCOME_UNKNOWN. */
   commit<T>(unit: Unit<T>): Promise<T>;
   stats(): Promise<EngineStats>;

@@ -11,8 +11,11 @@ export type {
   Table,
   Unit,
   View,
+  StagedDocument,
   Write,
 } from "./engine.js";
+export { Moved } from "./engine.js";
+export { assembleInTurns, crc32InTurns } from "./in-turns.js";
 export {
   DEFAULT_LIMITS,
   DEFAULT_RETENTION,

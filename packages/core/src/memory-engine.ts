@@ -1,11 +1,27 @@
 import { randomUUID } from "node:crypto";
 import BTree from "sorted-btree";
-import type { Document, Engine, EngineStats, Entry, KeyOf, Range, Row, RowKey, Table, Unit, View } from "./engine.js";
+import type { ByteRange, RuntimeId } from "@bolthole/contract";
+import {
+  type Document,
+  type Engine,
+  type EngineStats,
+  type Entry,
+  type KeyOf,
+  Moved,
+  type Range,
+  type Row,
+  type RowKey,
+  type StagedDocument,
+  type Table,
+  type Unit,
+  type View,
+} from "./engine.js";
+import { assembleInTurns, crc32InTurns } from "./in-turns.js";
 
 /** A row as it lies in memory, with the document of a `snapshot` row. */
 interface Kept {
   readonly row: Row;
-  readonly document?: Document | undefined;
+  readonly document?: Uint8Array | undefined;
 }
 type Rows = BTree<RowKey, Kept>;
 
@@ -38,7 +54,7 @@ export class MemoryEngine implements Engine {
         const before = this.rows.get(key);
         this.bytes -= before ? sizeOf(before) : 0;
         if (row) {
-          const kept = { row: copyOf(row), document: document && [Buffer.concat(document)] };
+          const kept = { row: copyOf(row), document: document && (document as WholeDocument).bytes };
           this.bytes += sizeOf(kept);
           this.rows.set(key, kept);
         } else {
@@ -47,6 +63,18 @@ export class MemoryEngine implements Engine {
       }
       return answer;
     });
+  }
+
+  /** Always a copy: what is kept belongs to nobody else. */
+  async stage(runtimeId: RuntimeId, base: number | undefined, document: Document): Promise<WholeDocument> {
+    const stored = this.rows.get({ table: "snapshot", runtimeId });
+    if (stored?.row.sequence !== base) throw new Moved();
+    const bytes = await assembleInTurns(document, stored?.document);
+    return { length: bytes.length, crc32: await crc32InTurns(bytes), bytes };
+  }
+
+  discard(): Promise<void> {
+    return Promise.resolve();
   }
 
   stats(): Promise<EngineStats> {
@@ -58,11 +86,14 @@ export class MemoryEngine implements Engine {
   }
 }
 
+interface WholeDocument extends StagedDocument {
+  readonly bytes: Uint8Array;
+}
+
 /** What goes in and what comes out belongs to the caller, who may write over it. */
 const copyOf = (row: Row): Row => ({ ...row, value: Buffer.from(row.value) });
 
-const sizeOf = ({ row, document = [] }: Kept): number =>
-  document.reduce((total, piece) => total + piece.length, row.value.length);
+const sizeOf = ({ row, document }: Kept): number => row.value.length + (document?.length ?? 0);
 
 function viewOf(rows: Rows): View {
   return {
@@ -71,16 +102,20 @@ function viewOf(rows: Rows): View {
       return Promise.resolve(row && copyOf(row));
     },
     scan: (range, limit) => Promise.resolve(scan(rows, range, limit)),
-    document: (runtimeId) => Promise.resolve(pieces(rows.get({ table: "snapshot", runtimeId })?.document ?? [])),
+    document: (runtimeId, range) => {
+      const document = rows.get({ table: "snapshot", runtimeId })?.document ?? new Uint8Array();
+      return Promise.resolve(pieces(document, range));
+    },
   };
 }
 
 const MAX_PIECE = 1 << 20;
 
 // eslint-disable-next-line @typescript-eslint/require-await -- the bytes are there already; the port allows waiting for them
-async function* pieces(document: Document): AsyncGenerator<Uint8Array> {
-  for (const part of document) {
-    for (let at = 0; at < part.length; at += MAX_PIECE) yield Buffer.from(part.subarray(at, at + MAX_PIECE));
+async function* pieces(document: Uint8Array, range?: ByteRange): AsyncGenerator<Uint8Array> {
+  const end = range ? range.offset + range.length : document.length;
+  for (let at = range?.offset ?? 0; at < end; at += MAX_PIECE) {
+    yield Buffer.from(document.subarray(at, Math.min(end, at + MAX_PIECE)));
   }
 }
 

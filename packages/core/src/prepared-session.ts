@@ -1,26 +1,26 @@
-import type { RuntimeId } from "@bolthole/contract";
+import type { RuntimeId, SessionProfile } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
 import type { Change, Committed, Edit } from "./commit/committer.js";
-import type { Row } from "./engine.js";
-import { type SnapshotFacts, decodeSnapshotFacts, encodeSnapshotFacts } from "./snapshot.js";
-import { type StoreContext, decodeRow } from "./store-context.js";
-import { crc32InTurns } from "./transcript/in-turns.js";
-
-/** What is stored of a runtime's session while the next one is prepared. */
-export interface StoredSession {
-  readonly row: Row;
-  readonly facts: SnapshotFacts;
-}
+import { Moved, type StagedDocument } from "./engine.js";
+import type { Incoming } from "./incoming.js";
+import { encodeSnapshotFacts } from "./snapshot.js";
+import type { StoreContext } from "./store-context.js";
+import { type StoredSession, snapshotKey, storedSession } from "./stored-document.js";
+import { invalid } from "./validate.js";
 
 /** The snapshot row is the first one of every change of a session. */
 const SNAPSHOT_ROW = 0;
 const ATTEMPTS = 8;
 
-/** Another snapshot was stored meanwhile. */
-export class Moved extends Error {}
+type Request = Pick<Change, "method" | "mutation" | "args" | "unchangedInputs">;
 
-/** A change of a session without what the request said beforehand. */
-export type Prepared = Pick<Change, "rows" | "bytes" | "decide">;
+/** A document that was checked, and what goes with it. */
+export interface Prepared {
+  /** Undefined: the stored document is deleted. */
+  readonly document: { readonly incoming: Incoming; readonly profile: SessionProfile } | undefined;
+  /** What else the change does, in rows that follow the snapshot's. */
+  readonly beside?: Pick<Change, "rows" | "bytes" | "decide"> | undefined;
+}
 
 /**
  * Prepares a session-writing change outside the writer and commits it bound to the snapshot that it was prepared over.
@@ -29,7 +29,7 @@ export type Prepared = Pick<Change, "rows" | "bytes" | "decide">;
 export function commitOverSession(
   context: StoreContext,
   runtimeId: RuntimeId,
-  request: Pick<Change, "method" | "mutation" | "args">,
+  request: Request,
   prepare: (stored: StoredSession | undefined) => Promise<Prepared | undefined>,
 ): Promise<Committed | undefined> {
   const inTurn = async (): Promise<Committed | undefined> => {
@@ -39,12 +39,7 @@ export function commitOverSession(
       const stored = await storedSession(context, runtimeId);
       try {
         const prepared = await prepare(stored);
-        if (!prepared) return undefined;
-        const decide: Change["decide"] = (rows) => {
-          if (rows[SNAPSHOT_ROW]?.sequence !== stored?.row.sequence) throw new Moved();
-          return prepared.decide(rows);
-        };
-        return await context.committer.commit({ ...prepared, ...request, decide });
+        return prepared && (await commitPrepared(context, runtimeId, request, stored, prepared));
       } catch (error) {
         if (!(error instanceof Moved)) throw error;
       }
@@ -54,15 +49,54 @@ export function commitOverSession(
   return context.committer.pendingDuring(request.mutation, () => context.sessions.run(runtimeId, inTurn));
 }
 
-export async function storedSession(context: StoreContext, runtimeId: RuntimeId): Promise<StoredSession | undefined> {
-  const key = { table: "snapshot", runtimeId } as const;
-  const row = await context.engine.view((view) => view.get(key));
-  return row && { row, facts: decodeRow(key, row, decodeSnapshotFacts) };
+async function commitPrepared(
+  context: StoreContext,
+  runtimeId: RuntimeId,
+  request: Request,
+  stored: StoredSession | undefined,
+  { document, beside }: Prepared,
+): Promise<Committed | undefined> {
+  const base = stored?.row.sequence;
+  const staged = document && (await stage(context, runtimeId, base, document.incoming));
+  let isTaken = false;
+  try {
+    const edit = snapshotEdit(staged, document?.profile);
+    const committed = await context.committer.commit({
+      ...request,
+      rows: [snapshotKey(runtimeId), ...(beside?.rows ?? [])],
+      bytes: (document?.incoming.length ?? 0) + (beside?.bytes ?? 0),
+      decide: ([snapshot, ...rows]) => {
+        if (snapshot?.sequence !== base) throw new Moved();
+        const edits = beside ? beside.decide(rows) : [];
+        return edits && [edit, ...edits.map((one) => ({ ...one, row: one.row + 1 }))];
+      },
+    });
+    isTaken = committed !== undefined && !committed.replayed;
+    if (isTaken) document?.incoming.committed?.();
+    return committed;
+  } finally {
+    if (staged && !isTaken) await context.engine.discard(staged);
+  }
 }
 
-/** Puts a document in the place of whatever is stored. */
-export const snapshotEdit = async (document: Uint8Array, profile: SnapshotFacts["profile"]): Promise<Edit> => ({
-  row: SNAPSHOT_ROW,
-  value: encodeSnapshotFacts({ profile, length: document.length, crc32: await crc32InTurns(document) }),
-  document: [document],
-});
+async function stage(
+  context: StoreContext,
+  runtimeId: RuntimeId,
+  base: number | undefined,
+  incoming: Incoming,
+): Promise<StagedDocument> {
+  const staged = await context.engine.stage(runtimeId, base, incoming.document);
+  if (incoming.crc32 === undefined || incoming.crc32 === staged.crc32) return staged;
+  await context.engine.discard(staged);
+  throw invalid(
+    (reason, text, subject) => writeFailed(reason, text, { runtimeId, ...subject }),
+    "patch.result_crc32",
+    `${String(staged.crc32)}, as the pieces have`,
+    String(incoming.crc32),
+  );
+}
+
+const snapshotEdit = (staged: StagedDocument | undefined, profile: SessionProfile = "session"): Edit =>
+  staged
+    ? { row: SNAPSHOT_ROW, value: encodeSnapshotFacts({ ...staged, profile }), document: staged }
+    : { row: SNAPSHOT_ROW, value: undefined };

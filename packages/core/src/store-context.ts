@@ -5,6 +5,7 @@ import type { Engine, Row, RowKey } from "./engine.js";
 import type { KeyedQueue } from "./keyed-queue.js";
 import { soundValue, unreadable } from "./commit/row.js";
 import type { TranscriptChecker } from "./transcript/transcript-checker.js";
+import type { Uploads } from "./uploads.js";
 import { type Fail, checkRuntimeId } from "./validate.js";
 import { versionText } from "./commit/version.js";
 
@@ -16,6 +17,7 @@ export interface StoreContext {
   /** Session-writing operations of one runtime pass one after the other from prepare to commit. */
   readonly sessions: KeyedQueue;
   readonly transcripts: TranscriptChecker;
+  readonly uploads: Uploads;
 }
 
 /** Commits a change whose `decide` never misses. */

@@ -36,8 +36,8 @@ export function parseUuid(text: string, field: string, fail: Fail): Uuid {
   return uuid;
 }
 
-export function checkSize(bytes: number, limit: number, field: string, fail: Fail): void {
-  if (bytes > limit) throw tooLarge(fail, field, limit, bytes);
+export function checkSize(size: number, limit: number, field: string, fail: Fail, unit = "bytes"): void {
+  if (size > limit) throw tooLarge(fail, field, limit, size, unit);
 }
 
 /** Runs a JSON shape over a caller's value; what the shape refuses is the caller's mistake, named by field. */

@@ -1,5 +1,5 @@
 import { StoreError } from "@bolthole/contract";
-import type { RowKey, Unit, Write } from "@bolthole/core";
+import type { RowKey, StagedDocument, Unit, Write } from "@bolthole/core";
 import type { Environment, Put } from "./environment.js";
 import { SEQUENCE_KEY, encodeKey, isHashedId, pieceKey } from "./keys.js";
 import { cutPieces } from "./pieces.js";
@@ -7,6 +7,10 @@ import { type StoredRow, decodeRecord, encodeRecord } from "./record.js";
 
 /** A group stops growing at about this many bytes of values; one unit alone may be larger. */
 const GROUP_BYTES = 1 << 20;
+
+export interface WholeDocument extends StagedDocument {
+  readonly bytes: Buffer;
+}
 
 interface Waiting {
   readonly unit: Unit<unknown>;
@@ -154,7 +158,7 @@ class Group {
     for (let index = 0; index < (slot.row?.pieces ?? 0); index += 1) {
       this.pieces.push([pieceKey(slot.row?.sequence ?? 0, index), undefined]);
     }
-    const pieces = document ? cutPieces(document) : [];
+    const pieces = document ? cutPieces((document as WholeDocument).bytes) : [];
     pieces.forEach((piece, index) => this.pieces.push([pieceKey(row?.sequence ?? 0, index), piece]));
     const runtimeId = "runtimeId" in key && isHashedId(key.runtimeId) ? key.runtimeId : undefined;
     // Member by member: this is the hottest place of all, and a spread is many times slower.

@@ -1,8 +1,10 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import type { Engine, EngineStats, Entry, KeyOf, Range, RowKey, Unit, View } from "@bolthole/core";
+import type { ByteRange, RuntimeId } from "@bolthole/contract";
+import type { Document, Engine, EngineStats, Entry, KeyOf, Range, RowKey, Unit, View } from "@bolthole/core";
+import { Moved, assembleInTurns, crc32InTurns } from "@bolthole/core";
 import { Environment, type ReadTransaction } from "./environment.js";
 import { FORMAT_VERSION, claimFormat, loadIdentity } from "./format.js";
-import { GroupWriter } from "./group-writer.js";
+import { GroupWriter, type WholeDocument } from "./group-writer.js";
 import {
   SEQUENCE_KEY,
   TABLES,
@@ -58,6 +60,25 @@ export class LmdbEngine implements Engine {
     }
   }
 
+  async stage(runtimeId: RuntimeId, base: number | undefined, document: Document): Promise<WholeDocument> {
+    let stored: Buffer | undefined;
+    if (document.some((part) => !(part instanceof Uint8Array))) {
+      stored = await this.view(async (view) => {
+        const row = await view.get({ table: "snapshot", runtimeId });
+        if (row?.sequence !== base) throw new Moved();
+        const chunks: Uint8Array[] = [];
+        for await (const chunk of await view.document(runtimeId)) chunks.push(chunk);
+        return Buffer.concat(chunks);
+      });
+    }
+    const bytes = await assembleInTurns(document, stored);
+    return { length: bytes.length, crc32: await crc32InTurns(bytes), bytes };
+  }
+
+  discard(): Promise<void> {
+    return Promise.resolve();
+  }
+
   commit<T>(unit: Unit<T>): Promise<T> {
     return this.writer.commit(unit);
   }
@@ -88,7 +109,7 @@ function viewOf(transaction: ReadTransaction): View {
     scan: <R extends Range>(range: R, limit: number) =>
       // The switch inside gives each table its own kind of key, which the compiler cannot follow.
       Promise.resolve(scan(transaction, range, limit) as Entry<KeyOf<R["table"]>>[]),
-    document: async (runtimeId) => {
+    document: async (runtimeId, range) => {
       const snapshot = row({ table: "snapshot", runtimeId });
       const pieces: Uint8Array[] = [];
       for (let index = 0; index < (snapshot?.pieces ?? 0); index += 1) {
@@ -98,10 +119,12 @@ function viewOf(transaction: ReadTransaction): View {
         const piece = transaction.get(pieceKey(snapshot?.sequence ?? 0, index));
         if (piece) pieces.push(piece);
       }
-      return each(pieces);
+      return range ? each([stretch(Buffer.concat(pieces), range)]) : each(pieces);
     },
   };
 }
+
+const stretch = (bytes: Buffer, { offset, length }: ByteRange): Buffer => bytes.subarray(offset, offset + length);
 
 // eslint-disable-next-line @typescript-eslint/require-await -- the bytes are there already; the port allows waiting for them
 async function* each(pieces: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {

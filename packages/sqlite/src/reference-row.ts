@@ -2,9 +2,9 @@ import { crc32 } from "node:zlib";
 import { readMachineLifecycleRecord, writeMachineLifecycle } from "@bolthole/contract/json";
 import { decodeLifecycleRecord, encodeStoredLifecycleRecord } from "@bolthole/contract/wire";
 import {
-  type Document,
   type Row,
   type RowKey,
+  type StagedDocument,
   decodeSnapshotFacts,
   encodeSnapshotFacts,
   foreignRow,
@@ -53,10 +53,10 @@ export function rowFrom(key: ReferenceKey, blob: Buffer, note: Note | undefined)
 }
 
 /** What goes into the reference's table. */
-export function blobOf(key: ReferenceKey, row: Row, document: Document | undefined): Buffer {
+export function blobOf(key: ReferenceKey, row: Row, document: StagedDocument | undefined): Buffer {
   switch (key.table) {
     case "snapshot":
-      return wholeOf(document ?? []);
+      return (document as WholeDocument).bytes;
     case "lifecycle":
       return lifecycleToJson(row.value);
     case "ops":
@@ -67,17 +67,17 @@ export function blobOf(key: ReferenceKey, row: Row, document: Document | undefin
   }
 }
 
-/** The one place where a document's bytes are taken. The reference keeps them in one value. */
-const wholeOf = (document: Document): Buffer => {
-  const [only, ...more] = document;
-  return only && more.length === 0 ? bufferOf(only) : Buffer.concat(document);
-};
+/** A document on its way into the database: the reference keeps it in one value. */
+export interface WholeDocument extends StagedDocument {
+  readonly bytes: Buffer;
+}
 
 /** What the reference's table does not say: all of our own rows, and members that its JSON has no place for. */
 export function noteValue(key: RowKey, row: Row): Buffer | null {
   switch (key.table) {
     case "outcome":
     case "tally":
+    case "head":
     case "snapshot":
       return bufferOf(row.value);
     case "lifecycle": {
@@ -88,7 +88,6 @@ export function noteValue(key: RowKey, row: Row): Buffer | null {
     case "input":
     case "receipt":
     case "oauth":
-    case "head":
       return null;
   }
 }

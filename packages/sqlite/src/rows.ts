@@ -1,11 +1,11 @@
 import type { InputId, RuntimeId } from "@bolthole/contract";
 import {
   type CountedTable,
-  type Document,
   type Entry,
   type KeyOf,
   type Row,
   type RowKey,
+  type StagedDocument,
   headOver,
   keyText,
   ownOrForeign,
@@ -141,7 +141,7 @@ export class Rows {
   }
 
   /** Writes or deletes one row; `document` goes with a snapshot. */
-  async put(key: RowKey, row: Row | undefined, document: Document | undefined): Promise<void> {
+  async put(key: RowKey, row: Row | undefined, document: StagedDocument | undefined): Promise<void> {
     if (isReferenceKey(key)) {
       const { put, remove } = this.places[key.table];
       if (row) await put.run(...keyColumns(key), blobOf(key, row, document));
@@ -226,8 +226,9 @@ export class Rows {
       receipts = await this.receipts(runtimeId, receipts.at(-1)?.key, PAGE);
       for (const { row } of receipts) rows.push({ table: "receipt", row });
     } while (receipts.length === PAGE);
-    const value = headOver(rows);
-    return value && ownOrForeign(key, value, await this.note(key));
+    const note = await this.note(key);
+    const value = headOver(rows, note?.value);
+    return value && ownOrForeign(key, value, note);
   }
 
   private async stored(key: ReferenceKey): Promise<Row | undefined> {

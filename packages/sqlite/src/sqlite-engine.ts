@@ -1,7 +1,10 @@
 import { statSync } from "node:fs";
-import type { Engine, EngineStats, Entry, KeyOf, Range, Unit, View } from "@bolthole/core";
+import type { RuntimeId } from "@bolthole/contract";
+import type { Document, Engine, EngineStats, Entry, KeyOf, Range, Unit, View } from "@bolthole/core";
+import { Moved, assembleInTurns, crc32InTurns } from "@bolthole/core";
 import { Connection, type Statement } from "./connection.js";
 import { GroupWriter } from "./group-writer.js";
+import type { WholeDocument } from "./reference-row.js";
 import { Rows } from "./rows.js";
 import { FORMAT_VERSION, type Identity, UnusableFile, claimSchema } from "./schema.js";
 import { Turns } from "./turns.js";
@@ -59,6 +62,23 @@ export class SqliteEngine implements Engine {
     return this.reading(() => read(viewOf(this.parts.rows)));
   }
 
+  async stage(runtimeId: RuntimeId, base: number | undefined, document: Document): Promise<WholeDocument> {
+    let stored: Buffer | undefined;
+    if (document.some((part) => !(part instanceof Uint8Array))) {
+      stored = await this.reading(async () => {
+        const row = await this.parts.rows.get({ table: "snapshot", runtimeId });
+        if (row?.sequence !== base) throw new Moved();
+        return this.parts.rows.document(runtimeId);
+      });
+    }
+    const bytes = await assembleInTurns(document, stored);
+    return { length: bytes.length, crc32: await crc32InTurns(bytes), bytes };
+  }
+
+  discard(): Promise<void> {
+    return Promise.resolve();
+  }
+
   commit<T>(unit: Unit<T>): Promise<T> {
     return this.writer.commit(unit);
   }
@@ -99,7 +119,10 @@ const viewOf = (rows: Rows): View => ({
   get: (key) => rows.get(key),
   // The switch inside gives each table its own kind of key, which the compiler cannot follow.
   scan: <R extends Range>(range: R, limit: number) => scan(rows, range, limit) as Promise<Entry<KeyOf<R["table"]>>[]>,
-  document: async (runtimeId) => pieces((await rows.document(runtimeId)) ?? Buffer.of()),
+  document: async (runtimeId, range) => {
+    const document = (await rows.document(runtimeId)) ?? Buffer.of();
+    return pieces(range ? document.subarray(range.offset, range.offset + range.length) : document);
+  },
 });
 
 function scan(rows: Rows, range: Range, limit: number): Promise<Entry[]> {

@@ -92,6 +92,10 @@ const INFO: StoreInfo = {
     batchRows: 0,
     operationSnapshotBytes: 0,
     oauthSnapshotBytes: 0,
+    patchPieces: 0,
+    patchInsertBytes: 0,
+    uploadBytes: 0,
+    uploadIdleSeconds: 0,
   },
   outcomeRetention: { maxAgeSeconds: 0, maxCount: 0 },
 };

@@ -112,7 +112,7 @@ export const expectationsChapter = chapter(
       const asked = { runtimeId: RUNTIME, runId: receipt(1, 0n).runId, sequence: 0n };
       assert.equal((await versioned.loadBoundaryReceipt(asked))?.version, version);
       assert.equal((await versioned.loadInputState({ runtimeId: RUNTIME, inputId: inputId(1) }))?.version, version);
-      for await (const batch of versioned.loadInputStates({ runtimeId: RUNTIME })) {
+      for await (const batch of (await versioned.loadInputStates({ runtimeId: RUNTIME })).batches) {
         same(batch, [{ value: inputState(1), version }]);
       }
       const record = await commitLifecycle(versioned, 1n);

@@ -1,4 +1,4 @@
-import type { SystemTime } from "./ids.js";
+import type { SystemTime, Version } from "./ids.js";
 
 /**
  * What a runtime commits as its session. `session` follows the reference's transcript rules; `opaque` is bytes of any
@@ -13,6 +13,27 @@ export interface SessionDelta {
   readonly sessionSnapshot: Uint8Array;
   /** Absent: the stored snapshot's profile, or `session` when nothing is stored. */
   readonly profile?: SessionProfile | undefined;
+}
+
+/** A stretch of a document, in bytes. */
+export interface ByteRange {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** What a document is put together of: new bytes, and stretches of the document that it is made from. */
+export type DocumentPart = Uint8Array | ByteRange;
+
+/** A new document as parts of the stored one and new bytes. */
+export interface SnapshotPatch {
+  /** Of the stored snapshot; when another one is stored, the patch is refused as BASE_NOT_CURRENT. */
+  readonly baseVersion: Version;
+  /** In bytes. */
+  readonly resultLength: number;
+  /** CRC-32 (as in zlib) of the whole new document. */
+  readonly resultCrc32: number;
+  /** From the new document's beginning to its end. At most `Limits.patchPieces`, with `Limits.patchInsertBytes` of new bytes. */
+  readonly pieces: readonly DocumentPart[];
 }
 
 /** Replace the messages in `[start, end)`. */

@@ -44,8 +44,9 @@ export interface UploadCodec<
 > {
   readonly kind: "upload";
   readonly method: DescMethodClientStreaming<I, O>;
+  /** Settles when the first part is there. */
   toRequest(parts: AsyncIterable<MessageShape<I>>): Promise<Request>;
-  fromRequest(request: Request): Iterable<MessageInitShape<I>>;
+  fromRequest(request: Request): AsyncIterable<MessageInitShape<I>>;
   toAnswer(message: MessageShape<O>): Answer;
   fromAnswer(answer: Answer): MessageInitShape<O>;
 }

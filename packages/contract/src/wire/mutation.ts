@@ -3,12 +3,16 @@ import { RecordKindSchema } from "../gen/bolthole/v1/store_pb.js";
 import type * as pb from "../gen/bolthole/v1/store_pb.js";
 import type {
   Committed,
+  CommittedInput,
+  CommittedInputs,
   ExpectedSnapshot,
   ExpectedVersion,
+  InputsVersions,
   KeptInput,
   Mutation,
   RecordKind,
   RuntimeMutation,
+  UnchangedInputs,
 } from "../versioned-store.js";
 import { enumCodec } from "./enum-codec.js";
 import { InvalidArgument, required } from "./invalid-argument.js";
@@ -103,4 +107,27 @@ export function fromExpectedSnapshot(
 
 export const toCommitted = ({ version, replayed }: Committed): Committed => ({ version, replayed });
 
-export const toKeptInput = ({ inputId, version }: KeptInput): KeptInput => ({ inputId, version });
+const toKeptInput = ({ inputId, version }: KeptInput): KeptInput => ({ inputId, version });
+
+export interface CommittedInputMessage extends Committed {
+  readonly inputs?: InputsVersions | undefined;
+}
+
+export const toCommittedInput = ({ inputs, ...message }: CommittedInputMessage): CommittedInput => ({
+  ...toCommitted(message),
+  inputs: inputs && { before: inputs.before, after: inputs.after },
+});
+
+export const toCommittedInputs = (
+  message: CommittedInputMessage & { readonly keptInputs: readonly KeptInput[] },
+): CommittedInputs => ({ ...toCommittedInput(message), keptInputs: message.keptInputs.map(toKeptInput) });
+
+export const fromCommittedInputs = (
+  answer: CommittedInputs,
+): CommittedInput & { readonly keptInputs: KeptInput[] } => ({
+  ...toCommittedInput(answer),
+  keptInputs: answer.keptInputs.map(toKeptInput),
+});
+
+export const toUnchangedInputs = (message: UnchangedInputs | undefined): UnchangedInputs | undefined =>
+  message && { inputsVersion: message.inputsVersion };

@@ -21,6 +21,10 @@ export function toServerInfo(message: GetServerInfoResponse): StoreInfo {
       batchRows: limits.batchRows,
       operationSnapshotBytes: limits.operationSnapshotBytes,
       oauthSnapshotBytes: limits.oauthSnapshotBytes,
+      patchPieces: limits.patchPieces,
+      patchInsertBytes: limits.patchInsertBytes,
+      uploadBytes: Number(limits.uploadBytes),
+      uploadIdleSeconds: limits.uploadIdleSeconds,
     },
     outcomeRetention: {
       maxAgeSeconds: Number(retention.maxAgeSeconds),
@@ -37,6 +41,7 @@ export function fromServerInfo(info: StoreInfo): MessageInitShape<typeof GetServ
       requestBytes: BigInt(info.limits.requestBytes),
       requestBytesInFlight: BigInt(info.limits.requestBytesInFlight),
       documentBytes: BigInt(info.limits.documentBytes),
+      uploadBytes: BigInt(info.limits.uploadBytes),
     },
     outcomeRetention: {
       maxAgeSeconds: BigInt(info.outcomeRetention.maxAgeSeconds),

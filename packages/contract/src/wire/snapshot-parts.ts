@@ -4,23 +4,17 @@ import type { LoadSessionSnapshotResponse, LoadSessionSnapshotResponseSchema } f
 import type { LoadedSnapshot } from "../versioned-store.js";
 import { required } from "./invalid-argument.js";
 import { sessionProfile } from "./session.js";
+import { withFirst } from "./with-first.js";
 
 /** A stream without a message means that no snapshot is stored. */
 export async function toSnapshotParts(
   parts: AsyncIterable<LoadSessionSnapshotResponse>,
 ): Promise<LoadedSnapshot | undefined> {
-  const iterator = parts[Symbol.asyncIterator]();
-  const first = await iterator.next();
-  if (first.done === true) return undefined;
-  const info = required(first.value.info, "info");
+  const { first, all } = await withFirst(parts);
+  if (!first) return undefined;
+  const info = required(first.info, "info");
   async function* chunks(): AsyncGenerator<Uint8Array> {
-    for (
-      let part: IteratorResult<LoadSessionSnapshotResponse> = first;
-      part.done !== true;
-      part = await iterator.next()
-    ) {
-      yield part.value.chunk;
-    }
+    for await (const { chunk } of all) yield chunk;
   }
   return {
     version: info.version,

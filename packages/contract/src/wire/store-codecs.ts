@@ -3,27 +3,32 @@ import { MachineLifecycleRecordSchema } from "../gen/bolthole/v1/lifecycle_pb.js
 import * as pb from "../gen/bolthole/v1/store_pb.js";
 import type { StoredInputState } from "../model/index.js";
 import type { CommitStatus, OfRuntime, UpdatedOauth, Versioned, VersionedStore } from "../versioned-store.js";
-import type { StreamCodec, UnaryCodec } from "./codec.js";
-import { stream, unary } from "./codec.js";
+import type { StreamCodec, UnaryCodec, UploadCodec } from "./codec.js";
+import { stream, unary, upload } from "./codec.js";
 import { enumCodec } from "./enum-codec.js";
+import { fromInputBatches, toInputBatches } from "./input-batches.js";
 import { fromInputState, toInputState } from "./input-state.js";
 import { required } from "./invalid-argument.js";
 import {
   fromExpectedSnapshot,
   fromMutation,
   fromRuntimeMutation,
+  fromCommittedInputs,
   toCommitted,
+  toCommittedInput,
+  toCommittedInputs,
   toExpectedSnapshot,
-  toKeptInput,
   toMutation,
   toRuntimeMutation,
+  toUnchangedInputs,
   toVersionOrAbsent,
 } from "./mutation.js";
 import { fromOpsSnapshot, toOpsSnapshot } from "./operations.js";
 import { fromReceipt, toReceipt } from "./receipt.js";
 import { fromServerInfo, toServerInfo } from "./server-info.js";
-import { fromRewriteCommit, fromSessionDelta, toRewriteCommit, toSessionDelta } from "./session.js";
+import { fromRewriteCommit, fromSessionChange, toRewriteCommit, toSessionChange } from "./session.js";
 import { fromSnapshotParts, toSnapshotParts } from "./snapshot-parts.js";
+import { fromUpload, toUpload } from "./upload-parts.js";
 
 const rpc = pb.RuntimeStoreService.method;
 
@@ -40,12 +45,17 @@ const noArguments = { toRequest: () => ({}), fromRequest: () => ({}) };
 const runtimeMutation = { toRequest: toRuntimeMutation, fromRequest: fromRuntimeMutation };
 const committed = { toAnswer: toCommitted, fromAnswer: toCommitted };
 
+const committedInput = { toAnswer: toCommittedInput, fromAnswer: toCommittedInput };
+const committedInputs = { toAnswer: toCommittedInputs, fromAnswer: fromCommittedInputs };
+
 const inputStates = (messages: readonly Parameters<typeof toInputState>[0][], field: string): StoredInputState[] =>
   messages.map((message, index) => toInputState(message, `${field}[${String(index)}]`));
 
 /* eslint-disable @typescript-eslint/no-explicit-any -- only `any` lets the message types vary from entry to entry */
 type CodecOf<Method> = Method extends (request: infer Request, ...rest: never[]) => infer Answer
-  ? UnaryCodec<Request, Awaited<Answer>, any, any> | StreamCodec<Request, Answer, any, any>
+  ? | UnaryCodec<Request, Awaited<Answer>, any, any>
+    | StreamCodec<Request, Answer, any, any>
+    | UploadCodec<Request, Awaited<Answer>, any, any>
   : never;
 /* eslint-enable @typescript-eslint/no-explicit-any */
 
@@ -91,23 +101,23 @@ export const storeCodecs = {
   commitSessionSnapshot: unary(rpc.commitSessionSnapshot, {
     toRequest: (message) => ({
       ...toRuntimeMutation(message),
-      sessionDelta: toSessionDelta(required(message.sessionDelta, "session_delta"), "session_delta"),
+      sessionDelta: toSessionChange(required(message.sessionDelta, "session_delta"), "session_delta"),
     }),
     fromRequest: (request) => ({
       ...fromRuntimeMutation(request),
-      sessionDelta: fromSessionDelta(request.sessionDelta),
+      sessionDelta: fromSessionChange(request.sessionDelta),
     }),
     ...committed,
   }),
   commitSessionTranscriptRewriteSnapshot: unary(rpc.commitSessionTranscriptRewriteSnapshot, {
     toRequest: (message) => ({
       ...toRuntimeMutation(message),
-      sessionDelta: toSessionDelta(required(message.sessionDelta, "session_delta"), "session_delta"),
+      sessionDelta: toSessionChange(required(message.sessionDelta, "session_delta"), "session_delta"),
       commit: toRewriteCommit(required(message.commit, "commit"), "commit"),
     }),
     fromRequest: (request) => ({
       ...fromRuntimeMutation(request),
-      sessionDelta: fromSessionDelta(request.sessionDelta),
+      sessionDelta: fromSessionChange(request.sessionDelta),
       commit: fromRewriteCommit(request.commit),
     }),
     ...committed,
@@ -115,36 +125,26 @@ export const storeCodecs = {
   atomicApply: unary(rpc.atomicApply, {
     toRequest: (message) => ({
       ...toRuntimeMutation(message),
-      sessionDelta: message.sessionDelta && toSessionDelta(message.sessionDelta, "session_delta"),
+      sessionDelta: message.sessionDelta && toSessionChange(message.sessionDelta, "session_delta"),
       receipt: toReceipt(required(message.receipt, "receipt"), "receipt"),
       inputUpdates: inputStates(message.inputUpdates, "input_updates"),
+      unchangedInputs: toUnchangedInputs(message.unchangedInputs),
       sessionStoreKey: message.sessionStoreKey,
     }),
     fromRequest: (request) => ({
       ...fromRuntimeMutation(request),
-      sessionDelta: request.sessionDelta && fromSessionDelta(request.sessionDelta),
+      sessionDelta: request.sessionDelta && fromSessionChange(request.sessionDelta),
       receipt: fromReceipt(request.receipt),
       inputUpdates: request.inputUpdates.map(fromInputState),
+      unchangedInputs: request.unchangedInputs,
       sessionStoreKey: request.sessionStoreKey,
     }),
-    toAnswer: (message) => ({ ...toCommitted(message), keptInputs: message.keptInputs.map(toKeptInput) }),
-    fromAnswer: (answer) => ({ ...toCommitted(answer), keptInputs: answer.keptInputs.map(toKeptInput) }),
+    ...committedInputs,
   }),
   loadInputStates: stream(rpc.loadInputStates, {
     ...ofRuntime,
-    async *toAnswer(parts): AsyncIterable<readonly Versioned<StoredInputState>[]> {
-      for await (const { entries } of parts) {
-        yield entries.map(({ state, version }) => ({
-          value: toInputState(required(state, "state"), "state"),
-          version,
-        }));
-      }
-    },
-    async *fromAnswer(batches) {
-      for await (const batch of batches) {
-        yield { entries: batch.map(({ value, version }) => ({ state: fromInputState(value), version })) };
-      }
-    },
+    toAnswer: toInputBatches,
+    fromAnswer: fromInputBatches,
   }),
   loadBoundaryReceipt: unary(rpc.loadBoundaryReceipt, {
     toRequest: (message) => ({ ...ofRuntime.toRequest(message), runId: message.runId, sequence: message.sequence }),
@@ -157,17 +157,23 @@ export const storeCodecs = {
     toAnswer: toSnapshotParts,
     fromAnswer: fromSnapshotParts,
   }),
+  uploadSessionSnapshot: upload(rpc.uploadSessionSnapshot, {
+    toRequest: toUpload,
+    fromRequest: fromUpload,
+    toAnswer: ({ uploadId }) => uploadId,
+    fromAnswer: (uploadId) => ({ uploadId }),
+  }),
   clearSessionSnapshot: unary(rpc.clearSessionSnapshot, { ...runtimeMutation, ...committed }),
   replaceSessionSnapshotIfCurrent: unary(rpc.replaceSessionSnapshotIfCurrent, {
     toRequest: (message) => ({
       ...toRuntimeMutation(message),
       expected: toExpectedSnapshot(message.expected),
-      replacement: toSessionDelta(required(message.replacement, "replacement"), "replacement"),
+      replacement: toSessionChange(required(message.replacement, "replacement"), "replacement"),
     }),
     fromRequest: (request) => ({
       ...fromRuntimeMutation(request),
       expected: fromExpectedSnapshot(request.expected),
-      replacement: fromSessionDelta(request.replacement),
+      replacement: fromSessionChange(request.replacement),
     }),
     toAnswer: (message) => (message.replaced ? toCommitted(message) : undefined),
     fromAnswer: (answer) => (answer ? { ...toCommitted(answer), replaced: true } : {}),
@@ -187,7 +193,7 @@ export const storeCodecs = {
       state: toInputState(required(message.state, "state"), "state"),
     }),
     fromRequest: (request) => ({ ...fromRuntimeMutation(request), state: fromInputState(request.state) }),
-    ...committed,
+    ...committedInput,
   }),
   loadInputState: unary(rpc.loadInputState, {
     toRequest: (message) => ({ ...ofRuntime.toRequest(message), inputId: message.inputId }),
@@ -206,14 +212,15 @@ export const storeCodecs = {
       ...toRuntimeMutation(message),
       record: toBinary(MachineLifecycleRecordSchema, required(message.record, "record")),
       inputStates: inputStates(message.inputStates, "input_states"),
+      unchangedInputs: toUnchangedInputs(message.unchangedInputs),
     }),
     fromRequest: (request) => ({
       ...fromRuntimeMutation(request),
       record: fromBinary(MachineLifecycleRecordSchema, request.record),
       inputStates: request.inputStates.map(fromInputState),
+      unchangedInputs: request.unchangedInputs,
     }),
-    toAnswer: (message) => ({ ...toCommitted(message), keptInputs: message.keptInputs.map(toKeptInput) }),
-    fromAnswer: (answer) => ({ ...toCommitted(answer), keptInputs: answer.keptInputs.map(toKeptInput) }),
+    ...committedInputs,
   }),
   persistOpsLifecycle: unary(rpc.persistOpsLifecycle, {
     toRequest: (message) => ({

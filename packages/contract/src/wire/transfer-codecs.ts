@@ -44,10 +44,10 @@ export const transferCodecs = {
       );
       return { contents, overwrite: start.overwrite, dryRun: start.dryRun };
     },
-    *fromRequest(request: ImportRuntime): Generator<MessageInitShape<typeof ImportRuntimeRequestSchema>> {
+    async *fromRequest(request: ImportRuntime): AsyncGenerator<MessageInitShape<typeof ImportRuntimeRequestSchema>> {
       const { contents, overwrite, dryRun } = request;
       yield { start: { runtimeId: contents.runtimeId, overwrite, dryRun } };
-      for (const part of fromContents(contents)) yield { part };
+      for (const part of fromContents(contents)) yield await Promise.resolve({ part });
     },
     toAnswer: ({ result }): ImportResult => importResult.toModel(result, "result"),
     fromAnswer: (result: ImportResult) => ({ result: importResult.toWire(result) }),

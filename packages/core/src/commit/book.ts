@@ -1,11 +1,12 @@
-import type { Document, Row, RowKey, Write } from "../engine.js";
-import { EMPTY_HEAD, copyHead, decodeHead, encodeHead, isCounted, isEmptyHead, retally } from "./head.js";
+import type { Row, RowKey, StagedDocument, Write } from "../engine.js";
+import { EMPTY_HEAD, type Head, copyHead, decodeHead, encodeHead, isCounted, isEmptyHead, retally } from "./head.js";
 import { makeRow, soundValue } from "./row.js";
 import { EMPTY_TALLY, type StoreTally, decodeTally, encodeTally } from "./tally.js";
 
 /** The rows of one commit: what was read, what is written instead, and the books that follow from it. */
 export class Book {
   private readonly edits = new Map<number, Write>();
+  private headBefore: Head | undefined;
 
   constructor(
     private readonly keys: readonly RowKey[],
@@ -19,6 +20,16 @@ export class Book {
     return row && decode(soundValue(this.key(index), row));
   }
 
+  /** The runtime's head as it was read. */
+  head(at: number): Head {
+    return (this.headBefore ??= this.read(at, decodeHead) ?? EMPTY_HEAD);
+  }
+
+  writesInputs(): boolean {
+    for (const index of this.edits.keys()) if (this.key(index).table === "input") return true;
+    return false;
+  }
+
   sequenceOf(index: number): number | undefined {
     return this.rows[index]?.sequence;
   }
@@ -29,7 +40,7 @@ export class Book {
     return row !== undefined && Buffer.compare(row.value, value) === 0;
   }
 
-  put(index: number, value: Uint8Array, document?: Document): void {
+  put(index: number, value: Uint8Array, document?: StagedDocument): void {
     const key = this.key(index);
     this.edits.set(index, { at: index, row: makeRow(key, this.sequence, value), document });
   }
@@ -46,12 +57,13 @@ export class Book {
   }
 
   private keepHead(at: number): void {
-    const head = copyHead(this.read(at, decodeHead) ?? EMPTY_HEAD);
+    const head = copyHead(this.head(at));
     let isChanged = false;
     for (const { at: index, row } of this.edits.values()) {
       const { table } = this.key(index);
       if (!isCounted(table)) continue;
       head[table] = retally(head[table], this.rows[index], row);
+      if (table === "input") head.inputsSequence = this.sequence;
       isChanged = true;
     }
     if (!isChanged) return;

@@ -1,7 +1,7 @@
-import type { KeptInput, Mutation, RuntimeMutation, StoreError, Version } from "@bolthole/contract";
+import type { InputsVersions, KeptInput, Mutation, RuntimeMutation, StoreError, Version } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
 import { Book } from "./book.js";
-import type { Decision, Document, Engine, Row, RowKey } from "../engine.js";
+import type { Decision, Engine, Row, RowKey, StagedDocument } from "../engine.js";
 import { expectationArguments, expectationsOf, headKey } from "./expectations.js";
 import { type Argument, type Outcome, decodeOutcome, encodeOutcome, fingerprint } from "./outcome.js";
 import { type RequestId, parseRequestId } from "./request-id.js";
@@ -14,7 +14,7 @@ export interface Edit {
   /** Into `Change.rows`. */
   readonly row: number;
   readonly value: Uint8Array | undefined;
-  readonly document?: Document | undefined;
+  readonly document?: StagedDocument | undefined;
 }
 
 /** One mutation, checked and ready for the writer. */
@@ -26,6 +26,8 @@ export interface Change {
   readonly args: readonly Argument[];
   /** Every row that `decide` looks at or edits. */
   readonly rows: readonly RowKey[];
+  /** The version that all input rows of the runtime must have together; otherwise INPUT_NOT_CURRENT. */
+  readonly unchangedInputs?: Version | undefined;
   /** About how many bytes of values it writes. */
   readonly bytes: number;
   /** Pure. Undefined: the caller's compare-and-set missed, nothing is written and no outcome is kept. */
@@ -36,6 +38,8 @@ export interface Committed {
   readonly version: Version;
   readonly replayed: boolean;
   readonly keptInputs: readonly KeptInput[];
+  /** Absent when replayed, and for mutations that are of no runtime. */
+  readonly inputs?: InputsVersions | undefined;
 }
 
 /**
@@ -87,7 +91,8 @@ export class Committer {
   async commit(change: Change): Promise<Committed | undefined> {
     const requestId = this.requestIdOf(change.mutation);
     const print = requestId && printOf(change);
-    const expectations = expectationsOf(change.mutation, this.engine.epoch);
+    const { epoch } = this.engine;
+    const expectations = expectationsOf(change.mutation, epoch);
 
     const reads = [...change.rows];
     const at = (key: RowKey): number => reads.push(key) - 1;
@@ -108,16 +113,24 @@ export class Committer {
         const row = expectedAt[index] ?? -1;
         check(rows[row], () => book.read(row, (value) => value));
       });
+      const inputsBefore = headAt === undefined ? undefined : versionText(epoch, book.head(headAt).inputsSequence);
+      if (change.unchangedInputs !== undefined && change.unchangedInputs !== inputsBefore) {
+        throw inputsMoved(change.mutation, change.unchangedInputs, inputsBefore);
+      }
 
       const edits = change.decide(rows);
       if (!edits) return { writes: [], answer: undefined };
       const keptInputs = this.apply(edits, change.rows, book);
       const only = edits.length === 1 ? keptInputs[0] : undefined;
-      const version = only?.version ?? versionText(this.engine.epoch, sequence);
+      const version = only?.version ?? versionText(epoch, sequence);
+      const inputs =
+        inputsBefore === undefined
+          ? undefined
+          : { before: inputsBefore, after: book.writesInputs() ? versionText(epoch, sequence) : inputsBefore };
       if (print) {
         book.put(outcomeAt, encodeOutcome({ state: "applied", version, method: change.method, fingerprint: print }));
       }
-      return { writes: book.close(headAt, tallyAt), answer: { version, replayed: false, keptInputs } };
+      return { writes: book.close(headAt, tallyAt), answer: { version, replayed: false, keptInputs, inputs } };
     };
     return this.pendingDuring(change.mutation, () => this.engine.commit({ reads, bytes: change.bytes, decide }));
   }
@@ -206,6 +219,14 @@ export class Committer {
 
 const printOf = ({ method, mutation, args }: Pick<Change, "method" | "mutation" | "args">): Uint8Array =>
   fingerprint(method, [...expectationArguments(mutation), ...args]);
+
+const inputsMoved = (mutation: Mutation | RuntimeMutation, expected: Version, actual = "none"): StoreError =>
+  writeFailed("INPUT_NOT_CURRENT", `input rows were written since version ${expected}; send the rows themselves`, {
+    runtimeId: "runtimeId" in mutation ? mutation.runtimeId : undefined,
+    record: "unchanged_inputs",
+    expected,
+    actual,
+  });
 
 const refusedId = (
   reason: "REQUEST_ID_SEALED" | "REQUEST_ID_REUSED" | "REQUEST_ID_EXPIRED",

@@ -1,6 +1,6 @@
-import { hash } from "node:crypto";
+import { createHash, hash } from "node:crypto";
 import type { Row, RowKey } from "../engine.js";
-import { type CountedTable, EMPTY_HEAD, copyHead, encodeHead, isEmptyHead, retally } from "./head.js";
+import { type CountedTable, EMPTY_HEAD, copyHead, decodeHead, encodeHead, isEmptyHead, retally } from "./head.js";
 import { makeRow, soundValue } from "./row.js";
 import { EMPTY_TALLY, decodeTally, encodeTally } from "./tally.js";
 
@@ -11,9 +11,12 @@ import { EMPTY_TALLY, decodeTally, encodeTally } from "./tally.js";
 /** Of the digest, so that the number is exact in a double. */
 const DIGEST_BYTES = 6;
 
-/** A row that no commit of ours wrote. Its number comes from its content, and is below zero as no commit's is. */
+/** In the place of a commit's number: it comes from the content, and is below zero as no commit's is. */
+const foreignSequence = (digest: Buffer): number => -1 - digest.readUIntBE(0, DIGEST_BYTES);
+
+/** A row that no commit of ours wrote. */
 export const foreignRow = (key: RowKey, value: Uint8Array): Row =>
-  makeRow(key, -1 - hash("sha256", value, "buffer").readUIntBE(0, DIGEST_BYTES), value);
+  makeRow(key, foreignSequence(hash("sha256", value, "buffer")), value);
 
 /** Whether a row is somebody else's: then nothing is known of its form. */
 export const isForeign = ({ sequence }: Row): boolean => sequence < 0;
@@ -24,11 +27,25 @@ export function ownOrForeign(key: RowKey, value: Uint8Array, own: Pick<Row, "seq
   return row && row.checksum === own.checksum ? row : foreignRow(key, value);
 }
 
-/** The value of a runtime's head over all its rows; undefined when there are none. */
-export function headOver(rows: Iterable<{ readonly table: CountedTable; readonly row: Row }>): Uint8Array | undefined {
+/**
+ * The value of a runtime's head over all its rows; undefined when there are none. Which commit wrote the inputs last is
+ * taken from the head that was noted, as long as its inputs are these.
+ */
+export function headOver(
+  rows: Iterable<{ readonly table: CountedTable; readonly row: Row }>,
+  noted: Uint8Array | undefined,
+): Uint8Array | undefined {
   const head = copyHead(EMPTY_HEAD);
-  for (const { table, row } of rows) head[table] = retally(head[table], undefined, row);
-  return isEmptyHead(head) ? undefined : encodeHead(head);
+  const inputs = createHash("sha256");
+  for (const { table, row } of rows) {
+    head[table] = retally(head[table], undefined, row);
+    if (table === "input") inputs.update(`${String(row.sequence)} ${String(row.checksum)},`);
+  }
+  if (isEmptyHead(head)) return undefined;
+  const before = noted ? decodeHead(noted) : EMPTY_HEAD;
+  const isSame = before.input.rows === head.input.rows && before.input.sum === head.input.sum;
+  head.inputsSequence = isSame ? before.inputsSequence : foreignSequence(inputs.digest());
+  return encodeHead(head);
 }
 
 /** The store's tally, with what it says of the OAuth row brought up to date. */

@@ -14,7 +14,10 @@ export interface Tally {
  * What a runtime holds, table by table. It is kept in every commit, so that a list load finds a row that vanished and
  * not only one that changed.
  */
-export type Head = Readonly<Record<CountedTable, Tally>>;
+export interface Head extends Readonly<Record<CountedTable, Tally>> {
+  /** Of the last commit that wrote an input row; 0: there never was one. */
+  readonly inputsSequence: number;
+}
 
 const NOTHING: Tally = { rows: 0, sum: 0 };
 export const EMPTY_HEAD: Head = {
@@ -23,23 +26,33 @@ export const EMPTY_HEAD: Head = {
   ops: NOTHING,
   input: NOTHING,
   receipt: NOTHING,
+  inputsSequence: 0,
 };
 
 const FORM = 1;
 const ENTRY = 8;
-const HEAD_BYTES = 1 + COUNTED.length * ENTRY;
+const INPUTS_SEQUENCE_AT = 1 + COUNTED.length * ENTRY;
+const HEAD_BYTES = INPUTS_SEQUENCE_AT + 8;
 
 export const isCounted = (table: Table): table is CountedTable => (COUNTED as readonly Table[]).includes(table);
 
 export const isEmptyHead = (head: Head): boolean => COUNTED.every((table) => head[table].rows === 0);
 
-/** A head of one's own, to be changed. */
-export const copyHead = ({ snapshot, lifecycle, ops, input, receipt }: Head): Record<CountedTable, Tally> => ({
+/** A head of one's own, to be changed. Member by member: every commit does this. */
+export const copyHead = ({
   snapshot,
   lifecycle,
   ops,
   input,
   receipt,
+  inputsSequence,
+}: Head): { -readonly [Member in keyof Head]: Head[Member] } => ({
+  snapshot,
+  lifecycle,
+  ops,
+  input,
+  receipt,
+  inputsSequence,
 });
 
 /** The tally after one row became another. */
@@ -55,6 +68,7 @@ export function encodeHead(head: Head): Uint8Array {
     bytes.writeUInt32LE(head[table].rows, 1 + index * ENTRY);
     bytes.writeUInt32LE(head[table].sum, 5 + index * ENTRY);
   });
+  bytes.writeDoubleLE(head.inputsSequence, INPUTS_SEQUENCE_AT);
   return bytes;
 }
 
@@ -70,5 +84,6 @@ export function decodeHead(value: Uint8Array): Head {
     ops: tally("ops"),
     input: tally("input"),
     receipt: tally("receipt"),
+    inputsSequence: bytes.readDoubleLE(INPUTS_SEQUENCE_AT),
   };
 }

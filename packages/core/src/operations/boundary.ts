@@ -2,13 +2,13 @@ import type { VersionedStore } from "@bolthole/contract";
 import { readFailed } from "@bolthole/contract";
 import { readReceipt } from "@bolthole/contract/json";
 import type { Change } from "../commit/committer.js";
-import { commitOverSession, snapshotEdit } from "../prepared-session.js";
+import { changeArguments, incomingOf } from "../incoming.js";
+import { commitOverSession } from "../prepared-session.js";
 import { inputRows, putInputs } from "../rules/input.js";
 import { receiptRow, refuseTakenReceipt } from "../rules/receipt.js";
 import { acceptedId, checkSessionKey, refuseOnOpaque, resolveProfile } from "../rules/session.js";
 import { type StoreContext, checkRuntime, commit, loadRow } from "../store-context.js";
 import { invalid, parseUuid } from "../validate.js";
-import { deltaArguments, snapshotKey, storedDocument } from "./session.js";
 
 type BoundaryOperations = Pick<VersionedStore, "atomicApply" | "loadBoundaryReceipt">;
 
@@ -27,39 +27,35 @@ export const boundaryOperations = (context: StoreContext): BoundaryOperations =>
       method: "AtomicApply",
       mutation: request,
       args: [
-        ...(sessionDelta ? await deltaArguments(sessionDelta, context) : [undefined, undefined]),
+        ...(sessionDelta ? await changeArguments(sessionDelta, context, "session_delta") : [undefined, undefined]),
         sessionStoreKey,
+        request.unchangedInputs?.inputsVersion,
         receipt.value,
         ...inputs.values,
       ],
+      unchangedInputs: request.unchangedInputs?.inputsVersion,
     };
     const boundary: Pick<Change, "rows" | "bytes" | "decide"> = {
-      rows: [snapshotKey(runtimeId), receipt.key, ...inputs.keys],
+      rows: [receipt.key, ...inputs.keys],
       bytes: receipt.value.length + inputs.bytes,
-      decide: (rows) => {
-        refuseTakenReceipt(rows[1], request.receipt, runtimeId, receipt.value);
-        return [{ row: 1, value: receipt.value }, ...putInputs(inputs, 2)];
+      decide: ([taken]) => {
+        refuseTakenReceipt(taken, request.receipt, runtimeId, receipt.value);
+        return [{ row: 0, value: receipt.value }, ...putInputs(inputs, 1)];
       },
     };
     if (!sessionDelta) return commit(context, { ...identity, ...boundary });
 
-    const incoming = sessionDelta.sessionSnapshot;
     const committed = await commitOverSession(context, runtimeId, identity, async (stored) => {
       const profile = resolveProfile(sessionDelta, stored?.facts.profile, runtimeId);
+      const incoming = incomingOf(context, runtimeId, sessionDelta, "session_delta", stored);
       if (profile === "session") {
-        const previous = await storedDocument(context, runtimeId, stored);
-        const finding = await context.transcripts.check({ incoming, guard: { previous } });
+        const finding = await context.transcripts.check({ incoming, guard: { previous: stored } });
         if ("id" in finding) checkSessionKey(sessionStoreKey, finding.id, runtimeId);
         acceptedId(finding, "session_delta", runtimeId);
       } else if (sessionStoreKey !== undefined) {
         refuseOnOpaque(profile, "a session store key", runtimeId);
       }
-      const edit = await snapshotEdit(incoming, profile);
-      return {
-        rows: boundary.rows,
-        bytes: boundary.bytes + incoming.length,
-        decide: (rows: Parameters<Change["decide"]>[0]) => [edit, ...(boundary.decide(rows) ?? [])],
-      };
+      return { document: { incoming, profile }, beside: boundary };
     });
     if (!committed) throw new TypeError("a boundary expects nothing");
     return committed;

@@ -3,8 +3,9 @@ import { readFailed } from "@bolthole/contract";
 import { readInputState, readStoredInputState } from "@bolthole/contract/json";
 import { isForeign } from "../commit/derived.js";
 import type { Entry, KeyOf, Row, View } from "../engine.js";
-import { EMPTY_HEAD, decodeHead } from "../commit/head.js";
+import { EMPTY_HEAD, type Head, decodeHead } from "../commit/head.js";
 import { damaged } from "../commit/row.js";
+import { versionText } from "../commit/version.js";
 import { inputRows, putInputs } from "../rules/input.js";
 import { type StoreContext, checkRuntime, commit, decodeRow, loadRow, versionOf } from "../store-context.js";
 import { parseUuid } from "../validate.js";
@@ -36,33 +37,45 @@ export const inputOperations = (context: StoreContext): InputOperations => ({
     return loadRow(context, { table: "input", runtimeId, inputId }, readRow);
   },
 
-  async *loadInputStates(request) {
+  async loadInputStates(request) {
     const runtimeId = checkRuntime(context, request.runtimeId, readFailed);
-    const entries = await context.engine.view((view) => readLedger(view, runtimeId));
-    let batch: Versioned<StoredInputState>[] = [];
-    let bytes = 0;
-    for (const { key, row } of entries) {
-      if (bytes + row.value.length > BATCH_BYTES && batch.length > 0) {
-        yield batch;
-        batch = [];
-        bytes = 0;
-      }
-      batch.push({ value: decodeRow(key, row, readRow), version: versionOf(context, row) });
-      bytes += row.value.length;
-    }
-    if (batch.length > 0) yield batch;
+    const { head, entries } = await context.engine.view((view) => readLedger(view, runtimeId));
+    return {
+      inputsVersion: versionText(context.engine.epoch, head.inputsSequence),
+      batches: batches(context, entries),
+    };
   },
 });
+
+// eslint-disable-next-line @typescript-eslint/require-await -- a batch is decoded when it is asked for
+async function* batches(
+  context: StoreContext,
+  entries: readonly InputEntry[],
+): AsyncGenerator<readonly Versioned<StoredInputState>[]> {
+  let batch: Versioned<StoredInputState>[] = [];
+  let bytes = 0;
+  for (const { key, row } of entries) {
+    if (bytes + row.value.length > BATCH_BYTES && batch.length > 0) {
+      yield batch;
+      batch = [];
+      bytes = 0;
+    }
+    batch.push({ value: decodeRow(key, row, readRow), version: versionOf(context, row) });
+    bytes += row.value.length;
+  }
+  if (batch.length > 0) yield batch;
+}
 
 /** Our own rows are in normal form and read faster. */
 const readRow = (value: Uint8Array, row: Row): StoredInputState =>
   isForeign(row) ? readInputState(value) : readStoredInputState(value);
 
 /** All rows of a ledger, compared with what the runtime's head says of them: a row that vanished is damage too. */
-async function readLedger(view: View, runtimeId: string): Promise<InputEntry[]> {
+async function readLedger(view: View, runtimeId: string): Promise<{ head: Head; entries: InputEntry[] }> {
   const headKey = { table: "head", runtimeId } as const;
   const headRow = await view.get(headKey);
-  const { input } = headRow ? decodeRow(headKey, headRow, decodeHead) : EMPTY_HEAD;
+  const head = headRow ? decodeRow(headKey, headRow, decodeHead) : EMPTY_HEAD;
+  const { input } = head;
   const entries: InputEntry[] = [];
   let sum = 0;
   for (let after: string | undefined; ; after = entries.at(-1)?.key.inputId) {
@@ -76,5 +89,5 @@ async function readLedger(view: View, runtimeId: string): Promise<InputEntry[]> 
   if (entries.length !== input.rows || sum !== input.sum) {
     throw damaged(headKey, `counts ${String(input.rows)} input states, ${String(entries.length)} are there`);
   }
-  return entries;
+  return { head, entries };
 }

@@ -25,7 +25,8 @@ export const lifecycleOperations = (context: StoreContext): LifecycleOperations 
     return commit(context, {
       method: "CommitMachineLifecycle",
       mutation: request,
-      args: [record, ...inputs.values],
+      args: [record, request.unchangedInputs?.inputsVersion, ...inputs.values],
+      unchangedInputs: request.unchangedInputs?.inputsVersion,
       rows: [{ table: "lifecycle", runtimeId }, ...inputs.keys],
       bytes: record.length + inputs.bytes,
       decide: () => [{ row: 0, value: record }, ...putInputs(inputs, 1)],

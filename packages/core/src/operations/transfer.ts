@@ -5,16 +5,17 @@ import type { Edit } from "../commit/committer.js";
 import { headOver } from "../commit/derived.js";
 import { isCounted } from "../commit/head.js";
 import { damaged, keyText } from "../commit/row.js";
-import type { Document, Entry, KeyOf, Row, RowKey, View } from "../engine.js";
-import { Moved, snapshotEdit } from "../prepared-session.js";
+import { type Entry, type KeyOf, Moved, type Row, type RowKey, type View } from "../engine.js";
+import { incomingOf } from "../incoming.js";
+import { crc32InTurns } from "../in-turns.js";
 import { inputRows } from "../rules/input.js";
 import { checkLifecycleRecord } from "../rules/lifecycle.js";
 import { receiptRow } from "../rules/receipt.js";
 import { acceptedId } from "../rules/session.js";
-import { decodeSnapshotFacts } from "../snapshot.js";
+import { decodeSnapshotFacts, encodeSnapshotFacts } from "../snapshot.js";
 import { type StoreContext, checkRuntime, commit, decodeRow } from "../store-context.js";
+import { storedSession } from "../stored-document.js";
 import { checkSize, shaped } from "../validate.js";
-import { storedDocument } from "./session.js";
 
 const PAGE = 1024;
 const ATTEMPTS = 8;
@@ -36,7 +37,7 @@ export const transferOperations = (context: StoreContext): RuntimeTransfer => ({
       attempted(runtimeId, writeFailed, async () => {
         const stored = await context.engine.view((view) => readRuntime(view, runtimeId));
         const result = await compare(context, contents, wanted, stored, overwrite);
-        if (!dryRun && (result === "added" || result === "replaced")) await put(context, runtimeId, wanted, stored);
+        if (!dryRun && (result === "added" || result === "replaced")) await put(context, contents, wanted, stored);
         return result;
       }),
     );
@@ -52,7 +53,6 @@ interface StoredRuntime {
 interface WantedRow {
   readonly key: RowKey;
   readonly value: Uint8Array;
-  readonly document?: Document | undefined;
 }
 
 async function attempted<T>(
@@ -105,7 +105,7 @@ async function contentsOf(
     receipts: read("receipt", readReceipt),
   };
   const counted = entries.flatMap(({ key: { table }, row }) => (isCounted(table) ? [{ table, row }] : []));
-  if (head && Buffer.compare(headOver(counted) ?? Buffer.of(), head.value) !== 0) {
+  if (head && Buffer.compare(headOver(counted, head.value) ?? Buffer.of(), head.value) !== 0) {
     throw damaged({ table: "head", runtimeId }, "does not fit the rows that are there");
   }
   const snapshot = entries.find(({ key }) => key.table === "snapshot");
@@ -116,11 +116,11 @@ async function contentsOf(
   return { ...contents, session };
 }
 
-async function documentOf(context: StoreContext, runtimeId: RuntimeId, { key, row }: Entry): Promise<Buffer> {
-  const document = await storedDocument(context, runtimeId, { row, facts: decodeRow(key, row, decodeSnapshotFacts) });
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of document?.chunks ?? []) chunks.push(chunk);
-  return Buffer.concat(chunks);
+/** The document that goes with a row that was read; `Moved` when another one is stored meanwhile. */
+async function documentOf(context: StoreContext, runtimeId: RuntimeId, { row }: Entry): Promise<Buffer> {
+  const stored = await storedSession(context, runtimeId);
+  if (stored?.row.sequence !== row.sequence) throw new Moved();
+  return stored.bytes();
 }
 
 /** Every record, checked by the rules of the commit that would write it alone. */
@@ -132,10 +132,11 @@ async function checkedRows(context: StoreContext, contents: RuntimeContents): Pr
     const { snapshot, profile } = session;
     checkSize(snapshot.length, limits.documentBytes, "session", writeFailed);
     if (profile === "session") {
-      acceptedId(await context.transcripts.check({ incoming: snapshot }), "session", runtimeId);
+      const incoming = incomingOf(context, runtimeId, { sessionSnapshot: snapshot }, "session", undefined);
+      acceptedId(await context.transcripts.check({ incoming }), "session", runtimeId);
     }
-    const { value, document } = await snapshotEdit(snapshot, profile);
-    if (value) rows.push({ key: { table: "snapshot", runtimeId }, value, document });
+    const facts = { profile, length: snapshot.length, crc32: await crc32InTurns(snapshot) };
+    rows.push({ key: { table: "snapshot", runtimeId }, value: encodeSnapshotFacts(facts) });
   }
   if (lifecycle) {
     checkLifecycleRecord(lifecycle);
@@ -178,7 +179,7 @@ async function compare(
 /** In one commit, bound to the head that was compared. */
 async function put(
   context: StoreContext,
-  runtimeId: RuntimeId,
+  { runtimeId, session }: RuntimeContents,
   wanted: readonly WantedRow[],
   { head, entries }: StoredRuntime,
 ): Promise<void> {
@@ -189,22 +190,30 @@ async function put(
     ...wanted.map(({ key }) => key),
     ...obsolete.map(({ key }) => key),
   ];
+  const base = entries.find(({ key }) => key.table === "snapshot")?.row.sequence;
+  const document = session && (await context.engine.stage(runtimeId, base, [session.snapshot]));
   const edits: Edit[] = [
-    ...wanted.map(({ value, document }, index) => ({ row: index + 1, value, document })),
+    ...wanted.map(({ key, value }, index) => ({
+      row: index + 1,
+      value,
+      ...(key.table === "snapshot" && { document }),
+    })),
     ...obsolete.map((_entry, index) => ({ row: index + 1 + wanted.length, value: undefined })),
   ];
-  await commit(context, {
-    method: "ImportRuntime",
-    mutation: { runtimeId },
-    args: [],
-    rows,
-    bytes: wanted.reduce(
-      (total, { value, document = [] }) => total + document.reduce((sum, { length }) => sum + length, value.length),
-      0,
-    ),
-    decide: ([current]) => {
-      if (current?.sequence !== head?.sequence) throw new Moved();
-      return edits;
-    },
-  });
+  try {
+    await commit(context, {
+      method: "ImportRuntime",
+      mutation: { runtimeId },
+      args: [],
+      rows,
+      bytes: wanted.reduce((total, { value }) => total + value.length, session?.snapshot.length ?? 0),
+      decide: ([current]) => {
+        if (current?.sequence !== head?.sequence) throw new Moved();
+        return edits;
+      },
+    });
+  } catch (error) {
+    if (document) await context.engine.discard(document);
+    throw error;
+  }
 }

@@ -5,11 +5,11 @@ import { parseUuid } from "../validate.js";
 
 /** The profile of a commit: the one it names, which must be the stored one; or the stored one (section 14.16). */
 export function resolveProfile(
-  delta: SessionDelta,
+  change: Pick<SessionDelta, "profile">,
   stored: SessionProfile | undefined,
   runtimeId: RuntimeId,
 ): SessionProfile {
-  const profile = delta.profile ?? stored ?? "session";
+  const profile = change.profile ?? stored ?? "session";
   if (stored !== undefined && profile !== stored) {
     throw profileMismatch(
       `the stored snapshot is of the ${stored} profile, not ${profile}`,

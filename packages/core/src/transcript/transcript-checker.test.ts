@@ -15,13 +15,19 @@ function document(bytes: number, last = ""): Buffer {
   );
 }
 
-const stored = (bytes: Buffer): NonNullable<CheckRequest["guard"]> => ({
-  previous: { length: bytes.length, chunks: chunksOf(bytes) },
+const unread = (bytes: Buffer): CheckRequest["incoming"] => ({
+  length: bytes.length,
+  bytes: () => Promise.resolve(bytes),
 });
 
-async function* chunksOf(bytes: Buffer): AsyncGenerator<Uint8Array, void> {
-  for (let at = 0; at < bytes.length; at += 1 << 20) yield bytes.subarray(at, at + (1 << 20));
-  return Promise.resolve();
+const stored = (bytes: Buffer): NonNullable<CheckRequest["guard"]> => ({
+  previous: { facts: { length: bytes.length }, bytes: () => Promise.resolve(copyOf(bytes)) },
+});
+
+function copyOf(bytes: Buffer): Buffer<ArrayBuffer> {
+  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  bytes.copy(copy);
+  return copy;
 }
 
 test.each([
@@ -31,14 +37,17 @@ test.each([
   const checker = new TranscriptChecker();
   const previous = document(size);
   const longer = document(size, "more");
-  expect(await checker.check({ incoming: previous })).toEqual({ kind: "accepted", id: ID });
-  expect(await checker.check({ incoming: longer, guard: stored(previous) })).toEqual({ kind: "accepted", id: ID });
-  expect(await checker.check({ incoming: previous, guard: stored(longer) })).toMatchObject({
+  expect(await checker.check({ incoming: unread(previous) })).toEqual({ kind: "accepted", id: ID });
+  expect(await checker.check({ incoming: unread(longer), guard: stored(previous) })).toEqual({
+    kind: "accepted",
+    id: ID,
+  });
+  expect(await checker.check({ incoming: unread(previous), guard: stored(longer) })).toMatchObject({
     kind: "refused",
     refusal: { variant: "MonotonicityViolation" },
   });
-  expect(await checker.check({ incoming: previous.subarray(1) })).toMatchObject({ kind: "unreadable" });
-  expect(await checker.check({ incoming: longer, guard: stored(previous.subarray(1)) })).toMatchObject({
+  expect(await checker.check({ incoming: unread(previous.subarray(1)) })).toMatchObject({ kind: "unreadable" });
+  expect(await checker.check({ incoming: unread(longer), guard: stored(previous.subarray(1)) })).toMatchObject({
     kind: "unreadable previous",
   });
   // What was handed in is still there.
@@ -49,19 +58,12 @@ test("many large documents wait for one another, and a failing one does not stop
   const checker = new TranscriptChecker();
   const large = document(1_000_000);
   const broken: CheckRequest["guard"] = {
-    previous: {
-      length: large.length,
-      // eslint-disable-next-line @typescript-eslint/require-await
-      chunks: (async function* () {
-        yield large.subarray(0, 10);
-        throw new Error("the disk is gone");
-      })(),
-    },
+    previous: { facts: { length: large.length }, bytes: () => Promise.reject(new Error("the disk is gone")) },
   };
   const results = await Promise.allSettled([
-    ...Array.from({ length: 5 }, () => checker.check({ incoming: large, guard: stored(large) })),
-    checker.check({ incoming: large, guard: broken }),
-    ...Array.from({ length: 5 }, () => checker.check({ incoming: large })),
+    ...Array.from({ length: 5 }, () => checker.check({ incoming: unread(large), guard: stored(large) })),
+    checker.check({ incoming: unread(large), guard: broken }),
+    ...Array.from({ length: 5 }, () => checker.check({ incoming: unread(large) })),
   ]);
   expect(
     results.map((result) => (result.status === "fulfilled" ? result.value.kind : (result.reason as unknown))),
@@ -76,13 +78,13 @@ test("documents of 10 MB do not hold the event loop for 30 ms", async () => {
   const checker = new TranscriptChecker();
   const previous = document(10_000_000);
   const incoming = document(10_000_000, "more");
-  await checker.check({ incoming });
+  await checker.check({ incoming: unread(incoming) });
   const holds: number[] = [];
   // Other work on the machine holds the loop too: the quietest of a few rounds tells what the check itself does.
   for (let round = 0; round < 5; round++) {
     const delay = monitorEventLoopDelay({ resolution: 1 });
     delay.enable();
-    const finding = await checker.check({ incoming, guard: stored(previous) });
+    const finding = await checker.check({ incoming: unread(incoming), guard: stored(previous) });
     delay.disable();
     expect(finding.kind).toBe("accepted");
     holds.push(delay.max / 1e6);

@@ -2,22 +2,25 @@ import { availableParallelism } from "node:os";
 import type { TranscriptRewriteCommit } from "@bolthole/contract";
 import { CheckWorkers, type OwnedCheck } from "./check-workers.js";
 import { type Finding, checkTranscript } from "./check.js";
-import { copyInTurns } from "./in-turns.js";
+import { copyInTurns } from "../in-turns.js";
 import { TooMuchWork } from "./work-meter.js";
 
-/** A stored document, not read yet. */
-export interface StoredDocument {
-  /** In bytes. */
-  readonly length: number;
-  readonly chunks: AsyncIterable<Uint8Array>;
+/** A document, not read yet. */
+export interface UnreadDocument<B extends Uint8Array = Uint8Array> {
+  bytes(): Promise<B>;
 }
 
 export interface CheckRequest {
-  readonly incoming: Uint8Array;
+  readonly incoming: UnreadDocument & { readonly length: number };
   /** Absent: the document is only read. */
   readonly guard?:
     | { readonly previous: StoredDocument | undefined; readonly commit?: TranscriptRewriteCommit | undefined }
     | undefined;
+}
+
+/** Its bytes are the caller's, to be handed over to a worker. */
+export interface StoredDocument extends UnreadDocument<Uint8Array<ArrayBuffer>> {
+  readonly facts: { readonly length: number };
 }
 
 /** Up to this many bytes, incoming and stored together, are checked where they are, in some milliseconds. */
@@ -32,16 +35,16 @@ export class TranscriptChecker {
 
   async check({ incoming, guard }: CheckRequest): Promise<Finding> {
     const stored = guard?.previous;
-    const bytes = incoming.length + (stored?.length ?? 0);
-    if (bytes > INLINE_BYTES) {
-      return this.workers.run(async () => owned(incoming, guard, stored && (await collected(stored))));
+    if (incoming.length + (stored?.facts.length ?? 0) > INLINE_BYTES) {
+      return this.workers.run(async () => owned(await incoming.bytes(), guard, await stored?.bytes()));
     }
-    const previous = stored && (await collected(stored));
+    const bytes = await incoming.bytes();
+    const previous = await stored?.bytes();
     try {
-      return checkTranscript({ incoming, guard: guard && { previous, commit: guard.commit } }, INLINE_WORK);
+      return checkTranscript({ incoming: bytes, guard: guard && { previous, commit: guard.commit } }, INLINE_WORK);
     } catch (error) {
       if (!(error instanceof TooMuchWork)) throw error;
-      return this.workers.run(() => owned(incoming, guard, previous));
+      return this.workers.run(() => owned(bytes, guard, previous));
     }
   }
 }
@@ -52,23 +55,10 @@ async function owned(
   guard: CheckRequest["guard"],
   previous: Uint8Array<ArrayBuffer> | undefined,
 ): Promise<OwnedCheck> {
-  const copy = roomFor(incoming.length);
+  const copy = Buffer.allocUnsafeSlow(incoming.length);
   await copyInTurns(incoming, copy, 0);
   return {
     check: { incoming: copy, guard: guard && { previous, commit: guard.commit } },
     owned: previous ? [copy.buffer, previous.buffer] : [copy.buffer],
   };
-}
-
-/** Memory of its own, which a worker can take over; its bytes are what was there before. */
-const roomFor = (length: number): Uint8Array<ArrayBuffer> => Buffer.allocUnsafeSlow(length);
-
-async function collected({ length, chunks }: StoredDocument): Promise<Uint8Array<ArrayBuffer>> {
-  const bytes = roomFor(length);
-  let at = 0;
-  for await (const chunk of chunks) {
-    await copyInTurns(chunk, bytes, at);
-    at += chunk.length;
-  }
-  return bytes;
 }

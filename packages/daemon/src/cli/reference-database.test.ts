@@ -129,8 +129,8 @@ described("a database that the reference left (skipped without vectors beside th
     const file = database(SMALL);
     const expected = expectedOf(SMALL);
     const schema = await schemaOf(file);
-    const [{ runtime_id: runtimeId = "", input_state = [] } = {}] = expected.runtimes;
-    const [{ input_id: inputId = "" } = {}] = input_state;
+    const runtimeId = expected.runtimes[0]?.runtime_id ?? "";
+    const inputId = expected.runtimes[0]?.input_state[0]?.input_id ?? "";
     const changed = await served(file, ["--engine", "sqlite"], async (store, daemon) => {
       expect(comparable(await answersOf(store, expected))).toEqual(comparable(expected));
       const row = await store.loadInputState(runtimeId, inputId);

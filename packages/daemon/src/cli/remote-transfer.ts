@@ -62,7 +62,7 @@ export class RemoteTransfer implements RuntimeTransfer {
         },
       );
       const send = async (): Promise<void> => {
-        for (const part of fromRequest(request)) {
+        for await (const part of fromRequest(request)) {
           if (over.signal.aborted) return;
           if (!call.write(part)) await once(call, "drain", { signal: over.signal }).catch(() => undefined);
         }

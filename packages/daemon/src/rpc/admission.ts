@@ -14,20 +14,19 @@ export class Admission {
 
   constructor(private readonly bounds: AdmissionBounds) {}
 
-  /** Answers how to leave again. A further part of a request that is in already is no request of its own. */
-  enter(bytes: number, requests: 0 | 1 = 1): () => void {
-    if (this.isClosing && requests > 0)
-      throw writeFailed("SHUTTING_DOWN", "the daemon is shutting down; try again when it is back");
-    if (this.requests + requests > this.bounds.requests || this.bytes + bytes > this.bounds.bytes) {
+  /** Answers how to leave again. */
+  enter(bytes: number): () => void {
+    if (this.isClosing) throw writeFailed("SHUTTING_DOWN", "the daemon is shutting down; try again when it is back");
+    if (this.requests >= this.bounds.requests || this.bytes + bytes > this.bounds.bytes) {
       throw writeFailed("BUSY", "too many requests are in flight; try again a little later", {
         expected: `at most ${String(this.bounds.requests)} requests and ${String(this.bounds.bytes)} bytes`,
-        actual: `${String(this.requests + requests)} requests and ${String(this.bytes + bytes)} bytes`,
+        actual: `${String(this.requests + 1)} requests and ${String(this.bytes + bytes)} bytes`,
       });
     }
-    this.requests += requests;
+    this.requests += 1;
     this.bytes += bytes;
     return () => {
-      this.requests -= requests;
+      this.requests -= 1;
       this.bytes -= bytes;
       if (this.requests === 0) for (const resolve of this.waiting.splice(0)) resolve();
     };

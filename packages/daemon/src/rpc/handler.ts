@@ -27,6 +27,7 @@ export interface HandlerContext {
 type Request = Received<DescMessage>;
 
 const READER_STALL_MS = 30_000;
+const SENDER_STALL_MS = 60_000;
 
 /** Serves one unary RPC: admit, convert, call, convert; errors become statuses with details. */
 export function registerUnary<Req, Answer>(
@@ -83,7 +84,7 @@ export function registerStream<Req, Answer>(
   server.register(path, handler, responseSerialize, receive(codec.method.input), "serverStream");
 }
 
-/** Serves one RPC whose request comes in parts: what has come of it counts as in flight until it is answered. */
+/** Serves one RPC whose request comes in parts. They are taken as fast as they are used. */
 export function registerUpload<Req, Answer>(
   server: Server,
   context: HandlerContext,
@@ -98,23 +99,33 @@ export function registerUpload<Req, Answer>(
     call: ServerReadableStream<Request, object>,
     callback: sendUnaryData<object>,
   ): Promise<void> => {
-    const leaves: (() => void)[] = [];
-    async function* admitted(): AsyncGenerator<MessageShape<DescMessage>> {
-      for await (const part of call as AsyncIterable<Request>) {
-        leaves.push(context.admission.enter(part.bytes, 0));
-        yield part.message();
-      }
-    }
+    let leave: (() => void) | undefined;
     try {
-      leaves.push(context.admission.enter(0));
-      callback(null, codec.fromAnswer(await run(await codec.toRequest(admitted()), limitsOf(call))));
+      leave = context.admission.enter(0);
+      callback(null, codec.fromAnswer(await run(await codec.toRequest(messages(call)), limitsOf(call))));
     } catch (error) {
-      callback(refusal(error, codec.method.name, isMutation(codec.method), context.log));
+      callback(refusal(error, codec.method.name, true, context.log));
     } finally {
-      for (const leave of leaves.reverse()) leave();
+      leave?.();
     }
   };
   server.register(path, handler as never, responseSerialize, receive(codec.method.input), "clientStream");
+}
+
+/** The messages of a stream; it fails when no next one comes in time, or when the sender is gone. */
+async function* messages(call: ServerReadableStream<Request, object>): AsyncGenerator<MessageShape<DescMessage>> {
+  const stalled = setTimeout(() => {
+    call.destroy(readFailed("CANCELLED", `the sender sent nothing for ${String(SENDER_STALL_MS / 1000)} s`));
+  }, SENDER_STALL_MS);
+  try {
+    for await (const received of call as AsyncIterable<Request>) {
+      stalled.refresh();
+      yield received.message();
+    }
+    if (call.cancelled) throw readFailed("CANCELLED", "the sender gave up");
+  } finally {
+    clearTimeout(stalled);
+  }
 }
 
 /** Waits until the reader has taken what was written; gives up on one that takes nothing. */

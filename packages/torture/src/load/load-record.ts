@@ -45,7 +45,7 @@ export async function loadInputs(
   call: Call = {},
 ): Promise<Map<RecordKey, Seen>> {
   const rows = new Map<RecordKey, Seen>();
-  for await (const batch of store.loadInputStates({ runtimeId }, call)) {
+  for await (const batch of (await store.loadInputStates({ runtimeId }, call)).batches) {
     for (const { value, version } of batch) rows.set(`input ${value.inputId}`, { digest: digestOf(value), version });
   }
   return rows;

@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file bolthole/v1/session.proto.
  */
 export const file_bolthole_v1_session: GenFile = /*@__PURE__*/
-  fileDesc("Chlib2x0aG9sZS92MS9zZXNzaW9uLnByb3RvEgtib2x0aG9sZS52MSKZAQoMU2Vzc2lvbkRlbHRhEhoKEHNlc3Npb25fc25hcHNob3QYASABKAxIABIWCgxzZXNzaW9uX2pzb24YAiABKAlIABIsCgdwcm9maWxlGAUgASgOMhsuYm9sdGhvbGUudjEuU2Vzc2lvblByb2ZpbGVCCQoHY29udGVudEoECAMQBEoECAQQBVIFcGF0Y2hSCXVwbG9hZF9pZCJkChNTZXNzaW9uU25hcHNob3RJbmZvEg8KB3ZlcnNpb24YASABKAkSDgoGbGVuZ3RoGAIgASgEEiwKB3Byb2ZpbGUYAyABKA4yGy5ib2x0aG9sZS52MS5TZXNzaW9uUHJvZmlsZSIqCgxNZXNzYWdlUmFuZ2USDQoFc3RhcnQYASABKAQSCwoDZW5kGAIgASgEIl0KGlRyYW5zY3JpcHRSZXdyaXRlU2VsZWN0aW9uEjIKDW1lc3NhZ2VfcmFuZ2UYASABKAsyGS5ib2x0aG9sZS52MS5NZXNzYWdlUmFuZ2VIAEILCglzZWxlY3Rpb24iQwoXVHJhbnNjcmlwdFJld3JpdGVSZWFzb24SDAoEa2luZBgBIAEoCRIRCgRub3RlGAIgASgJSACIAQFCBwoFX25vdGUiLAoKU3lzdGVtVGltZRIPCgdzZWNvbmRzGAEgASgEEg0KBW5hbm9zGAIgASgNIu4CChdUcmFuc2NyaXB0UmV3cml0ZUNvbW1pdBIXCg9wYXJlbnRfcmV2aXNpb24YASABKAkSEAoIcmV2aXNpb24YAiABKAkSOgoJc2VsZWN0aW9uGAMgASgLMicuYm9sdGhvbGUudjEuVHJhbnNjcmlwdFJld3JpdGVTZWxlY3Rpb24SHAoUb3JpZ2luYWxfc3Bhbl9kaWdlc3QYBCABKAkSGgoScmVwbGFjZW1lbnRfZGlnZXN0GAUgASgJEhcKD21lc3NhZ2VzX2JlZm9yZRgGIAEoBBIWCg5tZXNzYWdlc19hZnRlchgHIAEoBBI0CgZyZWFzb24YCCABKAsyJC5ib2x0aG9sZS52MS5UcmFuc2NyaXB0UmV3cml0ZVJlYXNvbhISCgVhY3RvchgJIAEoCUgAiAEBEi0KDGNvbW1pdHRlZF9hdBgKIAEoCzIXLmJvbHRob2xlLnYxLlN5c3RlbVRpbWVCCAoGX2FjdG9yKmoKDlNlc3Npb25Qcm9maWxlEh8KG1NFU1NJT05fUFJPRklMRV9VTlNQRUNJRklFRBAAEhsKF1NFU1NJT05fUFJPRklMRV9TRVNTSU9OEAESGgoWU0VTU0lPTl9QUk9GSUxFX09QQVFVRRACYgZwcm90bzM");
+  fileDesc("Chlib2x0aG9sZS92MS9zZXNzaW9uLnByb3RvEgtib2x0aG9sZS52MSK9AQoMU2Vzc2lvbkRlbHRhEhoKEHNlc3Npb25fc25hcHNob3QYASABKAxIABIWCgxzZXNzaW9uX2pzb24YAiABKAlIABIrCgVwYXRjaBgDIAEoCzIaLmJvbHRob2xlLnYxLlNuYXBzaG90UGF0Y2hIABITCgl1cGxvYWRfaWQYBCABKAlIABIsCgdwcm9maWxlGAUgASgOMhsuYm9sdGhvbGUudjEuU2Vzc2lvblByb2ZpbGVCCQoHY29udGVudCJ2Cg1TbmFwc2hvdFBhdGNoEhQKDGJhc2VfdmVyc2lvbhgBIAEoCRIVCg1yZXN1bHRfbGVuZ3RoGAIgASgEEhQKDHJlc3VsdF9jcmMzMhgDIAEoBxIiCgZwaWVjZXMYBCADKAsyEi5ib2x0aG9sZS52MS5QaWVjZSJFCgVQaWVjZRIiCgRjb3B5GAEgASgLMhIuYm9sdGhvbGUudjEuUmFuZ2VIABIQCgZpbnNlcnQYAiABKAxIAEIGCgRmcm9tIicKBVJhbmdlEg4KBm9mZnNldBgBIAEoBBIOCgZsZW5ndGgYAiABKAQiZAoTU2Vzc2lvblNuYXBzaG90SW5mbxIPCgd2ZXJzaW9uGAEgASgJEg4KBmxlbmd0aBgCIAEoBBIsCgdwcm9maWxlGAMgASgOMhsuYm9sdGhvbGUudjEuU2Vzc2lvblByb2ZpbGUiKgoMTWVzc2FnZVJhbmdlEg0KBXN0YXJ0GAEgASgEEgsKA2VuZBgCIAEoBCJdChpUcmFuc2NyaXB0UmV3cml0ZVNlbGVjdGlvbhIyCg1tZXNzYWdlX3JhbmdlGAEgASgLMhkuYm9sdGhvbGUudjEuTWVzc2FnZVJhbmdlSABCCwoJc2VsZWN0aW9uIkMKF1RyYW5zY3JpcHRSZXdyaXRlUmVhc29uEgwKBGtpbmQYASABKAkSEQoEbm90ZRgCIAEoCUgAiAEBQgcKBV9ub3RlIiwKClN5c3RlbVRpbWUSDwoHc2Vjb25kcxgBIAEoBBINCgVuYW5vcxgCIAEoDSLuAgoXVHJhbnNjcmlwdFJld3JpdGVDb21taXQSFwoPcGFyZW50X3JldmlzaW9uGAEgASgJEhAKCHJldmlzaW9uGAIgASgJEjoKCXNlbGVjdGlvbhgDIAEoCzInLmJvbHRob2xlLnYxLlRyYW5zY3JpcHRSZXdyaXRlU2VsZWN0aW9uEhwKFG9yaWdpbmFsX3NwYW5fZGlnZXN0GAQgASgJEhoKEnJlcGxhY2VtZW50X2RpZ2VzdBgFIAEoCRIXCg9tZXNzYWdlc19iZWZvcmUYBiABKAQSFgoObWVzc2FnZXNfYWZ0ZXIYByABKAQSNAoGcmVhc29uGAggASgLMiQuYm9sdGhvbGUudjEuVHJhbnNjcmlwdFJld3JpdGVSZWFzb24SEgoFYWN0b3IYCSABKAlIAIgBARItCgxjb21taXR0ZWRfYXQYCiABKAsyFy5ib2x0aG9sZS52MS5TeXN0ZW1UaW1lQggKBl9hY3RvcipqCg5TZXNzaW9uUHJvZmlsZRIfChtTRVNTSU9OX1BST0ZJTEVfVU5TUEVDSUZJRUQQABIbChdTRVNTSU9OX1BST0ZJTEVfU0VTU0lPThABEhoKFlNFU1NJT05fUFJPRklMRV9PUEFRVUUQAmIGcHJvdG8z");
 
 /**
  * A runtime's new session snapshot, replacing the stored one. At most 256 MiB (`Limits.document_bytes`).
@@ -39,6 +39,22 @@ export type SessionDelta = Message<"bolthole.v1.SessionDelta"> & {
      */
     value: string;
     case: "sessionJson";
+  } | {
+    /**
+     * What to make of the stored document. The way of a turn: its cost follows what the turn added.
+     *
+     * @generated from field: bolthole.v1.SnapshotPatch patch = 3;
+     */
+    value: SnapshotPatch;
+    case: "patch";
+  } | {
+    /**
+     * A document sent by `UploadSessionSnapshot` for the same runtime. An upload is used up by the commit that it goes with.
+     *
+     * @generated from field: string upload_id = 4;
+     */
+    value: string;
+    case: "uploadId";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -55,6 +71,108 @@ export type SessionDelta = Message<"bolthole.v1.SessionDelta"> & {
  */
 export const SessionDeltaSchema: GenMessage<SessionDelta> = /*@__PURE__*/
   messageDesc(file_bolthole_v1_session, 0);
+
+/**
+ * A new document as pieces of the stored one and new bytes. At most 4,096 pieces, and 1 MiB of new bytes in all; what
+ * needs more is uploaded. docs/sessions.md has a worked example.
+ *
+ * @generated from message bolthole.v1.SnapshotPatch
+ */
+export type SnapshotPatch = Message<"bolthole.v1.SnapshotPatch"> & {
+  /**
+   * Of the stored snapshot that the pieces are copied from. When another one is stored: BASE_NOT_CURRENT.
+   *
+   * @generated from field: string base_version = 1;
+   */
+  baseVersion: string;
+
+  /**
+   * In bytes; the pieces together must have it.
+   *
+   * @generated from field: uint64 result_length = 2;
+   */
+  resultLength: bigint;
+
+  /**
+   * CRC-32 (as in zlib) of the whole new document.
+   *
+   * @generated from field: fixed32 result_crc32 = 3;
+   */
+  resultCrc32: number;
+
+  /**
+   * The new document, from its beginning to its end.
+   *
+   * @generated from field: repeated bolthole.v1.Piece pieces = 4;
+   */
+  pieces: Piece[];
+};
+
+/**
+ * Describes the message bolthole.v1.SnapshotPatch.
+ * Use `create(SnapshotPatchSchema)` to create a new message.
+ */
+export const SnapshotPatchSchema: GenMessage<SnapshotPatch> = /*@__PURE__*/
+  messageDesc(file_bolthole_v1_session, 1);
+
+/**
+ * @generated from message bolthole.v1.Piece
+ */
+export type Piece = Message<"bolthole.v1.Piece"> & {
+  /**
+   * Required.
+   *
+   * @generated from oneof bolthole.v1.Piece.from
+   */
+  from: {
+    /**
+     * Bytes of the stored document, from any place and as often as wanted.
+     *
+     * @generated from field: bolthole.v1.Range copy = 1;
+     */
+    value: Range;
+    case: "copy";
+  } | {
+    /**
+     * New bytes.
+     *
+     * @generated from field: bytes insert = 2;
+     */
+    value: Uint8Array;
+    case: "insert";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message bolthole.v1.Piece.
+ * Use `create(PieceSchema)` to create a new message.
+ */
+export const PieceSchema: GenMessage<Piece> = /*@__PURE__*/
+  messageDesc(file_bolthole_v1_session, 2);
+
+/**
+ * A stretch of a document, in bytes. It must lie inside the document.
+ *
+ * @generated from message bolthole.v1.Range
+ */
+export type Range = Message<"bolthole.v1.Range"> & {
+  /**
+   * @generated from field: uint64 offset = 1;
+   */
+  offset: bigint;
+
+  /**
+   * @generated from field: uint64 length = 2;
+   */
+  length: bigint;
+};
+
+/**
+ * Describes the message bolthole.v1.Range.
+ * Use `create(RangeSchema)` to create a new message.
+ */
+export const RangeSchema: GenMessage<Range> = /*@__PURE__*/
+  messageDesc(file_bolthole_v1_session, 3);
 
 /**
  * What is stored about a snapshot besides its bytes.
@@ -85,7 +203,7 @@ export type SessionSnapshotInfo = Message<"bolthole.v1.SessionSnapshotInfo"> & {
  * Use `create(SessionSnapshotInfoSchema)` to create a new message.
  */
 export const SessionSnapshotInfoSchema: GenMessage<SessionSnapshotInfo> = /*@__PURE__*/
-  messageDesc(file_bolthole_v1_session, 1);
+  messageDesc(file_bolthole_v1_session, 4);
 
 /**
  * The half-open range of messages that a rewrite replaced.
@@ -109,7 +227,7 @@ export type MessageRange = Message<"bolthole.v1.MessageRange"> & {
  * Use `create(MessageRangeSchema)` to create a new message.
  */
 export const MessageRangeSchema: GenMessage<MessageRange> = /*@__PURE__*/
-  messageDesc(file_bolthole_v1_session, 2);
+  messageDesc(file_bolthole_v1_session, 5);
 
 /**
  * @generated from message bolthole.v1.TranscriptRewriteSelection
@@ -134,7 +252,7 @@ export type TranscriptRewriteSelection = Message<"bolthole.v1.TranscriptRewriteS
  * Use `create(TranscriptRewriteSelectionSchema)` to create a new message.
  */
 export const TranscriptRewriteSelectionSchema: GenMessage<TranscriptRewriteSelection> = /*@__PURE__*/
-  messageDesc(file_bolthole_v1_session, 3);
+  messageDesc(file_bolthole_v1_session, 6);
 
 /**
  * @generated from message bolthole.v1.TranscriptRewriteReason
@@ -158,7 +276,7 @@ export type TranscriptRewriteReason = Message<"bolthole.v1.TranscriptRewriteReas
  * Use `create(TranscriptRewriteReasonSchema)` to create a new message.
  */
 export const TranscriptRewriteReasonSchema: GenMessage<TranscriptRewriteReason> = /*@__PURE__*/
-  messageDesc(file_bolthole_v1_session, 4);
+  messageDesc(file_bolthole_v1_session, 7);
 
 /**
  * The reference's `SystemTime`.
@@ -186,7 +304,7 @@ export type SystemTime = Message<"bolthole.v1.SystemTime"> & {
  * Use `create(SystemTimeSchema)` to create a new message.
  */
 export const SystemTimeSchema: GenMessage<SystemTime> = /*@__PURE__*/
-  messageDesc(file_bolthole_v1_session, 5);
+  messageDesc(file_bolthole_v1_session, 8);
 
 /**
  * The audit record of one transcript rewrite. It must stand, equal in every field, in the history of the document that
@@ -257,7 +375,7 @@ export type TranscriptRewriteCommit = Message<"bolthole.v1.TranscriptRewriteComm
  * Use `create(TranscriptRewriteCommitSchema)` to create a new message.
  */
 export const TranscriptRewriteCommitSchema: GenMessage<TranscriptRewriteCommit> = /*@__PURE__*/
-  messageDesc(file_bolthole_v1_session, 6);
+  messageDesc(file_bolthole_v1_session, 9);
 
 /**
  * What rules a snapshot follows.

@@ -1,6 +1,7 @@
 import { createHash, hash } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
 import { crc32 } from "node:zlib";
+import type { ByteRange, DocumentPart } from "@bolthole/contract";
 
 /** What the event loop gives a long document at a time: a few milliseconds of work. */
 const TURN = 4 * 1024 * 1024;
@@ -34,4 +35,20 @@ export async function copyInTurns(bytes: Uint8Array, target: Uint8Array, at: num
     target.set(part, place);
     place += part.length;
   }
+}
+
+/** A document as one: its new bytes, and the stretches that it takes from its base. */
+export async function assembleInTurns(parts: readonly DocumentPart[], base: Uint8Array | undefined): Promise<Buffer> {
+  const bytes = Buffer.allocUnsafeSlow(parts.reduce((total, { length }) => total + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    await copyInTurns(part instanceof Uint8Array ? part : stretch(base, part), bytes, at);
+    at += part.length;
+  }
+  return bytes;
+}
+
+function stretch(base: Uint8Array | undefined, { offset, length }: ByteRange): Uint8Array {
+  if (!base || offset + length > base.length) throw new RangeError("a stretch lies outside of its document");
+  return base.subarray(offset, offset + length);
 }

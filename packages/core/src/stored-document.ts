@@ -1,0 +1,79 @@
+import { crc32 } from "node:zlib";
+import type { LoadedSnapshot, RuntimeId } from "@bolthole/contract";
+import { damaged } from "./commit/row.js";
+import { Moved, type Row, type RowKey } from "./engine.js";
+import { copyInTurns } from "./in-turns.js";
+import { type SnapshotFacts, decodeSnapshotFacts } from "./snapshot.js";
+import { type StoreContext, decodeRow, versionOf } from "./store-context.js";
+
+export const snapshotKey = (runtimeId: RuntimeId): RowKey => ({ table: "snapshot", runtimeId });
+
+/** What is stored of a runtime's session while the next one is prepared. */
+export interface StoredSession {
+  readonly row: Row;
+  readonly facts: SnapshotFacts;
+  /** The document; `Moved` when another one is stored meanwhile. Read only once, the buffer is the caller's. */
+  bytes(): Promise<Buffer<ArrayBuffer>>;
+}
+
+export async function storedSession(context: StoreContext, runtimeId: RuntimeId): Promise<StoredSession | undefined> {
+  const key = snapshotKey(runtimeId);
+  const row = await context.engine.view((view) => view.get(key));
+  if (!row) return undefined;
+  const version = versionOf(context, row);
+  return {
+    row,
+    facts: decodeRow(key, row, decodeSnapshotFacts),
+    bytes: async () => {
+      const loaded = await loadDocument(context, runtimeId);
+      if (loaded?.version !== version) throw new Moved();
+      return collected(loaded);
+    },
+  };
+}
+
+/** The stored document. It fails before its last bytes when what is read is not what was committed. */
+export async function loadDocument(context: StoreContext, runtimeId: RuntimeId): Promise<LoadedSnapshot | undefined> {
+  const key = snapshotKey(runtimeId);
+  const found = await context.engine.view(async (view) => {
+    const row = await view.get(key);
+    return row && { row, document: await view.document(runtimeId) };
+  });
+  if (!found) return undefined;
+  const facts = decodeRow(key, found.row, decodeSnapshotFacts);
+  return {
+    version: versionOf(context, found.row),
+    length: facts.length,
+    profile: facts.profile,
+    chunks: verified(key, facts, found.document),
+  };
+}
+
+async function* verified(
+  key: RowKey,
+  facts: SnapshotFacts,
+  document: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  let length = 0;
+  let checksum = 0;
+  let held: Uint8Array | undefined;
+  for await (const chunk of document) {
+    if (held) yield held;
+    held = chunk;
+    length += chunk.length;
+    checksum = crc32(chunk, checksum);
+  }
+  if (length !== facts.length || checksum !== facts.crc32) throw damaged(key, "does not match its checksum");
+  if (held) yield held;
+}
+
+async function collected({ length, chunks }: LoadedSnapshot): Promise<Buffer<ArrayBuffer>> {
+  // Memory of its own, which a worker can take over.
+  const bytes = Buffer.allocUnsafeSlow(length);
+  let at = 0;
+  for await (const chunk of chunks) {
+    await copyInTurns(chunk, bytes, at);
+    at += chunk.length;
+  }
+  return bytes;
+}

@@ -1,0 +1,94 @@
+import { type Hash, createHash, randomUUID } from "node:crypto";
+import type { Limits, RuntimeId, UploadSessionSnapshot } from "@bolthole/contract";
+import { writeFailed } from "@bolthole/contract";
+import { checkSize, invalid } from "./validate.js";
+
+interface Upload {
+  readonly runtimeId: RuntimeId;
+  readonly bytes: Buffer;
+  readonly forget: NodeJS.Timeout;
+}
+
+/**
+ * Documents on their way: received in pieces, kept until a commit uses them, forgotten when nothing happens to them or
+ * when the process ends. All of them together stay within `Limits.uploadBytes`.
+ */
+export class Uploads {
+  private readonly sealed = new Map<string, Upload>();
+  private reserved = 0;
+
+  constructor(private readonly limits: Limits) {}
+
+  /** Takes all bytes in, and answers the upload's id. What was declared is checked before any of them is taken. */
+  async receive({ runtimeId, length, sha256, chunks }: UploadSessionSnapshot): Promise<string> {
+    checkSize(length, this.limits.documentBytes, "upload.length", writeFailed);
+    if (sha256.length !== 32) {
+      throw invalid(writeFailed, "upload.sha256", "32 bytes", `${String(sha256.length)} bytes`);
+    }
+    if (this.reserved + length > this.limits.uploadBytes) {
+      const wanted = String(this.reserved + length);
+      throw writeFailed("BUSY", `uploads on their way would have ${wanted} bytes; try again a little later`, {
+        runtimeId,
+        expected: `at most ${String(this.limits.uploadBytes)} bytes`,
+        actual: `${wanted} bytes`,
+      });
+    }
+    this.reserved += length;
+    try {
+      const bytes = await collect(length, sha256, chunks);
+      const id = randomUUID();
+      const forget = setTimeout(() => {
+        this.remove(id);
+      }, this.limits.uploadIdleSeconds * 1000).unref();
+      this.sealed.set(id, { runtimeId, bytes, forget });
+      return id;
+    } catch (error) {
+      this.reserved -= length;
+      throw error;
+    }
+  }
+
+  /** The document of an upload, which lives on: only a commit that is applied uses it up. */
+  read(runtimeId: RuntimeId, id: string): Buffer {
+    const upload = this.sealed.get(id);
+    if (upload?.runtimeId !== runtimeId) {
+      throw writeFailed("UPLOAD_UNKNOWN", `there is no upload ${id} for this runtime; send the document again`, {
+        runtimeId,
+        record: "upload_id",
+        actual: id,
+      });
+    }
+    upload.forget.refresh();
+    return upload.bytes;
+  }
+
+  remove(id: string): void {
+    const upload = this.sealed.get(id);
+    if (!upload) return;
+    clearTimeout(upload.forget);
+    this.sealed.delete(id);
+    this.reserved -= upload.bytes.length;
+  }
+}
+
+async function collect(length: number, sha256: Uint8Array, chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const bytes = Buffer.allocUnsafeSlow(length);
+  const digest: Hash = createHash("sha256");
+  let at = 0;
+  for await (const chunk of chunks) {
+    if (at + chunk.length > length) {
+      throw invalid(writeFailed, "chunk", `${String(length)} bytes in all, as declared`, `more`);
+    }
+    bytes.set(chunk, at);
+    digest.update(chunk);
+    at += chunk.length;
+  }
+  if (at < length) {
+    throw invalid(writeFailed, "chunk", `${String(length)} bytes in all, as declared`, `${String(at)} bytes`);
+  }
+  const actual = digest.digest();
+  if (!actual.equals(sha256)) {
+    throw invalid(writeFailed, "upload.sha256", actual.toString("hex"), Buffer.from(sha256).toString("hex"));
+  }
+  return bytes;
+}
