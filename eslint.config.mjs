@@ -39,6 +39,7 @@ export default tseslint.config(
     rules: { "@typescript-eslint/no-unnecessary-condition": "off" },
   },
   onlyIn("lmdb", "packages/lmdb/src/environment.ts"),
+  onlyIn("libsql/promise", "packages/sqlite/src/connection.ts"),
   {
     files: ["packages/daemon/src/rpc/**/*.ts"],
     rules: {

@@ -1,4 +1,4 @@
-export type { Capabilities, Capability, StoreFactory, StoreHandle, StoreSite } from "./store-factory.js";
+export type { Capabilities, Capability, RawRow, StoreFactory, StoreHandle, StoreSite } from "./store-factory.js";
 export type { CaseContext, Chapter, ConformanceCase } from "./conformance-case.js";
 export { CASES, CHAPTERS } from "./chapters/index.js";
 export { type CaseFailure, type CasesReport, runCases } from "./run-cases.js";

@@ -12,8 +12,18 @@ export interface Capabilities {
   readonly fullSequences: boolean;
   /** Handles have `hold`. */
   readonly holds: boolean;
+  /** Handles have `putRawRow`: the store lies in the tables of the reference (section 9.1). */
+  readonly rawRows: boolean;
 }
 export type Capability = keyof Capabilities;
+
+/** What somebody else writes into a table of the reference, past the store. */
+export interface RawRow {
+  readonly table: string;
+  /** The key columns; a sequence is a number. */
+  readonly key: Readonly<Record<string, string | bigint>>;
+  readonly value: Buffer;
+}
 
 /** One opened store. */
 export interface StoreHandle {
@@ -22,6 +32,7 @@ export interface StoreHandle {
   readonly versioned?: VersionedStore | undefined;
   /** Lets no mutation reach the writer until the returned function is called. */
   readonly hold?: (() => () => void) | undefined;
+  readonly putRawRow?: ((row: RawRow) => Promise<void>) | undefined;
   close(): Promise<void>;
 }
 

@@ -26,4 +26,12 @@ export { type OptionalMethods, RuntimeStoreDefaults } from "./runtime-store-defa
 export { loadMachineLifecycle, loadRuntimeState } from "./lifecycle.js";
 export type * from "./versioned-store.js";
 export { namedSnapshot } from "./named-snapshot.js";
+export {
+  IMPORT_RESULTS,
+  type ImportResult,
+  type ImportRuntime,
+  type RuntimeContents,
+  type RuntimeTransfer,
+  emptyContents,
+} from "./runtime-transfer.js";
 export { type Expectations, RuntimeStoreAdapter } from "./runtime-store-adapter.js";

@@ -1,4 +1,4 @@
-import type { Limits, OutcomeRetention, VersionedStore } from "@bolthole/contract";
+import type { Limits, OutcomeRetention, RuntimeTransfer, VersionedStore } from "@bolthole/contract";
 import { Committer } from "./commit/committer.js";
 import type { Engine } from "./engine.js";
 import { KeyedQueue } from "./keyed-queue.js";
@@ -9,6 +9,7 @@ import { oauthOperations } from "./operations/oauth.js";
 import { opsOperations } from "./operations/ops.js";
 import { sessionOperations } from "./operations/session.js";
 import { storeOperations } from "./operations/store.js";
+import { transferOperations } from "./operations/transfer.js";
 import { pruneOutcomes } from "./commit/outcome-pruning.js";
 import { loadRow } from "./store-context.js";
 import { decodeTally } from "./commit/tally.js";
@@ -43,7 +44,7 @@ export interface EngineStoreOptions {
 }
 
 /** A store over an engine, and what its owner has to do from time to time. */
-export interface EngineStore extends VersionedStore {
+export interface EngineStore extends VersionedStore, RuntimeTransfer {
   /** Forgets outcomes beyond the retention, in small commits, until none is left. */
   prune(): Promise<void>;
   /** How many request outcomes are kept. */
@@ -70,6 +71,7 @@ export function createEngineStore(engine: Engine, options: EngineStoreOptions = 
     ...lifecycleOperations(context),
     ...opsOperations(context),
     ...storeOperations(context, serverVersion, outcomeRetention),
+    ...transferOperations(context),
     async keptOutcomes() {
       return (await loadRow(context, { table: "tally" }, decodeTally))?.value.outcome.rows ?? 0;
     },

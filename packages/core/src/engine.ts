@@ -74,6 +74,11 @@ export interface Decision<T> {
 /** The rows of one table that lie together, from just after `after` on, in ascending order of the key. */
 export type Range =
   | { readonly table: "input"; readonly runtimeId: RuntimeId; readonly after?: InputId | undefined }
+  | {
+      readonly table: "receipt";
+      readonly runtimeId: RuntimeId;
+      readonly after?: Pick<KeyOf<"receipt">, "runId" | "sequence"> | undefined;
+    }
   | { readonly table: "head"; readonly after?: RuntimeId | undefined }
   | { readonly table: "outcome"; readonly after?: string | undefined };
 

@@ -24,5 +24,9 @@ export {
   createEngineStore,
 } from "./engine-store.js";
 export { MemoryEngine } from "./memory-engine.js";
+export { foreignRow, headOver, ownOrForeign, tallyOver } from "./commit/derived.js";
+export type { CountedTable } from "./commit/head.js";
 export { keyText } from "./commit/row.js";
+export { type SnapshotFacts, decodeSnapshotFacts, encodeSnapshotFacts } from "./snapshot.js";
+export { isSoundSeed } from "./rules/input-seed.js";
 export { transcriptMessagesDigest } from "./transcript/transcript.js";

@@ -124,7 +124,7 @@ function scan<R extends Range>(rows: Rows, range: R, limit: number): Entry<KeyOf
   const start = startOf(range);
   for (const [key, { row }] of rows.entries(start)) {
     if (key.table !== range.table || found.length === limit) break;
-    if (range.table === "input" && key.table === "input" && key.runtimeId !== range.runtimeId) break;
+    if ("runtimeId" in range && "runtimeId" in key && key.runtimeId !== range.runtimeId) break;
     if (range.after !== undefined && compareKeys(key, start) === 0) continue;
     found.push({ key: key as KeyOf<R["table"]>, row });
   }
@@ -135,6 +135,8 @@ function startOf(range: Range): RowKey {
   switch (range.table) {
     case "input":
       return { table: "input", runtimeId: range.runtimeId, inputId: range.after ?? "" };
+    case "receipt":
+      return { table: "receipt", runtimeId: range.runtimeId, ...(range.after ?? { runId: "", sequence: 0n }) };
     case "head":
       return { table: "head", runtimeId: range.after ?? "" };
     case "outcome":

@@ -5,7 +5,14 @@ import { MemoryEngine } from "./memory-engine.js";
 
 /** Stores in memory for the suite; `alter` puts something between the store and its callers. */
 export const memoryStores = (alter: (store: VersionedStore) => VersionedStore = (store) => store): StoreFactory => ({
-  capabilities: { durable: false, versions: true, transcriptRules: true, fullSequences: true, holds: true },
+  capabilities: {
+    durable: false,
+    versions: true,
+    transcriptRules: true,
+    fullSequences: true,
+    holds: true,
+    rawRows: false,
+  },
   createSite: () => {
     const engine = holdable(new MemoryEngine(), "commit");
     const limits = { ...DEFAULT_LIMITS, documentBytes: 8 * 1024 * 1024 };

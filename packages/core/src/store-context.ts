@@ -3,7 +3,7 @@ import { writeFailed } from "@bolthole/contract";
 import type { Change, Committed, Committer } from "./commit/committer.js";
 import type { Engine, Row, RowKey } from "./engine.js";
 import type { KeyedQueue } from "./keyed-queue.js";
-import { damaged, soundValue } from "./commit/row.js";
+import { soundValue, unreadable } from "./commit/row.js";
 import type { TranscriptChecker } from "./transcript/transcript-checker.js";
 import type { Uploads } from "./uploads.js";
 import { type Fail, checkRuntimeId } from "./validate.js";
@@ -38,18 +38,18 @@ export const versionOf = (context: StoreContext, row: Row): Version => versionTe
 export async function loadRow<T>(
   context: StoreContext,
   key: RowKey,
-  decode: (value: Uint8Array) => T,
+  decode: (value: Uint8Array, row: Row) => T,
 ): Promise<Versioned<T> | undefined> {
   const row = await context.engine.view((view) => view.get(key));
   return row && { value: decodeRow(key, row, decode), version: versionOf(context, row) };
 }
 
-export function decodeRow<T>(key: RowKey, row: Row, decode: (value: Uint8Array) => T): T {
+export function decodeRow<T>(key: RowKey, row: Row, decode: (value: Uint8Array, row: Row) => T): T {
   const value = soundValue(key, row);
   try {
-    return decode(value);
+    return decode(value, row);
   } catch (cause) {
-    throw damaged(key, "cannot be read", cause);
+    throw unreadable(key, cause);
   }
 }
 

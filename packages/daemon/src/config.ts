@@ -49,8 +49,16 @@ const mebibytes = (value: number): string => `${String(value / (1024 * 1024))}Mi
 
 /** Every setting of `bolthole serve`: its flag is the name with hyphens, its variable BOLTHOLE_ and the name in capitals. */
 export const SETTINGS = {
-  data: { schema: z.string().min(1), fallback: defaultDataFolder, help: "data folder" },
-  engine: { schema: z.enum(["lmdb", "memory"]), fallback: () => "lmdb", help: "lmdb, or memory (keeps nothing)" },
+  data: {
+    schema: z.string().min(1),
+    fallback: defaultDataFolder,
+    help: "data folder; with the engine sqlite, the database file",
+  },
+  engine: {
+    schema: z.enum(["lmdb", "sqlite", "memory"]),
+    fallback: () => "lmdb",
+    help: "lmdb, sqlite (a database of Meerkat's), or memory (keeps nothing)",
+  },
   listen: {
     schema: address,
     fallback: () => undefined,
@@ -126,6 +134,9 @@ export function resolveConfig(flags: RawValues, environment: NodeJS.ProcessEnv):
   for (const variable of Object.keys(environment)) {
     const isKnown = (Object.keys(SETTINGS) as SettingName[]).some((name) => variableOf(name) === variable);
     if (variable.startsWith("BOLTHOLE_") && !isKnown) problems.push(`${variable}: there is no such setting`);
+  }
+  if (config.engine === "sqlite" && flags.data === undefined && environment[variableOf("data")] === undefined) {
+    problems.push(`--${flagOf("data")}: the engine sqlite needs the name of a database file`);
   }
   if (problems.length > 0) throw new StartFailure(EXIT.USAGE, problems.join("\n"));
   return Object.freeze({ listen: undefined, ...config, data: resolve(String(config.data)) }) as unknown as Config;

@@ -9,7 +9,14 @@ import { createLog } from "./log.js";
 
 /** The whole way: client, gRPC, daemon, LMDB. The daemon runs in this process; serve.test.ts has it in its own. */
 const overDaemon = (way: "socket" | "tcp"): StoreFactory => ({
-  capabilities: { durable: true, versions: true, transcriptRules: true, fullSequences: true, holds: false },
+  capabilities: {
+    durable: true,
+    versions: true,
+    transcriptRules: true,
+    fullSequences: true,
+    holds: false,
+    rawRows: false,
+  },
   createSite() {
     const folder = mkdtempSync(join(tmpdir(), "bolthole-conformance-"));
     const data = join(folder, "data");

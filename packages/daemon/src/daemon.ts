@@ -2,26 +2,24 @@ import type { DescFile } from "@bufbuild/protobuf";
 import { HealthImplementation } from "grpc-health-check";
 import type { Server, ServerOptions } from "@grpc/grpc-js";
 import { AdminService, RuntimeStoreService } from "@bolthole/contract/wire";
-import type { Limits } from "@bolthole/contract";
-import { DEFAULT_LIMITS, type Engine, type EngineStore, MemoryEngine, createEngineStore } from "@bolthole/core";
-import { LmdbEngine, UnusableFolder } from "@bolthole/lmdb";
+import type { EngineStore } from "@bolthole/core";
 import { Closers } from "./closers.js";
 import type { Config } from "./config.js";
-import { EXIT, type ExitCode, StartFailure } from "./exit-code.js";
-import { parentOf, prepareDataFolder, refuseSharedFolder } from "./folder/data-folder.js";
+import { EXIT, type ExitCode } from "./exit-code.js";
+import { homeOf, parentOf, prepareDataFolder, refuseSharedFolder } from "./folder/data-folder.js";
 import { removeEndpoint, socketPath, writeEndpoint } from "./folder/endpoint.js";
 import { lockFolder } from "./folder/folder-lock.js";
 import { loadToken } from "./folder/token.js";
 import { createGrpcServer } from "./grpc-server.js";
 import { Listener } from "./listener.js";
 import type { Log } from "./log.js";
+import { createStore, openEngine } from "./open-store.js";
 import { registerAdminService } from "./rpc/admin-service.js";
 import { Admission } from "./rpc/admission.js";
 import { requireToken } from "./rpc/authentication.js";
 import { registerReflection } from "./rpc/reflection.js";
 import { registerStoreService } from "./rpc/store-service.js";
 import { describeStatus } from "./status.js";
-import { VERSION } from "./version.js";
 
 const PRUNE_INTERVAL_MS = 10_000;
 const SERVICES = ["", RuntimeStoreService.typeName, AdminService.typeName];
@@ -37,11 +35,12 @@ export interface Daemon {
 export async function startDaemon(config: Config, log: Log, onFailure: (cause: unknown) => void): Promise<Daemon> {
   const startedAt = new Date();
   process.umask(0o077);
-  prepareDataFolder(config.data);
+  const home = homeOf(config);
+  prepareDataFolder(home);
   const closers = new Closers();
-  closers.add(lockFolder(config.data, startedAt));
+  closers.add(lockFolder(home, startedAt));
   try {
-    return await assemble(config, log, startedAt, onFailure, closers);
+    return await assemble(config, home, log, startedAt, onFailure, closers);
   } catch (error) {
     await closers.close();
     throw error;
@@ -50,6 +49,7 @@ export async function startDaemon(config: Config, log: Log, onFailure: (cause: u
 
 async function assemble(
   config: Config,
+  home: string,
   log: Log,
   startedAt: Date,
   onFailure: (cause: unknown) => void,
@@ -64,11 +64,7 @@ async function assemble(
     onFailure(cause);
   });
   closers.add(() => engine.close());
-  const store = createEngineStore(engine, {
-    limits: limitsOf(config),
-    outcomeRetention: { maxAgeSeconds: config.outcomeMaxAge / 1000, maxCount: config.outcomeMaxCount },
-    serverVersion: VERSION,
-  });
+  const store = createStore(engine, config);
   closers.add(startPruning(store, log));
 
   const admission = new Admission({ requests: config.maxRequests, bytes: config.maxRequestsSize });
@@ -84,23 +80,26 @@ async function assemble(
     return server;
   };
 
-  const path = socketPath(config.data);
+  const path = socketPath(home);
   refuseSharedFolder(parentOf(path), "socket folder");
   const onSocket = serve({}, [RuntimeStoreService.file, AdminService.file]);
-  registerAdminService(onSocket, { admission, log }, () =>
-    describeStatus({ config, engine, store, startedAt, admission, listeners }),
+  registerAdminService(
+    onSocket,
+    { admission, log },
+    () => describeStatus({ config, engine, store, startedAt, admission, listeners }),
+    store,
   );
   listeners.push(await Listener.onSocket(path, onSocket, config.maxConnections));
   if (config.listen) {
     const { host, port } = config.listen;
-    const interceptors = config.tcpInsecure ? [] : [requireToken(loadToken(config.data))];
+    const interceptors = config.tcpInsecure ? [] : [requireToken(loadToken(home))];
     const onTcp = serve({ interceptors }, [RuntimeStoreService.file]);
     listeners.push(await Listener.onTcp(host, port, onTcp, config.maxConnections));
   }
   const targets = listeners.map(({ target }) => target);
-  writeEndpoint(config.data, targets);
+  writeEndpoint(home, targets);
   closers.add(() => {
-    removeEndpoint(config.data);
+    removeEndpoint(home);
   });
   setHealth("SERVING");
   log.info({ targets, engine: engine.name, data: config.data, store: engine.storeId }, "serving");
@@ -123,25 +122,6 @@ async function assemble(
     },
   };
 }
-
-async function openEngine(config: Config, onFailure: (cause: unknown) => void): Promise<Engine> {
-  if (config.engine === "memory") return new MemoryEngine();
-  try {
-    return await LmdbEngine.open(config.data, { onFailure });
-  } catch (error) {
-    if (error instanceof UnusableFolder) throw new StartFailure(EXIT.DATA_FOLDER, error.message, error);
-    throw error;
-  }
-}
-
-const limitsOf = (config: Config): Limits => ({
-  ...DEFAULT_LIMITS,
-  requestBytes: config.maxRequestSize,
-  requestBytesInFlight: config.maxRequestsSize,
-  requestsInFlight: config.maxRequests,
-  documentBytes: config.maxDocumentSize,
-  runtimeIdBytes: config.maxRuntimeIdSize,
-});
 
 function startPruning(store: EngineStore, log: Log): () => Promise<void> {
   let running = Promise.resolve();

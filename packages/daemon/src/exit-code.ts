@@ -18,6 +18,8 @@ export const EXIT = {
   CUT_OFF: 7,
   /** `bolthole status`: no daemon answers. */
   NOT_RUNNING: 8,
+  /** `bolthole import` and `export`: something was left behind; every row and runtime of it was named. */
+  INCOMPLETE: 9,
 } as const;
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 

@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import type { RowKey, Table } from "@bolthole/core";
+import type { KeyOf, RowKey, Table } from "@bolthole/core";
 import { uuidFromBytes, uuidToBytes } from "@bolthole/contract/json";
 
 /*
@@ -150,6 +150,21 @@ export function inputBounds(runtimeId: string, afterId: string | undefined): Bou
   const start = afterId === undefined ? prefix : Buffer.concat([prefix, uuidToBytes(afterId), Buffer.of(0)]);
   return { start, end: runtimePrefixEnd(prefix) };
 }
+
+export function receiptBounds(
+  runtimeId: string,
+  after: Pick<KeyOf<"receipt">, "runId" | "sequence"> | undefined,
+): Bounds {
+  const prefix = runtimePrefix(runtimeId, "receipt");
+  const start = after ? Buffer.concat([encodeKey({ table: "receipt", runtimeId, ...after }), Buffer.of(0)]) : prefix;
+  return { start, end: runtimePrefixEnd(prefix) };
+}
+
+/** The run and the sequence at the end of a receipt's key. */
+export const trailingReceipt = (key: Buffer): Pick<KeyOf<"receipt">, "runId" | "sequence"> => ({
+  runId: uuidFromBytes(key.subarray(key.length - UUID_BYTES - 8, key.length - 8)),
+  sequence: key.readBigUInt64BE(key.length - 8),
+});
 
 /** The last byte of the prefix is a table's number, so the next number ends its range. */
 function runtimePrefixEnd(prefix: Buffer): Buffer {

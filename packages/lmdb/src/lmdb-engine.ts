@@ -14,7 +14,9 @@ import {
   inputBounds,
   outcomeBounds,
   parseRuntimeKey,
+  receiptBounds,
   runtimeBounds,
+  trailingReceipt,
   trailingUuid,
 } from "./keys.js";
 import { type StoredRow, decodeRecord } from "./record.js";
@@ -147,6 +149,12 @@ function scan(transaction: ReadTransaction, range: Range, limit: number): Entry[
         table: "input",
         runtimeId: range.runtimeId,
         inputId: trailingUuid(key),
+      }));
+    case "receipt":
+      return collect(transaction, receiptBounds(range.runtimeId, range.after), limit, (key) => ({
+        table: "receipt",
+        runtimeId: range.runtimeId,
+        ...trailingReceipt(key),
       }));
     case "outcome":
       return collect(transaction, outcomeBounds(range.after), limit, (key) => ({

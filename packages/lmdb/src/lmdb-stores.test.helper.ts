@@ -8,7 +8,14 @@ import { LmdbEngine } from "./lmdb-engine.js";
 
 /** Stores in temporary folders, for the suite. */
 export const lmdbStores = (): StoreFactory => ({
-  capabilities: { durable: true, versions: true, transcriptRules: true, fullSequences: true, holds: true },
+  capabilities: {
+    durable: true,
+    versions: true,
+    transcriptRules: true,
+    fullSequences: true,
+    holds: true,
+    rawRows: false,
+  },
   createSite: async () => {
     const folder = await mkdtemp(join(tmpdir(), "bolthole-lmdb-"));
     return { open: () => open(folder), remove: () => rm(folder, { recursive: true }) };

@@ -4,18 +4,27 @@ import { join } from "node:path";
 import { connect } from "@bolthole/client";
 import type { Capabilities, StoreFactory, StoreHandle, StoreSite } from "@bolthole/conformance";
 import { DaemonProcess } from "@bolthole/conformance/process";
+import { putRawRow } from "@bolthole/sqlite";
 
 const MAIN = require.resolve("@bolthole/daemon/bin");
 
-export type EngineName = "lmdb" | "memory";
+export type EngineName = "lmdb" | "sqlite" | "memory";
 
 export const capabilitiesOf = (engine: EngineName): Capabilities => ({
-  durable: engine === "lmdb",
+  durable: engine !== "memory",
   versions: true,
   transcriptRules: true,
-  fullSequences: true,
+  fullSequences: engine !== "sqlite",
   holds: false,
+  rawRows: engine === "sqlite",
 });
+
+/** Where the daemon's own files lie (docs/operating.md). */
+const homeOf = (engine: EngineName, data: string): string => (engine === "sqlite" ? `${data}.bolthole` : data);
+
+/** Writes past the store, where it lies in the reference's tables. */
+export const rawRowsOf = (engine: EngineName, data: string): StoreHandle["putRawRow"] =>
+  engine === "sqlite" ? (row) => putRawRow(data, row) : undefined;
 
 /** A daemon process for every site, reached through the real client. */
 export class DaemonStores implements StoreFactory {
@@ -44,15 +53,16 @@ export class DaemonStores implements StoreFactory {
 
 class DaemonSite implements StoreSite {
   private readonly folder = mkdtempSync(join(tmpdir(), "bolthole-replay-"));
+  private readonly data = join(this.folder, "data");
   private readonly daemon: DaemonProcess;
 
   constructor(
-    engine: EngineName,
+    private readonly engine: EngineName,
     private readonly signal: NodeJS.Signals,
     private readonly removed: () => void,
   ) {
     const args = ["--engine", engine, "--log-level", "silent"];
-    this.daemon = new DaemonProcess({ main: MAIN, data: join(this.folder, "data"), args });
+    this.daemon = new DaemonProcess({ main: MAIN, data: this.data, home: homeOf(engine, this.data), args });
   }
 
   async open(): Promise<StoreHandle> {
@@ -62,7 +72,7 @@ class DaemonSite implements StoreSite {
       await store.close();
       await this.daemon.stop(this.signal);
     };
-    return { store, versioned: store.versioned, close };
+    return { store, versioned: store.versioned, putRawRow: rawRowsOf(this.engine, this.data), close };
   }
 
   async remove(): Promise<void> {

@@ -5,17 +5,21 @@ import type { StoreFactory, StoreHandle } from "@bolthole/conformance";
 import { RuntimeStoreAdapter } from "@bolthole/contract";
 import { type Engine, MemoryEngine, createEngineStore } from "@bolthole/core";
 import { LmdbEngine } from "@bolthole/lmdb";
-import { type EngineName, capabilitiesOf } from "./daemon-stores.js";
+import { SqliteEngine } from "@bolthole/sqlite";
+import { type EngineName, capabilitiesOf, rawRowsOf } from "./daemon-stores.js";
 
 /** Stores in this process, without client and daemon: for a quick look at the rules. */
 export const inProcessStores = (engine: EngineName): StoreFactory => ({
   capabilities: capabilitiesOf(engine),
   createSite: () => {
     const folder = mkdtempSync(join(tmpdir(), "bolthole-replay-"));
-    const openEngine = (): Promise<Engine> =>
-      engine === "lmdb" ? LmdbEngine.open(folder) : Promise.resolve(new MemoryEngine());
+    const file = join(folder, "store.sqlite3");
+    const openEngine = async (): Promise<Engine> => {
+      if (engine === "memory") return new MemoryEngine();
+      return engine === "sqlite" ? SqliteEngine.open(file) : LmdbEngine.open(folder);
+    };
     return Promise.resolve({
-      open: async () => handleOf(await openEngine()),
+      open: async () => ({ ...handleOf(await openEngine()), putRawRow: rawRowsOf(engine, file) }),
       remove: () => {
         rmSync(folder, { recursive: true, force: true });
         return Promise.resolve();

@@ -34,7 +34,9 @@ const program = new Command("replay")
   .description("Plays recorded traces and golden vectors through a real client and daemon, and compares every answer.")
   .argument("<file...>", "traces-*.jsonl, or a family such as inputs.jsonl, known by its name")
   .addOption(
-    new Option("--engine <name>", "of the daemons that are started").choices(["lmdb", "memory"]).default("lmdb"),
+    new Option("--engine <name>", "of the daemons that are started")
+      .choices(["lmdb", "sqlite", "memory"])
+      .default("lmdb"),
   )
   .option("--kill", "end a daemon with SIGKILL, where a trace opens its store again, instead of SIGTERM")
   .option("--restart-midway", "open the store again in the middle of each trace, too")

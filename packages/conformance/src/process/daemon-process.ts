@@ -10,6 +10,8 @@ export interface DaemonProcessOptions {
   /** The script behind the command `bolthole`. */
   readonly main: string;
   readonly data: string;
+  /** Where the daemon's own files lie, when that is not the data folder. */
+  readonly home?: string | undefined;
   /** Further arguments of `bolthole serve`. */
   readonly args?: readonly string[] | undefined;
   readonly env?: NodeJS.ProcessEnv | undefined;
@@ -32,7 +34,7 @@ export class DaemonProcess {
 
   /** Resolves when the daemon serves; fails with its output when it ends instead. */
   async start(): Promise<this> {
-    const endpoint = join(this.options.data, "endpoint");
+    const endpoint = join(this.home, "endpoint");
     // A killed daemon leaves its file behind; what appears from here on is the new one's.
     rmSync(endpoint, { force: true });
     const ended = this.spawn();
@@ -54,6 +56,10 @@ export class DaemonProcess {
     return this.spawn();
   }
 
+  private get home(): string {
+    return this.options.home ?? this.options.data;
+  }
+
   get pid(): number {
     const pid = this.child?.pid;
     if (pid === undefined) throw new Error("the daemon is not running");
@@ -62,7 +68,7 @@ export class DaemonProcess {
 
   /** Where it listens, the socket first. */
   get targets(): string[] {
-    return readFileSync(join(this.options.data, "endpoint"), "utf8").split("\n").filter(Boolean);
+    return readFileSync(join(this.home, "endpoint"), "utf8").split("\n").filter(Boolean);
   }
 
   /** The unix socket, as a gRPC client takes it. */

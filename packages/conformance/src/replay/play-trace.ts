@@ -1,9 +1,11 @@
+import assert from "node:assert/strict";
 import type { StoreFactory, StoreHandle, StoreSite } from "../store-factory.js";
 import { matches } from "./compare.js";
 import { declaredAnswer } from "./declared-differences.js";
 import { play } from "./operations.js";
 import { type Difference, type Replayed, judged, skipped } from "./replay-report.js";
 import type { Trace, TraceResult, TraceStep } from "./trace.js";
+import { rawRowOf } from "./trace-args.js";
 import { isTranscriptDecided } from "./transcript-decided.js";
 
 export interface TraceOptions {
@@ -17,7 +19,8 @@ export const TAKEN = "the store already holds something of it";
 
 /** Why a trace cannot be played on such stores. */
 function skipReason(trace: Trace, { capabilities }: StoreFactory): string | undefined {
-  if (trace.steps.some(({ op }) => op === "put_raw_row")) return "writes rows past the store (put_raw_row)";
+  if (!capabilities.rawRows && trace.steps.some(({ op }) => op === "put_raw_row"))
+    return "writes rows past the store (put_raw_row)";
   if (!capabilities.transcriptRules && isTranscriptDecided(trace)) return "transcript rules";
   return undefined;
 }
@@ -65,9 +68,12 @@ async function playOn(site: StoreSite, trace: Trace, factory: StoreFactory, opti
 }
 
 /** A fault that is no store error is an answer too: always a wrong one. */
-async function answered({ store }: StoreHandle, step: TraceStep): Promise<TraceResult> {
+async function answered({ store, putRawRow }: StoreHandle, step: TraceStep): Promise<TraceResult> {
   try {
-    return await play(store, step);
+    if (step.op !== "put_raw_row") return await play(store, step);
+    assert.ok(putRawRow, "a handle cannot write raw rows, although `rawRows` is declared");
+    await putRawRow(rawRowOf(step));
+    return { ok: null };
   } catch (error) {
     return { err: { variant: "none", text: error instanceof Error ? (error.stack ?? error.message) : String(error) } };
   }

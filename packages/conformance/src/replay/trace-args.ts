@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { MachineLifecycle, RuntimeState, StoredInputState } from "@bolthole/contract";
 import { readInputState } from "@bolthole/contract/json";
-import type { LoadedText, TraceArgs } from "./trace.js";
+import type { RawRow } from "../store-factory.js";
+import type { LoadedText, TraceArgs, TraceStep } from "./trace.js";
 
 export const has = (args: TraceArgs, name: string): boolean => name in args || `${name}_base64` in args;
 
@@ -51,4 +52,14 @@ export function loaded(bytes: Uint8Array | undefined): LoadedText | null {
   const buffer = Buffer.from(bytes);
   const text = buffer.toString("utf8");
   return Buffer.from(text).equals(buffer) ? { text } : { base64: buffer.toString("base64") };
+}
+
+/** The row of a `put_raw_row`: its key columns are the arguments that are neither its table nor its value. */
+export function rawRowOf({ args, runtime_id }: TraceStep): RawRow {
+  const key: Record<string, string | bigint> = runtime_id === undefined ? {} : { runtime_id };
+  for (const name of Object.keys(args)) {
+    if (name === "table" || name.startsWith("value")) continue;
+    key[name] = name === "sequence" ? BigInt(textOf(args, name)) : textOf(args, name);
+  }
+  return { table: textOf(args, "table"), key, value: bytesOf(args, "value") };
 }

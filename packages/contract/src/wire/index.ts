@@ -5,12 +5,18 @@ export {
   GetStatusResponseSchema,
   type GetStatusResponse,
 } from "../gen/bolthole/v1/admin_pb.js";
-export { type StreamCodec, type UnaryCodec, type UploadCodec, isMutation, stream, unary } from "./codec.js";
+export { type StreamCodec, type UnaryCodec, type UploadCodec, isMutation, stream, unary, upload } from "./codec.js";
 export { encodeMessage } from "./encode-message.js";
 export { type GrpcMethod, grpcMethod } from "./grpc-definition.js";
 export { InvalidArgument } from "./invalid-argument.js";
-export { decodeLifecycleRecord, encodeLifecycleRecord, inspectLifecycleRecord } from "./lifecycle-record.js";
+export {
+  decodeLifecycleRecord,
+  encodeLifecycleRecord,
+  encodeStoredLifecycleRecord,
+  inspectLifecycleRecord,
+} from "./lifecycle-record.js";
 export { ERROR_DOMAIN, STATUS_DETAILS_KEY, type WireStatus, fromWireStatus, toWireStatus } from "./status.js";
+export { transferCodecs } from "./transfer-codecs.js";
 export { type StoreCodecs, storeCodecs } from "./store-codecs.js";
 export { file_bolthole_v1_error } from "../gen/bolthole/v1/error_pb.js";
 export { file_google_rpc_error_details } from "../gen/google/rpc/error_details_pb.js";

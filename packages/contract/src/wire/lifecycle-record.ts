@@ -5,6 +5,7 @@ import type { MachineLifecycle, RuntimeState } from "../model/index.js";
 import { MACHINE_LIFECYCLE_RECORD_VERSION, RUNTIME_STATES } from "../model/index.js";
 import { readFailed } from "../store-error.js";
 import { enumCodec } from "./enum-codec.js";
+import type { MachineLifecycleRecord as StoredLifecycleRecord } from "../json/lifecycle.js";
 import { InvalidArgument } from "./invalid-argument.js";
 
 const runtimeState = enumCodec(RuntimeStateSchema, RUNTIME_STATES);
@@ -18,13 +19,18 @@ function parse(bytes: Uint8Array): MachineLifecycleRecord {
 }
 
 /** The version-1 record, as `loadMachineLifecycleRecord` gives it back. */
-export function encodeLifecycleRecord(lifecycle: MachineLifecycle): Uint8Array {
+export const encodeLifecycleRecord = (lifecycle: MachineLifecycle): Uint8Array =>
+  encodeStoredLifecycleRecord({ recordVersion: MACHINE_LIFECYCLE_RECORD_VERSION, ...lifecycle });
+
+/** A record of any version, as the reference's JSON has it. A state without a name here becomes unspecified. */
+export function encodeStoredLifecycleRecord(record: StoredLifecycleRecord): Uint8Array {
+  const state = RUNTIME_STATES.find((name) => name === record.runtimeState);
   return toBinary(
     MachineLifecycleRecordSchema,
     create(MachineLifecycleRecordSchema, {
-      recordVersion: MACHINE_LIFECYCLE_RECORD_VERSION,
-      runtimeState: runtimeState.toWire(lifecycle.runtimeState, "runtime_state"),
-      binding: { ...lifecycle.binding },
+      recordVersion: record.recordVersion,
+      ...(state && { runtimeState: runtimeState.toWire(state, "runtime_state") }),
+      binding: { ...record.binding },
     }),
   );
 }

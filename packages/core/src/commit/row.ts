@@ -1,5 +1,6 @@
 import { crc32 } from "node:zlib";
 import { readFailed } from "@bolthole/contract";
+import { JsonError } from "@bolthole/contract/json";
 import type { Row, RowKey } from "../engine.js";
 
 /** A key as text, different for different keys: for checksums and for maps in memory. */
@@ -44,6 +45,14 @@ export function damaged(key: RowKey, what: string, cause?: unknown): Error {
     record: describeKey(key),
     cause,
   });
+}
+
+/** What its form does not allow. The text of a rule is the reference's (section 14.18). */
+export function unreadable(key: RowKey, cause: unknown): Error {
+  if (!(cause instanceof JsonError)) return damaged(key, "cannot be read", cause);
+  if (!cause.isRule) return damaged(key, `cannot be read: ${cause.message}`, cause);
+  const runtimeId = "runtimeId" in key ? key.runtimeId : undefined;
+  return readFailed("DAMAGED_RECORD", cause.message, { runtimeId, record: describeKey(key), cause });
 }
 
 /** A key as people read it, without the runtime's id. */

@@ -2,6 +2,8 @@
 import { Command, CommanderError } from "commander";
 import { EXIT, StartFailure } from "../exit-code.js";
 import { VERSION } from "../version.js";
+import { exportCommand } from "./export.js";
+import { importCommand } from "./import.js";
 import { serveCommand } from "./serve.js";
 import { statusCommand } from "./status.js";
 
@@ -9,8 +11,10 @@ const program = new Command("bolthole")
   .description("Keeps the state of agent runtimes safe.")
   .version(VERSION)
   .addCommand(serveCommand())
-  .addCommand(statusCommand());
-for (const command of [program, ...program.commands]) command.exitOverride();
+  .addCommand(statusCommand())
+  .addCommand(importCommand())
+  .addCommand(exportCommand());
+for (const command of [program, ...program.commands.flatMap((one) => [one, ...one.commands])]) command.exitOverride();
 
 program.parseAsync().catch((error: unknown) => {
   if (error instanceof CommanderError) {

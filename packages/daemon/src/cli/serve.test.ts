@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -102,6 +102,46 @@ describe("the data folder", () => {
     const store = await connect(served.target);
     expect(await store.loadInputStates("rt")).toEqual([]);
     await store.close();
+  });
+});
+
+describe("a database file", () => {
+  const args = ["--engine", "sqlite"];
+  const file = (): string => join(home, "sessions.sqlite3");
+  const ofFile = (options: Partial<DaemonProcessOptions> = {}): DaemonProcess =>
+    daemon({ data: file(), home: `${file()}.bolthole`, args, ...options });
+
+  test("is served with the daemon's own files beside it, and survives a kill", async () => {
+    const served = await ofFile().start();
+    const store = await connect(served.target);
+    await store.persistInputState("rt", input);
+    await served.restart("SIGKILL");
+    expect(await store.loadInputState("rt", INPUT_ID)).toMatchObject(input);
+    await store.close();
+    expect(statSync(file()).mode & 0o777).toBe(0o600);
+    expect(statSync(`${file()}.bolthole`).mode & 0o777).toBe(0o700);
+  });
+
+  test("is served by one daemon only, also under another name", async () => {
+    const first = await ofFile().start();
+    const link = join(home, "link.sqlite3");
+    symlinkSync(file(), link);
+    const second = daemon({ data: link, args });
+    expect((await second.runToEnd()).code).toBe(EXIT.HELD);
+    expect(second.output).toContain(`pid ${first.pid}`);
+  });
+
+  test("must be named, and must not be a folder or somebody else's", async () => {
+    const unnamed = daemon({ args: [...args, "--data", ""] });
+    expect((await unnamed.runToEnd()).code).toBe(EXIT.USAGE);
+    mkdirSync(data(), { mode: 0o700 });
+    const folder = daemon({ args });
+    expect((await folder.runToEnd()).code).toBe(EXIT.DATA_FOLDER);
+    expect(folder.output).toContain("is a folder");
+    writeFileSync(file(), "a letter ".repeat(1000));
+    const letter = ofFile();
+    expect((await letter.runToEnd()).code).toBe(EXIT.DATA_FOLDER);
+    expect(letter.output).toContain("not a SQLite database");
   });
 });
 

@@ -4,6 +4,7 @@ import { Command } from "commander";
 import { AdminService, type GetStatusResponse, GetStatusResponseSchema, grpcMethod } from "@bolthole/contract/wire";
 import { defaultDataFolder, variableOf } from "../config.js";
 import { EXIT, StartFailure } from "../exit-code.js";
+import { findHome } from "../folder/data-folder.js";
 import { readEndpoint } from "../folder/endpoint.js";
 
 const WAIT_MS = 5000;
@@ -26,7 +27,7 @@ export function statusCommand(): Command {
 }
 
 async function getStatus(folder: string): Promise<GetStatusResponse> {
-  const [target] = readEndpoint(folder);
+  const [target] = readEndpoint(findHome(folder));
   if (target === undefined) throw new StartFailure(EXIT.NOT_RUNNING, `no daemon serves ${folder}`);
   const client = new Client(target, credentials.createInsecure(), { "grpc.default_authority": "localhost" });
   const { path, requestSerialize, responseDeserialize } = grpcMethod(AdminService.method.getStatus);

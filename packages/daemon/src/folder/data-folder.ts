@@ -1,9 +1,30 @@
-import { accessSync, constants, mkdirSync, statSync } from "node:fs";
-import { dirname } from "node:path";
+import { accessSync, constants, mkdirSync, realpathSync, statSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import type { Config } from "../config.js";
 import { EXIT, StartFailure } from "../exit-code.js";
 
 const OTHERS_MAY_WRITE = 0o022;
 const STICKY = 0o1000;
+
+const BESIDE = ".bolthole";
+
+/** Where the daemon's own files lie: in the data folder, or beside the database file. */
+export const homeOf = ({ data, engine }: Pick<Config, "data" | "engine">): string =>
+  engine === "sqlite" ? besideFile(data) : data;
+
+/** The same for somebody who knows only what was given as `--data`. */
+export const findHome = (data: string): string =>
+  statSync(data, { throwIfNoEntry: false })?.isFile() ? besideFile(data) : data;
+
+/** Of the file itself, so that two links to it lead to one folder and one lock. */
+function besideFile(file: string): string {
+  if (statSync(file, { throwIfNoEntry: false })) return `${realpathSync(file)}${BESIDE}`;
+  const folder = dirname(file);
+  return join(
+    statSync(folder, { throwIfNoEntry: false }) ? realpathSync(folder) : folder,
+    `${basename(file)}${BESIDE}`,
+  );
+}
 
 /** Makes the folder if there is none; refuses one that is no folder, that we cannot write, or that others can. */
 export function prepareDataFolder(folder: string): void {

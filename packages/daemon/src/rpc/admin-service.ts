@@ -1,7 +1,8 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Server } from "@grpc/grpc-js";
-import { AdminService, type GetStatusResponseSchema, unary } from "@bolthole/contract/wire";
-import { type HandlerContext, registerUnary } from "./handler.js";
+import type { ImportRuntime, OfRuntime, RuntimeTransfer } from "@bolthole/contract";
+import { AdminService, type GetStatusResponseSchema, transferCodecs, unary } from "@bolthole/contract/wire";
+import { type HandlerContext, registerStream, registerUnary, registerUpload } from "./handler.js";
 
 export type DaemonStatus = MessageInitShape<typeof GetStatusResponseSchema>;
 
@@ -10,6 +11,7 @@ export function registerAdminService(
   server: Server,
   context: HandlerContext,
   getStatus: () => Promise<DaemonStatus>,
+  transfer: RuntimeTransfer,
 ): void {
   const codec = unary(AdminService.method.getStatus, {
     toRequest: () => ({}),
@@ -18,4 +20,7 @@ export function registerAdminService(
     fromAnswer: (status: DaemonStatus) => status,
   });
   registerUnary(server, context, codec as never, getStatus);
+  const { exportRuntime, importRuntime } = transferCodecs;
+  registerStream(server, context, exportRuntime as never, (request: OfRuntime) => transfer.exportRuntime(request));
+  registerUpload(server, context, importRuntime as never, (request: ImportRuntime) => transfer.importRuntime(request));
 }

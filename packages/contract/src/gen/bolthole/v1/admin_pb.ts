@@ -2,15 +2,25 @@
 // @generated from file bolthole/v1/admin.proto (package bolthole.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { StoredInputState } from "./input_pb.js";
+import { file_bolthole_v1_input } from "./input_pb.js";
+import type { MachineLifecycleRecord } from "./lifecycle_pb.js";
+import { file_bolthole_v1_lifecycle } from "./lifecycle_pb.js";
+import type { PersistedOpsSnapshot } from "./operations_pb.js";
+import { file_bolthole_v1_operations } from "./operations_pb.js";
+import type { RunBoundaryReceipt } from "./receipt_pb.js";
+import { file_bolthole_v1_receipt } from "./receipt_pb.js";
+import type { SessionProfile } from "./session_pb.js";
+import { file_bolthole_v1_session } from "./session_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file bolthole/v1/admin.proto.
  */
 export const file_bolthole_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("Chdib2x0aG9sZS92MS9hZG1pbi5wcm90bxILYm9sdGhvbGUudjEiEgoQR2V0U3RhdHVzUmVxdWVzdCLXAgoRR2V0U3RhdHVzUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRILCgNwaWQYAiABKA0SEgoKc3RhcnRlZF9hdBgDIAEoCRIOCgZlbmdpbmUYBCABKAkSEwoLZGF0YV9mb2xkZXIYBSABKAkSEQoJZW5kcG9pbnRzGAYgAygJEhAKCHN0b3JlX2lkGAcgASgJEhcKD2NvbW1pdF9zZXF1ZW5jZRgIIAEoBBIWCg5mb3JtYXRfdmVyc2lvbhgJIAEoDRIUCgxzdG9yZWRfYnl0ZXMYCiABKAQSFQoNa2VwdF9vdXRjb21lcxgLIAEoBBIaChJyZXF1ZXN0c19pbl9mbGlnaHQYDCABKA0SHwoXcmVxdWVzdF9ieXRlc19pbl9mbGlnaHQYDSABKAQSEwoLY29ubmVjdGlvbnMYDiABKA0SFgoOcmVzaWRlbnRfYnl0ZXMYDyABKAQyXwoMQWRtaW5TZXJ2aWNlEk8KCUdldFN0YXR1cxIdLmJvbHRob2xlLnYxLkdldFN0YXR1c1JlcXVlc3QaHi5ib2x0aG9sZS52MS5HZXRTdGF0dXNSZXNwb25zZSIDkAIBYgZwcm90bzM");
+  fileDesc("Chdib2x0aG9sZS92MS9hZG1pbi5wcm90bxILYm9sdGhvbGUudjEiEgoQR2V0U3RhdHVzUmVxdWVzdCLXAgoRR2V0U3RhdHVzUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRILCgNwaWQYAiABKA0SEgoKc3RhcnRlZF9hdBgDIAEoCRIOCgZlbmdpbmUYBCABKAkSEwoLZGF0YV9mb2xkZXIYBSABKAkSEQoJZW5kcG9pbnRzGAYgAygJEhAKCHN0b3JlX2lkGAcgASgJEhcKD2NvbW1pdF9zZXF1ZW5jZRgIIAEoBBIWCg5mb3JtYXRfdmVyc2lvbhgJIAEoDRIUCgxzdG9yZWRfYnl0ZXMYCiABKAQSFQoNa2VwdF9vdXRjb21lcxgLIAEoBBIaChJyZXF1ZXN0c19pbl9mbGlnaHQYDCABKA0SHwoXcmVxdWVzdF9ieXRlc19pbl9mbGlnaHQYDSABKAQSEwoLY29ubmVjdGlvbnMYDiABKA0SFgoOcmVzaWRlbnRfYnl0ZXMYDyABKAQiPgoURXhwb3J0UnVudGltZVJlcXVlc3QSFwoKcnVudGltZV9pZBgBIAEoCUgAiAEBQg0KC19ydW50aW1lX2lkIj8KFUV4cG9ydFJ1bnRpbWVSZXNwb25zZRImCgRwYXJ0GAEgASgLMhguYm9sdGhvbGUudjEuUnVudGltZVBhcnQibgoUSW1wb3J0UnVudGltZVJlcXVlc3QSLgoFc3RhcnQYASABKAsyHy5ib2x0aG9sZS52MS5JbXBvcnRSdW50aW1lU3RhcnQSJgoEcGFydBgCIAEoCzIYLmJvbHRob2xlLnYxLlJ1bnRpbWVQYXJ0ImAKEkltcG9ydFJ1bnRpbWVTdGFydBIXCgpydW50aW1lX2lkGAEgASgJSACIAQESEQoJb3ZlcndyaXRlGAIgASgIEg8KB2RyeV9ydW4YAyABKAhCDQoLX3J1bnRpbWVfaWQilAIKC1J1bnRpbWVQYXJ0Ei0KCHNuYXBzaG90GAEgASgLMhkuYm9sdGhvbGUudjEuU25hcHNob3RQYXJ0SAASOAoJbGlmZWN5Y2xlGAIgASgLMiMuYm9sdGhvbGUudjEuTWFjaGluZUxpZmVjeWNsZVJlY29yZEgAEjAKA29wcxgDIAEoCzIhLmJvbHRob2xlLnYxLlBlcnNpc3RlZE9wc1NuYXBzaG90SAASLgoFaW5wdXQYBCABKAsyHS5ib2x0aG9sZS52MS5TdG9yZWRJbnB1dFN0YXRlSAASMgoHcmVjZWlwdBgFIAEoCzIfLmJvbHRob2xlLnYxLlJ1bkJvdW5kYXJ5UmVjZWlwdEgAQgYKBHBhcnQiSwoMU25hcHNob3RQYXJ0EiwKB3Byb2ZpbGUYASABKA4yGy5ib2x0aG9sZS52MS5TZXNzaW9uUHJvZmlsZRINCgVjaHVuaxgCIAEoDCJCChVJbXBvcnRSdW50aW1lUmVzcG9uc2USKQoGcmVzdWx0GAEgASgOMhkuYm9sdGhvbGUudjEuSW1wb3J0UmVzdWx0KpcBCgxJbXBvcnRSZXN1bHQSHQoZSU1QT1JUX1JFU1VMVF9VTlNQRUNJRklFRBAAEhcKE0lNUE9SVF9SRVNVTFRfQURERUQQARIaChZJTVBPUlRfUkVTVUxUX1JFUExBQ0VEEAISGwoXSU1QT1JUX1JFU1VMVF9VTkNIQU5HRUQQAxIWChJJTVBPUlRfUkVTVUxUX0tFUFQQBDKYAgoMQWRtaW5TZXJ2aWNlEk8KCUdldFN0YXR1cxIdLmJvbHRob2xlLnYxLkdldFN0YXR1c1JlcXVlc3QaHi5ib2x0aG9sZS52MS5HZXRTdGF0dXNSZXNwb25zZSIDkAIBEl0KDUV4cG9ydFJ1bnRpbWUSIS5ib2x0aG9sZS52MS5FeHBvcnRSdW50aW1lUmVxdWVzdBoiLmJvbHRob2xlLnYxLkV4cG9ydFJ1bnRpbWVSZXNwb25zZSIDkAIBMAESWAoNSW1wb3J0UnVudGltZRIhLmJvbHRob2xlLnYxLkltcG9ydFJ1bnRpbWVSZXF1ZXN0GiIuYm9sdGhvbGUudjEuSW1wb3J0UnVudGltZVJlc3BvbnNlKAFiBnByb3RvMw", [file_bolthole_v1_input, file_bolthole_v1_lifecycle, file_bolthole_v1_operations, file_bolthole_v1_receipt, file_bolthole_v1_session]);
 
 /**
  * @generated from message bolthole.v1.GetStatusRequest
@@ -49,14 +59,14 @@ export type GetStatusResponse = Message<"bolthole.v1.GetStatusResponse"> & {
   startedAt: string;
 
   /**
-   * "lmdb" or "memory".
+   * "lmdb", "sqlite" or "memory".
    *
    * @generated from field: string engine = 4;
    */
   engine: string;
 
   /**
-   * Empty for an engine that keeps nothing on disk.
+   * Or the database file of the engine "sqlite". Empty for an engine that keeps nothing on disk.
    *
    * @generated from field: string data_folder = 5;
    */
@@ -131,6 +141,239 @@ export const GetStatusResponseSchema: GenMessage<GetStatusResponse> = /*@__PURE_
   messageDesc(file_bolthole_v1_admin, 1);
 
 /**
+ * @generated from message bolthole.v1.ExportRuntimeRequest
+ */
+export type ExportRuntimeRequest = Message<"bolthole.v1.ExportRuntimeRequest"> & {
+  /**
+   * Required.
+   *
+   * @generated from field: optional string runtime_id = 1;
+   */
+  runtimeId?: string | undefined;
+};
+
+/**
+ * Describes the message bolthole.v1.ExportRuntimeRequest.
+ * Use `create(ExportRuntimeRequestSchema)` to create a new message.
+ */
+export const ExportRuntimeRequestSchema: GenMessage<ExportRuntimeRequest> = /*@__PURE__*/
+  messageDesc(file_bolthole_v1_admin, 2);
+
+/**
+ * @generated from message bolthole.v1.ExportRuntimeResponse
+ */
+export type ExportRuntimeResponse = Message<"bolthole.v1.ExportRuntimeResponse"> & {
+  /**
+   * @generated from field: bolthole.v1.RuntimePart part = 1;
+   */
+  part?: RuntimePart | undefined;
+};
+
+/**
+ * Describes the message bolthole.v1.ExportRuntimeResponse.
+ * Use `create(ExportRuntimeResponseSchema)` to create a new message.
+ */
+export const ExportRuntimeResponseSchema: GenMessage<ExportRuntimeResponse> = /*@__PURE__*/
+  messageDesc(file_bolthole_v1_admin, 3);
+
+/**
+ * @generated from message bolthole.v1.ImportRuntimeRequest
+ */
+export type ImportRuntimeRequest = Message<"bolthole.v1.ImportRuntimeRequest"> & {
+  /**
+   * Required in the first message, and in no other.
+   *
+   * @generated from field: bolthole.v1.ImportRuntimeStart start = 1;
+   */
+  start?: ImportRuntimeStart | undefined;
+
+  /**
+   * In every message after the first.
+   *
+   * @generated from field: bolthole.v1.RuntimePart part = 2;
+   */
+  part?: RuntimePart | undefined;
+};
+
+/**
+ * Describes the message bolthole.v1.ImportRuntimeRequest.
+ * Use `create(ImportRuntimeRequestSchema)` to create a new message.
+ */
+export const ImportRuntimeRequestSchema: GenMessage<ImportRuntimeRequest> = /*@__PURE__*/
+  messageDesc(file_bolthole_v1_admin, 4);
+
+/**
+ * @generated from message bolthole.v1.ImportRuntimeStart
+ */
+export type ImportRuntimeStart = Message<"bolthole.v1.ImportRuntimeStart"> & {
+  /**
+   * Required.
+   *
+   * @generated from field: optional string runtime_id = 1;
+   */
+  runtimeId?: string | undefined;
+
+  /**
+   * True: what is stored of the runtime may be replaced. Rows that are not imported are then deleted.
+   *
+   * @generated from field: bool overwrite = 2;
+   */
+  overwrite: boolean;
+
+  /**
+   * True: checks and compares everything, and writes nothing.
+   *
+   * @generated from field: bool dry_run = 3;
+   */
+  dryRun: boolean;
+};
+
+/**
+ * Describes the message bolthole.v1.ImportRuntimeStart.
+ * Use `create(ImportRuntimeStartSchema)` to create a new message.
+ */
+export const ImportRuntimeStartSchema: GenMessage<ImportRuntimeStart> = /*@__PURE__*/
+  messageDesc(file_bolthole_v1_admin, 5);
+
+/**
+ * A piece of a runtime: one record, or some bytes of its session snapshot. In any order but that of the bytes.
+ *
+ * @generated from message bolthole.v1.RuntimePart
+ */
+export type RuntimePart = Message<"bolthole.v1.RuntimePart"> & {
+  /**
+   * @generated from oneof bolthole.v1.RuntimePart.part
+   */
+  part: {
+    /**
+     * @generated from field: bolthole.v1.SnapshotPart snapshot = 1;
+     */
+    value: SnapshotPart;
+    case: "snapshot";
+  } | {
+    /**
+     * @generated from field: bolthole.v1.MachineLifecycleRecord lifecycle = 2;
+     */
+    value: MachineLifecycleRecord;
+    case: "lifecycle";
+  } | {
+    /**
+     * @generated from field: bolthole.v1.PersistedOpsSnapshot ops = 3;
+     */
+    value: PersistedOpsSnapshot;
+    case: "ops";
+  } | {
+    /**
+     * @generated from field: bolthole.v1.StoredInputState input = 4;
+     */
+    value: StoredInputState;
+    case: "input";
+  } | {
+    /**
+     * @generated from field: bolthole.v1.RunBoundaryReceipt receipt = 5;
+     */
+    value: RunBoundaryReceipt;
+    case: "receipt";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message bolthole.v1.RuntimePart.
+ * Use `create(RuntimePartSchema)` to create a new message.
+ */
+export const RuntimePartSchema: GenMessage<RuntimePart> = /*@__PURE__*/
+  messageDesc(file_bolthole_v1_admin, 6);
+
+/**
+ * @generated from message bolthole.v1.SnapshotPart
+ */
+export type SnapshotPart = Message<"bolthole.v1.SnapshotPart"> & {
+  /**
+   * Required, and the same in every part.
+   *
+   * @generated from field: bolthole.v1.SessionProfile profile = 1;
+   */
+  profile: SessionProfile;
+
+  /**
+   * At most 1 MiB.
+   *
+   * @generated from field: bytes chunk = 2;
+   */
+  chunk: Uint8Array;
+};
+
+/**
+ * Describes the message bolthole.v1.SnapshotPart.
+ * Use `create(SnapshotPartSchema)` to create a new message.
+ */
+export const SnapshotPartSchema: GenMessage<SnapshotPart> = /*@__PURE__*/
+  messageDesc(file_bolthole_v1_admin, 7);
+
+/**
+ * @generated from message bolthole.v1.ImportRuntimeResponse
+ */
+export type ImportRuntimeResponse = Message<"bolthole.v1.ImportRuntimeResponse"> & {
+  /**
+   * @generated from field: bolthole.v1.ImportResult result = 1;
+   */
+  result: ImportResult;
+};
+
+/**
+ * Describes the message bolthole.v1.ImportRuntimeResponse.
+ * Use `create(ImportRuntimeResponseSchema)` to create a new message.
+ */
+export const ImportRuntimeResponseSchema: GenMessage<ImportRuntimeResponse> = /*@__PURE__*/
+  messageDesc(file_bolthole_v1_admin, 8);
+
+/**
+ * What an import did, or would do without `dry_run`.
+ *
+ * @generated from enum bolthole.v1.ImportResult
+ */
+export enum ImportResult {
+  /**
+   * @generated from enum value: IMPORT_RESULT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Nothing was stored of the runtime before.
+   *
+   * @generated from enum value: IMPORT_RESULT_ADDED = 1;
+   */
+  ADDED = 1,
+
+  /**
+   * Something else was stored, and `overwrite` allowed to replace it.
+   *
+   * @generated from enum value: IMPORT_RESULT_REPLACED = 2;
+   */
+  REPLACED = 2,
+
+  /**
+   * The same was stored already.
+   *
+   * @generated from enum value: IMPORT_RESULT_UNCHANGED = 3;
+   */
+  UNCHANGED = 3,
+
+  /**
+   * Something else is stored, and stays.
+   *
+   * @generated from enum value: IMPORT_RESULT_KEPT = 4;
+   */
+  KEPT = 4,
+}
+
+/**
+ * Describes the enum bolthole.v1.ImportResult.
+ */
+export const ImportResultSchema: GenEnum<ImportResult> = /*@__PURE__*/
+  enumDesc(file_bolthole_v1_admin, 0);
+
+/**
  * For the operator of the daemon. Answers on the unix socket only.
  *
  * @generated from service bolthole.v1.AdminService
@@ -145,6 +388,27 @@ export const AdminService: GenService<{
     methodKind: "unary";
     input: typeof GetStatusRequestSchema;
     output: typeof GetStatusResponseSchema;
+  },
+  /**
+   * Everything that is stored of one runtime, as of one moment. Nothing stored: the stream ends without a message.
+   *
+   * @generated from rpc bolthole.v1.AdminService.ExportRuntime
+   */
+  exportRuntime: {
+    methodKind: "server_streaming";
+    input: typeof ExportRuntimeRequestSchema;
+    output: typeof ExportRuntimeResponseSchema;
+  },
+  /**
+   * Puts a whole runtime in the place of whatever is stored of it, in one commit. Each record is checked as in a commit of
+   * its own, but a session is not compared with the stored one. Importing the same again changes nothing.
+   *
+   * @generated from rpc bolthole.v1.AdminService.ImportRuntime
+   */
+  importRuntime: {
+    methodKind: "client_streaming";
+    input: typeof ImportRuntimeRequestSchema;
+    output: typeof ImportRuntimeResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_bolthole_v1_admin, 0);

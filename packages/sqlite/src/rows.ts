@@ -1,0 +1,311 @@
+import type { InputId, RuntimeId } from "@bolthole/contract";
+import {
+  type CountedTable,
+  type Entry,
+  type KeyOf,
+  type Row,
+  type RowKey,
+  type StagedDocument,
+  headOver,
+  keyText,
+  ownOrForeign,
+  tallyOver,
+} from "@bolthole/core";
+import type { Connection, Statement, Value } from "./connection.js";
+import {
+  PLACES,
+  type ReferenceKey,
+  type ReferenceTable,
+  clamped,
+  isReferenceKey,
+  keyColumns,
+} from "./reference-place.js";
+import { type Note, blobOf, noteValue, rowFrom, rowOf } from "./reference-row.js";
+
+type StatementName = keyof typeof STATEMENTS;
+
+const NOTE = "r.sequence, r.checksum, r.value";
+const RUNTIME_TABLES = Object.values(PLACES).filter(({ keys }) => keys[0] === "runtime_id");
+const HAS_NO_NOTES = "LEFT JOIN bolthole_rows r ON r.runtime_id = ?1 AND r.name =";
+
+const nextRuntime = (comparison: string): string =>
+  // As a blob: the driver cuts texts at a zero byte.
+  `SELECT CAST(min(id) AS BLOB) FROM (${RUNTIME_TABLES.map(
+    ({ table }) => `SELECT min(runtime_id) AS id FROM ${table} WHERE runtime_id ${comparison} CAST(?1 AS TEXT)`,
+  ).join(" UNION ALL ")})`;
+
+const STATEMENTS = {
+  begin: "BEGIN",
+  end: "COMMIT",
+  dataVersion: "PRAGMA data_version",
+  sequence: "SELECT sequence FROM bolthole_store",
+  setSequence: "UPDATE bolthole_store SET sequence = ?1",
+  note: `SELECT ${NOTE} FROM bolthole_rows r WHERE runtime_id = ?1 AND name = ?2 AND id = ?3`,
+  putNote: "INSERT OR REPLACE INTO bolthole_rows VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+  deleteNote: "DELETE FROM bolthole_rows WHERE runtime_id = ?1 AND name = ?2 AND id = ?3",
+  outcomes: `SELECT id, ${NOTE} FROM bolthole_rows r
+    WHERE runtime_id = '' AND name = 'outcome' AND id > ?1 ORDER BY id LIMIT ?2`,
+  inputs: `SELECT t.input_id, t.state_json, ${NOTE} FROM runtime_input_states t
+    ${HAS_NO_NOTES} 'input' AND r.id = t.input_id
+    WHERE t.runtime_id = ?1 AND t.input_id > ?2 ORDER BY t.input_id LIMIT ?3`,
+  // As texts: a double holds no such number.
+  receipts: `SELECT t.run_id, CAST(t.sequence AS TEXT), t.receipt_json, ${NOTE} FROM runtime_boundary_receipts t
+    ${HAS_NO_NOTES} 'receipt' AND r.id = t.run_id || ' ' || t.sequence
+    WHERE t.runtime_id = ?1 AND (t.run_id, t.sequence) > (?2, ?3) ORDER BY t.run_id, t.sequence LIMIT ?4`,
+  firstRuntime: nextRuntime(">="),
+  nextRuntime: nextRuntime(">"),
+} as const;
+
+const PAGE = 512;
+/** Of remembered rows. */
+const MAX_REMEMBERED = 10_000;
+
+/**
+ * The rows of core, in the tables of the reference and in our own. What is in a table of the reference is the truth: a
+ * row that our note does not fit, or that has none, was written by somebody else. Heads are counted from what is there.
+ * All calls happen in one transaction, which begins with `refresh`.
+ */
+export class Rows {
+  /** Rows that cost much to work out, as long as nobody else writes. */
+  private readonly remembered = new Map<string, Row | undefined>();
+  private dataVersion: Value | undefined;
+
+  private constructor(
+    private readonly statements: Readonly<Record<StatementName, Statement>>,
+    private readonly places: Readonly<Record<ReferenceTable, PlaceStatements>>,
+  ) {}
+
+  static async prepare(connection: Connection): Promise<Rows> {
+    const statements: Partial<Record<StatementName, Statement>> = {};
+    for (const [name, sql] of Object.entries(STATEMENTS)) {
+      statements[name as StatementName] = await connection.prepare(sql);
+    }
+    const places: Partial<Record<ReferenceTable, PlaceStatements>> = {};
+    for (const [table, place] of Object.entries(PLACES)) {
+      places[table as ReferenceTable] = await preparePlace(connection, place);
+    }
+    return new Rows(statements as Record<StatementName, Statement>, places as Record<ReferenceTable, PlaceStatements>);
+  }
+
+  /** A transaction that only reads. */
+  async begin(): Promise<void> {
+    await this.statements.begin.run();
+  }
+
+  async end(): Promise<void> {
+    await this.statements.end.run();
+  }
+
+  /** Forgets what it remembers, when another connection has committed since the last time. */
+  async refresh(): Promise<void> {
+    const [version] = (await this.statements.dataVersion.get()) ?? [];
+    if (version !== this.dataVersion) this.forget();
+    this.dataVersion = version;
+  }
+
+  /** After a transaction that was rolled back, too. */
+  forget(): void {
+    this.remembered.clear();
+  }
+
+  /** The number of the last commit. */
+  async sequence(): Promise<number> {
+    return Number((await this.statements.sequence.get())?.[0] ?? 0);
+  }
+
+  async setSequence(sequence: number): Promise<void> {
+    await this.statements.setSequence.run(sequence);
+  }
+
+  async get(key: RowKey): Promise<Row | undefined> {
+    switch (key.table) {
+      case "outcome": {
+        const note = await this.note(key);
+        return note && rowOf(note);
+      }
+      case "tally": {
+        const note = await this.note(key);
+        return tallyOver(note && rowOf(note), await this.get({ table: "oauth" }));
+      }
+      case "head":
+        return this.remember(key, () => this.head(key));
+      case "snapshot":
+        return this.remember(key, () => this.stored(key));
+      case "lifecycle":
+      case "ops":
+      case "input":
+      case "receipt":
+      case "oauth":
+        return this.stored(key);
+    }
+  }
+
+  /** Writes or deletes one row; `document` goes with a snapshot. */
+  async put(key: RowKey, row: Row | undefined, document: StagedDocument | undefined): Promise<void> {
+    if (isReferenceKey(key)) {
+      const { put, remove } = this.places[key.table];
+      if (row) await put.run(...keyColumns(key), blobOf(key, row, document));
+      else await remove.run(...keyColumns(key));
+    }
+    if (row) await this.statements.putNote.run(...noteKey(key), row.sequence, row.checksum, noteValue(key, row));
+    else await this.statements.deleteNote.run(...noteKey(key));
+    if (key.table === "head" || key.table === "snapshot") this.keep(key, row);
+  }
+
+  async document(runtimeId: RuntimeId): Promise<Buffer | undefined> {
+    return (await this.find({ table: "snapshot", runtimeId }))?.blob;
+  }
+
+  async inputs(runtimeId: RuntimeId, after: InputId, limit: number): Promise<Entry<KeyOf<"input">>[]> {
+    const found = await this.statements.inputs.all(runtimeId, after, limit);
+    return found.map(([inputId, blob, ...note]) => {
+      const key = { table: "input", runtimeId, inputId: String(inputId) } as const;
+      return { key, row: rowFrom(key, bytesOf(blob), noteOf(note)) };
+    });
+  }
+
+  /** Their sequences are those of the table, which has no higher one than 2^63-1. */
+  async receipts(
+    runtimeId: RuntimeId,
+    after: Pick<KeyOf<"receipt">, "runId" | "sequence"> | undefined,
+    limit: number,
+  ): Promise<Entry<KeyOf<"receipt">>[]> {
+    const { runId: afterRun, sequence: afterSequence } = after ?? { runId: "", sequence: 0n };
+    const found = await this.statements.receipts.all(runtimeId, afterRun, clamped(afterSequence), limit);
+    return found.map(([runId, sequence, blob, ...note]) => {
+      const key = {
+        table: "receipt",
+        runtimeId,
+        runId: String(runId),
+        sequence: BigInt(String(sequence)),
+      } as const;
+      return { key, row: rowFrom(key, bytesOf(blob), noteOf(note)) };
+    });
+  }
+
+  async outcomes(after: string, limit: number): Promise<Entry<KeyOf<"outcome">>[]> {
+    const found = await this.statements.outcomes.all(after, limit);
+    return found.flatMap(([id, ...columns]) => {
+      const note = noteOf(columns);
+      return note ? [{ key: { table: "outcome", requestId: String(id) }, row: rowOf(note) }] : [];
+    });
+  }
+
+  async heads(after: RuntimeId | undefined, limit: number): Promise<Entry<KeyOf<"head">>[]> {
+    const entries: Entry<KeyOf<"head">>[] = [];
+    let next =
+      after === undefined
+        ? await this.statements.firstRuntime.get(Buffer.of())
+        : await this.statements.nextRuntime.get(Buffer.from(after, "utf8"));
+    while (entries.length < limit) {
+      const id = next?.[0];
+      if (!Buffer.isBuffer(id)) break;
+      const key = { table: "head", runtimeId: id.toString("utf8") } as const;
+      const row = await this.get(key);
+      if (row) entries.push({ key, row });
+      next = await this.statements.nextRuntime.get(id);
+    }
+    return entries;
+  }
+
+  /** Counted from all rows of the runtime, as they are. */
+  private async head(key: KeyOf<"head">): Promise<Row | undefined> {
+    const { runtimeId } = key;
+    const rows: { table: CountedTable; row: Row }[] = [];
+    for (const table of ["snapshot", "lifecycle", "ops"] as const) {
+      const row = await this.get({ table, runtimeId });
+      if (row) rows.push({ table, row });
+    }
+    let page: Entry<KeyOf<"input">>[] = [];
+    do {
+      page = await this.inputs(runtimeId, page.at(-1)?.key.inputId ?? "", PAGE);
+      for (const { row } of page) rows.push({ table: "input", row });
+    } while (page.length === PAGE);
+    let receipts: Entry<KeyOf<"receipt">>[] = [];
+    do {
+      receipts = await this.receipts(runtimeId, receipts.at(-1)?.key, PAGE);
+      for (const { row } of receipts) rows.push({ table: "receipt", row });
+    } while (receipts.length === PAGE);
+    const note = await this.note(key);
+    const value = headOver(rows, note?.value);
+    return value && ownOrForeign(key, value, note);
+  }
+
+  private async stored(key: ReferenceKey): Promise<Row | undefined> {
+    const found = await this.find(key);
+    return found && rowFrom(key, found.blob, found.note);
+  }
+
+  private async find(key: ReferenceKey): Promise<{ blob: Buffer; note: Note | undefined } | undefined> {
+    const found = await this.places[key.table].get.get(...keyColumns(key));
+    return found && { blob: bytesOf(found[0]), note: await this.note(key) };
+  }
+
+  private async note(key: RowKey): Promise<Note | undefined> {
+    return noteOf((await this.statements.note.get(...noteKey(key))) ?? []);
+  }
+
+  private async remember(key: RowKey, find: () => Promise<Row | undefined>): Promise<Row | undefined> {
+    const text = keyText(key);
+    if (this.remembered.has(text)) return this.remembered.get(text);
+    const row = await find();
+    this.keep(key, row);
+    return row;
+  }
+
+  private keep(key: RowKey, row: Row | undefined): void {
+    if (this.remembered.size >= MAX_REMEMBERED) this.remembered.clear();
+    this.remembered.set(keyText(key), row);
+  }
+}
+
+interface PlaceStatements {
+  readonly get: Statement;
+  readonly put: Statement;
+  readonly remove: Statement;
+}
+
+async function preparePlace(
+  connection: Connection,
+  { table, keys, value }: (typeof PLACES)[ReferenceTable],
+): Promise<PlaceStatements> {
+  const where = keys.map((key, index) => `${key} = ?${index + 1}`).join(" AND ");
+  const columns = [...keys, value];
+  return {
+    get: await connection.prepare(`SELECT ${value} FROM ${table} WHERE ${where}`),
+    put: await connection.prepare(
+      `INSERT INTO ${table} (${columns.join(", ")}) VALUES (${columns.map((_, index) => `?${index + 1}`).join(", ")})
+       ON CONFLICT (${keys.join(", ")}) DO UPDATE SET ${value} = excluded.${value}`,
+    ),
+    remove: await connection.prepare(`DELETE FROM ${table} WHERE ${where}`),
+  };
+}
+
+/** Of a row among our notes: runtime id, table and the rest of the key. */
+function noteKey(key: RowKey): [runtimeId: string, name: string, id: string] {
+  switch (key.table) {
+    case "outcome":
+      return ["", "outcome", key.requestId];
+    case "oauth":
+    case "tally":
+      return ["", key.table, ""];
+    case "input":
+      return [key.runtimeId, "input", key.inputId];
+    case "receipt":
+      return [key.runtimeId, "receipt", `${key.runId} ${clamped(key.sequence)}`];
+    case "snapshot":
+    case "lifecycle":
+    case "ops":
+    case "head":
+      return [key.runtimeId, key.table, ""];
+  }
+}
+
+function noteOf([sequence, checksum, value]: readonly Value[]): Note | undefined {
+  if (typeof sequence !== "number" || typeof checksum !== "number") return undefined;
+  return { sequence, checksum, value: Buffer.isBuffer(value) ? value : undefined };
+}
+
+/** The reference writes blobs alone; a text somebody else put there is taken by its bytes. */
+const bytesOf = (value: Value | undefined): Buffer =>
+  Buffer.isBuffer(value) ? value : Buffer.from(String(value ?? ""), "utf8");
