@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { createHash, randomUUID } from "node:crypto";
-import type { SessionChange, UploadSessionSnapshot, VersionedStore } from "@bolthole/contract";
+import { type SessionChange, StoreError, type UploadSessionSnapshot, type VersionedStore } from "@bolthole/contract";
 import { refused, rejection, same, sameBytes } from "../assertions.js";
 import { chapter, step } from "../conformance-case.js";
 import { RUNTIME, freshRequestId, receipt, session } from "../fixtures.js";
@@ -140,9 +140,10 @@ export const uploadsChapter = chapter(
         let error: unknown;
         for (let tries = 0; tries < 1000; tries += 1) {
           error = await rejection(one(once(DOCUMENT)));
-          if ((error as { reason?: string }).reason === "BUSY") break;
+          if (error instanceof StoreError && error.reason === "BUSY") break;
         }
-        await refused(Promise.reject(error), { variant: "WriteFailed", reason: "BUSY" });
+        assert.ok(error instanceof StoreError);
+        same([error.variant, error.reason, error.applied], ["WriteFailed", "BUSY", "no"]);
         finish();
         for (const end of await Promise.all(fill)) same((end as { reason?: string }).reason, "INVALID_ARGUMENT");
         await commit(versioned, await upload(versioned, DOCUMENT));
