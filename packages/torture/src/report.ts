@@ -47,10 +47,11 @@ export function runText(run: RunReport): string {
         .join(", "),
     `  ${String(run.acknowledged)} acknowledged writes (at least ${String(run.leastAcknowledged)} in a cycle), ` +
       `${String(run.reads)} reads, ${String(run.runtimes - 1)} runtimes, ${String(run.lastLook)} old ones read whole at the end`,
-    `  ${String(run.repeats)} repeats of acknowledged requests, ${String(run.replayed)} answers replayed by retries`,
+    `  ${String(run.repeats)} repeats of acknowledged requests, ${String(run.replayed)} answers replayed by retries, ` +
+      `${String(run.refused)} refusals by fence tokens and versions`,
     `  ${String(run.lost)} operations without an answer: ${String(run.lostApplied)} had been applied, ` +
       `${String(run.lostSealed)} sealed, ${String(run.lostRepeated)} applied by a repeat, ` +
-      `${String(run.lostNotApplied)} missed their compare-and-set`,
+      `${String(run.lostNotApplied)} missed or were refused`,
     `  ${String(run.findings.length)} findings`,
   ];
   for (const { promise, runtime, what } of run.findings.slice(0, MAX_FINDINGS)) {

@@ -15,6 +15,8 @@ import type { CycleReport, RunReport } from "./report.js";
 const MAIN = require.resolve("@bolthole/daemon/bin");
 const CLIENTS = 3;
 const LANES = 8;
+/** What the first lane of each client writes. */
+const SESSIONS = ["large", "huge"] as const;
 const POLL_MS = 20;
 /** Small, so that outcomes are pruned under load as well. */
 const ARGS = ["--outcome-max-count", "20000", "--log-level", "warn"];
@@ -60,10 +62,8 @@ export class Torture {
       for (let client = 0; client < CLIENTS; client += 1) {
         const ledger = join(folder, `ledger-${String(client)}.jsonl`);
         const name = `client ${String(client)}`;
-        const hasLargeSessions = client === 0;
-        this.clients.push(
-          new ClientProcess({ name, seed: seed * 100 + client, lanes: LANES, hasLargeSessions, ledger }),
-        );
+        const sessions = SESSIONS[client] ?? "small";
+        this.clients.push(new ClientProcess({ name, seed: seed * 100 + client, lanes: LANES, sessions, ledger }));
       }
       await daemon.start();
       while (this.goesOn()) await this.cycle(daemon, site);

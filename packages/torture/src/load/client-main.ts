@@ -6,8 +6,13 @@ import type { ClientSettings, Order, Report } from "./messages.js";
 import { readAlong } from "./reader.js";
 
 const CONNECT_MS = 30_000;
-const SMALL = { firstMessageBytes: 400, documentBytes: 40_000 };
-const LARGE = { firstMessageBytes: 150_000, documentBytes: 400_000 };
+const SIZES = {
+  small: { firstMessageBytes: 400, documentBytes: 40_000 },
+  /** Beyond what is checked on the daemon's own thread. */
+  large: { firstMessageBytes: 150_000, documentBytes: 400_000 },
+  /** Beyond what one group of commits holds. */
+  huge: { firstMessageBytes: 1_500_000, documentBytes: 4_000_000 },
+};
 
 const settings = JSON.parse(process.argv[2] ?? "") as ClientSettings;
 const ledger = new LedgerWriter(settings.ledger);
@@ -15,7 +20,7 @@ const lanes = Array.from({ length: settings.lanes }, (_, index) => {
   const random = new Random(settings.seed * 1000 + index);
   return new Lane(
     `${settings.name} lane ${String(index)}`,
-    settings.hasLargeSessions && index === 0 ? LARGE : SMALL,
+    SIZES[index === 0 ? settings.sessions : "small"],
     random,
     ledger,
   );

@@ -109,7 +109,7 @@ export class Lane {
       const isHarmless = error instanceof StoreError && error.applied === "no" && HARMLESS.includes(error.reason);
       if (isHarmless) {
         this.ledger.append({ t: "not-applied", id, why: error.reason });
-      } else {
+      } else if (!isRefusedAsMeant(operation, error)) {
         this.ledger.append({ t: "lost", id });
         this.lost = operation;
       }
@@ -123,6 +123,7 @@ export class Lane {
     if (answer) {
       this.ledger.append({ t: "ack", id, version: answer.version, replayed: answer.replayed });
       if (misses === "always") this.wrong(operation, `${id} should have missed`);
+      if (operation.refusedAs) this.wrong(operation, `${id} should have been refused as ${operation.refusedAs}`);
       this.adopt(operation, answer.version);
     } else {
       this.ledger.append({ t: "not-applied", id, why: "missed" });
@@ -183,12 +184,20 @@ export class Lane {
   }
 
   /** Notes what no fault excuses. */
-  private judge(operation: Pick<Operation, "runtime" | "method"> & { readonly id?: string }, error: unknown): void {
+  private judge(
+    operation: Pick<Operation, "runtime" | "method" | "refusedAs"> & { readonly id?: string },
+    error: unknown,
+  ): void {
     if (error instanceof OutcomeUnknownError) return;
     if (!(error instanceof StoreError)) throw error;
     const { reason } = error;
     if (HARMLESS.includes(reason) || reason === "OUTCOME_UNKNOWN") return;
     const { id } = operation;
+    if (id !== undefined && isRefusedAsMeant(operation, error)) {
+      this.ledger.append({ t: "not-applied", id, why: reason });
+      if (this.lost?.id === id) this.lost = undefined;
+      return;
+    }
     if (reason === "REQUEST_ID_SEALED" && id !== undefined && this.sealing.has(id)) {
       this.ledger.append({ t: "sealed", id });
       if (this.lost?.id === id) this.lost = undefined;
@@ -213,6 +222,9 @@ export class Lane {
     return new RuntimeState(`${this.name} ${String(this.generation)}`, this.size, this.random);
   }
 }
+
+const isRefusedAsMeant = ({ refusedAs }: Pick<Operation, "refusedAs">, error: unknown): boolean =>
+  refusedAs !== undefined && error instanceof StoreError && error.reason === refusedAs;
 
 const pick = ({
   version,

@@ -13,7 +13,7 @@ export interface ClientSettings {
   readonly name: string;
   readonly seed: number;
   readonly lanes: number;
-  /** One of its lanes writes sessions of hundreds of kilobytes. */
-  readonly hasLargeSessions: boolean;
+  /** Of the sessions of its first lane; those of the others are small. */
+  readonly sessions: "small" | "large" | "huge";
   readonly ledger: string;
 }
