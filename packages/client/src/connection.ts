@@ -100,7 +100,10 @@ export class Connection {
       const wait = pause * (0.5 + Math.random() / 2);
       const isOver = call.signal?.aborted === true || Date.now() + wait >= deadline;
       if (isOver || failure.retry !== "same_request" || failure.reason === "CANCELLED") {
-        throw lost && requestId !== undefined && isLost(failure) ? outcomeUnknown(requestId, lost) : failure;
+        // A later attempt that was put off says nothing about the earlier one.
+        throw lost && requestId !== undefined && failure.retry === "same_request"
+          ? outcomeUnknown(requestId, lost)
+          : failure;
       }
       await sleep(wait);
     }

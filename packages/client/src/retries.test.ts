@@ -85,6 +85,20 @@ test("a lost answer is asked for again under the same request id", async () => {
   }
 });
 
+test("a daemon that puts off the repeat says nothing about the lost first attempt", async () => {
+  const busy = Array.from({ length: 100 }, () => refusal("BUSY"));
+  const daemon = await straw([{ code: status.UNAVAILABLE }, ...busy]);
+  const store = await connect(daemon.target);
+  try {
+    const failure = await failureOf(store.clearSessionSnapshot("rt", { timeoutMs: 300 }));
+    expect(daemon.requestIds.length).toBeGreaterThan(1);
+    expect(failure).toMatchObject({ requestId: daemon.requestIds[0], applied: "unknown" });
+  } finally {
+    await store.close();
+    daemon.end();
+  }
+});
+
 test("a busy daemon is asked again, a refusal is final", async () => {
   const daemon = await straw([refusal("BUSY"), refusal("VERSION_CONFLICT")]);
   const store = await connect(daemon.target);

@@ -54,9 +54,9 @@ export class Torture {
     const { folder, kind, seed, preload } = this.options;
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     const startedAt = performance.now();
-    const site = await kind.prepare(folder);
+    const site = await kind.prepare(folder, this.findings);
     const env = preload === undefined ? {} : { NODE_OPTIONS: `--require ${preload}` };
-    const daemon = new DaemonProcess({ main: MAIN, data: site.data, args: ARGS, env });
+    const daemon = new DaemonProcess({ main: MAIN, data: site.data, args: [...ARGS, ...(site.args ?? [])], env });
     let lastLook = 0;
     try {
       for (let client = 0; client < CLIENTS; client += 1) {
@@ -86,6 +86,7 @@ export class Torture {
       runtimes: this.model.runtimes.size,
       lastLook,
       endings: this.endings,
+      faults: site.faults?.() ?? {},
       findings: this.findings.all,
     };
   }
@@ -98,8 +99,10 @@ export class Torture {
   private async cycle(daemon: DaemonProcess, site: Site): Promise<void> {
     this.cycles += 1;
     const before = { ...this.model.counts };
-    const { target } = daemon;
-    const loads = this.clients.map((client) => client.carryOut({ do: "load", target }));
+    const ways = (await site.ways?.(daemon, this.random)) ?? [{ target: daemon.target }];
+    const loads = this.clients.map((client, index) =>
+      client.carryOut({ do: "load", way: ways[index % ways.length] ?? { target: daemon.target } }),
+    );
     // Whoever waits for them hears of a failure; until then nobody may be startled by it.
     for (const load of loads) load.catch(() => undefined);
     await this.untilAcknowledged(before.acknowledged, loads);
@@ -110,22 +113,23 @@ export class Torture {
     this.noteEnding(ending);
     await site.recover();
     try {
-      await daemon.start();
+      if (ending) await daemon.start();
       await Promise.all(loads);
       this.readLedgers();
       const acknowledged = this.model.counts.acknowledged - before.acknowledged;
       this.leastAcknowledged = Math.min(this.leastAcknowledged, acknowledged);
-      await withStore(daemon, (store) => this.check(store, daemon.target));
+      await withStore(daemon, (store) => this.check(store, daemon.target, ending !== undefined));
     } catch (error) {
       this.findings.add("restart", "", error instanceof Error ? error.message.slice(-2000) : String(error));
     }
     this.report(before, struckAt, ending);
   }
 
-  private async check(store: VersionedStore, target: string): Promise<void> {
-    await this.checker.afterRestart(store);
-    const unsettled = this.checker.unsettled();
-    await Promise.all(this.clients.map((client) => client.carryOut({ do: "resolve", target })));
+  private async check(store: VersionedStore, target: string, isRestarted: boolean): Promise<void> {
+    // As long as a daemon lives, what has no answer may still be under way: only when it is settled is there anything to compare.
+    if (isRestarted) await this.checker.afterRestart(store);
+    const unsettled = isRestarted ? this.checker.unsettled() : this.checker.inUse();
+    await Promise.all(this.clients.map((client) => client.carryOut({ do: "resolve", way: { target } })));
     this.readLedgers();
     await this.checker.afterResolution(store, unsettled);
   }
@@ -148,9 +152,9 @@ export class Torture {
   }
 
   private noteEnding(ending: Ending | undefined): void {
-    const how = String(ending?.code ?? ending?.signal ?? "nothing");
+    const how = nameOf(ending);
     this.endings[how] = (this.endings[how] ?? 0) + 1;
-    if (how === "SIGKILL" || this.options.kind.endings.includes(how)) return;
+    if (!ending || how === "SIGKILL" || this.options.kind.endings.includes(how)) return;
     this.findings.add("restart", "", `the daemon ended by itself with ${how}`);
   }
 
@@ -159,7 +163,7 @@ export class Torture {
     const since = (name: keyof typeof counts): number => counts[name] - before[name];
     this.options.onCycle({
       cycle: this.cycles,
-      ending: String(ending?.code ?? ending?.signal ?? "nothing"),
+      ending: nameOf(ending),
       acknowledged: since("acknowledged"),
       replayed: since("replayed"),
       reads: since("reads"),
@@ -172,6 +176,8 @@ export class Torture {
     });
   }
 }
+
+const nameOf = (ending: Ending | undefined): string => (ending ? String(ending.code ?? ending.signal) : "lives on");
 
 async function withStore<T>(daemon: DaemonProcess, use: (store: VersionedStore) => Promise<T>): Promise<T> {
   const store = await connect(daemon.target, { timeoutMs: 30_000 });

@@ -1,5 +1,5 @@
 import type { RuntimeSummary, VersionedStore } from "@bolthole/contract";
-import { STORE } from "../ledger/lines.js";
+import { STORE, UNLEDGERED } from "../ledger/lines.js";
 import type { Random } from "../random.js";
 import type { Findings } from "./findings.js";
 import type { Model } from "./model.js";
@@ -42,6 +42,10 @@ export class Checker {
     return retired.length;
   }
 
+  inUse(): RuntimeModel[] {
+    return this.all(false);
+  }
+
   /** Those with an operation that has no answer. */
   unsettled(): RuntimeModel[] {
     return this.all(false).filter(({ open }) => open !== undefined);
@@ -68,6 +72,7 @@ export class Checker {
     for (let pageToken = ""; ;) {
       const page = await store.listRuntimes({ pageSize: 1000, pageToken });
       for (const summary of page.runtimes) {
+        if (summary.runtimeId.startsWith(UNLEDGERED)) continue;
         const model = this.model.runtimes.get(summary.runtimeId);
         if (model) missing.delete(model);
         const expected = model ? booksOf(model) : "nothing";

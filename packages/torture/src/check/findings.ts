@@ -10,6 +10,7 @@ export interface Finding {
     | "known content"
     | "compare-and-set"
     | "sound answers"
+    | "fencing"
     | "restart";
   readonly runtime: string;
   readonly what: string;

@@ -1,14 +1,27 @@
 import type { DaemonProcess, Ending } from "@bolthole/conformance/process";
+import type { Findings } from "../check/findings.js";
 import type { Random } from "../random.js";
+
+/** How a client reaches the daemon. */
+export interface Way {
+  readonly target: string;
+  readonly token?: string | undefined;
+}
 
 /** Where a daemon keeps its data while it is tortured, and how. */
 export interface Site {
   /** The daemon's data folder; it need not exist. */
   readonly data: string;
-  /** Breaks the machine under a daemon at work; answers how the daemon ended. */
+  /** Further arguments of the daemon. */
+  readonly args?: readonly string[];
+  /** How clients get there, in turns; by the daemon's socket unless told otherwise. */
+  ways?(daemon: DaemonProcess, random: Random): Promise<readonly Way[]>;
+  /** Breaks the machine under a daemon at work; answers how the daemon ended, or undefined when it lives on. */
   strike(daemon: DaemonProcess, random: Random): Promise<Ending | undefined>;
-  /** What is there to be done before the daemon may start again. */
+  /** What is there to be done before the daemon may start again, or its clients settle what has no answer. */
   recover(): Promise<void>;
+  /** What was done to it, and how often. */
+  faults?(): Readonly<Record<string, number>>;
   /** The data folder is kept when `isKept`. */
   dispose(isKept: boolean): Promise<void>;
 }
@@ -24,7 +37,7 @@ export interface Kind {
   readonly endings: readonly string[];
   /** It mounts a file system of its own. */
   readonly isOnOwnDisk: boolean;
-  prepare(folder: string): Promise<Site>;
+  prepare(folder: string, findings: Findings): Promise<Site>;
 }
 
 /** This machine cannot run the kind. */

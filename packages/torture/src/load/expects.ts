@@ -28,7 +28,8 @@ export function expectsOf(random: Random, state: RuntimeState): Expects {
       return { carried: { expectedVersions: someVersions(random, state) } };
     case "oldVersion": {
       const [first, ...rest] = someVersions(random, state);
-      const wrong = first && { ...first, version: first.version === undefined ? "gone.1" : undefined };
+      // A version that never was: a copy of the request that comes late must be refused as well.
+      const wrong = first && { ...first, version: "gone.1" };
       return wrong
         ? { carried: { expectedVersions: [...rest, wrong] }, refusedAs: "VERSION_CONFLICT" }
         : NOTHING_EXPECTED;

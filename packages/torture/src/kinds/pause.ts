@@ -1,0 +1,41 @@
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { UNLEDGERED } from "../ledger/lines.js";
+import { fenceRound } from "../pause/fence-round.js";
+import type { Kind } from "./kind.js";
+
+const SHORTEST_STOP_MS = 500;
+const LONGEST_STOP_MS = 2500;
+const FENCE_ROUNDS = 5;
+
+/** SIGSTOP, of the daemon while clients wait, and of a client that does not hear that it was replaced. */
+export const pause: Kind = {
+  name: "pause",
+  description: "SIGSTOP of the daemon for seconds, and of clients whose runtime is taken over meanwhile",
+  acknowledgedBefore: 50,
+  withinMs: 200,
+  endings: [],
+  isOnOwnDisk: false,
+  prepare: (folder, findings) => {
+    const faults = { "daemon stopped": 0, "writer stopped": 0, "old writer refused": 0 };
+    return Promise.resolve({
+      data: join(folder, "data"),
+      strike: async (daemon, random) => {
+        daemon.signal("SIGSTOP");
+        await sleep(SHORTEST_STOP_MS + random.below(LONGEST_STOP_MS - SHORTEST_STOP_MS));
+        daemon.signal("SIGCONT");
+        faults["daemon stopped"] += 1;
+        for (let round = 0; round < FENCE_ROUNDS; round += 1) {
+          const name = `${UNLEDGERED} fence ${String((faults["writer stopped"] += 1))}`;
+          const problems = await fenceRound({ name, target: daemon.target, folder, random });
+          if (problems.length === 0) faults["old writer refused"] += 1;
+          for (const problem of problems) findings.add("fencing", name, problem);
+        }
+        return undefined;
+      },
+      recover: () => Promise.resolve(),
+      faults: () => faults,
+      dispose: () => Promise.resolve(),
+    });
+  },
+};
