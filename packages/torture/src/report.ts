@@ -57,11 +57,15 @@ export function runText(run: RunReport): string {
     `  ${String(run.lost)} operations without an answer: ${String(run.lostApplied)} had been applied, ` +
       `${String(run.lostSealed)} sealed, ${String(run.lostRepeated)} applied by a repeat, ` +
       `${String(run.lostNotApplied)} missed or were refused`,
-    `  ${String(run.findings.length)} findings`,
   ];
-  for (const { promise, runtime, what } of run.findings.slice(0, MAX_FINDINGS)) {
+  return lines.join("\n");
+}
+
+export function findingLines(findings: readonly Finding[]): string[] {
+  const lines = [`  ${String(findings.length)} findings`];
+  for (const { promise, runtime, what } of findings.slice(0, MAX_FINDINGS)) {
     lines.push(`    [${promise}] ${runtime}: ${what}`);
   }
-  if (run.findings.length > MAX_FINDINGS) lines.push(`    and ${String(run.findings.length - MAX_FINDINGS)} more`);
-  return lines.join("\n");
+  if (findings.length > MAX_FINDINGS) lines.push(`    and ${String(findings.length - MAX_FINDINGS)} more`);
+  return lines;
 }

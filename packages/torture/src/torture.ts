@@ -8,11 +8,11 @@ import { Checker } from "./check/checker.js";
 import { Findings } from "./check/findings.js";
 import { Model } from "./check/model.js";
 import { ClientProcess } from "./client-process.js";
+import { DAEMON } from "./daemon-main.js";
 import type { Kind, Site } from "./kinds/kind.js";
 import { Random } from "./random.js";
 import type { CycleReport, RunReport } from "./report.js";
 
-const MAIN = require.resolve("@bolthole/daemon/bin");
 const CLIENTS = 3;
 const LANES = 8;
 /** What the first lane of each client writes. */
@@ -56,14 +56,16 @@ export class Torture {
     const startedAt = performance.now();
     const site = await kind.prepare(folder, this.findings);
     const env = preload === undefined ? {} : { NODE_OPTIONS: `--require ${preload}` };
-    const daemon = new DaemonProcess({ main: MAIN, data: site.data, args: [...ARGS, ...(site.args ?? [])], env });
+    const daemon = new DaemonProcess({ main: DAEMON, data: site.data, args: [...ARGS, ...(site.args ?? [])], env });
     let lastLook = 0;
     try {
       for (let client = 0; client < CLIENTS; client += 1) {
         const ledger = join(folder, `ledger-${String(client)}.jsonl`);
         const name = `client ${String(client)}`;
         const sessions = SESSIONS[client] ?? "small";
-        this.clients.push(new ClientProcess({ name, seed: seed * 100 + client, lanes: LANES, sessions, ledger }));
+        this.clients.push(
+          new ClientProcess({ name, seed: seed * 100 + client, lanes: LANES, sessions, sharesOauth: true, ledger }),
+        );
       }
       await daemon.start();
       while (this.goesOn()) await this.cycle(daemon, site);

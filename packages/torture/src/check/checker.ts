@@ -29,10 +29,15 @@ export class Checker {
 
   /** When every operation is settled. */
   async afterResolution(store: VersionedStore, unsettled: readonly RuntimeModel[]): Promise<void> {
-    for (const model of unsettled) await this.look(store, model);
-    for (const model of this.all(false)) model.fresh.clear();
+    await this.ofRuntimes(store, unsettled);
     await this.model.oauth.verify(store, this.model.runtime(STORE), true);
     await this.countRecords(store);
+  }
+
+  /** The same, of nothing but these runtimes: in a store where others write besides. */
+  async ofRuntimes(store: VersionedStore, runtimes: readonly RuntimeModel[] = this.inUse()): Promise<void> {
+    for (const model of runtimes) await this.look(store, model);
+    for (const model of this.inUse()) model.fresh.clear();
     this.model.judgeReads();
   }
 

@@ -11,6 +11,9 @@ export interface Finding {
     | "compare-and-set"
     | "sound answers"
     | "fencing"
+    | "goes on"
+    | "coverage"
+    | "bounded memory"
     | "restart";
   readonly runtime: string;
   readonly what: string;

@@ -33,6 +33,7 @@ export class Lane {
     private readonly size: SessionSize,
     private readonly random: Random,
     private readonly ledger: LedgerWriter,
+    private readonly sharesOauth: boolean,
   ) {
     this.state = this.nextState();
   }
@@ -42,7 +43,7 @@ export class Lane {
       const { random } = this;
       if (random.oneIn(12)) await this.read(store);
       else if (random.oneIn(15)) await this.again(store);
-      else if (random.oneIn(25)) await this.updateOauth(store);
+      else if (this.sharesOauth && random.oneIn(25)) await this.updateOauth(store);
       else await this.perform(store, makeOperation(random, this.state));
       // What is unknown while the daemon lives is settled at once; after a fault it waits to be looked at first.
       await this.resolve(store, halt);

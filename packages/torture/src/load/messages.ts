@@ -17,5 +17,7 @@ export interface ClientSettings {
   readonly lanes: number;
   /** Of the sessions of its first lane; those of the others are small. */
   readonly sessions: "small" | "large" | "huge";
+  /** Whether it takes part in replacing the one OAuth value. */
+  readonly sharesOauth: boolean;
   readonly ledger: string;
 }
