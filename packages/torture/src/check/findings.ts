@@ -11,6 +11,7 @@ export interface Finding {
     | "compare-and-set"
     | "sound answers"
     | "fencing"
+    | "linearizable"
     | "goes on"
     | "coverage"
     | "bounded memory"
