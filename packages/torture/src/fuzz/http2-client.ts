@@ -13,7 +13,8 @@ export interface RawAnswer {
 
 type Headers = Readonly<Record<string, unknown>>;
 
-const CALL_MS = 30_000;
+/** Far beyond what a busy machine takes: nothing may be left without an answer. */
+const CALL_MS = 120_000;
 
 /** gRPC without a gRPC library in the way: whatever bytes are wanted, many calls at a time on one connection. */
 export class RawClient {

@@ -1,5 +1,8 @@
+import { execFile } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { type BoltholeStore, connect } from "@bolthole/client";
 import { DaemonProcess } from "@bolthole/conformance/process";
@@ -32,6 +35,8 @@ const HEALTHY_LANES = 4;
 const MEMORY_BYTES = 256 * 1024 * 1024 + READERS * LARGE_BYTES + 256 * 1024 * 1024;
 
 const ERROR_LEVEL = 50;
+const SETTLED_MS = 60_000;
+const SETTLED_POLL_MS = 200;
 
 export const fuzz: Trial = {
   name: "fuzz",
@@ -170,6 +175,8 @@ class FuzzRun {
     } catch (error) {
       this.findings.add("goes on", "", `no new client gets in: ${String(error)}`);
     }
+    const inFlight = await requestsInFlight(this.options.folder);
+    if (inFlight > 0) this.findings.add("goes on", "", `${String(inFlight)} requests stay in flight when nobody waits`);
     const faults = daemon.output.split("\n").filter((line) => levelOf(line) >= ERROR_LEVEL);
     for (const fault of faults) this.findings.add("goes on", "", `the daemon's log: ${fault.slice(0, 1000)}`);
     if (memory.peak > MEMORY_BYTES) {
@@ -184,6 +191,19 @@ async function makeLargeRuntime(store: BoltholeStore): Promise<Buffer> {
   await store.commitSessionSnapshot(LARGE_RUNTIME, delta);
   const { input } = RuntimeStoreService.method.loadSessionSnapshot;
   return Buffer.from(toBinary(input, create(input, { runtimeId: LARGE_RUNTIME })));
+}
+
+/** What the daemon still works on, once it had the time to end it. */
+async function requestsInFlight(folder: string): Promise<number> {
+  const limit = Date.now() + SETTLED_MS;
+  for (;;) {
+    const args = [DAEMON, "status", "--json", "--data", join(folder, "data")];
+    const { stdout } = await promisify(execFile)(process.execPath, args);
+    // The question itself is one.
+    const inFlight = (JSON.parse(stdout) as { readonly requestsInFlight: number }).requestsInFlight - 1;
+    if (inFlight <= 0 || Date.now() > limit) return inFlight;
+    await sleep(SETTLED_POLL_MS);
+  }
 }
 
 function levelOf(line: string): number {
