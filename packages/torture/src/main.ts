@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { runAll } from "./all.js";
 import { CONTROLS } from "./controls.js";
 import { EXIT } from "./exit-code.js";
 import { CannotRun } from "./kinds/kind.js";
@@ -24,6 +25,8 @@ interface Flags {
 }
 
 const DEFAULT_CYCLES = 20;
+const ALL = "all";
+const DEFAULT_MINUTES_OF_ALL = 6;
 
 const positive = (text: string): number => {
   const value = Number(text);
@@ -32,11 +35,12 @@ const positive = (text: string): number => {
 };
 
 const kinds = Object.values({ ...KINDS, ...TRIALS }).map(({ name, description }) => `  ${name}: ${description}`);
+kinds.push(`  ${ALL}: each of the others but dead-disk for its share of --minutes, those that cannot run here skipped`);
 const controls = Object.entries(CONTROLS).map(([name, { description, kind }]) => `  ${name} (${kind}): ${description}`);
 
 const program = new Command("torture")
   .description("Breaks the machine under a real daemon, again and again, and checks what it promised.")
-  .addArgument(new Argument("<kind>", "what is broken").choices(Object.keys({ ...KINDS, ...TRIALS })))
+  .addArgument(new Argument("<kind>", "what is broken").choices([...Object.keys({ ...KINDS, ...TRIALS }), ALL]))
   .option(
     "--cycles <number>",
     `how often (default: ${String(DEFAULT_CYCLES)}, or without end when --minutes is given)`,
@@ -69,6 +73,10 @@ const program = new Command("torture")
   .action(run);
 
 async function run(kindName: string, flags: Flags): Promise<void> {
+  if (kindName === ALL) {
+    process.exitCode = await runAll(flags.minutes ?? DEFAULT_MINUTES_OF_ALL, flags.seed, print);
+    return;
+  }
   if (KINDS[kindName]?.isOnOwnDisk) {
     checkMachine();
     if (!hasPrivateMounts()) {
