@@ -39,17 +39,17 @@ test("cuts and delays connections, with a daemon that lives on", async () => {
   expect(code).toBe(0);
   const report = JSON.parse(stdout.trimEnd().split("\n")[2] ?? "") as {
     endings: object;
-    faults: Record<string, number>;
+    events: Record<string, number>;
   };
   expect(report.endings).toEqual({ "lives on": 2 });
-  expect(Object.values(report.faults).reduce((sum, count) => sum + count, 0)).toBeGreaterThan(0);
+  expect(Object.values(report.events).reduce((sum, count) => sum + count, 0)).toBeGreaterThan(0);
 });
 
 test("an old fence token is refused in every round", async () => {
   const { code, stdout } = await torture("pause", "--cycles", "1", "--seed", "7", "--json");
   expect(code).toBe(0);
   expect(JSON.parse(stdout.trimEnd().split("\n")[1] ?? "")).toMatchObject({
-    faults: { "daemon stopped": 1, "writer stopped": 5, "old writer refused": 5 },
+    events: { "daemon stopped": 1, "writer stopped": 5, "old writer refused": 5 },
   });
 });
 

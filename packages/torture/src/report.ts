@@ -28,10 +28,15 @@ export interface RunReport extends Counts {
   readonly lastLook: number;
   /** How the daemon ended, and how often. */
   readonly endings: Readonly<Record<string, number>>;
-  /** What was done to it besides, and how often. */
-  readonly faults: Readonly<Record<string, number>>;
+  /** What else the strikes did, and how often. */
+  readonly events: Readonly<Record<string, number>>;
   readonly findings: readonly Finding[];
 }
+
+const listed = (times: Readonly<Record<string, number>>, unit: string): string =>
+  Object.entries(times)
+    .map(([what, count]) => `${what} ${String(count)}${unit}`)
+    .join(", ");
 
 export const cycleText = (cycle: CycleReport): string =>
   `cycle ${String(cycle.cycle)} (${cycle.ending}): ${String(cycle.acknowledged)} acknowledged, ` +
@@ -39,17 +44,12 @@ export const cycleText = (cycle: CycleReport): string =>
   `${String(cycle.lostRepeated)} applied by a repeat), ${String(cycle.reads)} reads, ` +
   `checked ${String(cycle.checkedInMs)} ms after, ${String(cycle.findings)} findings`;
 
-const timesText = (times: Readonly<Record<string, number>>): string =>
-  Object.entries(times)
-    .map(([what, count]) => `${what} ${String(count)}x`)
-    .join(", ");
-
 const MAX_FINDINGS = 20;
 
 export function runText(run: RunReport): string {
   const lines = [
-    `${run.kind}, seed ${String(run.seed)}: ${String(run.cycles)} cycles in ${String(run.seconds)} s, daemon: ${timesText(run.endings)}`,
-    ...(Object.keys(run.faults).length > 0 ? [`  faults: ${timesText(run.faults)}`] : []),
+    `${run.kind}, seed ${String(run.seed)}: ${String(run.cycles)} cycles in ${String(run.seconds)} s, daemon: ` +
+      listed(run.endings, "x"),
     `  ${String(run.acknowledged)} acknowledged writes (at least ${String(run.leastAcknowledged)} in a cycle), ` +
       `${String(run.reads)} reads, ${String(run.runtimes - 1)} runtimes, ${String(run.lastLook)} old ones read whole at the end`,
     `  ${String(run.repeats)} repeats of acknowledged requests, ${String(run.replayed)} answers replayed by retries, ` +
@@ -57,6 +57,7 @@ export function runText(run: RunReport): string {
     `  ${String(run.lost)} operations without an answer: ${String(run.lostApplied)} had been applied, ` +
       `${String(run.lostSealed)} sealed, ${String(run.lostRepeated)} applied by a repeat, ` +
       `${String(run.lostNotApplied)} missed or were refused`,
+    ...(Object.keys(run.events).length > 0 ? [`  ${listed(run.events, "x")}`] : []),
   ];
   return lines.join("\n");
 }

@@ -42,6 +42,7 @@ export class Torture {
   private readonly checker: Checker;
   private readonly clients: ClientProcess[] = [];
   private readonly endings: Record<string, number> = {};
+  private readonly events: Record<string, number> = {};
   private cycles = 0;
   private leastAcknowledged = Infinity;
 
@@ -54,9 +55,10 @@ export class Torture {
     const { folder, kind, seed, preload } = this.options;
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     const startedAt = performance.now();
-    const site = await kind.prepare(folder, this.findings);
-    const env = preload === undefined ? {} : { NODE_OPTIONS: `--require ${preload}` };
-    const daemon = new DaemonProcess({ main: DAEMON, data: site.data, args: [...ARGS, ...(site.args ?? [])], env });
+    const site = await kind.prepare(folder);
+    const env = { ...site.env, ...(preload === undefined ? {} : { NODE_OPTIONS: `--require ${preload}` }) };
+    const args = [...ARGS, ...(site.args ?? [])];
+    const daemon = new DaemonProcess({ main: DAEMON, data: site.data, args, env });
     let lastLook = 0;
     try {
       for (let client = 0; client < CLIENTS; client += 1) {
@@ -64,7 +66,15 @@ export class Torture {
         const name = `client ${String(client)}`;
         const sessions = SESSIONS[client] ?? "small";
         this.clients.push(
-          new ClientProcess({ name, seed: seed * 100 + client, lanes: LANES, sessions, sharesOauth: true, ledger }),
+          new ClientProcess({
+            name,
+            seed: seed * 100 + client,
+            lanes: LANES,
+            sessions,
+            sharesOauth: true,
+            ledger,
+            excuses: kind.excuses,
+          }),
         );
       }
       await daemon.start();
@@ -88,7 +98,7 @@ export class Torture {
       runtimes: this.model.runtimes.size,
       lastLook,
       endings: this.endings,
-      faults: site.faults?.() ?? {},
+      events: this.events,
       findings: this.findings.all,
     };
   }
@@ -109,7 +119,14 @@ export class Torture {
     for (const load of loads) load.catch(() => undefined);
     await this.untilAcknowledged(before.acknowledged, loads);
     await sleep(this.random.below(this.options.kind.withinMs));
-    const ending = await site.strike(daemon, this.random);
+    const ending = await site.strike({
+      daemon,
+      random: this.random,
+      findings: this.findings,
+      count: (what, times = 1) => {
+        this.events[what] = (this.events[what] ?? 0) + times;
+      },
+    });
     const struckAt = performance.now();
     for (const client of this.clients) client.halt();
     this.noteEnding(ending);

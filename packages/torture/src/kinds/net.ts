@@ -15,6 +15,7 @@ export const net: Kind = {
   acknowledgedBefore: 50,
   withinMs: 200,
   endings: [],
+  excuses: [],
   isOnOwnDisk: false,
   prepare: (folder) => {
     const data = join(folder, "data");
@@ -36,20 +37,14 @@ export const net: Kind = {
         const token = readFileSync(join(data, "token"), "utf8").trim();
         return proxies.map(({ target }) => ({ target, token: target.startsWith("unix:") ? undefined : token }));
       },
-      strike: async (_daemon, random) => {
+      strike: async ({ random, count }) => {
         inTrouble(true);
         await sleep(LONGEST_TROUBLE_MS / 4 + random.below((LONGEST_TROUBLE_MS * 3) / 4));
         inTrouble(false);
+        for (const proxy of proxies) for (const [fault, times] of proxy.takeFaults()) count(fault, times);
         return undefined;
       },
       recover: () => Promise.resolve(),
-      faults: () => {
-        const all: Record<string, number> = {};
-        for (const { faults } of proxies) {
-          for (const [fault, count] of Object.entries(faults)) all[fault] = (all[fault] ?? 0) + count;
-        }
-        return all;
-      },
       dispose: async () => {
         await Promise.all(proxies.map((proxy) => proxy.close()));
       },

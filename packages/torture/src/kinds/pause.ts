@@ -15,26 +15,27 @@ export const pause: Kind = {
   acknowledgedBefore: 50,
   withinMs: 200,
   endings: [],
+  excuses: [],
   isOnOwnDisk: false,
-  prepare: (folder, findings) => {
-    const faults = { "daemon stopped": 0, "writer stopped": 0, "old writer refused": 0 };
+  prepare: (folder) => {
+    let rounds = 0;
     return Promise.resolve({
       data: join(folder, "data"),
-      strike: async (daemon, random) => {
+      strike: async ({ daemon, random, findings, count }) => {
         daemon.signal("SIGSTOP");
         await sleep(SHORTEST_STOP_MS + random.below(LONGEST_STOP_MS - SHORTEST_STOP_MS));
         daemon.signal("SIGCONT");
-        faults["daemon stopped"] += 1;
+        count("daemon stopped");
         for (let round = 0; round < FENCE_ROUNDS; round += 1) {
-          const name = `${UNLEDGERED} fence ${String((faults["writer stopped"] += 1))}`;
+          const name = `${UNLEDGERED} fence ${String((rounds += 1))}`;
+          count("writer stopped");
           const problems = await fenceRound({ name, target: daemon.target, folder, random });
-          if (problems.length === 0) faults["old writer refused"] += 1;
+          if (problems.length === 0) count("old writer refused");
           for (const problem of problems) findings.add("fencing", name, problem);
         }
         return undefined;
       },
       recover: () => Promise.resolve(),
-      faults: () => faults,
       dispose: () => Promise.resolve(),
     });
   },

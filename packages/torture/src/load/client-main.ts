@@ -24,6 +24,7 @@ const lanes = Array.from({ length: settings.lanes }, (_, index) => {
     SIZES[index === 0 ? settings.sessions : "small"],
     random,
     ledger,
+    settings.excuses,
     settings.sharesOauth,
   );
 });

@@ -20,4 +20,6 @@ export interface ClientSettings {
   /** Whether it takes part in replacing the one OAuth value. */
   readonly sharesOauth: boolean;
   readonly ledger: string;
+  /** Refusals that the fault explains. */
+  readonly excuses: readonly string[];
 }

@@ -6,7 +6,7 @@ import { ProxiedConnection } from "./proxied-connection.js";
 /** Stands between clients and one of the daemon's ways in, on the same kind of socket, and is in trouble while it is told so. */
 export class Proxy {
   isInTrouble = false;
-  readonly faults: Partial<Record<Fault, number>> = {};
+  private faults = new Map<Fault, number>();
   private readonly connections = new Set<ProxiedConnection>();
 
   private constructor(
@@ -28,7 +28,7 @@ export class Proxy {
     const troubles = {
       isOn: () => proxy.isInTrouble,
       note: (fault: Fault) => {
-        proxy.faults[fault] = (proxy.faults[fault] ?? 0) + 1;
+        proxy.faults.set(fault, (proxy.faults.get(fault) ?? 0) + 1);
       },
     };
     server.on("connection", (client) => {
@@ -41,6 +41,13 @@ export class Proxy {
       void connection.ended().then(() => proxy.connections.delete(connection));
     });
     return proxy;
+  }
+
+  /** What happened since the last time, and how often. */
+  takeFaults(): Map<Fault, number> {
+    const { faults } = this;
+    this.faults = new Map();
+    return faults;
   }
 
   close(): Promise<void> {

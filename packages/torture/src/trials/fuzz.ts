@@ -75,6 +75,7 @@ class FuzzRun {
       lanes: HEALTHY_LANES,
       sessions: "large",
       sharesOauth: false,
+      excuses: [],
       ledger: join(folder, "ledger.jsonl"),
     });
     const store = await connect(daemon.target, { timeoutMs: 30_000 });
