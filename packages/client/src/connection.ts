@@ -29,6 +29,9 @@ export class Connection {
       "grpc-node.flow_control_window": 1 << 20,
       // A unix socket's path is no host name.
       "grpc.default_authority": "localhost",
+      // A connection that goes nowhere would swallow call after call.
+      "grpc.keepalive_time_ms": options.keepAliveMs,
+      "grpc.keepalive_timeout_ms": options.keepAliveMs,
       "grpc.initial_reconnect_backoff_ms": 50,
       "grpc.min_reconnect_backoff_ms": 50,
       "grpc.max_reconnect_backoff_ms": LONGEST_PAUSE_MS,

@@ -6,16 +6,23 @@ export interface ConnectOptions {
   readonly timeoutMs?: number | undefined;
   /** Bytes that one message may have, both ways. Default: 33 MiB, above what the daemon takes. */
   readonly maxMessageBytes?: number | undefined;
+  /**
+   * Milliseconds of silence under a call after which the connection is tried, and as many again until it is given up for a
+   * new one. Default: 20,000.
+   */
+  readonly keepAliveMs?: number | undefined;
 }
 
 export interface ResolvedOptions {
   readonly token: string | undefined;
   readonly timeoutMs: number;
   readonly maxMessageBytes: number;
+  readonly keepAliveMs: number;
 }
 
 export function resolveOptions(options: ConnectOptions): ResolvedOptions {
-  const { token, timeoutMs = 10_000, maxMessageBytes = 33 * 1024 * 1024 } = options;
+  const { token, timeoutMs = 10_000, maxMessageBytes = 33 * 1024 * 1024, keepAliveMs = 20_000 } = options;
   if (!(timeoutMs > 0)) throw new TypeError(`timeoutMs: expected a positive number, got ${String(timeoutMs)}`);
-  return { token, timeoutMs, maxMessageBytes };
+  if (!(keepAliveMs > 0)) throw new TypeError(`keepAliveMs: expected a positive number, got ${String(keepAliveMs)}`);
+  return { token, timeoutMs, maxMessageBytes, keepAliveMs };
 }
