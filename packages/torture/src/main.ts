@@ -46,7 +46,7 @@ const program = new Command("torture")
     `how often (default: ${String(DEFAULT_CYCLES)}, or without end when --minutes is given)`,
     positive,
   )
-  .option("--minutes <number>", "no cycle begins later", positive)
+  .option("--minutes <number>", "no cycle but the first begins later", positive)
   .option(
     "--seed <number>",
     "decides what is done; when it happens is up to the machine",

@@ -25,7 +25,7 @@ export interface TortureOptions {
   readonly kind: Kind;
   readonly seed: number;
   readonly cycles: number;
-  /** No cycle begins after this instant. */
+  /** No cycle but the first begins after this instant. */
   readonly until: number;
   readonly folder: string;
   /** A script that is loaded into the daemon before anything else. */
@@ -105,7 +105,8 @@ export class Torture {
 
   private goesOn(): boolean {
     const { cycles, until, interrupted } = this.options;
-    return this.findings.all.length === 0 && this.cycles < cycles && Date.now() < until && !interrupted.aborted;
+    const isInTime = this.cycles === 0 || Date.now() < until;
+    return this.findings.all.length === 0 && this.cycles < cycles && isInTime && !interrupted.aborted;
   }
 
   private async cycle(daemon: DaemonProcess, site: Site): Promise<void> {

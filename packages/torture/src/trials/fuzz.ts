@@ -127,7 +127,8 @@ class FuzzRun {
 
   private goesOn(): boolean {
     const { cycles, until, interrupted } = this.options;
-    return this.findings.all.length === 0 && this.cycles < cycles && Date.now() < until && !interrupted.aborted;
+    const isInTime = this.cycles === 0 || Date.now() < until;
+    return this.findings.all.length === 0 && this.cycles < cycles && isInTime && !interrupted.aborted;
   }
 
   /** Answers how long the requests took. */

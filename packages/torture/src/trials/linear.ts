@@ -83,7 +83,8 @@ class LinearRun {
 
   private goesOn(): boolean {
     const { cycles, until, interrupted } = this.options;
-    return this.findings.all.length === 0 && this.cycles < cycles && Date.now() < until && !interrupted.aborted;
+    const isInTime = this.cycles === 0 || Date.now() < until;
+    return this.findings.all.length === 0 && this.cycles < cycles && isInTime && !interrupted.aborted;
   }
 
   private async cycle(daemon: DaemonProcess, proxy: Proxy): Promise<void> {

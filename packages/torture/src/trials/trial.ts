@@ -3,7 +3,7 @@ import type { Finding } from "../check/findings.js";
 export interface TrialOptions {
   readonly seed: number;
   readonly cycles: number;
-  /** No cycle begins after this instant. */
+  /** No cycle but the first begins after this instant. */
   readonly until: number;
   readonly folder: string;
   /** A script that is loaded into the daemon before anything else. */
