@@ -37,6 +37,9 @@ export class Connection {
       "grpc-node.flow_control_window": 1 << 20,
       // A unix socket's path is no host name.
       "grpc.default_authority": "localhost",
+      // A connection that goes nowhere would swallow call after call.
+      "grpc.keepalive_time_ms": options.keepAliveMs,
+      "grpc.keepalive_timeout_ms": options.keepAliveMs,
       "grpc.initial_reconnect_backoff_ms": 50,
       "grpc.min_reconnect_backoff_ms": 50,
       "grpc.max_reconnect_backoff_ms": LONGEST_PAUSE_MS,
@@ -123,7 +126,10 @@ export class Connection {
       const wait = pause * (0.5 + Math.random() / 2);
       const isOver = call.signal?.aborted === true || Date.now() + wait >= deadline;
       if (isOver || failure.retry !== "same_request" || failure.reason === "CANCELLED") {
-        throw lost && requestId !== undefined && isLost(failure) ? outcomeUnknown(requestId, lost) : failure;
+        // A later attempt that was put off says nothing about the earlier one.
+        throw lost && requestId !== undefined && failure.retry === "same_request"
+          ? outcomeUnknown(requestId, lost)
+          : failure;
       }
       await sleep(wait);
     }

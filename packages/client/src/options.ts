@@ -10,6 +10,11 @@ export interface ConnectOptions {
   readonly heldDocumentBytes?: number | undefined;
   /** About how many bytes of input rows are known, so that they are not sent again; 0 for none. Default: 64 MiB. */
   readonly knownInputBytes?: number | undefined;
+  /**
+   * Milliseconds of silence under a call after which the connection is tried, and as many again until it is given up for a
+   * new one. Default: 20,000.
+   */
+  readonly keepAliveMs?: number | undefined;
 }
 
 export interface ResolvedOptions {
@@ -18,17 +23,20 @@ export interface ResolvedOptions {
   readonly maxMessageBytes: number;
   readonly heldDocumentBytes: number;
   readonly knownInputBytes: number;
+  readonly keepAliveMs: number;
 }
 
 const MIB = 1024 * 1024;
 
 export function resolveOptions(options: ConnectOptions): ResolvedOptions {
-  const { token, timeoutMs = 10_000, maxMessageBytes = 33 * MIB } = options;
+  const { token, timeoutMs = 10_000, keepAliveMs = 20_000, maxMessageBytes = 33 * MIB } = options;
   const { heldDocumentBytes = 256 * MIB, knownInputBytes = 64 * MIB } = options;
-  if (!(timeoutMs > 0)) throw new TypeError(`timeoutMs: expected a positive number, got ${String(timeoutMs)}`);
+  for (const [name, milliseconds] of Object.entries({ timeoutMs, keepAliveMs })) {
+    if (!(milliseconds > 0)) throw new TypeError(`${name}: expected a positive number, got ${String(milliseconds)}`);
+  }
   for (const [name, bytes] of Object.entries({ heldDocumentBytes, knownInputBytes })) {
     if (Number.isSafeInteger(bytes) && bytes >= 0) continue;
     throw new TypeError(`${name}: expected a whole number of bytes, or 0, got ${String(bytes)}`);
   }
-  return { token, timeoutMs, maxMessageBytes, heldDocumentBytes, knownInputBytes };
+  return { token, timeoutMs, keepAliveMs, maxMessageBytes, heldDocumentBytes, knownInputBytes };
 }
