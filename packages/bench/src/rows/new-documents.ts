@@ -13,6 +13,7 @@ const DOCUMENT_BYTES = 10_000_000;
 const BYTES_PER_SECOND = 40_000_000;
 const SMALL_PER_SECOND = 400;
 const RUNTIMES = 1024;
+const RUNTIMES_SHORT = 256;
 const QUIET_MS = 2000;
 const LOADED_MS = 4000;
 const SETTLE_MS = 500;
@@ -27,7 +28,7 @@ export function newDocuments(run: Run): Promise<Section> {
     const daemon = await cast.started(startDaemon(run.folder, { isObserved: true, profileFile: run.profileFile }));
     await sleep(run.isShort ? 0 : IDLE_MS);
     const idle = daemon.anonymousBytes();
-    const ledger = new Ledger(await cast.connected(daemon.target), RUNTIMES);
+    const ledger = new Ledger(await cast.connected(daemon.target), run.isShort ? RUNTIMES_SHORT : RUNTIMES);
     await ledger.fill();
     const sender = await DocumentSender.start({
       target: daemon.target,
@@ -121,9 +122,9 @@ export function newDocuments(run: Run): Promise<Section> {
 /** Commits and loads by turns, each of another runtime than the last ones. */
 function smallRequest(ledger: Ledger): (call: number) => Promise<void> {
   return async (call) => {
-    const runtime = (call >> 1) % RUNTIMES;
+    const runtime = (call >> 1) % ledger.runtimes;
     if (call % 2 === 0) await ledger.commit(runtime);
-    else await ledger.load((runtime + RUNTIMES / 2) % RUNTIMES);
+    else await ledger.load((runtime + ledger.runtimes / 2) % ledger.runtimes);
   };
 }
 

@@ -20,10 +20,10 @@ const RUNTIMES = 1024;
 /** Calls in one round, by callers: about a second's worth. */
 const CALLS = { 64: 8000, 1: 1200 } as const;
 const CALLS_SHORT = 64;
-const CHECKED = 50;
+const CHECKED = 20;
 const PROTO = join(__dirname, "..", "..", "..", "..", "proto");
-const OPERATION = "commit an input row";
-const ETCD_OPERATION = "put of the same size";
+const OPERATION = "commit an input row, by ghz";
+const ETCD_OPERATION = "put of the same size, by ghz";
 const TITLE = "Small durable commits, driven by ghz, each with a request id";
 
 /** Anything that ghz drives. */

@@ -15,6 +15,7 @@ const GROWN_BY = 8000;
 const CHAIN = 4;
 const TURNS_A_ROUND = 2 * CHAIN;
 const ROWS = 1000;
+const ROWS_SHORT = 50;
 
 /** The reference, in Rust on SQLite, on such a machine: measured apart, not in this run. */
 const REFERENCE = { ms10KB: 3.9, ms10MB: 239, msRewritten: 670 };
@@ -90,8 +91,10 @@ function liveSession(store: RuntimeStore, kind: Kind, number: number, isShort: b
       conversation.rewrite(1 + rewrites, 3 + rewrites);
     }
   }
-  return new LiveSession(store, `agent:turns:${id}`, conversation, kind === "ledger" ? ROWS : 1);
+  return new LiveSession(store, `agent:turns:${id}`, conversation, kind === "ledger" ? rowsOfLedger(isShort) : 1);
 }
+
+const rowsOfLedger = (isShort: boolean): number => (isShort ? ROWS_SHORT : ROWS);
 
 /** Of the messages, so that the document has its name's size in the middle of a chain. */
 function bytesOf(kind: Kind, isShort: boolean): number {
@@ -144,7 +147,9 @@ function rowsOf(caller: readonly Played[], door: readonly Played[], isJudged: bo
     times("caller's p50", "ledger", "10 KB", callerMs, atMost(2)),
     row(
       "turn: bytes on the wire for each input more",
-      wire("ledger").map((bytes, round) => (bytes - (wire("10 KB")[round] ?? Number.NaN)) / (ROWS - 1)),
+      wire("ledger").map(
+        (bytes, round) => (bytes - (wire("10 KB")[round] ?? Number.NaN)) / (rowsOfLedger(!isJudged) - 1),
+      ),
       "B",
       atMost(48),
     ),

@@ -45,5 +45,5 @@ test("it grows to the size that is asked for, of text that hardly compresses", (
   const document = new Conversation(ID, new Random(2)).growTo(200_000, 8000).document();
   expect(document.length).toBeGreaterThan(200_000);
   expect(document.length).toBeLessThan(205_000);
-  expect(deflateRawSync(document).length).toBeGreaterThan(document.length * 0.7);
+  expect(deflateRawSync(document).length).toBeGreaterThan(document.length * 0.6);
 });
