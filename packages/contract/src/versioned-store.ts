@@ -154,6 +154,8 @@ export interface Limits {
   readonly batchRows: number;
   readonly operationSnapshotBytes: number;
   readonly oauthSnapshotBytes: number;
+  /** Of the store as a whole; absent when its operator sets none. */
+  readonly quotaBytes?: number | undefined;
 }
 
 /** How long a request id protects a retry: until either bound is passed. */

@@ -4,7 +4,7 @@ import type { Server, ServerOptions } from "@grpc/grpc-js";
 import { AdminService, RuntimeStoreService } from "@bolthole/contract/wire";
 import type { Limits } from "@bolthole/contract";
 import { DEFAULT_LIMITS, type Engine, type EngineStore, MemoryEngine, createEngineStore } from "@bolthole/core";
-import { LmdbEngine, UnusableFolder } from "@bolthole/lmdb";
+import { FailedDisk, LmdbEngine, UnusableFolder, openFailure } from "@bolthole/lmdb";
 import { Closers } from "./closers.js";
 import type { Config } from "./config.js";
 import { EXIT, type ExitCode, StartFailure } from "./exit-code.js";
@@ -39,12 +39,12 @@ export async function startDaemon(config: Config, log: Log, onFailure: (cause: u
   process.umask(0o077);
   prepareDataFolder(config.data);
   const closers = new Closers();
-  closers.add(lockFolder(config.data, startedAt));
   try {
+    closers.add(lockFolder(config.data, startedAt));
     return await assemble(config, log, startedAt, onFailure, closers);
   } catch (error) {
     await closers.close();
-    throw error;
+    throw startFailure(config, error);
   }
 }
 
@@ -124,14 +124,17 @@ async function assemble(
   };
 }
 
-async function openEngine(config: Config, onFailure: (cause: unknown) => void): Promise<Engine> {
-  if (config.engine === "memory") return new MemoryEngine();
-  try {
-    return await LmdbEngine.open(config.data, { onFailure });
-  } catch (error) {
-    if (error instanceof UnusableFolder) throw new StartFailure(EXIT.DATA_FOLDER, error.message, error);
-    throw error;
-  }
+const openEngine = (config: Config, onFailure: (cause: unknown) => void): Promise<Engine> =>
+  config.engine === "memory"
+    ? Promise.resolve(new MemoryEngine())
+    : LmdbEngine.open(config.data, { onFailure, quotaBytes: config.quota });
+
+/** What can be said of the data folder or its disk is no fault of the program. */
+function startFailure(config: Config, error: unknown): unknown {
+  const failure = error instanceof StartFailure ? error : openFailure(config.data, error);
+  if (failure instanceof UnusableFolder) return new StartFailure(EXIT.DATA_FOLDER, failure.message, failure);
+  if (failure instanceof FailedDisk) return new StartFailure(EXIT.DISK, failure.message, failure);
+  return failure;
 }
 
 const limitsOf = (config: Config): Limits => ({
@@ -141,6 +144,7 @@ const limitsOf = (config: Config): Limits => ({
   requestsInFlight: config.maxRequests,
   documentBytes: config.maxDocumentSize,
   runtimeIdBytes: config.maxRuntimeIdSize,
+  ...(config.quota === undefined ? {} : { quotaBytes: config.quota }),
 });
 
 function startPruning(store: EngineStore, log: Log): () => Promise<void> {

@@ -1,7 +1,9 @@
 import { StoreError } from "@bolthole/contract";
 import type { RowKey, Unit, Write } from "@bolthole/core";
+import type { DataFileRoom } from "./data-file-room.js";
 import type { Environment, Put } from "./environment.js";
 import { SEQUENCE_KEY, encodeKey, isHashedId, pieceKey } from "./keys.js";
+import { pagesOfTransaction, pagesOfUnit } from "./page-need.js";
 import { cutPieces } from "./pieces.js";
 import { type StoredRow, decodeRecord, encodeRecord } from "./record.js";
 
@@ -22,21 +24,35 @@ interface Waiting {
 export class GroupWriter {
   private readonly queue: Waiting[] = [];
   private running: Promise<void> | undefined;
-  private failure: unknown;
+  private failure: { readonly cause: unknown } | undefined;
 
   constructor(
     private readonly environment: Environment,
+    private readonly room: DataFileRoom,
     /** Of the last commit. */
     public sequence: number,
     private readonly onFailure: ((cause: unknown) => void) | undefined,
   ) {}
 
   commit<T>(unit: Unit<T>): Promise<T> {
-    if (this.failure !== undefined) return Promise.reject(stopped(this.failure));
+    if (this.failure) return Promise.reject(this.refusal("WriteFailed"));
     return new Promise<T>((resolve, reject) => {
       this.queue.push({ unit, resolve: resolve as (answer: unknown) => void, reject });
       this.running ??= this.run();
     });
+  }
+
+  /** Nobody reads what the environment shows after a failed write: it may say what is not on the disk. */
+  refuseReadsAfterFailure(): void {
+    if (this.failure) throw this.refusal("ReadFailed");
+  }
+
+  /** Nothing is written from here on. Those who wait are refused, the owner is told, once. */
+  stop(cause: unknown): void {
+    if (this.failure) return;
+    this.failure = { cause };
+    for (const { reject } of this.queue.splice(0)) reject(this.refusal("WriteFailed"));
+    this.onFailure?.(cause);
   }
 
   async close(): Promise<void> {
@@ -51,16 +67,18 @@ export class GroupWriter {
   }
 
   private async runGroup(): Promise<void> {
-    const group = new Group(this.environment, this.sequence);
+    const group = new Group(this.environment, this.room, this.sequence);
     const settlements: (() => void)[] = [];
     const taken: Waiting[] = [];
-    for (let waiting = this.queue[0]; waiting; waiting = this.queue[0]) {
-      if (taken.length > 0 && group.bytes + waiting.unit.bytes > GROUP_BYTES) break;
-      this.queue.shift();
-      taken.push(waiting);
-      settlements.push(group.take(waiting));
-    }
     try {
+      for (let waiting = this.queue[0]; waiting; waiting = this.queue[0]) {
+        if (taken.length > 0 && group.bytes + waiting.unit.bytes > GROUP_BYTES) break;
+        const settle = group.take(waiting) ?? (await this.takeFirst(group, waiting));
+        if (!settle) break;
+        this.queue.shift();
+        taken.push(waiting);
+        settlements.push(settle);
+      }
       await group.flush();
     } catch (cause) {
       this.fail(cause, taken);
@@ -70,21 +88,29 @@ export class GroupWriter {
     for (const settle of settlements) settle();
   }
 
+  /** Makes room for a unit that does not fit, or refuses it. In a group that already writes it has to wait instead. */
+  private async takeFirst(group: Group, waiting: Waiting): Promise<(() => void) | undefined> {
+    if (group.isWriting) return undefined;
+    await this.room.prepare(group.wanted);
+    return group.take(waiting, true);
+  }
+
   /** After a failed write nothing is certain any more: everyone in the group is told so, everyone else is refused. */
   private fail(cause: unknown, group: readonly Waiting[]): void {
-    this.failure = cause;
     for (const { reject } of group) {
       reject(
         new StoreError("Internal", "OUTCOME_UNKNOWN", "the disk failed while the change was being written", { cause }),
       );
     }
-    for (const { reject } of this.queue.splice(0)) reject(stopped(cause));
-    this.onFailure?.(cause);
+    this.stop(cause);
+  }
+
+  private refusal(variant: "WriteFailed" | "ReadFailed"): StoreError {
+    return new StoreError(variant, "SHUTTING_DOWN", "the store stopped after the disk failed", {
+      cause: this.failure?.cause,
+    });
   }
 }
-
-const stopped = (cause: unknown): StoreError =>
-  new StoreError("WriteFailed", "SHUTTING_DOWN", "the store stopped writing after the disk failed", { cause });
 
 /** A row as the group sees it: as it was, or as a unit before left it. */
 interface Slot {
@@ -96,23 +122,45 @@ interface Slot {
 /** The units of one transaction, each decided over what those before it left. */
 class Group {
   bytes = 0;
+  /** The most that the transaction may take. */
+  pages: number;
+  /** Of the transaction with the unit that did not fit, as the pages are counted then. */
+  wanted = (): number => 0;
+  isWriting = false;
   private readonly slots = new Map<string, Slot>();
   private readonly pieces: Put[] = [];
 
   constructor(
     private readonly environment: Environment,
+    private readonly room: DataFileRoom,
     public sequence: number,
-  ) {}
+  ) {
+    this.pages = pagesOfTransaction(room.pages);
+  }
 
-  /** Decides a unit; answers how to tell its caller once the group is durable. */
-  take({ unit, resolve, reject }: Waiting): () => void {
+  /**
+   * Decides a unit; answers how to tell its caller once the group is durable. Undefined: there is no room for `wanted`
+   * pages, and the unit is untouched; with `isLastWord` it is refused instead.
+   */
+  take({ unit, resolve, reject }: Waiting, isLastWord = false): (() => void) | undefined {
     const sequence = this.sequence + 1;
     try {
       const slots = unit.reads.map((key) => this.slot(encodeKey(key)));
-      const { writes, answer } = unit.decide(
+      const { writes, answer, frees } = unit.decide(
         slots.map(({ row }) => row),
         sequence,
       );
+      if (writes.length > 0) {
+        const pages = this.pages + this.pagesOf(writes, slots);
+        const refusal = this.room.refusal({ pages, bytes: this.bytes + unit.bytes, frees });
+        if (refusal && !isLastWord) {
+          this.wanted = () => this.pages + this.pagesOf(writes, slots);
+          return undefined;
+        }
+        if (refusal) throw refusal;
+        this.pages = pages;
+        this.isWriting = true;
+      }
       for (const write of writes) this.put(write, unit.reads[write.at], slots[write.at]);
       if (writes.length > 0) this.sequence = sequence;
       this.bytes += unit.bytes;
@@ -135,7 +183,15 @@ class Group {
     const sequence = Buffer.allocUnsafe(8);
     sequence.writeDoubleLE(this.sequence);
     puts.push([SEQUENCE_KEY, sequence]);
+    this.room.spend(this);
     await this.environment.write(puts);
+  }
+
+  private pagesOf(writes: readonly Write[], slots: readonly Slot[]): number {
+    const values = writes.map(({ row }) => row?.value.length ?? 0);
+    const parts = writes.flatMap(({ document = [] }) => document.map(({ length }) => length));
+    const dropped = writes.reduce((total, { at }) => total + (slots[at]?.row?.pieces ?? 0), 0);
+    return pagesOfUnit({ values, parts, dropped }, this.room.pages);
   }
 
   private slot(key: Buffer): Slot {

@@ -1,2 +1,3 @@
 export { LmdbEngine, type LmdbOptions } from "./lmdb-engine.js";
 export { FORMAT_VERSION, UnusableFolder } from "./format.js";
+export { FailedDisk, openFailure } from "./open-failure.js";

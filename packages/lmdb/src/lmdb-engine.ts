@@ -1,7 +1,11 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
+import { readFailed } from "@bolthole/contract";
 import type { Engine, EngineStats, Entry, KeyOf, Range, RowKey, Unit, View } from "@bolthole/core";
-import { Environment, type ReadTransaction } from "./environment.js";
+import { DataFileRoom } from "./data-file-room.js";
+import { Environment, EnvironmentFailure, type ReadTransaction } from "./environment.js";
 import { FORMAT_VERSION, claimFormat, loadIdentity } from "./format.js";
+import { keepLockFileWhole } from "./lock-file.js";
+import { openFailure } from "./open-failure.js";
 import { GroupWriter } from "./group-writer.js";
 import {
   SEQUENCE_KEY,
@@ -19,6 +23,8 @@ import { type StoredRow, decodeRecord } from "./record.js";
 export interface LmdbOptions {
   /** Called once, when a write or flush failed: nothing may be written any more, and the process should end. */
   readonly onFailure?: ((cause: unknown) => void) | undefined;
+  /** How many bytes the store may hold; more is refused as QUOTA, clears go on. Without end unless given. */
+  readonly quotaBytes?: number | undefined;
 }
 
 /** Rows in one LMDB environment, written by one writer in groups. */
@@ -30,25 +36,36 @@ export class LmdbEngine implements Engine {
     readonly storeId: string,
     readonly epoch: string,
     private readonly environment: Environment,
+    private readonly room: DataFileRoom,
     private readonly writer: GroupWriter,
   ) {}
 
-  /** The folder must exist, and belong to this process alone while the engine is open. */
+  /**
+   * The folder must exist, and belong to this process alone while the engine is open. Throws an UnusableFolder, or a
+   * FailedDisk.
+   */
   static async open(folder: string, options: LmdbOptions = {}): Promise<LmdbEngine> {
-    claimFormat(folder);
-    const environment = new Environment(folder);
+    const { onFailure, quotaBytes = Infinity } = options;
+    const undo: (() => Promise<void>)[] = [];
     try {
-      const { storeId, epoch } = await loadIdentity(environment);
+      claimFormat(folder);
+      keepLockFileWhole(folder);
+      const environment = new Environment(folder);
+      undo.unshift(() => environment.close());
+      const room = await DataFileRoom.open(folder, environment, quotaBytes);
+      undo.unshift(() => room.close());
+      const { storeId, epoch } = await loadIdentity(environment, room);
       const sequence = environment.get(SEQUENCE_KEY)?.readDoubleLE() ?? 0;
-      return new LmdbEngine(storeId, epoch, environment, new GroupWriter(environment, sequence, options.onFailure));
+      const writer = new GroupWriter(environment, room, sequence, onFailure);
+      return new LmdbEngine(storeId, epoch, environment, room, writer);
     } catch (error) {
-      await environment.close();
-      throw error;
+      for (const close of undo) await close();
+      throw openFailure(folder, error);
     }
   }
 
   async view<T>(read: (view: View) => Promise<T>): Promise<T> {
-    const transaction = this.environment.read();
+    const transaction = this.begin();
     try {
       return await read(viewOf(transaction));
     } finally {
@@ -60,17 +77,36 @@ export class LmdbEngine implements Engine {
     return this.writer.commit(unit);
   }
 
-  stats(): Promise<EngineStats> {
-    return Promise.resolve({
+  async stats(): Promise<EngineStats> {
+    this.begin().done();
+    const { end, pageBytes } = this.environment.pages();
+    return {
       formatVersion: FORMAT_VERSION,
-      storedBytes: this.environment.storedBytes(),
+      storedBytes: end * pageBytes,
+      ...(await this.room.look()),
       commitSequence: this.writer.sequence,
-    });
+    };
   }
 
   async close(): Promise<void> {
     await this.writer.close();
+    await this.room.close();
     await this.environment.close();
+  }
+
+  /** The native library may know of a failed write before its writer does; then a reader is the first to hear of it. */
+  private begin(): ReadTransaction {
+    this.writer.refuseReadsAfterFailure();
+    try {
+      return this.environment.read();
+    } catch (error) {
+      if (!(error instanceof EnvironmentFailure)) throw error;
+      if (error.isCrowded)
+        throw readFailed("BUSY", "too many states of the store are being read; try again", { cause: error });
+      this.writer.stop(error.cause);
+      this.writer.refuseReadsAfterFailure();
+      throw error;
+    }
   }
 }
 

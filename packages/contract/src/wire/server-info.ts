@@ -21,6 +21,7 @@ export function toServerInfo(message: GetServerInfoResponse): StoreInfo {
       batchRows: limits.batchRows,
       operationSnapshotBytes: limits.operationSnapshotBytes,
       oauthSnapshotBytes: limits.oauthSnapshotBytes,
+      ...(limits.quotaBytes === undefined ? {} : { quotaBytes: Number(limits.quotaBytes) }),
     },
     outcomeRetention: {
       maxAgeSeconds: Number(retention.maxAgeSeconds),
@@ -37,6 +38,7 @@ export function fromServerInfo(info: StoreInfo): MessageInitShape<typeof GetServ
       requestBytes: BigInt(info.limits.requestBytes),
       requestBytesInFlight: BigInt(info.limits.requestBytesInFlight),
       documentBytes: BigInt(info.limits.documentBytes),
+      quotaBytes: info.limits.quotaBytes === undefined ? undefined : BigInt(info.limits.quotaBytes),
     },
     outcomeRetention: {
       maxAgeSeconds: BigInt(info.outcomeRetention.maxAgeSeconds),

@@ -44,6 +44,7 @@ export async function pruneOutcomes(engine: Engine, bounds: OutcomeBounds, nowMs
           ...victims.map((_victim, index) => ({ at: index + 1, row: undefined })),
         ],
         answer: undefined,
+        frees: true,
       };
     },
   });

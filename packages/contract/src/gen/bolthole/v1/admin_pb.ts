@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file bolthole/v1/admin.proto.
  */
 export const file_bolthole_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("Chdib2x0aG9sZS92MS9hZG1pbi5wcm90bxILYm9sdGhvbGUudjEiEgoQR2V0U3RhdHVzUmVxdWVzdCLXAgoRR2V0U3RhdHVzUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRILCgNwaWQYAiABKA0SEgoKc3RhcnRlZF9hdBgDIAEoCRIOCgZlbmdpbmUYBCABKAkSEwoLZGF0YV9mb2xkZXIYBSABKAkSEQoJZW5kcG9pbnRzGAYgAygJEhAKCHN0b3JlX2lkGAcgASgJEhcKD2NvbW1pdF9zZXF1ZW5jZRgIIAEoBBIWCg5mb3JtYXRfdmVyc2lvbhgJIAEoDRIUCgxzdG9yZWRfYnl0ZXMYCiABKAQSFQoNa2VwdF9vdXRjb21lcxgLIAEoBBIaChJyZXF1ZXN0c19pbl9mbGlnaHQYDCABKA0SHwoXcmVxdWVzdF9ieXRlc19pbl9mbGlnaHQYDSABKAQSEwoLY29ubmVjdGlvbnMYDiABKA0SFgoOcmVzaWRlbnRfYnl0ZXMYDyABKAQyXwoMQWRtaW5TZXJ2aWNlEk8KCUdldFN0YXR1cxIdLmJvbHRob2xlLnYxLkdldFN0YXR1c1JlcXVlc3QaHi5ib2x0aG9sZS52MS5HZXRTdGF0dXNSZXNwb25zZSIDkAIBYgZwcm90bzM");
+  fileDesc("Chdib2x0aG9sZS92MS9hZG1pbi5wcm90bxILYm9sdGhvbGUudjEiEgoQR2V0U3RhdHVzUmVxdWVzdCLHAwoRR2V0U3RhdHVzUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRILCgNwaWQYAiABKA0SEgoKc3RhcnRlZF9hdBgDIAEoCRIOCgZlbmdpbmUYBCABKAkSEwoLZGF0YV9mb2xkZXIYBSABKAkSEQoJZW5kcG9pbnRzGAYgAygJEhAKCHN0b3JlX2lkGAcgASgJEhcKD2NvbW1pdF9zZXF1ZW5jZRgIIAEoBBIWCg5mb3JtYXRfdmVyc2lvbhgJIAEoDRIUCgxzdG9yZWRfYnl0ZXMYCiABKAQSFQoNa2VwdF9vdXRjb21lcxgLIAEoBBIaChJyZXF1ZXN0c19pbl9mbGlnaHQYDCABKA0SHwoXcmVxdWVzdF9ieXRlc19pbl9mbGlnaHQYDSABKAQSEwoLY29ubmVjdGlvbnMYDiABKA0SFgoOcmVzaWRlbnRfYnl0ZXMYDyABKAQSEgoKdXNlZF9ieXRlcxgQIAEoBBIYCgtxdW90YV9ieXRlcxgRIAEoBEgAiAEBEhwKD2Rpc2tfZnJlZV9ieXRlcxgSIAEoBEgBiAEBQg4KDF9xdW90YV9ieXRlc0ISChBfZGlza19mcmVlX2J5dGVzMl8KDEFkbWluU2VydmljZRJPCglHZXRTdGF0dXMSHS5ib2x0aG9sZS52MS5HZXRTdGF0dXNSZXF1ZXN0Gh4uYm9sdGhvbGUudjEuR2V0U3RhdHVzUmVzcG9uc2UiA5ACAWIGcHJvdG8z");
 
 /**
  * @generated from message bolthole.v1.GetStatusRequest
@@ -89,6 +89,8 @@ export type GetStatusResponse = Message<"bolthole.v1.GetStatusResponse"> & {
   formatVersion: number;
 
   /**
+   * What the data file takes, with what is free inside it.
+   *
    * @generated from field: uint64 stored_bytes = 10;
    */
   storedBytes: bigint;
@@ -121,6 +123,27 @@ export type GetStatusResponse = Message<"bolthole.v1.GetStatusResponse"> & {
    * @generated from field: uint64 resident_bytes = 15;
    */
   residentBytes: bigint;
+
+  /**
+   * Of stored_bytes, what holds data: this is what the quota bounds.
+   *
+   * @generated from field: uint64 used_bytes = 16;
+   */
+  usedBytes: bigint;
+
+  /**
+   * Absent without a quota.
+   *
+   * @generated from field: optional uint64 quota_bytes = 17;
+   */
+  quotaBytes?: bigint | undefined;
+
+  /**
+   * What the data file could still grow by; absent for an engine that keeps nothing on disk.
+   *
+   * @generated from field: optional uint64 disk_free_bytes = 18;
+   */
+  diskFreeBytes?: bigint | undefined;
 };
 
 /**
