@@ -28,8 +28,15 @@ export interface RunReport extends Counts {
   readonly lastLook: number;
   /** How the daemon ended, and how often. */
   readonly endings: Readonly<Record<string, number>>;
+  /** What else the strikes did, and how often. */
+  readonly events: Readonly<Record<string, number>>;
   readonly findings: readonly Finding[];
 }
+
+const listed = (times: Readonly<Record<string, number>>, unit: string): string =>
+  Object.entries(times)
+    .map(([what, count]) => `${what} ${String(count)}${unit}`)
+    .join(", ");
 
 export const cycleText = (cycle: CycleReport): string =>
   `cycle ${String(cycle.cycle)} (${cycle.ending}): ${String(cycle.acknowledged)} acknowledged, ` +
@@ -42,15 +49,14 @@ const MAX_FINDINGS = 20;
 export function runText(run: RunReport): string {
   const lines = [
     `${run.kind}, seed ${String(run.seed)}: ${String(run.cycles)} cycles in ${String(run.seconds)} s, daemon ended ` +
-      Object.entries(run.endings)
-        .map(([how, times]) => `${how} ${String(times)}x`)
-        .join(", "),
+      listed(run.endings, "x"),
     `  ${String(run.acknowledged)} acknowledged writes (at least ${String(run.leastAcknowledged)} in a cycle), ` +
       `${String(run.reads)} reads, ${String(run.runtimes - 1)} runtimes, ${String(run.lastLook)} old ones read whole at the end`,
     `  ${String(run.repeats)} repeats of acknowledged requests, ${String(run.replayed)} answers replayed by retries`,
     `  ${String(run.lost)} operations without an answer: ${String(run.lostApplied)} had been applied, ` +
       `${String(run.lostSealed)} sealed, ${String(run.lostRepeated)} applied by a repeat, ` +
       `${String(run.lostNotApplied)} missed their compare-and-set`,
+    ...(Object.keys(run.events).length > 0 ? [`  ${listed(run.events, "x")}`] : []),
     `  ${String(run.findings.length)} findings`,
   ];
   for (const { promise, runtime, what } of run.findings.slice(0, MAX_FINDINGS)) {

@@ -40,6 +40,7 @@ export class Torture {
   private readonly checker: Checker;
   private readonly clients: ClientProcess[] = [];
   private readonly endings: Record<string, number> = {};
+  private readonly events: Record<string, number> = {};
   private cycles = 0;
   private leastAcknowledged = Infinity;
 
@@ -53,7 +54,7 @@ export class Torture {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     const startedAt = performance.now();
     const site = await kind.prepare(folder);
-    const env = preload === undefined ? {} : { NODE_OPTIONS: `--require ${preload}` };
+    const env = { ...site.env, ...(preload === undefined ? {} : { NODE_OPTIONS: `--require ${preload}` }) };
     const daemon = new DaemonProcess({ main: MAIN, data: site.data, args: ARGS, env });
     let lastLook = 0;
     try {
@@ -62,7 +63,14 @@ export class Torture {
         const name = `client ${String(client)}`;
         const hasLargeSessions = client === 0;
         this.clients.push(
-          new ClientProcess({ name, seed: seed * 100 + client, lanes: LANES, hasLargeSessions, ledger }),
+          new ClientProcess({
+            name,
+            seed: seed * 100 + client,
+            lanes: LANES,
+            hasLargeSessions,
+            ledger,
+            excuses: kind.excuses,
+          }),
         );
       }
       await daemon.start();
@@ -86,6 +94,7 @@ export class Torture {
       runtimes: this.model.runtimes.size,
       lastLook,
       endings: this.endings,
+      events: this.events,
       findings: this.findings.all,
     };
   }
@@ -104,7 +113,14 @@ export class Torture {
     for (const load of loads) load.catch(() => undefined);
     await this.untilAcknowledged(before.acknowledged, loads);
     await sleep(this.random.below(this.options.kind.withinMs));
-    const ending = await site.strike(daemon, this.random);
+    const ending = await site.strike({
+      daemon,
+      random: this.random,
+      findings: this.findings,
+      count: (what, times = 1) => {
+        this.events[what] = (this.events[what] ?? 0) + times;
+      },
+    });
     const struckAt = performance.now();
     for (const client of this.clients) client.halt();
     this.noteEnding(ending);

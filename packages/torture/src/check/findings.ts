@@ -10,6 +10,8 @@ export interface Finding {
     | "known content"
     | "compare-and-set"
     | "sound answers"
+    | "full disk"
+    | "failing disk"
     | "restart";
   readonly runtime: string;
   readonly what: string;

@@ -1,5 +1,12 @@
+import { fullExt4, fullTmpfs } from "./full.js";
 import type { Kind } from "./kind.js";
 import { kill } from "./kill.js";
 import { deadDisk, power } from "./power.js";
 
-export const KINDS: Readonly<Record<string, Kind>> = { kill, power, "dead-disk": deadDisk };
+export const KINDS: Readonly<Record<string, Kind>> = {
+  kill,
+  power,
+  "dead-disk": deadDisk,
+  full: fullExt4,
+  "full-tmpfs": fullTmpfs,
+};

@@ -18,6 +18,7 @@ const lanes = Array.from({ length: settings.lanes }, (_, index) => {
     settings.hasLargeSessions && index === 0 ? LARGE : SMALL,
     random,
     ledger,
+    settings.excuses,
   );
 });
 const random = new Random(settings.seed);

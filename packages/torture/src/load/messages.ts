@@ -16,4 +16,6 @@ export interface ClientSettings {
   /** One of its lanes writes sessions of hundreds of kilobytes. */
   readonly hasLargeSessions: boolean;
   readonly ledger: string;
+  /** Refusals that the fault explains. */
+  readonly excuses: readonly string[];
 }
