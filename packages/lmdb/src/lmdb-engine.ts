@@ -4,7 +4,7 @@ import type { Engine, EngineStats, Entry, KeyOf, Range, RowKey, Unit, View } fro
 import { DataFileRoom } from "./data-file-room.js";
 import { Environment, EnvironmentFailure, type ReadTransaction } from "./environment.js";
 import { FORMAT_VERSION, claimFormat, loadIdentity } from "./format.js";
-import { keepLockFileWhole } from "./lock-file.js";
+import { lookBeforeOpen } from "./look-before-open.js";
 import { openFailure } from "./open-failure.js";
 import { GroupWriter } from "./group-writer.js";
 import {
@@ -49,7 +49,7 @@ export class LmdbEngine implements Engine {
     const undo: (() => Promise<void>)[] = [];
     try {
       claimFormat(folder);
-      keepLockFileWhole(folder);
+      lookBeforeOpen(folder);
       const environment = new Environment(folder);
       undo.unshift(() => environment.close());
       const room = await DataFileRoom.open(folder, environment, quotaBytes);

@@ -6,5 +6,8 @@ export const CONTROLS: Readonly<Record<string, { readonly kind: string; readonly
   "forgotten-request-id": { kind: "kill", description: "keeps no outcome of one request in four" },
   "double-apply": { kind: "kill", description: "does not look for the outcome of a repeated request" },
   "torn-operation": { kind: "kill", description: "writes a group in two transactions" },
+  "goes-on": { kind: "io", description: "goes on with the same environment after a failed write" },
+  "unheard-failure": { kind: "io", description: "answers as if a failed write had been done" },
+  "no-look-for-room": { kind: "full", description: "gives to LMDB what the disk may have no room for" },
   "dropped-row": { kind: "kill", description: "leaves out one record of one operation in fifty" },
 };

@@ -1,4 +1,5 @@
 import { fullExt4, fullTmpfs } from "./full.js";
+import { io } from "./io.js";
 import type { Kind } from "./kind.js";
 import { kill } from "./kill.js";
 import { deadDisk, power } from "./power.js";
@@ -7,6 +8,7 @@ export const KINDS: Readonly<Record<string, Kind>> = {
   kill,
   power,
   "dead-disk": deadDisk,
+  io,
   full: fullExt4,
   "full-tmpfs": fullTmpfs,
 };

@@ -1,0 +1,65 @@
+import { closeSync, openSync, readSync, writeSync } from "node:fs";
+
+/** What a call meets; the numbers are those of native/faults.c. */
+const FAULTS = {
+  /** EIO, and nothing is done. */
+  fail: 1,
+  /** ENOSPC, and nothing is done, though there is room. */
+  full: 2,
+  /** Half of it is written; a flush or an open fails. */
+  short: 3,
+  /** The next flush says that it is done, and does nothing. */
+  "dropped flush": 4,
+} as const;
+export type Fault = keyof typeof FAULTS;
+
+const CALLS = ["", "page write", "meta write", "growth", "flush", "open"] as const;
+export type CallName = (typeof CALLS)[number];
+
+export interface PlannedFault {
+  readonly fault: Fault;
+  /** The number of the call on the data file from now on, from 1. */
+  readonly at: number;
+  /** All calls after it fail as well. */
+  readonly isLasting: boolean;
+}
+
+const WORDS = ["fault", "at", "lasting", "seen", "struck"] as const;
+const BYTES = 4 * WORDS.length;
+
+/** The file through which the daemon's calls are told what to meet. */
+export class FaultPlan {
+  private readonly file: number;
+
+  constructor(readonly path: string) {
+    this.file = openSync(path, "w+", 0o600);
+    this.disarm();
+  }
+
+  arm({ fault, at, isLasting }: PlannedFault): void {
+    this.disarm();
+    this.put([0, at, isLasting ? 1 : 0, 0, 0]);
+    this.put([FAULTS[fault]]);
+  }
+
+  disarm(): void {
+    this.put(WORDS.map(() => 0));
+  }
+
+  /** The call that met the fault, or nothing yet. */
+  get struck(): CallName {
+    const bytes = Buffer.alloc(BYTES);
+    readSync(this.file, bytes, 0, BYTES, 0);
+    return CALLS[bytes.readUInt32LE(4 * WORDS.indexOf("struck"))] ?? "";
+  }
+
+  close(): void {
+    closeSync(this.file);
+  }
+
+  private put(words: readonly number[]): void {
+    const bytes = Buffer.alloc(4 * words.length);
+    words.forEach((word, index) => bytes.writeUInt32LE(word, 4 * index));
+    writeSync(this.file, bytes, 0, bytes.length, 0);
+  }
+}
