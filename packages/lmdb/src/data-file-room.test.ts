@@ -1,4 +1,5 @@
 import { mkdtempSync, rmSync } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { RuntimeStoreAdapter, type StoreError } from "@bolthole/contract";
@@ -99,3 +100,90 @@ test.each(["kept", "replaced"] as const)(
     }
   },
 );
+
+describe("on a full disk", () => {
+  let isFull: boolean;
+  let engine: LmdbEngine;
+  let store: RuntimeStoreAdapter;
+  let count = 0;
+
+  const save = (bytes: number): Promise<StoreError | undefined> =>
+    refusal(
+      store.commitSessionSnapshot(`r${String((count += 1))}`, {
+        sessionSnapshot: Buffer.alloc(bytes, count),
+        profile: "opaque",
+      }),
+    );
+  const untilRefused = async (bytes: number): Promise<StoreError> => {
+    for (let attempt = 0; attempt < 10_000; attempt += 1) {
+      const refused = await save(bytes);
+      if (refused) return refused;
+    }
+    throw new Error("a full disk takes everything");
+  };
+
+  beforeEach(async () => {
+    isFull = false;
+    count = 0;
+    const file = await open(folder, "r");
+    const prototype = Object.getPrototypeOf(file) as FileHandle;
+    await file.close();
+    const real = Reflect.get(prototype, "write") as (...args: unknown[]) => Promise<never>;
+    jest.spyOn(prototype, "write").mockImplementation(function (this: FileHandle, ...args: unknown[]) {
+      if (isFull) return Promise.reject(Object.assign(new Error("no room"), { code: "ENOSPC" }));
+      return real.apply(this, args);
+    });
+    engine = await LmdbEngine.open(folder, {
+      onFailure: (cause) => {
+        throw cause;
+      },
+    });
+    store = storeOf(engine);
+    await save(1_000_000);
+    isFull = true;
+  });
+
+  afterEach(async () => {
+    jest.restoreAllMocks();
+    await engine.close();
+  });
+
+  test("a write is refused, what is there can be read, and after a clear there is room for the next", async () => {
+    expect(await untilRefused(1_000_000)).toMatchObject({ reason: "DISK_FULL", applied: "no", retry: "same_request" });
+    expect(Buffer.alloc(1_000_000, 1).equals((await store.loadSessionSnapshot("r1")) ?? Buffer.of())).toBe(true);
+    for (let run = 1; run < count; run += 1) await store.clearSessionSnapshot(`r${String(run)}`);
+    expect(await save(10_000)).toBeUndefined();
+  });
+
+  test("clears have room even when nothing inside the file can be used again", async () => {
+    let release: () => void = () => undefined;
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const reader = engine.view(() => held);
+    expect((await untilRefused(3_000)).reason).toBe("DISK_FULL");
+    for (let run = 1; run <= 10; run += 1) await store.clearSessionSnapshot(`r${String(run)}`);
+    release();
+    await reader;
+  });
+
+  test("a file that is full of free pages takes small writes without growing", async () => {
+    await untilRefused(1_000_000);
+    const before = (await engine.stats()).storedBytes;
+    await store.clearSessionSnapshot("r1");
+    for (let write = 0; write < 200; write += 1) {
+      expect(
+        await refusal(store.commitMachineLifecycle("small", { runtimeState: "idle", binding: {} }, [])),
+      ).toBeUndefined();
+    }
+    expect((await engine.stats()).storedBytes - before).toBeLessThan(1 << 20);
+  });
+
+  test("writes are taken again when there is room again", async () => {
+    await untilRefused(1_000_000);
+    isFull = false;
+    const deadline = Date.now() + 5000;
+    while ((await save(1_000_000)) && Date.now() < deadline) await new Promise(setImmediate);
+    expect(await save(1_000_000)).toBeUndefined();
+  });
+});

@@ -84,8 +84,7 @@ export class DataFileRoom {
   /** Bytes that hold data, and bytes that this user may still take from the file system. */
   async look(): Promise<{ readonly usedBytes: number; readonly diskFreeBytes: number }> {
     const { used, pageBytes } = this.environment.pages();
-    const { bavail, bsize } = await statfs(this.folder);
-    return { usedBytes: used * pageBytes, diskFreeBytes: bavail * bsize };
+    return { usedBytes: used * pageBytes, diskFreeBytes: await this.diskFreeBytes() };
   }
 
   close(): Promise<void> {
@@ -125,21 +124,30 @@ export class DataFileRoom {
     this.spent = { pages: 0, bytes: 0 };
   }
 
-  /** Up to at least this page. Only while no transaction is being written. */
+  /** Up to at least this page, or not at all. Only while no transaction is being written. */
   private async grow(end: number): Promise<void> {
     const { pageBytes } = this.counts;
     // One step more than is asked for, so that small commits seldom come here.
     const target = end * pageBytes + STEP_BYTES;
     let at = this.prepared * pageBytes;
+    this.retryAt = performance.now() + RETRY_MS;
+    // A write that meets a full disk may take long, this look does not.
+    if ((await this.diskFreeBytes()) < target - at) return;
     try {
       while (at < target) {
         const { bytesWritten } = await this.file.write(ZEROS, 0, Math.min(ZEROS.length, target - at), at);
         at += bytesWritten;
       }
+      this.retryAt = 0;
     } catch (error) {
+      // Somebody else was faster.
       if (!FULL.includes((error as NodeJS.ErrnoException).code)) throw error;
-      this.retryAt = performance.now() + RETRY_MS;
     }
     this.prepared = Math.floor(at / pageBytes);
+  }
+
+  private async diskFreeBytes(): Promise<number> {
+    const { bavail, bsize } = await statfs(this.folder);
+    return bavail * bsize;
   }
 }

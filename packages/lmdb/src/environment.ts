@@ -57,6 +57,9 @@ const META_PAGES = 2;
 const pagesOf = ({ treeBranchPageCount, treeLeafPageCount, overflowPages }: TreeStats): number =>
   treeBranchPageCount + treeLeafPageCount + overflowPages;
 
+/** Of different states at one time; twice as many as requests are let in, so that the writer's own reading has its place. */
+export const MAX_READERS = 8192;
+
 /** Puts a value, or removes it. */
 export type Put = readonly [key: Buffer, value: Buffer | undefined];
 
@@ -81,7 +84,7 @@ export class Environment {
       eventTurnBatching: true,
       compression: false,
       cache: false,
-      maxReaders: 126,
+      maxReaders: MAX_READERS,
     });
   }
 

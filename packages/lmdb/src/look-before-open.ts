@@ -1,8 +1,9 @@
 import { closeSync, constants, existsSync, fstatSync, openSync, readSync, rmSync, statSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { MAX_READERS } from "./environment.js";
 
-/** More than LMDB's table of 126 readers takes. */
-const LOCK_FILE_BYTES = 3 * 4096;
+/** At least what LMDB's table of readers takes, which has 64 bytes for each. */
+const LOCK_FILE_BYTES = 64 * MAX_READERS + 4096;
 /** Of an empty store. */
 const DATA_FILE_BYTES = 16 * 4096;
 

@@ -16,13 +16,14 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum fault { NONE, FAIL, FULL, SHORT, DROP };
+enum fault { NONE, FAIL, FULL, SHORT, DROP, LOSE };
 enum call { WRITE = 1, META, GROW, SYNC, OPEN };
 
 struct plan {
   _Atomic uint32_t fault;
   uint32_t at;      /* the number of the call, from 1 */
-  uint32_t lasting; /* and all calls after it */
+  uint32_t only;    /* the first of this kind from there on, or 0 */
+  uint32_t lasting; /* and all such calls after it */
   _Atomic uint32_t seen;
   _Atomic uint32_t struck; /* which call it met first */
 };
@@ -52,18 +53,13 @@ static int is_data_file(int fd) {
   return is_data(path);
 }
 
-/* What is to happen to this call. A flush is dropped at the first flush from the planned call on. */
+/* What is to happen to this call. */
 static enum fault meet(enum call call) {
   uint32_t fault = atomic_load(&plan->fault);
   uint32_t number = atomic_fetch_add(&plan->seen, 1) + 1;
-  if (fault == NONE || number < plan->at) return NONE;
+  if (fault == NONE || number < plan->at || (plan->only && call != plan->only)) return NONE;
   uint32_t nobody = 0;
-  if (fault == DROP) {
-    return call == SYNC && atomic_compare_exchange_strong(&plan->struck, &nobody, call) ? DROP : NONE;
-  }
-  if (number > plan->at && !plan->lasting) return NONE;
-  atomic_compare_exchange_strong(&plan->struck, &nobody, call);
-  return fault;
+  return atomic_compare_exchange_strong(&plan->struck, &nobody, call) || plan->lasting ? fault : NONE;
 }
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
@@ -80,6 +76,7 @@ static ssize_t write_at(ssize_t (*real)(int, const void *, size_t, off64_t), int
                         off64_t at) {
   enum fault fault = plan && is_data_file(fd) ? meet(kind(fd, bytes, count)) : NONE;
   if (fault == FAIL || fault == FULL) return FAILURE(fault);
+  if (fault == LOSE) return count;
   return real(fd, bytes, fault == SHORT ? (count + 1) / 2 : count, at);
 }
 
@@ -94,13 +91,18 @@ ssize_t pwrite(int fd, const void *bytes, size_t count, off_t at) {
 ssize_t writev(int fd, const struct iovec *parts, int count) {
   enum fault fault = plan && count > 0 && is_data_file(fd) ? meet(kind(fd, parts[0].iov_base, parts[0].iov_len)) : NONE;
   if (fault == FAIL || fault == FULL) return FAILURE(fault);
+  if (fault == LOSE) {
+    ssize_t bytes = 0;
+    for (int part = 0; part < count; part++) bytes += parts[part].iov_len;
+    return bytes;
+  }
   return REAL(writev)(fd, parts, fault == SHORT ? (count + 1) / 2 : count);
 }
 
 static int flush(int (*real)(int), int fd) {
   enum fault fault = plan && is_data_file(fd) ? meet(SYNC) : NONE;
   if (fault == DROP) return 0;
-  return fault == NONE ? real(fd) : FAILURE(fault);
+  return fault == NONE || fault == LOSE ? real(fd) : FAILURE(fault);
 }
 
 int fdatasync(int fd) { return flush(REAL(fdatasync), fd); }
@@ -109,7 +111,7 @@ int fsync(int fd) { return flush(REAL(fsync), fd); }
 
 static int open_file(int (*real)(const char *, int, ...), const char *path, int flags, mode_t mode) {
   enum fault fault = plan && is_data(path) ? meet(OPEN) : NONE;
-  return fault == NONE || fault == DROP ? real(path, flags, mode) : FAILURE(fault);
+  return fault == NONE || fault >= DROP ? real(path, flags, mode) : FAILURE(fault);
 }
 
 #define MODE(last) \

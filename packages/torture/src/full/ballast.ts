@@ -1,4 +1,4 @@
-import { closeSync, openSync, rmSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, rmSync, writeSync } from "node:fs";
 
 const LARGEST = Buffer.alloc(4 << 20, 0x5a);
 const SMALLEST_BYTES = 512;
@@ -18,6 +18,8 @@ export class Ballast {
           bytes = Math.floor(bytes / 2);
         }
       }
+      // Else the next commit of anybody on this disk would have to.
+      fsyncSync(file);
     } finally {
       closeSync(file);
     }

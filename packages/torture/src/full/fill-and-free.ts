@@ -7,7 +7,7 @@ import { Ballast } from "./ballast.js";
 import { Probe } from "./probe.js";
 
 /** A refusal is told at once: this leaves room for a busy machine. */
-const FAST_MS = 1000;
+const FAST_MS = 2000;
 const RESUMED_MS = 5000;
 const MOST_WRITES = 1000;
 const FULL_FOR_MS = 400;

@@ -13,14 +13,17 @@ const ENDED_WITHIN_MS = 5000;
 const LEFT_ALIVE_MS = 100;
 const CALLS_OF_A_START = 6;
 
-export const makeFault = (random: Random, at: number): PlannedFault => {
-  const fault = random.weighted<Fault>({ fail: 5, short: 3, full: 1, "dropped flush": 1 });
-  return { fault, at, isLasting: fault === "fail" && random.oneIn(2) };
-};
+export function makeFault(random: Random, at: number): PlannedFault {
+  const fault = random.weighted({ fail: 5, short: 3, full: 1, "dropped flush": 1 });
+  const aim = fault === "dropped flush" ? "flush" : random.weighted({ any: 2, flush: 1, "meta write": 1 });
+  return { fault, at, aim, isLasting: fault === "fail" && random.oneIn(2) };
+}
 
-/** A flush that was not done is lost with the power only; and before its own growth the daemon looks for room. */
+const SILENT: readonly Fault[] = ["dropped flush", "lost write"];
+
+/** What is not done and not told nobody can notice; and before it grows the daemon looks for room. */
 const isFatal = (fault: Fault, call: CallName): boolean =>
-  fault !== "dropped flush" && !(call === "growth" && fault !== "fail");
+  !SILENT.includes(fault) && !(call === "growth" && fault !== "fail");
 
 /** A call fails under load: the daemon must say so, and end. */
 export async function breakCommit(plan: FaultPlan, planned: PlannedFault, strike: Strike): Promise<Ending | undefined> {
@@ -53,7 +56,8 @@ export async function breakCommit(plan: FaultPlan, planned: PlannedFault, strike
 export async function breakStart(plan: FaultPlan, strike: Strike): Promise<Ending | undefined> {
   const { daemon, random, findings, count } = strike;
   const ending = await daemon.stop("SIGKILL");
-  const planned = makeFault(random, 1 + random.below(CALLS_OF_A_START));
+  const fault = random.weighted({ fail: 5, short: 3, full: 3 });
+  const planned: PlannedFault = { fault, at: 1 + random.below(CALLS_OF_A_START), aim: "any", isLasting: false };
   plan.arm(planned);
   try {
     await daemon.start();

@@ -8,23 +8,28 @@ const FAULTS = {
   full: 2,
   /** Half of it is written; a flush or an open fails. */
   short: 3,
-  /** The next flush says that it is done, and does nothing. */
+  /** A flush says that it is done, and does nothing. */
   "dropped flush": 4,
+  /** A write says that it is done, and does nothing. */
+  "lost write": 5,
 } as const;
 export type Fault = keyof typeof FAULTS;
 
 const CALLS = ["", "page write", "meta write", "growth", "flush", "open"] as const;
 export type CallName = (typeof CALLS)[number];
+/** A kind of call, or any. */
+export type Aim = Exclude<CallName, ""> | "any";
 
 export interface PlannedFault {
   readonly fault: Fault;
-  /** The number of the call on the data file from now on, from 1. */
+  /** The number of the call on the data file from now on, from 1: this one, or the first of its kind after it. */
   readonly at: number;
-  /** All calls after it fail as well. */
+  readonly aim: Aim;
+  /** All such calls after it fail as well. */
   readonly isLasting: boolean;
 }
 
-const WORDS = ["fault", "at", "lasting", "seen", "struck"] as const;
+const WORDS = ["fault", "at", "only", "lasting", "seen", "struck"] as const;
 const BYTES = 4 * WORDS.length;
 
 /** The file through which the daemon's calls are told what to meet. */
@@ -36,9 +41,9 @@ export class FaultPlan {
     this.disarm();
   }
 
-  arm({ fault, at, isLasting }: PlannedFault): void {
+  arm({ fault, at, aim, isLasting }: PlannedFault): void {
     this.disarm();
-    this.put([0, at, isLasting ? 1 : 0, 0, 0]);
+    this.put([0, at, aim === "any" ? 0 : CALLS.indexOf(aim), isLasting ? 1 : 0]);
     this.put([FAULTS[fault]]);
   }
 

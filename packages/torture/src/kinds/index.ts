@@ -1,5 +1,5 @@
 import { fullExt4, fullTmpfs } from "./full.js";
-import { io } from "./io.js";
+import { io, lie } from "./io.js";
 import type { Kind } from "./kind.js";
 import { kill } from "./kill.js";
 import { deadDisk, power } from "./power.js";
@@ -9,6 +9,7 @@ export const KINDS: Readonly<Record<string, Kind>> = {
   power,
   "dead-disk": deadDisk,
   io,
+  lie,
   full: fullExt4,
   "full-tmpfs": fullTmpfs,
 };

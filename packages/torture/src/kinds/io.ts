@@ -1,18 +1,22 @@
 import { join } from "node:path";
+import type { Ending } from "@bolthole/conformance/process";
 import { breakCommit, breakStart, makeFault } from "../io/break-calls.js";
 import { compileFaultLibrary } from "../io/fault-library.js";
 import { FaultPlan } from "../io/fault-plan.js";
-import type { Kind } from "./kind.js";
+import type { Kind, Strike } from "./kind.js";
 
 /** Within two hundred cycles each of these calls is the one. */
 const CALLS = 200;
 const STRIDE = 7;
 const ONE_START_IN = 10;
 
-/** One call on the data file fails, is cut short, or is not done. */
-export const io: Kind = {
-  name: "io",
-  description: "calls on the data file that fail, are short, or are dropped (needs a C compiler; Linux)",
+const onFaultyCalls = (
+  name: string,
+  description: string,
+  strike: (plan: FaultPlan, cycle: number, strike: Strike) => Promise<Ending | undefined>,
+): Kind => ({
+  name,
+  description: `${description} (needs a C compiler; Linux)`,
   acknowledgedBefore: 50,
   withinMs: 50,
   // A failed write ends the daemon by itself; under one the native library may break its own memory.
@@ -27,13 +31,7 @@ export const io: Kind = {
     return {
       data: join(folder, "data"),
       env: { LD_PRELOAD: library, TORTURE_FAULTS: plan.path },
-      strike: (strike) => {
-        cycle += 1;
-        const at = 1 + ((cycle * STRIDE) % CALLS);
-        return cycle % ONE_START_IN === 0
-          ? breakStart(plan, strike)
-          : breakCommit(plan, makeFault(strike.random, at), strike);
-      },
+      strike: (context) => strike(plan, (cycle += 1), context),
       recover: () => {
         plan.disarm();
         return Promise.resolve();
@@ -44,4 +42,21 @@ export const io: Kind = {
       },
     };
   },
-};
+});
+
+const callOf = (cycle: number): number => 1 + ((cycle * STRIDE) % CALLS);
+
+/** One call on the data file fails, is cut short, or is a flush that is not done. */
+export const io = onFaultyCalls(
+  "io",
+  "calls on the data file that fail, are short, or are dropped",
+  (plan, cycle, strike) =>
+    cycle % ONE_START_IN === 0
+      ? breakStart(plan, strike)
+      : breakCommit(plan, makeFault(strike.random, callOf(cycle)), strike),
+);
+
+/** A write that is told to be done, and is not: more than is promised. */
+export const lie = onFaultyCalls("lie", "a write of pages that is silently lost", (plan, cycle, strike) =>
+  breakCommit(plan, { fault: "lost write", at: callOf(cycle), aim: "page write", isLasting: false }, strike),
+);
