@@ -7,7 +7,9 @@ import { type Engine, createEngineStore } from "@bolthole/core";
 import fc from "fast-check";
 import { Environment } from "./environment.js";
 import { LmdbEngine } from "./lmdb-engine.js";
+import { pieceKey } from "./keys.js";
 import { pagesOfTransaction, pagesOfUnit } from "./page-need.js";
+import { PIECE_BYTES } from "./pieces.js";
 
 let folder: string;
 
@@ -100,6 +102,35 @@ test.each(["kept", "replaced"] as const)(
     }
   },
 );
+
+test("pieces of every size take no more than was reckoned", async () => {
+  const environment = new Environment(folder);
+  const pinned = environment.read();
+  let sequence = 0;
+  try {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.oneof(fc.integer({ min: 1, max: 3000 }), fc.integer({ min: 1, max: PIECE_BYTES })), {
+          minLength: 1,
+          maxLength: 120,
+        }),
+        async (parts) => {
+          const counts = environment.pages();
+          sequence += 1;
+          await environment.write(
+            parts.map((bytes, index) => [pieceKey(sequence, index), Buffer.alloc(bytes)] as const),
+          );
+          const most = pagesOfTransaction(counts) + pagesOfUnit({ values: [], parts, dropped: 0 }, counts);
+          expect(environment.pages().end - counts.end).toBeLessThanOrEqual(most);
+        },
+      ),
+      { numRuns: 25 },
+    );
+  } finally {
+    pinned.done();
+    await environment.close();
+  }
+});
 
 describe("on a full disk", () => {
   let isFull: boolean;

@@ -59,6 +59,9 @@ export async function loadIdentity(environment: Environment, room: DataFileRoom)
   const stored = environment.get(IDENTITY_KEY);
   if (stored) return JSON.parse(stored.toString("utf8")) as Identity;
   const identity: Identity = { storeId: randomUUID(), epoch: randomUUID().slice(0, 8) };
+  if (environment.pages().used > 0) {
+    throw new UnusableFolder("the store has lost its identity: data.mdb is damaged; keep a copy, and look at the disk");
+  }
   await room.prepare(() => IDENTITY_PAGES);
   const refusal = room.refusal({ pages: IDENTITY_PAGES, bytes: 0, frees: false });
   if (refusal) throw refusal;

@@ -1,4 +1,5 @@
 import type { PageCounts } from "./environment.js";
+import { PIECE_BYTES } from "./pieces.js";
 
 /** What one unit puts into a transaction, as far as it takes pages. */
 export interface Load {
@@ -14,6 +15,8 @@ export interface Load {
 const SPLITS = 2;
 /** Up to this many bytes a value lies in its row's own page. */
 const INLINE_BYTES = 1_900;
+/** Of a piece's row beside its value: the key, and where its pages are. */
+const ROW_BYTES = 64;
 /** A piece that goes leaves this part of a page in the list of free pages, and as much in its row's place. */
 const DROPPED_PIECES_A_PAGE = 4;
 /** LMDB writes its list of free pages anew with every transaction, but never more of it than this. */
@@ -32,7 +35,12 @@ export const pagesOfTransaction = ({ free, depth }: PageCounts): number =>
 export function pagesOfUnit({ values, parts, dropped }: Load, counts: PageCounts): number {
   let pages = Math.ceil(dropped / DROPPED_PIECES_A_PAGE);
   for (const bytes of values) pages += counts.depth + SPLITS + pagesOfBytes(bytes, counts);
-  // Pieces lie side by side; one more page for each MiB and for each part holds what they add to the tree.
-  for (const bytes of parts) pages += pagesOfBytes(bytes, counts) + Math.ceil(bytes / (1 << 18)) + 1;
-  return pages;
+  if (parts.length === 0) return pages;
+  // Pieces lie side by side, so that they share the pages of their rows; these are at least half full.
+  let rowBytes = 0;
+  for (const bytes of parts) {
+    pages += pagesOfBytes(bytes, counts) + Math.floor(bytes / PIECE_BYTES);
+    rowBytes += ROW_BYTES * Math.ceil(bytes / PIECE_BYTES) + (bytes > INLINE_BYTES ? 0 : bytes);
+  }
+  return pages + Math.ceil((2 * rowBytes) / counts.pageBytes) + counts.depth + SPLITS;
 }

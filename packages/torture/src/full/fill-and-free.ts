@@ -9,7 +9,9 @@ import { Probe } from "./probe.js";
 /** A refusal is told at once: this leaves room for a busy machine. */
 const FAST_MS = 2000;
 const RESUMED_MS = 5000;
-const MOST_WRITES = 1000;
+const MOST_WRITES = 2000;
+const LARGE_BYTES = 3 << 20;
+const SMALL_BYTES = 1 << 18;
 const FULL_FOR_MS = 400;
 
 /** One round: fills the disk under a daemon at work, looks what it still does, frees the disk again. */
@@ -18,7 +20,7 @@ export async function fillAndFree(
   { daemon, random, findings, count }: Strike,
 ): Promise<Ending | undefined> {
   const ballast = new Ballast(join(mount, "ballast"));
-  const probe = await Probe.open(daemon.target);
+  const probe = await Probe.open(daemon.target, random.oneIn(8) ? SMALL_BYTES : LARGE_BYTES);
   const health = new HealthProbe(daemon.target);
   const expect = (holds: boolean, what: string): void => {
     if (!holds) findings.add("full disk", "", what);

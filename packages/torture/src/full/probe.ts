@@ -2,8 +2,6 @@ import { randomBytes } from "node:crypto";
 import { type BoltholeStore, connect } from "@bolthole/client";
 import { StoreError } from "@bolthole/contract";
 
-/** Large, so that it is soon refused. */
-const BYTES = 1 << 20;
 const CALL_MS = 10_000;
 
 /** A caller with runtimes of its own, which leaves nothing behind. */
@@ -11,16 +9,20 @@ export class Probe {
   private readonly kept = new Map<string, Buffer>();
   private count = 0;
 
-  private constructor(private readonly store: BoltholeStore) {}
+  private constructor(
+    private readonly store: BoltholeStore,
+    private readonly bytes: number,
+  ) {}
 
-  static async open(target: string): Promise<Probe> {
-    return new Probe(await connect(target, { timeoutMs: CALL_MS }));
+  /** Of its documents. The larger they are, the sooner they are refused; small ones first fill what is free in the file. */
+  static async open(target: string, bytes: number): Promise<Probe> {
+    return new Probe(await connect(target, { timeoutMs: CALL_MS }), bytes);
   }
 
   /** Answers the reason of a refusal, or undefined. */
   async write(): Promise<string | undefined> {
     const runtimeId = `probe ${String((this.count += 1))}`;
-    const sessionSnapshot = randomBytes(BYTES);
+    const sessionSnapshot = randomBytes(this.bytes);
     try {
       await this.store.commitSessionSnapshot(runtimeId, { sessionSnapshot, profile: "opaque" });
       this.kept.set(runtimeId, sessionSnapshot);
