@@ -22,6 +22,9 @@ const asItIs = (message: Buffer): Buffer => message;
 const FIRST_PAUSE_MS = 10;
 const LONGEST_PAUSE_MS = 500;
 
+/** Trying again makes sense when the caller has done something about it, or changed its mind. */
+const NOT_WAITED_FOR: readonly string[] = ["CANCELLED", "DISK_FULL", "QUOTA"];
+
 /** One channel to a daemon: deadlines, cancellation, and retries that cannot apply twice. */
 export class Connection {
   private readonly client: Client;
@@ -125,7 +128,7 @@ export class Connection {
       }
       const wait = pause * (0.5 + Math.random() / 2);
       const isOver = call.signal?.aborted === true || Date.now() + wait >= deadline;
-      if (isOver || failure.retry !== "same_request" || failure.reason === "CANCELLED") {
+      if (isOver || failure.retry !== "same_request" || NOT_WAITED_FOR.includes(failure.reason)) {
         // A later attempt that was put off says nothing about the earlier one.
         throw lost && requestId !== undefined && failure.retry === "same_request"
           ? outcomeUnknown(requestId, lost)

@@ -69,6 +69,8 @@ export const STORE_ERROR_REASONS = {
   REQUEST_ID_SEALED: refused("FAILED_PRECONDITION", "never"),
   // The daemon's condition.
   BUSY: refused("RESOURCE_EXHAUSTED", "same_request"),
+  DISK_FULL: refused("RESOURCE_EXHAUSTED", "same_request"),
+  QUOTA: refused("RESOURCE_EXHAUSTED", "same_request"),
   SHUTTING_DOWN: refused("UNAVAILABLE", "same_request"),
   OUTCOME_UNKNOWN: { status: "UNAVAILABLE", applied: "unknown", retry: "same_request" },
   DAMAGED_RECORD: refused("DATA_LOSS", "never"),

@@ -205,6 +205,8 @@ export interface Limits {
   readonly uploadBytes: number;
   /** Seconds after which an upload that nothing happens to is forgotten. */
   readonly uploadIdleSeconds: number;
+  /** Of the store as a whole; absent when its operator sets none. */
+  readonly quotaBytes?: number | undefined;
 }
 
 /** How long a request id protects a retry: until either bound is passed. */

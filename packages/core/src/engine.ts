@@ -69,6 +69,8 @@ export interface Unit<T> {
 export interface Decision<T> {
   readonly writes: readonly Write[];
   readonly answer: T;
+  /** It makes room: an engine that has none left for others still takes it. */
+  readonly frees: boolean;
 }
 
 /** The rows of one table that lie together, from just after `after` on, in ascending order of the key. */
@@ -100,7 +102,12 @@ export interface View {
 
 export interface EngineStats {
   readonly formatVersion: number;
+  /** Taken, with what is free inside. */
   readonly storedBytes: number;
+  /** Of these, what holds data. */
+  readonly usedBytes: number;
+  /** What the engine could still take; unknown to one that keeps nothing on a disk of its own. */
+  readonly diskFreeBytes?: number | undefined;
   readonly commitSequence: number;
 }
 
@@ -123,7 +130,10 @@ export interface Engine {
   stage(runtimeId: RuntimeId, base: number | undefined, document: Document): Promise<StagedDocument>;
   /** Forgets a staged document that no commit took. */
   discard(staged: StagedDocument): Promise<void>;
-  /** Resolves when the writes are durable, rejects with what `decide` threw, or as OUTCOME_UNKNOWN. */
+  /**
+   * Resolves when the writes are durable, rejects with what `decide` threw, as DISK_FULL or QUOTA when there is no room for
+   * them, or as OUTCOME_UNKNOWN.
+   */
   commit<T>(unit: Unit<T>): Promise<T>;
   stats(): Promise<EngineStats>;
   /** Waits for what is in the writer. */

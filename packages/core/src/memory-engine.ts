@@ -78,7 +78,12 @@ export class MemoryEngine implements Engine {
   }
 
   stats(): Promise<EngineStats> {
-    return Promise.resolve({ formatVersion: 0, storedBytes: this.bytes, commitSequence: this.sequence });
+    return Promise.resolve({
+      formatVersion: 0,
+      storedBytes: this.bytes,
+      usedBytes: this.bytes,
+      commitSequence: this.sequence,
+    });
   }
 
   close(): Promise<void> {

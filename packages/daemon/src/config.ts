@@ -74,6 +74,11 @@ export const SETTINGS = {
     fallback: () => "info",
     help: "debug, info, warn, error or silent",
   },
+  quota: {
+    schema: size,
+    fallback: () => undefined,
+    help: "how much the store may hold; clears go on beyond it",
+  },
   maxRequestSize: { schema: size, fallback: () => mebibytes(DEFAULT_LIMITS.requestBytes), help: "largest request" },
   maxRequestsSize: {
     schema: size,
@@ -104,10 +109,12 @@ export const SETTINGS = {
 
 type Settings = typeof SETTINGS;
 export type SettingName = keyof Settings;
+/** Without a default. */
+type Optional = "listen" | "quota";
 
 /** A configuration without a missing value. Sizes in bytes, durations in milliseconds. */
-export type Config = { readonly [K in Exclude<SettingName, "listen">]: z.output<Settings[K]["schema"]> } & {
-  readonly listen: z.output<typeof address> | undefined;
+export type Config = { readonly [K in Exclude<SettingName, Optional>]: z.output<Settings[K]["schema"]> } & {
+  readonly [K in Optional]: z.output<Settings[K]["schema"]> | undefined;
 };
 
 type RawValues = Partial<Record<SettingName, string | boolean>>;
@@ -139,7 +146,12 @@ export function resolveConfig(flags: RawValues, environment: NodeJS.ProcessEnv):
     problems.push(`--${flagOf("data")}: the engine sqlite needs the name of a database file`);
   }
   if (problems.length > 0) throw new StartFailure(EXIT.USAGE, problems.join("\n"));
-  return Object.freeze({ listen: undefined, ...config, data: resolve(String(config.data)) }) as unknown as Config;
+  return Object.freeze({
+    listen: undefined,
+    quota: undefined,
+    ...config,
+    data: resolve(String(config.data)),
+  }) as unknown as Config;
 }
 
 export function defaultDataFolder(): string {

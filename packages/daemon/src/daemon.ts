@@ -13,7 +13,7 @@ import { loadToken } from "./folder/token.js";
 import { createGrpcServer } from "./grpc-server.js";
 import { Listener } from "./listener.js";
 import type { Log } from "./log.js";
-import { createStore, openEngine } from "./open-store.js";
+import { createStore, openEngine, startFailure } from "./open-store.js";
 import { registerAdminService } from "./rpc/admin-service.js";
 import { Admission } from "./rpc/admission.js";
 import { requireToken } from "./rpc/authentication.js";
@@ -38,12 +38,12 @@ export async function startDaemon(config: Config, log: Log, onFailure: (cause: u
   const home = homeOf(config);
   prepareDataFolder(home);
   const closers = new Closers();
-  closers.add(lockFolder(home, startedAt));
   try {
+    closers.add(lockFolder(home, startedAt));
     return await assemble(config, home, log, startedAt, onFailure, closers);
   } catch (error) {
     await closers.close();
-    throw error;
+    throw startFailure(home, error);
   }
 }
 

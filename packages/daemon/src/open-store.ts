@@ -1,6 +1,6 @@
 import type { Limits } from "@bolthole/contract";
 import { DEFAULT_LIMITS, type Engine, type EngineStore, MemoryEngine, createEngineStore } from "@bolthole/core";
-import { LmdbEngine, UnusableFolder } from "@bolthole/lmdb";
+import { FailedDisk, LmdbEngine, UnusableFolder, openFailure } from "@bolthole/lmdb";
 import { SqliteEngine, UnusableFile } from "@bolthole/sqlite";
 import type { Config } from "./config.js";
 import { EXIT, StartFailure } from "./exit-code.js";
@@ -9,22 +9,25 @@ import { VERSION } from "./version.js";
 
 /** The engine that the settings name. `onFailure` is called once when the disk fails under a write. */
 export async function openEngine(config: Config, onFailure: (cause: unknown) => void): Promise<Engine> {
-  try {
-    switch (config.engine) {
-      case "memory":
-        return new MemoryEngine();
-      case "sqlite":
-        refuseSharedFolder(parentOf(config.data), "database folder");
-        return await SqliteEngine.open(config.data, { onFailure });
-      case "lmdb":
-        return await LmdbEngine.open(config.data, { onFailure });
-    }
-  } catch (error) {
-    if (error instanceof UnusableFolder || error instanceof UnusableFile) {
-      throw new StartFailure(EXIT.DATA_FOLDER, error.message, error);
-    }
-    throw error;
+  switch (config.engine) {
+    case "memory":
+      return new MemoryEngine();
+    case "sqlite":
+      refuseSharedFolder(parentOf(config.data), "database folder");
+      return SqliteEngine.open(config.data, { onFailure });
+    case "lmdb":
+      return LmdbEngine.open(config.data, { onFailure, quotaBytes: config.quota });
   }
+}
+
+/** What can be said of the data, its folder or its disk is no fault of the program. */
+export function startFailure(folder: string, error: unknown): unknown {
+  const failure = error instanceof StartFailure || error instanceof UnusableFile ? error : openFailure(folder, error);
+  if (failure instanceof UnusableFolder || failure instanceof UnusableFile) {
+    return new StartFailure(EXIT.DATA_FOLDER, failure.message, failure);
+  }
+  if (failure instanceof FailedDisk) return new StartFailure(EXIT.DISK, failure.message, failure);
+  return failure;
 }
 
 export const createStore = (engine: Engine, config: Config): EngineStore =>
@@ -41,4 +44,5 @@ const limitsOf = (config: Config): Limits => ({
   requestsInFlight: config.maxRequests,
   documentBytes: config.maxDocumentSize,
   runtimeIdBytes: config.maxRuntimeIdSize,
+  ...(config.quota === undefined ? {} : { quotaBytes: config.quota }),
 });

@@ -5,7 +5,8 @@ import { RuntimeStoreAdapter, type StoreError, type StoredInputState, type Versi
 import { type RowKey, createEngineStore } from "@bolthole/core";
 import { Environment, type Put } from "./environment.js";
 import { LEAF_BYTES } from "./document-tree/node.js";
-import { documentBounds, documentKey, encodeKey } from "./keys.js";
+import { UnusableFolder } from "./format.js";
+import { IDENTITY_KEY, documentBounds, documentKey, encodeKey } from "./keys.js";
 import { LmdbEngine } from "./lmdb-engine.js";
 import { decodeRecord } from "./record.js";
 
@@ -150,6 +151,11 @@ test("a row that is no row of ours is damage, not another value", async () => {
     expect(await damage(store.loadMachineLifecycleRecord("hurt"))).toBe("machine lifecycle record");
     await store.commitMachineLifecycle("sound", { runtimeState: "retired", binding: {} }, []);
   });
+});
+
+test("a store that lost its identity is not taken for a new one", async () => {
+  await hurt(() => [IDENTITY_KEY, undefined]);
+  await expect(LmdbEngine.open(folder)).rejects.toThrow(UnusableFolder);
 });
 
 test("nothing of a replaced or cleared document stays behind", async () => {

@@ -10,6 +10,58 @@ export interface ReadTransaction {
   done(): void;
 }
 
+/** The native library can begin no read any more. */
+export class EnvironmentFailure extends Error {
+  override readonly name = "EnvironmentFailure";
+
+  constructor(override readonly cause: unknown) {
+    super("the environment cannot be read any more");
+  }
+
+  /** Only for now: every place for a reader is taken by another state that is still read. */
+  get isCrowded(): boolean {
+    return this.cause instanceof Error && "code" in this.cause && this.cause.code === READERS_FULL;
+  }
+}
+
+const READERS_FULL = -30790;
+
+/** The data file in pages. */
+export interface PageCounts {
+  readonly pageBytes: number;
+  /** Pages that were ever used. */
+  readonly end: number;
+  /** Those that hold data. */
+  readonly used: number;
+  /** Those that hold nothing; most can be used again. */
+  readonly free: number;
+  /** Levels of the tree. */
+  readonly depth: number;
+}
+
+interface TreeStats {
+  readonly treeDepth: number;
+  readonly treeBranchPageCount: number;
+  readonly treeLeafPageCount: number;
+  readonly overflowPages: number;
+}
+
+interface Stats {
+  readonly lastPageNumber: number;
+  readonly pageSize: number;
+  readonly root: TreeStats;
+  /** The tree that lists the free pages. */
+  readonly free: TreeStats;
+}
+
+const META_PAGES = 2;
+
+const pagesOf = ({ treeBranchPageCount, treeLeafPageCount, overflowPages }: TreeStats): number =>
+  treeBranchPageCount + treeLeafPageCount + overflowPages;
+
+/** Of different states at one time; twice as many as requests are let in, so that the writer's own reading has its place. */
+export const MAX_READERS = 8192;
+
 /** Puts a value, or removes it. */
 export type Put = readonly [key: Buffer, value: Buffer | undefined];
 
@@ -34,7 +86,7 @@ export class Environment {
       eventTurnBatching: true,
       compression: false,
       cache: false,
-      maxReaders: 126,
+      maxReaders: MAX_READERS,
     });
   }
 
@@ -43,8 +95,9 @@ export class Environment {
     return this.db.getBinary(key);
   }
 
+  /** Throws an EnvironmentFailure after a failed write. */
   read(): ReadTransaction {
-    const transaction: Transaction = this.db.useReadTransaction();
+    const transaction = this.begin();
     return {
       get: (key) => this.db.get(key, { transaction }),
       range: (start, end) => this.db.getRange({ start, end, transaction, snapshot: true }),
@@ -76,12 +129,23 @@ export class Environment {
     this.db.resetReadTxn();
   }
 
-  storedBytes(): number {
-    const { lastPageNumber, pageSize } = this.db.getStats() as { lastPageNumber: number; pageSize: number };
-    return (lastPageNumber + 1) * pageSize;
+  /** As of the last commit. */
+  pages(): PageCounts {
+    const { lastPageNumber, pageSize, root, free } = this.db.getStats() as Stats;
+    const end = lastPageNumber + 1;
+    const used = pagesOf(root);
+    return { pageBytes: pageSize, end, used, free: end - META_PAGES - used - pagesOf(free), depth: root.treeDepth };
   }
 
   close(): Promise<void> {
     return this.db.close();
+  }
+
+  private begin(): Transaction {
+    try {
+      return this.db.useReadTransaction();
+    } catch (cause) {
+      throw new EnvironmentFailure(cause);
+    }
   }
 }

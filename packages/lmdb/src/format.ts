@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { existsSync, readFileSync, readdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { DataFileRoom } from "./data-file-room.js";
 import type { Environment } from "./environment.js";
 import { IDENTITY_KEY } from "./keys.js";
 
@@ -58,11 +59,19 @@ export interface Identity {
   readonly epoch: string;
 }
 
+const IDENTITY_PAGES = 64;
+
 /** Made once, when the store is. */
-export async function loadIdentity(environment: Environment): Promise<Identity> {
+export async function loadIdentity(environment: Environment, room: DataFileRoom): Promise<Identity> {
   const stored = environment.get(IDENTITY_KEY);
   if (stored) return JSON.parse(stored.toString("utf8")) as Identity;
   const identity: Identity = { storeId: randomUUID(), epoch: randomUUID().slice(0, 8) };
+  if (environment.pages().used > 0) {
+    throw new UnusableFolder("the store has lost its identity: data.mdb is damaged; keep a copy, and look at the disk");
+  }
+  await room.prepare(() => IDENTITY_PAGES);
+  const refusal = room.refusal({ pages: IDENTITY_PAGES, bytes: 0, frees: false });
+  if (refusal) throw refusal;
   await environment.write([[IDENTITY_KEY, Buffer.from(JSON.stringify(identity), "utf8")]]);
   return identity;
 }

@@ -1,11 +1,13 @@
 import { StoreError } from "@bolthole/contract";
 import { Moved, type RowKey, type Unit, type Write } from "@bolthole/core";
+import type { DataFileRoom } from "./data-file-room.js";
 import type { DocumentTrees } from "./document-tree/document-trees.js";
 import type { Chore } from "./document-tree/reclaimer.js";
 import type { StagedTree } from "./document-tree/staged-tree.js";
-import type { TreeChanges } from "./document-tree/tree-changes.js";
+import type { Replacement, TreeChanges } from "./document-tree/tree-changes.js";
 import type { Environment } from "./environment.js";
 import { SEQUENCE_KEY, encodeKey, isHashedId } from "./keys.js";
+import { type Load, pagesOfTransaction, pagesOfUnit } from "./page-need.js";
 import { type StoredRow, decodeRecord, encodeRecord } from "./record.js";
 
 /** A group stops growing at about this many bytes of values; one unit alone may be larger. */
@@ -25,10 +27,11 @@ interface Waiting {
 export class GroupWriter {
   private readonly queue: Waiting[] = [];
   private running: Promise<void> | undefined;
-  private failure: unknown;
+  private failure: { readonly cause: unknown } | undefined;
 
   constructor(
     private readonly environment: Environment,
+    private readonly room: DataFileRoom,
     /** Of the last commit. */
     public sequence: number,
     private readonly trees: DocumentTrees,
@@ -44,12 +47,25 @@ export class GroupWriter {
     await this.enqueue(chore);
   }
 
+  /** Nobody reads what the environment shows after a failed write: it may say what is not on the disk. */
+  refuseReadsAfterFailure(): void {
+    if (this.failure) throw this.refusal("ReadFailed");
+  }
+
+  /** Nothing is written from here on. Those who wait are refused, the owner is told, once. */
+  stop(cause: unknown): void {
+    if (this.failure) return;
+    this.failure = { cause };
+    for (const { reject } of this.queue.splice(0)) reject(this.refusal("WriteFailed"));
+    this.onFailure?.(cause);
+  }
+
   async close(): Promise<void> {
     await this.running;
   }
 
   private enqueue(work: Unit<unknown> | Chore): Promise<unknown> {
-    if (this.failure !== undefined) return Promise.reject(stopped(this.failure));
+    if (this.failure) return Promise.reject(this.refusal("WriteFailed"));
     return new Promise<unknown>((resolve, reject) => {
       this.queue.push({ work, resolve, reject });
       this.running ??= this.run();
@@ -64,16 +80,18 @@ export class GroupWriter {
   }
 
   private async runGroup(): Promise<void> {
-    const group = new Group(this.environment, this.sequence, this.trees.changes());
+    const group = new Group(this.environment, this.room, this.sequence, this.trees.changes());
     const settlements: (() => void)[] = [];
     const taken: Waiting[] = [];
-    for (let waiting = this.queue[0]; waiting; waiting = this.queue[0]) {
-      if (taken.length > 0 && group.bytes + waiting.work.bytes > GROUP_BYTES) break;
-      this.queue.shift();
-      taken.push(waiting);
-      settlements.push(group.take(waiting));
-    }
     try {
+      for (let waiting = this.queue[0]; waiting; waiting = this.queue[0]) {
+        if (taken.length > 0 && group.bytes + waiting.work.bytes > GROUP_BYTES) break;
+        const settle = group.take(waiting) ?? (await this.takeFirst(group, waiting));
+        if (!settle) break;
+        this.queue.shift();
+        taken.push(waiting);
+        settlements.push(settle);
+      }
       await group.flush();
     } catch (cause) {
       this.fail(cause, taken);
@@ -84,21 +102,29 @@ export class GroupWriter {
     for (const settle of settlements) settle();
   }
 
+  /** Makes room for a unit that does not fit, or refuses it. In a group that already writes it has to wait instead. */
+  private async takeFirst(group: Group, waiting: Waiting): Promise<(() => void) | undefined> {
+    if (group.isWriting) return undefined;
+    await this.room.prepare(group.wanted);
+    return group.take(waiting, true);
+  }
+
   /** After a failed write nothing is certain any more: everyone in the group is told so, everyone else is refused. */
   private fail(cause: unknown, group: readonly Waiting[]): void {
-    this.failure = cause;
     for (const { reject } of group) {
       reject(
         new StoreError("Internal", "OUTCOME_UNKNOWN", "the disk failed while the change was being written", { cause }),
       );
     }
-    for (const { reject } of this.queue.splice(0)) reject(stopped(cause));
-    this.onFailure?.(cause);
+    this.stop(cause);
+  }
+
+  private refusal(variant: "WriteFailed" | "ReadFailed"): StoreError {
+    return new StoreError(variant, "SHUTTING_DOWN", "the store stopped after the disk failed", {
+      cause: this.failure?.cause,
+    });
   }
 }
-
-const stopped = (cause: unknown): StoreError =>
-  new StoreError("WriteFailed", "SHUTTING_DOWN", "the store stopped writing after the disk failed", { cause });
 
 /** A row as the group sees it: as it was, or as a unit before left it. */
 interface Slot {
@@ -110,23 +136,46 @@ interface Slot {
 /** The units of one transaction, each decided over what those before it left. */
 class Group {
   bytes = 0;
+  /** The most that the transaction may take. */
+  pages: number;
+  /** Of the transaction with the unit that did not fit, as the pages are counted then. */
+  wanted = (): number => 0;
+  isWriting = false;
   private readonly slots = new Map<string, Slot>();
 
   constructor(
     private readonly environment: Environment,
+    private readonly room: DataFileRoom,
     public sequence: number,
     readonly documents: TreeChanges,
-  ) {}
+  ) {
+    this.pages = pagesOfTransaction(room.pages);
+  }
 
-  /** Decides a unit or does a chore; answers how to tell its caller once the group is durable. */
-  take({ work, resolve, reject }: Waiting): () => void {
+  /**
+   * Decides a unit or does a chore; answers how to tell its caller once the group is durable. Undefined: there is no room
+   * for `wanted` pages, and nothing is changed; with `isLastWord` it is refused instead.
+   */
+  take({ work, resolve, reject }: Waiting, isLastWord = false): (() => void) | undefined {
     try {
-      let answer: unknown;
-      if ("decide" in work) answer = this.decide(work);
-      else work.apply(this.documents);
+      const decided = "decide" in work ? this.decide(work) : this.chore(work);
+      if (decided.load) {
+        const { load } = decided;
+        const need = (): number => this.pages + pagesOfUnit(load, this.room.pages);
+        const pages = need();
+        const refusal = this.room.refusal({ pages, bytes: this.bytes + work.bytes, frees: decided.frees });
+        if (refusal && !isLastWord) {
+          this.wanted = need;
+          return undefined;
+        }
+        if (refusal) throw refusal;
+        this.pages = pages;
+        this.isWriting = true;
+        decided.apply();
+      }
       this.bytes += work.bytes;
       return () => {
-        resolve(answer);
+        resolve(decided.answer);
       };
     } catch (error) {
       return () => {
@@ -135,21 +184,47 @@ class Group {
     }
   }
 
-  private decide(unit: Unit<unknown>): unknown {
+  /** Nothing is changed yet. */
+  private decide(unit: Unit<unknown>): Decided {
     const sequence = this.sequence + 1;
     const slots = unit.reads.map((key) => this.slot(encodeKey(key)));
-    const { writes, answer } = unit.decide(
+    const { writes, answer, frees } = unit.decide(
       slots.map(({ row }) => row),
       sequence,
     );
-    // Before anything is changed: a document that shares nodes with another fits that one only.
-    for (const { at, document } of writes) {
-      const { base } = (document as StagedTree | undefined) ?? {};
-      if (base !== undefined && base !== slots[at]?.row?.sequence) throw new Moved();
-    }
-    for (const write of writes) this.put(write, unit.reads[write.at], slots[write.at], sequence);
-    if (writes.length > 0) this.sequence = sequence;
-    return answer;
+    if (writes.length === 0) return { answer, frees, load: undefined, apply: () => undefined };
+    const replacements = writes.map(({ at, document }) => this.replacement(unit.reads[at], slots[at], document));
+    return {
+      answer,
+      frees,
+      load: loadOf(writes, replacements),
+      apply: () => {
+        writes.forEach((write, index) => {
+          this.put(write, unit.reads[write.at], slots[write.at], sequence, replacements[index]);
+        });
+        this.sequence = sequence;
+      },
+    };
+  }
+
+  private chore(work: Chore): Decided {
+    const { load, frees } = work;
+    const apply = (): void => {
+      work.apply(this.documents);
+    };
+    return { answer: undefined, frees, load, apply };
+  }
+
+  /** Of a document by another. One that shares nodes with its base fits that one only. */
+  private replacement(
+    key: RowKey | undefined,
+    slot: Slot | undefined,
+    document: Write["document"],
+  ): Replacement | undefined {
+    if (key?.table !== "snapshot") return undefined;
+    const staged = document as StagedTree | undefined;
+    if (staged?.base !== undefined && staged.base !== slot?.row?.sequence) throw new Moved();
+    return this.documents.plan(key.runtimeId, slot?.row?.root, staged);
   }
 
   async flush(): Promise<void> {
@@ -161,6 +236,7 @@ class Group {
     const sequence = Buffer.allocUnsafe(8);
     sequence.writeDoubleLE(this.sequence);
     puts.push([SEQUENCE_KEY, sequence]);
+    this.room.spend(this);
     await this.environment.write(puts);
   }
 
@@ -175,19 +251,48 @@ class Group {
     return slot;
   }
 
-  private put({ row, document }: Write, key: RowKey | undefined, slot: Slot | undefined, sequence: number): void {
+  private put(
+    { row }: Write,
+    key: RowKey | undefined,
+    slot: Slot | undefined,
+    sequence: number,
+    replacement: Replacement | undefined,
+  ): void {
     if (!key || !slot) throw new RangeError("a unit wrote a row that it had not read");
-    const staged = document as StagedTree | undefined;
-    if (key.table === "snapshot") this.documents.replace(key.runtimeId, sequence, slot.row?.root, staged);
+    if (replacement) this.documents.replace(sequence, replacement);
     const runtimeId = "runtimeId" in key && isHashedId(key.runtimeId) ? key.runtimeId : undefined;
     // Member by member: this is the hottest place of all, and a spread is many times slower.
     slot.row = row && {
       sequence: row.sequence,
       checksum: row.checksum,
       value: row.value,
-      root: staged?.root,
+      root: replacement?.staged?.root,
       runtimeId,
     };
     slot.isChanged = true;
   }
+}
+
+/** What a unit or a chore would do. */
+interface Decided {
+  readonly answer: unknown;
+  readonly frees: boolean;
+  /** Undefined: it writes nothing. */
+  readonly load: Load | undefined;
+  apply(): void;
+}
+
+/** A count of references, or one of the nodes in a garbage record. */
+const NODE_BYTES = 16;
+
+function loadOf(writes: readonly Write[], replacements: readonly (Replacement | undefined)[]): Load {
+  const values = writes.map(({ row }) => row?.value.length ?? 0);
+  const parts: number[] = [];
+  for (const replacement of replacements) {
+    if (!replacement) continue;
+    for (const [, value] of replacement.staged?.nodes ?? []) parts.push(value?.length ?? 0);
+    for (const _ of replacement.named) values.push(NODE_BYTES);
+    if (replacement.dropped.length > 0) values.push(replacement.dropped.length * NODE_BYTES);
+  }
+  return { values, parts, dropped: 0 };
 }

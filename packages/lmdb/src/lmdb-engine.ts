@@ -1,11 +1,14 @@
-import type { RuntimeId } from "@bolthole/contract";
+import { type RuntimeId, readFailed } from "@bolthole/contract";
 import type { Document, Engine, EngineStats, Entry, KeyOf, Range, RowKey, Unit, View } from "@bolthole/core";
 import { Moved, type StagedDocument } from "@bolthole/core";
 import { type DocumentFinding, checkDocuments } from "./document-tree/check.js";
 import { type Base, DocumentTrees } from "./document-tree/document-trees.js";
 import type { StagedTree } from "./document-tree/staged-tree.js";
-import { Environment, type ReadTransaction } from "./environment.js";
+import { DataFileRoom } from "./data-file-room.js";
+import { Environment, EnvironmentFailure, type ReadTransaction } from "./environment.js";
 import { FORMAT_VERSION, claimFormat, loadIdentity } from "./format.js";
+import { lookBeforeOpen } from "./look-before-open.js";
+import { openFailure } from "./open-failure.js";
 import { GroupWriter } from "./group-writer.js";
 import {
   SEQUENCE_KEY,
@@ -24,6 +27,8 @@ import { type StoredRow, decodeRecord } from "./record.js";
 export interface LmdbOptions {
   /** Called once, when a write or flush failed: nothing may be written any more, and the process should end. */
   readonly onFailure?: ((cause: unknown) => void) | undefined;
+  /** How many bytes the store may hold; more is refused as QUOTA, clears go on. Without end unless given. */
+  readonly quotaBytes?: number | undefined;
 }
 
 /** Rows in one LMDB environment, written by one writer in groups. */
@@ -35,29 +40,39 @@ export class LmdbEngine implements Engine {
     readonly storeId: string,
     readonly epoch: string,
     private readonly environment: Environment,
+    private readonly room: DataFileRoom,
     private readonly writer: GroupWriter,
     private readonly trees: DocumentTrees,
   ) {}
 
-  /** The folder must exist, and belong to this process alone while the engine is open. */
+  /**
+   * The folder must exist, and belong to this process alone while the engine is open. Throws an UnusableFolder, or a
+   * FailedDisk.
+   */
   static async open(folder: string, options: LmdbOptions = {}): Promise<LmdbEngine> {
-    claimFormat(folder);
-    const environment = new Environment(folder);
+    const { onFailure, quotaBytes = Infinity } = options;
+    const undo: (() => Promise<void>)[] = [];
     try {
-      const { storeId, epoch } = await loadIdentity(environment);
+      claimFormat(folder);
+      lookBeforeOpen(folder);
+      const environment = new Environment(folder);
+      undo.unshift(() => environment.close());
+      const room = await DataFileRoom.open(folder, environment, quotaBytes);
+      undo.unshift(() => room.close());
+      const { storeId, epoch } = await loadIdentity(environment, room);
       const sequence = environment.get(SEQUENCE_KEY)?.readDoubleLE() ?? 0;
       const trees: DocumentTrees = new DocumentTrees(environment, (chore) => writer.perform(chore));
-      const writer = new GroupWriter(environment, sequence, trees, options.onFailure);
-      return new LmdbEngine(storeId, epoch, environment, writer, trees);
+      const writer = new GroupWriter(environment, room, sequence, trees, onFailure);
+      return new LmdbEngine(storeId, epoch, environment, room, writer, trees);
     } catch (error) {
-      await environment.close();
-      throw error;
+      for (const close of undo) await close();
+      throw openFailure(folder, error);
     }
   }
 
   async view<T>(read: (view: View) => Promise<T>): Promise<T> {
+    const transaction = this.begin();
     const ticket = this.trees.leases.enterView();
-    const transaction = this.environment.read();
     try {
       return await read(viewOf(transaction, this.trees));
     } finally {
@@ -81,12 +96,15 @@ export class LmdbEngine implements Engine {
     return this.writer.commit(unit);
   }
 
-  stats(): Promise<EngineStats> {
-    return Promise.resolve({
+  async stats(): Promise<EngineStats> {
+    this.begin().done();
+    const { end, pageBytes } = this.environment.pages();
+    return {
       formatVersion: FORMAT_VERSION,
-      storedBytes: this.environment.storedBytes(),
+      storedBytes: end * pageBytes,
+      ...(await this.room.look()),
       commitSequence: this.writer.sequence,
-    });
+    };
   }
 
   /**
@@ -113,6 +131,7 @@ export class LmdbEngine implements Engine {
   async close(): Promise<void> {
     await this.trees.close();
     await this.writer.close();
+    await this.room.close();
     await this.environment.close();
   }
 
@@ -122,6 +141,21 @@ export class LmdbEngine implements Engine {
     const row = record && decodeRecord(record);
     if (!row || row.sequence !== sequence) throw new Moved();
     return { sequence, root: row.root, lease: this.trees.leases.hold(runtimeId, sequence) };
+  }
+
+  /** The native library may know of a failed write before its writer does; then a reader is the first to hear of it. */
+  private begin(): ReadTransaction {
+    this.writer.refuseReadsAfterFailure();
+    try {
+      return this.environment.read();
+    } catch (error) {
+      if (!(error instanceof EnvironmentFailure)) throw error;
+      if (error.isCrowded)
+        throw readFailed("BUSY", "too many states of the store are being read; try again", { cause: error });
+      this.writer.stop(error.cause);
+      this.writer.refuseReadsAfterFailure();
+      throw error;
+    }
   }
 }
 

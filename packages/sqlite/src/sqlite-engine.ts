@@ -50,7 +50,10 @@ export class SqliteEngine implements Engine {
     const connection = Connection.open(file);
     try {
       const identity = await claimSchema(connection, file);
-      const size = await connection.prepare("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size");
+      const size = await connection.prepare(
+        "SELECT page_count * page_size, (page_count - freelist_count) * page_size " +
+          "FROM pragma_page_count, pragma_freelist_count, pragma_page_size",
+      );
       return new SqliteEngine(identity, { connection, rows: await Rows.prepare(connection), size }, options);
     } catch (error) {
       connection.close();
@@ -84,11 +87,15 @@ export class SqliteEngine implements Engine {
   }
 
   stats(): Promise<EngineStats> {
-    return this.reading(async () => ({
-      formatVersion: FORMAT_VERSION,
-      storedBytes: Number((await this.parts.size.get())?.[0] ?? 0),
-      commitSequence: await this.parts.rows.sequence(),
-    }));
+    return this.reading(async () => {
+      const [stored = 0, used = 0] = (await this.parts.size.get()) ?? [];
+      return {
+        formatVersion: FORMAT_VERSION,
+        storedBytes: Number(stored),
+        usedBytes: Number(used),
+        commitSequence: await this.parts.rows.sequence(),
+      };
+    });
   }
 
   async close(): Promise<void> {

@@ -16,10 +16,10 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-function torture(...args: string[]): Promise<{ code: number; stdout: string }> {
+function torture(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
   return new Promise((resolve) => {
-    execFile(process.execPath, [MAIN, ...args, "--folder", folder], (error, stdout) => {
-      resolve({ code: typeof error?.code === "number" ? error.code : 0, stdout });
+    execFile(process.execPath, [MAIN, ...args, "--folder", folder], (error, stdout, stderr) => {
+      resolve({ code: typeof error?.code === "number" ? error.code : 0, stdout, stderr });
     });
   });
 }
@@ -56,6 +56,18 @@ test("an old fence token is refused in every round", async () => {
 test.each(["forgotten-request-id", "dropped-row"])("catches the control %s", async (control) => {
   const { code, stdout } = await torture("kill", "--cycles", "10", "--seed", "7", "--control", control);
   expect(stdout).toContain(`control ${control}: caught`);
+  expect(code).toBe(0);
+});
+
+const CANNOT_RUN = 3;
+
+test.each(["io", "full"])("%s runs a few cycles and finds nothing, or says what the machine lacks", async (kind) => {
+  const { code, stdout, stderr } = await torture(kind, "--cycles", "3", "--seed", "7", "--json");
+  if (code === CANNOT_RUN) {
+    expect(stderr).toContain("this kind needs");
+    return;
+  }
+  expect(stdout).toContain('"findings":[]');
   expect(code).toBe(0);
 });
 

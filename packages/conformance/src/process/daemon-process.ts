@@ -28,7 +28,7 @@ export class DaemonProcess {
   /** Everything the daemon has written, of all its starts. */
   output = "";
   private child: ChildProcess | undefined;
-  private ended: Promise<Ending> | undefined;
+  private ending: Promise<Ending> | undefined;
 
   constructor(private readonly options: DaemonProcessOptions) {}
 
@@ -78,6 +78,12 @@ export class DaemonProcess {
     return target;
   }
 
+  /** Resolves when the daemon that was started last has ended, by whatever cause. */
+  get ended(): Promise<Ending> {
+    if (!this.ending) throw new Error("the daemon was never started");
+    return this.ending;
+  }
+
   signal(signal: NodeJS.Signals): void {
     this.child?.kill(signal);
   }
@@ -85,7 +91,7 @@ export class DaemonProcess {
   /** Ends the daemon, if it still runs. */
   async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<Ending | undefined> {
     this.child?.kill(signal);
-    return this.ended;
+    return this.ending;
   }
 
   async restart(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
@@ -105,11 +111,11 @@ export class DaemonProcess {
       });
     }
     this.child = child;
-    this.ended = new Promise((resolve) => {
+    this.ending = new Promise((resolve) => {
       child.once("close", (code, signal) => {
         resolve({ code, signal });
       });
     });
-    return this.ended;
+    return this.ending;
   }
 }

@@ -20,4 +20,8 @@ export { transferCodecs } from "./transfer-codecs.js";
 export { type StoreCodecs, storeCodecs } from "./store-codecs.js";
 export { file_bolthole_v1_error } from "../gen/bolthole/v1/error_pb.js";
 export { file_google_rpc_error_details } from "../gen/google/rpc/error_details_pb.js";
-export { file_grpc_health_v1_health } from "../gen/grpc/health/v1/health_pb.js";
+export {
+  Health,
+  HealthCheckResponse_ServingStatus,
+  file_grpc_health_v1_health,
+} from "../gen/grpc/health/v1/health_pb.js";

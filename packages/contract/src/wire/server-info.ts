@@ -25,6 +25,7 @@ export function toServerInfo(message: GetServerInfoResponse): StoreInfo {
       patchInsertBytes: limits.patchInsertBytes,
       uploadBytes: Number(limits.uploadBytes),
       uploadIdleSeconds: limits.uploadIdleSeconds,
+      ...(limits.quotaBytes === undefined ? {} : { quotaBytes: Number(limits.quotaBytes) }),
     },
     outcomeRetention: {
       maxAgeSeconds: Number(retention.maxAgeSeconds),
@@ -42,6 +43,7 @@ export function fromServerInfo(info: StoreInfo): MessageInitShape<typeof GetServ
       requestBytesInFlight: BigInt(info.limits.requestBytesInFlight),
       documentBytes: BigInt(info.limits.documentBytes),
       uploadBytes: BigInt(info.limits.uploadBytes),
+      quotaBytes: info.limits.quotaBytes === undefined ? undefined : BigInt(info.limits.quotaBytes),
     },
     outcomeRetention: {
       maxAgeSeconds: BigInt(info.outcomeRetention.maxAgeSeconds),

@@ -106,7 +106,7 @@ export class Committer {
       const book = new Book(reads, rows, sequence);
       if (requestId && print) {
         const outcome = book.read(outcomeAt, decodeOutcome);
-        if (outcome) return { writes: [], answer: this.replay(outcome, requestId, print) };
+        if (outcome) return { writes: [], answer: this.replay(outcome, requestId, print), frees: false };
         this.refuseExpired(requestId, (book.read(tallyAt, decodeTally) ?? EMPTY_TALLY).horizonMs);
       }
       expectations.forEach(({ check }, index) => {
@@ -119,7 +119,7 @@ export class Committer {
       }
 
       const edits = change.decide(rows);
-      if (!edits) return { writes: [], answer: undefined };
+      if (!edits) return { writes: [], answer: undefined, frees: false };
       const keptInputs = this.apply(edits, change.rows, book);
       const only = edits.length === 1 ? keptInputs[0] : undefined;
       const version = only?.version ?? versionText(epoch, sequence);
@@ -130,7 +130,11 @@ export class Committer {
       if (print) {
         book.put(outcomeAt, encodeOutcome({ state: "applied", version, method: change.method, fingerprint: print }));
       }
-      return { writes: book.close(headAt, tallyAt), answer: { version, replayed: false, keptInputs, inputs } };
+      return {
+        writes: book.close(headAt, tallyAt),
+        answer: { version, replayed: false, keptInputs, inputs },
+        frees: edits.every(({ value }) => value === undefined),
+      };
     };
     return this.pendingDuring(change.mutation, () => this.engine.commit({ reads, bytes: change.bytes, decide }));
   }
@@ -160,9 +164,9 @@ export class Committer {
       decide: (rows, sequence) => {
         const book = new Book(reads, rows, sequence);
         const answer = known(book);
-        if (answer) return { writes: [], answer };
+        if (answer) return { writes: [], answer, frees: false };
         book.put(0, encodeOutcome({ state: "sealed" }));
-        return { writes: book.close(undefined, 1), answer: { state: "sealed" } as const };
+        return { writes: book.close(undefined, 1), answer: { state: "sealed" } as const, frees: false };
       },
     });
   }

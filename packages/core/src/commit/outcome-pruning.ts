@@ -9,7 +9,8 @@ export interface OutcomeBounds {
   readonly maxAgeMs: number;
 }
 
-const BATCH = 1024;
+/** Small, so that an engine without room for others still has room for this. */
+const BATCH = 128;
 
 /** The instant in a UUIDv7, in milliseconds since the epoch. */
 const timeOf = (requestId: string): number => Number.parseInt(requestId.slice(0, 8) + requestId.slice(9, 13), 16);
@@ -44,6 +45,7 @@ export async function pruneOutcomes(engine: Engine, bounds: OutcomeBounds, nowMs
           ...victims.map((_victim, index) => ({ at: index + 1, row: undefined })),
         ],
         answer: undefined,
+        frees: true,
       };
     },
   });

@@ -4,6 +4,9 @@ import { startDaemon } from "../daemon.js";
 import { EXIT, type ExitCode } from "../exit-code.js";
 import { createLog } from "../log.js";
 
+/** After the disk failed: long enough for answers and health watchers, short because the native library may be hurt. */
+const FAREWELL_MS = 500;
+
 /** `bolthole serve`: runs the daemon until a signal or a failing disk ends it. */
 export function serveCommand(): Command {
   const command = new Command("serve").description("run the daemon");
@@ -20,17 +23,19 @@ export function serveCommand(): Command {
 async function serve(flags: Partial<Record<SettingName, string | boolean>>): Promise<void> {
   const config = resolveConfig(flags, process.env);
   const log = createLog(config.logLevel);
+  let hasDiskFailed = false;
   const end = (code: ExitCode): void => {
     // Nothing is under way any more; a handle that a library forgot must not keep the process.
-    process.exit(code);
+    process.exit(hasDiskFailed ? EXIT.DISK : code);
   };
-  const daemon = await startDaemon(config, log, (cause) => {
-    log.fatal({ err: cause }, "the disk failed under a write; nothing that was acknowledged is lost");
-    setTimeout(end, 1000, EXIT.DISK);
-  });
   // lmdb-js rejects promises of its own beside the one that the writer hears; the failure is dealt with there.
   process.on("unhandledRejection", (reason) => {
     if (!(reason instanceof Error && "commitError" in reason)) throw reason;
+  });
+  const daemon = await startDaemon(config, log, (cause) => {
+    hasDiskFailed = true;
+    log.fatal({ err: cause }, "the disk failed under a write; nothing that was acknowledged is lost");
+    setTimeout(end, FAREWELL_MS, EXIT.DISK);
   });
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.on(signal, () => {

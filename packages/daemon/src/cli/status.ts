@@ -47,8 +47,15 @@ async function getStatus(folder: string): Promise<GetStatusResponse> {
   }
 }
 
+const mebibytes = (bytes: bigint): string => `${(Number(bytes) / (1024 * 1024)).toFixed(1)} MiB`;
+
+function holds({ usedBytes, quotaBytes, diskFreeBytes }: GetStatusResponse): string {
+  const quota = quotaBytes === undefined ? "no quota" : `of ${mebibytes(quotaBytes)} allowed`;
+  const free = diskFreeBytes === undefined ? "" : `, ${mebibytes(diskFreeBytes)} free on the disk`;
+  return `${mebibytes(usedBytes)}, ${quota}${free}`;
+}
+
 function describe(status: GetStatusResponse): string {
-  const mebibytes = (bytes: bigint): string => `${(Number(bytes) / (1024 * 1024)).toFixed(1)} MiB`;
   const rows: [string, string][] = [
     ["version", status.version],
     ["pid", `${String(status.pid)}, since ${status.startedAt}`],
@@ -58,6 +65,7 @@ function describe(status: GetStatusResponse): string {
       status.dataFolder ? `${status.engine} in ${status.dataFolder}, format ${status.formatVersion}` : status.engine,
     ],
     ["store", `${status.storeId}, ${status.commitSequence.toString()} commits, ${mebibytes(status.storedBytes)}`],
+    ["holds", holds(status)],
     ["outcomes", `${status.keptOutcomes.toString()} kept for retries`],
     ["in flight", `${String(status.requestsInFlight)} requests, ${mebibytes(status.requestBytesInFlight)}`],
     ["connections", String(status.connections)],

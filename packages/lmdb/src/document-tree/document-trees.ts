@@ -17,6 +17,8 @@ import { Walk } from "./walk.js";
 
 /** New nodes of more bytes than this are stored before the commit, in transactions of about this size. */
 const SLICE_BYTES = 1 << 20;
+/** Of a staging record. */
+const STAGING_BYTES = 64;
 /** What a load gives at a time. */
 const CHUNK_BYTES = 1 << 20;
 
@@ -115,6 +117,8 @@ export class DocumentTrees {
       for (const [index, slice] of slicesOf(staged.nodes).entries()) {
         await this.perform({
           bytes: SLICE_BYTES,
+          load: { values: [STAGING_BYTES], parts: slice.map(([, value]) => value?.length ?? 0), dropped: 0 },
+          frees: false,
           apply: (changes) => {
             if (index === 0) changes.put(key, encodeStaging(key, staged.ids));
             changes.store(slice);

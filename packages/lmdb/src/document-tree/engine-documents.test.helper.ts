@@ -18,7 +18,7 @@ export const commitDocument = (
     bytes: staged?.bytes ?? 0,
     decide: (_rows, sequence) => {
       const row = staged && { sequence, checksum: 0, value: Buffer.from(String(staged.crc32)) };
-      return { writes: [{ at: 0, row, document: staged }], answer: sequence };
+      return { writes: [{ at: 0, row, document: staged }], answer: sequence, frees: staged === undefined };
     },
   });
 

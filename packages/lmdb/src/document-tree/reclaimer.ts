@@ -1,4 +1,5 @@
 import type { Environment } from "../environment.js";
+import type { Load } from "../page-need.js";
 import { documentBounds } from "../keys.js";
 import { reclaimGarbage } from "./garbage.js";
 import { LEASE_STALE_MS, type Leases } from "./lease.js";
@@ -9,11 +10,16 @@ import type { GarbageRecord, TreeChanges } from "./tree-changes.js";
 export interface Chore {
   /** About how many bytes of values it writes. */
   readonly bytes: number;
+  readonly load: Load;
+  /** It only deletes. */
+  readonly frees: boolean;
   apply(changes: TreeChanges): void;
 }
 
 /** A transaction reclaims at most this many nodes: a few milliseconds of the event loop. */
 const SLICE_NODES = 256;
+/** Of a garbage record, or what is left of it. */
+const RECORD_BYTES = 1024;
 /** A few nodes may wait for those of the next commits, so that not every commit is followed by a flush of its own. */
 const LINGER_MS = 20;
 /** When the writer refused, for lack of room perhaps. */
@@ -139,6 +145,9 @@ export class Reclaimer {
     const done = new Set<Leftover>();
     await this.perform({
       bytes: 0,
+      // Counts of nodes that live on lie among those of nodes that go.
+      load: { values: ready.map(() => RECORD_BYTES), parts: [], dropped: SLICE_NODES },
+      frees: true,
       apply: (changes) => {
         let left = SLICE_NODES;
         for (const one of ready) {

@@ -45,7 +45,7 @@ export class StoredTrees {
   commit(runtimeId: RuntimeId, staged: StagedTree | undefined): void {
     const sequence = ++this.sequence;
     const changes = new TreeChanges(this, this.ids);
-    changes.replace(runtimeId, sequence, this.root(runtimeId), staged);
+    changes.replace(sequence, changes.plan(runtimeId, this.root(runtimeId), staged));
     const row = { sequence, checksum: 0, value: Buffer.of(), root: staged?.root, runtimeId: undefined };
     changes.put(encodeKey({ table: "snapshot", runtimeId }), staged && encodeRecord(row));
     this.write(changes.puts());

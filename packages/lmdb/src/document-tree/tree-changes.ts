@@ -18,6 +18,16 @@ export interface GarbageRecord {
   readonly isLarge: boolean;
 }
 
+/** One document in the place of another, with what follows from it for the nodes. */
+export interface Replacement {
+  readonly runtimeId: RuntimeId;
+  readonly staged: StagedTree | undefined;
+  /** Nodes that are named more often than before. */
+  readonly named: readonly References[];
+  /** Nodes that are named less often, or not at all. */
+  readonly dropped: readonly Dropped[];
+}
+
 /** What one transaction does to the documents' trees. Everything here runs inside the writer. */
 export class TreeChanges {
   readonly garbage: GarbageRecord[] = [];
@@ -43,8 +53,8 @@ export class TreeChanges {
     this.storesNodes ||= nodes.length > 0;
   }
 
-  /** Puts a document, or none, in the place of another, which is dropped. */
-  replace(runtimeId: RuntimeId, sequence: number, before: Entry | undefined, staged: StagedTree | undefined): void {
+  /** What it takes to put a document, or none, in the place of another, which is dropped. Changes nothing. */
+  plan(runtimeId: RuntimeId, before: Entry | undefined, staged: StagedTree | undefined): Replacement {
     // What is named anew less what is not named any more: most of a shared tree comes to zero, and costs nothing.
     const net = new Map<number, References>();
     const add = ({ id, level }: NodeName, times: number): void => {
@@ -60,16 +70,23 @@ export class TreeChanges {
     for (const { id, level, children } of staged?.opened ?? []) {
       const times = net.get(id)?.times ?? 0;
       if (times >= 0 || this.counts.of(id) + times > 0) continue;
-      this.counts.forget(id);
       net.delete(id);
       dropped.push({ id, level, isDead: true });
       for (const child of children) add(child, -1);
     }
+    const named: References[] = [];
     for (const { id, level, times } of net.values()) {
-      if (times > 0) this.counts.add(id, isNew(id, staged) ? times - 1 : times);
+      const more = isNew(id, staged) ? times - 1 : times;
+      if (times > 0 && more > 0) named.push({ id, level, times: more });
       for (let left = times; left < 0; left += 1) dropped.push({ id, level, isDead: false });
     }
+    return { runtimeId, staged, named, dropped };
+  }
 
+  /** Does what was planned over the same state. */
+  replace(sequence: number, { runtimeId, staged, named, dropped }: Replacement): void {
+    for (const { id, isDead } of dropped) if (isDead) this.counts.forget(id);
+    for (const { id, times } of named) this.counts.add(id, times);
     if (staged?.isWritten) this.put(documentKey("staging", staged.ids.first), undefined);
     else this.store(staged?.nodes ?? []);
     let index = 0;

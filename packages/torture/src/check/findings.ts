@@ -15,6 +15,8 @@ export interface Finding {
     | "goes on"
     | "coverage"
     | "bounded memory"
+    | "full disk"
+    | "failing disk"
     | "restart";
   readonly runtime: string;
   readonly what: string;

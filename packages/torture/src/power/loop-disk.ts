@@ -26,13 +26,22 @@ export class LoopDisk {
   constructor(
     private readonly image: string,
     private readonly folder: string,
+    private readonly bytes = IMAGE_BYTES,
   ) {}
 
   async create(): Promise<void> {
     const file = openSync(this.image, "wx", 0o600);
-    ftruncateSync(file, IMAGE_BYTES);
+    ftruncateSync(file, this.bytes);
     closeSync(file);
-    await run("mkfs.ext4", ["-q", "-F", "-E", "lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0", this.image]);
+    await run("mkfs.ext4", [
+      "-q",
+      "-F",
+      "-m",
+      "0",
+      "-E",
+      "lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0",
+      this.image,
+    ]);
   }
 
   async mount(): Promise<void> {

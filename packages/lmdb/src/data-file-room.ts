@@ -1,0 +1,153 @@
+import { type FileHandle, open, statfs } from "node:fs/promises";
+import { join } from "node:path";
+import { type StoreError, writeFailed } from "@bolthole/contract";
+import type { Environment, PageCounts } from "./environment.js";
+
+/** Kept in the data file for transactions that only delete. */
+const RESERVE_BYTES = 4 << 20;
+const STEP_BYTES = 1 << 20;
+/** After the disk was found full it is let alone for so long. */
+const RETRY_MS = 250;
+/** Where the file cannot grow, so many times the pages of a transaction must be free inside it. */
+const SPARE = 4;
+
+const FULL: readonly (string | undefined)[] = ["ENOSPC", "EDQUOT", "EFBIG"];
+const ZEROS = Buffer.alloc(STEP_BYTES);
+
+/** What a transaction asks for. */
+export interface Demand {
+  /** The most that it may take. */
+  readonly pages: number;
+  /** Of new values. */
+  readonly bytes: number;
+  /** It only deletes. */
+  readonly frees: boolean;
+}
+
+/**
+ * The room in the data file, and the one place that looks at the file system. LMDB reports a full disk as an I/O error in
+ * the middle of a commit, and cannot go on after one. So it never gets there: the file is filled with zeros ahead of its
+ * last page, and a transaction is let through only when it fits there even if no free page inside the file can be used
+ * again. Nobody else can take that room away. Its end belongs to deletions: on a full disk a clear still has what it needs.
+ */
+export class DataFileRoom {
+  private counts: PageCounts;
+  /** In pages: up to here this process has written the file, so that every page has its place on the disk. */
+  private prepared: number;
+  /** The most that has been used since the pages were counted. */
+  private spent = { pages: 0, bytes: 0 };
+  private retryAt = 0;
+
+  private constructor(
+    private readonly file: FileHandle,
+    private readonly folder: string,
+    private readonly environment: Pick<Environment, "pages">,
+    private readonly quotaBytes: number,
+  ) {
+    this.counts = environment.pages();
+    this.prepared = this.counts.end;
+  }
+
+  /** `quotaBytes`: how many bytes the store may hold. */
+  static async open(folder: string, environment: Environment, quotaBytes: number): Promise<DataFileRoom> {
+    const file = await open(join(folder, "data.mdb"), "r+");
+    // A commit that a killed process did not see through to the disk may be there all the same: nobody reads it before it is.
+    await file.datasync();
+    return new DataFileRoom(file, folder, environment, quotaBytes);
+  }
+
+  get pages(): PageCounts {
+    return this.counts;
+  }
+
+  /** Makes room for a transaction if the disk has any. `need` tells its pages from how they are counted now. */
+  async prepare(need: () => number): Promise<void> {
+    this.count();
+    const pages = need();
+    if (this.fits(pages, this.reserve) || performance.now() < this.retryAt) return;
+    await this.grow(this.counts.end + pages + this.reserve);
+  }
+
+  /** Why a transaction may not be written, or undefined. */
+  refusal(demand: Demand): StoreError | undefined {
+    const refusal = this.judge(demand);
+    if (!refusal || this.spent.pages === 0) return refusal;
+    this.count();
+    return this.judge(demand);
+  }
+
+  /** A transaction is about to be written. */
+  spend({ pages, bytes }: Pick<Demand, "pages" | "bytes">): void {
+    this.spent = { pages: this.spent.pages + pages, bytes: this.spent.bytes + bytes };
+  }
+
+  /** Bytes that hold data, and bytes that this user may still take from the file system. */
+  async look(): Promise<{ readonly usedBytes: number; readonly diskFreeBytes: number }> {
+    const { used, pageBytes } = this.environment.pages();
+    return { usedBytes: used * pageBytes, diskFreeBytes: await this.diskFreeBytes() };
+  }
+
+  close(): Promise<void> {
+    return this.file.close();
+  }
+
+  private get reserve(): number {
+    return RESERVE_BYTES / this.counts.pageBytes;
+  }
+
+  private fits(pages: number, reserve: number): boolean {
+    return this.prepared - this.counts.end - this.spent.pages >= pages + reserve;
+  }
+
+  private judge({ pages, bytes, frees }: Demand): StoreError | undefined {
+    if (frees && this.fits(pages, 0)) return undefined;
+    const { used, free, pageBytes } = this.counts;
+    const holds = used * pageBytes + this.spent.bytes;
+    if (!frees && holds + bytes > this.quotaBytes) {
+      return writeFailed("QUOTA", "the store holds as much as it may; clear something, or raise the quota", {
+        expected: `at most ${String(this.quotaBytes)} bytes`,
+        actual: `${String(holds + bytes)} bytes`,
+      });
+    }
+    if (this.fits(pages, this.reserve)) return undefined;
+    // What LMDB does not find inside the file comes out of the reserve; never more than half of it.
+    const isReused = free - this.spent.pages >= SPARE * pages;
+    if (isReused && this.fits(pages, this.reserve / 2)) return undefined;
+    return writeFailed("DISK_FULL", "the disk has no room for the change; clear something, or make room on the disk", {
+      expected: `room for ${String(pages * pageBytes)} bytes`,
+    });
+  }
+
+  private count(): void {
+    this.counts = this.environment.pages();
+    this.prepared = Math.max(this.prepared, this.counts.end);
+    this.spent = { pages: 0, bytes: 0 };
+  }
+
+  /** Up to at least this page, or not at all. Only while no transaction is being written. */
+  private async grow(end: number): Promise<void> {
+    const { pageBytes } = this.counts;
+    // One step more than is asked for, so that small commits seldom come here.
+    const target = end * pageBytes + STEP_BYTES;
+    let at = this.prepared * pageBytes;
+    this.retryAt = performance.now() + RETRY_MS;
+    // A write that meets a full disk may take long, this look does not.
+    if ((await this.diskFreeBytes()) < target - at) return;
+    try {
+      while (at < target) {
+        const { bytesWritten } = await this.file.write(ZEROS, 0, Math.min(ZEROS.length, target - at), at);
+        at += bytesWritten;
+      }
+      this.retryAt = 0;
+    } catch (error) {
+      // Somebody else was faster.
+      if (!FULL.includes((error as NodeJS.ErrnoException).code)) throw error;
+    }
+    this.prepared = Math.floor(at / pageBytes);
+  }
+
+  private async diskFreeBytes(): Promise<number> {
+    const { bavail, bsize } = await statfs(this.folder);
+    return bavail * bsize;
+  }
+}
