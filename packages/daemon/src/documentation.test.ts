@@ -38,7 +38,7 @@ test("docs/operating.md lists every setting with its variable and default", () =
 });
 
 test("docs/operating.md lists every exit code", () => {
-  const codes = rowsOf(page("docs/operating.md")).flatMap(([cell = ""]) => (/^\d$/.test(cell) ? [Number(cell)] : []));
+  const codes = rowsOf(page("docs/operating.md")).flatMap(([cell = ""]) => (/^\d+$/.test(cell) ? [Number(cell)] : []));
   expect(codes).toEqual(Object.values(EXIT));
 });
 

@@ -1,6 +1,8 @@
 import { type RuntimeId, readFailed } from "@bolthole/contract";
-import type { Document, Engine, EngineStats, Entry, KeyOf, Range, RowKey, Unit, View } from "@bolthole/core";
+import type { CheckListener, CheckResult, Document, Engine, EngineStats, Entry, KeyOf, Range, RowKey, Unit, View } from "@bolthole/core";
 import { Moved, type StagedDocument } from "@bolthole/core";
+import { backUp, removeOldScratch } from "./care/backup.js";
+import { checkInProcess } from "./care/check-process.js";
 import { type DocumentFinding, checkDocuments } from "./document-tree/check.js";
 import { type Base, DocumentTrees } from "./document-tree/document-trees.js";
 import type { StagedTree } from "./document-tree/staged-tree.js";
@@ -39,6 +41,7 @@ export class LmdbEngine implements Engine {
   private constructor(
     readonly storeId: string,
     readonly epoch: string,
+    private readonly folder: string,
     private readonly environment: Environment,
     private readonly room: DataFileRoom,
     private readonly writer: GroupWriter,
@@ -54,6 +57,7 @@ export class LmdbEngine implements Engine {
     const undo: (() => Promise<void>)[] = [];
     try {
       claimFormat(folder);
+      removeOldScratch(folder);
       lookBeforeOpen(folder);
       const environment = new Environment(folder);
       undo.unshift(() => environment.close());
@@ -63,7 +67,7 @@ export class LmdbEngine implements Engine {
       const sequence = environment.get(SEQUENCE_KEY)?.readDoubleLE() ?? 0;
       const trees: DocumentTrees = new DocumentTrees(environment, (chore) => writer.perform(chore));
       const writer = new GroupWriter(environment, room, sequence, trees, onFailure);
-      return new LmdbEngine(storeId, epoch, environment, room, writer, trees);
+      return new LmdbEngine(storeId, epoch, folder, environment, room, writer, trees);
     } catch (error) {
       for (const close of undo) await close();
       throw openFailure(folder, error);
@@ -125,6 +129,19 @@ export class LmdbEngine implements Engine {
       yield* checkDocuments(transaction);
     } finally {
       transaction.done();
+    }
+  }
+
+  backUp(): Promise<AsyncIterable<Uint8Array>> {
+    return backUp(this.folder, this.environment, this.storeId);
+  }
+
+  /** In a process of its own, which reads one state beside this one: while it does, the file grows by what is written. */
+  async check(listener: CheckListener): Promise<CheckResult> {
+    try {
+      return await checkInProcess({ folder: this.folder, pages: false, rows: true }, listener);
+    } finally {
+      this.environment.forgetDeadReaders();
     }
   }
 

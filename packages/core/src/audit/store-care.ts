@@ -1,0 +1,63 @@
+import { type StoreCare, type VerifyEvent, readFailed } from "@bolthole/contract";
+import type { CheckListener, CheckResult, Engine } from "../engine.js";
+
+/** Of an engine that does not do it itself. */
+const unsupported = (engine: Engine, what: string): Error =>
+  readFailed(
+    "UNSUPPORTED",
+    engine.durable
+      ? `the engine ${engine.name} keeps a database of its own kind: ${what} it with that database's tools`
+      : `the engine ${engine.name} keeps nothing that could be used again`,
+  );
+
+export const storeCare = (engine: Engine): StoreCare => ({
+  async backUp() {
+    if (!engine.backUp) throw unsupported(engine, "back up");
+    return engine.backUp();
+  },
+  async *verify() {
+    const check = engine.check?.bind(engine);
+    if (!check) throw unsupported(engine, "check");
+    yield* verifyEvents(check);
+  },
+});
+
+/** A check's calls as a stream; when the reader leaves, the check is given up. */
+export async function* verifyEvents(
+  check: (listener: CheckListener) => Promise<CheckResult>,
+): AsyncGenerator<VerifyEvent, void> {
+  const over = new AbortController();
+  const events: VerifyEvent[] = [];
+  let wake = (): void => undefined;
+  const tell = (event: VerifyEvent): void => {
+    events.push(event);
+    wake();
+  };
+  let isDone = false;
+  const running = check({
+    signal: over.signal,
+    onFinding: (finding) => {
+      tell({ finding });
+    },
+    onRead: (bytesRead) => {
+      tell({ bytesRead });
+    },
+  }).then(({ counts }) => {
+    if (counts) tell({ counts });
+  });
+  const ended = running.finally(() => {
+    isDone = true;
+    wake();
+  });
+  ended.catch(() => undefined);
+  try {
+    for (;;) {
+      yield* events.splice(0);
+      if (isDone && events.length === 0) break;
+      if (events.length === 0) await new Promise<void>((resolve) => (wake = resolve));
+    }
+    await ended;
+  } finally {
+    over.abort();
+  }
+}
