@@ -26,6 +26,7 @@ export {
   createEngineStore,
 } from "./engine-store.js";
 export { type AuditedRow, StoreAudit } from "./audit/store-audit.js";
+export { quarantine } from "./audit/quarantine.js";
 export { storeCare, verifyEvents } from "./audit/store-care.js";
 export { MemoryEngine } from "./memory-engine.js";
 export { foreignRow, headOver, ownOrForeign, tallyOver } from "./commit/derived.js";

@@ -59,10 +59,11 @@ async function assemble(
   const setHealth = (status: "SERVING" | "NOT_SERVING"): void => {
     for (const service of SERVICES) health.setStatus(service, status);
   };
-  const engine = await openEngine(config, (cause) => {
+  const stop = (cause: unknown): void => {
     setHealth("NOT_SERVING");
     onFailure(cause);
-  });
+  };
+  const engine = await openEngine(config, stop, log);
   closers.add(() => engine.close());
   const store = createStore(engine, config);
   closers.add(startPruning(store, log));

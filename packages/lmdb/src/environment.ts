@@ -145,9 +145,9 @@ export class Environment {
     return { pageBytes: pageSize, end, used, free: end - META_PAGES - used - pagesOf(free), depth: root.treeDepth };
   }
 
-  /** Writes one consistent state into a new file, without following its pages; holds a reader until it is done. */
-  copyTo(file: string): Promise<void> {
-    return this.db.backup(file, false);
+  /** Writes one consistent state into an empty folder, without following its pages; holds a reader until it is done. */
+  copyTo(folder: string): Promise<void> {
+    return this.db.backup(folder, false);
   }
 
   /** Forgets readers whose process is gone: what they saw need not be kept. */

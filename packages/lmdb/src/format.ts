@@ -15,7 +15,7 @@ const DRAFT = "format.new";
 const NAME = "bolthole";
 
 /** Files that may lie in a folder that is still empty for us: the daemon's own. */
-const HARMLESS = new Set(["bolthole.lock", "bolthole.sock", "token", "endpoint", DRAFT]);
+const HARMLESS = new Set(["bolthole.lock", "bolthole.sock", "token", "endpoint", "running", DRAFT]);
 
 /** The data folder cannot be used; the text says why and what to do. */
 export class UnusableFolder extends Error {

@@ -1,7 +1,8 @@
-import { type RuntimeId, readFailed } from "@bolthole/contract";
+import { type Finding, type RuntimeId, readFailed } from "@bolthole/contract";
 import type { CheckListener, CheckResult, Document, Engine, EngineStats, Entry, KeyOf, Range, RowKey, Unit, View } from "@bolthole/core";
 import { Moved, type StagedDocument } from "@bolthole/core";
 import { backUp, removeOldScratch } from "./care/backup.js";
+import { type CheckBeforeOpen, checkBeforeOpen, unmark } from "./care/check-before-open.js";
 import { checkInProcess } from "./care/check-process.js";
 import { type DocumentFinding, checkDocuments } from "./document-tree/check.js";
 import { type Base, DocumentTrees } from "./document-tree/document-trees.js";
@@ -31,6 +32,10 @@ export interface LmdbOptions {
   readonly onFailure?: ((cause: unknown) => void) | undefined;
   /** How many bytes the store may hold; more is refused as QUOTA, clears go on. Without end unless given. */
   readonly quotaBytes?: number | undefined;
+  /** What is looked at before the store is opened; unless told otherwise, everything after an unclean end. */
+  readonly check?: CheckBeforeOpen | undefined;
+  /** Called for each record that this look found to be damaged. */
+  readonly onFinding?: ((finding: Finding) => void) | undefined;
 }
 
 /** Rows in one LMDB environment, written by one writer in groups. */
@@ -49,16 +54,17 @@ export class LmdbEngine implements Engine {
   ) {}
 
   /**
-   * The folder must exist, and belong to this process alone while the engine is open. Throws an UnusableFolder, or a
-   * FailedDisk.
+   * The folder must exist, and belong to this process alone while the engine is open. Throws an UnusableFolder, a
+   * DamagedStore, or a FailedDisk.
    */
   static async open(folder: string, options: LmdbOptions = {}): Promise<LmdbEngine> {
-    const { onFailure, quotaBytes = Infinity } = options;
+    const { onFailure, quotaBytes = Infinity, check = { level: "auto", maxBytes: Infinity }, onFinding } = options;
     const undo: (() => Promise<void>)[] = [];
     try {
       claimFormat(folder);
       removeOldScratch(folder);
       lookBeforeOpen(folder);
+      for (const finding of await checkBeforeOpen(folder, check)) onFinding?.(finding);
       const environment = new Environment(folder);
       undo.unshift(() => environment.close());
       const room = await DataFileRoom.open(folder, environment, quotaBytes);
@@ -150,6 +156,7 @@ export class LmdbEngine implements Engine {
     await this.writer.close();
     await this.room.close();
     await this.environment.close();
+    if (!this.writer.hasFailed) unmark(this.folder);
   }
 
   /** Found and held in one go: nothing of it can be dropped in between. */

@@ -59,12 +59,9 @@ async function fill(store: BoltholeStore): Promise<{ version: Version; requestId
   await store.persistInputState("one", row("one"));
   await store.persistInputState("two", row(MARK));
   await store.persistAuthOauthFlowSnapshot(Buffer.from("flows"));
-  const { version } = await store.versioned.commitMachineLifecycle({
-    runtimeId: "one",
-    record: Buffer.from("0801100222009a0600", "hex").subarray(0, 4),
-    inputStates: [],
-    requestId,
-  });
+  await store.commitMachineLifecycle("one", { runtimeState: "idle", binding: {} }, []);
+  const { version = "" } = (await store.versioned.loadMachineLifecycleRecord({ runtimeId: "one" })) ?? {};
+  await store.versioned.persistInputState({ runtimeId: "one", state: row("once"), requestId });
   const { storeId } = await store.versioned.getServerInfo({});
   return { version, requestId, storeId };
 }
@@ -118,10 +115,10 @@ describe("a backup", () => {
       expect(await reasonOf(store.versioned.persistInputState({ ...change, expectedStoreId: before.storeId }))).toBe(
         "STORE_REPLACED",
       );
-      const lifecycle = { kind: "machine_lifecycle", version: before.version } as const;
-      expect(
-        await reasonOf(store.versioned.persistInputState({ ...change, expectedVersions: [lifecycle] } as never)),
-      ).toBe("VERSION_CONFLICT");
+      const lifecycle = { record: "machine_lifecycle", version: before.version } as const;
+      expect(await reasonOf(store.versioned.persistInputState({ ...change, expectedVersions: [lifecycle] }))).toBe(
+        "VERSION_CONFLICT",
+      );
       // It was applied, and the new store does not know: it must not be applied once more.
       expect(await reasonOf(store.versioned.persistInputState({ ...change, requestId: before.requestId }))).toBe(
         "REQUEST_ID_EXPIRED",

@@ -9,7 +9,8 @@ import { EXIT, StartFailure } from "../exit-code.js";
 import { findHome, homeOf, prepareDataFolder } from "../folder/data-folder.js";
 import { readEndpoint } from "../folder/endpoint.js";
 import { lockFolder } from "../folder/folder-lock.js";
-import { createStore, openEngine } from "../open-store.js";
+import { createLog } from "../log.js";
+import { createStore, openEngine, startFailure } from "../open-store.js";
 import { RemoteCare } from "./remote-care.js";
 import { RemoteTransfer } from "./remote-transfer.js";
 
@@ -65,7 +66,9 @@ export async function openPlace({ data, engine }: PlaceFlags, missing: "refuse" 
 }
 
 async function openLocal(config: Config, closers: Closers): Promise<Place> {
-  const engine = await openEngine(config, () => undefined);
+  const engine = await openEngine(config, () => undefined, createLog(config.logLevel)).catch((error: unknown) => {
+    throw startFailure(homeOf(config), error);
+  });
   closers.add(() => engine.close());
   const store = createStore(engine, config);
   return { store, transfer: store, care: storeCare(engine), close: () => closers.close() };

@@ -33,7 +33,7 @@ export async function backUp(
   const scratch = mkdtempSync(join(folder, SCRATCH));
   try {
     const path = join(scratch, "data.mdb");
-    await environment.copyTo(path);
+    await environment.copyTo(scratch);
     let findings = 0;
     const { counts, commitSequence = 0 } = await checkInProcess(
       { folder: scratch, pages: true, rows: true },

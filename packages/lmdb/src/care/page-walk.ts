@@ -63,6 +63,16 @@ export function walkPages(path: string): void {
   }
 }
 
+/** Reads no more than the file's beginning: enough to tell a file that was cut short, zeroed, or is of another make. */
+export function lookAtBeginning(path: string): void {
+  const file = openSync(path, "r");
+  try {
+    new PageWalk(file).meta();
+  } finally {
+    closeSync(file);
+  }
+}
+
 class PageWalk {
   private pageBytes = 0;
   private lastPage = 0;
@@ -85,7 +95,7 @@ class PageWalk {
     for (const list of free) this.freePages(list);
   }
 
-  private meta(): Meta {
+  meta(): Meta {
     const first = this.metaAt(0);
     const second = this.metaAt(first.pageBytes);
     if (second.pageBytes !== first.pageBytes) throw new DamagedPages("its two first pages contradict each other");

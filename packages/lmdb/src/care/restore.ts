@@ -40,9 +40,9 @@ export async function restoreBackup(path: string, folder: string, options: Resto
   mkdirSync(dirname(target), { recursive: true });
   const draft = mkdtempSync(`${target}.restoring-`);
   try {
+    claimFormat(draft);
     const manifest = await unpack(path, join(draft, "data.mdb"), options);
     const findings = await checked(draft);
-    claimFormat(draft);
     const storeId = await makeNew(draft, options);
     await flush(join(draft, "data.mdb"));
     await flush(draft);
