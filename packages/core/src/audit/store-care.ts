@@ -10,17 +10,31 @@ const unsupported = (engine: Engine, what: string): Error =>
       : `the engine ${engine.name} keeps nothing that could be used again`,
   );
 
-export const storeCare = (engine: Engine): StoreCare => ({
-  async backUp() {
-    if (!engine.backUp) throw unsupported(engine, "back up");
-    return engine.backUp();
-  },
-  async *verify() {
-    const check = engine.check?.bind(engine);
-    if (!check) throw unsupported(engine, "check");
-    yield* verifyEvents(check);
-  },
-});
+/** One copy or check at a time: each reads the whole store. */
+export function storeCare(engine: Engine): StoreCare {
+  let isBusy = false;
+  async function* alone<T>(work: () => Promise<AsyncIterable<T>> | AsyncIterable<T>): AsyncGenerator<T, void> {
+    if (isBusy) throw readFailed("BUSY", "the store is being copied or checked for somebody else; try again later");
+    isBusy = true;
+    try {
+      yield* await work();
+    } finally {
+      isBusy = false;
+    }
+  }
+  return {
+    backUp() {
+      const backUp = engine.backUp?.bind(engine);
+      if (!backUp) return Promise.reject(unsupported(engine, "back up"));
+      return Promise.resolve(alone(backUp));
+    },
+    async *verify() {
+      const check = engine.check?.bind(engine);
+      if (!check) throw unsupported(engine, "check");
+      yield* alone(() => verifyEvents(check));
+    },
+  };
+}
 
 /** A check's calls as a stream; when the reader leaves, the check is given up. */
 export async function* verifyEvents(
