@@ -1,5 +1,12 @@
 import type { Limits, RuntimeId } from "@bolthole/contract";
-import { DEFAULT_LIMITS, type Engine, type EngineStore, MemoryEngine, createEngineStore, quarantine } from "@bolthole/core";
+import {
+  DEFAULT_LIMITS,
+  type Engine,
+  type EngineStore,
+  MemoryEngine,
+  createEngineStore,
+  quarantine,
+} from "@bolthole/core";
 import { DamagedStore, FailedDisk, LmdbEngine, UnusableFolder, openFailure } from "@bolthole/lmdb";
 import { SqliteEngine, UnusableFile } from "@bolthole/sqlite";
 import type { Config } from "./config.js";

@@ -107,7 +107,14 @@ export class Environment {
       range: (start, end) => this.db.getRange({ start, end, transaction, snapshot: true }),
       keys: (start, end) => this.db.getKeys({ start, end, transaction, snapshot: true }),
       lastKey: (start, end) => {
-        const [last] = this.db.getKeys({ start: end, end: start, reverse: true, limit: 1, transaction, snapshot: true });
+        const [last] = this.db.getKeys({
+          start: end,
+          end: start,
+          reverse: true,
+          limit: 1,
+          transaction,
+          snapshot: true,
+        });
         return last;
       },
       done: () => {

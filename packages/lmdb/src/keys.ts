@@ -201,16 +201,9 @@ export function parseKey(key: Buffer, hashedRuntimeId: string | undefined): RowK
 }
 
 function parseStoreRow(key: Buffer): RowKey | undefined {
-  switch (key[1]) {
-    case TABLES.tally.number:
-      return { table: "tally" };
-    case TABLES.oauth.number:
-      return { table: "oauth" };
-    case TABLES.outcome.number:
-      return key.length === 2 + UUID_BYTES ? { table: "outcome", requestId: trailingUuid(key) } : undefined;
-    default:
-      return undefined;
-  }
+  for (const table of ["tally", "oauth"] as const) if (key[1] === TABLES[table].number) return { table };
+  const isOutcome = key[1] === TABLES.outcome.number && key.length === 2 + UUID_BYTES;
+  return isOutcome ? { table: "outcome", requestId: trailingUuid(key) } : undefined;
 }
 
 function parseRuntimeRow(key: Buffer, hashedRuntimeId: string | undefined): RowKey | undefined {

@@ -1,5 +1,17 @@
 import { type Finding, type RuntimeId, readFailed } from "@bolthole/contract";
-import type { CheckListener, CheckResult, Document, Engine, EngineStats, Entry, KeyOf, Range, RowKey, Unit, View } from "@bolthole/core";
+import type {
+  CheckListener,
+  CheckResult,
+  Document,
+  Engine,
+  EngineStats,
+  Entry,
+  KeyOf,
+  Range,
+  RowKey,
+  Unit,
+  View,
+} from "@bolthole/core";
 import { Moved, type StagedDocument } from "@bolthole/core";
 import { backUp, removeOldScratch } from "./care/backup.js";
 import { type CheckBeforeOpen, checkBeforeOpen, unmark } from "./care/check-before-open.js";

@@ -14,7 +14,9 @@ export const careCodecs = {
     async *toAnswer(messages): AsyncGenerator<Uint8Array> {
       for await (const { chunk } of messages) yield chunk;
     },
-    async *fromAnswer(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<MessageInitShape<typeof BackupResponseSchema>> {
+    async *fromAnswer(
+      chunks: AsyncIterable<Uint8Array>,
+    ): AsyncGenerator<MessageInitShape<typeof BackupResponseSchema>> {
       for await (const chunk of chunks) yield { chunk };
     },
   }),

@@ -1,6 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { LoadInputStatesResponse, LoadInputStatesResponseSchema } from "../gen/bolthole/v1/store_pb.js";
-import { StoreError, readFailed } from "../store-error.js";
+import { type StoreError, readFailed } from "../store-error.js";
 import type { LoadedInputStates } from "../versioned-store.js";
 import { fromInputState, toInputState } from "./input-state.js";
 import { required } from "./invalid-argument.js";
@@ -31,17 +31,15 @@ export async function* fromInputBatches({
   batches,
   failures,
 }: LoadedInputStates): AsyncGenerator<Message> {
-  let isFirst = true;
-  let told = 0;
+  let told = -1;
   const message = (entries: NonNullable<Message["entries"]>): Message => {
-    const next = failures.slice(told).map(toErrorDetail);
-    told += next.length;
-    const start = isFirst ? { inputsVersion } : {};
-    isFirst = false;
+    const start = told < 0 ? { inputsVersion } : {};
+    const next = failures.slice(Math.max(told, 0)).map(toErrorDetail);
+    told = failures.length;
     return { ...start, entries, failures: next };
   };
   for await (const batch of batches) {
     yield message(batch.map(({ value, version }) => ({ state: fromInputState(value), version })));
   }
-  if (isFirst || told < failures.length) yield message([]);
+  if (told < failures.length) yield message([]);
 }

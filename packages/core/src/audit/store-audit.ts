@@ -1,6 +1,15 @@
 import { type Finding, type StoreCounts, StoreError } from "@bolthole/contract";
 import { readOpsSnapshot, readReceipt } from "@bolthole/contract/json";
-import { COUNTED, type CountedTable, EMPTY_HEAD, type Head, type Tally, copyHead, decodeHead, retally } from "../commit/head.js";
+import {
+  COUNTED,
+  type CountedTable,
+  EMPTY_HEAD,
+  type Head,
+  type Tally,
+  copyHead,
+  decodeHead,
+  retally,
+} from "../commit/head.js";
 import { decodeOutcome } from "../commit/outcome.js";
 import { describeKey, soundValue } from "../commit/row.js";
 import { EMPTY_TALLY, type StoreTally, decodeTally } from "../commit/tally.js";
@@ -52,7 +61,11 @@ export class StoreAudit {
         this.note("head", row);
         if (!damage) this.runtime?.takeHead(decodeHead(row.value));
         break;
-      default:
+      case "snapshot":
+      case "lifecycle":
+      case "ops":
+      case "input":
+      case "receipt":
         this.counts.rows += 1;
         this.runtime?.take(key.table, row);
         if (key.table === "snapshot" && !damage) findings.push(...documentDiffers(key, row, document));
@@ -65,7 +78,8 @@ export class StoreAudit {
     const findings = this.endRuntime();
     const { books = EMPTY_TALLY, found } = this;
     for (const table of ["outcome", "oauth", "head"] as const) {
-      if (!isSame(books[table], found[table])) findings.push(differs(`${table} rows: ${comparison(books[table], found[table])}`));
+      if (!isSame(books[table], found[table]))
+        findings.push(differs(`${table} rows: ${comparison(books[table], found[table])}`));
     }
     return findings;
   }

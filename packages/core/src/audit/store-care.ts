@@ -42,13 +42,12 @@ export async function* verifyEvents(
 ): AsyncGenerator<VerifyEvent, void> {
   const over = new AbortController();
   const events: VerifyEvent[] = [];
-  let wake = (): void => undefined;
+  const state = { isDone: false, wake: (): void => undefined };
   const tell = (event: VerifyEvent): void => {
     events.push(event);
-    wake();
+    state.wake();
   };
-  let isDone = false;
-  const running = check({
+  const ended = check({
     signal: over.signal,
     onFinding: (finding) => {
       tell({ finding });
@@ -56,19 +55,21 @@ export async function* verifyEvents(
     onRead: (bytesRead) => {
       tell({ bytesRead });
     },
-  }).then(({ counts }) => {
-    if (counts) tell({ counts });
-  });
-  const ended = running.finally(() => {
-    isDone = true;
-    wake();
-  });
+  })
+    .then(({ counts }) => {
+      if (counts) tell({ counts });
+    })
+    .finally(() => {
+      state.isDone = true;
+      state.wake();
+    });
   ended.catch(() => undefined);
   try {
     for (;;) {
       yield* events.splice(0);
-      if (isDone && events.length === 0) break;
-      if (events.length === 0) await new Promise<void>((resolve) => (wake = resolve));
+      if (events.length > 0) continue;
+      if (state.isDone) break;
+      await new Promise<void>((resolve) => (state.wake = resolve));
     }
     await ended;
   } finally {

@@ -71,6 +71,7 @@ function describe(path: string, { storeId, commitSequence, counts, findings, byt
     `${path}: store ${storeId} up to commit ${String(commitSequence)}, ${held}`,
     `${mebibytes(bytes)}, SHA-256 of the data ${sha256}`,
   ];
-  if (findings > 0) lines.push(`the store is damaged, and so is its copy: ${String(findings)} findings; see bolthole verify`);
+  if (findings > 0)
+    lines.push(`the store is damaged, and so is its copy: ${String(findings)} findings; see bolthole verify`);
   return `${lines.join("\n")}\n`;
 }

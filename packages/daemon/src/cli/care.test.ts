@@ -51,7 +51,11 @@ async function served<T>(at: string, use: (store: BoltholeStore, daemon: DaemonP
   }
 }
 
-const REQUEST_ID = (): string => `${Date.now().toString(16).padStart(12, "0").replace(/^(.{8})/, "$1-")}-7000-8000-000000000001`;
+const REQUEST_ID = (): string =>
+  `${Date.now()
+    .toString(16)
+    .padStart(12, "0")
+    .replace(/^(.{8})/, "$1-")}-7000-8000-000000000001`;
 
 async function fill(store: BoltholeStore): Promise<{ version: Version; requestId: string; storeId: string }> {
   const requestId = REQUEST_ID();
@@ -154,7 +158,12 @@ describe("a backup", () => {
       writeFileSync(file, bytes);
       expect([at, (await bolthole("restore", file, "--data", target)).code]).toEqual([at, EXIT.DAMAGED]);
     }
-    for (const bytes of [Buffer.alloc(0), whole.subarray(0, 100), whole.subarray(0, -1), Buffer.concat([whole, whole])]) {
+    for (const bytes of [
+      Buffer.alloc(0),
+      whole.subarray(0, 100),
+      whole.subarray(0, -1),
+      Buffer.concat([whole, whole]),
+    ]) {
       writeFileSync(file, bytes);
       expect((await bolthole("restore", file, "--data", target)).code).toBe(EXIT.DAMAGED);
     }
@@ -206,7 +215,10 @@ describe("verify", () => {
       });
     });
     const offline = await bolthole("verify", "--data", data);
-    expect([offline.code, offline.out]).toEqual([EXIT.CLEAN, expect.stringMatching(/2 runtimes, 4 records, .* 0 damaged/)]);
+    expect([offline.code, offline.out]).toEqual([
+      EXIT.CLEAN,
+      expect.stringMatching(/2 runtimes, 4 records, .* 0 damaged/),
+    ]);
   });
 
   test("names the runtime and the record of what is not as it was written, running or not", async () => {
@@ -224,12 +236,13 @@ describe("verify", () => {
   });
 
   test.each([
-    ["cut short", (path: string) => writeFileSync(path, readFileSync(path).subarray(0, 3 * 4096))],
-    ["of another make", (path: string) => writeFileSync(path, Buffer.alloc(64 * 4096, "photos"))],
-    ["with a page of zeros in the place of its tree", (path: string) => writeFileSync(path, zeroed(readFileSync(path)))],
+    ["cut short", (bytes: Buffer): Buffer => bytes.subarray(0, 3 * 4096)],
+    ["of another make", (): Buffer => Buffer.alloc(64 * 4096, "photos")],
+    ["with a page of zeros in the place of its tree", zeroed],
   ])("says of a data file that is %s what it is", async (_what, hurt) => {
     await served(data, fill);
-    hurt(join(data, "data.mdb"));
+    const path = join(data, "data.mdb");
+    writeFileSync(path, hurt(readFileSync(path)));
     const found = await bolthole("verify", "--data", data);
     expect([found.code, found.out]).toEqual([EXIT.DAMAGED, expect.stringContaining("pages-damaged")]);
   });

@@ -17,7 +17,11 @@ export function restoreCommand(): Command {
   return new Command("restore")
     .description("make a new data folder out of a backup; no daemon may run on it")
     .argument("<file>", "the backup")
-    .addOption(new Option("--data <folder>", `${SETTINGS.data.help}; absent or empty (${variableOf("data")})`).env(variableOf("data")).makeOptionMandatory())
+    .addOption(
+      new Option("--data <folder>", `${SETTINGS.data.help}; absent or empty (${variableOf("data")})`)
+        .env(variableOf("data"))
+        .makeOptionMandatory(),
+    )
     .option("--keep-oauth", "keep the OAuth flows: those that were used since the backup come back to life")
     .action(restore);
 }

@@ -74,7 +74,9 @@ export class BackupReader {
   end(): BackupManifest {
     if (!this.known) throw new UnusableBackup("it is not a backup of Bolthole's");
     if (this.bytes !== this.known.bytes) {
-      throw new UnusableBackup(`it is damaged: ${String(this.known.bytes)} bytes of data belong to it, ${String(this.bytes)} are there`);
+      throw new UnusableBackup(
+        `it is damaged: ${String(this.known.bytes)} bytes of data belong to it, ${String(this.bytes)} are there`,
+      );
     }
     if (this.digest.digest("hex") !== this.known.sha256) {
       throw new UnusableBackup("it is damaged: its bytes are not those that were written");
@@ -96,7 +98,8 @@ function decodeManifest(text: string): BackupManifest {
   if (Number(version) > VERSION) {
     throw new UnusableBackup(`it is a backup of form ${version}, this Bolthole reads up to ${String(VERSION)}`);
   }
-  if (hash("sha256", `${line}\n`) !== digest) throw new UnusableBackup("it is damaged: its manifest is not what was written");
+  if (hash("sha256", `${line}\n`) !== digest)
+    throw new UnusableBackup("it is damaged: its manifest is not what was written");
   const manifest = JSON.parse(line) as BackupManifest;
   if (manifest.formatVersion !== FORMAT_VERSION) {
     throw new UnusableBackup(

@@ -18,7 +18,9 @@ export class DamagedStore extends Error {
   override readonly name = "DamagedStore";
 
   constructor(folder: string, why: string) {
-    super(`the store in ${folder} is damaged: ${why}; keep a copy of the folder, look at the disk, and restore a backup`);
+    super(
+      `the store in ${folder} is damaged: ${why}; keep a copy of the folder, look at the disk, and restore a backup`,
+    );
   }
 }
 

@@ -8,6 +8,7 @@ import { checkInProcess } from "./check-process.js";
 export async function checkFolder(folder: string, listener: CheckListener): Promise<CheckResult> {
   if (!existsSync(join(folder, "format"))) throw new UnusableFolder(`${folder} is not a Bolthole data folder`);
   claimFormat(folder);
-  if (!existsSync(join(folder, "data.mdb"))) throw new UnusableFolder(`${folder} holds no store: its data.mdb is missing`);
+  if (!existsSync(join(folder, "data.mdb")))
+    throw new UnusableFolder(`${folder} holds no store: its data.mdb is missing`);
   return checkInProcess({ folder, pages: true, rows: true }, listener);
 }

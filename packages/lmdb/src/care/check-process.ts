@@ -34,9 +34,9 @@ export async function checkInProcess(order: CheckOrder, listener: CheckListener)
   });
   let result: CheckResult = {};
   let said = "";
-  let isSilent = false;
+  const silent = new AbortController();
   const silence = setTimeout(() => {
-    isSilent = true;
+    silent.abort();
     child.kill("SIGKILL");
   }, SILENCE_MS);
   child.stderr?.setEncoding("utf8").on("data", (text: string) => (said = (said + text).slice(-TEXT_LENGTH)));
@@ -55,8 +55,11 @@ export async function checkInProcess(order: CheckOrder, listener: CheckListener)
       });
     });
     if (ending !== "") {
-      const how = isSilent ? "it hung" : `it ended with ${ending}${said === "" ? "" : `: ${said.trim()}`}`;
-      listener.onFinding({ code: "check-crashed", text: `the process that read the store did not come to its end: ${how}` });
+      const how = silent.signal.aborted ? "it hung" : `it ended with ${ending}${said === "" ? "" : `: ${said.trim()}`}`;
+      listener.onFinding({
+        code: "check-crashed",
+        text: `the process that read the store did not come to its end: ${how}`,
+      });
     }
     return result;
   } finally {

@@ -218,7 +218,8 @@ class PageWalk {
 
   private read(offset: number, length: number, what: string): Buffer {
     const bytes = Buffer.allocUnsafe(length);
-    if (readSync(this.file, bytes, 0, length, offset) !== length) throw new DamagedPages(`the file ends before ${what}`);
+    if (readSync(this.file, bytes, 0, length, offset) !== length)
+      throw new DamagedPages(`the file ends before ${what}`);
     return bytes;
   }
 }

@@ -26,77 +26,60 @@ function few(random: Random, act: () => void): void {
   for (let time = 0; time < times; time += 1) act();
 }
 
+type Apply = Mutation["apply"];
+
+const flipWithin =
+  (bytesOfPage: number): Apply =>
+  (file, _older, random) => {
+    few(random, () => {
+      const at = anyPage(file, random) * PAGE + random.below(bytesOfPage);
+      file[at] = (file[at] ?? 0) ^ (1 << random.below(8));
+    });
+    return file;
+  };
+
+const zero: Apply = (file, _older, random) => {
+  few(random, () => pageAt(file, anyPage(file, random)).fill(0));
+  return file;
+};
+
+const swap: Apply = (file, _older, random) => {
+  few(random, () => {
+    const [one, other] = [pageAt(file, anyPage(file, random)), pageAt(file, anyPage(file, random))];
+    const copy = Buffer.from(one);
+    other.copy(one);
+    copy.copy(other);
+  });
+  return file;
+};
+
+/** So many bytes of a page are as they were. */
+const goBack =
+  (bytesOfPage: (random: Random) => number): Apply =>
+  (file, older, random) => {
+    few(random, () => {
+      const page = FIRST_PAGES + random.below(Math.min(pagesOf(file), pagesOf(older)) - FIRST_PAGES);
+      pageAt(older, page).copy(file, page * PAGE, 0, bytesOfPage(random));
+    });
+    return file;
+  };
+
+const cutShort: Apply = (file, _older, random) => file.subarray(0, random.below(pagesOf(file) * PAGE));
+
+const foreign: Apply = (file, _older, random) => {
+  const bytes = Buffer.alloc(file.length, "photos of somebody else, ");
+  // Sometimes with a beginning that is right.
+  if (random.below(2) === 0) file.copy(bytes, 0, 0, PAGE * (1 + random.below(4)));
+  return bytes;
+};
+
 export const MUTATIONS: readonly Mutation[] = [
-  {
-    name: "flipped bits",
-    apply: (file, _older, random) => {
-      few(random, () => {
-        const at = anyPage(file, random) * PAGE + random.below(PAGE);
-        file[at] = (file[at] ?? 0) ^ (1 << random.below(8));
-      });
-      return file;
-    },
-  },
-  {
-    name: "flipped bits in page headers",
-    apply: (file, _older, random) => {
-      few(random, () => {
-        const at = anyPage(file, random) * PAGE + random.below(64);
-        file[at] = (file[at] ?? 0) ^ (1 << random.below(8));
-      });
-      return file;
-    },
-  },
-  {
-    name: "zeroed pages",
-    apply: (file, _older, random) => {
-      few(random, () => pageAt(file, anyPage(file, random)).fill(0));
-      return file;
-    },
-  },
-  {
-    name: "swapped pages",
-    apply: (file, _older, random) => {
-      few(random, () => {
-        const [one, other] = [pageAt(file, anyPage(file, random)), pageAt(file, anyPage(file, random))];
-        const copy = Buffer.from(one);
-        other.copy(one);
-        copy.copy(other);
-      });
-      return file;
-    },
-  },
-  {
-    name: "stale pages",
-    apply: (file, older, random) => {
-      few(random, () => {
-        const page = FIRST_PAGES + random.below(Math.min(pagesOf(file), pagesOf(older)) - FIRST_PAGES);
-        pageAt(older, page).copy(file, page * PAGE);
-      });
-      return file;
-    },
-  },
-  {
-    name: "torn pages",
-    apply: (file, older, random) => {
-      few(random, () => {
-        const page = FIRST_PAGES + random.below(Math.min(pagesOf(file), pagesOf(older)) - FIRST_PAGES);
-        pageAt(older, page).copy(file, page * PAGE, 0, 512 * (1 + random.below(7)));
-      });
-      return file;
-    },
-  },
-  {
-    name: "cut short",
-    apply: (file, _older, random) => file.subarray(0, random.below(pagesOf(file) * PAGE)),
-  },
-  {
-    name: "foreign file",
-    apply: (file, _older, random) => {
-      const bytes = Buffer.alloc(file.length, "photos of somebody else, ");
-      // Sometimes with a beginning that is right.
-      if (random.below(2) === 0) file.copy(bytes, 0, 0, PAGE * (1 + random.below(4)));
-      return bytes;
-    },
-  },
+  { name: "flipped bits", apply: flipWithin(PAGE) },
+  { name: "flipped bits in page headers", apply: flipWithin(64) },
+  { name: "zeroed pages", apply: zero },
+  { name: "swapped pages", apply: swap },
+  { name: "stale pages", apply: goBack(() => PAGE) },
+  { name: "torn pages", apply: goBack((random) => 512 * (1 + random.below(7))) },
+  { name: "cut short", apply: cutShort },
+  { name: "foreign file", apply: foreign },
 ];

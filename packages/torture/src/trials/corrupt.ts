@@ -125,7 +125,11 @@ class CorruptRun {
     }
     const ending = await daemon.stop("SIGTERM");
     if (ending?.code === 0) return;
-    this.findings.add("goes on", mutation, `the daemon ended with ${String(ending?.code ?? ending?.signal)} after it had served`);
+    this.findings.add(
+      "goes on",
+      mutation,
+      `the daemon ended with ${String(ending?.code ?? ending?.signal)} after it had served`,
+    );
   }
 
   /** Each record is as the ledger says, or answered as damaged with its runtime's name. */
@@ -160,7 +164,11 @@ class CorruptRun {
     } catch (error) {
       if (!(error instanceof StoreError) || error.reason !== "DAMAGED_RECORD") throw error;
       if (runtimeId !== STORE && error.subject.runtimeId !== runtimeId) {
-        this.findings.add("sound answers", runtimeId, `${mutation}: ${key} is damaged, and named of ${String(error.subject.runtimeId)}`);
+        this.findings.add(
+          "sound answers",
+          runtimeId,
+          `${mutation}: ${key} is damaged, and named of ${String(error.subject.runtimeId)}`,
+        );
       }
       this.answers.damaged += 1;
       return;
@@ -168,7 +176,11 @@ class CorruptRun {
     if (seen?.digest === wanted?.digest && seen?.version === wanted?.version) this.answers.right += 1;
     else {
       const found = seen ? `version ${seen.version}` : "nothing";
-      this.findings.add("sound answers", runtimeId, `${mutation}: ${key} is served as good, ${found} instead of ${wanted?.version ?? "nothing"}`);
+      this.findings.add(
+        "sound answers",
+        runtimeId,
+        `${mutation}: ${key} is served as good, ${found} instead of ${wanted?.version ?? "nothing"}`,
+      );
     }
   }
 
@@ -185,7 +197,10 @@ class CorruptRun {
     } as const;
     for (let round = 0; round < 20; round += 1) {
       const runtimeId = `after the damage ${String(round)}`;
-      await store.commitSessionSnapshot(runtimeId, { sessionSnapshot: Buffer.alloc(50_000, runtimeId), profile: "opaque" });
+      await store.commitSessionSnapshot(runtimeId, {
+        sessionSnapshot: Buffer.alloc(50_000, runtimeId),
+        profile: "opaque",
+      });
       await store.persistInputState(runtimeId, state);
       const rows = await store.loadInputStates(runtimeId);
       if (rows.length !== 1) this.findings.add("goes on", mutation, `${runtimeId} has ${String(rows.length)} rows`);
