@@ -5,6 +5,7 @@ import { join, resolve } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { isInMemory, machineFacts } from "./machine.js";
 import { type Report, type Section, rowsOf } from "./report.js";
+import { engines } from "./rows/engines.js";
 import { sessionDocuments } from "./rows/session-documents.js";
 import { smallRequests } from "./rows/small-requests.js";
 import type { Subject } from "./subject.js";
@@ -14,6 +15,7 @@ import { renderTable } from "./table.js";
 const SUBJECTS: Readonly<Record<string, Subject>> = {
   "small-requests": smallRequests,
   "session-documents": sessionDocuments,
+  engines,
 };
 
 const WARM_UP = 0.25;

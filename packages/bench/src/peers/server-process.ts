@@ -12,6 +12,8 @@ export interface ServerCommand {
   /** A script that takes `serve --data <folder>` and writes the file `endpoint` there, with its target in the first line. */
   readonly main: string;
   readonly folder: string;
+  /** The database file inside the folder, when the server keeps its data in one. */
+  readonly file?: string | undefined;
   readonly args?: readonly string[] | undefined;
   readonly env?: NodeJS.ProcessEnv | undefined;
 }
@@ -25,9 +27,10 @@ export class ServerProcess {
     private readonly child: DaemonProcess,
   ) {}
 
-  static async start({ name, main, folder, args, env }: ServerCommand): Promise<ServerProcess> {
+  static async start({ name, main, folder, file, args, env }: ServerCommand): Promise<ServerProcess> {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const child = new DaemonProcess({ main, data: folder, args, env: { ...withoutSettings(), ...env } });
+    const place = file === undefined ? { data: folder } : { data: file, home: `${file}.bolthole` };
+    const child = new DaemonProcess({ main, ...place, args, env: { ...withoutSettings(), ...env } });
     try {
       await child.start();
       return new ServerProcess(name, child.target, child);
