@@ -1,16 +1,20 @@
 // Runs every recipe of docs/grpcurl.md as it is written there, over the socket and over TCP, compares what it prints with
 // the text below it, and then runs scripts/turn.sh. With --install, fetches the pinned grpcurl into .tools/bin first.
-import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { findTool, hasGo, installTool } from "./go-tool.mjs";
 
-const GRPCURL_MODULE = "github.com/fullstorydev/grpcurl";
-const GRPCURL_VERSION = "v1.9.4";
+const GRPCURL = {
+  name: "grpcurl",
+  module: "github.com/fullstorydev/grpcurl",
+  folder: "cmd/grpcurl",
+  version: "v1.9.4",
+};
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), "..");
-const TOOLS = join(ROOT, ".tools", "bin");
 const DAEMON = join(ROOT, "packages", "daemon", "dist", "cli", "main.js");
 const DOCUMENT = join(ROOT, "docs", "grpcurl.md");
 const WAYS = ["socket", "tcp"];
@@ -18,32 +22,6 @@ const START_MS = 30_000;
 const RUN_MS = 180_000;
 /** Follows each recipe's output, with its exit status. */
 const MARK = "@@ end of recipe, status";
-
-const run = (command, args, options = {}) => spawnSync(command, args, { encoding: "utf8", ...options });
-
-// --- grpcurl ---
-
-/** The pinned one in .tools/bin, else whichever the PATH has, else nothing. */
-function findGrpcurl() {
-  const pinned = join(TOOLS, "grpcurl");
-  if (existsSync(pinned)) return pinned;
-  const folder = (process.env.PATH ?? "").split(delimiter).find((entry) => existsSync(join(entry, "grpcurl")));
-  return folder && join(folder, "grpcurl");
-}
-
-const isPinnedInstalled = () =>
-  run("go", ["version", "-m", join(TOOLS, "grpcurl")]).stdout.includes(`\t${GRPCURL_MODULE}\t${GRPCURL_VERSION}\t`);
-
-/** Answers whether the pinned grpcurl is there now. */
-function installGrpcurl() {
-  if (isPinnedInstalled()) return true;
-  const wanted = `${GRPCURL_MODULE}/cmd/grpcurl@${GRPCURL_VERSION}`;
-  console.log(`go install ${wanted}`);
-  mkdirSync(TOOLS, { recursive: true });
-  return run("go", ["install", wanted], { stdio: "inherit", env: { ...process.env, GOBIN: TOOLS } }).status === 0;
-}
-
-const hasGo = () => run("go", ["version"]).status === 0;
 
 // --- the document ---
 
@@ -215,8 +193,8 @@ async function checkAll(env) {
 
 async function main() {
   const mayInstall = process.argv.includes("--install") && hasGo();
-  if (mayInstall && !installGrpcurl()) console.log("the pinned grpcurl could not be installed");
-  const grpcurl = findGrpcurl();
+  if (mayInstall && !installTool(GRPCURL)) console.log("the pinned grpcurl could not be installed");
+  const grpcurl = findTool(GRPCURL.name);
   if (!grpcurl) {
     console.log(
       `grpcurl is absent: no recipe was run. ${mayInstall ? "" : "With Go installed, --install fetches it."}`,

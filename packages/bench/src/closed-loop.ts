@@ -54,11 +54,12 @@ export async function closedLoop(
     await Promise.race([sleep(warmUpMs, undefined, { signal }), failure]);
     const [startMs, serverStartMs, clientStartUs] = reading();
     phase.isMeasured = true;
-    await Promise.race([sleep(measureMs, undefined, { signal }), failure]);
+    // On a busy machine a short window may see no answer; every call has a deadline, so one comes.
+    do await Promise.race([sleep(measureMs, undefined, { signal }), failure]);
+    while (latencies.count === 0);
     phase.isMeasured = false;
     const [endMs, serverEndMs, clientEndUs] = reading();
     const { count } = latencies;
-    if (count === 0) throw new Error(`no call was answered within ${String(measureMs)} ms`);
     return {
       rate: count / ((endMs - startMs) / 1000),
       p50Ms: latencies.percentile(50) / 1e6,

@@ -1,6 +1,7 @@
 import type { StoredInputState } from "@bolthole/contract";
 import { encodeLifecycleRecord } from "@bolthole/contract/wire";
-import { Ledger, WrongAnswer } from "./ledger.js";
+import { Ledger } from "./ledger.js";
+import { WrongAnswer } from "./wrong-answer.js";
 
 /** A store in a map that can be told to forget the next row it is given. */
 function fakeStore(): { store: ConstructorParameters<typeof Ledger>[0]; loseNext: () => void } {

@@ -2,11 +2,7 @@ import type { BoltholeStore } from "@bolthole/client";
 import type { MachineLifecycle, StoredInputState, VersionedStore } from "@bolthole/contract";
 import { writeInputState } from "@bolthole/contract/json";
 import { encodeLifecycleRecord } from "@bolthole/contract/wire";
-
-/** An answer that is not the right one: the benchmark ends, and not with success. */
-export class WrongAnswer extends Error {
-  override readonly name = "WrongAnswer";
-}
+import { WrongAnswer } from "./wrong-answer.js";
 
 const CREATED_AT = "2026-05-28T15:31:27.123456789Z";
 const LIFECYCLE: MachineLifecycle = {
@@ -15,12 +11,13 @@ const LIFECYCLE: MachineLifecycle = {
 };
 const LIFECYCLE_BYTES = encodeLifecycleRecord(LIFECYCLE);
 const SETUP_CALLERS = 64;
+const PROGRESS_EVERY = 1000;
 
-const runtimeIdOf = (runtime: number): string => `agent:bench:${String(runtime).padStart(7, "0")}`;
+export const runtimeIdOf = (runtime: number): string => `agent:bench:${String(runtime).padStart(7, "0")}`;
 
 /** A row of about 240 bytes as it is stored; every attempt makes another one. */
-export const inputRow = (runtime: number, attemptCount: number): StoredInputState => ({
-  inputId: `0198f0a0-0000-7000-8000-${runtime.toString(16).padStart(12, "0")}`,
+export const inputRow = (runtime: number, attemptCount: number, index = 0): StoredInputState => ({
+  inputId: `0198f0a0-0000-7000-${(0x8000 + index).toString(16)}-${runtime.toString(16).padStart(12, "0")}`,
   currentState: "accepted",
   attemptCount,
   recoveryCount: 0,
@@ -35,7 +32,7 @@ type LedgerStore = Pick<
 > & { readonly versioned: Pick<VersionedStore, "persistInputState" | "loadInputState"> };
 
 /**
- * Many runtimes with one input row each on one server, and what was last committed of them. In a loop of N callers each
+ * Many runtimes with input rows on one server, and what was last committed of them. In a loop of N callers each
  * has every N-th runtime for itself, so that the last committed row is known.
  */
 export class Ledger {
@@ -44,7 +41,9 @@ export class Ledger {
   constructor(
     private readonly store: LedgerStore,
     /** A multiple of every number of callers. */
-    private readonly runtimes: number,
+    readonly runtimes: number,
+    /** One of them is committed and loaded; the others are there. */
+    private readonly inputsEach = 1,
   ) {
     this.attempts = new Array<number>(runtimes).fill(0);
   }
@@ -86,10 +85,12 @@ export class Ledger {
     }
   }
 
-  /** Commits the first row and the lifecycle record of every runtime. */
-  async fill(): Promise<void> {
+  /** Commits the first rows and the lifecycle record of every runtime. */
+  async fill(onProgress: (done: number) => void = () => undefined): Promise<void> {
     await this.forEach(async (runtime) => {
-      await this.store.commitMachineLifecycle(runtimeIdOf(runtime), LIFECYCLE, [inputRow(runtime, 0)]);
+      const rows = Array.from({ length: this.inputsEach }, (_, index) => inputRow(runtime, 0, index));
+      await this.store.commitMachineLifecycle(runtimeIdOf(runtime), LIFECYCLE, rows);
+      if (runtime % PROGRESS_EVERY === 0) onProgress(runtime);
     });
   }
 

@@ -1,15 +1,17 @@
 import { type Measured, type Window, type Work, closedLoop } from "./closed-loop.js";
-import type { ServerProcess } from "./peers/server-process.js";
 
 /** One operation on one server by so many callers. */
 export interface Cell {
   readonly operation: string;
-  readonly server: ServerProcess;
+  readonly server: { readonly name: string; cpuMs(): number };
   readonly callers: number;
   readonly work: Work;
 }
 
-export interface MeasuredCell extends Cell {
+export interface MeasuredCell {
+  readonly operation: string;
+  readonly server: { readonly name: string };
+  readonly callers: number;
   /** One for each round. */
   readonly rounds: readonly Measured[];
 }
@@ -54,9 +56,9 @@ export function median(values: readonly number[]): number {
   return Number.isInteger(middle) ? ((sorted[middle - 1] ?? Number.NaN) + above) / 2 : above;
 }
 
-/** The median over the rounds of what each round says by itself: both sides of a quotient were measured close together. */
-export const medianRatio = (a: MeasuredCell, b: MeasuredCell, figure: keyof Measured): number =>
-  median(a.rounds.map((round, index) => round[figure] / (b.rounds[index]?.[figure] ?? Number.NaN)));
+/** What each round says by itself: both sides of a quotient were measured close together. */
+export const ratios = (one: MeasuredCell, other: MeasuredCell, figure: keyof Measured): number[] =>
+  one.rounds.map((round, index) => round[figure] / (other.rounds[index]?.[figure] ?? Number.NaN));
 
 export const medianOf = (cell: MeasuredCell, figure: keyof Measured): number =>
   median(cell.rounds.map((round) => round[figure]));

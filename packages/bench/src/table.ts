@@ -1,5 +1,5 @@
 import Table from "cli-table3";
-import type { Report, Section } from "./report.js";
+import type { Report, Row, Section } from "./report.js";
 import { FIGURES } from "./report.js";
 import { medianOf } from "./rounds.js";
 
@@ -18,13 +18,20 @@ function renderSection({ title, cells, rows }: Section): string {
     const values = FIGURES.map(({ figure }) => digits(medianOf(cell, figure)));
     figures.push([cell.operation, cell.server.name, String(cell.callers), ...values]);
   }
-  const ratios = newTable(["what", "value", "goal", "met"], 1);
-  for (const { name, value, unit, goal, met } of rows) {
-    ratios.push([name, `${digits(value)} ${unit}`, goal ?? "shown", met === null ? "-" : met ? "yes" : "NO"]);
+  const findings = newTable(["what", "value", "rounds", "goal", "met"], 1);
+  for (const row of rows) {
+    findings.push([row.name, valueText(row), spreadText(row), row.goal ?? "shown", verdictText(row)]);
   }
-  const tables = cells.length > 0 ? [figures, ratios] : [ratios];
+  const tables = cells.length > 0 ? [figures, findings] : [findings];
   return [title, ...tables.map(String)].join("\n");
 }
+
+export const valueText = ({ value, unit, note }: Row): string => (value === null ? note : `${digits(value)} ${unit}`);
+
+export const spreadText = ({ spread }: Row): string => (spread ? spread.map(digits).join(" to ") : "");
+
+export const verdictText = ({ met, share }: Row): string =>
+  met === null || share === null ? "-" : met ? "yes" : `NO, by ${digits(share)} times`;
 
 /** Text to the left, numbers to the right. */
 const newTable = (head: string[], textColumns: number): Table.Table =>
@@ -34,4 +41,5 @@ const newTable = (head: string[], textColumns: number): Table.Table =>
     colAligns: head.map((_, column) => (column < textColumns ? "left" : "right")),
   });
 
-const digits = (value: number): string => value.toFixed(value >= 100 ? 0 : value >= 10 ? 1 : 2);
+const digits = (value: number): string =>
+  Number.isFinite(value) ? value.toFixed(value >= 100 ? 0 : value >= 10 ? 1 : 2) : "-";

@@ -1,13 +1,14 @@
 import type { VersionedStore } from "@bolthole/contract";
 import { RuntimeStoreAdapter } from "@bolthole/contract";
 import { Connection } from "./connection.js";
+import { createDeltaStore } from "./deltas/delta-store.js";
 import { createGrpcStore } from "./grpc-store.js";
 import { type ConnectOptions, resolveOptions } from "./options.js";
 
 /** A store behind a daemon: the reference's contract, and beside it what only this store knows. */
 export class BoltholeStore extends RuntimeStoreAdapter {
   constructor(
-    /** Versions, request outcomes, listings and server facts. */
+    /** Versions, request outcomes, listings and server facts; it sends what changed, as this store does. */
     readonly versioned: VersionedStore,
     storeId: string,
     private readonly connection: Connection,
@@ -27,11 +28,12 @@ export class BoltholeStore extends RuntimeStoreAdapter {
  * UNAVAILABLE when none answers in time.
  */
 export async function connect(target: string, options: ConnectOptions = {}): Promise<BoltholeStore> {
-  const connection = new Connection(target, resolveOptions(options));
+  const resolved = resolveOptions(options);
+  const connection = new Connection(target, resolved);
   try {
-    const versioned = createGrpcStore(connection);
-    const { storeId } = await versioned.getServerInfo({});
-    return new BoltholeStore(versioned, storeId, connection);
+    const plain = createGrpcStore(connection);
+    const { storeId, limits } = await plain.getServerInfo({});
+    return new BoltholeStore(createDeltaStore(plain, limits, resolved), storeId, connection);
   } catch (error) {
     connection.close();
     throw error;

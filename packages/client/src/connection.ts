@@ -37,6 +37,9 @@ export class Connection {
       "grpc-node.flow_control_window": 1 << 20,
       // A unix socket's path is no host name.
       "grpc.default_authority": "localhost",
+      // A connection that goes nowhere would swallow call after call.
+      "grpc.keepalive_time_ms": options.keepAliveMs,
+      "grpc.keepalive_timeout_ms": options.keepAliveMs,
       "grpc.initial_reconnect_backoff_ms": 50,
       "grpc.min_reconnect_backoff_ms": 50,
       "grpc.max_reconnect_backoff_ms": LONGEST_PAUSE_MS,
@@ -83,37 +86,19 @@ export class Connection {
     }
   }
 
-  /** One attempt: the parts can be given only once. */
+  /** Changes nothing by itself, so it is tried again like a load; but only when the parts can be had again. */
   async upload<I extends DescMessage, O extends DescMessage>(
     method: GrpcMethod<I, O>,
-    parts: AsyncIterable<MessageInitShape<I>>,
+    parts: () => AsyncIterable<MessageInitShape<I>>,
+    isRepeatable: boolean,
     call: Call = {},
   ): Promise<MessageShape<O>> {
+    const attempt = (deadline: number): Promise<MessageShape<O>> =>
+      this.attemptUpload(method, parts(), deadline, call.signal);
+    if (isRepeatable) return this.retrying(undefined, call, attempt);
     const deadline = call.deadline ?? Date.now() + this.options.timeoutMs;
     await this.connected(deadline, call.signal, true);
-    return new Promise((resolve, reject) => {
-      const stream = this.client.makeClientStreamRequest(
-        method.path,
-        method.requestSerialize,
-        method.responseDeserialize,
-        this.metadata,
-        { deadline },
-        (error, answer) => {
-          call.signal?.removeEventListener("abort", cancel);
-          if (answer !== undefined) resolve(answer);
-          else reject(toStoreError(error as ServiceError, true));
-        },
-      );
-      const cancel = (): void => {
-        stream.cancel();
-      };
-      call.signal?.addEventListener("abort", cancel, { once: true });
-      // What ends the stream early is told by the answer.
-      send(parts, stream).catch((error: unknown) => {
-        cancel();
-        reject(error instanceof StoreError ? error : toStoreError(error as ServiceError, true));
-      });
-    });
+    return attempt(deadline);
   }
 
   close(): void {
@@ -141,7 +126,10 @@ export class Connection {
       const wait = pause * (0.5 + Math.random() / 2);
       const isOver = call.signal?.aborted === true || Date.now() + wait >= deadline;
       if (isOver || failure.retry !== "same_request" || failure.reason === "CANCELLED") {
-        throw lost && requestId !== undefined && isLost(failure) ? outcomeUnknown(requestId, lost) : failure;
+        // A later attempt that was put off says nothing about the earlier one.
+        throw lost && requestId !== undefined && failure.retry === "same_request"
+          ? outcomeUnknown(requestId, lost)
+          : failure;
       }
       await sleep(wait);
     }
@@ -192,6 +180,37 @@ export class Connection {
         },
       );
       signal?.addEventListener("abort", cancel, { once: true });
+    });
+  }
+
+  private attemptUpload<I extends DescMessage, O extends DescMessage>(
+    method: GrpcMethod<I, O>,
+    parts: AsyncIterable<MessageInitShape<I>>,
+    deadline: number,
+    signal: AbortSignal | undefined,
+  ): Promise<MessageShape<O>> {
+    return new Promise((resolve, reject) => {
+      const cancel = (): void => {
+        stream.cancel();
+      };
+      const stream = this.client.makeClientStreamRequest(
+        method.path,
+        method.requestSerialize,
+        method.responseDeserialize,
+        this.metadata,
+        { deadline },
+        (error, answer) => {
+          signal?.removeEventListener("abort", cancel);
+          if (answer !== undefined) resolve(answer);
+          else reject(toStoreError(error as ServiceError, true));
+        },
+      );
+      signal?.addEventListener("abort", cancel, { once: true });
+      // What ends the stream early is told by the answer.
+      send(parts, stream).catch((error: unknown) => {
+        cancel();
+        reject(error instanceof StoreError ? error : toStoreError(error as ServiceError, true));
+      });
     });
   }
 

@@ -1,11 +1,16 @@
 import { v7 as uuidv7 } from "uuid";
-import { type Call, type VersionedStore, readFailed, writeFailed } from "@bolthole/contract";
+import {
+  type Call,
+  type UploadSessionSnapshot,
+  type VersionedStore,
+  readFailed,
+  writeFailed,
+} from "@bolthole/contract";
 import {
   InvalidArgument,
   type StoreCodecs,
   type StreamCodec,
   type UnaryCodec,
-  type UploadCodec,
   encodeMessage,
   grpcMethod,
   isMutation,
@@ -20,7 +25,7 @@ export function createGrpcStore(connection: Connection): VersionedStore {
   return Object.fromEntries(methods) as VersionedStore;
 }
 
-type Method = (request: object, call?: Call) => unknown;
+type Method = (request: never, call?: Call) => unknown;
 
 function methodOf(connection: Connection, codec: StoreCodecs[keyof StoreCodecs]): Method {
   switch (codec.kind) {
@@ -48,9 +53,15 @@ function streamMethod(connection: Connection, codec: StreamCodec<object, unknown
   return (request, call) => codec.toAnswer(connection.stream(method, () => encode(codec, request), call));
 }
 
-function uploadMethod(connection: Connection, codec: UploadCodec<object, unknown>): Method {
+function uploadMethod(connection: Connection, codec: StoreCodecs["uploadSessionSnapshot"]): Method {
   const method = grpcMethod(codec.method);
-  return async (request, call) => codec.toAnswer(await connection.upload(method, codec.fromRequest(request), call));
+  return async (request: UploadSessionSnapshot, call) => {
+    const { chunks } = request;
+    // A generator is its own iterator, and gives its chunks only once.
+    const isRepeatable = (chunks[Symbol.asyncIterator]() as unknown) !== chunks;
+    const parts = () => codec.fromRequest(request);
+    return codec.toAnswer(await connection.upload(method, parts, isRepeatable, call));
+  };
 }
 
 /** What has no form on the wire is refused here as the daemon would refuse it. */

@@ -6,16 +6,37 @@ export interface ConnectOptions {
   readonly timeoutMs?: number | undefined;
   /** Bytes that one message may have, both ways. Default: 33 MiB, above what the daemon takes. */
   readonly maxMessageBytes?: number | undefined;
+  /** Bytes of session documents that are held to send only what changed of the next ones; 0 for none. Default: 256 MiB. */
+  readonly heldDocumentBytes?: number | undefined;
+  /** About how many bytes of input rows are known, so that they are not sent again; 0 for none. Default: 64 MiB. */
+  readonly knownInputBytes?: number | undefined;
+  /**
+   * Milliseconds of silence under a call after which the connection is tried, and as many again until it is given up for a
+   * new one. Default: 20,000.
+   */
+  readonly keepAliveMs?: number | undefined;
 }
 
 export interface ResolvedOptions {
   readonly token: string | undefined;
   readonly timeoutMs: number;
   readonly maxMessageBytes: number;
+  readonly heldDocumentBytes: number;
+  readonly knownInputBytes: number;
+  readonly keepAliveMs: number;
 }
 
+const MIB = 1024 * 1024;
+
 export function resolveOptions(options: ConnectOptions): ResolvedOptions {
-  const { token, timeoutMs = 10_000, maxMessageBytes = 33 * 1024 * 1024 } = options;
-  if (!(timeoutMs > 0)) throw new TypeError(`timeoutMs: expected a positive number, got ${String(timeoutMs)}`);
-  return { token, timeoutMs, maxMessageBytes };
+  const { token, timeoutMs = 10_000, keepAliveMs = 20_000, maxMessageBytes = 33 * MIB } = options;
+  const { heldDocumentBytes = 256 * MIB, knownInputBytes = 64 * MIB } = options;
+  for (const [name, milliseconds] of Object.entries({ timeoutMs, keepAliveMs })) {
+    if (!(milliseconds > 0)) throw new TypeError(`${name}: expected a positive number, got ${String(milliseconds)}`);
+  }
+  for (const [name, bytes] of Object.entries({ heldDocumentBytes, knownInputBytes })) {
+    if (Number.isSafeInteger(bytes) && bytes >= 0) continue;
+    throw new TypeError(`${name}: expected a whole number of bytes, or 0, got ${String(bytes)}`);
+  }
+  return { token, timeoutMs, keepAliveMs, maxMessageBytes, heldDocumentBytes, knownInputBytes };
 }

@@ -1,3 +1,4 @@
+import { type AddressInfo, type Socket, connect as connectSocket, createServer } from "node:net";
 import { Server, ServerCredentials, type sendUnaryData, status } from "@grpc/grpc-js";
 import { OutcomeUnknownError, StoreError, writeFailed } from "@bolthole/contract";
 import { STATUS_DETAILS_KEY, grpcMethod, storeCodecs, toWireStatus } from "@bolthole/contract/wire";
@@ -55,6 +56,41 @@ async function straw(
   };
 }
 
+/** Stands before a daemon; the first connection through it can be made to lead nowhere, without an end. */
+async function relay(target: string): Promise<{ target: string; swallow: () => void; end: () => void }> {
+  const port = Number(target.split(":")[1]);
+  const sockets: Socket[] = [];
+  let isFirst = true;
+  let isSwallowing = false;
+  const server = createServer((near) => {
+    const far = connectSocket(port, "127.0.0.1");
+    const mayBeSwallowed = isFirst;
+    isFirst = false;
+    sockets.push(near, far);
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      from.on("data", (bytes) => {
+        if (!(mayBeSwallowed && isSwallowing)) to.write(bytes);
+      });
+      from.on("error", () => undefined);
+      from.on("close", () => to.destroy());
+    }
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    target: `127.0.0.1:${String((server.address() as AddressInfo).port)}`,
+    swallow: () => {
+      isSwallowing = true;
+    },
+    end: () => {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    },
+  };
+}
+
 const refusal = (reason: "BUSY" | "VERSION_CONFLICT"): Reply => {
   const { code, details } = toWireStatus(writeFailed(reason, "no"));
   const metadata = new Metadata();
@@ -81,6 +117,35 @@ test("a lost answer is asked for again under the same request id", async () => {
     expect(daemon.requestIds[0]).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7/);
   } finally {
     await store.close();
+    daemon.end();
+  }
+});
+
+test("a daemon that puts off the repeat says nothing about the lost first attempt", async () => {
+  const busy = Array.from({ length: 100 }, () => refusal("BUSY"));
+  const daemon = await straw([{ code: status.UNAVAILABLE }, ...busy]);
+  const store = await connect(daemon.target);
+  try {
+    const failure = await failureOf(store.clearSessionSnapshot("rt", { timeoutMs: 300 }));
+    expect(daemon.requestIds.length).toBeGreaterThan(1);
+    expect(failure).toMatchObject({ requestId: daemon.requestIds[0], applied: "unknown" });
+  } finally {
+    await store.close();
+    daemon.end();
+  }
+});
+
+test("a connection that leads nowhere is given up, and the call goes over another one", async () => {
+  const daemon = await straw([]);
+  const way = await relay(daemon.target);
+  const store = await connect(way.target, { keepAliveMs: 100, timeoutMs: 60_000 });
+  try {
+    way.swallow();
+    expect(await store.versioned.clearSessionSnapshot({ runtimeId: "rt" })).toMatchObject({ version: "e.1" });
+    expect(new Set(daemon.requestIds).size).toBe(1);
+  } finally {
+    await store.close();
+    way.end();
     daemon.end();
   }
 });

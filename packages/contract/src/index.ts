@@ -25,6 +25,7 @@ export type * from "./runtime-store.js";
 export { type OptionalMethods, RuntimeStoreDefaults } from "./runtime-store-defaults.js";
 export { loadMachineLifecycle, loadRuntimeState } from "./lifecycle.js";
 export type * from "./versioned-store.js";
+export { namedSnapshot } from "./named-snapshot.js";
 export {
   IMPORT_RESULTS,
   type ImportResult,

@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type {
   InputId,
@@ -146,7 +145,7 @@ export class RuntimeStoreAdapter implements RuntimeStore {
   ): Promise<boolean> {
     const request = {
       ...this.runtimeMutation(runtimeId, options),
-      expected: { sha256: sha256(expectedCurrent) },
+      expected: { document: expectedCurrent },
       replacement: { sessionSnapshot: replacement },
     };
     return (await this.store.replaceSessionSnapshotIfCurrent(request, call(options))) !== undefined;
@@ -157,7 +156,7 @@ export class RuntimeStoreAdapter implements RuntimeStore {
     expectedCurrent: Uint8Array,
     options?: CallOptions,
   ): Promise<boolean> {
-    const request = { ...this.runtimeMutation(runtimeId, options), expected: { sha256: sha256(expectedCurrent) } };
+    const request = { ...this.runtimeMutation(runtimeId, options), expected: { document: expectedCurrent } };
     return (await this.store.clearSessionSnapshotIfCurrent(request, call(options))) !== undefined;
   }
 
@@ -218,8 +217,6 @@ export class RuntimeStoreAdapter implements RuntimeStore {
     };
   }
 }
-
-const sha256 = (bytes: Uint8Array): Uint8Array => createHash("sha256").update(bytes).digest();
 
 const call = (options: CallOptions | undefined): Call => ({
   signal: options?.signal,

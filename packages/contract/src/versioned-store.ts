@@ -73,8 +73,9 @@ export interface CommittedInputs extends CommittedInput {
   readonly keptInputs: readonly KeptInput[];
 }
 
-/** Which bytes are expected: by their version, or by the SHA-256 of the whole document. */
-export type ExpectedSnapshot = { readonly version: Version } | { readonly sha256: Uint8Array };
+/** Which bytes are expected: by their version, by the SHA-256 of the whole document, or (not on the wire) the bytes. */
+export type ExpectedSnapshot = NamedSnapshot | { readonly document: Uint8Array };
+export type NamedSnapshot = { readonly version: Version } | { readonly sha256: Uint8Array };
 
 export interface Versioned<T> {
   readonly value: T;
@@ -113,7 +114,7 @@ export interface UploadSessionSnapshot extends OfRuntime {
   readonly length: number;
   /** Of the whole document: 32 bytes. */
   readonly sha256: Uint8Array;
-  /** The document's bytes in order, in pieces of at most 4 MiB. */
+  /** The document's bytes in order, in pieces of at most 4 MiB. What can be read again is sent again when it was lost. */
   readonly chunks: AsyncIterable<Uint8Array>;
 }
 

@@ -1,5 +1,5 @@
 import type { StoreFactory } from "@bolthole/conformance";
-import { type RuntimeStore, type VersionedStore, internal } from "@bolthole/contract";
+import { type RuntimeStore, StoreError, type VersionedStore, internal } from "@bolthole/contract";
 import { memoryStores } from "./memory-stores.test.helper.js";
 
 /** A change to the plain store, where one to the store with versions would not do. */
@@ -242,6 +242,70 @@ export const BROKEN: readonly (readonly [flaw: string, chapter: string, step: Re
         await store.clearSessionSnapshot({ runtimeId: request.runtimeId });
         return store.commitSessionSnapshot(request);
       },
+    })),
+  ],
+  [
+    "puts any document in the place of any other",
+    "transcript",
+    /take no message away and change none/,
+    memoryStores((store) => ({
+      ...store,
+      atomicApply: async (request) => {
+        await store.clearSessionSnapshot({ runtimeId: request.runtimeId });
+        return store.atomicApply(request);
+      },
+    })),
+  ],
+  [
+    "patches whatever is stored",
+    "patches",
+    /another base than the stored one changes nothing/,
+    memoryStores((store) => ({
+      ...store,
+      commitSessionSnapshot: (request) =>
+        store.commitSessionSnapshot(request).catch((error: unknown) => {
+          const { sessionDelta } = request;
+          if (!("patch" in sessionDelta) || !(error instanceof StoreError)) throw error;
+          const { actual: baseVersion = "" } = error.subject;
+          const patch = { ...sessionDelta.patch, baseVersion };
+          return store.commitSessionSnapshot({ ...request, sessionDelta: { ...sessionDelta, patch } });
+        }),
+    })),
+  ],
+  [
+    "keeps an upload that was used",
+    "uploads",
+    /used up by the commit that it goes with/,
+    memoryStores((store) => {
+      const uploads = new Map<string, { readonly runtimeId: string; readonly sessionSnapshot: Buffer }>();
+      return {
+        ...store,
+        uploadSessionSnapshot: async (request) => {
+          const chunks: Uint8Array[] = [];
+          for await (const chunk of request.chunks) chunks.push(chunk);
+          const again = async function* () {
+            await Promise.resolve();
+            yield* chunks;
+          };
+          const id = await store.uploadSessionSnapshot({ ...request, chunks: again() });
+          uploads.set(id, { runtimeId: request.runtimeId, sessionSnapshot: Buffer.concat(chunks) });
+          return id;
+        },
+        atomicApply: (request) => {
+          const { sessionDelta } = request;
+          const kept = sessionDelta && "uploadId" in sessionDelta ? uploads.get(sessionDelta.uploadId) : undefined;
+          return store.atomicApply(kept ? { ...request, sessionDelta: { ...sessionDelta, ...kept } } : request);
+        },
+      };
+    }),
+  ],
+  [
+    "believes that rows are unchanged",
+    "unchanged inputs",
+    /after another writer's row nothing is applied/,
+    memoryStores((store) => ({
+      ...store,
+      atomicApply: (request) => store.atomicApply({ ...request, unchangedInputs: undefined }),
     })),
   ],
   [

@@ -14,7 +14,7 @@ import { pruneOutcomes } from "./commit/outcome-pruning.js";
 import { loadRow } from "./store-context.js";
 import { decodeTally } from "./commit/tally.js";
 import { Uploads } from "./uploads.js";
-import { TranscriptChecker } from "./transcript/transcript-checker.js";
+import { type CheckOptions, TranscriptChecker } from "./transcript/transcript-checker.js";
 
 export const DEFAULT_LIMITS: Limits = {
   requestBytes: 32 * 1024 * 1024,
@@ -38,6 +38,7 @@ export interface EngineStoreOptions {
   readonly limits?: Limits | undefined;
   readonly outcomeRetention?: OutcomeRetention | undefined;
   readonly serverVersion?: string | undefined;
+  readonly checks?: CheckOptions | undefined;
   /** Milliseconds since the epoch. */
   readonly now?: (() => number) | undefined;
 }
@@ -59,7 +60,7 @@ export function createEngineStore(engine: Engine, options: EngineStoreOptions = 
     limits,
     committer: new Committer(engine, maxAgeMs, now),
     sessions: new KeyedQueue(),
-    transcripts: new TranscriptChecker(),
+    transcripts: new TranscriptChecker(options.checks),
     uploads: new Uploads(limits),
   };
   return {

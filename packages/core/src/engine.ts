@@ -37,6 +37,8 @@ export interface StagedDocument {
   readonly length: number;
   /** CRC-32 (as in zlib) of all of it. */
   readonly crc32: number;
+  /** About how many bytes of values its commit writes: an engine may share the rest with the stored document. */
+  readonly bytes: number;
 }
 
 /** Another snapshot was stored meanwhile: the change has to be prepared again. */

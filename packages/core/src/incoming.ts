@@ -11,6 +11,8 @@ import { checkSize, invalid } from "./validate.js";
 /** A new document on its way into the store, however it was sent. */
 export interface Incoming {
   readonly document: Document;
+  /** What it takes stretches from. */
+  readonly base?: StoredSession | undefined;
   /** In bytes. */
   readonly length: number;
   /** What the sender says of the whole document. */
@@ -120,6 +122,7 @@ function patched(
   let assembled: Promise<Uint8Array> | undefined;
   return {
     document: patch.pieces,
+    base: stored,
     length: patch.resultLength,
     crc32: patch.resultCrc32,
     bytes: () => (assembled ??= stored.bytes().then((base) => assembleInTurns(patch.pieces, base))),

@@ -54,7 +54,7 @@ export class MemoryEngine implements Engine {
         const before = this.rows.get(key);
         this.bytes -= before ? sizeOf(before) : 0;
         if (row) {
-          const kept = { row: copyOf(row), document: document && (document as WholeDocument).bytes };
+          const kept = { row: copyOf(row), document: document && (document as WholeDocument).content };
           this.bytes += sizeOf(kept);
           this.rows.set(key, kept);
         } else {
@@ -70,7 +70,7 @@ export class MemoryEngine implements Engine {
     const stored = this.rows.get({ table: "snapshot", runtimeId });
     if (stored?.row.sequence !== base) throw new Moved();
     const bytes = await assembleInTurns(document, stored?.document);
-    return { length: bytes.length, crc32: await crc32InTurns(bytes), bytes };
+    return { length: bytes.length, crc32: await crc32InTurns(bytes), bytes: bytes.length, content: bytes };
   }
 
   discard(): Promise<void> {
@@ -87,7 +87,7 @@ export class MemoryEngine implements Engine {
 }
 
 interface WholeDocument extends StagedDocument {
-  readonly bytes: Uint8Array;
+  readonly content: Uint8Array;
 }
 
 /** What goes in and what comes out belongs to the caller, who may write over it. */

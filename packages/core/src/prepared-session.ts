@@ -1,10 +1,12 @@
 import type { RuntimeId, SessionProfile } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
 import type { Change, Committed, Edit } from "./commit/committer.js";
+import { sequenceOf } from "./commit/version.js";
 import { Moved, type StagedDocument } from "./engine.js";
 import type { Incoming } from "./incoming.js";
 import { encodeSnapshotFacts } from "./snapshot.js";
 import type { StoreContext } from "./store-context.js";
+import type { Finding } from "./transcript/check.js";
 import { type StoredSession, snapshotKey, storedSession } from "./stored-document.js";
 import { invalid } from "./validate.js";
 
@@ -14,10 +16,17 @@ const ATTEMPTS = 8;
 
 type Request = Pick<Change, "method" | "mutation" | "args" | "unchangedInputs">;
 
+export interface CheckedDocument {
+  readonly incoming: Incoming;
+  readonly profile: SessionProfile;
+  /** Absent: the profile asks for no check. */
+  readonly finding?: Finding | undefined;
+}
+
 /** A document that was checked, and what goes with it. */
 export interface Prepared {
   /** Undefined: the stored document is deleted. */
-  readonly document: { readonly incoming: Incoming; readonly profile: SessionProfile } | undefined;
+  readonly document: CheckedDocument | undefined;
   /** What else the change does, in rows that follow the snapshot's. */
   readonly beside?: Pick<Change, "rows" | "bytes" | "decide"> | undefined;
 }
@@ -64,7 +73,7 @@ async function commitPrepared(
     const committed = await context.committer.commit({
       ...request,
       rows: [snapshotKey(runtimeId), ...(beside?.rows ?? [])],
-      bytes: (document?.incoming.length ?? 0) + (beside?.bytes ?? 0),
+      bytes: (staged?.bytes ?? 0) + (beside?.bytes ?? 0),
       decide: ([snapshot, ...rows]) => {
         if (snapshot?.sequence !== base) throw new Moved();
         const edits = beside ? beside.decide(rows) : [];
@@ -72,7 +81,12 @@ async function commitPrepared(
       },
     });
     isTaken = committed !== undefined && !committed.replayed;
-    if (isTaken) document?.incoming.committed?.();
+    if (committed && isTaken && document) {
+      document.incoming.committed?.();
+      const sequence = sequenceOf(context.engine.epoch, committed.version);
+      if (document.finding && sequence !== undefined)
+        context.transcripts.remember(runtimeId, sequence, document.finding);
+    }
     return committed;
   } finally {
     if (staged && !isTaken) await context.engine.discard(staged);

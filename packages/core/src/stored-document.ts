@@ -1,5 +1,5 @@
 import { crc32 } from "node:zlib";
-import type { LoadedSnapshot, RuntimeId } from "@bolthole/contract";
+import type { ByteRange, LoadedSnapshot, RuntimeId } from "@bolthole/contract";
 import { damaged } from "./commit/row.js";
 import { Moved, type Row, type RowKey } from "./engine.js";
 import { copyInTurns } from "./in-turns.js";
@@ -10,10 +10,13 @@ export const snapshotKey = (runtimeId: RuntimeId): RowKey => ({ table: "snapshot
 
 /** What is stored of a runtime's session while the next one is prepared. */
 export interface StoredSession {
+  readonly runtimeId: RuntimeId;
   readonly row: Row;
   readonly facts: SnapshotFacts;
   /** The document; `Moved` when another one is stored meanwhile. Read only once, the buffer is the caller's. */
   bytes(): Promise<Buffer<ArrayBuffer>>;
+  /** Stretches of it; `Moved` likewise. What they hold is checked as far as the engine can without the whole. */
+  stretches(ranges: readonly ByteRange[]): Promise<Buffer[]>;
 }
 
 export async function storedSession(context: StoreContext, runtimeId: RuntimeId): Promise<StoredSession | undefined> {
@@ -22,6 +25,7 @@ export async function storedSession(context: StoreContext, runtimeId: RuntimeId)
   if (!row) return undefined;
   const version = versionOf(context, row);
   return {
+    runtimeId,
     row,
     facts: decodeRow(key, row, decodeSnapshotFacts),
     bytes: async () => {
@@ -29,6 +33,15 @@ export async function storedSession(context: StoreContext, runtimeId: RuntimeId)
       if (loaded?.version !== version) throw new Moved();
       return collected(loaded);
     },
+    stretches: (ranges) =>
+      context.engine.view(async (view) => {
+        if ((await view.get(key))?.sequence !== row.sequence) throw new Moved();
+        const stretches: Buffer[] = [];
+        for (const range of ranges) {
+          stretches.push(await collected({ length: range.length, chunks: await view.document(runtimeId, range) }));
+        }
+        return stretches;
+      }),
   };
 }
 
@@ -37,15 +50,18 @@ export async function loadDocument(context: StoreContext, runtimeId: RuntimeId):
   const key = snapshotKey(runtimeId);
   const found = await context.engine.view(async (view) => {
     const row = await view.get(key);
-    return row && { row, document: await view.document(runtimeId) };
+    if (!row) return undefined;
+    // Before the document is asked for: what an engine gives must be read.
+    const facts = decodeRow(key, row, decodeSnapshotFacts);
+    return { row, facts, document: await view.document(runtimeId) };
   });
   if (!found) return undefined;
-  const facts = decodeRow(key, found.row, decodeSnapshotFacts);
+  const { row, facts, document } = found;
   return {
-    version: versionOf(context, found.row),
+    version: versionOf(context, row),
     length: facts.length,
     profile: facts.profile,
-    chunks: verified(key, facts, found.document),
+    chunks: verified(key, facts, document),
   };
 }
 
@@ -67,7 +83,7 @@ async function* verified(
   if (held) yield held;
 }
 
-async function collected({ length, chunks }: LoadedSnapshot): Promise<Buffer<ArrayBuffer>> {
+async function collected({ length, chunks }: Pick<LoadedSnapshot, "length" | "chunks">): Promise<Buffer<ArrayBuffer>> {
   // Memory of its own, which a worker can take over.
   const bytes = Buffer.allocUnsafeSlow(length);
   let at = 0;

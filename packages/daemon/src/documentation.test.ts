@@ -1,8 +1,10 @@
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { type JsonObject, fromJson } from "@bufbuild/protobuf";
 import * as client from "@bolthole/client";
 import { DaemonProcess } from "@bolthole/conformance/process";
+import { storeCodecs } from "@bolthole/contract/wire";
 import { SETTINGS, type SettingName, flagOf, variableOf } from "./config.js";
 import { EXIT } from "./exit-code.js";
 
@@ -52,6 +54,33 @@ test("CONTRIBUTING.md gives a reason for every dependency, and for none that is 
   const [, table = ""] = page("CONTRIBUTING.md").split("## Dependencies");
   const named = rowsOf(table).flatMap(([cell = ""]) => cell.split(", "));
   expect(named.filter((name) => !name.startsWith("-") && name !== "package").sort()).toEqual([...used].sort());
+});
+
+test("the patch that docs/sessions.md works out makes the document that it says", async () => {
+  const [, before = "", after = "", text = ""] =
+    /Stored, at version V:\n\n```text\n(.*)\n```\n\nwanted:\n\n```text\n(.*)\n```[^]*?```json\n([^]*?)```/.exec(
+      page("docs/sessions.md"),
+    ) ?? [];
+  const folder = mkdtempSync(join(tmpdir(), "bolthole-sessions-"));
+  const daemon = await new DaemonProcess({
+    main: join(__dirname, "cli", "main.js"),
+    data: join(folder, "data"),
+  }).start();
+  const store = await client.connect(daemon.target);
+  try {
+    const sessionSnapshot = Buffer.from(before);
+    const first = { runtimeId: "rt", sessionDelta: { sessionSnapshot, profile: "opaque" } } as const;
+    const { version } = await store.versioned.commitSessionSnapshot(first);
+    const patch = { ...(JSON.parse(text) as JsonObject), base_version: version };
+    const { method, toRequest } = storeCodecs.commitSessionSnapshot;
+    const message = fromJson(method.input, { runtime_id: "rt", session_delta: { patch } });
+    await store.versioned.commitSessionSnapshot(toRequest(message));
+    expect(Buffer.from((await store.loadSessionSnapshot("rt")) ?? []).toString()).toBe(after);
+  } finally {
+    await store.close();
+    await daemon.stop();
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
 
 test("the README's example runs as it is written", async () => {

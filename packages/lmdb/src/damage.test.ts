@@ -1,12 +1,13 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { RuntimeStoreAdapter, type StoreError, type StoredInputState } from "@bolthole/contract";
+import { RuntimeStoreAdapter, type StoreError, type StoredInputState, type VersionedStore } from "@bolthole/contract";
 import { type RowKey, createEngineStore } from "@bolthole/core";
 import { Environment, type Put } from "./environment.js";
-import { encodeKey, pieceKey } from "./keys.js";
+import { LEAF_BYTES } from "./document-tree/node.js";
+import { documentBounds, documentKey, encodeKey } from "./keys.js";
 import { LmdbEngine } from "./lmdb-engine.js";
-import { PIECE_BYTES } from "./pieces.js";
+import { decodeRecord } from "./record.js";
 
 const FIRST = "0198f01a-0000-7000-8000-000000000001";
 const SECOND = "0198f01a-0000-7000-8000-000000000002";
@@ -20,7 +21,7 @@ const row = (inputId: string): StoredInputState => ({
   createdAt: NOW,
   updatedAt: NOW,
 });
-const document = Buffer.alloc(3 * PIECE_BYTES + 17, "document");
+const document = Buffer.alloc(3 * LEAF_BYTES + 17, "document");
 
 let folder: string;
 
@@ -40,10 +41,13 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-async function withStore(use: (store: RuntimeStoreAdapter) => Promise<void>): Promise<void> {
+async function withStore(
+  use: (store: RuntimeStoreAdapter, versioned: VersionedStore, engine: LmdbEngine) => Promise<void>,
+): Promise<void> {
   const engine = await LmdbEngine.open(folder);
   try {
-    await use(new RuntimeStoreAdapter(createEngineStore(engine), engine.storeId));
+    const versioned = createEngineStore(engine);
+    await use(new RuntimeStoreAdapter(versioned, engine.storeId), versioned, engine);
   } finally {
     await engine.close();
   }
@@ -100,24 +104,45 @@ test("a sound row of another key is not taken for the one asked for", async () =
   });
 });
 
-test.each(["changed", "missing"] as const)(
-  "a %s piece fails the load, and the snapshot can be replaced",
-  async (how) => {
-    const snapshot = encodeKey({ table: "snapshot", runtimeId: "hurt" });
-    await hurt((environment) => {
-      const sequence = environment.get(snapshot)?.readDoubleLE(8) ?? -1;
-      const piece = pieceKey(sequence, 1);
-      return how === "missing" ? [piece, undefined] : flipLastByte(piece)(environment);
+/** The tree of the runtime whose document is hurt: a branch over leaves. */
+const rootOf = (environment: Environment): Buffer => {
+  const row = decodeRecord(environment.get(encodeKey({ table: "snapshot", runtimeId: "hurt" })) ?? Buffer.of());
+  return documentKey("node", row.root?.id ?? -1);
+};
+const leafOf = (environment: Environment): Buffer => {
+  // Behind the level: the id of the first child.
+  const id = environment.get(rootOf(environment))?.readUIntLE(1, 6) ?? -1;
+  return documentKey("node", id);
+};
+
+test.each([
+  ["a changed leaf", (environment: Environment): Put => flipLastByte(leafOf(environment))(environment)],
+  ["a missing leaf", (environment: Environment): Put => [leafOf(environment), undefined]],
+  ["a changed branch", (environment: Environment): Put => flipLastByte(rootOf(environment))(environment)],
+  ["a missing branch", (environment: Environment): Put => [rootOf(environment), undefined]],
+  ["a leaf of someone else", (environment: Environment): Put => [leafOf(environment), Buffer.alloc(LEAF_BYTES, "x")]],
+])("%s fails the load and a patch over it, and the snapshot can be replaced", async (_what, change) => {
+  await hurt(change);
+  await withStore(async (store, versioned) => {
+    expect(await damage(store.loadSessionSnapshot("hurt"))).toBe("session snapshot");
+    const { version = "" } = (await versioned.loadSessionSnapshot({ runtimeId: "hurt" })) ?? {};
+    const patch = { baseVersion: version, resultLength: 5, resultCrc32: 0, pieces: [{ offset: 3, length: 5 }] };
+    const patched = versioned.commitSessionSnapshot({
+      runtimeId: "hurt",
+      sessionDelta: { patch, profile: "opaque" },
     });
-    await withStore(async (store) => {
-      expect(await damage(store.loadSessionSnapshot("hurt"))).toBe("session snapshot");
-      expect(document.equals((await store.loadSessionSnapshot("sound")) ?? Buffer.of())).toBe(true);
-      await store.clearSessionSnapshot("hurt");
-      await store.commitSessionSnapshot("hurt", { sessionSnapshot: document, profile: "opaque" });
-      expect(document.equals((await store.loadSessionSnapshot("hurt")) ?? Buffer.of())).toBe(true);
-    });
-  },
-);
+    expect(await damage(patched)).toBe("session snapshot");
+    expect(document.equals((await store.loadSessionSnapshot("sound")) ?? Buffer.of())).toBe(true);
+    await store.commitSessionSnapshot("hurt", { sessionSnapshot: document, profile: "opaque" });
+    expect(document.equals((await store.loadSessionSnapshot("hurt")) ?? Buffer.of())).toBe(true);
+  });
+  await hurt(change);
+  await withStore(async (store) => {
+    await store.clearSessionSnapshot("hurt");
+    expect(await store.loadSessionSnapshot("hurt")).toBeUndefined();
+    expect(document.equals((await store.loadSessionSnapshot("sound")) ?? Buffer.of())).toBe(true);
+  });
+});
 
 test("a row that is no row of ours is damage, not another value", async () => {
   await hurt(() => [encodeKey({ table: "lifecycle", runtimeId: "hurt" }), Buffer.from("garbage")]);
@@ -128,14 +153,17 @@ test("a row that is no row of ours is damage, not another value", async () => {
 });
 
 test("nothing of a replaced or cleared document stays behind", async () => {
-  await withStore(async (store) => {
+  await withStore(async (store, _versioned, engine) => {
     await store.commitSessionSnapshot("hurt", { sessionSnapshot: document.subarray(1), profile: "opaque" });
     await store.clearSessionSnapshot("sound");
+    await engine.reclaimed();
   });
   const environment = new Environment(folder);
   const transaction = environment.read();
-  const pieces = [...transaction.range(pieceKey(0, 0), pieceKey(Number.MAX_SAFE_INTEGER, 0))];
+  const { start, end } = documentBounds("node");
+  const nodes = [...transaction.keys(start, end)];
   transaction.done();
   await environment.close();
-  expect(pieces).toHaveLength(4);
+  // Three full leaves, one with the rest, and the branch over them.
+  expect(nodes).toHaveLength(5);
 });

@@ -5,6 +5,8 @@ export interface ReadTransaction {
   get(key: Buffer): Buffer | undefined;
   /** Pairs from `start` on, in order of the key's bytes. The buffers are the caller's. */
   range(start: Buffer, end: Buffer): Iterable<{ readonly key: Buffer; readonly value: Buffer }>;
+  /** As `range`, without reading the values. */
+  keys(start: Buffer, end: Buffer): Iterable<Buffer>;
   done(): void;
 }
 
@@ -46,6 +48,7 @@ export class Environment {
     return {
       get: (key) => this.db.get(key, { transaction }),
       range: (start, end) => this.db.getRange({ start, end, transaction, snapshot: true }),
+      keys: (start, end) => this.db.getKeys({ start, end, transaction, snapshot: true }),
       done: () => {
         transaction.done();
       },

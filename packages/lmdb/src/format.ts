@@ -5,7 +5,9 @@ import type { Environment } from "./environment.js";
 import { IDENTITY_KEY } from "./keys.js";
 
 /** Of the form on disk. Raised with every change that an older daemon would misread. */
-export const FORMAT_VERSION = 1;
+export const FORMAT_VERSION = 2;
+/** Format 1 never left this repository: nobody has a store to bring over. */
+const OLDEST_FORMAT = 2;
 const FILE = "format";
 const DRAFT = "format.new";
 const NAME = "bolthole";
@@ -18,7 +20,7 @@ export class UnusableFolder extends Error {
   override readonly name = "UnusableFolder";
 }
 
-/** Looks at the folder before the native library does: marks an empty one as ours, refuses foreign and newer ones. */
+/** Looks at the folder before the native library does: marks an empty one as ours, refuses foreign, newer and unreleased ones. */
 export function claimFormat(folder: string): void {
   const file = join(folder, FILE);
   if (!existsSync(file)) {
@@ -41,6 +43,11 @@ export function claimFormat(folder: string): void {
   if (Number(version) > FORMAT_VERSION) {
     throw new UnusableFolder(
       `${folder} has format ${String(version)}, this Bolthole reads up to ${String(FORMAT_VERSION)}; use a newer Bolthole`,
+    );
+  }
+  if (Number(version) < OLDEST_FORMAT) {
+    throw new UnusableFolder(
+      `${folder} has format ${String(version)}, which no release has written and this Bolthole does not read; name a new folder`,
     );
   }
 }

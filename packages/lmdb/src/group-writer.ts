@@ -1,19 +1,18 @@
 import { StoreError } from "@bolthole/contract";
-import type { RowKey, StagedDocument, Unit, Write } from "@bolthole/core";
-import type { Environment, Put } from "./environment.js";
-import { SEQUENCE_KEY, encodeKey, isHashedId, pieceKey } from "./keys.js";
-import { cutPieces } from "./pieces.js";
+import { Moved, type RowKey, type Unit, type Write } from "@bolthole/core";
+import type { DocumentTrees } from "./document-tree/document-trees.js";
+import type { Chore } from "./document-tree/reclaimer.js";
+import type { StagedTree } from "./document-tree/staged-tree.js";
+import type { TreeChanges } from "./document-tree/tree-changes.js";
+import type { Environment } from "./environment.js";
+import { SEQUENCE_KEY, encodeKey, isHashedId } from "./keys.js";
 import { type StoredRow, decodeRecord, encodeRecord } from "./record.js";
 
 /** A group stops growing at about this many bytes of values; one unit alone may be larger. */
 const GROUP_BYTES = 1 << 20;
 
-export interface WholeDocument extends StagedDocument {
-  readonly bytes: Buffer;
-}
-
 interface Waiting {
-  readonly unit: Unit<unknown>;
+  readonly work: Unit<unknown> | Chore;
   readonly resolve: (answer: unknown) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -32,19 +31,29 @@ export class GroupWriter {
     private readonly environment: Environment,
     /** Of the last commit. */
     public sequence: number,
+    private readonly trees: DocumentTrees,
     private readonly onFailure: ((cause: unknown) => void) | undefined,
   ) {}
 
   commit<T>(unit: Unit<T>): Promise<T> {
-    if (this.failure !== undefined) return Promise.reject(stopped(this.failure));
-    return new Promise<T>((resolve, reject) => {
-      this.queue.push({ unit, resolve: resolve as (answer: unknown) => void, reject });
-      this.running ??= this.run();
-    });
+    return this.enqueue(unit) as Promise<T>;
+  }
+
+  /** Does the engine's own work in a transaction with what else waits; resolves when it is durable. */
+  async perform(chore: Chore): Promise<void> {
+    await this.enqueue(chore);
   }
 
   async close(): Promise<void> {
     await this.running;
+  }
+
+  private enqueue(work: Unit<unknown> | Chore): Promise<unknown> {
+    if (this.failure !== undefined) return Promise.reject(stopped(this.failure));
+    return new Promise<unknown>((resolve, reject) => {
+      this.queue.push({ work, resolve, reject });
+      this.running ??= this.run();
+    });
   }
 
   private async run(): Promise<void> {
@@ -55,11 +64,11 @@ export class GroupWriter {
   }
 
   private async runGroup(): Promise<void> {
-    const group = new Group(this.environment, this.sequence);
+    const group = new Group(this.environment, this.sequence, this.trees.changes());
     const settlements: (() => void)[] = [];
     const taken: Waiting[] = [];
     for (let waiting = this.queue[0]; waiting; waiting = this.queue[0]) {
-      if (taken.length > 0 && group.bytes + waiting.unit.bytes > GROUP_BYTES) break;
+      if (taken.length > 0 && group.bytes + waiting.work.bytes > GROUP_BYTES) break;
       this.queue.shift();
       taken.push(waiting);
       settlements.push(group.take(waiting));
@@ -71,6 +80,7 @@ export class GroupWriter {
       return;
     }
     this.sequence = group.sequence;
+    this.trees.flushed(group.documents);
     for (const settle of settlements) settle();
   }
 
@@ -101,25 +111,20 @@ interface Slot {
 class Group {
   bytes = 0;
   private readonly slots = new Map<string, Slot>();
-  private readonly pieces: Put[] = [];
 
   constructor(
     private readonly environment: Environment,
     public sequence: number,
+    readonly documents: TreeChanges,
   ) {}
 
-  /** Decides a unit; answers how to tell its caller once the group is durable. */
-  take({ unit, resolve, reject }: Waiting): () => void {
-    const sequence = this.sequence + 1;
+  /** Decides a unit or does a chore; answers how to tell its caller once the group is durable. */
+  take({ work, resolve, reject }: Waiting): () => void {
     try {
-      const slots = unit.reads.map((key) => this.slot(encodeKey(key)));
-      const { writes, answer } = unit.decide(
-        slots.map(({ row }) => row),
-        sequence,
-      );
-      for (const write of writes) this.put(write, unit.reads[write.at], slots[write.at]);
-      if (writes.length > 0) this.sequence = sequence;
-      this.bytes += unit.bytes;
+      let answer: unknown;
+      if ("decide" in work) answer = this.decide(work);
+      else work.apply(this.documents);
+      this.bytes += work.bytes;
       return () => {
         resolve(answer);
       };
@@ -130,8 +135,25 @@ class Group {
     }
   }
 
+  private decide(unit: Unit<unknown>): unknown {
+    const sequence = this.sequence + 1;
+    const slots = unit.reads.map((key) => this.slot(encodeKey(key)));
+    const { writes, answer } = unit.decide(
+      slots.map(({ row }) => row),
+      sequence,
+    );
+    // Before anything is changed: a document that shares nodes with another fits that one only.
+    for (const { at, document } of writes) {
+      const { base } = (document as StagedTree | undefined) ?? {};
+      if (base !== undefined && base !== slots[at]?.row?.sequence) throw new Moved();
+    }
+    for (const write of writes) this.put(write, unit.reads[write.at], slots[write.at], sequence);
+    if (writes.length > 0) this.sequence = sequence;
+    return answer;
+  }
+
   async flush(): Promise<void> {
-    const puts = this.pieces;
+    const puts = this.documents.puts();
     for (const { key, row, isChanged } of this.slots.values()) {
       if (isChanged) puts.push([key, row && encodeRecord(row)]);
     }
@@ -153,20 +175,17 @@ class Group {
     return slot;
   }
 
-  private put({ row, document }: Write, key: RowKey | undefined, slot: Slot | undefined): void {
+  private put({ row, document }: Write, key: RowKey | undefined, slot: Slot | undefined, sequence: number): void {
     if (!key || !slot) throw new RangeError("a unit wrote a row that it had not read");
-    for (let index = 0; index < (slot.row?.pieces ?? 0); index += 1) {
-      this.pieces.push([pieceKey(slot.row?.sequence ?? 0, index), undefined]);
-    }
-    const pieces = document ? cutPieces((document as WholeDocument).bytes) : [];
-    pieces.forEach((piece, index) => this.pieces.push([pieceKey(row?.sequence ?? 0, index), piece]));
+    const staged = document as StagedTree | undefined;
+    if (key.table === "snapshot") this.documents.replace(key.runtimeId, sequence, slot.row?.root, staged);
     const runtimeId = "runtimeId" in key && isHashedId(key.runtimeId) ? key.runtimeId : undefined;
     // Member by member: this is the hottest place of all, and a spread is many times slower.
     slot.row = row && {
       sequence: row.sequence,
       checksum: row.checksum,
       value: row.value,
-      pieces: pieces.length,
+      root: staged?.root,
       runtimeId,
     };
     slot.isChanged = true;

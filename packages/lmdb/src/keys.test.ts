@@ -1,6 +1,17 @@
 import fc from "fast-check";
 import type { RowKey } from "@bolthole/core";
-import { encodeKey, isHashedId, parseRuntimeKey } from "./keys.js";
+import {
+  DOCUMENT_KEYS,
+  type DocumentKey,
+  documentBounds,
+  documentKey,
+  encodeKey,
+  garbageKey,
+  isHashedId,
+  numberOf,
+  parseRuntimeKey,
+  snapshotKeyBeside,
+} from "./keys.js";
 
 /** Ids that try to be mistaken for others: zero bytes, marks of the key's own form, and long ones around the limit. */
 const runtimeId = fc.oneof(
@@ -63,6 +74,35 @@ test("plain ids sort by their bytes, hashed ones behind them all", () => {
       return Math.sign(compare(a, b)) === Math.sign(Buffer.compare(Buffer.from(a), Buffer.from(b)));
     }),
     { numRuns: 2000 },
+  );
+});
+
+test("every row of a runtime leads to its snapshot", () => {
+  fc.assert(
+    fc.property(runtimeId, uuid, (id, inputId) => {
+      const snapshot = encodeKey({ table: "snapshot", runtimeId: id });
+      return (
+        snapshotKeyBeside(encodeKey({ table: "input", runtimeId: id, inputId })).equals(snapshot) &&
+        snapshotKeyBeside(encodeKey({ table: "head", runtimeId: id })).equals(snapshot)
+      );
+    }),
+  );
+});
+
+test("what documents are kept under is in order of its numbers, each kind in its own bounds", () => {
+  const kind = fc.constantFrom(...(Object.keys(DOCUMENT_KEYS) as DocumentKey[]));
+  const number = fc.nat({ max: 2 ** 48 - 1 });
+  const isInside = (one: Buffer, of: DocumentKey): boolean => {
+    const { start, end } = documentBounds(of);
+    return Buffer.compare(one, start) >= 0 && Buffer.compare(one, end) < 0;
+  };
+  fc.assert(
+    fc.property(kind, kind, number, number, fc.nat(0xffffffff), (a, b, x, y, index) => {
+      expect(Math.sign(Buffer.compare(documentKey(a, x), documentKey(a, y)))).toBe(Math.sign(x - y));
+      expect(isInside(documentKey(a, x), b)).toBe(a === b);
+      expect(isInside(garbageKey(x, index), b)).toBe(b === "garbage");
+      expect([numberOf(documentKey(a, x)), numberOf(garbageKey(y, index))]).toEqual([x, y]);
+    }),
   );
 });
 

@@ -7,13 +7,14 @@ import { uuidFromBytes, uuidToBytes } from "@bolthole/contract/json";
  *
  *   1  the store:     number of the table, then the rest of the key
  *   2  the runtimes:  the runtime's id, number of the table, the rest of the key
- *   3  the pieces:    number of the commit that wrote the document (8 bytes), index of the piece (4 bytes)
+ *   4  the documents: a kind of `DOCUMENT_KEYS`, then the rest of the key
  *
- * All rows of one runtime lie together, its head first, so that a commit touches few pages.
+ * All rows of one runtime lie together, its head first, so that a commit touches few pages. Space 3 had the documents of
+ * format 1.
  */
 const STORE = 1;
 const RUNTIMES = 2;
-const PIECES = 3;
+const DOCUMENTS = 4;
 
 interface TableForm {
   readonly number: number;
@@ -39,6 +40,21 @@ export const TABLES = {
 export const SEQUENCE_KEY = Buffer.from([STORE, 0]);
 /** Store id and epoch, as JSON text. */
 export const IDENTITY_KEY = Buffer.from([STORE, 0, 1]);
+/** The next free node id; in the store's space too. */
+export const NODE_ID_KEY = Buffer.from([STORE, 0, 2]);
+
+/** What the documents' space holds, each under a number (6 bytes). A kind is never used again. */
+export const DOCUMENT_KEYS = {
+  /** A node of a document's tree, under its id. */
+  node: 1,
+  /** How often a node is named, under its id; only when that is twice or more. */
+  count: 2,
+  /** What is to be reclaimed since a commit, under its number and the record's index (4 bytes). */
+  garbage: 3,
+  /** The nodes of a document that no commit has taken yet, under the first one's id. */
+  staging: 4,
+} as const;
+export type DocumentKey = keyof typeof DOCUMENT_KEYS;
 
 /** Longer ids, once escaped, are kept under their hash; LMDB takes keys of at most 1,978 bytes. */
 const MAX_PLAIN_ID = 1024;
@@ -178,13 +194,37 @@ export function parseRuntimeKey(key: Buffer): { runtimeId: string | undefined; t
   return { runtimeId: id, table: key[end] ?? -1, afterRuntime: after(key.subarray(0, end)) };
 }
 
+/** Where the snapshot row of the runtime lies that a key is about. */
+export function snapshotKeyBeside(key: Buffer): Buffer {
+  const { end } = parseRuntimeIdKey(key, 1);
+  return Buffer.concat([key.subarray(0, end), Buffer.of(TABLES.snapshot.number)]);
+}
+
 /** The UUID at the end of an input's or an outcome's key. */
 export const trailingUuid = (key: Buffer): string => uuidFromBytes(key.subarray(key.length - 16));
 
-export function pieceKey(sequence: number, index: number): Buffer {
-  const key = Buffer.allocUnsafe(13);
-  key[0] = PIECES;
-  key.writeBigUInt64BE(BigInt(sequence), 1);
-  key.writeUInt32BE(index, 9);
+const NUMBER_AT = 2;
+const NUMBER_BYTES = 6;
+
+export function documentKey(kind: DocumentKey, number: number): Buffer {
+  const key = Buffer.allocUnsafe(NUMBER_AT + NUMBER_BYTES);
+  key[0] = DOCUMENTS;
+  key[1] = DOCUMENT_KEYS[kind];
+  key.writeUIntBE(number, NUMBER_AT, NUMBER_BYTES);
   return key;
 }
+
+export const garbageKey = (sequence: number, index: number): Buffer => {
+  const rest = Buffer.allocUnsafe(4);
+  rest.writeUInt32BE(index);
+  return Buffer.concat([documentKey("garbage", sequence), rest]);
+};
+
+/** Everything of one kind, from a number on. */
+export const documentBounds = (kind: DocumentKey, from = 0): Bounds => ({
+  start: documentKey(kind, from),
+  end: Buffer.of(DOCUMENTS, DOCUMENT_KEYS[kind] + 1),
+});
+
+/** The number in a key of the documents' space. */
+export const numberOf = (key: Buffer): number => key.readUIntBE(NUMBER_AT, NUMBER_BYTES);

@@ -1,10 +1,12 @@
-import { setImmediate as nextTurn } from "node:timers/promises";
-import type { ByteRange, RuntimeId } from "@bolthole/contract";
+import type { RuntimeId } from "@bolthole/contract";
 import type { Document, Engine, EngineStats, Entry, KeyOf, Range, RowKey, Unit, View } from "@bolthole/core";
-import { Moved, assembleInTurns, crc32InTurns } from "@bolthole/core";
+import { Moved, type StagedDocument } from "@bolthole/core";
+import { type DocumentFinding, checkDocuments } from "./document-tree/check.js";
+import { type Base, DocumentTrees } from "./document-tree/document-trees.js";
+import type { StagedTree } from "./document-tree/staged-tree.js";
 import { Environment, type ReadTransaction } from "./environment.js";
 import { FORMAT_VERSION, claimFormat, loadIdentity } from "./format.js";
-import { GroupWriter, type WholeDocument } from "./group-writer.js";
+import { GroupWriter } from "./group-writer.js";
 import {
   SEQUENCE_KEY,
   TABLES,
@@ -12,7 +14,6 @@ import {
   inputBounds,
   outcomeBounds,
   parseRuntimeKey,
-  pieceKey,
   receiptBounds,
   runtimeBounds,
   trailingReceipt,
@@ -35,6 +36,7 @@ export class LmdbEngine implements Engine {
     readonly epoch: string,
     private readonly environment: Environment,
     private readonly writer: GroupWriter,
+    private readonly trees: DocumentTrees,
   ) {}
 
   /** The folder must exist, and belong to this process alone while the engine is open. */
@@ -44,7 +46,9 @@ export class LmdbEngine implements Engine {
     try {
       const { storeId, epoch } = await loadIdentity(environment);
       const sequence = environment.get(SEQUENCE_KEY)?.readDoubleLE() ?? 0;
-      return new LmdbEngine(storeId, epoch, environment, new GroupWriter(environment, sequence, options.onFailure));
+      const trees: DocumentTrees = new DocumentTrees(environment, (chore) => writer.perform(chore));
+      const writer = new GroupWriter(environment, sequence, trees, options.onFailure);
+      return new LmdbEngine(storeId, epoch, environment, writer, trees);
     } catch (error) {
       await environment.close();
       throw error;
@@ -52,30 +56,24 @@ export class LmdbEngine implements Engine {
   }
 
   async view<T>(read: (view: View) => Promise<T>): Promise<T> {
+    const ticket = this.trees.leases.enterView();
     const transaction = this.environment.read();
     try {
-      return await read(viewOf(transaction));
+      return await read(viewOf(transaction, this.trees));
     } finally {
       transaction.done();
+      this.trees.leases.leaveView(ticket);
     }
   }
 
-  async stage(runtimeId: RuntimeId, base: number | undefined, document: Document): Promise<WholeDocument> {
-    let stored: Buffer | undefined;
-    if (document.some((part) => !(part instanceof Uint8Array))) {
-      stored = await this.view(async (view) => {
-        const row = await view.get({ table: "snapshot", runtimeId });
-        if (row?.sequence !== base) throw new Moved();
-        const chunks: Uint8Array[] = [];
-        for await (const chunk of await view.document(runtimeId)) chunks.push(chunk);
-        return Buffer.concat(chunks);
-      });
-    }
-    const bytes = await assembleInTurns(document, stored);
-    return { length: bytes.length, crc32: await crc32InTurns(bytes), bytes };
+  async stage(runtimeId: RuntimeId, base: number | undefined, document: Document): Promise<StagedDocument> {
+    // A document of new bytes alone takes the place of anything, a damaged one too.
+    const isPatch = document.some((part) => !(part instanceof Uint8Array));
+    return this.trees.stage(runtimeId, isPatch ? this.baseOf(runtimeId, base) : undefined, document);
   }
 
-  discard(): Promise<void> {
+  discard(staged: StagedDocument): Promise<void> {
+    this.trees.discard(staged as StagedTree);
     return Promise.resolve();
   }
 
@@ -91,15 +89,43 @@ export class LmdbEngine implements Engine {
     });
   }
 
+  /**
+   * Resolves when nothing is left on the disk of documents that were dropped or never committed, but what somebody reads.
+   * It happens by itself; this is for those who count.
+   */
+  reclaimed(): Promise<void> {
+    return this.trees.reclaimed();
+  }
+
+  /**
+   * What is wrong with the stored documents, or not finished, in one consistent state. Reads all of them and gives others
+   * turns; while it goes on, the file grows by what is written, so it should be read to its end without pauses.
+   */
+  async *checkDocuments(): AsyncGenerator<DocumentFinding, void> {
+    const transaction = this.environment.read();
+    try {
+      yield* checkDocuments(transaction);
+    } finally {
+      transaction.done();
+    }
+  }
+
   async close(): Promise<void> {
+    await this.trees.close();
     await this.writer.close();
     await this.environment.close();
   }
+
+  /** Found and held in one go: nothing of it can be dropped in between. */
+  private baseOf(runtimeId: RuntimeId, sequence: number | undefined): Base {
+    const record = this.environment.get(encodeKey({ table: "snapshot", runtimeId }));
+    const row = record && decodeRecord(record);
+    if (!row || row.sequence !== sequence) throw new Moved();
+    return { sequence, root: row.root, lease: this.trees.leases.hold(runtimeId, sequence) };
+  }
 }
 
-const PIECES_A_TURN = 8;
-
-function viewOf(transaction: ReadTransaction): View {
+function viewOf(transaction: ReadTransaction, trees: DocumentTrees): View {
   const row = (key: RowKey): StoredRow | undefined => {
     const record = transaction.get(encodeKey(key));
     return record && decodeRecord(record);
@@ -109,26 +135,11 @@ function viewOf(transaction: ReadTransaction): View {
     scan: <R extends Range>(range: R, limit: number) =>
       // The switch inside gives each table its own kind of key, which the compiler cannot follow.
       Promise.resolve(scan(transaction, range, limit) as Entry<KeyOf<R["table"]>>[]),
-    document: async (runtimeId, range) => {
-      const snapshot = row({ table: "snapshot", runtimeId });
-      const pieces: Uint8Array[] = [];
-      for (let index = 0; index < (snapshot?.pieces ?? 0); index += 1) {
-        // Others get a turn, so that a large document does not hold the event loop.
-        if (index % PIECES_A_TURN === PIECES_A_TURN - 1) await nextTurn();
-        // A missing piece shows in the document's length and checksum.
-        const piece = transaction.get(pieceKey(snapshot?.sequence ?? 0, index));
-        if (piece) pieces.push(piece);
-      }
-      return range ? each([stretch(Buffer.concat(pieces), range)]) : each(pieces);
+    document: (runtimeId, range) => {
+      const { root, sequence = 0 } = row({ table: "snapshot", runtimeId }) ?? {};
+      return Promise.resolve(trees.read(runtimeId, root, trees.leases.hold(runtimeId, sequence), range));
     },
   };
-}
-
-const stretch = (bytes: Buffer, { offset, length }: ByteRange): Buffer => bytes.subarray(offset, offset + length);
-
-// eslint-disable-next-line @typescript-eslint/require-await -- the bytes are there already; the port allows waiting for them
-async function* each(pieces: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
-  yield* pieces;
 }
 
 function scan(transaction: ReadTransaction, range: Range, limit: number): Entry[] {

@@ -1,49 +1,63 @@
+import { crc32 } from "node:zlib";
 import type { Row } from "@bolthole/core";
+import { ENTRY_BYTES, type Entry, readEntry, writeEntry } from "./document-tree/node.js";
 
 /*
  * A row on the disk, little-endian:
  *
- *   0  form (1)          1  reserved         2  length of the runtime id (2 bytes; 0 unless the key hashes it)
- *   4  checksum (4)      8  sequence (8, a double)     16  number of pieces of its document (4)
- *  20  runtime id, then the value
+ *   0  form (1)          1  level of its document's root (1; NO_DOCUMENT without one)
+ *   2  length of the runtime id (2 bytes; 0 unless the key hashes it)
+ *   4  checksum (4)      8  sequence (8, a double)     16  CRC-32 of sequence, level and root (4)
+ *  20  the root of its document (if there is one), the runtime id, the value
  */
-const FORM = 1;
+const FORM = 2;
 const HEADER = 20;
+const NO_DOCUMENT = 0xff;
 
 /** A row as it lies on the disk. */
 export interface StoredRow extends Row {
-  /** Of the document that goes with the row, under the row's sequence. */
-  readonly pieces: number;
+  /** Of the document that goes with the row. Nothing also for an empty document, and for a root that is damaged. */
+  readonly root: Entry | undefined;
   /** Only when the key holds no more than its hash. */
   readonly runtimeId: string | undefined;
 }
 
 export function encodeRecord(row: StoredRow): Buffer {
-  const id = row.runtimeId === undefined ? undefined : Buffer.from(row.runtimeId, "utf8");
-  const idLength = id?.length ?? 0;
-  const record = Buffer.allocUnsafe(HEADER + idLength + row.value.length);
+  const { root, runtimeId } = row;
+  const id = runtimeId === undefined ? undefined : Buffer.from(runtimeId, "utf8");
+  const idAt = HEADER + (root ? ENTRY_BYTES : 0);
+  const valueAt = idAt + (id?.length ?? 0);
+  const record = Buffer.allocUnsafe(valueAt + row.value.length);
   record[0] = FORM;
-  record[1] = 0;
-  record.writeUInt16LE(idLength, 2);
+  record[1] = root?.level ?? NO_DOCUMENT;
+  record.writeUInt16LE(id?.length ?? 0, 2);
   record.writeUInt32LE(row.checksum, 4);
   record.writeDoubleLE(row.sequence, 8);
-  record.writeUInt32LE(row.pieces, 16);
-  if (id) record.set(id, HEADER);
-  record.set(row.value, HEADER + idLength);
+  if (root) writeEntry(root, record, HEADER);
+  record.writeUInt32LE(root ? rootChecksum(record) : 0, 16);
+  if (id) record.set(id, idAt);
+  record.set(row.value, valueAt);
   return record;
 }
 
 export function decodeRecord(record: Buffer): StoredRow {
-  if (record.length < HEADER || record[0] !== FORM) {
+  const hasDocument = record[1] !== NO_DOCUMENT;
+  const idAt = HEADER + (hasDocument ? ENTRY_BYTES : 0);
+  if (record.length < idAt || record[0] !== FORM) {
     // Whatever it is, its checksum will not fit: the reader names runtime and record.
-    return { sequence: -1, checksum: -1, value: record, pieces: 0, runtimeId: undefined };
+    return { sequence: -1, checksum: -1, value: record, root: undefined, runtimeId: undefined };
   }
-  const idLength = record.readUInt16LE(2);
+  const valueAt = idAt + record.readUInt16LE(2);
+  const isSound = hasDocument && record.readUInt32LE(16) === rootChecksum(record);
   return {
     checksum: record.readUInt32LE(4),
     sequence: record.readDoubleLE(8),
-    pieces: record.readUInt32LE(16),
-    runtimeId: idLength === 0 ? undefined : record.toString("utf8", HEADER, HEADER + idLength),
-    value: record.subarray(HEADER + idLength),
+    root: isSound ? readEntry(record[1] ?? 0, record, HEADER) : undefined,
+    runtimeId: valueAt === idAt ? undefined : record.toString("utf8", idAt, valueAt),
+    value: record.subarray(valueAt),
   };
 }
+
+/** The row's own checksum knows nothing of the root; a wrong one would take away nodes of others. */
+const rootChecksum = (record: Buffer): number =>
+  crc32(record.subarray(HEADER, HEADER + ENTRY_BYTES), crc32(record.subarray(8, 16), record[1] ?? 0));

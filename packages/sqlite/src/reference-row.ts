@@ -56,7 +56,7 @@ export function rowFrom(key: ReferenceKey, blob: Buffer, note: Note | undefined)
 export function blobOf(key: ReferenceKey, row: Row, document: StagedDocument | undefined): Buffer {
   switch (key.table) {
     case "snapshot":
-      return (document as WholeDocument).bytes;
+      return (document as WholeDocument).content;
     case "lifecycle":
       return lifecycleToJson(row.value);
     case "ops":
@@ -69,7 +69,7 @@ export function blobOf(key: ReferenceKey, row: Row, document: StagedDocument | u
 
 /** A document on its way into the database: the reference keeps it in one value. */
 export interface WholeDocument extends StagedDocument {
-  readonly bytes: Buffer;
+  readonly content: Buffer;
 }
 
 /** What the reference's table does not say: all of our own rows, and members that its JSON has no place for. */

@@ -71,8 +71,8 @@ export class SqliteEngine implements Engine {
         return this.parts.rows.document(runtimeId);
       });
     }
-    const bytes = await assembleInTurns(document, stored);
-    return { length: bytes.length, crc32: await crc32InTurns(bytes), bytes };
+    const content = await assembleInTurns(document, stored);
+    return { length: content.length, crc32: await crc32InTurns(content), bytes: content.length, content };
   }
 
   discard(): Promise<void> {

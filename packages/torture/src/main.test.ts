@@ -34,6 +34,25 @@ test("kills a daemon a few times, finds nothing, and leaves nothing behind", asy
   expect(readdirSync(folder)).toEqual([]);
 });
 
+test("cuts and delays connections, with a daemon that lives on", async () => {
+  const { code, stdout } = await torture("net", "--cycles", "2", "--seed", "7", "--json");
+  expect(code).toBe(0);
+  const report = JSON.parse(stdout.trimEnd().split("\n")[2] ?? "") as {
+    endings: object;
+    events: Record<string, number>;
+  };
+  expect(report.endings).toEqual({ "lives on": 2 });
+  expect(Object.values(report.events).reduce((sum, count) => sum + count, 0)).toBeGreaterThan(0);
+});
+
+test("an old fence token is refused in every round", async () => {
+  const { code, stdout } = await torture("pause", "--cycles", "1", "--seed", "7", "--json");
+  expect(code).toBe(0);
+  expect(JSON.parse(stdout.trimEnd().split("\n")[1] ?? "")).toMatchObject({
+    events: { "daemon stopped": 1, "writer stopped": 5, "old writer refused": 5 },
+  });
+});
+
 test.each(["forgotten-request-id", "dropped-row"])("catches the control %s", async (control) => {
   const { code, stdout } = await torture("kill", "--cycles", "10", "--seed", "7", "--control", control);
   expect(stdout).toContain(`control ${control}: caught`);

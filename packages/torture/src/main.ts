@@ -3,13 +3,17 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { runAll } from "./all.js";
 import { CONTROLS } from "./controls.js";
 import { EXIT } from "./exit-code.js";
 import { CannotRun } from "./kinds/kind.js";
 import { KINDS } from "./kinds/index.js";
 import { checkMachine, hasPrivateMounts, runWithPrivateMounts } from "./power/private-mounts.js";
-import { cycleText, runText } from "./report.js";
+import type { Finding } from "./check/findings.js";
+import { type CycleReport, cycleText, findingLines, runText } from "./report.js";
 import { Torture } from "./torture.js";
+import type { TrialOptions } from "./trials/trial.js";
+import { TRIALS } from "./trials/index.js";
 
 interface Flags {
   readonly cycles?: number;
@@ -21,6 +25,8 @@ interface Flags {
 }
 
 const DEFAULT_CYCLES = 20;
+const ALL = "all";
+const DEFAULT_MINUTES_OF_ALL = 6;
 
 const positive = (text: string): number => {
   const value = Number(text);
@@ -28,18 +34,19 @@ const positive = (text: string): number => {
   return value;
 };
 
-const kinds = Object.values(KINDS).map(({ name, description }) => `  ${name}: ${description}`);
+const kinds = Object.values({ ...KINDS, ...TRIALS }).map(({ name, description }) => `  ${name}: ${description}`);
+kinds.push(`  ${ALL}: each of the others but dead-disk for its share of --minutes, those that cannot run here skipped`);
 const controls = Object.entries(CONTROLS).map(([name, { description, kind }]) => `  ${name} (${kind}): ${description}`);
 
 const program = new Command("torture")
   .description("Breaks the machine under a real daemon, again and again, and checks what it promised.")
-  .addArgument(new Argument("<kind>", "what is broken").choices(Object.keys(KINDS)))
+  .addArgument(new Argument("<kind>", "what is broken").choices([...Object.keys({ ...KINDS, ...TRIALS }), ALL]))
   .option(
     "--cycles <number>",
     `how often (default: ${String(DEFAULT_CYCLES)}, or without end when --minutes is given)`,
     positive,
   )
-  .option("--minutes <number>", "no cycle begins later", positive)
+  .option("--minutes <number>", "no cycle but the first begins later", positive)
   .option(
     "--seed <number>",
     "decides what is done; when it happens is up to the machine",
@@ -66,9 +73,11 @@ const program = new Command("torture")
   .action(run);
 
 async function run(kindName: string, flags: Flags): Promise<void> {
-  const kind = KINDS[kindName];
-  if (!kind) throw new RangeError(`no kind is called ${kindName}`);
-  if (kind.isOnOwnDisk) {
+  if (kindName === ALL) {
+    process.exitCode = await runAll(flags.minutes ?? DEFAULT_MINUTES_OF_ALL, flags.seed, print);
+    return;
+  }
+  if (KINDS[kindName]?.isOnOwnDisk) {
     checkMachine();
     if (!hasPrivateMounts()) {
       process.exitCode = await runWithPrivateMounts();
@@ -84,25 +93,23 @@ async function run(kindName: string, flags: Flags): Promise<void> {
   const parent = realpathSync(flags.folder === undefined ? tmpdir() : makeFolder(resolve(flags.folder)));
   const folder = mkdtempSync(join(parent, "torture-"));
   const { control } = flags;
-  const torture = new Torture({
-    kind,
+  const report = await carryOut(kindName, {
     seed: flags.seed,
     cycles: flags.cycles ?? (flags.minutes === undefined ? DEFAULT_CYCLES : Infinity),
     until: flags.minutes === undefined ? Infinity : Date.now() + flags.minutes * 60_000,
     folder,
     preload: control === undefined ? undefined : join(__dirname, "mutants", `${control}.js`),
     interrupted: interrupted.signal,
-    onCycle: (cycle) => {
-      print(flags.json ? JSON.stringify(cycle) : cycleText(cycle));
+    onCycle: (facts, text) => {
+      print(flags.json ? JSON.stringify(facts) : text);
     },
   });
-  const report = await torture.run();
   const isFound = report.findings.length > 0;
   const isKept = isFound && control === undefined;
   if (!isKept) rmSync(folder, { recursive: true, force: true });
-  if (flags.json) print(JSON.stringify({ ...report, control, kept: isKept ? folder : undefined }));
+  if (flags.json) print(JSON.stringify({ ...report.facts, control, kept: isKept ? folder : undefined }));
   else {
-    print(runText(report));
+    print([report.text, ...findingLines(report.findings)].join("\n"));
     if (isKept) print(`  data and ledgers are kept in ${folder}`);
     if (control !== undefined) {
       const promises = [...new Set(report.findings.map(({ promise }) => promise))].join(", ");
@@ -110,6 +117,28 @@ async function run(kindName: string, flags: Flags): Promise<void> {
     }
   }
   process.exitCode = isFound === (control !== undefined) ? EXIT.fine : EXIT.found;
+}
+
+interface Outcome {
+  readonly findings: readonly Finding[];
+  readonly facts: object;
+  readonly text: string;
+}
+
+async function carryOut(name: string, options: TrialOptions): Promise<Outcome> {
+  const kind = KINDS[name];
+  if (kind) {
+    const onCycle = (cycle: CycleReport): void => {
+      options.onCycle(cycle, cycleText(cycle));
+    };
+    const facts = await new Torture({ ...options, kind, onCycle }).run();
+    return { findings: facts.findings, facts, text: runText(facts) };
+  }
+  const trial = TRIALS[name];
+  if (!trial) throw new RangeError(`no kind is called ${name}`);
+  const facts = await trial.run(options);
+  const head = `${facts.kind}, seed ${String(facts.seed)}: ${String(facts.cycles)} cycles in ${String(facts.seconds)} s`;
+  return { findings: facts.findings, facts, text: [head, ...facts.lines.map((line) => `  ${line}`)].join("\n") };
 }
 
 function makeFolder(folder: string): string {

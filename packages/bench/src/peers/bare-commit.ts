@@ -2,7 +2,8 @@ import { randomBytes } from "node:crypto";
 import { open } from "lmdb";
 import { writeInputState } from "@bolthole/contract/json";
 import { inputRow } from "../ledger.js";
-import { folderOfArguments, serveBare } from "./bare-server.js";
+import { RuntimeStoreService } from "@bolthole/contract/wire";
+import { folderOfArguments, registerUnary, serveBare } from "./bare-server.js";
 
 /*
  * What the daemon puts for one PersistInputState, with the sizes it has there: the row, the runtime's head, the outcome
@@ -35,17 +36,20 @@ async function main(folder: string): Promise<void> {
   const tallyKey = Buffer.of(1, 1);
   await serveBare(
     folder,
-    async ({ runtimeId = "", requestId = "", state }) => {
-      const headKey = Buffer.from(`\u0002${runtimeId}\0\u0001\0`, "latin1");
-      const rowKey = Buffer.from(`\u0002${runtimeId}\0\u0001\u0004${uuidBytes(state?.inputId ?? "")}`, "latin1");
-      const outcomeKey = Buffer.from(`\u0001\u0003${uuidBytes(requestId)}`, "latin1");
-      await db.childTransaction(() => {
-        void db.put(rowKey, row);
-        void db.put(headKey, head);
-        void db.put(outcomeKey, outcome);
-        void db.put(tallyKey, tally);
+    (server) => {
+      registerUnary(server, RuntimeStoreService.method.persistInputState, async (request) => {
+        const { runtimeId = "", requestId = "", state } = request;
+        const headKey = Buffer.from(`\u0002${runtimeId}\0\u0001\0`, "latin1");
+        const rowKey = Buffer.from(`\u0002${runtimeId}\0\u0001\u0004${uuidBytes(state?.inputId ?? "")}`, "latin1");
+        const outcomeKey = Buffer.from(`\u0001\u0003${uuidBytes(requestId)}`, "latin1");
+        await db.childTransaction(() => {
+          void db.put(rowKey, row);
+          void db.put(headKey, head);
+          void db.put(outcomeKey, outcome);
+          void db.put(tallyKey, tally);
+        });
+        return { version: `01234567.${String(state?.attemptCount)}` };
       });
-      return { version: `01234567.${String(state?.attemptCount)}` };
     },
     () => db.close(),
   );
@@ -54,4 +58,4 @@ async function main(folder: string): Promise<void> {
 /** Sixteen bytes as text, as the daemon's keys have them. */
 const uuidBytes = (uuid: string): string => Buffer.from(uuid.replaceAll("-", ""), "hex").toString("latin1");
 
-void main(folderOfArguments());
+if (require.main === module) void main(folderOfArguments());

@@ -1,15 +1,13 @@
 import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
-import { Server, ServerCredentials, type sendUnaryData } from "@grpc/grpc-js";
+import type { DescMessage, DescMethod, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import { Server, ServerCredentials, type ServerWritableStream, type sendUnaryData } from "@grpc/grpc-js";
 import type { StoreInfo } from "@bolthole/contract";
-import { type GrpcMethod, RuntimeStoreService, grpcMethod, storeCodecs } from "@bolthole/contract/wire";
+import { RuntimeStoreService, grpcMethod, storeCodecs } from "@bolthole/contract/wire";
 
 const PARENT_CHECK_MS = 1000;
 
-type Persist = (typeof RuntimeStoreService)["method"]["persistInputState"];
-export type PersistRequest = MessageShape<Persist["input"]>;
-export type PersistAnswer = MessageInitShape<Persist["output"]>;
+const rpc = RuntimeStoreService.method;
 
 /** The data folder in `serve --data <folder>`. */
 export const folderOfArguments = (): string => {
@@ -19,13 +17,13 @@ export const folderOfArguments = (): string => {
 };
 
 /**
- * The least that a gRPC server can be: it speaks two methods of the daemon's service, so that the same client sends it
+ * The least that a gRPC server can be: it speaks a few methods of the daemon's service, so that the same client sends it
  * the same messages over the same kind of socket, with the daemon's own server options; it checks nothing.
  */
 export async function serveBare(
   folder: string,
-  persist: (request: PersistRequest) => Promise<PersistAnswer>,
-  close: () => Promise<void>,
+  register: (server: Server) => void,
+  close: () => Promise<void> = () => Promise.resolve(),
 ): Promise<void> {
   const server = new Server({
     "grpc.max_receive_message_length": 32 * 1024 * 1024,
@@ -33,9 +31,8 @@ export async function serveBare(
     "grpc.max_concurrent_streams": 1024,
     "grpc.enable_channelz": 0,
   });
-  const rpc = RuntimeStoreService.method;
-  register(server, grpcMethod(rpc.persistInputState), persist);
-  register(server, grpcMethod(rpc.getServerInfo), () => Promise.resolve(storeCodecs.getServerInfo.fromAnswer(INFO)));
+  registerUnary(server, rpc.getServerInfo, () => Promise.resolve(storeCodecs.getServerInfo.fromAnswer(INFO)));
+  register(server);
 
   const target = `unix:${join(folder, "bare.sock")}`;
   await new Promise<void>((resolve, reject) => {
@@ -59,11 +56,12 @@ export async function serveBare(
   renameSync(`${endpoint}.new`, endpoint);
 }
 
-function register<I extends DescMessage, O extends DescMessage>(
+export function registerUnary<I extends DescMessage, O extends DescMessage>(
   server: Server,
-  method: GrpcMethod<I, O>,
+  rpcMethod: DescMethod & { readonly input: I; readonly output: O },
   handle: (request: MessageShape<I>) => Promise<MessageInitShape<O>>,
 ): void {
+  const method = grpcMethod(rpcMethod);
   const handler = (call: { readonly request: MessageShape<I> }, callback: sendUnaryData<MessageInitShape<O>>): void => {
     handle(call.request).then(
       (answer) => {
@@ -75,6 +73,20 @@ function register<I extends DescMessage, O extends DescMessage>(
     );
   };
   server.register(method.path, handler, method.responseSerialize, method.requestDeserialize, "unary");
+}
+
+/** Writes all parts at once; grpc-js keeps what the reader has not taken yet. */
+export function registerStream<O extends DescMessage>(
+  server: Server,
+  rpcMethod: DescMethod & { readonly output: O },
+  parts: () => Iterable<MessageInitShape<O>>,
+): void {
+  const method = grpcMethod(rpcMethod);
+  const handler = (call: ServerWritableStream<unknown, MessageInitShape<O>>): void => {
+    for (const part of parts()) call.write(part);
+    call.end();
+  };
+  server.register(method.path, handler, method.responseSerialize, method.requestDeserialize, "serverStream");
 }
 
 const INFO: StoreInfo = {

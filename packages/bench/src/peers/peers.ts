@@ -1,16 +1,27 @@
 import { join } from "node:path";
-import { PROFILE_FILE, PROFILED_MAIN } from "./profiled.js";
+import { OBSERVED_MAIN, PROFILE_FILE } from "./observed.js";
 import { ServerProcess } from "./server-process.js";
 
-/** The daemon itself, on LMDB. */
-export function startDaemon(folder: string, profileFile: string | undefined): Promise<ServerProcess> {
+export interface DaemonOptions {
+  /** Where it writes a CPU profile when it stops. */
+  readonly profileFile?: string | undefined;
+  /** It can tell its inner figures. */
+  readonly isObserved?: boolean | undefined;
+}
+
+/** The daemon itself, on LMDB, with its data in `daemon` of the folder. */
+export function startDaemon(
+  folder: string,
+  { profileFile, isObserved = false }: DaemonOptions = {},
+): Promise<ServerProcess> {
   const main = require.resolve("@bolthole/daemon/bin");
   return ServerProcess.start({
     name: "bolthole",
-    main: profileFile === undefined ? main : join(__dirname, "profiled.js"),
+    main: isObserved || profileFile !== undefined ? join(__dirname, "observed.js") : main,
     folder: join(folder, "daemon"),
     args: ["--log-level", "warn"],
-    env: { [PROFILE_FILE]: profileFile, [PROFILED_MAIN]: main },
+    env: { [PROFILE_FILE]: profileFile, [OBSERVED_MAIN]: main },
+    isObserved,
   });
 }
 
@@ -32,6 +43,10 @@ export const startBareCommit = (folder: string): Promise<ServerProcess> =>
 
 /** See bare-echo.ts. */
 export const startBareEcho = (folder: string): Promise<ServerProcess> => startBare("bare echo", "bare-echo", folder);
+
+/** See bare-stream.ts. */
+export const startBareStream = (folder: string): Promise<ServerProcess> =>
+  startBare("bare stream", "bare-stream", folder);
 
 const startBare = (name: string, script: string, parent: string): Promise<ServerProcess> =>
   ServerProcess.start({ name, main: join(__dirname, `${script}.js`), folder: join(parent, script) });

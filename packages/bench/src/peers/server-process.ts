@@ -1,10 +1,13 @@
-import { mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { DaemonProcess } from "@bolthole/conformance/process";
+import { FIGURES_FILE, type InnerFigures } from "./observed.js";
+import { anonymousBytesOf, cpuMsOf, writtenBytesOf } from "./process-figures.js";
 
 const STOP_MS = 15_000;
-/** Of /proc; Linux has had this value on every machine for decades. */
-const CLOCK_TICK_MS = 10;
+const FIGURES_MS = 10_000;
+const POLL_MS = 5;
 
 export interface ServerCommand {
   /** In the table. */
@@ -16,6 +19,8 @@ export interface ServerCommand {
   readonly file?: string | undefined;
   readonly args?: readonly string[] | undefined;
   readonly env?: NodeJS.ProcessEnv | undefined;
+  /** It runs under observed.ts, and can tell its inner figures. */
+  readonly isObserved?: boolean | undefined;
 }
 
 /** A server in a process of its own: measured from outside, and always ended by its own pid. */
@@ -25,28 +30,55 @@ export class ServerProcess {
     /** As a gRPC client takes it. */
     readonly target: string,
     private readonly child: DaemonProcess,
+    private readonly figuresFile: string,
   ) {}
 
-  static async start({ name, main, folder, file, args, env }: ServerCommand): Promise<ServerProcess> {
+  static async start({ name, main, folder, file, args, env, isObserved }: ServerCommand): Promise<ServerProcess> {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const place = file === undefined ? { data: folder } : { data: file, home: `${file}.bolthole` };
-    const child = new DaemonProcess({ main, ...place, args, env: { ...withoutSettings(), ...env } });
+    const figuresFile = join(folder, "..", `${name.replaceAll(" ", "-")}.figures`);
+    const settings = { ...withoutSettings(), ...env };
+    const child = new DaemonProcess({
+      main,
+      ...(file === undefined ? { data: folder } : { data: file, home: `${file}.bolthole` }),
+      args,
+      env: isObserved ? { ...settings, [FIGURES_FILE]: figuresFile } : settings,
+    });
     try {
       await child.start();
-      return new ServerProcess(name, child.target, child);
+      return new ServerProcess(name, child.target, child, figuresFile);
     } catch (error) {
       await child.stop("SIGKILL");
       throw error;
     }
   }
 
-  /** CPU time so far, of all its threads; NaN where the system does not tell. */
+  get pid(): number {
+    return this.child.pid;
+  }
+
+  /** CPU time so far, of all its threads. */
   cpuMs(): number {
-    if (process.platform !== "linux") return Number.NaN;
-    const stat = readFileSync(`/proc/${String(this.child.pid)}/stat`, "latin1");
-    // The name, in parentheses, may hold spaces; user and system time are the 12th and 13th fields after it.
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return (Number(fields[11]) + Number(fields[12])) * CLOCK_TICK_MS;
+    return cpuMsOf(this.pid);
+  }
+
+  anonymousBytes(): number {
+    return anonymousBytesOf(this.pid);
+  }
+
+  /** What it had written to disks so far. */
+  writtenBytes(): number {
+    return writtenBytesOf(this.pid);
+  }
+
+  /** Of a server that runs under observed.ts. */
+  async innerFigures(): Promise<InnerFigures> {
+    rmSync(this.figuresFile, { force: true });
+    this.child.signal("SIGUSR2");
+    for (const limit = Date.now() + FIGURES_MS; !existsSync(this.figuresFile);) {
+      if (Date.now() > limit) throw new Error(`${this.name} does not tell its figures`);
+      await sleep(POLL_MS);
+    }
+    return JSON.parse(readFileSync(this.figuresFile, "utf8")) as InnerFigures;
   }
 
   /** Answers what was wrong with its end, or nothing. */

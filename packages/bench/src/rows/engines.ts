@@ -1,10 +1,11 @@
 import { type BoltholeStore, connect } from "@bolthole/client";
 import { Random, typicalSession } from "@bolthole/core/trials";
-import { Ledger, WrongAnswer } from "../ledger.js";
+import { Ledger } from "../ledger.js";
+import { WrongAnswer } from "../wrong-answer.js";
 import { startEngine } from "../peers/peers.js";
 import type { ServerProcess } from "../peers/server-process.js";
 import { type Row, type Section, callersText, ratioRow } from "../report.js";
-import { type Cell, type MeasuredCell, measureRounds, medianRatio } from "../rounds.js";
+import { type Cell, type MeasuredCell, measureRounds } from "../rounds.js";
 import type { Run } from "../subject.js";
 
 const ENGINES = ["memory", "lmdb", "sqlite"] as const;
@@ -101,8 +102,8 @@ function ratios(cells: readonly MeasuredCell[], isJudged: boolean): Row[] {
       const name = `${operation}, ${callersText(callers)}: ${cell.server.name} against memory`;
       // The CPU of a call says something also on a machine that others use.
       return [
-        ratioRow(`${name}, rate`, medianRatio(cell, memory, "rate"), undefined, isJudged),
-        ratioRow(`${name}, server CPU`, medianRatio(cell, memory, "serverCpuUs"), undefined, isJudged),
+        ratioRow(`${name}, rate`, "rate", [cell, memory], undefined, isJudged),
+        ratioRow(`${name}, server CPU`, "serverCpuUs", [cell, memory], undefined, isJudged),
       ];
     });
 }

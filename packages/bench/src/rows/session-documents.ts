@@ -2,7 +2,7 @@ import { hash } from "node:crypto";
 import { readSession } from "@bolthole/contract/json";
 import { transcriptMessagesDigest } from "@bolthole/core";
 import { Random, typicalSession } from "@bolthole/core/trials";
-import { type Row, type Section, ratioRow, rounded } from "../report.js";
+import { type Row, type Section, atLeast, rowOf } from "../report.js";
 import type { Run } from "../subject.js";
 
 const SIZES = [
@@ -21,11 +21,11 @@ export const sessionDocuments = (run: Run): Promise<Section> =>
     title: "Session documents, in this process",
     cells: [],
     rows: (run.isShort ? SIZES_SHORT : SIZES).flatMap(([name, bytes]) =>
-      rowsOf(name, typicalSession(new Random(SEED), bytes), run),
+      speedsOf(name, typicalSession(new Random(SEED), bytes), run),
     ),
   });
 
-function rowsOf(size: string, document: Buffer, run: Run): Row[] {
+function speedsOf(size: string, document: Buffer, run: Run): Row[] {
   const works = {
     "read and digest": () => transcriptMessagesDigest(readSession(document).messages),
     "JSON.parse": () => JSON.parse(document.toString()) as unknown,
@@ -37,16 +37,15 @@ function rowsOf(size: string, document: Buffer, run: Run): Row[] {
     for (const [, found, work] of speeds) found.push(megabytesPerSecond(document.length, work, run));
   }
   const [reads, parses] = speeds.map(([, found]) => found);
-  const ratios = (reads ?? []).map((speed, round) => speed / (parses?.[round] ?? Number.NaN));
   return [
-    ratioRow(`${size}: read and digest, against JSON.parse`, median(ratios), { is: ">=", bound: 0.5 }, !run.isShort),
-    ...speeds.map(([name, found]) => ({
-      name: `${size}: ${name}`,
-      value: rounded(median(found)),
-      unit: "MB/s",
-      goal: null,
-      met: null,
-    })),
+    rowOf({
+      name: `${size}: read and digest, against JSON.parse`,
+      values: (reads ?? []).map((speed, round) => speed / (parses?.[round] ?? Number.NaN)),
+      unit: "times",
+      goal: atLeast(0.5),
+      isJudged: !run.isShort,
+    }),
+    ...speeds.map(([name, values]) => rowOf({ name: `${size}: ${name}`, values, unit: "MB/s" })),
   ];
 }
 
@@ -68,6 +67,3 @@ function repeat(work: () => unknown, forMs: number): { count: number; ms: number
   } while (ms < forMs);
   return { count, ms };
 }
-
-const median = (values: readonly number[]): number =>
-  values.toSorted((left, right) => left - right)[values.length >> 1] ?? Number.NaN;

@@ -1,10 +1,11 @@
-import { type BoltholeStore, connect } from "@bolthole/client";
+import { Cast } from "../cast.js";
 import type { Work } from "../closed-loop.js";
-import { Ledger, WrongAnswer } from "../ledger.js";
+import { Ledger } from "../ledger.js";
+import { WrongAnswer } from "../wrong-answer.js";
 import { startBareCommit, startBareEcho, startDaemon } from "../peers/peers.js";
 import type { ServerProcess } from "../peers/server-process.js";
-import { type Goal, type Row, type Section, callersText, ratioRow } from "../report.js";
-import { type Cell, type MeasuredCell, measureRounds, medianRatio } from "../rounds.js";
+import { type Goal, type Row, type Section, atLeast, atMost, callersText, ratioRow } from "../report.js";
+import { type Cell, type MeasuredCell, measureRounds } from "../rounds.js";
 import type { Run } from "../subject.js";
 
 const CALLERS = [1, 16, 64] as const;
@@ -15,19 +16,14 @@ const COMMIT = "commit an input row";
 const ECHO = "echo of that commit";
 
 /** Small durable commits and small loads, beside the least that a gRPC server over LMDB can do, and beside gRPC alone. */
-export async function smallRequests(run: Run): Promise<Section> {
-  const servers: ServerProcess[] = [];
-  const stores: BoltholeStore[] = [];
-  let section: Section;
-  try {
+export function smallRequests(run: Run): Promise<Section> {
+  return Cast.with(async (cast) => {
     const started = async (start: Promise<ServerProcess>): Promise<{ server: ServerProcess; ledger: Ledger }> => {
-      const server = await start;
-      servers.push(server);
-      const store = await connect(server.target);
-      stores.push(store);
+      const server = await cast.started(start);
+      const store = await cast.connected(server.target);
       return { server, ledger: new Ledger(store, run.isShort ? RUNTIMES_SHORT : RUNTIMES) };
     };
-    const daemon = await started(startDaemon(run.folder, run.profileFile));
+    const daemon = await started(startDaemon(run.folder, { profileFile: run.profileFile }));
     const bare = await started(startBareCommit(run.folder));
     const echo = await started(startBareEcho(run.folder));
     await daemon.ledger.fill();
@@ -79,20 +75,11 @@ export async function smallRequests(run: Run): Promise<Section> {
       ];
     });
     const measured = await measureRounds(cells, run.rounds, () => daemon.ledger.verify());
-    section = { title: "Small requests", cells: measured, rows: ratios(measured, !run.isShort) };
-  } finally {
-    await Promise.all(stores.map((store) => store.close()));
-    for (const server of servers) {
-      const problem = await server.stop();
-      // With an error under way this is its consequence at most, and must not hide it.
-      if (problem !== "") process.stderr.write(`bench: ${problem}\n`);
-      if (problem !== "") process.exitCode = 1;
-    }
-  }
-  return section;
+    return { title: "Small requests, through our client", cells: measured, rows: ratiosOf(measured, !run.isShort) };
+  });
 }
 
-function ratios(cells: readonly MeasuredCell[], isJudged: boolean): Row[] {
+function ratiosOf(cells: readonly MeasuredCell[], isJudged: boolean): Row[] {
   const cell = (operation: string, server: string, callers: number): MeasuredCell => {
     const found = cells.find(
       (one) => one.operation === operation && one.server.name === server && one.callers === callers,
@@ -100,33 +87,32 @@ function ratios(cells: readonly MeasuredCell[], isJudged: boolean): Row[] {
     if (!found) throw new RangeError(`nothing was measured of ${operation} on ${server}`);
     return found;
   };
-  const daemon = (callers: number): MeasuredCell => cell(COMMIT, "bolthole", callers);
-  const bare = (callers: number): MeasuredCell => cell(COMMIT, "bare commit", callers);
+  const against = (callers: number): readonly [MeasuredCell, MeasuredCell] => [
+    cell(COMMIT, "bolthole", callers),
+    cell(COMMIT, "bare commit", callers),
+  ];
   const rate = (callers: number, goal?: Goal): Row =>
     ratioRow(
-      `commits, ${callersText(callers)}: rate, against the bare commit`,
-      medianRatio(daemon(callers), bare(callers), "rate"),
+      `our client, ${callersText(callers)}: rate of commits, against the bare commit`,
+      "rate",
+      against(callers),
       goal,
       isJudged,
     );
   return [
-    rate(64, { is: ">=", bound: 0.8 }),
+    rate(64, atLeast(0.8)),
     ratioRow(
-      "commit, 1 caller: p50, against the bare commit",
-      medianRatio(daemon(1), bare(1), "p50Ms"),
-      { is: "<=", bound: 1.3 },
+      "our client, 1 caller: p50 of a commit, against the bare commit",
+      "p50Ms",
+      against(1),
+      atMost(1.3),
       isJudged,
     ),
     rate(16),
     ratioRow(
-      "commit, 64 callers: server CPU, against the bare commit",
-      medianRatio(daemon(64), bare(64), "serverCpuUs"),
-      undefined,
-      isJudged,
-    ),
-    ratioRow(
-      "commits, 64 callers: rate, against the bare echo",
-      medianRatio(daemon(64), cell(ECHO, "bare echo", 64), "rate"),
+      "our client, 64 callers: server CPU of a commit, against the bare commit",
+      "serverCpuUs",
+      against(64),
       undefined,
       isJudged,
     ),

@@ -8,16 +8,21 @@ import { lifecycleChapter } from "./lifecycle.js";
 import { listingChapter } from "./listing.js";
 import { oauthChapter } from "./oauth.js";
 import { opsChapter } from "./ops.js";
+import { patchesChapter } from "./patches.js";
 import { profilesChapter } from "./profiles.js";
 import { reopenChapter } from "./reopen.js";
 import { requestsChapter } from "./requests.js";
 import { sessionChapter } from "./session.js";
 import { sizesChapter } from "./sizes.js";
+import { transcriptChapter } from "./transcript.js";
+import { unchangedInputsChapter } from "./unchanged-inputs.js";
+import { uploadsChapter } from "./uploads.js";
 
 /** The suite, in reading order. */
 export const CHAPTERS: readonly Chapter[] = [
   sessionChapter,
   boundaryChapter,
+  transcriptChapter,
   inputChapter,
   lifecycleChapter,
   opsChapter,
@@ -27,6 +32,9 @@ export const CHAPTERS: readonly Chapter[] = [
   requestsChapter,
   expectationsChapter,
   profilesChapter,
+  patchesChapter,
+  uploadsChapter,
+  unchangedInputsChapter,
   concurrencyChapter,
   listingChapter,
   reopenChapter,

@@ -1,12 +1,13 @@
 import type { Buffer } from "node:buffer";
 
+import type { Gaps } from "./gaps.js";
 import { JsonReader } from "./reader.js";
 import type { Shape } from "./shape.js";
 import { withWriter } from "./writer.js";
 
-/** Reads a whole document; a `JsonError` when it is not of that shape. */
-export function readDocument<T>(shape: Shape<T>, source: Uint8Array | string): T {
-  const reader = new JsonReader(source);
+/** Reads a whole document, with gaps where messages were left out; a `JsonError` when it is not of that shape. */
+export function readDocument<T>(shape: Shape<T>, source: Uint8Array | string, gaps?: Gaps): T {
+  const reader = new JsonReader(source, 0, false, gaps);
   const value = shape.read(reader);
   reader.finish();
   return value;

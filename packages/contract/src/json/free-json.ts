@@ -2,7 +2,9 @@ import { Buffer } from "node:buffer";
 
 import { CLOSE_LIST, CLOSE_OBJECT, COLON, COMMA, MINUS, OPEN_LIST, OPEN_OBJECT, QUOTE, isDigit } from "./ascii.js";
 import { JsonError, inside } from "./json-error.js";
+import type { Gaps } from "./gaps.js";
 import { canonicalNumber } from "./number.js";
+import { compareByBytes } from "./byte-order.js";
 import { isNormalised, refuseMarker } from "./normalised-json.js";
 import { isWrittenHere } from "./normalised-text.js";
 import { JsonReader } from "./reader.js";
@@ -12,7 +14,12 @@ import { type JsonWriter, withWriter } from "./writer.js";
 
 /** JSON of any form, already in its written form: only the readers here make it, so writing it trusts it. */
 export class FreeJson {
-  private constructor(private readonly bytes: Buffer) {}
+  private constructor(
+    private readonly bytes: Buffer,
+    /** Containers around it, where that is known. */
+    private readonly depth = 0,
+    private readonly gaps?: Gaps,
+  ) {}
 
   /**
    * Normalises (section 7.5): members sorted by the bytes of their names, the last of two equal ones wins, numbers in
@@ -46,7 +53,8 @@ export class FreeJson {
     reader.peek();
     const start = reader.position;
     const isInPlace = isWrittenHere(FREE_JSON, reader);
-    return isInPlace ? new FreeJson(reader.bytes.subarray(start, reader.position)) : FreeJson.read(reader);
+    if (!isInPlace) return FreeJson.read(reader);
+    return new FreeJson(reader.bytes.subarray(start, reader.position), reader.depth, reader.gapsFrom(start));
   }
 
   static readonly EMPTY_OBJECT = new FreeJson(Buffer.from("{}"));
@@ -68,7 +76,7 @@ export class FreeJson {
   }
 
   toReader(): JsonReader {
-    return new JsonReader(this.bytes, 0, true);
+    return new JsonReader(this.bytes, this.depth, true, this.gaps);
   }
 
   /** Of an object: stands at the value of a member; undefined when there is none of that name. */
@@ -230,21 +238,6 @@ function sortMembers(out: JsonWriter, names: readonly string[], starts: readonly
 /** Where surrogates come last anyhow, the runtime's own order of UTF-16 units is that of the bytes, and much faster. */
 function sortedByBytes(names: string[]): string[] {
   return names.some((name) => /[\ud800-\uffff]/.test(name)) ? names.sort(compareByBytes) : names.sort();
-}
-
-/** The order of two texts' UTF-8 bytes, in which a surrogate pair comes after every other character. */
-export function compareByBytes(left: string, right: string): number {
-  const length = Math.min(left.length, right.length);
-  for (let i = 0; i < length; i++) {
-    const a = left.charCodeAt(i);
-    const b = right.charCodeAt(i);
-    if (a !== b) return rank(a) - rank(b);
-  }
-  return left.length - right.length;
-}
-
-function rank(unit: number): number {
-  return unit >= 0xd800 && unit <= 0xdfff ? unit + 0x10000 : unit;
 }
 
 function minified(text: Buffer): Buffer {

@@ -14,6 +14,7 @@ export {
 } from "./lifecycle.js";
 export { readRewriteCommit, writeRewriteCommit } from "./rewrite-commit.js";
 export { type Session, readSession, readSessionId, writeSession } from "./session.js";
-export type { MessageList } from "./message-list.js";
+export { GAP_BYTE, type Gap, Gaps } from "./gaps.js";
+export type { ListGap, MessageList } from "./message-list.js";
 export { readMessage } from "./message.js";
 export { type TranscriptHistory, type TranscriptRevisionBody, readTranscriptHistory } from "./transcript-history.js";

@@ -1,6 +1,7 @@
 import type { Buffer } from "node:buffer";
 
 import { CLOSE_LIST, COMMA, OPEN_LIST } from "./ascii.js";
+import type { Gap } from "./gaps.js";
 import { inside } from "./json-error.js";
 import { MESSAGE } from "./message.js";
 import { isWrittenHere } from "./normalised-text.js";
@@ -8,30 +9,55 @@ import type { JsonReader } from "./reader.js";
 import type { Shape } from "./shape.js";
 import { JsonWriter } from "./writer.js";
 
+/** Messages of a list that were left out, and how many of those that were read come before them. */
+export interface ListGap {
+  readonly before: number;
+  readonly gap: Gap;
+  /** Where they would stand in the document's bytes. */
+  readonly place: number;
+}
+
 /**
  * Messages in their written form. One that stands so in its document is a place in that document's bytes, the others were
- * written into bytes of the list's own.
+ * written into bytes of the list's own. Messages that were left out of the document are not counted; `gaps` tells of them.
  */
 export class MessageList {
   /** Places in `source`; a place in `own` is stored as its complement. */
   private readonly starts: number[] = [];
   private readonly ends: number[] = [];
   private own: Buffer | undefined;
+  /** Where each message stands in the document, in whatever form. */
+  private readonly places: number[] = [];
+  private readonly placesEnd: number[] = [];
+  readonly gaps: ListGap[] = [];
 
-  private constructor(private readonly source: Buffer) {}
+  private constructor(
+    private readonly source: Buffer,
+    /** Containers around the messages. */
+    readonly depth: number,
+    /** They stand in the written form of free JSON. */
+    readonly isNormalised: boolean,
+  ) {}
 
   static read(reader: JsonReader): MessageList {
-    const messages = new MessageList(reader.bytes);
-    const { starts, ends } = messages;
-    let out: JsonWriter | undefined;
     reader.openList();
+    const messages = new MessageList(reader.bytes, reader.depth, reader.isNormalised);
+    const { starts, ends, places, placesEnd } = messages;
+    let out: JsonWriter | undefined;
     try {
-      while (reader.nextElement(starts.length === 0)) {
+      for (let isFirst = true; reader.nextElement(isFirst); isFirst = false) {
         reader.peek();
         const start = reader.position;
+        const gap = reader.stepOverGap();
+        if (gap) {
+          messages.gaps.push({ before: starts.length, gap, place: start });
+          continue;
+        }
+        places.push(start);
         if (isWrittenHere(MESSAGE, reader)) {
           starts.push(start);
           ends.push(reader.position);
+          placesEnd.push(reader.position);
           continue;
         }
         const value = MESSAGE.read(reader);
@@ -41,6 +67,7 @@ export class MessageList {
         MESSAGE.write(value, out);
         starts.push(~place);
         ends.push(out.length);
+        placesEnd.push(reader.position);
       }
     } catch (error) {
       throw inside(error, starts.length);
@@ -51,6 +78,18 @@ export class MessageList {
 
   get length(): number {
     return this.starts.length;
+  }
+
+  /** Where the list's places count from in a document's bytes; undefined when it was not read from these. */
+  originIn(document: Uint8Array): number | undefined {
+    const { buffer, byteOffset, length } = this.source;
+    const origin = byteOffset - document.byteOffset;
+    return buffer === document.buffer && origin >= 0 && origin + length <= document.length ? origin : undefined;
+  }
+
+  /** Where a message stands, as a place in what the list was read from. */
+  placeOf(index: number): readonly [start: number, end: number] {
+    return [this.places[index] ?? 0, this.placesEnd[index] ?? 0];
   }
 
   /** The written form of one message. */

@@ -1,6 +1,7 @@
 import { Buffer } from "node:buffer";
 
 import { CLOSE_LIST, CLOSE_OBJECT, MINUS, OPEN_LIST, OPEN_OBJECT, QUOTE, isDigit } from "./ascii.js";
+import { compareByBytes } from "./byte-order.js";
 import { canonicalNumber } from "./number.js";
 import type { JsonReader } from "./reader.js";
 
@@ -32,7 +33,8 @@ function isListNormalised(reader: JsonReader): boolean {
   reader.openList();
   if (reader.closeWritten(CLOSE_LIST)) return true;
   do {
-    if (!isNormalised(reader)) return false;
+    const gap = reader.stepOverGap();
+    if (gap ? !gap.isNormalised : !isNormalised(reader)) return false;
   } while (reader.readLiteral(COMMA_BYTES));
   return reader.closeWritten(CLOSE_LIST);
 }
@@ -42,15 +44,24 @@ function isObjectNormalised(reader: JsonReader): boolean {
   if (reader.closeWritten(CLOSE_OBJECT)) return true;
   let start = 0;
   let end = 0;
+  /** Of a name with escapes, whose bytes are not in the order of the names. */
+  let escaped: string | undefined;
   do {
     const previous = start;
     const previousEnd = end;
-    // Names with escapes are left to the long way, so that the order of the bytes is that of the names.
-    if (!reader.isStringWritten() || !reader.tokenIsPlain()) return false;
+    const previousEscaped = escaped;
+    if (!reader.isStringWritten()) return false;
     start = reader.tokenStart;
     end = reader.tokenEnd;
+    escaped = reader.tokenIsPlain() ? undefined : reader.tokenText();
     refuseMarker(reader);
-    if (previous > 0 && reader.bytes.compare(reader.bytes, previous, previousEnd, start, end) <= 0) return false;
+    if (previous > 0) {
+      const order =
+        escaped === undefined && previousEscaped === undefined
+          ? reader.bytes.compare(reader.bytes, previous, previousEnd, start, end)
+          : compareByBytes(escaped ?? reader.tokenText(), previousEscaped ?? reader.textBetween(previous, previousEnd));
+      if (order <= 0) return false;
+    }
     if (!reader.readLiteral(COLON_BYTES) || !isNormalised(reader)) return false;
   } while (reader.readLiteral(COMMA_BYTES));
   return reader.closeWritten(CLOSE_OBJECT);

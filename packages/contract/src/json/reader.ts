@@ -1,5 +1,6 @@
 import { CLOSE_LIST, CLOSE_OBJECT, COLON, COMMA, OPEN_LIST, OPEN_OBJECT, QUOTE } from "./ascii.js";
 import { Cursor } from "./cursor.js";
+import { GAP_BYTE, type Gap, type Gaps } from "./gaps.js";
 
 const MAX_DEPTH = 127;
 
@@ -21,6 +22,7 @@ export class JsonReader extends Cursor {
      * give another (section 15.1).
      */
     readonly isNormalised = false,
+    private readonly gaps?: Gaps,
   ) {
     super(source);
     this.depth = depth;
@@ -76,6 +78,20 @@ export class JsonReader extends Cursor {
     this.position++;
     if (this.peek() === CLOSE_LIST) throw this.error("expected a value after the comma");
     return true;
+  }
+
+  /** Steps over the gap right at the cursor, if there is one that may stand here. */
+  stepOverGap(): Gap | undefined {
+    if (this.gaps === undefined || this.bytes[this.position] !== GAP_BYTE) return undefined;
+    const gap = this.gaps.at(this.position);
+    if (gap === undefined || this.depth > gap.depth) return undefined;
+    this.position++;
+    return gap;
+  }
+
+  /** For a reader of the text from `start` on. */
+  gapsFrom(start: number): Gaps | undefined {
+    return this.gaps?.from(start);
   }
 
   /** Steps over `null` if it is there. */

@@ -3,6 +3,7 @@ import type { Buffer } from "node:buffer";
 import type { SessionId, SystemTime } from "../model/index.js";
 import { readDocument, writeDocument } from "./document.js";
 import { defaulted, hidden, required } from "./field.js";
+import type { Gaps } from "./gaps.js";
 import { FREE_JSON_IN_PLACE, FreeJson } from "./free-json.js";
 import { MESSAGES, type MessageList } from "./message-list.js";
 import { USAGE } from "./message.js";
@@ -42,8 +43,8 @@ const SESSION = struct<Session>("a session", {
 });
 
 /** Reads a session; the bytes must stay as they are while it is in use. A `JsonError` when they are none. */
-export function readSession(source: Uint8Array | string): Session {
-  return readDocument(SESSION, source);
+export function readSession(source: Uint8Array | string, gaps?: Gaps): Session {
+  return readDocument(SESSION, source, gaps);
 }
 
 /** The session as the reference would write it again. */

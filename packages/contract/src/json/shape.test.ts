@@ -2,7 +2,8 @@ import fc from "fast-check";
 
 import type { StoredInputState } from "../model/index.js";
 import { readDocument, writeDocument } from "./document.js";
-import { FREE_JSON, compareByBytes, normaliseFreeJson } from "./free-json.js";
+import { compareByBytes } from "./byte-order.js";
+import { FREE_JSON, normaliseFreeJson } from "./free-json.js";
 import {
   JsonError,
   readInputState,

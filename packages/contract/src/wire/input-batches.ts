@@ -10,6 +10,8 @@ export async function toInputBatches(parts: AsyncIterable<LoadInputStatesRespons
   const { first, all } = await withFirst(parts);
   async function* batches(): LoadedInputStates["batches"] {
     for await (const { entries } of all) {
+      // The first message of an empty ledger brings nothing but the version.
+      if (entries.length === 0) continue;
       yield entries.map(({ state, version }) => ({ value: toInputState(required(state, "state"), "state"), version }));
     }
   }

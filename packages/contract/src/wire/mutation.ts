@@ -1,6 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { RecordKindSchema } from "../gen/bolthole/v1/store_pb.js";
 import type * as pb from "../gen/bolthole/v1/store_pb.js";
+import { namedSnapshot } from "../named-snapshot.js";
 import type {
   Committed,
   CommittedInput,
@@ -100,9 +101,8 @@ export function toExpectedSnapshot(expected: VersionOrSha256): ExpectedSnapshot 
 export function fromExpectedSnapshot(
   expected: ExpectedSnapshot,
 ): { case: "version"; value: string } | { case: "sha256"; value: Uint8Array } {
-  return "version" in expected
-    ? { case: "version", value: expected.version }
-    : { case: "sha256", value: expected.sha256 };
+  const named = namedSnapshot(expected);
+  return "version" in named ? { case: "version", value: named.version } : { case: "sha256", value: named.sha256 };
 }
 
 export const toCommitted = ({ version, replayed }: Committed): Committed => ({ version, replayed });

@@ -48,14 +48,14 @@ export const boundaryOperations = (context: StoreContext): BoundaryOperations =>
     const committed = await commitOverSession(context, runtimeId, identity, async (stored) => {
       const profile = resolveProfile(sessionDelta, stored?.facts.profile, runtimeId);
       const incoming = incomingOf(context, runtimeId, sessionDelta, "session_delta", stored);
-      if (profile === "session") {
-        const finding = await context.transcripts.check({ incoming, guard: { previous: stored } });
-        if ("id" in finding) checkSessionKey(sessionStoreKey, finding.id, runtimeId);
-        acceptedId(finding, "session_delta", runtimeId);
-      } else if (sessionStoreKey !== undefined) {
-        refuseOnOpaque(profile, "a session store key", runtimeId);
+      if (profile === "opaque") {
+        if (sessionStoreKey !== undefined) refuseOnOpaque(profile, "a session store key", runtimeId);
+        return { document: { incoming, profile }, beside: boundary };
       }
-      return { document: { incoming, profile }, beside: boundary };
+      const finding = await context.transcripts.check({ incoming, guard: { previous: stored } });
+      if ("id" in finding) checkSessionKey(sessionStoreKey, finding.id, runtimeId);
+      acceptedId(finding, "session_delta", runtimeId);
+      return { document: { incoming, profile, finding }, beside: boundary };
     });
     if (!committed) throw new TypeError("a boundary expects nothing");
     return committed;

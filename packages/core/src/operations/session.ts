@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import type { ExpectedSnapshot, RuntimeId, SessionChange, VersionedStore } from "@bolthole/contract";
-import { readFailed, writeFailed } from "@bolthole/contract";
+import type { ExpectedSnapshot, NamedSnapshot, RuntimeId, SessionChange, VersionedStore } from "@bolthole/contract";
+import { namedSnapshot, readFailed, writeFailed } from "@bolthole/contract";
 import { writeRewriteCommit } from "@bolthole/contract/json";
 import { sequenceOf } from "../commit/version.js";
 import { changeArguments, incomingOf } from "../incoming.js";
@@ -50,8 +50,9 @@ export const sessionOperations = (context: StoreContext): SessionOperations => (
         refuseOnOpaque(profile, "a transcript rewrite", runtimeId);
         const incoming = incomingOf(context, runtimeId, sessionDelta, "session_delta", stored);
         const guard = { previous: stored, commit: request.commit };
-        acceptedId(await context.transcripts.check({ incoming, guard }), "session_delta", runtimeId);
-        return { document: { incoming, profile } };
+        const finding = await context.transcripts.check({ incoming, guard });
+        acceptedId(finding, "session_delta", runtimeId);
+        return { document: { incoming, profile, finding } };
       },
     );
     if (!committed) throw new TypeError("a rewrite expects no more than its guard");
@@ -75,8 +76,8 @@ export const sessionOperations = (context: StoreContext): SessionOperations => (
 
   async replaceSessionSnapshotIfCurrent(request) {
     const runtimeId = checkRuntime(context, request.runtimeId);
-    const { expected, replacement } = request;
-    checkExpected(expected);
+    const { replacement } = request;
+    const expected = checkedExpectation(request.expected);
     const args = [...expectedArguments(expected), ...(await changeArguments(replacement, context, "replacement"))];
     return commitOverSession(
       context,
@@ -91,8 +92,7 @@ export const sessionOperations = (context: StoreContext): SessionOperations => (
 
   async clearSessionSnapshotIfCurrent(request) {
     const runtimeId = checkRuntime(context, request.runtimeId);
-    const { expected } = request;
-    checkExpected(expected);
+    const expected = checkedExpectation(request.expected);
     return commitOverSession(
       context,
       runtimeId,
@@ -112,24 +112,28 @@ async function prepareReplacement(
 ): Promise<Prepared> {
   const profile = resolveProfile(change, stored?.facts.profile, runtimeId);
   const incoming = incomingOf(context, runtimeId, change, field, stored);
-  if (profile === "session") acceptedId(await context.transcripts.check({ incoming }), field, runtimeId);
-  return { document: { incoming, profile } };
+  if (profile === "opaque") return { document: { incoming, profile } };
+  const finding = await context.transcripts.check({ incoming });
+  acceptedId(finding, field, runtimeId);
+  return { document: { incoming, profile, finding } };
 }
 
-function checkExpected(expected: ExpectedSnapshot): void {
-  if ("sha256" in expected && expected.sha256.length !== 32) {
-    throw invalid(writeFailed, "sha256", "32 bytes", `${String(expected.sha256.length)} bytes`);
+function checkedExpectation(expected: ExpectedSnapshot): NamedSnapshot {
+  const named = namedSnapshot(expected);
+  if ("sha256" in named && named.sha256.length !== 32) {
+    throw invalid(writeFailed, "sha256", "32 bytes", `${String(named.sha256.length)} bytes`);
   }
+  return named;
 }
 
-const expectedArguments = (expected: ExpectedSnapshot): [string | undefined, Uint8Array | undefined] =>
+const expectedArguments = (expected: NamedSnapshot): [string | undefined, Uint8Array | undefined] =>
   "version" in expected ? [expected.version, undefined] : [undefined, expected.sha256];
 
 /** Worked out off the writer; the commit is then bound to the version that was looked at. */
 async function isCurrent(
   context: StoreContext,
   runtimeId: RuntimeId,
-  expected: ExpectedSnapshot,
+  expected: NamedSnapshot,
   stored: StoredSession | undefined,
 ): Promise<boolean> {
   if (!stored) return false;

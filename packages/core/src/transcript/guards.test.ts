@@ -4,7 +4,9 @@ import { boundaryGuard } from "./boundary-guard.js";
 import { EndlessWalk } from "./malformed-history.js";
 import { Refused } from "./refusal.js";
 import { rewriteGuard } from "./rewrite-guard.js";
+import { EqualSpans } from "./equal-spans.js";
 import { SessionDocument } from "./session-document.js";
+import { wholeText } from "./session-text.js";
 import { readVectors } from "../trials/vectors.js";
 import { WorkMeter, workLimit } from "./work-meter.js";
 
@@ -27,7 +29,8 @@ interface GuardCase {
 
 function run({ guard, incoming, previous, commit }: GuardCase): void {
   const meter = new WorkMeter(workLimit(incoming.length + (previous?.length ?? 0)));
-  const read = (text: string): SessionDocument => SessionDocument.read(Buffer.from(text), meter);
+  const tools = { meter, equalSpans: new EqualSpans() };
+  const read = (text: string): SessionDocument => SessionDocument.read(wholeText(Buffer.from(text)), tools);
   const before = previous === null ? undefined : read(previous);
   if (guard === "append") appendGuard(read(incoming), before);
   else if (guard === "boundary") boundaryGuard(read(incoming), before);

@@ -1,7 +1,8 @@
 import type { SystemTime, TranscriptRewriteCommit } from "@bolthole/contract";
 import { type TranscriptHistory, writeRewriteCommit } from "@bolthole/contract/json";
 import { EndlessWalk } from "./malformed-history.js";
-import { Transcript } from "./transcript.js";
+import type { RememberedHistory } from "./remembered-session.js";
+import { type CheckTools, Transcript } from "./transcript.js";
 import type { WorkMeter } from "./work-meter.js";
 
 /** A retained copy of the transcript at one revision. */
@@ -31,19 +32,36 @@ export class History {
   private held: ReadonlySet<string> | undefined;
   private texts: readonly string[] | undefined;
 
-  constructor(
-    { head, commits, revisions }: TranscriptHistory,
+  private constructor(
+    head: string,
+    commits: readonly TranscriptRewriteCommit[],
+    bodies: readonly Body[],
     private readonly meter: WorkMeter,
   ) {
     this.head = head;
     this.commits = commits;
-    this.bodies = revisions.map(({ revision, parentRevision, createdAt, messages }) => ({
+    this.bodies = bodies;
+    for (const body of this.bodies) if (!this.byRevision.has(body.revision)) this.byRevision.set(body.revision, body);
+  }
+
+  static read({ head, commits, revisions }: TranscriptHistory, tools: CheckTools): History {
+    const bodies = revisions.map(({ revision, parentRevision, createdAt, messages }) => ({
       revision,
       parentRevision,
       createdAt,
-      transcript: new Transcript(messages, meter),
+      transcript: Transcript.read(messages, tools),
     }));
-    for (const body of this.bodies) if (!this.byRevision.has(body.revision)) this.byRevision.set(body.revision, body);
+    return new History(head, commits, bodies, tools.meter);
+  }
+
+  static remembered({ head, commits, bodies }: RememberedHistory, tools: CheckTools): History {
+    const read = bodies.map(({ revision, parentRevision, createdAt, messages }) => ({
+      revision,
+      parentRevision,
+      createdAt,
+      transcript: Transcript.remembered(messages.messages, tools),
+    }));
+    return new History(head, commits, read, tools.meter);
   }
 
   /** Of several bodies with one name the first one counts (section 15.18). */

@@ -1,34 +1,40 @@
 import type { SessionId } from "@bolthole/contract";
 import { type Session, readSession, readTranscriptHistory } from "@bolthole/contract/json";
 import { History } from "./history.js";
-import { Transcript } from "./transcript.js";
-import type { WorkMeter } from "./work-meter.js";
+import type { RememberedSession } from "./remembered-session.js";
+import type { SessionText } from "./session-text.js";
+import { type CheckTools, Transcript } from "./transcript.js";
 
 /** What the guards look at in a session document. */
 export class SessionDocument {
-  readonly id: SessionId;
-  readonly transcript: Transcript;
   private known: { readonly history: History | undefined } | undefined;
 
   private constructor(
-    private readonly session: Session,
-    private readonly meter: WorkMeter,
-  ) {
-    this.id = session.id;
-    this.transcript = new Transcript(session.messages, meter);
+    readonly id: SessionId,
+    readonly transcript: Transcript,
+    private readonly readHistory: () => History | undefined,
+  ) {}
+
+  /** A `JsonError` when the text is no session. Its bytes must stay as they are while the document is in use. */
+  static read({ bytes, gaps }: SessionText, tools: CheckTools): SessionDocument {
+    const { id, messages, metadata }: Session = readSession(bytes, gaps);
+    return new SessionDocument(id, Transcript.read(messages, tools), () => {
+      const history = readTranscriptHistory(metadata);
+      return history && History.read(history, tools);
+    });
   }
 
-  /** A `JsonError` when the bytes are no session. They must stay as they are while the document is in use. */
-  static read(bytes: Uint8Array, meter: WorkMeter): SessionDocument {
-    return new SessionDocument(readSession(bytes), meter);
+  static remembered({ id, transcript, history }: RememberedSession, tools: CheckTools): SessionDocument {
+    return new SessionDocument(
+      id,
+      Transcript.remembered(transcript.messages, tools),
+      () => history && History.remembered(history, tools),
+    );
   }
 
   /** Undefined: the session was never rewritten. A `JsonError` when the metadata holds something else in its place. */
   history(): History | undefined {
-    if (this.known === undefined) {
-      const history = readTranscriptHistory(this.session.metadata);
-      this.known = { history: history && new History(history, this.meter) };
-    }
+    this.known ??= { history: this.readHistory() };
     return this.known.history;
   }
 

@@ -93,6 +93,13 @@ export function sessionSpecimen({ id, messages, history }: SessionState): Specim
   );
 }
 
+/** As the reference writes it: everything inside metadata is sorted. */
+export function sessionText(state: SessionState): string {
+  const session = sessionSpecimen(state);
+  if (session.kind !== "struct") throw new TypeError("a session is a struct");
+  return `{${session.members.map((one) => `"${one.name}":${written(one.value, one.name === "metadata")}`).join(",")}}`;
+}
+
 function historySpecimen({ head, commits, bodies }: NonNullable<SessionState["history"]>): Specimen {
   const revisions = bodies.map(({ revision, parent, messages }) =>
     struct(

@@ -17,11 +17,18 @@ function document(bytes: number, last = ""): Buffer {
 
 const unread = (bytes: Buffer): CheckRequest["incoming"] => ({
   length: bytes.length,
+  document: [bytes],
   bytes: () => Promise.resolve(bytes),
 });
 
 const stored = (bytes: Buffer): NonNullable<CheckRequest["guard"]> => ({
-  previous: { facts: { length: bytes.length }, bytes: () => Promise.resolve(copyOf(bytes)) },
+  previous: {
+    runtimeId: "a runtime",
+    row: { sequence: 1 },
+    facts: { length: bytes.length },
+    bytes: () => Promise.resolve(copyOf(bytes)),
+    stretches: (ranges) => Promise.resolve(ranges.map(({ offset, length }) => bytes.subarray(offset, offset + length))),
+  },
 });
 
 function copyOf(bytes: Buffer): Buffer<ArrayBuffer> {
@@ -58,7 +65,13 @@ test("many large documents wait for one another, and a failing one does not stop
   const checker = new TranscriptChecker();
   const large = document(1_000_000);
   const broken: CheckRequest["guard"] = {
-    previous: { facts: { length: large.length }, bytes: () => Promise.reject(new Error("the disk is gone")) },
+    previous: {
+      runtimeId: "a runtime",
+      row: { sequence: 1 },
+      facts: { length: large.length },
+      bytes: () => Promise.reject(new Error("the disk is gone")),
+      stretches: () => Promise.reject(new Error("the disk is gone")),
+    },
   };
   const results = await Promise.allSettled([
     ...Array.from({ length: 5 }, () => checker.check({ incoming: unread(large), guard: stored(large) })),

@@ -100,12 +100,15 @@ export function registerUpload<Req, Answer>(
     callback: sendUnaryData<object>,
   ): Promise<void> => {
     let leave: (() => void) | undefined;
+    const parts = messages(call);
     try {
       leave = context.admission.enter(0);
-      callback(null, codec.fromAnswer(await run(await codec.toRequest(messages(call)), limitsOf(call))));
+      callback(null, codec.fromAnswer(await run(await codec.toRequest(parts), limitsOf(call))));
     } catch (error) {
       callback(refusal(error, codec.method.name, true, context.log));
     } finally {
+      // What was refused by its declaration alone is read no further.
+      await parts.return(undefined);
       leave?.();
     }
   };

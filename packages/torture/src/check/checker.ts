@@ -1,5 +1,5 @@
 import type { RuntimeSummary, VersionedStore } from "@bolthole/contract";
-import { STORE } from "../ledger/lines.js";
+import { STORE, UNLEDGERED } from "../ledger/lines.js";
 import type { Random } from "../random.js";
 import type { Findings } from "./findings.js";
 import type { Model } from "./model.js";
@@ -29,10 +29,15 @@ export class Checker {
 
   /** When every operation is settled. */
   async afterResolution(store: VersionedStore, unsettled: readonly RuntimeModel[]): Promise<void> {
-    for (const model of unsettled) await this.look(store, model);
-    for (const model of this.all(false)) model.fresh.clear();
+    await this.ofRuntimes(store, unsettled);
     await this.model.oauth.verify(store, this.model.runtime(STORE), true);
     await this.countRecords(store);
+  }
+
+  /** The same, of nothing but these runtimes: in a store where others write besides. */
+  async ofRuntimes(store: VersionedStore, runtimes: readonly RuntimeModel[] = this.inUse()): Promise<void> {
+    for (const model of runtimes) await this.look(store, model);
+    for (const model of this.inUse()) model.fresh.clear();
     this.model.judgeReads();
   }
 
@@ -40,6 +45,10 @@ export class Checker {
     const retired = this.all(true).slice(-LAST_LOOK);
     for (const model of retired) await verifyRuntime(store, model, model.keysOf("receipt"), this.findings);
     return retired.length;
+  }
+
+  inUse(): RuntimeModel[] {
+    return this.all(false);
   }
 
   /** Those with an operation that has no answer. */
@@ -68,6 +77,7 @@ export class Checker {
     for (let pageToken = ""; ;) {
       const page = await store.listRuntimes({ pageSize: 1000, pageToken });
       for (const summary of page.runtimes) {
+        if (summary.runtimeId.startsWith(UNLEDGERED)) continue;
         const model = this.model.runtimes.get(summary.runtimeId);
         if (model) missing.delete(model);
         const expected = model ? booksOf(model) : "nothing";

@@ -10,6 +10,11 @@ export interface Finding {
     | "known content"
     | "compare-and-set"
     | "sound answers"
+    | "fencing"
+    | "linearizable"
+    | "goes on"
+    | "coverage"
+    | "bounded memory"
     | "restart";
   readonly runtime: string;
   readonly what: string;

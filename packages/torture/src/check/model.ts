@@ -1,3 +1,4 @@
+import type { StoreErrorReason } from "@bolthole/contract";
 import {
   type AckLine,
   type AgainLine,
@@ -22,6 +23,8 @@ export interface Counts {
   lostSealed: number;
   lostRepeated: number;
   lostNotApplied: number;
+  /** Expected what was not so, and were refused for it. */
+  refused: number;
 }
 
 const NONE: Counts = {
@@ -35,7 +38,10 @@ const NONE: Counts = {
   lostSealed: 0,
   lostRepeated: 0,
   lostNotApplied: 0,
+  refused: 0,
 };
+
+const REFUSALS: readonly string[] = ["FENCE_CONFLICT", "VERSION_CONFLICT"] satisfies StoreErrorReason[];
 
 /** Follows the ledgers line by line: what must be stored, and which answers contradict each other. */
 export class Model {
@@ -63,6 +69,7 @@ export class Model {
         if (known.isThere === true)
           this.contradiction(known, `was answered as not applied (${line.why}), but is there`);
         if (known.isLost) this.counts.lostNotApplied += 1;
+        if (REFUSALS.includes(line.why)) this.counts.refused += 1;
         this.end(known, "not applied");
         break;
       }

@@ -8,11 +8,12 @@ export const kill: Kind = {
   acknowledgedBefore: 50,
   withinMs: 500,
   endings: [],
+  excuses: [],
   isOnOwnDisk: false,
   prepare: (folder) =>
     Promise.resolve({
       data: join(folder, "data"),
-      strike: (daemon) => daemon.stop("SIGKILL"),
+      strike: ({ daemon }) => daemon.stop("SIGKILL"),
       recover: () => Promise.resolve(),
       dispose: () => Promise.resolve(),
     }),

@@ -31,9 +31,10 @@ export const power: Kind = {
   acknowledgedBefore: 1000,
   withinMs: 200,
   endings: [],
+  excuses: [],
   isOnOwnDisk: true,
   prepare: (folder) =>
-    loseTheUnflushed(folder, (disk) => async (daemon) => {
+    loseTheUnflushed(folder, (disk) => async ({ daemon }) => {
       await disk.cutPower(daemon.pid);
       return daemon.stop("SIGKILL");
     }),
@@ -47,9 +48,10 @@ export const deadDisk: Kind = {
   withinMs: 200,
   // A failed write ends the daemon by itself; the native library may even abort under one.
   endings: ["6", "SIGABRT"],
+  excuses: [],
   isOnOwnDisk: true,
   prepare: (folder) =>
-    loseTheUnflushed(folder, (disk) => async (daemon, random) => {
+    loseTheUnflushed(folder, (disk) => async ({ daemon, random }) => {
       await disk.cutPower();
       await sleep(random.below(LEFT_ALIVE_MS));
       return daemon.stop("SIGKILL");

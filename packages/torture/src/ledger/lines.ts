@@ -10,6 +10,9 @@ export type Effect = readonly [key: RecordKey, digest: string | null];
 /** Of the store as a whole. */
 export const STORE = "(store)";
 
+/** Runtimes whose ids begin so are not in the ledger: somebody else looks after them. */
+export const UNLEDGERED = "(unledgered)";
+
 /** Before an operation is sent. Operations of one runtime follow each other; those of the store do not. */
 export interface SentLine {
   readonly t: "sent";

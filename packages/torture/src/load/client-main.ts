@@ -1,13 +1,19 @@
 import { type BoltholeStore, connect } from "@bolthole/client";
 import { LedgerWriter } from "../ledger/ledger-writer.js";
+import type { Way } from "../kinds/kind.js";
 import { Random } from "../random.js";
 import { Lane } from "./lane.js";
 import type { ClientSettings, Order, Report } from "./messages.js";
 import { readAlong } from "./reader.js";
 
 const CONNECT_MS = 30_000;
-const SMALL = { firstMessageBytes: 400, documentBytes: 40_000 };
-const LARGE = { firstMessageBytes: 150_000, documentBytes: 400_000 };
+const SIZES = {
+  small: { firstMessageBytes: 400, documentBytes: 40_000 },
+  /** Beyond what is checked on the daemon's own thread. */
+  large: { firstMessageBytes: 150_000, documentBytes: 400_000 },
+  /** Beyond what one group of commits holds. */
+  huge: { firstMessageBytes: 1_500_000, documentBytes: 4_000_000 },
+};
 
 const settings = JSON.parse(process.argv[2] ?? "") as ClientSettings;
 const ledger = new LedgerWriter(settings.ledger);
@@ -15,18 +21,20 @@ const lanes = Array.from({ length: settings.lanes }, (_, index) => {
   const random = new Random(settings.seed * 1000 + index);
   return new Lane(
     `${settings.name} lane ${String(index)}`,
-    settings.hasLargeSessions && index === 0 ? LARGE : SMALL,
+    SIZES[index === 0 ? settings.sessions : "small"],
     random,
     ledger,
+    settings.excuses,
+    settings.sharesOauth,
   );
 });
 const random = new Random(settings.seed);
 let halt = new AbortController();
 
-async function load(target: string): Promise<void> {
+async function load(way: Way): Promise<void> {
   halt = new AbortController();
   const { signal } = halt;
-  await withStores(target, async (store, other) => {
+  await withStores(way, async (store, other) => {
     const readRuntime = (): string => lanes[random.below(lanes.length)]?.state.runtimeId ?? "";
     await Promise.all([
       ...lanes.map((lane) => lane.load(store.versioned, signal)),
@@ -35,16 +43,16 @@ async function load(target: string): Promise<void> {
   });
 }
 
-const resolve = (target: string): Promise<void> =>
-  withStores(target, async (store) => {
+const resolve = (way: Way): Promise<void> =>
+  withStores(way, async (store) => {
     await Promise.all(lanes.map((lane) => lane.resolve(store.versioned)));
   });
 
 async function withStores(
-  target: string,
+  { target, token }: Way,
   use: (one: BoltholeStore, other: BoltholeStore) => Promise<void>,
 ): Promise<void> {
-  const stores = await Promise.all([1, 2].map(() => connect(target, { timeoutMs: CONNECT_MS })));
+  const stores = await Promise.all([1, 2].map(() => connect(target, { token, timeoutMs: CONNECT_MS })));
   try {
     const [one, other] = stores as [BoltholeStore, BoltholeStore];
     await use(one, other);
@@ -70,8 +78,8 @@ const carryOut = (work: Promise<void>, done: "load" | "resolve"): void => {
 
 process.on("message", (order: Order) => {
   if (order.do === "halt") halt.abort();
-  else if (order.do === "load") carryOut(load(order.target), "load");
-  else carryOut(resolve(order.target), "resolve");
+  else if (order.do === "load") carryOut(load(order.way), "load");
+  else carryOut(resolve(order.way), "resolve");
 });
 // The one who started it is gone.
 process.on("disconnect", () => process.exit(0));

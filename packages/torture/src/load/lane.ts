@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { OutcomeUnknownError, StoreError, type VersionedStore } from "@bolthole/contract";
 import type { LedgerWriter } from "../ledger/ledger-writer.js";
 import { type RecordKey, STORE } from "../ledger/lines.js";
@@ -13,6 +14,7 @@ const HARMLESS: readonly string[] = ["UNAVAILABLE", "CANCELLED", "DEADLINE_EXCEE
 /** So soon a hasty caller gives up. Whether it does decides nothing about the verdict. */
 const HASTY_MS = 250;
 const PATIENT_MS = 60_000;
+const REFUSED_PAUSE_MS = 20;
 const RECENT = 6;
 const RECEIPTS_OF_A_RUNTIME = 120;
 const RESOLVE_ATTEMPTS = 1000;
@@ -24,6 +26,7 @@ export class Lane {
   /** Operations that took effect, to be repeated at a later time. */
   private recent: { readonly operation: Operation; readonly version: string }[] = [];
   private lost: Operation | undefined;
+  private pauseMs = 0;
   private readonly sealing = new Set<string>();
   /** Something was answered that no fault excuses: nothing sensible can follow. */
   private isGivenUp = false;
@@ -33,6 +36,8 @@ export class Lane {
     private readonly size: SessionSize,
     private readonly random: Random,
     private readonly ledger: LedgerWriter,
+    private readonly excuses: readonly string[],
+    private readonly sharesOauth: boolean,
   ) {
     this.state = this.nextState();
   }
@@ -42,8 +47,9 @@ export class Lane {
       const { random } = this;
       if (random.oneIn(12)) await this.read(store);
       else if (random.oneIn(15)) await this.again(store);
-      else if (random.oneIn(25)) await this.updateOauth(store);
+      else if (this.sharesOauth && random.oneIn(25)) await this.updateOauth(store);
       else await this.perform(store, makeOperation(random, this.state));
+      await this.rest();
       // What is unknown while the daemon lives is settled at once; after a fault it waits to be looked at first.
       await this.resolve(store, halt);
       if (this.state.receipts.length >= RECEIPTS_OF_A_RUNTIME && !this.lost) this.retire();
@@ -62,6 +68,7 @@ export class Lane {
         if (await this.tryToResolve(store, operation)) this.lost = undefined;
       } catch (error) {
         this.judge(operation, error);
+        await this.rest();
       }
     }
   }
@@ -106,10 +113,10 @@ export class Lane {
       this.answered(operation, await operation.send(store, { deadline, signal: hurry.signal }));
     } catch (error) {
       this.judge(operation, error);
-      const isHarmless = error instanceof StoreError && error.applied === "no" && HARMLESS.includes(error.reason);
+      const isHarmless = error instanceof StoreError && error.applied === "no" && this.isExcused(error.reason);
       if (isHarmless) {
         this.ledger.append({ t: "not-applied", id, why: error.reason });
-      } else {
+      } else if (!isRefusedAsMeant(operation, error)) {
         this.ledger.append({ t: "lost", id });
         this.lost = operation;
       }
@@ -123,6 +130,7 @@ export class Lane {
     if (answer) {
       this.ledger.append({ t: "ack", id, version: answer.version, replayed: answer.replayed });
       if (misses === "always") this.wrong(operation, `${id} should have missed`);
+      if (operation.refusedAs) this.wrong(operation, `${id} should have been refused as ${operation.refusedAs}`);
       this.adopt(operation, answer.version);
     } else {
       this.ledger.append({ t: "not-applied", id, why: "missed" });
@@ -183,18 +191,37 @@ export class Lane {
   }
 
   /** Notes what no fault excuses. */
-  private judge(operation: Pick<Operation, "runtime" | "method"> & { readonly id?: string }, error: unknown): void {
+  private judge(
+    operation: Pick<Operation, "runtime" | "method" | "refusedAs"> & { readonly id?: string },
+    error: unknown,
+  ): void {
     if (error instanceof OutcomeUnknownError) return;
     if (!(error instanceof StoreError)) throw error;
     const { reason } = error;
-    if (HARMLESS.includes(reason) || reason === "OUTCOME_UNKNOWN") return;
+    if (this.excuses.includes(reason)) this.pauseMs = REFUSED_PAUSE_MS;
+    if (this.isExcused(reason) || reason === "OUTCOME_UNKNOWN") return;
     const { id } = operation;
+    if (id !== undefined && isRefusedAsMeant(operation, error)) {
+      this.ledger.append({ t: "not-applied", id, why: reason });
+      if (this.lost?.id === id) this.lost = undefined;
+      return;
+    }
     if (reason === "REQUEST_ID_SEALED" && id !== undefined && this.sealing.has(id)) {
       this.ledger.append({ t: "sealed", id });
       if (this.lost?.id === id) this.lost = undefined;
       return;
     }
     this.wrong(operation, `${operation.method}${id === undefined ? "" : ` ${id}`}: ${reason}: ${error.message}`);
+  }
+
+  private isExcused(reason: string): boolean {
+    return HARMLESS.includes(reason) || this.excuses.includes(reason);
+  }
+
+  /** After a refusal that will be the same for a while. */
+  private async rest(): Promise<void> {
+    if (this.pauseMs > 0) await sleep(this.pauseMs);
+    this.pauseMs = 0;
   }
 
   private wrong({ runtime }: Pick<Operation, "runtime">, what: string): void {
@@ -213,6 +240,9 @@ export class Lane {
     return new RuntimeState(`${this.name} ${String(this.generation)}`, this.size, this.random);
   }
 }
+
+const isRefusedAsMeant = ({ refusedAs }: Pick<Operation, "refusedAs">, error: unknown): boolean =>
+  refusedAs !== undefined && error instanceof StoreError && error.reason === refusedAs;
 
 const pick = ({
   version,

@@ -1,16 +1,16 @@
 import { encodeLifecycleRecord } from "@bolthole/contract/wire";
+import type { StoredInputState } from "@bolthole/contract";
 import { digestOf, digestOfBytes } from "../digest.js";
 import { type Effect, STORE } from "../ledger/lines.js";
 import type { Random } from "../random.js";
-import type { Operation } from "./operation.js";
+import { expectsOf } from "./expects.js";
+import type { Maker, Operation } from "./operation.js";
 import { boundaryReceipt, freshId, inputRow, opsSnapshot } from "./records.js";
-import { type RuntimeState, sha256 } from "./runtime-state.js";
-import type { StoredInputState } from "@bolthole/contract";
+import type { RuntimeState } from "./runtime-state.js";
+import { SESSION_MAKERS, nextDraft } from "./session-operations.js";
 
 const MAX_INPUTS = 40;
 const STATES = ["idle", "attached", "running"] as const;
-
-type Maker = (random: Random, state: RuntimeState) => Operation;
 
 /** How often each is made. */
 const WEIGHTS = {
@@ -20,38 +20,55 @@ const WEIGHTS = {
   ops: 9,
   noOps: 2,
   snapshot: 4,
+  rewrite: 4,
   replace: 6,
   replaceStale: 1,
   clear: 1,
   clearIfCurrent: 2,
+  clearIfCurrentStale: 1,
 };
 
-/** The next operation of a runtime; one that makes sense over what is stored. */
+/** The next operation of a runtime; one that makes sense over what is stored, or that must be refused. */
 export function makeOperation(random: Random, state: RuntimeState): Operation {
-  if ((state.snapshot?.bytes ?? 0) > state.size.documentBytes) return MAKERS.clearIfCurrent(random, state);
-  return MAKERS[random.weighted(WEIGHTS)](random, state);
+  const isTooLarge = (state.snapshot?.bytes ?? 0) > state.size.documentBytes;
+  const maker = isTooLarge ? SESSION_MAKERS.clearIfCurrent : MAKERS[random.weighted(WEIGHTS)];
+  const expects = expectsOf(random, state);
+  const made = maker({ random, state, id: freshId(), carried: expects.carried });
+  return {
+    ...made,
+    refusedAs: made.misses === "never" ? expects.refusedAs : undefined,
+    adopt: (version) => {
+      for (const [key, digest] of made.effects) state.noteVersion(key, digest === null ? undefined : version);
+      made.adopt(version);
+    },
+  };
 }
 
 const MAKERS: Readonly<Record<keyof typeof WEIGHTS, Maker>> = {
-  boundary(random, state) {
-    const id = freshId();
+  ...SESSION_MAKERS,
+
+  boundary({ random, state, id, carried }) {
     const { runtimeId } = state;
     const isNewRun = random.oneIn(5);
     const runId = isNewRun ? freshId() : state.runId;
     const sequence = isNewRun ? 1n : state.sequence + 1n;
     const inputs = nextInputs(random, state, 1 + random.below(3), id);
     const draft = random.oneIn(6) ? undefined : nextDraft(random, state, id);
-    const receipt = boundaryReceipt(runId, sequence, idsOf(inputs), draft?.messages.length ?? 0, id);
+    const receipt = boundaryReceipt(runId, sequence, idsOf(inputs), draft?.length ?? 0, id);
     const request = {
+      ...carried,
       runtimeId,
       requestId: id,
-      sessionDelta: draft && { sessionSnapshot: draft.bytes },
+      sessionDelta: draft?.delta,
       receipt,
       inputUpdates: inputs,
-      sessionStoreKey: undefined,
+      sessionStoreKey: random.oneIn(2) ? undefined : state.session.id,
     };
     return {
-      ...base(id, state, "AtomicApply"),
+      id,
+      runtime: runtimeId,
+      method: "AtomicApply",
+      misses: "never",
       effects: [
         [`receipt ${runId} ${sequence.toString()}`, digestOf(receipt)],
         ...inputEffects(inputs),
@@ -68,22 +85,24 @@ const MAKERS: Readonly<Record<keyof typeof WEIGHTS, Maker>> = {
     };
   },
 
-  input(random, state) {
-    const id = freshId();
+  input({ random, state, id, carried }) {
     const inputs = nextInputs(random, state, 1, id);
     const [row] = inputs as [StoredInputState];
+    const request = { ...carried, runtimeId: state.runtimeId, requestId: id, state: row };
     return {
-      ...base(id, state, "PersistInputState"),
+      id,
+      runtime: state.runtimeId,
+      method: "PersistInputState",
+      misses: "never",
       effects: inputEffects(inputs),
-      send: (store, call) => store.persistInputState({ runtimeId: state.runtimeId, requestId: id, state: row }, call),
+      send: (store, call) => store.persistInputState(request, call),
       adopt: () => {
         state.addInputs(idsOf(inputs));
       },
     };
   },
 
-  lifecycle(random, state) {
-    const id = freshId();
+  lifecycle({ random, state, id, carried }) {
     const { runtimeId } = state;
     const inputStates = nextInputs(random, state, random.below(3), id);
     const fenceToken = state.fenceToken + 1n;
@@ -91,10 +110,12 @@ const MAKERS: Readonly<Record<keyof typeof WEIGHTS, Maker>> = {
       runtimeState: STATES[random.below(STATES.length)] ?? "idle",
       binding: { fenceToken, agentRuntimeId: id },
     });
-    const expectedFenceToken = state.hasLifecycle ? state.fenceToken : undefined;
-    const request = { runtimeId, requestId: id, record, inputStates, expectedFenceToken };
+    const request = { ...carried, runtimeId, requestId: id, record, inputStates };
     return {
-      ...base(id, state, "CommitMachineLifecycle"),
+      id,
+      runtime: runtimeId,
+      method: "CommitMachineLifecycle",
+      misses: "never",
       effects: [["lifecycle", digestOfBytes(record)], ...inputEffects(inputStates)],
       send: (store, call) => store.commitMachineLifecycle(request, call),
       adopt: () => {
@@ -105,100 +126,30 @@ const MAKERS: Readonly<Record<keyof typeof WEIGHTS, Maker>> = {
     };
   },
 
-  ops(random, state) {
-    const id = freshId();
+  ops({ random, state, id, carried }) {
     const snapshot = opsSnapshot(random, id);
+    const request = { ...carried, runtimeId: state.runtimeId, requestId: id, snapshot };
     return {
-      ...base(id, state, "PersistOpsLifecycle"),
+      id,
+      runtime: state.runtimeId,
+      method: "PersistOpsLifecycle",
+      misses: "never",
       effects: [["ops", digestOf(snapshot)]],
-      send: (store, call) => store.persistOpsLifecycle({ runtimeId: state.runtimeId, requestId: id, snapshot }, call),
-      adopt: () => {
-        state.hasOps = true;
-      },
+      send: (store, call) => store.persistOpsLifecycle(request, call),
+      adopt: () => undefined,
     };
   },
 
-  noOps(_random, state) {
-    const id = freshId();
+  noOps({ state, id, carried }) {
+    const request = { ...carried, runtimeId: state.runtimeId, requestId: id };
     return {
-      ...base(id, state, "DeleteOpsLifecycle"),
+      id,
+      runtime: state.runtimeId,
+      method: "DeleteOpsLifecycle",
+      misses: "never",
       effects: [["ops", null]],
-      send: (store, call) => store.deleteOpsLifecycle({ runtimeId: state.runtimeId, requestId: id }, call),
-      adopt: () => {
-        state.hasOps = false;
-      },
-    };
-  },
-
-  snapshot(random, state) {
-    const id = freshId();
-    const draft = nextDraft(random, state, id);
-    const request = { runtimeId: state.runtimeId, requestId: id, sessionDelta: { sessionSnapshot: draft.bytes } };
-    return {
-      ...base(id, state, "CommitSessionSnapshot"),
-      effects: [draft.effect],
-      send: (store, call) => store.commitSessionSnapshot(request, call),
-      adopt: draft.adopt,
-    };
-  },
-
-  replace(random, state) {
-    const { runtimeId, snapshot } = state;
-    if (!snapshot) return MAKERS.snapshot(random, state);
-    const id = freshId();
-    const draft = nextDraft(random, state, id);
-    const request = {
-      runtimeId,
-      requestId: id,
-      expected: random.oneIn(2) ? { version: snapshot.version } : { sha256: snapshot.sha256 },
-      replacement: { sessionSnapshot: draft.bytes },
-    };
-    return {
-      ...base(id, state, "ReplaceSessionSnapshotIfCurrent"),
-      effects: [draft.effect],
-      send: (store, call) => store.replaceSessionSnapshotIfCurrent(request, call),
-      adopt: draft.adopt,
-    };
-  },
-
-  replaceStale(random, state) {
-    const id = freshId();
-    const draft = nextDraft(random, state, id);
-    const request = {
-      runtimeId: state.runtimeId,
-      requestId: id,
-      expected: { sha256: sha256(Buffer.from(id)) },
-      replacement: { sessionSnapshot: draft.bytes },
-    };
-    return {
-      ...base(id, state, "ReplaceSessionSnapshotIfCurrent"),
-      misses: "always",
-      effects: [draft.effect],
-      send: (store, call) => store.replaceSessionSnapshotIfCurrent(request, call),
-      adopt: draft.adopt,
-    };
-  },
-
-  clear(random, state) {
-    const id = freshId();
-    return {
-      ...base(id, state, "ClearSessionSnapshot"),
-      effects: [["snapshot", null]],
-      send: (store, call) => store.clearSessionSnapshot({ runtimeId: state.runtimeId, requestId: id }, call),
-      adopt: clearing(random, state),
-    };
-  },
-
-  clearIfCurrent(random, state) {
-    const { runtimeId, snapshot } = state;
-    if (!snapshot) return MAKERS.clear(random, state);
-    const id = freshId();
-    const request = { runtimeId, requestId: id, expected: { version: snapshot.version } };
-    return {
-      ...base(id, state, "ClearSessionSnapshotIfCurrent"),
-      effects: [["snapshot", null]],
-      send: (store, call) => store.clearSessionSnapshotIfCurrent(request, call),
-      adopt: clearing(random, state),
+      send: (store, call) => store.deleteOpsLifecycle(request, call),
+      adopt: () => undefined,
     };
   },
 };
@@ -224,17 +175,6 @@ export function makeOauthUpdate(current: { readonly link: number; readonly versi
   };
 }
 
-const base = (
-  id: string,
-  state: RuntimeState,
-  method: string,
-): Pick<Operation, "id" | "runtime" | "method" | "misses"> => ({
-  id,
-  runtime: state.runtimeId,
-  method,
-  misses: "never",
-});
-
 const idsOf = (inputs: readonly StoredInputState[]): string[] => inputs.map(({ inputId }) => inputId);
 
 const inputEffects = (inputs: readonly StoredInputState[]): Effect[] =>
@@ -249,24 +189,3 @@ function nextInputs(random: Random, state: RuntimeState, count: number, nonce: s
   }
   return [...ids].map((inputId) => inputRow(random, inputId, nonce));
 }
-
-function nextDraft(random: Random, state: RuntimeState, nonce: string) {
-  const { session } = state;
-  const messages = session.next(random, nonce);
-  const bytes = session.document(messages);
-  const effect: Effect = ["snapshot", digestOfBytes(bytes)];
-  return {
-    messages,
-    bytes,
-    effect,
-    adopt: (version: string): void => {
-      session.adopt(messages);
-      state.snapshot = { version, sha256: sha256(bytes), bytes: bytes.length };
-    },
-  };
-}
-
-const clearing = (random: Random, state: RuntimeState) => (): void => {
-  state.snapshot = undefined;
-  state.session = state.newSession(random);
-};

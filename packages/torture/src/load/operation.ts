@@ -1,5 +1,8 @@
-import type { Call, VersionedStore } from "@bolthole/contract";
+import type { Call, StoreErrorReason, VersionedStore } from "@bolthole/contract";
 import type { Effect } from "../ledger/lines.js";
+import type { Random } from "../random.js";
+import type { Expects } from "./expects.js";
+import type { RuntimeState } from "./runtime-state.js";
 
 export interface Answer {
   readonly version: string;
@@ -16,8 +19,19 @@ export interface Operation {
   readonly link?: number | undefined;
   /** A compare-and-set that may miss, or that must. */
   readonly misses: "never" | "maybe" | "always";
+  /** It expects what is not so, and must be refused with this. */
+  readonly refusedAs?: StoreErrorReason | undefined;
   /** Undefined: the compare-and-set missed. */
   send(store: VersionedStore, call: Call): Promise<Answer | undefined>;
   /** It is known to have taken effect. */
   adopt(version: string): void;
 }
+
+/** What an operation is made of: the state it goes over, its id, and what it expects besides. */
+export interface Making extends Pick<Expects, "carried"> {
+  readonly random: Random;
+  readonly state: RuntimeState;
+  readonly id: string;
+}
+
+export type Maker = (making: Making) => Operation;

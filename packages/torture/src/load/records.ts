@@ -7,7 +7,7 @@ import type {
   StoredInputState,
 } from "@bolthole/contract";
 import type { Random } from "../random.js";
-import { prose } from "./session-script.js";
+import { prose } from "./transcript-prose.js";
 
 const INSTANT = "2026-05-28T15:31:27Z";
 const STATES = ["accepted", "queued", "staged", "applied", "applied_pending_consumption"] as const;

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import type { RecordKey } from "../ledger/lines.js";
 import type { Random } from "../random.js";
 import { freshId } from "./records.js";
 import { SessionScript } from "./session-script.js";
@@ -23,7 +24,8 @@ export class RuntimeState {
   sequence = 0n;
   fenceToken = 0n;
   hasLifecycle = false;
-  hasOps = false;
+  /** Of each record that is stored. */
+  readonly versions = new Map<RecordKey, string>();
   snapshot: StoredSnapshot | undefined;
   session: SessionScript;
 
@@ -37,6 +39,12 @@ export class RuntimeState {
 
   newSession(random: Random): SessionScript {
     return new SessionScript(freshId(), this.size.firstMessageBytes, random);
+  }
+
+  /** Undefined: the record is gone. */
+  noteVersion(key: RecordKey, version: string | undefined): void {
+    if (version === undefined) this.versions.delete(key);
+    else this.versions.set(key, version);
   }
 
   addInputs(inputIds: readonly string[]): void {

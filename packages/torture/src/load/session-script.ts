@@ -1,81 +1,117 @@
+import { createHash } from "node:crypto";
+import type { TranscriptRewriteCommit } from "@bolthole/contract";
+import { writeRewriteCommit } from "@bolthole/contract/json";
 import type { Random } from "../random.js";
+import { INSTANT, exchange, prose, userMessage } from "./transcript-prose.js";
 
-const WORDS =
-  "the of session token file path on return function import error value result await stream message test build".split(
-    " ",
-  );
-
-export function prose(random: Random, length: number): string {
-  let text = "";
-  while (text.length < length) text += (WORDS[random.below(WORDS.length)] ?? "") + (random.oneIn(12) ? ".\n" : " ");
-  return text;
-}
-
-const INSTANT = "2026-05-28T15:31:27Z";
 const TIME = { secs_since_epoch: 1779982287, nanos_since_epoch: 123456789 };
+const COMMITTED_AT = { seconds: 1779982290n, nanos: 500 };
 const USAGE = { input_tokens: 0, output_tokens: 0, cache_creation_tokens: null, cache_read_tokens: null };
 
-/** One exchange, as an agent that reads files leaves it. */
-function turn(random: Random, nonce: string): string[] {
-  const messages: object[] = [
-    { role: "user", content: `${nonce} ${prose(random, 80 + random.below(300))}`, created_at: INSTANT },
-  ];
-  for (let call = random.below(3); call > 0; call -= 1) {
-    const id = `toolu_${nonce}_${String(call)}`;
-    messages.push(
-      {
-        role: "block_assistant",
-        blocks: [
-          { block_type: "text", data: { text: prose(random, 40 + random.below(200)) } },
-          {
-            block_type: "tool_use",
-            data: { id, name: "read_file", args: { limit: 2000, offset: random.below(1000), path: "/src/main.ts" } },
-          },
-        ],
-        stop_reason: "tool_use",
-        created_at: INSTANT,
-      },
-      {
-        role: "tool_results",
-        results: [{ tool_use_id: id, content: prose(random, 200 + random.below(3000)), is_error: false }],
-        created_at: INSTANT,
-      },
-    );
-  }
-  const blocks = [{ block_type: "text", data: { text: `${prose(random, 100 + random.below(800))} naïve ✓` } }];
-  messages.push({ role: "block_assistant", blocks, stop_reason: "end_turn", created_at: INSTANT });
-  return messages.map((message) => JSON.stringify(message));
+/** A complete copy of the transcript as it was at one revision. */
+interface Body {
+  readonly revision: string;
+  readonly parent: string | undefined;
+  readonly messages: readonly string[];
 }
 
-/** A session that grows turn by turn: each document continues the one before, as the transcript rules ask. */
+interface History {
+  readonly head: string;
+  readonly commits: readonly TranscriptRewriteCommit[];
+  readonly bodies: readonly Body[];
+}
+
+/** What a session would be next; `adopt` it once it is known to be stored. */
+export interface SessionStep {
+  /** In their written form. */
+  readonly messages: readonly string[];
+  readonly history: History | undefined;
+}
+
+export interface RewriteStep extends SessionStep {
+  readonly commit: TranscriptRewriteCommit;
+}
+
+/** A session that grows turn by turn and is rewritten now and then, each document as the transcript rules ask. */
 export class SessionScript {
-  private messages: readonly string[];
+  private current: SessionStep;
 
   constructor(
-    private readonly id: string,
+    readonly id: string,
     firstMessageBytes: number,
     random: Random,
   ) {
-    this.messages = [
-      JSON.stringify({ role: "system", content: prose(random, firstMessageBytes), created_at: INSTANT }),
-    ];
+    const first = JSON.stringify({ role: "system", content: prose(random, firstMessageBytes), created_at: INSTANT });
+    this.current = { messages: [first], history: undefined };
   }
 
-  get length(): number {
-    return this.messages.length;
+  /** One turn more. */
+  next(random: Random, nonce: string): SessionStep {
+    const messages = [...this.current.messages, ...exchange(random, nonce)];
+    const { history } = this.current;
+    if (!history) return { messages, history };
+    const revision = revisionOf(messages);
+    const body = { revision, parent: history.head, messages };
+    return { messages, history: { ...history, head: revision, bodies: [...history.bodies, body] } };
   }
 
-  /** The messages with one turn more; `adopt` them once they are known to be stored. */
-  next(random: Random, nonce: string): readonly string[] {
-    return [...this.messages, ...turn(random, nonce)];
+  /** A compaction: one message in the place of some, with the audit that the rewrite guard asks for. */
+  rewrite(random: Random, nonce: string): RewriteStep {
+    const { messages: before, history } = this.current;
+    // The system message stays.
+    const start = Math.min(1 + random.below(before.length), before.length);
+    const end = start + random.below(before.length - start + 1);
+    const replacement = [userMessage(`${nonce} ${prose(random, 60)}`)];
+    const messages = [...before.slice(0, start), ...replacement, ...before.slice(end)];
+    const parentRevision = revisionOf(before);
+    const revision = revisionOf(messages);
+    const commit: TranscriptRewriteCommit = {
+      parentRevision,
+      revision,
+      selection: { kind: "message_range", start: BigInt(start), end: BigInt(end) },
+      originalSpanDigest: revisionOf(before.slice(start, end)),
+      replacementDigest: revisionOf(replacement),
+      messagesBefore: BigInt(before.length),
+      messagesAfter: BigInt(messages.length),
+      reason: { kind: "compaction", note: nonce },
+      committedAt: COMMITTED_AT,
+    };
+    const bodies = history?.bodies ?? [{ revision: parentRevision, parent: undefined, messages: before }];
+    return {
+      commit,
+      messages,
+      history: {
+        head: revision,
+        commits: [...(history?.commits ?? []), commit],
+        bodies: [...bodies, { revision, parent: parentRevision, messages }],
+      },
+    };
   }
 
-  adopt(messages: readonly string[]): void {
-    this.messages = messages;
+  adopt({ messages, history }: SessionStep): void {
+    this.current = { messages, history };
   }
 
-  document(messages: readonly string[]): Buffer {
-    const rest = JSON.stringify({ created_at: TIME, updated_at: TIME, metadata: {}, usage: USAGE }).slice(1);
-    return Buffer.from(`{"version":2,"id":"${this.id}","messages":[${messages.join()}],${rest}`);
+  document({ messages, history }: SessionStep): Buffer {
+    const metadata = history ? `{"session_transcript_history_state_v1":${written(history)}}` : "{}";
+    const times = JSON.stringify({ created_at: TIME, updated_at: TIME }).slice(1, -1);
+    return Buffer.from(
+      `{"version":2,"id":"${this.id}","messages":[${messages.join()}],${times},"metadata":${metadata},` +
+        `"usage":${JSON.stringify(USAGE)}}`,
+    );
   }
+}
+
+/** The digest that names a list of messages (docs/sessions.md). */
+const revisionOf = (messages: readonly string[]): string =>
+  `sha256:${createHash("sha256").update(`[${messages.join()}]`).digest("hex")}`;
+
+function written({ head, commits, bodies }: History): string {
+  const revisions = bodies.map(({ revision, parent, messages }) => {
+    const parentMember = parent === undefined ? "" : `"parent_revision":"${parent}",`;
+    const createdAt = JSON.stringify(TIME);
+    return `{"revision":"${revision}",${parentMember}"messages":[${messages.join()}],"created_at":${createdAt}}`;
+  });
+  const audits = commits.map((commit) => writeRewriteCommit(commit).toString());
+  return `{"head":"${head}","commits":[${audits.join()}],"revisions":[${revisions.join()}]}`;
 }

@@ -1,0 +1,28 @@
+import { readFileSync, readdirSync } from "node:fs";
+
+/** What Linux tells about a running process; NaN where another system tells nothing. */
+const fromProc = (pid: number, file: string, read: (text: string) => number): number =>
+  process.platform === "linux" ? read(readFileSync(`/proc/${String(pid)}/${file}`, "latin1")) : Number.NaN;
+
+const member = (name: string): ((text: string) => number) => {
+  const line = new RegExp(`^${name}:\\s+(\\d+)`, "m");
+  return (text) => Number(line.exec(text)?.[1]);
+};
+
+/** CPU time so far, of all its threads, to the nanosecond. */
+export function cpuMsOf(pid: number): number {
+  if (process.platform !== "linux") return Number.NaN;
+  const tasks = `/proc/${String(pid)}/task`;
+  let nanoseconds = 0;
+  for (const task of readdirSync(tasks)) {
+    nanoseconds += Number(readFileSync(`${tasks}/${task}/schedstat`, "latin1").split(" ")[0]);
+  }
+  return nanoseconds / 1e6;
+}
+
+/** Resident memory that is not a file's: the heap, buffers, and stacks. */
+export const anonymousBytesOf = (pid: number): number =>
+  fromProc(pid, "status", (text) => member("RssAnon")(text) * 1024);
+
+/** What the process had written to disks so far. */
+export const writtenBytesOf = (pid: number): number => fromProc(pid, "io", member("write_bytes"));

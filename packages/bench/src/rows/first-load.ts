@@ -1,0 +1,69 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Random } from "@bolthole/core/trials";
+import { Cast } from "../cast.js";
+import { DOCUMENT_FILE } from "../peers/bare-stream.js";
+import { startBareStream, startDaemon } from "../peers/peers.js";
+import type { ServerProcess } from "../peers/server-process.js";
+import { type Section, atMost, rowOf } from "../report.js";
+import { Conversation } from "../sessions/conversation.js";
+import type { Run } from "../subject.js";
+import { WrongAnswer } from "../wrong-answer.js";
+
+const RUNTIME = "agent:first-load";
+const SESSION = "0198f0a0-0005-7000-8000-000000000001";
+const TURN_BYTES = 8000;
+/** One load says little; a round is the median of its starts, and so few are made anyway. */
+const STARTS_A_ROUND = 2;
+
+/** How soon an agent has its session again when the daemon has just been started. */
+export async function firstLoad(run: Run): Promise<Section> {
+  const document = new Conversation(SESSION, new Random(5)).growTo(run.isShort ? 3e6 : 1e7, TURN_BYTES).document();
+  await Cast.with(async (cast) => {
+    const { target } = await cast.started(startDaemon(run.folder));
+    await (await cast.connected(target)).commitSessionSnapshot(RUNTIME, { sessionSnapshot: document });
+  });
+  mkdirSync(join(run.folder, "bare-stream"), { mode: 0o700 });
+  writeFileSync(join(run.folder, "bare-stream", DOCUMENT_FILE), document);
+
+  const daemonMs: number[] = [];
+  const bareMs: number[] = [];
+  const { count, hasRehearsal, signal, onProgress } = run.rounds;
+  for (let start = hasRehearsal ? -1 : 0; start < count * STARTS_A_ROUND; start += 1) {
+    signal.throwIfAborted();
+    onProgress(`first load: ${String(start + 1)} of ${String(count * STARTS_A_ROUND)}`);
+    const daemon = await firstLoadOf(() => startDaemon(run.folder), document);
+    const bare = await firstLoadOf(() => startBareStream(run.folder), document);
+    if (start < 0) continue;
+    daemonMs.push(daemon);
+    bareMs.push(bare);
+  }
+  return {
+    title: "First load after a restart",
+    cells: [],
+    rows: [
+      rowOf({
+        name: "first load of a 10 MB session, against a bare stream of its bytes",
+        values: daemonMs.map((ms, index) => ms / (bareMs[index] ?? Number.NaN)),
+        unit: "times",
+        goal: atMost(1.3),
+        isJudged: !run.isShort,
+      }),
+      rowOf({ name: "first load of a 10 MB session: daemon", values: daemonMs, unit: "ms" }),
+      rowOf({ name: "first load of a 10 MB session: bare stream", values: bareMs, unit: "ms" }),
+    ],
+  };
+}
+
+/** Milliseconds; the server is new, the connection is made beforehand. */
+const firstLoadOf = (start: () => Promise<ServerProcess>, document: Buffer): Promise<number> =>
+  Cast.with(async (cast) => {
+    const store = await cast.connected((await cast.started(start())).target);
+    const begin = performance.now();
+    const loaded = await store.loadSessionSnapshot(RUNTIME);
+    const ms = performance.now() - begin;
+    if (!loaded || Buffer.compare(loaded, document) !== 0) {
+      throw new WrongAnswer("the loaded document is not the committed one");
+    }
+    return ms;
+  });

@@ -1,0 +1,141 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { Cast } from "../cast.js";
+import { Ledger } from "../ledger.js";
+import { openLoop, percentile } from "../open-loop.js";
+import { DocumentSender } from "../peers/document-sender.js";
+import { startDaemon } from "../peers/peers.js";
+import type { ServerProcess } from "../peers/server-process.js";
+import { type Section, atMost, rowOf } from "../report.js";
+import type { Run } from "../subject.js";
+
+const CLIENTS = 4;
+const DOCUMENT_BYTES = 10_000_000;
+const BYTES_PER_SECOND = 40_000_000;
+const SMALL_PER_SECOND = 400;
+const RUNTIMES = 1024;
+const RUNTIMES_SHORT = 256;
+const QUIET_MS = 2000;
+const LOADED_MS = 4000;
+const SETTLE_MS = 500;
+const IDLE_MS = 1000;
+const SAMPLE_MS = 50;
+const MB = 1e6;
+
+/** What small requests, the event loop and the memory feel of clients that send large new documents. */
+export function newDocuments(run: Run): Promise<Section> {
+  return Cast.with(async (cast) => {
+    const documentBytes = run.isShort ? 100_000 : DOCUMENT_BYTES;
+    const daemon = await cast.started(startDaemon(run.folder, { isObserved: true, profileFile: run.profileFile }));
+    await sleep(run.isShort ? 0 : IDLE_MS);
+    const idle = daemon.anonymousBytes();
+    const ledger = new Ledger(await cast.connected(daemon.target), run.isShort ? RUNTIMES_SHORT : RUNTIMES);
+    await ledger.fill();
+    const sender = await DocumentSender.start({
+      target: daemon.target,
+      clients: CLIENTS,
+      documentBytes,
+      bytesPerSecond: run.isShort ? 4e6 : BYTES_PER_SECOND,
+    });
+    cast.closes(() => sender.close());
+
+    const small = async (forMs: number): Promise<number> =>
+      percentile(await openLoop(smallRequest(ledger), SMALL_PER_SECOND, forMs, run.rounds.signal), 99);
+    const quiet: number[] = [];
+    const loaded: number[] = [];
+    const holds: number[] = [];
+    const peaks: number[] = [];
+    const rates: number[] = [];
+    for (let round = run.rounds.hasRehearsal ? 0 : 1; round <= run.rounds.count; round += 1) {
+      run.rounds.onProgress(`new documents: round ${String(round)} of ${String(run.rounds.count)}`);
+      const quietMs = await small(run.isShort ? 100 : QUIET_MS);
+      await daemon.innerFigures();
+      const stopSampling = sampleMemory(daemon);
+      const begin = performance.now();
+      sender.send();
+      const loadedMs = await small(run.isShort ? 300 : LOADED_MS);
+      const { documents } = await sender.pause();
+      const seconds = (performance.now() - begin) / 1000;
+      const { longestHoldMs } = await daemon.innerFigures();
+      const peak = stopSampling();
+      await sleep(run.isShort ? 0 : SETTLE_MS);
+      if (round === 0) continue;
+      quiet.push(quietMs);
+      loaded.push(loadedMs);
+      holds.push(longestHoldMs);
+      peaks.push(peak);
+      rates.push((documents * documentBytes) / MB / seconds);
+    }
+    await ledger.verify();
+
+    const isJudged = !run.isShort;
+    return {
+      title: `Small requests while ${String(CLIENTS)} clients send new documents of 10 MB`,
+      cells: [],
+      rows: [
+        rowOf({
+          name: "small requests beside new documents: p99, against their quiet p99",
+          values: loaded.map((ms, round) => ms / (quiet[round] ?? Number.NaN)),
+          unit: "times",
+          goal: atMost(5),
+          isJudged,
+        }),
+        rowOf({
+          name: "new documents: longest hold of the event loop",
+          values: [Math.max(...holds)],
+          unit: "ms",
+          goal: atMost(30),
+          isJudged,
+        }),
+        rowOf({
+          name: "anonymous memory of the daemon, idle",
+          values: [idle / MB],
+          unit: "MB",
+          goal: atMost(120),
+          isJudged,
+        }),
+        rowOf({
+          name: "anonymous memory beside new documents: more than idle, in documents a client",
+          values: [(Math.max(...peaks) - idle) / documentBytes / CLIENTS],
+          unit: "documents",
+          goal: atMost(2),
+          isJudged,
+        }),
+        rowOf({ name: "small requests, quiet: p99", values: quiet, unit: "ms" }),
+        rowOf({ name: "small requests beside new documents: p99", values: loaded, unit: "ms" }),
+        rowOf({ name: "new documents: longest hold in each round", values: holds, unit: "ms" }),
+        rowOf({
+          name: "new documents: anonymous memory, greatest",
+          values: peaks.map((bytes) => bytes / MB),
+          unit: "MB",
+        }),
+        rowOf({
+          name: "new documents: answered",
+          values: rates,
+          unit: "MB/s",
+          note: `${String(BYTES_PER_SECOND / MB)} MB/s are offered`,
+        }),
+      ],
+    };
+  });
+}
+
+/** Commits and loads by turns, each of another runtime than the last ones. */
+function smallRequest(ledger: Ledger): (call: number) => Promise<void> {
+  return async (call) => {
+    const runtime = (call >> 1) % ledger.runtimes;
+    if (call % 2 === 0) await ledger.commit(runtime);
+    else await ledger.load((runtime + ledger.runtimes / 2) % ledger.runtimes);
+  };
+}
+
+/** Answers how to stop, which tells the greatest value that was seen. */
+function sampleMemory(server: ServerProcess): () => number {
+  let greatest = server.anonymousBytes();
+  const timer = setInterval(() => {
+    greatest = Math.max(greatest, server.anonymousBytes());
+  }, SAMPLE_MS);
+  return () => {
+    clearInterval(timer);
+    return greatest;
+  };
+}

@@ -1,0 +1,195 @@
+import equal from "fast-deep-equal";
+import { LRUCache } from "lru-cache";
+import rfdc from "rfdc";
+import type {
+  CommittedInput,
+  CommittedInputs,
+  InputId,
+  KeptInput,
+  LoadedInputStates,
+  RuntimeId,
+  StoredInputState,
+  UnchangedInputs,
+  Version,
+} from "@bolthole/contract";
+
+/** A private copy of a row: callers may change theirs when their call is over. */
+interface RowCopy {
+  readonly state: StoredInputState;
+  readonly bytes: number;
+}
+
+export interface KnownRow extends RowCopy {
+  readonly version: Version;
+}
+
+/**
+ * "When all rows of the runtime together had `version`, each of `rows` was stored like this." Rows that nobody here has
+ * seen may stand beside them. It stays true whatever others do, since no version comes twice; it is of use as long as
+ * `version` is current, which the daemon checks.
+ */
+interface Ledger {
+  version: Version;
+  readonly rows: Map<InputId, KnownRow>;
+  bytes: number;
+}
+
+/** Rows of one request, split into those that have to travel and those that are known to be stored as they are. */
+export interface OutgoingInputs {
+  readonly travelling: readonly StoredInputState[];
+  readonly unchanged: UnchangedInputs | undefined;
+  /** The others. */
+  readonly known: ReadonlyMap<InputId, KnownRow>;
+  /** Learns from the answer, and gives it as if all rows had travelled. */
+  answered(answer: CommittedInputs): CommittedInputs;
+}
+
+const NONE: ReadonlyMap<InputId, KnownRow> = new Map();
+/** Only ids in the one spelling that the store gives back stand for one row each. */
+const CANONICAL_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+/** About what a copy takes besides the texts in it that have no bounds, and what an entry of a list in it takes. */
+const ROW_BYTES = 1024;
+const ENTRY_BYTES = 128;
+
+/**
+ * What this client knows of the runtimes' input rows. The rule: an answer says which version all rows had `before` and
+ * which `after`. After it, every row of the request is stored as it was given, whether it travelled or not. When
+ * `before` is the version of what was known, the rest of that still holds at `after`; otherwise somebody else wrote in
+ * between, and nothing but the rows of the request is known.
+ */
+export class KnownInputs {
+  private readonly ledgers: LRUCache<RuntimeId, Ledger>;
+
+  constructor(private readonly maxBytes: number) {
+    this.ledgers = new LRUCache({ maxSize: Math.max(1, maxBytes) });
+  }
+
+  forget(runtimeId: RuntimeId): void {
+    this.ledgers.delete(runtimeId);
+  }
+
+  /** What has to travel of these rows: over what is known now, or over what was known at another time. */
+  split(
+    runtimeId: RuntimeId,
+    rows: readonly StoredInputState[],
+    basis?: Pick<OutgoingInputs, "known" | "unchanged">,
+  ): OutgoingInputs {
+    if (basis) return this.outgoing(runtimeId, rows, basis.known, basis.unchanged);
+    const ledger = this.ledgers.get(runtimeId);
+    return this.outgoing(runtimeId, rows, ledger?.rows ?? NONE, ledger && { inputsVersion: ledger.version });
+  }
+
+  /** All rows travel. */
+  all(runtimeId: RuntimeId, rows: readonly StoredInputState[], unchanged?: UnchangedInputs): OutgoingInputs {
+    return { ...this.outgoing(runtimeId, rows, NONE, undefined), unchanged };
+  }
+
+  /** One row was written by itself. */
+  persisted(runtimeId: RuntimeId, row: StoredInputState, answer: CommittedInput): void {
+    this.learn(runtimeId, answer, new Map(), this.copies([row]), () => answer.version);
+  }
+
+  /** Learns the rows that are read to their end, unless something else was learned meanwhile. */
+  observe(runtimeId: RuntimeId, loaded: LoadedInputStates): LoadedInputStates {
+    const { inputsVersion, batches } = loaded;
+    if (this.maxBytes === 0 || inputsVersion === "") return loaded;
+    const before = this.ledgers.peek(runtimeId)?.version;
+    if (before === inputsVersion) return loaded;
+    const { ledgers } = this;
+    async function* learning(): LoadedInputStates["batches"] {
+      const ledger: Ledger = { version: inputsVersion, rows: new Map(), bytes: 0 };
+      for await (const batch of batches) {
+        for (const { value, version } of batch) put(ledger, { ...copyOf(value), version });
+        yield batch;
+      }
+      if (ledgers.peek(runtimeId)?.version === before) ledgers.set(runtimeId, ledger, sizeOf(ledger));
+    }
+    return { inputsVersion, batches: learning() };
+  }
+
+  private outgoing(
+    runtimeId: RuntimeId,
+    rows: readonly StoredInputState[],
+    stored: ReadonlyMap<InputId, KnownRow>,
+    version: UnchangedInputs | undefined,
+  ): OutgoingInputs {
+    const known = new Map<InputId, KnownRow>();
+    if (stored.size > 0 && areDistinct(rows)) {
+      for (const row of rows) {
+        const one = stored.get(row.inputId);
+        if (one && equal(one.state, row)) known.set(row.inputId, one);
+      }
+    }
+    const unchanged = known.size > 0 ? version : undefined;
+    const travelling = known.size === 0 ? rows : rows.filter(({ inputId }) => !known.has(inputId));
+    const copies = this.copies(travelling);
+    const answered = (answer: CommittedInputs): CommittedInputs => {
+      const kept = new Map(answer.keptInputs.map(({ inputId, version }) => [inputId, version]));
+      this.learn(runtimeId, answer, known, copies, (inputId) => kept.get(inputId) ?? answer.version);
+      if (known.size === 0) return answer;
+      const keptInputs = rows.flatMap(({ inputId }): KeptInput[] => {
+        const version = kept.get(inputId) ?? known.get(inputId)?.version;
+        return version === undefined ? [] : [{ inputId, version }];
+      });
+      return { ...answer, keptInputs: answer.replayed ? [] : keptInputs };
+    };
+    return { travelling, unchanged, known, answered };
+  }
+
+  /** Undefined: these rows are not to be known. */
+  private copies(rows: readonly StoredInputState[]): readonly RowCopy[] | undefined {
+    if (this.maxBytes === 0 || !areDistinct(rows)) return undefined;
+    try {
+      return rows.map(copyOf);
+    } catch {
+      // What becomes of such a row is the store's business; here it is only no row to remember.
+      return undefined;
+    }
+  }
+
+  private learn(
+    runtimeId: RuntimeId,
+    { inputs }: CommittedInput,
+    known: ReadonlyMap<InputId, KnownRow>,
+    copies: readonly RowCopy[] | undefined,
+    versionOf: (inputId: InputId) => Version,
+  ): void {
+    // A replayed answer tells nothing of what was written since.
+    if (!inputs || !copies) {
+      this.forget(runtimeId);
+      return;
+    }
+    let ledger = this.ledgers.peek(runtimeId);
+    if (ledger?.version !== inputs.before) {
+      ledger = { version: inputs.before, rows: new Map(), bytes: 0 };
+      for (const row of known.values()) put(ledger, row);
+    }
+    for (const copy of copies) put(ledger, { ...copy, version: versionOf(copy.state.inputId) });
+    ledger.version = inputs.after;
+    this.ledgers.set(runtimeId, ledger, sizeOf(ledger));
+  }
+}
+
+const sizeOf = ({ bytes }: Ledger): { size: number } => ({ size: bytes + 1 });
+
+function put(ledger: Ledger, row: KnownRow): void {
+  const { inputId } = row.state;
+  ledger.bytes += row.bytes - (ledger.rows.get(inputId)?.bytes ?? 0);
+  ledger.rows.set(inputId, row);
+}
+
+const clone = rfdc();
+
+/** Throws when the row is none, as one from a caller without types may be. */
+function copyOf(row: StoredInputState): RowCopy {
+  const { persistedInput = "", idempotencyKey = "", history, reconstructionSource } = row;
+  const sources = reconstructionSource?.kind === "coalescing" ? reconstructionSource.sourceInputIds.length : 0;
+  const reasons = history.reduce((total, { reason = "" }) => total + reason.length, 0);
+  const entries = ENTRY_BYTES * (history.length + sources);
+  return { state: clone(row), bytes: ROW_BYTES + persistedInput.length + idempotencyKey.length + reasons + entries };
+}
+
+/** Of two rows with one id the last wins, which is the store's business. */
+const areDistinct = (rows: readonly StoredInputState[]): boolean =>
+  new Set(rows.map(({ inputId }) => inputId)).size === rows.length &&
+  rows.every(({ inputId }) => CANONICAL_ID.test(inputId));

@@ -1,0 +1,57 @@
+import type { RuntimeId } from "@bolthole/contract";
+import type { Document, RowKey, StagedDocument } from "@bolthole/core";
+import { Environment } from "../environment.js";
+import { DOCUMENT_KEYS, documentBounds } from "../keys.js";
+import type { LmdbEngine } from "../lmdb-engine.js";
+import { type DocumentFinding, checkDocuments } from "./check.js";
+
+const snapshotKey = (runtimeId: RuntimeId): RowKey => ({ table: "snapshot", runtimeId });
+
+/** Puts a staged document in place, or takes the stored one away; answers the commit's number. */
+export const commitDocument = (
+  engine: LmdbEngine,
+  runtimeId: RuntimeId,
+  staged: StagedDocument | undefined,
+): Promise<number> =>
+  engine.commit({
+    reads: [snapshotKey(runtimeId)],
+    bytes: staged?.bytes ?? 0,
+    decide: (_rows, sequence) => {
+      const row = staged && { sequence, checksum: 0, value: Buffer.from(String(staged.crc32)) };
+      return { writes: [{ at: 0, row, document: staged }], answer: sequence };
+    },
+  });
+
+export const storedSequence = (engine: LmdbEngine, runtimeId: RuntimeId): Promise<number | undefined> =>
+  engine.view(async (view) => (await view.get(snapshotKey(runtimeId)))?.sequence);
+
+/** Stages over what is stored, and commits. */
+export async function replaceDocument(engine: LmdbEngine, runtimeId: RuntimeId, document: Document): Promise<number> {
+  const staged = await engine.stage(runtimeId, await storedSequence(engine, runtimeId), document);
+  return commitDocument(engine, runtimeId, staged);
+}
+
+export async function readDocument(engine: LmdbEngine, runtimeId: RuntimeId): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of await engine.view((view) => view.document(runtimeId))) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+/** What is stored in a folder that no engine has open. */
+export async function inspect(folder: string): Promise<{ findings: DocumentFinding[]; values: number }> {
+  const environment = new Environment(folder);
+  const transaction = environment.read();
+  try {
+    const findings: DocumentFinding[] = [];
+    for await (const finding of checkDocuments(transaction)) findings.push(finding);
+    let values = 0;
+    for (const kind of Object.keys(DOCUMENT_KEYS) as (keyof typeof DOCUMENT_KEYS)[]) {
+      const { start, end } = documentBounds(kind);
+      values += [...transaction.keys(start, end)].length;
+    }
+    return { findings, values };
+  } finally {
+    transaction.done();
+    await environment.close();
+  }
+}

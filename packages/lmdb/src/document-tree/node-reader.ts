@@ -1,0 +1,47 @@
+import { crc32 } from "node:zlib";
+import { type RuntimeId, type StoreError, readFailed } from "@bolthole/contract";
+import { documentKey } from "../keys.js";
+import { type Entry, decodeBranch } from "./node.js";
+
+/** Where nodes are read: the newest durable state, which keeps what a lease holds. */
+export interface NodeSource {
+  get(key: Buffer): Buffer | undefined;
+}
+
+/** Reads nodes of one runtime's documents; what is damaged or missing is DAMAGED_RECORD. */
+export class NodeReader {
+  /** A patch often takes several stretches of one leaf. */
+  private last: { readonly entry: Entry; readonly bytes: Buffer } | undefined;
+
+  constructor(
+    private readonly source: NodeSource,
+    private readonly runtimeId: RuntimeId,
+  ) {}
+
+  children(branch: Entry): Entry[] {
+    const value = this.value(branch);
+    const children = value && decodeBranch(branch, value);
+    if (children?.reduce((total, { length }) => total + length, 0) !== branch.length) throw this.damaged();
+    return children;
+  }
+
+  /** The bytes that a leaf's entry names. They belong to the reader: nobody may change them. */
+  bytes(leaf: Entry): Buffer {
+    if (this.last?.entry === leaf) return this.last.bytes;
+    const bytes = this.value(leaf)?.subarray(leaf.offset, leaf.offset + leaf.length);
+    if (bytes?.length !== leaf.length || crc32(bytes) !== leaf.crc32) throw this.damaged();
+    this.last = { entry: leaf, bytes };
+    return bytes;
+  }
+
+  damaged(): StoreError {
+    return readFailed("DAMAGED_RECORD", "stored session snapshot does not match its checksum", {
+      runtimeId: this.runtimeId,
+      record: "session snapshot",
+    });
+  }
+
+  private value({ id }: Entry): Buffer | undefined {
+    return this.source.get(documentKey("node", id));
+  }
+}

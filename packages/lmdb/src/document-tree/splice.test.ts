@@ -1,0 +1,146 @@
+import { crc32 } from "node:zlib";
+import type { ByteRange } from "@bolthole/contract";
+import type { Document } from "@bolthole/core";
+import fc from "fast-check";
+import { type Entry, LEAF_BYTES, MAX_CHILDREN, MIN_CHILDREN, SETTLED_BYTES, decodeBranch } from "./node.js";
+import { noise } from "./noise.test.helper.js";
+import { StoredTrees } from "./stored-trees.test.helper.js";
+import { documentKey } from "../keys.js";
+
+const RUNTIME = "rt";
+
+const seed = fc.nat(1_000_000);
+const length = fc.oneof(
+  { weight: 3, arbitrary: fc.nat(300) },
+  { weight: 3, arbitrary: fc.nat(20_000) },
+  {
+    weight: 2,
+    arbitrary: fc.constantFrom(
+      0,
+      SETTLED_BYTES - 1,
+      SETTLED_BYTES,
+      SETTLED_BYTES + 1,
+      LEAF_BYTES - 1,
+      LEAF_BYTES,
+      LEAF_BYTES + 1,
+    ),
+  },
+  { weight: 1, arbitrary: fc.nat(700_000) },
+);
+const insert = fc.record({ length, seed });
+/** Places as parts of the base's length; the exact length is known only when the patch is applied. */
+const copy = fc.record({
+  from: fc.double({ min: 0, max: 1, noNaN: true }),
+  to: fc.double({ min: 0, max: 1, noNaN: true }),
+});
+type Part = { length: number; seed: number } | { from: number; to: number };
+const patch = fc.oneof(
+  fc.array(fc.oneof(insert, copy), { maxLength: 12 }),
+  // The hard shape: everything again, and a little more, or a little in the middle.
+  fc.tuple(copy, insert).map(([part, added]) => [{ from: 0, to: 1 }, part, added] as Part[]),
+  fc
+    .tuple(fc.double({ min: 0, max: 1, noNaN: true }), insert)
+    .map(([at, added]) => [{ from: 0, to: at }, added, { from: at, to: 1 }] as Part[]),
+);
+
+function documentOf(parts: readonly Part[], base: Buffer): Document {
+  return parts.map((part): Uint8Array | ByteRange => {
+    if ("seed" in part) return noise(part.length, part.seed);
+    const offset = Math.floor(Math.min(part.from, part.to) * base.length);
+    return { offset, length: Math.floor(Math.max(part.from, part.to) * base.length) - offset };
+  });
+}
+
+const assembled = (document: Document, base: Buffer): Buffer =>
+  Buffer.concat(
+    document.map((part) => (part instanceof Uint8Array ? part : base.subarray(part.offset, part.offset + part.length))),
+  );
+
+function expectBalance(trees: StoredTrees, root: Entry): void {
+  const look = (entry: Entry): void => {
+    if (entry.level === 0) return;
+    const children = decodeBranch(entry, trees.get(documentKey("node", entry.id)) ?? Buffer.of()) ?? [];
+    expect(children.length).toBeLessThanOrEqual(MAX_CHILDREN);
+    expect(children.length).toBeGreaterThanOrEqual(entry === root ? 2 : MIN_CHILDREN);
+    children.forEach(look);
+  };
+  look(root);
+}
+
+test("after any patches a document is what its parts say, and its tree is balanced", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(patch, { minLength: 1, maxLength: 12 }), seed, async (patches, budget) => {
+      const trees = new StoredTrees();
+      let model: Buffer = Buffer.of();
+      for (const parts of patches) {
+        const document = documentOf(parts, model);
+        const expected = assembled(document, model);
+        if (expected.length > 8_000_000) continue;
+        const staged = await trees.replace(RUNTIME, document);
+        model = expected;
+        expect([staged.length, staged.crc32]).toEqual([model.length, crc32(model)]);
+        expect(trees.read(RUNTIME).equals(model)).toBe(true);
+        if (staged.root) expectBalance(trees, staged.root);
+        if (budget % 2 === 0) trees.reclaim(1 + (budget % 50));
+      }
+      while (trees.reclaim(7));
+      expect(trees.read(RUNTIME).equals(model)).toBe(true);
+      expect(await trees.findings()).toEqual([]);
+    }),
+    { numRuns: 100 },
+  );
+});
+
+test("a stretch is read alone", async () => {
+  const trees = new StoredTrees();
+  const model = noise(900_000, 1);
+  await trees.replace(RUNTIME, [model]);
+  fc.assert(
+    fc.property(fc.nat(900_000), fc.nat(900_000), (offset, length) => {
+      const range = { offset, length: Math.min(length, model.length - offset) };
+      expect(trees.read(RUNTIME, range).equals(model.subarray(offset, offset + range.length))).toBe(true);
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test("thousands of small pieces become leaves of good size", async () => {
+  const trees = new StoredTrees();
+  let model = noise(3_000_000, 5);
+  await trees.replace(RUNTIME, [model]);
+  for (let round = 0; round < 3; round += 1) {
+    const pieces: (Uint8Array | ByteRange)[] = [];
+    const step = Math.floor(model.length / 2048);
+    for (let index = 0; index < 2048; index += 1) {
+      pieces.push({ offset: index * step, length: 1 + ((index * 37) % (step - 1)) });
+      pieces.push(noise(index % 300, index));
+    }
+    const expected = assembled(pieces, model);
+    await trees.replace(RUNTIME, pieces);
+    model = expected;
+    expect(trees.read(RUNTIME).equals(model)).toBe(true);
+    while (trees.reclaim(512));
+    // Small neighbours are joined: leaves are a third full at least.
+    expect(trees.count("node")).toBeLessThan(10 + (3 * model.length) / LEAF_BYTES);
+  }
+  expect(await trees.findings()).toEqual([]);
+});
+
+test("a turn on a large document writes little and reads little", async () => {
+  const trees = new StoredTrees();
+  let length = 10_000_000;
+  await trees.replace(RUNTIME, [noise(length, 3)]);
+  for (let turn = 0; turn < 200; turn += 1) {
+    const staged = await trees.replace(RUNTIME, [
+      { offset: 0, length: length - 400 },
+      noise(2048, turn),
+      { offset: length - 400, length: 400 },
+    ]);
+    length += 2048;
+    expect(staged.bytes).toBeLessThan(24 * 1024);
+    expect(staged.opened.length).toBeLessThanOrEqual(3);
+    while (trees.reclaim(512));
+  }
+  expect(trees.count("count")).toBe(0);
+  expect(await trees.findings()).toEqual([]);
+});

@@ -1,0 +1,110 @@
+import type { ByteRange, RuntimeId } from "@bolthole/contract";
+import type { Document } from "@bolthole/core";
+import type { Put, ReadTransaction } from "../environment.js";
+import { documentBounds, encodeKey } from "../keys.js";
+import { decodeRecord, encodeRecord } from "../record.js";
+import { type DocumentFinding, checkDocuments } from "./check.js";
+import { Draft } from "./draft.js";
+import { reclaimGarbage } from "./garbage.js";
+import { NodeIds } from "./node-ids.js";
+import { NodeReader } from "./node-reader.js";
+import type { Entry } from "./node.js";
+import { splice } from "./splice.js";
+import { type StagedTree, stagedTree } from "./staged-tree.js";
+import { TreeChanges } from "./tree-changes.js";
+import { Walk } from "./walk.js";
+
+/** The values of an environment in memory, with no more than the trees' own code over it. */
+export class StoredTrees {
+  readonly values = new Map<string, Buffer>();
+  sequence = 0;
+  private readonly ids = NodeIds.load(this);
+  private readonly garbage: Buffer[] = [];
+
+  get(key: Buffer): Buffer | undefined {
+    return this.values.get(key.toString("latin1"));
+  }
+
+  root(runtimeId: RuntimeId): Entry | undefined {
+    return this.row(runtimeId)?.root;
+  }
+
+  async stage(runtimeId: RuntimeId, document: Document): Promise<StagedTree> {
+    const row = this.row(runtimeId);
+    const draft = new Draft(new NodeReader(this, runtimeId));
+    return stagedTree(draft, await splice(draft, row?.root, document), row?.sequence, this.ids);
+  }
+
+  async replace(runtimeId: RuntimeId, document: Document): Promise<StagedTree> {
+    const staged = await this.stage(runtimeId, document);
+    this.commit(runtimeId, staged);
+    return staged;
+  }
+
+  /** Puts a document, or none, in place. */
+  commit(runtimeId: RuntimeId, staged: StagedTree | undefined): void {
+    const sequence = ++this.sequence;
+    const changes = new TreeChanges(this, this.ids);
+    changes.replace(runtimeId, sequence, this.root(runtimeId), staged);
+    const row = { sequence, checksum: 0, value: Buffer.of(), root: staged?.root, runtimeId: undefined };
+    changes.put(encodeKey({ table: "snapshot", runtimeId }), staged && encodeRecord(row));
+    this.write(changes.puts());
+    this.garbage.push(...changes.garbage.map(({ key }) => key));
+  }
+
+  /** A slice of the oldest garbage; false when there is none. */
+  reclaim(budget: number): boolean {
+    const [key] = this.garbage;
+    if (!key) return false;
+    const changes = new TreeChanges(this, this.ids);
+    if (reclaimGarbage(changes, key, budget) < budget) this.garbage.shift();
+    this.write(changes.puts());
+    return true;
+  }
+
+  read(runtimeId: RuntimeId, range?: ByteRange): Buffer {
+    const walk = new Walk(new NodeReader(this, runtimeId), this.root(runtimeId), range);
+    const chunks: Buffer[] = [];
+    while (!walk.isDone) chunks.push(walk.take(50_000));
+    return Buffer.concat(chunks);
+  }
+
+  async findings(): Promise<DocumentFinding[]> {
+    const findings: DocumentFinding[] = [];
+    for await (const finding of checkDocuments(transactionOver(this.values))) findings.push(finding);
+    return findings;
+  }
+
+  /** How many values of a kind are stored. */
+  count(kind: Parameters<typeof documentBounds>[0]): number {
+    const { start, end } = documentBounds(kind);
+    return [...transactionOver(this.values).keys(start, end)].length;
+  }
+
+  private row(runtimeId: RuntimeId): ReturnType<typeof decodeRecord> | undefined {
+    const record = this.get(encodeKey({ table: "snapshot", runtimeId }));
+    return record && decodeRecord(record);
+  }
+
+  private write(puts: readonly Put[]): void {
+    for (const [key, value] of puts) {
+      if (value) this.values.set(key.toString("latin1"), Buffer.from(value));
+      else this.values.delete(key.toString("latin1"));
+    }
+  }
+}
+
+function transactionOver(values: ReadonlyMap<string, Buffer>): ReadTransaction {
+  const sorted = [...values.keys()].sort();
+  const keys = (start: Buffer, end: Buffer): Buffer[] =>
+    sorted
+      .filter((key) => key >= start.toString("latin1") && key < end.toString("latin1"))
+      .map((key) => Buffer.from(key, "latin1"));
+  return {
+    get: (key) => values.get(key.toString("latin1")),
+    keys,
+    range: (start, end) =>
+      keys(start, end).map((key) => ({ key, value: values.get(key.toString("latin1")) ?? Buffer.of() })),
+    done: () => undefined,
+  };
+}

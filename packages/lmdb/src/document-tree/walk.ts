@@ -1,0 +1,62 @@
+import type { ByteRange } from "@bolthole/contract";
+import type { Entry } from "./node.js";
+import type { NodeReader } from "./node-reader.js";
+
+/** Goes over a stretch of a document from its beginning to its end, and reads only what lies on the way. */
+export class Walk {
+  /** What is still to come, the next one last. The first bytes of the next one may lie before the stretch. */
+  private readonly ahead: Entry[];
+  private skip: number;
+  /** Bytes of the stretch still to come. */
+  private rest: number;
+
+  constructor(
+    private readonly nodes: NodeReader,
+    root: Entry | undefined,
+    range?: ByteRange,
+  ) {
+    const length = root?.length ?? 0;
+    this.ahead = root ? [root] : [];
+    this.skip = Math.min(range?.offset ?? 0, length);
+    this.rest = Math.min(range?.length ?? length, length - this.skip);
+  }
+
+  get isDone(): boolean {
+    return this.rest === 0;
+  }
+
+  /** The next bytes, at most this many and at least one; nothing at the end. */
+  take(atMost: number): Buffer {
+    const bytes = Buffer.allocUnsafe(Math.min(this.rest, atMost));
+    let filled = 0;
+    while (filled < bytes.length) {
+      const leaf = this.nextLeaf();
+      const stretch = this.nodes.bytes(leaf).subarray(this.skip, this.skip + bytes.length - filled);
+      bytes.set(stretch, filled);
+      filled += stretch.length;
+      this.skip += stretch.length;
+      if (this.skip === leaf.length) this.forget(leaf);
+    }
+    this.rest -= filled;
+    return bytes;
+  }
+
+  /** The leaf in which the next byte lies. */
+  private nextLeaf(): Entry {
+    for (;;) {
+      const next = this.ahead.at(-1);
+      if (!next) throw this.nodes.damaged();
+      if (this.skip >= next.length) this.forget(next);
+      else if (next.level === 0) return next;
+      else {
+        this.ahead.pop();
+        this.ahead.push(...this.nodes.children(next).reverse());
+      }
+    }
+  }
+
+  private forget(passed: Entry): void {
+    this.ahead.pop();
+    this.skip -= passed.length;
+  }
+}

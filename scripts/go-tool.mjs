@@ -1,0 +1,26 @@
+// Programs of other projects that our scripts use: pinned, installed by Go into .tools/bin when somebody asks for it.
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync } from "node:fs";
+import { delimiter, dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const TOOLS = join(resolve(dirname(fileURLToPath(import.meta.url)), ".."), ".tools", "bin");
+
+const go = (args, options) => spawnSync("go", args, { encoding: "utf8", ...options });
+
+export const hasGo = () => go(["version"]).status === 0;
+
+/** The pinned one in .tools/bin, else whichever the PATH has, else nothing. */
+export function findTool(name) {
+  const folders = [TOOLS, ...(process.env.PATH ?? "").split(delimiter)];
+  return folders.map((folder) => join(folder, name)).find((path) => existsSync(path));
+}
+
+/** Answers whether the pinned version is there now. */
+export function installTool({ name, module, folder, version }) {
+  if (go(["version", "-m", join(TOOLS, name)]).stdout.includes(`\t${module}\t${version}\t`)) return true;
+  const wanted = `${module}/${folder}@${version}`;
+  console.log(`go install ${wanted}`);
+  mkdirSync(TOOLS, { recursive: true });
+  return go(["install", wanted], { stdio: "inherit", env: { ...process.env, GOBIN: TOOLS } }).status === 0;
+}
