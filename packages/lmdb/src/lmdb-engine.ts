@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { readFailed } from "@bolthole/contract";
 import type { Engine, EngineStats, Entry, KeyOf, Range, RowKey, Unit, View } from "@bolthole/core";
 import { DataFileRoom } from "./data-file-room.js";
-import { Environment, EnvironmentFailure, type ReadTransaction } from "./environment.js";
+import { Environment, EnvironmentFailure, type ReadTransaction, isDamage } from "./environment.js";
 import { FORMAT_VERSION, claimFormat, loadIdentity } from "./format.js";
 import { lookBeforeOpen } from "./look-before-open.js";
 import { openFailure } from "./open-failure.js";
@@ -68,13 +68,19 @@ export class LmdbEngine implements Engine {
     const transaction = this.begin();
     try {
       return await read(viewOf(transaction));
+    } catch (error) {
+      throw orDamage(error);
     } finally {
       transaction.done();
     }
   }
 
-  commit<T>(unit: Unit<T>): Promise<T> {
-    return this.writer.commit(unit);
+  async commit<T>(unit: Unit<T>): Promise<T> {
+    try {
+      return await this.writer.commit(unit);
+    } catch (error) {
+      throw orDamage(error);
+    }
   }
 
   async stats(): Promise<EngineStats> {
@@ -109,6 +115,15 @@ export class LmdbEngine implements Engine {
     }
   }
 }
+
+/** The tree of the data file itself is broken: no record can be named. */
+const orDamage = (error: unknown): unknown =>
+  isDamage(error)
+    ? readFailed("DAMAGED_RECORD", "the data file is damaged where the record should be", {
+        record: "data file",
+        cause: error,
+      })
+    : error;
 
 const PIECES_A_TURN = 8;
 
