@@ -1,6 +1,8 @@
+import { execFileSync } from "node:child_process";
 import { readFileSync, statfsSync } from "node:fs";
 import { availableParallelism, cpus, loadavg, release, totalmem } from "node:os";
 import { dirname, join } from "node:path";
+import { findTool } from "./peers/tool.js";
 
 /** Magic numbers of statfs(2) that a data folder may well have. */
 const FILE_SYSTEMS: Readonly<Record<number, string>> = {
@@ -37,9 +39,16 @@ export function machineFacts(folder: string): Readonly<Record<string, string | n
     node: process.version,
     "grpc-js": versionOf("@grpc/grpc-js"),
     lmdb: versionOf("lmdb"),
-    loadGenerator: "the main process, one connection to each server",
+    etcd: versionOfEtcd(),
     loadAverageBefore: Number((loadavg()[0] ?? 0).toFixed(2)),
   };
+}
+
+/** Of the program that the benchmark would start, as it says itself. */
+function versionOfEtcd(): string {
+  const etcd = findTool("etcd");
+  if (etcd === undefined) return "absent";
+  return /etcd Version: (\S+)/.exec(execFileSync(etcd, ["--version"], { encoding: "utf8" }))?.[1] ?? "unknown";
 }
 
 /** Of an installed package. */

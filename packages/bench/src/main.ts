@@ -6,6 +6,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { isInMemory, machineFacts } from "./machine.js";
 import { writePerformancePage } from "./performance-page.js";
 import { type Report, type Section, rowsOf } from "./report.js";
+import { engines } from "./rows/engines.js";
 import { firstLoad } from "./rows/first-load.js";
 import { growth } from "./rows/growth.js";
 import { manyRuntimes } from "./rows/many-runtimes.js";
@@ -27,6 +28,7 @@ const SUBJECTS: Readonly<Record<string, Subject>> = {
   "new-documents": newDocuments,
   "first-load": firstLoad,
   "session-documents": sessionDocuments,
+  engines,
 };
 /** They take many minutes and gigabytes of disk. */
 const LONG_SUBJECTS: Readonly<Record<string, Subject>> = { replacements, "many-runtimes": manyRuntimes };

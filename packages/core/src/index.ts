@@ -36,3 +36,4 @@ export { type RestoreTerms, restoredTally } from "./commit/restored.js";
 export { type SnapshotFacts, decodeSnapshotFacts, encodeSnapshotFacts } from "./snapshot.js";
 export { isSoundSeed } from "./rules/input-seed.js";
 export { transcriptMessagesDigest } from "./transcript/transcript.js";
+export { DEFAULT_CHECK_OPTIONS } from "./transcript/transcript-checker.js";

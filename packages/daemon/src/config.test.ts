@@ -67,3 +67,8 @@ test("every problem is told at once, and where it came from", () => {
   expect(problems).toHaveLength(4);
   expect(problems.join("\n")).toMatch(/--engine[^]*--max-request-size[^]*BOLTHOLE_DRAIN_TIMEOUT[^]*BOLTHOLE_TYPO/);
 });
+
+test("a database file must be named", () => {
+  expect(problemsOf({ engine: "sqlite" })).toEqual(["--data: the engine sqlite needs the name of a database file"]);
+  expect(resolveConfig({ engine: "sqlite" }, { BOLTHOLE_DATA: "/db" }).data).toBe("/db");
+});

@@ -3,7 +3,7 @@ import { join, resolve } from "node:path";
 import bytes from "bytes";
 import ms from "ms";
 import { z } from "zod";
-import { DEFAULT_LIMITS, DEFAULT_RETENTION } from "@bolthole/core";
+import { DEFAULT_CHECK_OPTIONS, DEFAULT_LIMITS, DEFAULT_RETENTION } from "@bolthole/core";
 import { EXIT, StartFailure } from "./exit-code.js";
 
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
@@ -104,6 +104,16 @@ export const SETTINGS = {
     help: "largest session snapshot",
   },
   maxRuntimeIdSize: { schema: size, fallback: () => "8KiB", help: "longest runtime id" },
+  incrementalChecks: {
+    schema: flag,
+    fallback: () => "true",
+    help: "check of a patched session only what changed; false: always the whole",
+  },
+  checkMemory: {
+    schema: size,
+    fallback: () => mebibytes(DEFAULT_CHECK_OPTIONS.memoryBytes),
+    help: "what is remembered of sessions for these checks",
+  },
   outcomeMaxAge: {
     schema: duration,
     fallback: () => `${String(DEFAULT_RETENTION.maxAgeSeconds / 3600)}h`,

@@ -87,8 +87,16 @@ export class DataFileRoom {
     return { usedBytes: used * pageBytes, diskFreeBytes: await this.diskFreeBytes() };
   }
 
-  close(): Promise<void> {
-    return this.file.close();
+  /** Nothing is written any more. Gives back what was kept for it, unless the environment cannot be asked. */
+  async close(): Promise<void> {
+    try {
+      const { end, pageBytes } = this.environment.pages();
+      await this.file.truncate(end * pageBytes);
+    } catch {
+      // The room stays with the file, which does no harm.
+    } finally {
+      await this.file.close();
+    }
   }
 
   private get reserve(): number {

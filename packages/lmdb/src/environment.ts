@@ -27,6 +27,12 @@ export class EnvironmentFailure extends Error {
 }
 
 const READERS_FULL = -30790;
+const PAGE_NOT_FOUND = -30797;
+const CORRUPTED = -30796;
+
+/** What the native library throws when it reads pages that are not what it wrote. */
+export const isDamage = (error: unknown): boolean =>
+  error instanceof Error && "code" in error && (error.code === PAGE_NOT_FOUND || error.code === CORRUPTED);
 
 /** The data file in pages. */
 export interface PageCounts {

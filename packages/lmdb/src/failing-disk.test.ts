@@ -100,6 +100,22 @@ test("a state for which there is no place among the readers is refused as BUSY, 
   expect(onFailure).not.toHaveBeenCalled();
 });
 
+test.each([-30796, -30797])(
+  "pages that LMDB did not write (%i) are damage, not a fault of the program",
+  async (code) => {
+    const broken = (): never => {
+      throw Object.assign(new Error("MDB_CORRUPTED"), { code });
+    };
+    const reading = { get: broken, range: broken, keys: broken, done: jest.fn() };
+    jest.spyOn(Environment.prototype, "read").mockReturnValue(reading);
+    expect(await refusal(store.loadMachineLifecycleRecord("any"))).toMatchObject({ reason: "DAMAGED_RECORD" });
+    expect(reading.done).toHaveBeenCalled();
+    jest.spyOn(Environment.prototype, "get").mockImplementation(broken);
+    expect(await refusal(write("any"))).toMatchObject({ reason: "DAMAGED_RECORD", applied: "no" });
+    expect(onFailure).not.toHaveBeenCalled();
+  },
+);
+
 const withErrno = (errno: number): Error => Object.assign(new Error("what the system says"), { errno: -errno });
 const withCode = (code: number): Error => Object.assign(new Error("what LMDB says"), { code });
 

@@ -296,7 +296,7 @@ function loadOf(writes: readonly Write[], replacements: readonly (Replacement | 
   for (const replacement of replacements) {
     if (!replacement) continue;
     for (const [, value] of replacement.staged?.nodes ?? []) parts.push(value?.length ?? 0);
-    for (const _ of replacement.named) values.push(NODE_BYTES);
+    values.push(...replacement.named.map(() => NODE_BYTES));
     if (replacement.dropped.length > 0) values.push(replacement.dropped.length * NODE_BYTES);
   }
   return { values, parts, dropped: 0 };

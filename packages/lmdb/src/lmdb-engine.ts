@@ -20,7 +20,7 @@ import { type DocumentFinding, checkDocuments } from "./document-tree/check.js";
 import { type Base, DocumentTrees } from "./document-tree/document-trees.js";
 import type { StagedTree } from "./document-tree/staged-tree.js";
 import { DataFileRoom } from "./data-file-room.js";
-import { Environment, EnvironmentFailure, type ReadTransaction } from "./environment.js";
+import { Environment, EnvironmentFailure, type ReadTransaction, isDamage } from "./environment.js";
 import { FORMAT_VERSION, claimFormat, loadIdentity } from "./format.js";
 import { lookBeforeOpen } from "./look-before-open.js";
 import { openFailure } from "./open-failure.js";
@@ -97,6 +97,8 @@ export class LmdbEngine implements Engine {
     const ticket = this.trees.leases.enterView();
     try {
       return await read(viewOf(transaction, this.trees));
+    } catch (error) {
+      throw orDamage(error);
     } finally {
       transaction.done();
       this.trees.leases.leaveView(ticket);
@@ -114,8 +116,12 @@ export class LmdbEngine implements Engine {
     return Promise.resolve();
   }
 
-  commit<T>(unit: Unit<T>): Promise<T> {
-    return this.writer.commit(unit);
+  async commit<T>(unit: Unit<T>): Promise<T> {
+    try {
+      return await this.writer.commit(unit);
+    } catch (error) {
+      throw orDamage(error);
+    }
   }
 
   async stats(): Promise<EngineStats> {
@@ -194,6 +200,15 @@ export class LmdbEngine implements Engine {
     }
   }
 }
+
+/** The tree of the data file itself is broken: no record can be named. */
+const orDamage = (error: unknown): unknown =>
+  isDamage(error)
+    ? readFailed("DAMAGED_RECORD", "the data file is damaged where the record should be", {
+        record: "data file",
+        cause: error,
+      })
+    : error;
 
 function viewOf(transaction: ReadTransaction, trees: DocumentTrees): View {
   const row = (key: RowKey): StoredRow | undefined => {

@@ -10,6 +10,9 @@ export const CONTROLS: Readonly<Record<string, { readonly kind: string; readonly
   "unheard-failure": { kind: "io", description: "answers as if a failed write had been done" },
   "no-look-for-room": { kind: "full", description: "gives to LMDB what the disk may have no room for" },
   "dropped-row": { kind: "kill", description: "leaves out one record of one operation in fifty" },
+  "forgotten-fence": { kind: "pause", description: "does not look at fence tokens" },
+  "thrown-request": { kind: "fuzz", description: "lets gRPC answer for requests that are no messages" },
   "lost-update": { kind: "linear", description: "decides one change in three over what was stored before its turn" },
   "stale-read": { kind: "linear", description: "shows one reader in eight what was stored up to 100 ms ago" },
+  "unchecked-row": { kind: "corrupt", description: "serves a row without a look at its checksum" },
 };

@@ -25,6 +25,18 @@ export function startDaemon(
   });
 }
 
+/** The daemon on one of its engines, named after it. */
+export function startEngine(engine: "memory" | "lmdb" | "sqlite", parent: string): Promise<ServerProcess> {
+  const folder = join(parent, engine);
+  return ServerProcess.start({
+    name: engine,
+    main: require.resolve("@bolthole/daemon/bin"),
+    folder,
+    file: engine === "sqlite" ? join(folder, "store.sqlite3") : undefined,
+    args: ["--engine", engine, "--log-level", "warn"],
+  });
+}
+
 /** See bare-commit.ts. */
 export const startBareCommit = (folder: string): Promise<ServerProcess> =>
   startBare("bare commit", "bare-commit", folder);

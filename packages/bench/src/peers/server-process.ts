@@ -15,6 +15,8 @@ export interface ServerCommand {
   /** A script that takes `serve --data <folder>` and writes the file `endpoint` there, with its target in the first line. */
   readonly main: string;
   readonly folder: string;
+  /** The database file inside the folder, when the server keeps its data in one. */
+  readonly file?: string | undefined;
   readonly args?: readonly string[] | undefined;
   readonly env?: NodeJS.ProcessEnv | undefined;
   /** It runs under observed.ts, and can tell its inner figures. */
@@ -31,13 +33,13 @@ export class ServerProcess {
     private readonly figuresFile: string,
   ) {}
 
-  static async start({ name, main, folder, args, env, isObserved }: ServerCommand): Promise<ServerProcess> {
+  static async start({ name, main, folder, file, args, env, isObserved }: ServerCommand): Promise<ServerProcess> {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     const figuresFile = join(folder, "..", `${name.replaceAll(" ", "-")}.figures`);
     const settings = { ...withoutSettings(), ...env };
     const child = new DaemonProcess({
       main,
-      data: folder,
+      ...(file === undefined ? { data: folder } : { data: file, home: `${file}.bolthole` }),
       args,
       env: isObserved ? { ...settings, [FIGURES_FILE]: figuresFile } : settings,
     });

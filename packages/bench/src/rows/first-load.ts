@@ -13,7 +13,7 @@ import { WrongAnswer } from "../wrong-answer.js";
 const RUNTIME = "agent:first-load";
 const SESSION = "0198f0a0-0005-7000-8000-000000000001";
 const TURN_BYTES = 8000;
-/** One load says little; a round is the median of its starts, and so few are made anyway. */
+/** One load says little; the median is that of all starts. */
 const STARTS_A_ROUND = 2;
 
 /** How soon an agent has its session again when the daemon has just been started. */

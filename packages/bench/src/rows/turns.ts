@@ -49,9 +49,12 @@ export function turns(run: Run): Promise<Section> {
 const TITLE =
   "A turn: 2 KB of messages, a receipt, one changed input; the client is given the whole document and ledger";
 
+/** The first turn of a session that a daemon does not know yet: its document is checked as a whole. */
+type First = `first, ${Kind}`;
+
 /** One session of each kind on one server. */
 class Player {
-  private readonly sessions = new Map<Kind, { readonly session: LiveSession; turns: number }>();
+  private readonly sessions = new Map<Kind, Playing>();
   private started = 0;
 
   constructor(
@@ -59,10 +62,12 @@ class Player {
     private readonly isShort: boolean,
   ) {}
 
-  async turn(kind: Kind, probe: Probe): Promise<MeasuredTurn> {
-    const playing = await this.current(kind);
+  /** A turn; and the first one of its session when that started with it. */
+  async turn(kind: Kind, probe: Probe): Promise<{ readonly turn: MeasuredTurn; readonly first?: MeasuredTurn }> {
+    const { playing, isNew } = await this.current(kind);
+    const first = isNew ? { first: await measureTurn(playing.session.turn(TURN_BYTES), probe) } : {};
     playing.turns += 1;
-    return measureTurn(playing.session.turn(TURN_BYTES), probe);
+    return { turn: await measureTurn(playing.session.turn(TURN_BYTES), probe), ...first };
   }
 
   async verify(): Promise<void> {
@@ -70,16 +75,21 @@ class Player {
   }
 
   /** A short session is no longer short after some turns, and a rewritten one gains a copy of its transcript at each. */
-  private async current(kind: Kind): Promise<{ readonly session: LiveSession; turns: number }> {
+  private async current(kind: Kind): Promise<{ readonly playing: Playing; readonly isNew: boolean }> {
     const playing = this.sessions.get(kind);
-    if (playing && (kind === "10 MB" || playing.turns < CHAIN)) return playing;
+    if (playing && (kind === "10 MB" || playing.turns < CHAIN)) return { playing, isNew: false };
     if (playing) await this.store.clearSessionSnapshot(playing.session.runtimeId);
     this.started += 1;
     const next = { session: liveSession(this.store, kind, this.started, this.isShort), turns: 0 };
     await next.session.start();
     this.sessions.set(kind, next);
-    return next;
+    return { playing: next, isNew: true };
   }
+}
+
+interface Playing {
+  readonly session: LiveSession;
+  turns: number;
 }
 
 function liveSession(store: RuntimeStore, kind: Kind, number: number, isShort: boolean): LiveSession {
@@ -105,7 +115,7 @@ function bytesOf(kind: Kind, isShort: boolean): number {
   return 10_000 - (CHAIN / 2) * TURN_BYTES;
 }
 
-type Played = Readonly<Record<Kind, readonly MeasuredTurn[]>>;
+type Played = Readonly<Record<Kind | First, readonly MeasuredTurn[]>>;
 
 /** Rounds of turns, the kinds after each other turn by turn, so that the machine's moods meet all of them. */
 async function play(player: Player, probe: Probe, run: Run, what: string): Promise<readonly Played[]> {
@@ -113,11 +123,17 @@ async function play(player: Player, probe: Probe, run: Run, what: string): Promi
   const rounds: Played[] = [];
   for (let round = hasRehearsal ? 0 : 1; round <= count; round += 1) {
     onProgress(`turns, ${what}: round ${String(round)} of ${String(count)}`);
-    const played = { "10 KB": [], "10 MB": [], rewritten: [], ledger: [] } as Record<Kind, MeasuredTurn[]>;
+    const names = KINDS.flatMap((kind) => [kind, `first, ${kind}`] as const);
+    const played = Object.fromEntries(names.map((name) => [name, [] as MeasuredTurn[]])) as Record<
+      Kind | First,
+      MeasuredTurn[]
+    >;
     for (let turn = 0; turn < (run.isShort ? CHAIN + 1 : TURNS_A_ROUND); turn += 1) {
       for (const kind of KINDS) {
         signal.throwIfAborted();
-        played[kind].push(await player.turn(kind, probe));
+        const { turn: measured, first } = await player.turn(kind, probe);
+        played[kind].push(measured);
+        if (first) played[`first, ${kind}`].push(first);
       }
     }
     if (round > 0) rounds.push(played);
@@ -127,6 +143,8 @@ async function play(player: Player, probe: Probe, run: Run, what: string): Promi
 }
 
 function rowsOf(caller: readonly Played[], door: readonly Played[], isJudged: boolean): Row[] {
+  const firstMs = summary(caller, "first, rewritten", "callerMs", "median");
+  const firstCpuMs = summary(caller, "first, rewritten", "cpuMs", "mean");
   const callerMs = (kind: Kind): number[] => summary(caller, kind, "callerMs", "median");
   const cpuMs = (kind: Kind): number[] => summary(caller, kind, "cpuMs", "mean");
   const doorMs = (kind: Kind): number[] => summary(door, kind, "serverMs", "median");
@@ -181,6 +199,8 @@ function rowsOf(caller: readonly Played[], door: readonly Played[], isJudged: bo
       undefined,
       `${APART}, with more rewrites`,
     ),
+    row(`first turn, ${NAMES.rewritten}, checked as a whole: caller's p50`, firstMs, "ms"),
+    row(`first turn, ${NAMES.rewritten}, checked as a whole: daemon CPU`, firstCpuMs, "ms"),
     ...KINDS.flatMap((kind) => [
       row(`turn, ${NAMES[kind]}: caller's p50`, callerMs(kind), "ms"),
       row(`turn, ${NAMES[kind]}: daemon p50`, doorMs(kind), "ms"),

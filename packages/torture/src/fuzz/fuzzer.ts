@@ -4,7 +4,7 @@ import { breakCall } from "./hostile/broken-calls.js";
 import { type RawAnswer, RawClient, framed } from "./http2-client.js";
 import { mutated } from "./mutation.js";
 import { type FuzzCall, Seeds } from "./seeds.js";
-import { Tally } from "./tally.js";
+import { Tally } from "../tally.js";
 import { INTERNAL, type Reach, nameOf, problemOf } from "./verdict.js";
 
 /** Not many calls on each: they share its window of 64 KiB, in which large requests come slowly past small ones. */

@@ -7,16 +7,19 @@ interface Loader {
 
 const patched = new WeakSet();
 
-/** Shows every module to `change` when it is required, once, and gives out what that makes of it. */
+/** Shows every module that is meant to `change` when it is required, once, and gives out what that makes of it. */
 export function patchModule(
-  isMeant: (request: string) => boolean,
+  /** `from` is the file that requires it. */
+  isMeant: (request: string, from: string) => boolean,
   change: (exports: never) => object | undefined,
 ): void {
   const loader = Module as unknown as Loader;
   const load = loader._load.bind(loader);
   loader._load = (request, parent, isMain) => {
     const exports = load(request, parent, isMain);
-    if (!isMeant(request) || typeof exports !== "object" || exports === null || patched.has(exports)) return exports;
+    const from = (parent as { readonly filename?: string } | undefined)?.filename ?? "";
+    if (!isMeant(request, from) || typeof exports !== "object" || exports === null || patched.has(exports))
+      return exports;
     const replacement = change(exports as never);
     if (replacement === undefined) patched.add(exports);
     return replacement ?? exports;

@@ -5,6 +5,9 @@ import { Random } from "../random.js";
 import type { WriterLine, WriterSettings } from "./fence-round.js";
 import { guardedWrites } from "./writes.js";
 
+/** Who is not refused by then never will be. */
+const MOST_WRITES = 300;
+
 const settings = JSON.parse(process.argv[2] ?? "") as WriterSettings;
 
 /** In the hands of the operating system at once: the next thing that happens may be a SIGSTOP. */
@@ -12,7 +15,7 @@ const note = (line: WriterLine): void => {
   appendFileSync(settings.file, `${JSON.stringify(line)}\n`);
 };
 
-/** Writes under its fence token until it is refused; then tries every kind of write once more. */
+/** Writes under its fence token until it is refused, or has seen that it is not; then tries every kind of write once more. */
 async function main(): Promise<void> {
   const store = await connect(settings.target);
   const fenceToken = BigInt(settings.fenceToken);
@@ -29,7 +32,7 @@ async function main(): Promise<void> {
       return false;
     }
   };
-  for (let turn = 0; ; turn += 1) {
+  for (let turn = 0; turn < MOST_WRITES; turn += 1) {
     const write = writes[turn % writes.length];
     if (write && !(await attempt(write))) break;
   }

@@ -16,7 +16,7 @@ import { Fuzzer } from "../fuzz/fuzzer.js";
 import { READERS, SCENES, type Stage } from "../fuzz/hostile/scenes.js";
 import { MemoryWatch } from "../fuzz/memory-watch.js";
 import { Seeds } from "../fuzz/seeds.js";
-import { Tally } from "../fuzz/tally.js";
+import { Tally } from "../tally.js";
 import { CannotRun } from "../kinds/kind.js";
 import { Random } from "../random.js";
 import type { Trial, TrialOptions, TrialReport } from "./trial.js";

@@ -5,7 +5,7 @@ import { type BoltholeStore, connect } from "@bolthole/client";
 import { DaemonProcess } from "@bolthole/conformance/process";
 import { Findings } from "../check/findings.js";
 import { DAEMON } from "../daemon-main.js";
-import { Tally } from "../fuzz/tally.js";
+import { Tally } from "../tally.js";
 import { type HistoryLine, OAUTH } from "../linear/history.js";
 import { LinearChecker } from "../linear/linear-checker.js";
 import { LinearClient } from "../linear/linear-client.js";
