@@ -34,4 +34,14 @@ export {
   type RuntimeTransfer,
   emptyContents,
 } from "./runtime-transfer.js";
+export {
+  FINDING_CODES,
+  type Finding,
+  type FindingCode,
+  type StoreCare,
+  type StoreCounts,
+  type VerifyEvent,
+  isDamage,
+  isFatal,
+} from "./store-care.js";
 export { type Expectations, RuntimeStoreAdapter } from "./runtime-store-adapter.js";

@@ -12,6 +12,7 @@ import type {
   TranscriptRewriteCommit,
   Version,
 } from "./model/index.js";
+import type { StoreError } from "./store-error.js";
 
 /** How long a call may take, in the way that both a handler and a stub can heed. */
 export interface Call {
@@ -107,6 +108,16 @@ export interface LoadedInputStates {
   readonly inputsVersion: Version;
   /** The rows by ascending id. Read them once, to their end. */
   readonly batches: AsyncIterable<readonly Versioned<StoredInputState>[]>;
+  /**
+   * What cannot be read, when each row's own outcome was asked for: complete when the batches were read to their end. A row
+   * that vanished is told of the runtime's head.
+   */
+  readonly failures: readonly StoreError[];
+}
+
+export interface LoadInputStates extends OfRuntime {
+  /** True: a damaged row is told in `failures`, and does not fail the load. */
+  readonly eachOutcome?: boolean | undefined;
 }
 
 export interface UploadSessionSnapshot extends OfRuntime {
@@ -264,7 +275,7 @@ export interface VersionedStore {
     call?: Call,
   ): Promise<Committed>;
   atomicApply(request: AtomicApply, call?: Call): Promise<CommittedInputs>;
-  loadInputStates(request: OfRuntime, call?: Call): Promise<LoadedInputStates>;
+  loadInputStates(request: LoadInputStates, call?: Call): Promise<LoadedInputStates>;
   loadBoundaryReceipt(request: LoadBoundaryReceipt, call?: Call): Promise<Versioned<RunBoundaryReceipt> | undefined>;
   loadSessionSnapshot(request: OfRuntime, call?: Call): Promise<LoadedSnapshot | undefined>;
   clearSessionSnapshot(request: RuntimeMutation, call?: Call): Promise<Committed>;

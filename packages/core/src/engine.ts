@@ -1,4 +1,4 @@
-import type { ByteRange, DocumentPart, InputId, RunId, RuntimeId } from "@bolthole/contract";
+import type { ByteRange, DocumentPart, Finding, InputId, RunId, RuntimeId, StoreCounts } from "@bolthole/contract";
 
 /**
  * Names one row. `head` and `tally` are the store's own books: what a runtime, and the store as a whole, hold.
@@ -136,6 +136,23 @@ export interface Engine {
    */
   commit<T>(unit: Unit<T>): Promise<T>;
   stats(): Promise<EngineStats>;
+  /** One consistent copy of everything, as the bytes of a backup file; absent where others back up the engine's files. */
+  backUp?(): Promise<AsyncIterable<Uint8Array>>;
+  /** Reads everything in one consistent state, beside its own work; answers how much is there. Absent: there is nothing to check. */
+  check?(listener: CheckListener): Promise<CheckResult>;
   /** Waits for what is in the writer. */
   close(): Promise<void>;
+}
+
+export interface CheckListener {
+  readonly onFinding: (finding: Finding) => void;
+  /** So many bytes were read since the last call. */
+  readonly onRead?: ((bytes: number) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface CheckResult {
+  /** Of everything that was read; absent when the reading did not come to its end. */
+  readonly counts?: StoreCounts | undefined;
+  readonly commitSequence?: number | undefined;
 }

@@ -1,4 +1,6 @@
 export type {
+  CheckListener,
+  CheckResult,
   Decision,
   Document,
   Engine,
@@ -23,10 +25,14 @@ export {
   type EngineStoreOptions,
   createEngineStore,
 } from "./engine-store.js";
+export { type AuditedRow, StoreAudit } from "./audit/store-audit.js";
+export { quarantine } from "./audit/quarantine.js";
+export { storeCare, verifyEvents } from "./audit/store-care.js";
 export { MemoryEngine } from "./memory-engine.js";
 export { foreignRow, headOver, ownOrForeign, tallyOver } from "./commit/derived.js";
 export type { CountedTable } from "./commit/head.js";
 export { keyText } from "./commit/row.js";
+export { type RestoreTerms, restoredTally } from "./commit/restored.js";
 export { type SnapshotFacts, decodeSnapshotFacts, encodeSnapshotFacts } from "./snapshot.js";
 export { isSoundSeed } from "./rules/input-seed.js";
 export { transcriptMessagesDigest } from "./transcript/transcript.js";

@@ -79,6 +79,16 @@ export const SETTINGS = {
     fallback: () => undefined,
     help: "how much the store may hold; clears go on beyond it",
   },
+  check: {
+    schema: z.enum(["auto", "full", "quick"]),
+    fallback: () => "auto",
+    help: "read the whole store before it is opened: auto (after an unclean end), full (always) or quick (never)",
+  },
+  checkMaxSize: {
+    schema: size,
+    fallback: () => "16GiB",
+    help: "of a larger data file only the pages are checked before it is opened",
+  },
   maxRequestSize: { schema: size, fallback: () => mebibytes(DEFAULT_LIMITS.requestBytes), help: "largest request" },
   maxRequestsSize: {
     schema: size,

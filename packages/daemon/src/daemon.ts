@@ -2,7 +2,7 @@ import type { DescFile } from "@bufbuild/protobuf";
 import { HealthImplementation } from "grpc-health-check";
 import type { Server, ServerOptions } from "@grpc/grpc-js";
 import { AdminService, RuntimeStoreService } from "@bolthole/contract/wire";
-import type { EngineStore } from "@bolthole/core";
+import { type EngineStore, storeCare } from "@bolthole/core";
 import { Closers } from "./closers.js";
 import type { Config } from "./config.js";
 import { EXIT, type ExitCode } from "./exit-code.js";
@@ -59,10 +59,11 @@ async function assemble(
   const setHealth = (status: "SERVING" | "NOT_SERVING"): void => {
     for (const service of SERVICES) health.setStatus(service, status);
   };
-  const engine = await openEngine(config, (cause) => {
+  const stop = (cause: unknown): void => {
     setHealth("NOT_SERVING");
     onFailure(cause);
-  });
+  };
+  const engine = await openEngine(config, stop, log);
   closers.add(() => engine.close());
   const store = createStore(engine, config);
   closers.add(startPruning(store, log));
@@ -88,6 +89,7 @@ async function assemble(
     { admission, log },
     () => describeStatus({ config, engine, store, startedAt, admission, listeners }),
     store,
+    storeCare(engine),
   );
   listeners.push(await Listener.onSocket(path, onSocket, config.maxConnections));
   if (config.listen) {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { type JsonObject, fromJson } from "@bufbuild/protobuf";
 import * as client from "@bolthole/client";
 import { DaemonProcess } from "@bolthole/conformance/process";
+import { FINDING_CODES } from "@bolthole/contract";
 import { storeCodecs } from "@bolthole/contract/wire";
 import { SETTINGS, type SettingName, flagOf, variableOf } from "./config.js";
 import { EXIT } from "./exit-code.js";
@@ -38,8 +39,14 @@ test("docs/operating.md lists every setting with its variable and default", () =
 });
 
 test("docs/operating.md lists every exit code", () => {
-  const codes = rowsOf(page("docs/operating.md")).flatMap(([cell = ""]) => (/^\d$/.test(cell) ? [Number(cell)] : []));
+  const codes = rowsOf(page("docs/operating.md")).flatMap(([cell = ""]) => (/^\d+$/.test(cell) ? [Number(cell)] : []));
   expect(codes).toEqual(Object.values(EXIT));
+});
+
+test("docs/operating.md lists every finding of a check", () => {
+  const [, table = ""] = page("docs/operating.md").split("## Checking");
+  const named = rowsOf(table.split("\n## ")[0] ?? "").map(([code]) => code);
+  expect(named.slice(2).sort()).toEqual(Object.keys(FINDING_CODES).sort());
 });
 
 test("CONTRIBUTING.md gives a reason for every dependency, and for none that is not there", () => {

@@ -20,6 +20,8 @@ export const EXIT = {
   NOT_RUNNING: 8,
   /** `bolthole import` and `export`: something was left behind; every row and runtime of it was named. */
   INCOMPLETE: 9,
+  /** The store or the backup is damaged: `serve` and `restore` refuse it, `verify` names every finding. */
+  DAMAGED: 10,
 } as const;
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 

@@ -90,6 +90,32 @@ test("a changed row is named by every load of it, and its neighbours go on", asy
   });
 });
 
+const outcomesOf = async (versioned: VersionedStore, runtimeId: string): Promise<unknown[]> => {
+  const loaded = await versioned.loadInputStates({ runtimeId, eachOutcome: true });
+  const ids: string[] = [];
+  for await (const batch of loaded.batches) ids.push(...batch.map(({ value }) => value.inputId));
+  return [ids, loaded.failures.map(({ reason, subject }) => [reason, subject.runtimeId, subject.record])];
+};
+
+test("a load that asks for each row's own outcome gives the sound ones, and tells what is damaged", async () => {
+  await hurt(flipLastByte(encodeKey(inputKey(SECOND))));
+  await withStore(async (_store, versioned) => {
+    expect(await outcomesOf(versioned, "hurt")).toEqual([
+      [FIRST],
+      [["DAMAGED_RECORD", "hurt", `input state ${SECOND}`]],
+    ]);
+    expect(await outcomesOf(versioned, "sound")).toEqual([[FIRST, SECOND], []]);
+  });
+  await hurt(() => [encodeKey(inputKey(SECOND)), undefined]);
+  await withStore(async (_store, versioned) => {
+    expect(await outcomesOf(versioned, "hurt")).toEqual([[FIRST], [["DAMAGED_RECORD", "hurt", "head"]]]);
+  });
+  await hurt(flipLastByte(encodeKey({ table: "head", runtimeId: "hurt" })));
+  await withStore(async (_store, versioned) => {
+    expect(await outcomesOf(versioned, "hurt")).toEqual([[FIRST], [["DAMAGED_RECORD", "hurt", "head"]]]);
+  });
+});
+
 test("a row that vanished is found by a list load", async () => {
   await hurt(() => [encodeKey(inputKey(FIRST)), undefined]);
   await withStore(async (store) => {

@@ -7,6 +7,8 @@ export interface ReadTransaction {
   range(start: Buffer, end: Buffer): Iterable<{ readonly key: Buffer; readonly value: Buffer }>;
   /** As `range`, without reading the values. */
   keys(start: Buffer, end: Buffer): Iterable<Buffer>;
+  /** The last key of such a range. */
+  lastKey(start: Buffer, end: Buffer): Buffer | undefined;
   done(): void;
 }
 
@@ -81,7 +83,8 @@ export type Put = readonly [key: Buffer, value: Buffer | undefined];
 export class Environment {
   private readonly db: RootDatabase<Buffer, Buffer>;
 
-  constructor(folder: string) {
+  /** With `readOnly` nothing is written, and nothing is made that is not there. */
+  constructor(folder: string, { readOnly = false }: { readonly readOnly?: boolean } = {}) {
     this.db = open<Buffer, Buffer>({
       path: folder,
       // lmdb-js takes a name with a dot for a file otherwise.
@@ -92,6 +95,7 @@ export class Environment {
       eventTurnBatching: true,
       compression: false,
       cache: false,
+      readOnly,
       maxReaders: MAX_READERS,
     });
   }
@@ -108,6 +112,17 @@ export class Environment {
       get: (key) => this.db.get(key, { transaction }),
       range: (start, end) => this.db.getRange({ start, end, transaction, snapshot: true }),
       keys: (start, end) => this.db.getKeys({ start, end, transaction, snapshot: true }),
+      lastKey: (start, end) => {
+        const [last] = this.db.getKeys({
+          start: end,
+          end: start,
+          reverse: true,
+          limit: 1,
+          transaction,
+          snapshot: true,
+        });
+        return last;
+      },
       done: () => {
         transaction.done();
       },
@@ -141,6 +156,16 @@ export class Environment {
     const end = lastPageNumber + 1;
     const used = pagesOf(root);
     return { pageBytes: pageSize, end, used, free: end - META_PAGES - used - pagesOf(free), depth: root.treeDepth };
+  }
+
+  /** Writes one consistent state into an empty folder, without following its pages; holds a reader until it is done. */
+  copyTo(folder: string): Promise<void> {
+    return this.db.backup(folder, false);
+  }
+
+  /** Forgets readers whose process is gone: what they saw need not be kept. */
+  forgetDeadReaders(): void {
+    this.db.readerCheck();
   }
 
   close(): Promise<void> {

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { existsSync, readFileSync, readdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { crc32 } from "node:zlib";
 import type { DataFileRoom } from "./data-file-room.js";
 import type { Environment } from "./environment.js";
 import { IDENTITY_KEY } from "./keys.js";
@@ -14,7 +15,7 @@ const DRAFT = "format.new";
 const NAME = "bolthole";
 
 /** Files that may lie in a folder that is still empty for us: the daemon's own. */
-const HARMLESS = new Set(["bolthole.lock", "bolthole.sock", "token", "endpoint", DRAFT]);
+const HARMLESS = new Set(["bolthole.lock", "bolthole.sock", "token", "endpoint", "running", DRAFT]);
 
 /** The data folder cannot be used; the text says why and what to do. */
 export class UnusableFolder extends Error {
@@ -64,14 +65,31 @@ const IDENTITY_PAGES = 64;
 /** Made once, when the store is. */
 export async function loadIdentity(environment: Environment, room: DataFileRoom): Promise<Identity> {
   const stored = environment.get(IDENTITY_KEY);
-  if (stored) return JSON.parse(stored.toString("utf8")) as Identity;
-  const identity: Identity = { storeId: randomUUID(), epoch: randomUUID().slice(0, 8) };
+  const known = stored && readIdentity(stored);
+  if (known) return known;
   if (environment.pages().used > 0) {
     throw new UnusableFolder("the store has lost its identity: data.mdb is damaged; keep a copy, and look at the disk");
   }
+  const identity = newIdentity();
   await room.prepare(() => IDENTITY_PAGES);
   const refusal = room.refusal({ pages: IDENTITY_PAGES, bytes: 0, frees: false });
   if (refusal) throw refusal;
-  await environment.write([[IDENTITY_KEY, Buffer.from(JSON.stringify(identity), "utf8")]]);
+  await environment.write([[IDENTITY_KEY, writeIdentity(identity)]]);
   return identity;
+}
+
+export const newIdentity = (): Identity => ({ storeId: randomUUID(), epoch: randomUUID().slice(0, 8) });
+
+/** With a checksum: a store of another id or epoch would not know its own versions. */
+export const writeIdentity = ({ storeId, epoch }: Identity): Buffer =>
+  Buffer.from(JSON.stringify({ storeId, epoch, crc32: crc32(storeId + epoch) }), "utf8");
+
+/** Nothing, when it is not what was written. */
+export function readIdentity(value: Buffer): Identity | undefined {
+  try {
+    const { storeId, epoch } = JSON.parse(value.toString("utf8")) as Identity;
+    return writeIdentity({ storeId, epoch }).equals(value) ? { storeId, epoch } : undefined;
+  } catch {
+    return undefined;
+  }
 }

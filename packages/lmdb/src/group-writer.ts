@@ -52,6 +52,11 @@ export class GroupWriter {
     if (this.failure) throw this.refusal("ReadFailed");
   }
 
+  /** Whether a write failed: what the native library holds may not be what is on the disk. */
+  get hasFailed(): boolean {
+    return this.failure !== undefined;
+  }
+
   /** Nothing is written from here on. Those who wait are refused, the owner is told, once. */
   stop(cause: unknown): void {
     if (this.failure) return;

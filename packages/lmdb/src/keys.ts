@@ -194,6 +194,37 @@ export function parseRuntimeKey(key: Buffer): { runtimeId: string | undefined; t
   return { runtimeId: id, table: key[end] ?? -1, afterRuntime: after(key.subarray(0, end)) };
 }
 
+/** The row that a key of the store's or the runtimes' space names; nothing when it names none. */
+export function parseKey(key: Buffer, hashedRuntimeId: string | undefined): RowKey | undefined {
+  const parsed = key[0] === RUNTIMES ? parseRuntimeRow(key, hashedRuntimeId) : parseStoreRow(key);
+  return parsed && encodeKey(parsed).equals(key) ? parsed : undefined;
+}
+
+function parseStoreRow(key: Buffer): RowKey | undefined {
+  for (const table of ["tally", "oauth"] as const) if (key[1] === TABLES[table].number) return { table };
+  const isOutcome = key[1] === TABLES.outcome.number && key.length === 2 + UUID_BYTES;
+  return isOutcome ? { table: "outcome", requestId: trailingUuid(key) } : undefined;
+}
+
+function parseRuntimeRow(key: Buffer, hashedRuntimeId: string | undefined): RowKey | undefined {
+  const { id = hashedRuntimeId, end } = parseRuntimeIdKey(key, 1);
+  if (id === undefined) return undefined;
+  const rest = key.length - end - 1;
+  for (const table of ["head", "snapshot", "lifecycle", "ops"] as const) {
+    if (key[end] === TABLES[table].number) return { table, runtimeId: id };
+  }
+  if (key[end] === TABLES.input.number && rest === UUID_BYTES) {
+    return { table: "input", runtimeId: id, inputId: trailingUuid(key) };
+  }
+  if (key[end] === TABLES.receipt.number && rest === UUID_BYTES + 8) {
+    return { table: "receipt", runtimeId: id, ...trailingReceipt(key) };
+  }
+  return undefined;
+}
+
+/** Everything that is a row: the store's own first, then runtime after runtime, each head before the rest. */
+export const rowBounds = (): Bounds => ({ start: Buffer.of(STORE, 1), end: Buffer.of(RUNTIMES + 1) });
+
 /** Where the snapshot row of the runtime lies that a key is about. */
 export function snapshotKeyBeside(key: Buffer): Buffer {
   const { end } = parseRuntimeIdKey(key, 1);

@@ -1,6 +1,21 @@
-import { type RuntimeId, readFailed } from "@bolthole/contract";
-import type { Document, Engine, EngineStats, Entry, KeyOf, Range, RowKey, Unit, View } from "@bolthole/core";
+import { type Finding, type RuntimeId, readFailed } from "@bolthole/contract";
+import type {
+  CheckListener,
+  CheckResult,
+  Document,
+  Engine,
+  EngineStats,
+  Entry,
+  KeyOf,
+  Range,
+  RowKey,
+  Unit,
+  View,
+} from "@bolthole/core";
 import { Moved, type StagedDocument } from "@bolthole/core";
+import { backUp, removeOldScratch } from "./care/backup.js";
+import { type CheckBeforeOpen, checkBeforeOpen, unmark } from "./care/check-before-open.js";
+import { checkInProcess } from "./care/check-process.js";
 import { type DocumentFinding, checkDocuments } from "./document-tree/check.js";
 import { type Base, DocumentTrees } from "./document-tree/document-trees.js";
 import type { StagedTree } from "./document-tree/staged-tree.js";
@@ -29,6 +44,10 @@ export interface LmdbOptions {
   readonly onFailure?: ((cause: unknown) => void) | undefined;
   /** How many bytes the store may hold; more is refused as QUOTA, clears go on. Without end unless given. */
   readonly quotaBytes?: number | undefined;
+  /** What is looked at before the store is opened; unless told otherwise, everything after an unclean end. */
+  readonly check?: CheckBeforeOpen | undefined;
+  /** Called for each record that this look found to be damaged. */
+  readonly onFinding?: ((finding: Finding) => void) | undefined;
 }
 
 /** Rows in one LMDB environment, written by one writer in groups. */
@@ -39,6 +58,7 @@ export class LmdbEngine implements Engine {
   private constructor(
     readonly storeId: string,
     readonly epoch: string,
+    private readonly folder: string,
     private readonly environment: Environment,
     private readonly room: DataFileRoom,
     private readonly writer: GroupWriter,
@@ -46,15 +66,17 @@ export class LmdbEngine implements Engine {
   ) {}
 
   /**
-   * The folder must exist, and belong to this process alone while the engine is open. Throws an UnusableFolder, or a
-   * FailedDisk.
+   * The folder must exist, and belong to this process alone while the engine is open. Throws an UnusableFolder, a
+   * DamagedStore, or a FailedDisk.
    */
   static async open(folder: string, options: LmdbOptions = {}): Promise<LmdbEngine> {
-    const { onFailure, quotaBytes = Infinity } = options;
+    const { onFailure, quotaBytes = Infinity, check = { level: "auto", maxBytes: Infinity }, onFinding } = options;
     const undo: (() => Promise<void>)[] = [];
     try {
       claimFormat(folder);
+      removeOldScratch(folder);
       lookBeforeOpen(folder);
+      for (const finding of await checkBeforeOpen(folder, check)) onFinding?.(finding);
       const environment = new Environment(folder);
       undo.unshift(() => environment.close());
       const room = await DataFileRoom.open(folder, environment, quotaBytes);
@@ -63,7 +85,7 @@ export class LmdbEngine implements Engine {
       const sequence = environment.get(SEQUENCE_KEY)?.readDoubleLE() ?? 0;
       const trees: DocumentTrees = new DocumentTrees(environment, (chore) => writer.perform(chore));
       const writer = new GroupWriter(environment, room, sequence, trees, onFailure);
-      return new LmdbEngine(storeId, epoch, environment, room, writer, trees);
+      return new LmdbEngine(storeId, epoch, folder, environment, room, writer, trees);
     } catch (error) {
       for (const close of undo) await close();
       throw openFailure(folder, error);
@@ -134,11 +156,25 @@ export class LmdbEngine implements Engine {
     }
   }
 
+  backUp(): Promise<AsyncIterable<Uint8Array>> {
+    return backUp(this.folder, this.environment, this.storeId);
+  }
+
+  /** In a process of its own, which reads one state beside this one: while it does, the file grows by what is written. */
+  async check(listener: CheckListener): Promise<CheckResult> {
+    try {
+      return await checkInProcess({ folder: this.folder, pages: false, rows: true }, listener);
+    } finally {
+      this.environment.forgetDeadReaders();
+    }
+  }
+
   async close(): Promise<void> {
     await this.trees.close();
     await this.writer.close();
     await this.room.close();
     await this.environment.close();
+    if (!this.writer.hasFailed) unmark(this.folder);
   }
 
   /** Found and held in one go: nothing of it can be dropped in between. */

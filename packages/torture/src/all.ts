@@ -4,7 +4,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { EXIT } from "./exit-code.js";
 
 /** What `torture all` runs, and each kind's share of the time. */
-const SHARES: Readonly<Record<string, number>> = { kill: 1, power: 1, pause: 1, net: 1, fuzz: 1, linear: 1 };
+const SHARES: Readonly<Record<string, number>> = {
+  kill: 1,
+  power: 1,
+  pause: 1,
+  net: 1,
+  fuzz: 1,
+  linear: 1,
+  corrupt: 1,
+};
 
 /** A cycle that began in time may end later, on a busy machine much later; a run that does not end at all has failed. */
 const GRACE_MS = 180_000;

@@ -14,7 +14,7 @@ const RECORD_HEADER = 20;
 const ROW_BYTES = RECORD_HEADER + writeInputState(inputRow(0, 1)).length;
 const HEAD_BYTES = RECORD_HEADER + 41;
 const OUTCOME_BYTES = RECORD_HEADER + 35 + "01234567.123456".length + "PersistInputState".length;
-const TALLY_BYTES = RECORD_HEADER + 25;
+const TALLY_BYTES = RECORD_HEADER + 33;
 
 /** One lone `childTransaction` for each call, awaited until it is flushed; no rule, no check, no request id. */
 async function main(folder: string): Promise<void> {

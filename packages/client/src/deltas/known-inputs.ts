@@ -91,7 +91,7 @@ export class KnownInputs {
 
   /** Learns the rows that are read to their end, unless something else was learned meanwhile. */
   observe(runtimeId: RuntimeId, loaded: LoadedInputStates): LoadedInputStates {
-    const { inputsVersion, batches } = loaded;
+    const { inputsVersion, batches, failures } = loaded;
     if (this.maxBytes === 0 || inputsVersion === "") return loaded;
     const before = this.ledgers.peek(runtimeId)?.version;
     if (before === inputsVersion) return loaded;
@@ -104,7 +104,7 @@ export class KnownInputs {
       }
       if (ledgers.peek(runtimeId)?.version === before) ledgers.set(runtimeId, ledger, sizeOf(ledger));
     }
-    return { inputsVersion, batches: learning() };
+    return { inputsVersion, batches: learning(), failures };
   }
 
   private outgoing(

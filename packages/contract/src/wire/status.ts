@@ -4,6 +4,7 @@ import { anyIs, anyPack, anyUnpack } from "@bufbuild/protobuf/wkt";
 import {
   AppliedSchema,
   RetrySchema,
+  type StoreErrorDetail,
   StoreErrorDetailSchema,
   StoreErrorVariantSchema,
 } from "../gen/bolthole/v1/error_pb.js";
@@ -41,6 +42,15 @@ export interface WireStatus {
 
 /** The status that carries a store error; over-long texts are cut at a character, and say so. */
 export function toWireStatus(error: StoreError): WireStatus {
+  const { message, detail } = toErrorDetail(error);
+  const code = GRPC_STATUS[STORE_ERROR_REASONS[error.reason].status];
+  const info = create(ErrorInfoSchema, { reason: error.reason, domain: ERROR_DOMAIN });
+  const details = [anyPack(StoreErrorDetailSchema, detail), anyPack(ErrorInfoSchema, info)];
+  return { code, message, details: toBinary(StatusSchema, create(StatusSchema, { code, message, details })) };
+}
+
+/** A store error as a message of its own. */
+export function toErrorDetail(error: StoreError): { readonly message: string; readonly detail: StoreErrorDetail } {
   const { variant, reason, subject } = error;
   const cut = new Map<string, Uint8Array>();
   const fit = (name: string, text: string, limit: number): string => {
@@ -67,11 +77,7 @@ export function toWireStatus(error: StoreError): WireStatus {
   if (subject.identical !== undefined) detail.identical = subject.identical;
   detail.truncated = cut.size > 0;
   detail.truncatedSha256 = Object.fromEntries(cut);
-
-  const code = GRPC_STATUS[STORE_ERROR_REASONS[reason].status];
-  const info = create(ErrorInfoSchema, { reason, domain: ERROR_DOMAIN });
-  const details = [anyPack(StoreErrorDetailSchema, detail), anyPack(ErrorInfoSchema, info)];
-  return { code, message, details: toBinary(StatusSchema, create(StatusSchema, { code, message, details })) };
+  return { message, detail };
 }
 
 /** The store error that a status carries, or nothing when it carries no detail that this version knows. */
@@ -79,11 +85,16 @@ export function fromWireStatus(details: Uint8Array): StoreError | undefined {
   const status = fromBinary(StatusSchema, details);
   const packed = status.details.find((any) => anyIs(any, StoreErrorDetailSchema));
   const detail = packed && anyUnpack(packed, StoreErrorDetailSchema);
-  if (!detail || !(detail.reason in STORE_ERROR_REASONS)) return undefined;
+  return detail && fromErrorDetail(detail, status.message);
+}
+
+/** Nothing, when it is one that this version does not know. */
+export function fromErrorDetail(detail: StoreErrorDetail, message: string): StoreError | undefined {
+  if (!(detail.reason in STORE_ERROR_REASONS)) return undefined;
   const variant = variantBySnake.get(variantCodec.toModel(detail.variant, "variant"));
   if (!variant) return undefined;
   const prefix = STORE_ERROR_VARIANTS[variant];
-  const text = status.message.startsWith(prefix) ? status.message.slice(prefix.length) : status.message;
+  const text = message.startsWith(prefix) ? message.slice(prefix.length) : message;
   return new StoreError(variant, detail.reason as StoreErrorReason, text, {
     runtimeId: detail.runtimeId,
     record: detail.record || undefined,

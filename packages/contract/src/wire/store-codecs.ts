@@ -2,7 +2,14 @@ import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { MachineLifecycleRecordSchema } from "../gen/bolthole/v1/lifecycle_pb.js";
 import * as pb from "../gen/bolthole/v1/store_pb.js";
 import type { StoredInputState } from "../model/index.js";
-import type { CommitStatus, OfRuntime, UpdatedOauth, Versioned, VersionedStore } from "../versioned-store.js";
+import type {
+  CommitStatus,
+  LoadInputStates,
+  OfRuntime,
+  UpdatedOauth,
+  Versioned,
+  VersionedStore,
+} from "../versioned-store.js";
 import type { StreamCodec, UnaryCodec, UploadCodec } from "./codec.js";
 import { stream, unary, upload } from "./codec.js";
 import { enumCodec } from "./enum-codec.js";
@@ -142,7 +149,8 @@ export const storeCodecs = {
     ...committedInputs,
   }),
   loadInputStates: stream(rpc.loadInputStates, {
-    ...ofRuntime,
+    toRequest: (message): LoadInputStates => ({ ...ofRuntime.toRequest(message), eachOutcome: message.eachOutcome }),
+    fromRequest: ({ runtimeId, eachOutcome }) => ({ runtimeId, ...(eachOutcome && { eachOutcome }) }),
     toAnswer: toInputBatches,
     fromAnswer: fromInputBatches,
   }),

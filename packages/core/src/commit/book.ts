@@ -76,7 +76,7 @@ export class Book {
     let tally: StoreTally = before ?? EMPTY_TALLY;
     for (const { at: index, row } of this.edits.values()) {
       const { table } = this.key(index);
-      if (table === "outcome" || table === "oauth") {
+      if (table === "outcome" || table === "oauth" || table === "head") {
         tally = { ...tally, [table]: retally(tally[table], this.rows[index], row) };
       }
     }

@@ -1,7 +1,7 @@
 import type { Row, Table } from "../engine.js";
 
 /** The tables whose rows a runtime's head counts, in the order of its form. Append only. */
-const COUNTED = ["snapshot", "lifecycle", "ops", "input", "receipt"] as const satisfies readonly Table[];
+export const COUNTED = ["snapshot", "lifecycle", "ops", "input", "receipt"] as const satisfies readonly Table[];
 export type CountedTable = (typeof COUNTED)[number];
 
 /** What one table holds: the number of its rows, and the sum of their checksums modulo 2^32. */

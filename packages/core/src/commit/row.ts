@@ -56,7 +56,7 @@ export function unreadable(key: RowKey, cause: unknown): Error {
 }
 
 /** A key as people read it, without the runtime's id. */
-function describeKey(key: RowKey): string {
+export function describeKey(key: RowKey): string {
   switch (key.table) {
     case "input":
       return `input state ${key.inputId}`;

@@ -4,6 +4,8 @@ import type { Tally } from "./head.js";
 export interface StoreTally {
   readonly outcome: Tally;
   readonly oauth: Tally;
+  /** The heads of all runtimes: a runtime that vanished, or that went back to an older state as a whole, shows here. */
+  readonly head: Tally;
   /** Outcomes of request ids made before this instant (milliseconds since the epoch) are no longer kept. */
   readonly horizonMs: number;
 }
@@ -11,13 +13,15 @@ export interface StoreTally {
 export const EMPTY_TALLY: StoreTally = {
   outcome: { rows: 0, sum: 0 },
   oauth: { rows: 0, sum: 0 },
+  head: { rows: 0, sum: 0 },
   horizonMs: 0,
 };
 
-const FORM = 1;
-const TALLY_BYTES = 25;
+/** Form 1, without the heads, never left this repository. */
+const FORM = 2;
+const TALLY_BYTES = 33;
 
-export function encodeTally({ outcome, oauth, horizonMs }: StoreTally): Uint8Array {
+export function encodeTally({ outcome, oauth, head, horizonMs }: StoreTally): Uint8Array {
   const bytes = Buffer.allocUnsafe(TALLY_BYTES);
   bytes[0] = FORM;
   bytes.writeUInt32LE(outcome.rows, 1);
@@ -25,6 +29,8 @@ export function encodeTally({ outcome, oauth, horizonMs }: StoreTally): Uint8Arr
   bytes.writeUInt32LE(oauth.rows, 9);
   bytes.writeUInt32LE(oauth.sum, 13);
   bytes.writeDoubleLE(horizonMs, 17);
+  bytes.writeUInt32LE(head.rows, 25);
+  bytes.writeUInt32LE(head.sum, 29);
   return bytes;
 }
 
@@ -34,5 +40,6 @@ export function decodeTally(value: Uint8Array): StoreTally {
     outcome: { rows: bytes.readUInt32LE(1), sum: bytes.readUInt32LE(5) },
     oauth: { rows: bytes.readUInt32LE(9), sum: bytes.readUInt32LE(13) },
     horizonMs: bytes.readDoubleLE(17),
+    head: { rows: bytes.readUInt32LE(25), sum: bytes.readUInt32LE(29) },
   };
 }

@@ -1,5 +1,5 @@
 import type { StoredInputState, VersionedStore, Versioned } from "@bolthole/contract";
-import { readFailed } from "@bolthole/contract";
+import { StoreError, readFailed } from "@bolthole/contract";
 import { readInputState, readStoredInputState } from "@bolthole/contract/json";
 import { isForeign } from "../commit/derived.js";
 import type { Entry, KeyOf, Row, View } from "../engine.js";
@@ -39,18 +39,37 @@ export const inputOperations = (context: StoreContext): InputOperations => ({
 
   async loadInputStates(request) {
     const runtimeId = checkRuntime(context, request.runtimeId, readFailed);
-    const { head, entries } = await context.engine.view((view) => readLedger(view, runtimeId));
+    const failures: StoreError[] = [];
+    const fail = failing(request.eachOutcome === true ? failures : undefined);
+    const { head, entries } = await context.engine.view((view) => readLedger(view, runtimeId, fail));
     return {
-      inputsVersion: versionText(context.engine.epoch, head.inputsSequence),
-      batches: batches(context, entries),
+      inputsVersion: head ? versionText(context.engine.epoch, head.inputsSequence) : "",
+      batches: batches(context, entries, fail),
+      failures,
     };
   },
 });
+
+/** Does something that damage may end: then it is noted, or, with nowhere to note it, thrown. */
+type Attempt = <T>(work: () => T) => T | undefined;
+
+const failing =
+  (failures: StoreError[] | undefined): Attempt =>
+  (work) => {
+    try {
+      return work();
+    } catch (error) {
+      if (!failures || !(error instanceof StoreError) || error.reason !== "DAMAGED_RECORD") throw error;
+      failures.push(error);
+      return undefined;
+    }
+  };
 
 // eslint-disable-next-line @typescript-eslint/require-await -- a batch is decoded when it is asked for
 async function* batches(
   context: StoreContext,
   entries: readonly InputEntry[],
+  attempt: Attempt,
 ): AsyncGenerator<readonly Versioned<StoredInputState>[]> {
   let batch: Versioned<StoredInputState>[] = [];
   let bytes = 0;
@@ -60,22 +79,26 @@ async function* batches(
       batch = [];
       bytes = 0;
     }
-    batch.push({ value: decodeRow(key, row, readRow), version: versionOf(context, row) });
+    const value = attempt(() => decodeRow(key, row, readRow));
+    if (value) batch.push({ value, version: versionOf(context, row) });
     bytes += row.value.length;
   }
   if (batch.length > 0) yield batch;
 }
 
 /** Our own rows are in normal form and read faster. */
-const readRow = (value: Uint8Array, row: Row): StoredInputState =>
+export const readRow = (value: Uint8Array, row: Row): StoredInputState =>
   isForeign(row) ? readInputState(value) : readStoredInputState(value);
 
 /** All rows of a ledger, compared with what the runtime's head says of them: a row that vanished is damage too. */
-async function readLedger(view: View, runtimeId: string): Promise<{ head: Head; entries: InputEntry[] }> {
+async function readLedger(
+  view: View,
+  runtimeId: string,
+  attempt: Attempt,
+): Promise<{ head: Head | undefined; entries: InputEntry[] }> {
   const headKey = { table: "head", runtimeId } as const;
   const headRow = await view.get(headKey);
-  const head = headRow ? decodeRow(headKey, headRow, decodeHead) : EMPTY_HEAD;
-  const { input } = head;
+  const head = headRow ? attempt(() => decodeRow(headKey, headRow, decodeHead)) : EMPTY_HEAD;
   const entries: InputEntry[] = [];
   let sum = 0;
   for (let after: string | undefined; ; after = entries.at(-1)?.key.inputId) {
@@ -86,8 +109,10 @@ async function readLedger(view: View, runtimeId: string): Promise<{ head: Head; 
     }
     if (page.length < SCAN_ROWS) break;
   }
-  if (entries.length !== input.rows || sum !== input.sum) {
-    throw damaged(headKey, `counts ${String(input.rows)} input states, ${String(entries.length)} are there`);
+  if (head && (entries.length !== head.input.rows || sum !== head.input.sum)) {
+    attempt(() => {
+      throw damaged(headKey, `counts ${String(head.input.rows)} input states, ${String(entries.length)} are there`);
+    });
   }
   return { head, entries };
 }

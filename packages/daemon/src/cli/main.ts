@@ -2,10 +2,13 @@
 import { Command, CommanderError } from "commander";
 import { EXIT, StartFailure } from "../exit-code.js";
 import { VERSION } from "../version.js";
+import { backupCommand } from "./backup.js";
 import { exportCommand } from "./export.js";
 import { importCommand } from "./import.js";
+import { restoreCommand } from "./restore.js";
 import { serveCommand } from "./serve.js";
 import { statusCommand } from "./status.js";
+import { verifyCommand } from "./verify.js";
 
 const program = new Command("bolthole")
   .description("Keeps the state of agent runtimes safe.")
@@ -13,7 +16,10 @@ const program = new Command("bolthole")
   .addCommand(serveCommand())
   .addCommand(statusCommand())
   .addCommand(importCommand())
-  .addCommand(exportCommand());
+  .addCommand(exportCommand())
+  .addCommand(backupCommand())
+  .addCommand(restoreCommand())
+  .addCommand(verifyCommand());
 for (const command of [program, ...program.commands.flatMap((one) => [one, ...one.commands])]) command.exitOverride();
 
 program.parseAsync().catch((error: unknown) => {

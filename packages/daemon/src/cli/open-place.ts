@@ -1,14 +1,17 @@
 import { existsSync, statSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { connect } from "@bolthole/client";
-import type { RuntimeTransfer, VersionedStore } from "@bolthole/contract";
+import type { RuntimeTransfer, StoreCare, VersionedStore } from "@bolthole/contract";
+import { storeCare } from "@bolthole/core";
 import { Closers } from "../closers.js";
 import { type Config, SETTINGS, type SettingName, resolveConfig, variableOf } from "../config.js";
 import { EXIT, StartFailure } from "../exit-code.js";
 import { findHome, homeOf, prepareDataFolder } from "../folder/data-folder.js";
 import { readEndpoint } from "../folder/endpoint.js";
 import { lockFolder } from "../folder/folder-lock.js";
-import { createStore, openEngine } from "../open-store.js";
+import { createLog } from "../log.js";
+import { createStore, openEngine, startFailure } from "../open-store.js";
+import { RemoteCare } from "./remote-care.js";
 import { RemoteTransfer } from "./remote-transfer.js";
 
 export interface PlaceFlags {
@@ -23,6 +26,7 @@ export interface Place {
     "listRuntimes" | "loadAuthOauthFlowSnapshot" | "updateAuthOauthFlowSnapshot" | "persistAuthOauthFlowSnapshot"
   >;
   readonly transfer: RuntimeTransfer;
+  readonly care: StoreCare;
   close(): Promise<void>;
 }
 
@@ -62,10 +66,12 @@ export async function openPlace({ data, engine }: PlaceFlags, missing: "refuse" 
 }
 
 async function openLocal(config: Config, closers: Closers): Promise<Place> {
-  const engine = await openEngine(config, () => undefined);
+  const engine = await openEngine(config, () => undefined, createLog(config.logLevel)).catch((error: unknown) => {
+    throw startFailure(homeOf(config), error);
+  });
   closers.add(() => engine.close());
   const store = createStore(engine, config);
-  return { store, transfer: store, close: () => closers.close() };
+  return { store, transfer: store, care: storeCare(engine), close: () => closers.close() };
 }
 
 /** A file can only be a database, so nobody has to say so. */
@@ -79,11 +85,14 @@ function engineOf(data: string | undefined, engine: string | undefined): { engin
 async function openRemote(target: string): Promise<Place> {
   const connected = await connect(target);
   const transfer = new RemoteTransfer(target);
+  const care = new RemoteCare(target);
   return {
     store: connected.versioned,
     transfer,
+    care,
     close: async () => {
       transfer.close();
+      care.close();
       await connected.close();
     },
   };

@@ -83,7 +83,7 @@ export class RemoteTransfer implements RuntimeTransfer {
 }
 
 /** The daemon's own error, where a status carries one. */
-function storeError(error: unknown): unknown {
+export function storeError(error: unknown): unknown {
   const [details] = (error as Partial<ServiceError>).metadata?.get(STATUS_DETAILS_KEY) ?? [];
   const carried = details instanceof Buffer ? fromWireStatus(details) : undefined;
   return (

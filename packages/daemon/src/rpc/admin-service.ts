@@ -1,7 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Server } from "@grpc/grpc-js";
-import type { ImportRuntime, OfRuntime, RuntimeTransfer } from "@bolthole/contract";
-import { AdminService, type GetStatusResponseSchema, transferCodecs, unary } from "@bolthole/contract/wire";
+import type { ImportRuntime, OfRuntime, RuntimeTransfer, StoreCare } from "@bolthole/contract";
+import { AdminService, type GetStatusResponseSchema, careCodecs, transferCodecs, unary } from "@bolthole/contract/wire";
 import { type HandlerContext, registerStream, registerUnary, registerUpload } from "./handler.js";
 
 export type DaemonStatus = MessageInitShape<typeof GetStatusResponseSchema>;
@@ -12,6 +12,7 @@ export function registerAdminService(
   context: HandlerContext,
   getStatus: () => Promise<DaemonStatus>,
   transfer: RuntimeTransfer,
+  care: StoreCare,
 ): void {
   const codec = unary(AdminService.method.getStatus, {
     toRequest: () => ({}),
@@ -20,6 +21,8 @@ export function registerAdminService(
     fromAnswer: (status: DaemonStatus) => status,
   });
   registerUnary(server, context, codec as never, getStatus);
+  registerStream(server, context, careCodecs.backup as never, () => care.backUp());
+  registerStream(server, context, careCodecs.verify as never, () => care.verify());
   const { exportRuntime, importRuntime } = transferCodecs;
   registerStream(server, context, exportRuntime as never, (request: OfRuntime) => transfer.exportRuntime(request));
   registerUpload(server, context, importRuntime as never, (request: ImportRuntime) => transfer.importRuntime(request));

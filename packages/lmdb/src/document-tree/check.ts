@@ -39,8 +39,12 @@ const SLICE_KEYS = 4096;
  * named exactly as often as it is counted; nothing else lies among them. Reads all of it once, and gives the event loop
  * turns. Whoever calls it ends the transaction, and should not let it grow old while much is written.
  */
-export async function* checkDocuments(transaction: ReadTransaction): AsyncGenerator<DocumentFinding, void> {
-  yield* new DocumentCheck(transaction).run();
+export async function* checkDocuments(
+  transaction: ReadTransaction,
+  /** So many bytes were read. */
+  onRead?: (bytes: number) => void,
+): AsyncGenerator<DocumentFinding, void> {
+  yield* new DocumentCheck(transaction, onRead).run();
 }
 
 class DocumentCheck {
@@ -48,7 +52,10 @@ class DocumentCheck {
   private readonly known = new IdSet();
   private looked = 0;
 
-  constructor(private readonly transaction: ReadTransaction) {}
+  constructor(
+    private readonly transaction: ReadTransaction,
+    private readonly onRead: ((bytes: number) => void) | undefined,
+  ) {}
 
   async *run(): AsyncGenerator<DocumentFinding, void> {
     const dropped = new Map<RuntimeId, NodeName[]>();
@@ -99,6 +106,7 @@ class DocumentCheck {
         yield { kind: "missing", runtimeId, text: `node ${id} is missing` };
         continue;
       }
+      this.onRead?.(value.length);
       const children = next.level > 0 ? decodeBranch(next, value) : [];
       if (!children || !isNamedRightly(next, value, children)) {
         yield { kind: "damaged", runtimeId, text: `node ${id} is not what was written` };

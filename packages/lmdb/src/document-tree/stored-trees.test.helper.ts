@@ -103,6 +103,7 @@ function transactionOver(values: ReadonlyMap<string, Buffer>): ReadTransaction {
   return {
     get: (key) => values.get(key.toString("latin1")),
     keys,
+    lastKey: (start, end) => keys(start, end).at(-1),
     range: (start, end) =>
       keys(start, end).map((key) => ({ key, value: values.get(key.toString("latin1")) ?? Buffer.of() })),
     done: () => undefined,

@@ -20,7 +20,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file bolthole/v1/admin.proto.
  */
 export const file_bolthole_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("Chdib2x0aG9sZS92MS9hZG1pbi5wcm90bxILYm9sdGhvbGUudjEiEgoQR2V0U3RhdHVzUmVxdWVzdCLHAwoRR2V0U3RhdHVzUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRILCgNwaWQYAiABKA0SEgoKc3RhcnRlZF9hdBgDIAEoCRIOCgZlbmdpbmUYBCABKAkSEwoLZGF0YV9mb2xkZXIYBSABKAkSEQoJZW5kcG9pbnRzGAYgAygJEhAKCHN0b3JlX2lkGAcgASgJEhcKD2NvbW1pdF9zZXF1ZW5jZRgIIAEoBBIWCg5mb3JtYXRfdmVyc2lvbhgJIAEoDRIUCgxzdG9yZWRfYnl0ZXMYCiABKAQSFQoNa2VwdF9vdXRjb21lcxgLIAEoBBIaChJyZXF1ZXN0c19pbl9mbGlnaHQYDCABKA0SHwoXcmVxdWVzdF9ieXRlc19pbl9mbGlnaHQYDSABKAQSEwoLY29ubmVjdGlvbnMYDiABKA0SFgoOcmVzaWRlbnRfYnl0ZXMYDyABKAQSEgoKdXNlZF9ieXRlcxgQIAEoBBIYCgtxdW90YV9ieXRlcxgRIAEoBEgAiAEBEhwKD2Rpc2tfZnJlZV9ieXRlcxgSIAEoBEgBiAEBQg4KDF9xdW90YV9ieXRlc0ISChBfZGlza19mcmVlX2J5dGVzIj4KFEV4cG9ydFJ1bnRpbWVSZXF1ZXN0EhcKCnJ1bnRpbWVfaWQYASABKAlIAIgBAUINCgtfcnVudGltZV9pZCI/ChVFeHBvcnRSdW50aW1lUmVzcG9uc2USJgoEcGFydBgBIAEoCzIYLmJvbHRob2xlLnYxLlJ1bnRpbWVQYXJ0Im4KFEltcG9ydFJ1bnRpbWVSZXF1ZXN0Ei4KBXN0YXJ0GAEgASgLMh8uYm9sdGhvbGUudjEuSW1wb3J0UnVudGltZVN0YXJ0EiYKBHBhcnQYAiABKAsyGC5ib2x0aG9sZS52MS5SdW50aW1lUGFydCJgChJJbXBvcnRSdW50aW1lU3RhcnQSFwoKcnVudGltZV9pZBgBIAEoCUgAiAEBEhEKCW92ZXJ3cml0ZRgCIAEoCBIPCgdkcnlfcnVuGAMgASgIQg0KC19ydW50aW1lX2lkIpQCCgtSdW50aW1lUGFydBItCghzbmFwc2hvdBgBIAEoCzIZLmJvbHRob2xlLnYxLlNuYXBzaG90UGFydEgAEjgKCWxpZmVjeWNsZRgCIAEoCzIjLmJvbHRob2xlLnYxLk1hY2hpbmVMaWZlY3ljbGVSZWNvcmRIABIwCgNvcHMYAyABKAsyIS5ib2x0aG9sZS52MS5QZXJzaXN0ZWRPcHNTbmFwc2hvdEgAEi4KBWlucHV0GAQgASgLMh0uYm9sdGhvbGUudjEuU3RvcmVkSW5wdXRTdGF0ZUgAEjIKB3JlY2VpcHQYBSABKAsyHy5ib2x0aG9sZS52MS5SdW5Cb3VuZGFyeVJlY2VpcHRIAEIGCgRwYXJ0IksKDFNuYXBzaG90UGFydBIsCgdwcm9maWxlGAEgASgOMhsuYm9sdGhvbGUudjEuU2Vzc2lvblByb2ZpbGUSDQoFY2h1bmsYAiABKAwiQgoVSW1wb3J0UnVudGltZVJlc3BvbnNlEikKBnJlc3VsdBgBIAEoDjIZLmJvbHRob2xlLnYxLkltcG9ydFJlc3VsdCqXAQoMSW1wb3J0UmVzdWx0Eh0KGUlNUE9SVF9SRVNVTFRfVU5TUEVDSUZJRUQQABIXChNJTVBPUlRfUkVTVUxUX0FEREVEEAESGgoWSU1QT1JUX1JFU1VMVF9SRVBMQUNFRBACEhsKF0lNUE9SVF9SRVNVTFRfVU5DSEFOR0VEEAMSFgoSSU1QT1JUX1JFU1VMVF9LRVBUEAQymAIKDEFkbWluU2VydmljZRJPCglHZXRTdGF0dXMSHS5ib2x0aG9sZS52MS5HZXRTdGF0dXNSZXF1ZXN0Gh4uYm9sdGhvbGUudjEuR2V0U3RhdHVzUmVzcG9uc2UiA5ACARJdCg1FeHBvcnRSdW50aW1lEiEuYm9sdGhvbGUudjEuRXhwb3J0UnVudGltZVJlcXVlc3QaIi5ib2x0aG9sZS52MS5FeHBvcnRSdW50aW1lUmVzcG9uc2UiA5ACATABElgKDUltcG9ydFJ1bnRpbWUSIS5ib2x0aG9sZS52MS5JbXBvcnRSdW50aW1lUmVxdWVzdBoiLmJvbHRob2xlLnYxLkltcG9ydFJ1bnRpbWVSZXNwb25zZSgBYgZwcm90bzM", [file_bolthole_v1_input, file_bolthole_v1_lifecycle, file_bolthole_v1_operations, file_bolthole_v1_receipt, file_bolthole_v1_session]);
+  fileDesc("Chdib2x0aG9sZS92MS9hZG1pbi5wcm90bxILYm9sdGhvbGUudjEiEgoQR2V0U3RhdHVzUmVxdWVzdCLHAwoRR2V0U3RhdHVzUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRILCgNwaWQYAiABKA0SEgoKc3RhcnRlZF9hdBgDIAEoCRIOCgZlbmdpbmUYBCABKAkSEwoLZGF0YV9mb2xkZXIYBSABKAkSEQoJZW5kcG9pbnRzGAYgAygJEhAKCHN0b3JlX2lkGAcgASgJEhcKD2NvbW1pdF9zZXF1ZW5jZRgIIAEoBBIWCg5mb3JtYXRfdmVyc2lvbhgJIAEoDRIUCgxzdG9yZWRfYnl0ZXMYCiABKAQSFQoNa2VwdF9vdXRjb21lcxgLIAEoBBIaChJyZXF1ZXN0c19pbl9mbGlnaHQYDCABKA0SHwoXcmVxdWVzdF9ieXRlc19pbl9mbGlnaHQYDSABKAQSEwoLY29ubmVjdGlvbnMYDiABKA0SFgoOcmVzaWRlbnRfYnl0ZXMYDyABKAQSEgoKdXNlZF9ieXRlcxgQIAEoBBIYCgtxdW90YV9ieXRlcxgRIAEoBEgAiAEBEhwKD2Rpc2tfZnJlZV9ieXRlcxgSIAEoBEgBiAEBQg4KDF9xdW90YV9ieXRlc0ISChBfZGlza19mcmVlX2J5dGVzIj4KFEV4cG9ydFJ1bnRpbWVSZXF1ZXN0EhcKCnJ1bnRpbWVfaWQYASABKAlIAIgBAUINCgtfcnVudGltZV9pZCI/ChVFeHBvcnRSdW50aW1lUmVzcG9uc2USJgoEcGFydBgBIAEoCzIYLmJvbHRob2xlLnYxLlJ1bnRpbWVQYXJ0Im4KFEltcG9ydFJ1bnRpbWVSZXF1ZXN0Ei4KBXN0YXJ0GAEgASgLMh8uYm9sdGhvbGUudjEuSW1wb3J0UnVudGltZVN0YXJ0EiYKBHBhcnQYAiABKAsyGC5ib2x0aG9sZS52MS5SdW50aW1lUGFydCJgChJJbXBvcnRSdW50aW1lU3RhcnQSFwoKcnVudGltZV9pZBgBIAEoCUgAiAEBEhEKCW92ZXJ3cml0ZRgCIAEoCBIPCgdkcnlfcnVuGAMgASgIQg0KC19ydW50aW1lX2lkIpQCCgtSdW50aW1lUGFydBItCghzbmFwc2hvdBgBIAEoCzIZLmJvbHRob2xlLnYxLlNuYXBzaG90UGFydEgAEjgKCWxpZmVjeWNsZRgCIAEoCzIjLmJvbHRob2xlLnYxLk1hY2hpbmVMaWZlY3ljbGVSZWNvcmRIABIwCgNvcHMYAyABKAsyIS5ib2x0aG9sZS52MS5QZXJzaXN0ZWRPcHNTbmFwc2hvdEgAEi4KBWlucHV0GAQgASgLMh0uYm9sdGhvbGUudjEuU3RvcmVkSW5wdXRTdGF0ZUgAEjIKB3JlY2VpcHQYBSABKAsyHy5ib2x0aG9sZS52MS5SdW5Cb3VuZGFyeVJlY2VpcHRIAEIGCgRwYXJ0IksKDFNuYXBzaG90UGFydBIsCgdwcm9maWxlGAEgASgOMhsuYm9sdGhvbGUudjEuU2Vzc2lvblByb2ZpbGUSDQoFY2h1bmsYAiABKAwiQgoVSW1wb3J0UnVudGltZVJlc3BvbnNlEikKBnJlc3VsdBgBIAEoDjIZLmJvbHRob2xlLnYxLkltcG9ydFJlc3VsdCIPCg1CYWNrdXBSZXF1ZXN0Ih8KDkJhY2t1cFJlc3BvbnNlEg0KBWNodW5rGAEgASgMIg8KDVZlcmlmeVJlcXVlc3QihAEKDlZlcmlmeVJlc3BvbnNlEicKB2ZpbmRpbmcYASABKAsyFC5ib2x0aG9sZS52MS5GaW5kaW5nSAASFAoKYnl0ZXNfcmVhZBgCIAEoBEgAEioKBmNvdW50cxgDIAEoCzIYLmJvbHRob2xlLnYxLlN0b3JlQ291bnRzSABCBwoFZXZlbnQiXQoHRmluZGluZxIMCgRjb2RlGAEgASgJEhcKCnJ1bnRpbWVfaWQYAiABKAlIAIgBARIOCgZyZWNvcmQYAyABKAkSDAoEdGV4dBgEIAEoCUINCgtfcnVudGltZV9pZCI/CgtTdG9yZUNvdW50cxIQCghydW50aW1lcxgBIAEoBBIMCgRyb3dzGAIgASgEEhAKCG91dGNvbWVzGAMgASgEKpcBCgxJbXBvcnRSZXN1bHQSHQoZSU1QT1JUX1JFU1VMVF9VTlNQRUNJRklFRBAAEhcKE0lNUE9SVF9SRVNVTFRfQURERUQQARIaChZJTVBPUlRfUkVTVUxUX1JFUExBQ0VEEAISGwoXSU1QT1JUX1JFU1VMVF9VTkNIQU5HRUQQAxIWChJJTVBPUlRfUkVTVUxUX0tFUFQQBDKsAwoMQWRtaW5TZXJ2aWNlEk8KCUdldFN0YXR1cxIdLmJvbHRob2xlLnYxLkdldFN0YXR1c1JlcXVlc3QaHi5ib2x0aG9sZS52MS5HZXRTdGF0dXNSZXNwb25zZSIDkAIBEl0KDUV4cG9ydFJ1bnRpbWUSIS5ib2x0aG9sZS52MS5FeHBvcnRSdW50aW1lUmVxdWVzdBoiLmJvbHRob2xlLnYxLkV4cG9ydFJ1bnRpbWVSZXNwb25zZSIDkAIBMAESWAoNSW1wb3J0UnVudGltZRIhLmJvbHRob2xlLnYxLkltcG9ydFJ1bnRpbWVSZXF1ZXN0GiIuYm9sdGhvbGUudjEuSW1wb3J0UnVudGltZVJlc3BvbnNlKAESSAoGQmFja3VwEhouYm9sdGhvbGUudjEuQmFja3VwUmVxdWVzdBobLmJvbHRob2xlLnYxLkJhY2t1cFJlc3BvbnNlIgOQAgEwARJICgZWZXJpZnkSGi5ib2x0aG9sZS52MS5WZXJpZnlSZXF1ZXN0GhsuYm9sdGhvbGUudjEuVmVyaWZ5UmVzcG9uc2UiA5ACATABYgZwcm90bzM", [file_bolthole_v1_input, file_bolthole_v1_lifecycle, file_bolthole_v1_operations, file_bolthole_v1_receipt, file_bolthole_v1_session]);
 
 /**
  * @generated from message bolthole.v1.GetStatusRequest
@@ -351,6 +351,161 @@ export const ImportRuntimeResponseSchema: GenMessage<ImportRuntimeResponse> = /*
   messageDesc(file_bolthole_v1_admin, 8);
 
 /**
+ * @generated from message bolthole.v1.BackupRequest
+ */
+export type BackupRequest = Message<"bolthole.v1.BackupRequest"> & {
+};
+
+/**
+ * Describes the message bolthole.v1.BackupRequest.
+ * Use `create(BackupRequestSchema)` to create a new message.
+ */
+export const BackupRequestSchema: GenMessage<BackupRequest> = /*@__PURE__*/
+  messageDesc(file_bolthole_v1_admin, 9);
+
+/**
+ * @generated from message bolthole.v1.BackupResponse
+ */
+export type BackupResponse = Message<"bolthole.v1.BackupResponse"> & {
+  /**
+   * At most 1 MiB, in order. All of them together are the file.
+   *
+   * @generated from field: bytes chunk = 1;
+   */
+  chunk: Uint8Array;
+};
+
+/**
+ * Describes the message bolthole.v1.BackupResponse.
+ * Use `create(BackupResponseSchema)` to create a new message.
+ */
+export const BackupResponseSchema: GenMessage<BackupResponse> = /*@__PURE__*/
+  messageDesc(file_bolthole_v1_admin, 10);
+
+/**
+ * @generated from message bolthole.v1.VerifyRequest
+ */
+export type VerifyRequest = Message<"bolthole.v1.VerifyRequest"> & {
+};
+
+/**
+ * Describes the message bolthole.v1.VerifyRequest.
+ * Use `create(VerifyRequestSchema)` to create a new message.
+ */
+export const VerifyRequestSchema: GenMessage<VerifyRequest> = /*@__PURE__*/
+  messageDesc(file_bolthole_v1_admin, 11);
+
+/**
+ * @generated from message bolthole.v1.VerifyResponse
+ */
+export type VerifyResponse = Message<"bolthole.v1.VerifyResponse"> & {
+  /**
+   * @generated from oneof bolthole.v1.VerifyResponse.event
+   */
+  event: {
+    /**
+     * @generated from field: bolthole.v1.Finding finding = 1;
+     */
+    value: Finding;
+    case: "finding";
+  } | {
+    /**
+     * Since the last message that said so.
+     *
+     * @generated from field: uint64 bytes_read = 2;
+     */
+    value: bigint;
+    case: "bytesRead";
+  } | {
+    /**
+     * The last message, when everything could be read.
+     *
+     * @generated from field: bolthole.v1.StoreCounts counts = 3;
+     */
+    value: StoreCounts;
+    case: "counts";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message bolthole.v1.VerifyResponse.
+ * Use `create(VerifyResponseSchema)` to create a new message.
+ */
+export const VerifyResponseSchema: GenMessage<VerifyResponse> = /*@__PURE__*/
+  messageDesc(file_bolthole_v1_admin, 12);
+
+/**
+ * Something that is not as it was written.
+ *
+ * @generated from message bolthole.v1.Finding
+ */
+export type Finding = Message<"bolthole.v1.Finding"> & {
+  /**
+   * From the closed list in docs/operating.md, such as `row-damaged`.
+   *
+   * @generated from field: string code = 1;
+   */
+  code: string;
+
+  /**
+   * Absent where it is of no runtime, or of one that cannot be told.
+   *
+   * @generated from field: optional string runtime_id = 2;
+   */
+  runtimeId?: string | undefined;
+
+  /**
+   * As in the errors of a load, such as `input state ID`; empty where it is of none.
+   *
+   * @generated from field: string record = 3;
+   */
+  record: string;
+
+  /**
+   * @generated from field: string text = 4;
+   */
+  text: string;
+};
+
+/**
+ * Describes the message bolthole.v1.Finding.
+ * Use `create(FindingSchema)` to create a new message.
+ */
+export const FindingSchema: GenMessage<Finding> = /*@__PURE__*/
+  messageDesc(file_bolthole_v1_admin, 13);
+
+/**
+ * @generated from message bolthole.v1.StoreCounts
+ */
+export type StoreCounts = Message<"bolthole.v1.StoreCounts"> & {
+  /**
+   * @generated from field: uint64 runtimes = 1;
+   */
+  runtimes: bigint;
+
+  /**
+   * Of all runtimes: snapshots, lifecycle records, operation snapshots, input states and receipts.
+   *
+   * @generated from field: uint64 rows = 2;
+   */
+  rows: bigint;
+
+  /**
+   * Of requests, kept for retries.
+   *
+   * @generated from field: uint64 outcomes = 3;
+   */
+  outcomes: bigint;
+};
+
+/**
+ * Describes the message bolthole.v1.StoreCounts.
+ * Use `create(StoreCountsSchema)` to create a new message.
+ */
+export const StoreCountsSchema: GenMessage<StoreCounts> = /*@__PURE__*/
+  messageDesc(file_bolthole_v1_admin, 14);
+
+/**
  * What an import did, or would do without `dry_run`.
  *
  * @generated from enum bolthole.v1.ImportResult
@@ -432,6 +587,26 @@ export const AdminService: GenService<{
     methodKind: "client_streaming";
     input: typeof ImportRuntimeRequestSchema;
     output: typeof ImportRuntimeResponseSchema;
+  },
+  /**
+   * One consistent copy of everything, as the bytes of a backup file. The copy is made and checked before the first bytes come.
+   *
+   * @generated from rpc bolthole.v1.AdminService.Backup
+   */
+  backup: {
+    methodKind: "server_streaming";
+    input: typeof BackupRequestSchema;
+    output: typeof BackupResponseSchema;
+  },
+  /**
+   * Reads everything that is stored, in one consistent state, and tells what is not as it was written.
+   *
+   * @generated from rpc bolthole.v1.AdminService.Verify
+   */
+  verify: {
+    methodKind: "server_streaming";
+    input: typeof VerifyRequestSchema;
+    output: typeof VerifyResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_bolthole_v1_admin, 0);

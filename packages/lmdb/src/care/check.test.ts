@@ -1,0 +1,194 @@
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import type { Finding, StoredInputState, VersionedStore } from "@bolthole/contract";
+import { createEngineStore, quarantine } from "@bolthole/core";
+import { LEAF_BYTES } from "../document-tree/node.js";
+import { Environment, type Put } from "../environment.js";
+import { IDENTITY_KEY, NODE_ID_KEY, SEQUENCE_KEY, documentBounds, encodeKey } from "../keys.js";
+import { LmdbEngine, type LmdbOptions } from "../lmdb-engine.js";
+import { DamagedStore } from "./check-before-open.js";
+import { checkFolder } from "./check-folder.js";
+import { DamagedPages, walkPages } from "./page-walk.js";
+
+const PAGE = 4096;
+const NOW = "2026-05-28T15:31:27Z";
+const idOf = (serial: number): string => `0198f01a-0000-7000-8000-${String(serial).padStart(12, "0")}`;
+const row = (serial: number): StoredInputState => ({
+  inputId: idOf(serial),
+  currentState: "accepted",
+  attemptCount: 0,
+  recoveryCount: 0,
+  history: [],
+  createdAt: NOW,
+  updatedAt: NOW,
+});
+
+let folder: string;
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), "bolthole-check-"));
+  await withStore(async (store) => {
+    await store.persistAuthOauthFlowSnapshot({ snapshot: Buffer.from("flows") });
+    for (const runtimeId of ["one", "two"]) {
+      for (let serial = 0; serial < 40; serial += 1) await store.persistInputState({ runtimeId, state: row(serial) });
+      const sessionSnapshot = Buffer.alloc(3 * LEAF_BYTES, runtimeId);
+      await store.commitSessionSnapshot({ runtimeId, sessionDelta: { sessionSnapshot, profile: "opaque" } });
+      await store.clearSessionSnapshot({ runtimeId: "gone" });
+    }
+  });
+});
+afterEach(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const data = (): string => join(folder, "data.mdb");
+
+async function withStore(
+  work: (store: VersionedStore, engine: LmdbEngine) => Promise<void>,
+  options: LmdbOptions = {},
+): Promise<void> {
+  const engine = await LmdbEngine.open(folder, options);
+  try {
+    await work(createEngineStore(engine), engine);
+    await engine.reclaimed();
+  } finally {
+    await engine.close();
+  }
+}
+
+/** Changes the file behind the store's back. */
+async function hurt(change: (environment: Environment) => Put): Promise<void> {
+  const environment = new Environment(folder);
+  await environment.write([change(environment)]);
+  await environment.close();
+}
+
+async function findings(): Promise<string[]> {
+  const found: Finding[] = [];
+  await checkFolder(folder, { onFinding: (finding) => found.push(finding) });
+  return found.map(({ code, runtimeId, record }) => [code, runtimeId, record].filter(Boolean).join(" "));
+}
+
+const firstNode = (environment: Environment): Buffer => {
+  const transaction = environment.read();
+  const { start, end } = documentBounds("node");
+  const [first] = transaction.keys(start, end);
+  transaction.done();
+  return first ?? Buffer.of();
+};
+
+test("a sound store has no findings, and everything in it is counted", async () => {
+  const found: Finding[] = [];
+  const { counts } = await checkFolder(folder, { onFinding: (finding) => found.push(finding) });
+  expect(found).toEqual([]);
+  expect(counts).toEqual({ runtimes: 2, rows: 82, outcomes: 0 });
+});
+
+const keyOfInput = encodeKey({ table: "input", runtimeId: "one", inputId: idOf(3) });
+const head = encodeKey({ table: "head", runtimeId: "one" });
+const flipped =
+  (key: Buffer) =>
+  (environment: Environment): Put => {
+    const value = Buffer.from(environment.get(key) ?? "");
+    value[value.length - 1] = (value.at(-1) ?? 0) ^ 1;
+    return [key, value];
+  };
+
+test.each<[string, (environment: Environment) => Put, string[]]>([
+  ["a changed row", flipped(keyOfInput), [`row-damaged one input state ${idOf(3)}`]],
+  ["a row that vanished", () => [keyOfInput, undefined], ["head-differs one head"]],
+  ["a changed head", flipped(head), ["row-damaged one head", "head-missing one head"]],
+  ["a head that vanished", () => [head, undefined], ["head-missing one head", "store-differs"]],
+  ["a changed tally", flipped(encodeKey({ table: "tally" })), ["row-damaged tally", "store-differs"]],
+  ["OAuth flows that vanished", () => [encodeKey({ table: "oauth" }), undefined], ["store-differs"]],
+  ["a row that is none", () => [Buffer.of(2, 0x61, 0, 1, 9), Buffer.from("what")], ["row-strange"]],
+  ["an identity that changed", flipped(IDENTITY_KEY), ["store-differs"]],
+  ["a number of the last commit that is too small", () => [SEQUENCE_KEY, Buffer.alloc(8)], ["store-differs"]],
+  ["a number of the next node that is too small", () => [NODE_ID_KEY, Buffer.alloc(8)], ["store-differs"]],
+  [
+    "a piece of a document that vanished",
+    (environment) => [firstNode(environment), undefined],
+    ["document-missing one session snapshot"],
+  ],
+])("%s is found", async (_what, change, expected) => {
+  await hurt(change);
+  const found = await findings();
+  for (const one of expected) expect(found).toContain(one);
+});
+
+test("a runtime that went back to an older state as a whole is found by the store's books", async () => {
+  const rows = new Map<string, Buffer>();
+  const remember = (environment: Environment): void => {
+    const transaction = environment.read();
+    for (const { key, value } of transaction.range(Buffer.of(2, 0x6f), Buffer.of(2, 0x70)))
+      rows.set(key.toString("hex"), value);
+    transaction.done();
+  };
+  const before = new Environment(folder);
+  remember(before);
+  await before.close();
+  await withStore((store) =>
+    store.persistInputState({ runtimeId: "one", state: { ...row(3), attemptCount: 1 } }).then(() => undefined),
+  );
+  const after = new Environment(folder);
+  await after.write([...rows].map(([key, value]): Put => [Buffer.from(key, "hex"), value]));
+  await after.close();
+  expect(await findings()).toEqual(["store-differs"]);
+});
+
+test("of a data file with any page zeroed or put elsewhere, the walk says so, or the rest of the check does", async () => {
+  const sound = readFileSync(data());
+  const pages = Math.max(...[0, PAGE].map((at) => Number(sound.readBigUInt64LE(at + 144)))) + 1;
+  await fc.assert(
+    fc.asyncProperty(fc.nat(pages - 1), fc.nat(pages - 1), fc.boolean(), (page, other, isSwap) => {
+      const file = Buffer.from(sound);
+      if (isSwap) sound.copy(file, page * PAGE, other * PAGE, (other + 1) * PAGE);
+      else file.fill(0, page * PAGE, (page + 1) * PAGE);
+      const path = join(folder, "mutated.mdb");
+      writeFileSync(path, file);
+      try {
+        walkPages(path);
+      } catch (error) {
+        expect(error).toBeInstanceOf(DamagedPages);
+      }
+      return Promise.resolve();
+    }),
+    { numRuns: 300 },
+  );
+  copyFileSync(data(), join(folder, "mutated.mdb"));
+  walkPages(join(folder, "mutated.mdb"));
+});
+
+test("after an unclean end the whole store is read before it is opened, after a clean one only when asked for", async () => {
+  expect(existsSync(join(folder, "running"))).toBe(false);
+  await hurt(() => [encodeKey({ table: "oauth" }), undefined]);
+  await withStore(() => Promise.resolve());
+  const full = { check: { level: "full", maxBytes: Infinity } } as const;
+  await expect(LmdbEngine.open(folder, full)).rejects.toBeInstanceOf(DamagedStore);
+  writeFileSync(join(folder, "running"), "");
+  await expect(LmdbEngine.open(folder)).rejects.toBeInstanceOf(DamagedStore);
+  // A refusal changes nothing: the next start looks again.
+  await expect(LmdbEngine.open(folder)).rejects.toThrow(/damaged.*restore a backup/);
+  await withStore(() => Promise.resolve(), { check: { level: "quick", maxBytes: Infinity } });
+  expect(existsSync(join(folder, "running"))).toBe(false);
+});
+
+test("what is damaged of single records is told, and the store opens", async () => {
+  await hurt(() => [keyOfInput, undefined]);
+  const found: string[] = [];
+  const options = {
+    check: { level: "full", maxBytes: Infinity },
+    onFinding: ({ code, runtimeId = "" }: Finding) => found.push(`${code} ${runtimeId}`),
+  } as const;
+  await withStore(async (_store, engine) => {
+    const store = createEngineStore(quarantine(engine, new Set(["one"])));
+    const damaged = { reason: "DAMAGED_RECORD", subject: { runtimeId: "one" } };
+    await expect(store.loadInputState({ runtimeId: "one", inputId: idOf(4) })).rejects.toMatchObject(damaged);
+    await expect(store.loadSessionSnapshot({ runtimeId: "one" })).rejects.toMatchObject(damaged);
+    await expect(store.persistInputState({ runtimeId: "one", state: row(1) })).rejects.toMatchObject(damaged);
+    expect(await store.loadInputState({ runtimeId: "two", inputId: idOf(4) })).toMatchObject({ value: row(4) });
+    await store.persistInputState({ runtimeId: "two", state: row(77) });
+  }, options);
+  expect(found).toEqual(["head-differs one"]);
+});
