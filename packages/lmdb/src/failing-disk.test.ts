@@ -106,7 +106,7 @@ test.each([-30796, -30797])(
     const broken = (): never => {
       throw Object.assign(new Error("MDB_CORRUPTED"), { code });
     };
-    const reading = { get: broken, range: broken, keys: broken, done: jest.fn() };
+    const reading = { get: broken, range: broken, keys: broken, lastKey: broken, done: jest.fn() };
     jest.spyOn(Environment.prototype, "read").mockReturnValue(reading);
     expect(await refusal(store.loadMachineLifecycleRecord("any"))).toMatchObject({ reason: "DAMAGED_RECORD" });
     expect(reading.done).toHaveBeenCalled();
