@@ -14,5 +14,4 @@ export const CONTROLS: Readonly<Record<string, { readonly kind: string; readonly
   "thrown-request": { kind: "fuzz", description: "lets gRPC answer for requests that are no messages" },
   "lost-update": { kind: "linear", description: "decides one change in three over what was stored before its turn" },
   "stale-read": { kind: "linear", description: "shows one reader in eight what was stored up to 100 ms ago" },
-  "unchecked-row": { kind: "corrupt", description: "serves a row without a look at its checksum" },
 };
