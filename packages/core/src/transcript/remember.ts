@@ -8,8 +8,9 @@ import {
   type RememberedSession,
 } from "./remembered-session.js";
 import type { ResumableSha256 } from "./resumable-sha256.js";
+import { segmentsOf } from "./segment.js";
 import type { SessionText } from "./session-text.js";
-import { type Transcript, segmentsOf } from "./transcript.js";
+import type { Transcript } from "./transcript.js";
 import { TooMuchWork } from "./work-meter.js";
 
 /** A document that a check accepted, as it was read. */
