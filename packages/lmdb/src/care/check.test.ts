@@ -160,6 +160,23 @@ test("of a data file with any page zeroed or put elsewhere, the walk says so, or
   walkPages(join(folder, "mutated.mdb"));
 });
 
+test("a branch whose key changed is found, though every row is there: a search would miss some", async () => {
+  await withStore(async (store) => {
+    for (let serial = 100; serial < 300; serial += 1) {
+      await store.persistInputState({ runtimeId: "many", state: row(serial) });
+    }
+  });
+  const file = readFileSync(data());
+  const metas = [0, PAGE].sort((a, b) => Number(file.readBigUInt64LE(b + 152) - file.readBigUInt64LE(a + 152)));
+  const root = Number(file.readBigUInt64LE((metas[0] ?? 0) + 96 + 40)) * PAGE;
+  expect(file.readUInt16LE(root + 18)).toBe(1);
+  // The last child's key, made larger than what lies below it.
+  const last = root + 24 + file.readUInt16LE(root + 24 + file.readUInt16LE(root + 20) - 2);
+  file[last + 8] = 0xff;
+  writeFileSync(data(), file);
+  expect(await findings()).toEqual(["pages-damaged"]);
+});
+
 test("after an unclean end the whole store is read before it is opened, after a clean one only when asked for", async () => {
   expect(existsSync(join(folder, "running"))).toBe(false);
   await hurt(() => [encodeKey({ table: "oauth" }), undefined]);

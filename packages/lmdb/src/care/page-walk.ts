@@ -41,6 +41,14 @@ interface Tree {
   readonly root: number | undefined;
 }
 
+/** A page to come, and the keys between which those below it must lie. */
+interface Subtree {
+  readonly page: number;
+  readonly level: number;
+  readonly low: Buffer | undefined;
+  readonly high: Buffer | undefined;
+}
+
 interface Meta {
   readonly pageBytes: number;
   readonly lastPage: number;
@@ -135,23 +143,37 @@ class PageWalk {
     const compare = name === "rows" ? (a: Buffer, b: Buffer) => Buffer.compare(a, b) : compareNumbers;
     let entries = 0;
     let last: Buffer | undefined;
-    const ahead = [{ page: root, level: depth }];
+    const ahead: Subtree[] = [{ page: root, level: depth, low: undefined, high: undefined }];
     for (let next = ahead.pop(); next; next = ahead.pop()) {
-      const { page, level } = next;
+      const { page, level, low, high } = next;
       const bytes = this.take(page, level > 1 ? BRANCH : LEAF);
       const nodes = nodesOf(bytes, page, level > 1);
+      const keys = nodes.map((at) => keyAt(bytes, at));
+      if (name === "free pages" && keys.some((key, index) => key.length !== 8 && (level === 1 || index > 0))) {
+        throw damagedPage(page, "has a key that is no number");
+      }
       if (level > 1) {
-        // Taken from the end, so that the leaves come in order.
-        for (const at of nodes.toReversed()) ahead.push({ page: bytes.readUIntLE(at, 6), level: level - 1 });
+        // Taken from the end, so that the leaves come in order. The first child has no key of its own.
+        for (let index = nodes.length - 1; index >= 0; index -= 1) {
+          const child = bytes.readUIntLE(nodes[index] ?? 0, 6);
+          ahead.push({
+            page: child,
+            level: level - 1,
+            low: index === 0 ? low : keys[index],
+            high: keys[index + 1] ?? high,
+          });
+        }
         continue;
       }
-      for (const at of nodes) {
-        const key = bytes.subarray(at + NODE_HEADER, at + NODE_HEADER + bytes.readUInt16LE(at + 6));
-        if (name === "free pages" && key.length !== 8) throw damagedPage(page, "has a key that is no number");
+      for (const [index, key] of keys.entries()) {
         if (last && compare(last, key) >= 0) throw damagedPage(page, "has keys out of order");
-        last = Buffer.from(key);
+        // A search goes by the branches: where they lead elsewhere, a key is there and never found.
+        if ((low && compare(low, key) > 0) || (high && compare(key, high) >= 0)) {
+          throw damagedPage(page, "has keys that no search would find there");
+        }
+        last = key;
         entries += 1;
-        const value = this.value(bytes, at, page, onValue !== undefined);
+        const value = this.value(bytes, nodes[index] ?? 0, page, onValue !== undefined);
         if (value) onValue?.(Buffer.from(value));
       }
     }
@@ -258,6 +280,9 @@ function treeAt(page: Buffer, at: number, name: Tree["name"]): Tree {
 }
 
 const damagedPage = (page: number, what: string): DamagedPages => new DamagedPages(`page ${String(page)} ${what}`);
+
+const keyAt = (bytes: Buffer, at: number): Buffer =>
+  bytes.subarray(at + NODE_HEADER, at + NODE_HEADER + bytes.readUInt16LE(at + 6));
 
 const numberAt = (bytes: Buffer, at: number): number => Number(bytes.readBigUInt64LE(at));
 
