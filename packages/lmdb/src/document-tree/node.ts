@@ -28,7 +28,7 @@ export type NodeName = Pick<Entry, "level" | "id">;
 
 const PAGE_BYTES = 4096;
 /** LMDB keeps a large value in whole pages behind this header: these sizes fill them to the last byte. */
-const PAGE_HEADER_BYTES = 16;
+export const PAGE_HEADER_BYTES = 24;
 export const pagesBytes = (pages: number): number => pages * PAGE_BYTES - PAGE_HEADER_BYTES;
 /** How many pages a value of this size fills. */
 export const filledPages = (bytes: number): number => Math.floor((bytes + PAGE_HEADER_BYTES) / PAGE_BYTES);
