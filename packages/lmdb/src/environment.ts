@@ -67,8 +67,11 @@ const META_PAGES = 2;
 const pagesOf = ({ treeBranchPageCount, treeLeafPageCount, overflowPages }: TreeStats): number =>
   treeBranchPageCount + treeLeafPageCount + overflowPages;
 
-/** Of different states at one time; twice as many as requests are let in, so that the writer's own reading has its place. */
-export const MAX_READERS = 8192;
+/**
+ * Of different states at one time. A request reads in one for a few turns of the event loop, documents are read under leases:
+ * far fewer are ever needed. LMDB's file of readers has its place on the disk, 64 bytes for each.
+ */
+export const MAX_READERS = 1024;
 
 /** Puts a value, or removes it. */
 export type Put = readonly [key: Buffer, value: Buffer | undefined];

@@ -295,7 +295,8 @@ function loadOf(writes: readonly Write[], replacements: readonly (Replacement | 
   const parts: number[] = [];
   for (const replacement of replacements) {
     if (!replacement) continue;
-    for (const [, value] of replacement.staged?.nodes ?? []) parts.push(value?.length ?? 0);
+    const { nodes = [], extended = [] } = replacement.staged ?? {};
+    for (const [, value] of [...nodes, ...extended]) parts.push(value?.length ?? 0);
     values.push(...replacement.named.map(() => NODE_BYTES));
     if (replacement.dropped.length > 0) values.push(replacement.dropped.length * NODE_BYTES);
   }

@@ -1,3 +1,4 @@
+import { PAGE_HEADER_BYTES } from "./document-tree/node.js";
 import type { PageCounts } from "./environment.js";
 
 /** What one unit puts into a transaction, as far as it takes pages. */
@@ -24,7 +25,7 @@ const FREE_PAGES_A_PAGE = 512;
 const TRANSACTION_PAGES = 32;
 
 const pagesOfBytes = (bytes: number, { pageBytes }: PageCounts): number =>
-  bytes > INLINE_BYTES ? Math.ceil((bytes + 16) / pageBytes) : 0;
+  bytes > INLINE_BYTES ? Math.ceil((bytes + PAGE_HEADER_BYTES) / pageBytes) : 0;
 
 /** The most pages that a transaction takes beside those of its units. */
 export const pagesOfTransaction = ({ free, depth }: PageCounts): number =>

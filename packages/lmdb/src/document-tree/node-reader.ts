@@ -34,6 +34,13 @@ export class NodeReader {
     return bytes;
   }
 
+  /** All bytes of a leaf, also those that no entry at hand names. */
+  leafValue(id: number): Buffer {
+    const value = this.source.get(documentKey("node", id));
+    if (!value) throw this.damaged();
+    return value;
+  }
+
   damaged(): StoreError {
     return readFailed("DAMAGED_RECORD", "stored session snapshot does not match its checksum", {
       runtimeId: this.runtimeId,

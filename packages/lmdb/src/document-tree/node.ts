@@ -3,8 +3,8 @@ import { combineCrc32 } from "./crc32-combine.js";
 import { seal, unseal, unsealed } from "./sealed.js";
 
 /*
- * A document is a tree of immutable nodes, each an LMDB value under an id of its own. A leaf (level 0) is nothing but
- * bytes; a branch of level n names nodes of level n - 1. What names a node says how long it is and its CRC-32, so that a
+ * A document is a tree of nodes that keep what they have, each an LMDB value under an id of its own. A leaf (level 0) is nothing but
+ * bytes, and may get more behind those it has; a branch of level n names nodes of level n - 1. What names a node says how long it is and its CRC-32, so that a
  * tree can be cut and joined without reading what lies below. All leaves are equally deep.
  *
  * A branch on the disk: its level (1), then its entries; sealed.
@@ -28,7 +28,7 @@ export type NodeName = Pick<Entry, "level" | "id">;
 
 const PAGE_BYTES = 4096;
 /** LMDB keeps a large value in whole pages behind this header: these sizes fill them to the last byte. */
-const PAGE_HEADER_BYTES = 16;
+export const PAGE_HEADER_BYTES = 24;
 export const pagesBytes = (pages: number): number => pages * PAGE_BYTES - PAGE_HEADER_BYTES;
 /** How many pages a value of this size fills. */
 export const filledPages = (bytes: number): number => Math.floor((bytes + PAGE_HEADER_BYTES) / PAGE_BYTES);
@@ -37,6 +37,10 @@ export const filledPages = (bytes: number): number => Math.floor((bytes + PAGE_H
 export const LEAF_BYTES = pagesBytes(8);
 /** Stretches of at least this size are left as they are; shorter neighbours are written anew as one. */
 export const SETTLED_BYTES = pagesBytes(2);
+/** New stretches of at most this size share a leaf with others. */
+export const SHORT_BYTES = pagesBytes(1);
+/** The most that a shared leaf holds: each change that adds to it writes it anew. */
+export const HOST_BYTES = pagesBytes(4);
 /** A turn rewrites a branch of each level, and counts its entries when it is shared: neither must be large. */
 export const MAX_CHILDREN = 64;
 export const MIN_CHILDREN = 16;

@@ -6,6 +6,8 @@ import { type Entry, LEAF_BYTES, MAX_CHILDREN, MIN_CHILDREN, SETTLED_BYTES, deco
 import { noise } from "./noise.test.helper.js";
 import { StoredTrees } from "./stored-trees.test.helper.js";
 import { documentKey } from "../keys.js";
+import { NodeReader } from "./node-reader.js";
+import { Walk } from "./walk.js";
 
 const RUNTIME = "rt";
 
@@ -143,4 +145,24 @@ test("a turn on a large document writes little and reads little", async () => {
   }
   expect(trees.count("count")).toBe(0);
   expect(await trees.findings()).toEqual([]);
+});
+
+test("short stretches go behind the bytes of a leaf that stays, and who reads an earlier document finds it unchanged", async () => {
+  const trees = new StoredTrees();
+  const shell = noise(2200, 1);
+  await trees.replace(RUNTIME, [shell]);
+  const earlier = trees.root(RUNTIME);
+  const taken = { offset: 0, length: 2150 };
+  const [one, other] = [noise(1500, 2), noise(1600, 3)];
+  await trees.replace(RUNTIME, [taken, one, taken, other]);
+  const walk = new Walk(new NodeReader(trees, RUNTIME), earlier);
+  expect(walk.take(shell.length).equals(shell)).toBe(true);
+  while (trees.reclaim(512));
+  expect(await trees.findings()).toEqual([]);
+  const known = taken.length;
+  expect(
+    trees.read(RUNTIME).equals(Buffer.concat([shell.subarray(0, known), one, shell.subarray(0, known), other])),
+  ).toBe(true);
+  // One leaf under one branch.
+  expect(trees.count("node")).toBe(2);
 });

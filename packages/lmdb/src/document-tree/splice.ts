@@ -4,7 +4,7 @@ import type { Document } from "@bolthole/core";
 import { type Kept, type Piece, isSmall, joinShortRuns, mapRuns, openBesideBytes, packBranches } from "./balance.js";
 import type { Draft } from "./draft.js";
 import { cutLeaves } from "./leaf-cutter.js";
-import { type Entry, SETTLED_BYTES } from "./node.js";
+import { type Entry, SETTLED_BYTES, SHORT_BYTES } from "./node.js";
 import { RepeatedStretches } from "./repeated-stretches.js";
 import { Turns } from "./turns.js";
 
@@ -56,7 +56,8 @@ async function piecesOf(draft: Draft, base: Entry | undefined, document: Documen
         const isShared = repeated.meet(from, to);
         if (to - from === entry.length) pieces.push(isShared ? { ...entry, isShared } : entry);
         else if (entry.level > 0) cut(draft.open(entry), at, from, to);
-        else pieces.push(slice(entry, draft.nodes.bytes(entry).subarray(from - at, to - at), from - at, isShared));
+        else
+          pieces.push(slice(draft, entry, draft.nodes.bytes(entry).subarray(from - at, to - at), from - at, isShared));
       }
       at += entry.length;
     }
@@ -80,8 +81,9 @@ function* joinRanges(document: Document): Generator<DocumentPart> {
 }
 
 /** A small slice is written anew, so that it does not keep a large leaf, unless its bytes are needed at another place too. */
-function slice(leaf: Entry, bytes: Buffer, start: number, isShared: boolean): Piece {
+function slice(draft: Draft, leaf: Entry, bytes: Buffer, start: number, isShared: boolean): Piece {
   if (bytes.length < (isShared ? SHARED_BYTES : SETTLED_BYTES)) return Buffer.from(bytes);
+  draft.offerHost(leaf);
   return { ...leaf, offset: leaf.offset + start, length: bytes.length, crc32: crc32(bytes), isShared };
 }
 
@@ -93,17 +95,23 @@ async function settle(draft: Draft, run: readonly Piece[], turns: Turns): Promis
   const leaves: Kept[] = [];
   let loose: Uint8Array[] = [];
   let looseBytes = 0;
+  /** The next change beside them will write them anew. */
+  let isPassing = false;
   const join = (bytes: Uint8Array): void => {
     loose.push(bytes);
     looseBytes += bytes.length;
   };
+  const joinLeaf = (leaf: Kept): void => {
+    isPassing = true;
+    join(draft.nodes.bytes(leaf));
+  };
   for (const [index, piece] of run.entries()) {
     if (piece instanceof Uint8Array) {
       const before = loose.length === 0 ? leaves.at(-1) : undefined;
-      if (before && isSmall(before) && piece.length < SETTLED_BYTES) join(draft.nodes.bytes(leaves.pop() as Kept));
+      if (before && isSmall(before) && piece.length < SETTLED_BYTES) joinLeaf(leaves.pop() as Kept);
       join(piece);
     } else if (loose.length > 0 && looseBytes < SETTLED_BYTES && isSmall(piece)) {
-      join(draft.nodes.bytes(piece));
+      joinLeaf(piece);
     } else {
       await write();
       leaves.push(piece);
@@ -114,9 +122,9 @@ async function settle(draft: Draft, run: readonly Piece[], turns: Turns): Promis
 
   async function write(): Promise<void> {
     for (const bytes of cutLeaves(loose)) {
-      leaves.push(draft.addLeaf(bytes));
+      leaves.push(isPassing || looseBytes > SHORT_BYTES ? draft.addLeaf(bytes) : draft.addShort(bytes));
       await turns.spend(bytes.length);
     }
-    [loose, looseBytes] = [[], 0];
+    [loose, looseBytes, isPassing] = [[], 0, false];
   }
 }

@@ -24,6 +24,8 @@ export interface StagedTree extends StagedDocument {
   readonly ids: IdRange;
   /** What the commit has to store of it. */
   readonly nodes: readonly Put[];
+  /** Leaves of the base with more bytes: never stored before the commit, because another commit may do the same. */
+  readonly extended: readonly Put[];
   /** What the new branches and the snapshot row name. */
   readonly references: ReadonlyMap<number, References>;
   /** Of the base's branches, the ones whose children the new tree may name itself; higher ones first. */
@@ -50,6 +52,8 @@ export function stagedTree(
     bytes += value.length;
     return [documentKey("node", id), value];
   });
+  const extended = [...draft.extended].map(([id, value]): Put => [documentKey("node", id), asBuffer(value)]);
+  for (const [, value] of extended) bytes += value?.length ?? 0;
   if (root) refer(references, [root]);
   return {
     length: root?.length ?? 0,
@@ -59,6 +63,7 @@ export function stagedTree(
     base,
     ids: range,
     nodes,
+    extended,
     references,
     opened: [...draft.opened].sort((a, b) => b.level - a.level),
     isWritten: false,

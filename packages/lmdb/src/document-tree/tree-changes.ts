@@ -89,6 +89,7 @@ export class TreeChanges {
     for (const { id, times } of named) this.counts.add(id, times);
     if (staged?.isWritten) this.put(documentKey("staging", staged.ids.first), undefined);
     else this.store(staged?.nodes ?? []);
+    this.store(staged?.extended ?? []);
     let index = 0;
     for (const part of splitDropped(dropped)) {
       const key = garbageKey(sequence, index++);
