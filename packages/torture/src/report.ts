@@ -58,7 +58,6 @@ export function runText(run: RunReport): string {
       `${String(run.lostSealed)} sealed, ${String(run.lostRepeated)} applied by a repeat, ` +
       `${String(run.lostNotApplied)} missed or were refused`,
     ...(Object.keys(run.events).length > 0 ? [`  ${listed(run.events, "x")}`] : []),
-    `  ${String(run.findings.length)} findings`,
   ];
   return lines.join("\n");
 }
