@@ -131,6 +131,17 @@ describe.each([
     expect(await store.replaceSessionSnapshotIfCurrent("rt", theirs, session("next"))).toBe(true);
   });
 
+  test("can be cleared, also when nothing else was ever kept", async () => {
+    await store.clearSessionSnapshot("rt");
+    for (const runtimeId of ["one", "two", "three"]) {
+      const value = session(runtimeId);
+      await putRawRow(file, { table: "runtime_session_snapshots", key: { runtime_id: runtimeId }, value });
+      await then();
+      expect(await store.clearSessionSnapshotIfCurrent(runtimeId, value)).toBe(true);
+      expect(await store.loadSessionSnapshot(runtimeId)).toBeUndefined();
+    }
+  });
+
   test("is listed, and gone when it is deleted", async () => {
     await putInput(row(FIRST), "another\0one");
     await then();

@@ -57,7 +57,8 @@ export const copyHead = ({
 
 /** The tally after one row became another. */
 export const retally = ({ rows, sum }: Tally, before: Row | undefined, after: Row | undefined): Tally => ({
-  rows: rows + (after ? 1 : 0) - (before ? 1 : 0),
+  // What another program wrote into a shared database was never counted when it goes.
+  rows: Math.max(0, rows + (after ? 1 : 0) - (before ? 1 : 0)),
   sum: (sum + (after?.checksum ?? 0) - (before?.checksum ?? 0)) >>> 0,
 });
 
