@@ -126,6 +126,9 @@ async function* messages(call: ServerReadableStream<Request, object>): AsyncGene
       yield received.message();
     }
     if (call.cancelled) throw readFailed("CANCELLED", "the sender gave up");
+  } catch (error) {
+    const isBrokenOff = (error as NodeJS.ErrnoException).code === "ERR_STREAM_PREMATURE_CLOSE";
+    throw isBrokenOff ? readFailed("CANCELLED", "the sender broke the stream off", { cause: error }) : error;
   } finally {
     clearTimeout(stalled);
   }
