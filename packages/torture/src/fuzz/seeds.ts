@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { type DescMessage, type DescService, toBinary } from "@bufbuild/protobuf";
 import { BinaryWriter } from "@bufbuild/protobuf/wire";
 import type { VersionedStore } from "@bolthole/contract";
@@ -6,6 +7,7 @@ import {
   RuntimeStoreService,
   encodeMessage,
   file_grpc_health_v1_health,
+  grpcMethod,
   storeCodecs,
 } from "@bolthole/contract/wire";
 import { makeOauthUpdate, makeOperation } from "../load/make-operation.js";
@@ -54,7 +56,7 @@ export class Seeds {
 
   private renew(): void {
     const kept = this.pool.filter(() => this.random.oneIn(2));
-    const made = [...this.ofTheLoad(POOL / 4), ...this.ofDescriptors(8), ...this.ofReflection(20)];
+    const made = [...this.ofTheLoad(POOL / 4), ...this.ofDescriptors(8), ...this.ofReflection(20), ...emptyUploads(20)];
     this.pool = [...made, ...kept.slice(0, POOL)];
   }
 
@@ -128,4 +130,18 @@ function recordingStore(calls: FuzzCall[]): VersionedStore {
     return [name, record];
   });
   return Object.fromEntries(methods) as VersionedStore;
+}
+
+/** Uploads that are whole after their first message. */
+function emptyUploads(count: number): FuzzCall[] {
+  const method = RuntimeStoreService.method.uploadSessionSnapshot;
+  const sha256 = createHash("sha256").digest();
+  const upload = { runtimeId: "fuzz uploads", length: 0n, sha256 };
+  const message = encodeMessage(method.input, { part: { case: "upload", value: upload } });
+  return Array.from({ length: count }, () => ({
+    path: grpcMethod(method).path,
+    message,
+    isEndless: false,
+    isOurs: true,
+  }));
 }
