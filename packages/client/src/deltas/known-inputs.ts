@@ -1,4 +1,3 @@
-import equal from "fast-deep-equal";
 import { LRUCache } from "lru-cache";
 import rfdc from "rfdc";
 import type {
@@ -12,6 +11,7 @@ import type {
   UnchangedInputs,
   Version,
 } from "@bolthole/contract";
+import { isSameRow } from "./same-row.js";
 
 /** A private copy of a row: callers may change theirs when their call is over. */
 interface RowCopy {
@@ -113,25 +113,19 @@ export class KnownInputs {
     stored: ReadonlyMap<InputId, KnownRow>,
     version: UnchangedInputs | undefined,
   ): OutgoingInputs {
-    const known = new Map<InputId, KnownRow>();
-    if (stored.size > 0 && areDistinct(rows)) {
-      for (const row of rows) {
-        const one = stored.get(row.inputId);
-        if (one && equal(one.state, row)) known.set(row.inputId, one);
-      }
-    }
+    const { known, travelling } = parted(rows, stored);
     const unchanged = known.size > 0 ? version : undefined;
-    const travelling = known.size === 0 ? rows : rows.filter(({ inputId }) => !known.has(inputId));
     const copies = this.copies(travelling);
     const answered = (answer: CommittedInputs): CommittedInputs => {
       const kept = new Map(answer.keptInputs.map(({ inputId, version }) => [inputId, version]));
       this.learn(runtimeId, answer, known, copies, (inputId) => kept.get(inputId) ?? answer.version);
       if (known.size === 0) return answer;
-      const keptInputs = rows.flatMap(({ inputId }): KeptInput[] => {
+      const keptInputs: KeptInput[] = [];
+      for (const { inputId } of answer.replayed ? [] : rows) {
         const version = kept.get(inputId) ?? known.get(inputId)?.version;
-        return version === undefined ? [] : [{ inputId, version }];
-      });
-      return { ...answer, keptInputs: answer.replayed ? [] : keptInputs };
+        if (version !== undefined) keptInputs.push({ inputId, version });
+      }
+      return { ...answer, keptInputs };
     };
     return { travelling, unchanged, known, answered };
   }
@@ -187,6 +181,23 @@ function copyOf(row: StoredInputState): RowCopy {
   const reasons = history.reduce((total, { reason = "" }) => total + reason.length, 0);
   const entries = ENTRY_BYTES * (history.length + sources);
   return { state: clone(row), bytes: ROW_BYTES + persistedInput.length + idempotencyKey.length + reasons + entries };
+}
+
+/** Rows that are stored as they are, and the others; all are others when one id comes twice. */
+function parted(
+  rows: readonly StoredInputState[],
+  stored: ReadonlyMap<InputId, KnownRow>,
+): { readonly known: ReadonlyMap<InputId, KnownRow>; readonly travelling: readonly StoredInputState[] } {
+  const known = new Map<InputId, KnownRow>();
+  const travelling: StoredInputState[] = [];
+  for (const row of rows) {
+    const one = stored.get(row.inputId);
+    if (one && isSameRow(one.state, row)) known.set(row.inputId, one);
+    else travelling.push(row);
+  }
+  const areOnce =
+    known.size + travelling.length === rows.length && !travelling.some(({ inputId }) => known.has(inputId));
+  return areOnce && areDistinct(travelling) ? { known, travelling } : { known: NONE, travelling: rows };
 }
 
 /** Of two rows with one id the last wins, which is the store's business. */
