@@ -134,7 +134,8 @@ export class Connection {
           ? outcomeUnknown(requestId, lost)
           : failure;
       }
-      await sleep(wait);
+      // Whether it was aborted is asked before the next attempt.
+      await sleep(wait, undefined, { signal: call.signal }).catch(() => undefined);
     }
   }
 
@@ -166,9 +167,6 @@ export class Connection {
     signal: AbortSignal | undefined,
   ): Promise<MessageShape<O>> {
     return new Promise((resolve, reject) => {
-      const cancel = (): void => {
-        sent.cancel();
-      };
       const sent = this.client.makeUnaryRequest(
         method.path,
         asItIs,
@@ -177,12 +175,12 @@ export class Connection {
         this.metadata,
         { deadline },
         (error, answer) => {
-          signal?.removeEventListener("abort", cancel);
+          release();
           if (answer !== undefined) resolve(answer);
           else reject(toStoreError(error as ServiceError, requestId !== undefined));
         },
       );
-      signal?.addEventListener("abort", cancel, { once: true });
+      const release = cancelOn(signal, sent);
     });
   }
 
@@ -193,9 +191,7 @@ export class Connection {
     signal: AbortSignal | undefined,
   ): Promise<MessageShape<O>> {
     return new Promise((resolve, reject) => {
-      const cancel = (): void => {
-        stream.cancel();
-      };
+      const answered = new AbortController();
       const stream = this.client.makeClientStreamRequest(
         method.path,
         method.requestSerialize,
@@ -203,15 +199,15 @@ export class Connection {
         this.metadata,
         { deadline },
         (error, answer) => {
-          signal?.removeEventListener("abort", cancel);
+          release();
+          answered.abort();
           if (answer !== undefined) resolve(answer);
           else reject(toStoreError(error as ServiceError, true));
         },
       );
-      signal?.addEventListener("abort", cancel, { once: true });
-      // What ends the stream early is told by the answer.
-      send(parts, stream).catch((error: unknown) => {
-        cancel();
+      const release = cancelOn(signal, stream);
+      send(parts, stream, answered.signal).catch((error: unknown) => {
+        stream.cancel();
         reject(error instanceof StoreError ? error : toStoreError(error as ServiceError, true));
       });
     });
@@ -231,20 +227,25 @@ export class Connection {
       this.metadata,
       { deadline },
     );
-    const cancel = (): void => {
-      stream.cancel();
-    };
-    signal?.addEventListener("abort", cancel, { once: true });
-    stream.once("close", () => signal?.removeEventListener("abort", cancel));
+    stream.once("close", cancelOn(signal, stream));
     return stream;
   }
 }
 
-/** As fast as the other side takes them. */
-async function send<T>(parts: AsyncIterable<T>, stream: ClientWritableStream<T>): Promise<void> {
+/** Answers what is to be done when the call is over. */
+function cancelOn(signal: AbortSignal | undefined, call: { cancel(): void }): () => void {
+  const cancel = (): void => {
+    call.cancel();
+  };
+  signal?.addEventListener("abort", cancel, { once: true });
+  return () => signal?.removeEventListener("abort", cancel);
+}
+
+/** As fast as the other side takes them, and no longer than it wants them: an answer may come before all were sent. */
+async function send<T>(parts: AsyncIterable<T>, stream: ClientWritableStream<T>, answered: AbortSignal): Promise<void> {
   for await (const part of parts) {
-    if (stream.destroyed) return;
-    if (!stream.write(part)) await Promise.race([once(stream, "drain"), once(stream, "close")]);
+    if (answered.aborted) return;
+    if (!stream.write(part)) await once(stream, "drain", { signal: answered }).catch(() => undefined);
   }
   stream.end();
 }

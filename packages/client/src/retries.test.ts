@@ -1,9 +1,14 @@
+import type { Readable } from "node:stream";
 import { type AddressInfo, type Socket, connect as connectSocket, createServer } from "node:net";
 import { Server, ServerCredentials, type sendUnaryData, status } from "@grpc/grpc-js";
-import { OutcomeUnknownError, StoreError, writeFailed } from "@bolthole/contract";
+import { OutcomeUnknownError, writeFailed } from "@bolthole/contract";
 import { STATUS_DETAILS_KEY, grpcMethod, storeCodecs, toWireStatus } from "@bolthole/contract/wire";
 import { Metadata } from "@grpc/grpc-js";
 import { connect } from "./connect.js";
+import { failureOf } from "./failure.test.helper.js";
+import { Connection } from "./connection.js";
+import { createGrpcStore } from "./grpc-store.js";
+import { resolveOptions } from "./options.js";
 
 const STORE_ID = "5a0d8c3e-7b53-4d1c-9a35-6c6a0f2a1b11";
 const { method } = storeCodecs.clearSessionSnapshot;
@@ -41,12 +46,7 @@ async function straw(
     clear.requestDeserialize,
     "unary",
   );
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) => {
-      if (error) reject(error);
-      else resolve(bound);
-    });
-  });
+  const port = await bound(server);
   return {
     target: `127.0.0.1:${String(port)}`,
     requestIds,
@@ -55,6 +55,40 @@ async function straw(
     },
   };
 }
+
+/** Takes an upload: refuses it at once, or reads it to its end. */
+async function uploadsTo(refuses: boolean): Promise<{ target: string; end: () => void }> {
+  const server = new Server();
+  const upload = grpcMethod(storeCodecs.uploadSessionSnapshot.method);
+  server.register(
+    upload.path,
+    (call: Readable, callback: sendUnaryData<object>) => {
+      if (refuses) callback({ code: status.RESOURCE_EXHAUSTED, details: "too much" });
+      else
+        call.resume().once("end", () => {
+          callback(null, { uploadId: "upload" });
+        });
+    },
+    upload.responseSerialize,
+    upload.requestDeserialize,
+    "clientStream",
+  );
+  const port = await bound(server);
+  return {
+    target: `127.0.0.1:${String(port)}`,
+    end: () => {
+      server.forceShutdown();
+    },
+  };
+}
+
+const bound = (server: Server): Promise<number> =>
+  new Promise((resolve, reject) => {
+    server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, port) => {
+      if (error) reject(error);
+      else resolve(port);
+    });
+  });
 
 /** Stands before a daemon; the first connection through it can be made to lead nowhere, without an end. */
 async function relay(target: string): Promise<{ target: string; swallow: () => void; end: () => void }> {
@@ -96,15 +130,6 @@ const refusal = (reason: "BUSY" | "VERSION_CONFLICT"): Reply => {
   const metadata = new Metadata();
   metadata.set(STATUS_DETAILS_KEY, Buffer.from(details));
   return { code, metadata };
-};
-
-const failureOf = async (call: Promise<unknown>): Promise<StoreError> => {
-  const error: unknown = await call.then(
-    () => new Error("the call did not fail"),
-    (reason: unknown) => reason,
-  );
-  if (error instanceof StoreError) return error;
-  throw error;
 };
 
 test("a lost answer is asked for again under the same request id", async () => {
@@ -233,4 +258,56 @@ test("a call's own request id is the one that is sent", async () => {
     await store.close();
     daemon.end();
   }
+});
+
+describe("an upload of many chunks", () => {
+  const chunk = Buffer.alloc(1 << 20);
+  const CHUNKS = 40;
+  const uploadTo = async (target: string): Promise<{ sent: number; isReturned: boolean; failure?: unknown }> => {
+    const connection = new Connection(target, resolveOptions({}));
+    const outcome = { sent: 0, isReturned: false };
+    // eslint-disable-next-line @typescript-eslint/require-await -- the chunks are at hand
+    async function* chunks(): AsyncGenerator<Uint8Array> {
+      try {
+        for (; outcome.sent < CHUNKS; outcome.sent += 1) yield chunk;
+      } finally {
+        outcome.isReturned = true;
+      }
+    }
+    const request = { runtimeId: "rt", length: CHUNKS * chunk.length, sha256: Buffer.alloc(32), chunks: chunks() };
+    try {
+      await createGrpcStore(connection).uploadSessionSnapshot(request);
+      return outcome;
+    } catch (failure) {
+      return { ...outcome, failure };
+    } finally {
+      connection.close();
+    }
+  };
+
+  test("waits for the other side without leaving listeners behind", async () => {
+    const daemon = await uploadsTo(false);
+    const warnings: Error[] = [];
+    const note = (warning: Error): number => warnings.push(warning);
+    process.on("warning", note);
+    try {
+      expect(await uploadTo(daemon.target)).toEqual({ sent: CHUNKS, isReturned: true });
+      await new Promise(setImmediate);
+      expect(warnings).toEqual([]);
+    } finally {
+      process.off("warning", note);
+      daemon.end();
+    }
+  });
+
+  test("ends when it is refused before all were sent", async () => {
+    const daemon = await uploadsTo(true);
+    try {
+      const { sent, failure } = await uploadTo(daemon.target);
+      expect(failure).toMatchObject({ reason: "TOO_LARGE" });
+      expect(sent).toBeLessThan(CHUNKS);
+    } finally {
+      daemon.end();
+    }
+  });
 });

@@ -1,7 +1,10 @@
 import type { Call, Limits, VersionedStore } from "@bolthole/contract";
 import { HeldDocuments } from "./held-documents.js";
 import { KnownInputs } from "./known-inputs.js";
-import { type Sending, sendDocument, sendExpected, sendInputs } from "./sending.js";
+import { sendDocument } from "./send-document.js";
+import { sendExpected } from "./send-expected.js";
+import { sendInputs } from "./send-inputs.js";
+import type { Sending } from "./sending.js";
 import { Unanswered } from "./unanswered.js";
 
 export interface DeltaOptions {
@@ -26,8 +29,13 @@ export function createDeltaStore(store: VersionedStore, limits: Limits, options:
   const inputs = new KnownInputs(options.knownInputBytes);
   const unanswered = new Unanswered(options.heldDocumentBytes);
   // Room for everything else in the request.
-  const uploadAbove = Math.min(UPLOAD_ABOVE, limits.requestBytes / 2, options.maxMessageBytes / 2);
-  const sending: Sending = { store, limits, documents, inputs, unanswered, uploadAbove };
+  const uploadAbove = Math.max(
+    1,
+    Math.floor(Math.min(UPLOAD_ABOVE, limits.requestBytes / 2, options.maxMessageBytes / 2)),
+  );
+  const { batchRows, patchPieces } = limits;
+  const patchLimits = { patchPieces, patchInsertBytes: Math.min(limits.patchInsertBytes, uploadAbove) };
+  const sending: Sending = { store, documents, inputs, unanswered, patchLimits, batchRows, uploadAbove };
   /** One deadline for all requests that become of a call. */
   const within = (call: Call = {}): Call => ({ ...call, deadline: call.deadline ?? Date.now() + options.timeoutMs });
 
@@ -67,8 +75,9 @@ export function createDeltaStore(store: VersionedStore, limits: Limits, options:
     },
 
     async persistInputState(request, call) {
+      const learn = inputs.one(request.runtimeId, request.state);
       const answer = await store.persistInputState(request, call);
-      inputs.persisted(request.runtimeId, request.state, answer);
+      learn(answer);
       return answer;
     },
 

@@ -29,7 +29,7 @@ export interface KnownRow extends RowCopy {
  * `version` is current, which the daemon checks.
  */
 interface Ledger {
-  version: Version;
+  readonly version: Version;
   readonly rows: Map<InputId, KnownRow>;
   bytes: number;
 }
@@ -84,9 +84,12 @@ export class KnownInputs {
     return { ...this.outgoing(runtimeId, rows, NONE, undefined), unchanged };
   }
 
-  /** One row was written by itself. */
-  persisted(runtimeId: RuntimeId, row: StoredInputState, answer: CommittedInput): void {
-    this.learn(runtimeId, answer, new Map(), this.copies([row]), () => answer.version);
+  /** One row is about to be written by itself; learns from the answer. */
+  one(runtimeId: RuntimeId, row: StoredInputState): (answer: CommittedInput) => void {
+    const copies = this.copies([row]);
+    return (answer) => {
+      this.learn(runtimeId, answer, NONE, copies, () => answer.version);
+    };
   }
 
   /** Learns the rows that are read to their end, unless something else was learned meanwhile. */
@@ -95,14 +98,17 @@ export class KnownInputs {
     if (this.maxBytes === 0 || inputsVersion === "") return loaded;
     const before = this.ledgers.peek(runtimeId)?.version;
     if (before === inputsVersion) return loaded;
-    const { ledgers } = this;
+    const { ledgers, maxBytes } = this;
     async function* learning(): LoadedInputStates["batches"] {
       const ledger: Ledger = { version: inputsVersion, rows: new Map(), bytes: 0 };
       for await (const batch of batches) {
-        for (const { value, version } of batch) put(ledger, { ...copyOf(value), version });
+        for (const { value, version } of batch) {
+          if (ledger.bytes < maxBytes) put(ledger, { ...copyOf(value), version });
+        }
         yield batch;
       }
-      if (ledgers.peek(runtimeId)?.version === before) ledgers.set(runtimeId, ledger, sizeOf(ledger));
+      if (ledger.bytes < maxBytes && ledgers.peek(runtimeId)?.version === before)
+        ledgers.set(runtimeId, ledger, sizeOf(ledger));
     }
     return { inputsVersion, batches: learning(), failures };
   }
@@ -159,8 +165,8 @@ export class KnownInputs {
       for (const row of known.values()) put(ledger, row);
     }
     for (const copy of copies) put(ledger, { ...copy, version: versionOf(copy.state.inputId) });
-    ledger.version = inputs.after;
-    this.ledgers.set(runtimeId, ledger, sizeOf(ledger));
+    // A new object: the cache counts the bytes of a value that it has already no second time.
+    this.ledgers.set(runtimeId, { ...ledger, version: inputs.after }, sizeOf(ledger));
   }
 }
 

@@ -1,4 +1,3 @@
-import { crc32 } from "node:zlib";
 import type { SnapshotPatch } from "@bolthole/contract";
 import { asBuffer } from "./as-buffer.js";
 import { diff } from "./diff.js";
@@ -10,8 +9,13 @@ const WORTH_A_PATCH = 16 * 1024;
 /** About what one piece has on the wire besides its new bytes. */
 const PIECE_BYTES = 16;
 
-/** The document as a patch of the held one. Undefined: it had better travel whole. */
-export function patchOf(base: HeldDocument, document: Uint8Array, limits: PatchLimits): SnapshotPatch | undefined {
+/** The document, whose CRC-32 is `checksum`, as a patch of the held one. Undefined: it had better travel whole. */
+export function patchOf(
+  base: HeldDocument,
+  document: Uint8Array,
+  checksum: number,
+  limits: PatchLimits,
+): SnapshotPatch | undefined {
   if (document.length < WORTH_A_PATCH) return undefined;
   const pieces = diff(base.bytes, asBuffer(document), limits);
   if (!pieces) return undefined;
@@ -20,7 +24,7 @@ export function patchOf(base: HeldDocument, document: Uint8Array, limits: PatchL
     0,
   );
   if (cost > document.length / 2) return undefined;
-  // Over the new document itself, not put together of what is known of its pieces: so it also proves that the held bytes
-  // are still those that were committed.
-  return { baseVersion: base.version, resultLength: document.length, resultCrc32: crc32(document), pieces };
+  // The checksum is of the new document itself, not put together of what is known of its pieces: so it also proves that
+  // the held bytes are still those that were committed.
+  return { baseVersion: base.version, resultLength: document.length, resultCrc32: checksum, pieces };
 }

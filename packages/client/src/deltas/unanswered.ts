@@ -24,6 +24,7 @@ const MAX_REQUESTS = 1000;
 export class Unanswered {
   private readonly requests: LRUCache<string, Basis>;
 
+  /** `maxBytes`: of the documents and rows that are kept for it. */
   constructor(maxBytes: number) {
     this.requests = new LRUCache({ max: MAX_REQUESTS, maxSize: Math.max(MAX_REQUESTS, maxBytes) });
   }
@@ -32,15 +33,17 @@ export class Unanswered {
     return requestId === undefined ? undefined : this.requests.get(requestId);
   }
 
-  /** The request was refused: it will never be repeated as it was. */
+  /** The request was answered, or it will never be repeated as it was. */
   forget(requestId: string | undefined): void {
     if (requestId !== undefined) this.requests.delete(requestId);
   }
 
-  /** Keeps the basis of a request that ended so; its parts are told one by one. */
+  /** Keeps the basis of a request that ended so; each part tells all its fields, since a repeat may have had another form. */
   note(error: unknown, part: Basis): void {
     if (!(error instanceof OutcomeUnknownError)) return;
     const basis = { ...this.requests.get(error.requestId), ...part };
-    this.requests.set(error.requestId, basis, { size: 1 + (basis.base?.bytes.length ?? 0) });
+    let size = 1 + (basis.base?.bytes.length ?? 0);
+    for (const { bytes } of basis.known?.values() ?? []) size += bytes;
+    this.requests.set(error.requestId, basis, { size });
   }
 }
