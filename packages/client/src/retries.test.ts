@@ -1,9 +1,16 @@
 import type { Readable } from "node:stream";
 import { type AddressInfo, type Socket, connect as connectSocket, createServer } from "node:net";
-import { Server, ServerCredentials, type sendUnaryData, status } from "@grpc/grpc-js";
+import {
+  Client,
+  type ClientWritableStream,
+  Metadata,
+  Server,
+  ServerCredentials,
+  type sendUnaryData,
+  status,
+} from "@grpc/grpc-js";
 import { OutcomeUnknownError, writeFailed } from "@bolthole/contract";
 import { STATUS_DETAILS_KEY, grpcMethod, storeCodecs, toWireStatus } from "@bolthole/contract/wire";
-import { Metadata } from "@grpc/grpc-js";
 import { connect } from "./connect.js";
 import { failureOf } from "./failure.test.helper.js";
 import { Connection } from "./connection.js";
@@ -287,15 +294,13 @@ describe("an upload of many chunks", () => {
 
   test("waits for the other side without leaving listeners behind", async () => {
     const daemon = await uploadsTo(false);
-    const warnings: Error[] = [];
-    const note = (warning: Error): number => warnings.push(warning);
-    process.on("warning", note);
+    const opened = jest.spyOn(Client.prototype, "makeClientStreamRequest");
     try {
       expect(await uploadTo(daemon.target)).toEqual({ sent: CHUNKS, isReturned: true });
-      await new Promise(setImmediate);
-      expect(warnings).toEqual([]);
+      const stream = opened.mock.results[0]?.value as ClientWritableStream<unknown>;
+      for (const event of ["drain", "close", "error"]) expect(stream.listenerCount(event)).toBeLessThanOrEqual(1);
     } finally {
-      process.off("warning", note);
+      opened.mockRestore();
       daemon.end();
     }
   });
