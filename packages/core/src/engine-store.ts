@@ -1,5 +1,6 @@
 import type { Limits, OutcomeRetention, RuntimeTransfer, VersionedStore } from "@bolthole/contract";
 import { Committer } from "./commit/committer.js";
+import { DocumentMemory } from "./document-memory.js";
 import type { Engine } from "./engine.js";
 import { KeyedQueue } from "./keyed-queue.js";
 import { boundaryOperations } from "./operations/boundary.js";
@@ -55,13 +56,14 @@ export interface EngineStore extends VersionedStore, RuntimeTransfer {
 export function createEngineStore(engine: Engine, options: EngineStoreOptions = {}): EngineStore {
   const { limits = DEFAULT_LIMITS, outcomeRetention = DEFAULT_RETENTION, serverVersion = "", now = Date.now } = options;
   const maxAgeMs = outcomeRetention.maxAgeSeconds * 1000;
+  const documents = new DocumentMemory();
   const context = {
     engine,
     limits,
     committer: new Committer(engine, maxAgeMs, now),
     sessions: new KeyedQueue(),
-    transcripts: new TranscriptChecker(options.checks),
-    uploads: new Uploads(limits),
+    transcripts: new TranscriptChecker(documents, options.checks),
+    uploads: new Uploads(limits, documents),
   };
   return {
     ...oauthOperations(context),

@@ -2,6 +2,7 @@ import { hash } from "node:crypto";
 import type { RuntimeId, SessionChange, SnapshotPatch } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
 import type { Argument } from "./commit/outcome.js";
+import type { DocumentBlock } from "./document-memory.js";
 import type { Document } from "./engine.js";
 import { assembleInTurns, sha256InTurns } from "./in-turns.js";
 import { type StoreContext, versionOf } from "./store-context.js";
@@ -11,6 +12,8 @@ import { checkSize, invalid } from "./validate.js";
 /** A new document on its way into the store, however it was sent. */
 export interface Incoming {
   readonly document: Document;
+  /** Memory that only this document has; a worker may have it while nobody else looks at it. */
+  readonly block?: DocumentBlock | undefined;
   /** What it takes stretches from. */
   readonly base?: StoredSession | undefined;
   /** In bytes. */
@@ -79,11 +82,7 @@ export function incomingOf(
 ): Incoming {
   if ("sessionSnapshot" in change) return whole(change.sessionSnapshot);
   if ("uploadId" in change) {
-    const { uploadId } = change;
-    const committed = (): void => {
-      context.uploads.remove(uploadId);
-    };
-    return { ...whole(context.uploads.read(runtimeId, uploadId)), committed };
+    return uploaded(context, runtimeId, change.uploadId);
   }
   return patched(context, runtimeId, change.patch, `${field}.patch`, stored);
 }
@@ -93,6 +92,21 @@ const whole = (bytes: Uint8Array): Incoming => ({
   length: bytes.length,
   bytes: () => Promise.resolve(bytes),
 });
+
+function uploaded({ uploads }: StoreContext, runtimeId: RuntimeId, uploadId: string): Incoming {
+  const block = uploads.read(runtimeId, uploadId);
+  return {
+    get document() {
+      return [block.bytes];
+    },
+    block,
+    length: block.length,
+    bytes: () => Promise.resolve(block.bytes),
+    committed: () => {
+      uploads.use(uploadId);
+    },
+  };
+}
 
 function patched(
   context: StoreContext,

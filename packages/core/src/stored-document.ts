@@ -13,8 +13,10 @@ export interface StoredSession {
   readonly runtimeId: RuntimeId;
   readonly row: Row;
   readonly facts: SnapshotFacts;
-  /** The document; `Moved` when another one is stored meanwhile. Read only once, the buffer is the caller's. */
-  bytes(): Promise<Buffer<ArrayBuffer>>;
+  /** The document; `Moved` when another one is stored meanwhile. */
+  bytes(): Promise<Buffer>;
+  /** Reads it into memory of its length. */
+  readInto(target: Uint8Array): Promise<void>;
   /** Stretches of it; `Moved` likewise. What they hold is checked as far as the engine can without the whole. */
   stretches(ranges: readonly ByteRange[]): Promise<Buffer[]>;
 }
@@ -24,21 +26,30 @@ export async function storedSession(context: StoreContext, runtimeId: RuntimeId)
   const row = await context.engine.view((view) => view.get(key));
   if (!row) return undefined;
   const version = versionOf(context, row);
+  const facts = decodeRow(key, row, decodeSnapshotFacts);
+  const readInto = async (target: Uint8Array): Promise<void> => {
+    const loaded = await loadDocument(context, runtimeId);
+    if (loaded?.version !== version) throw new Moved();
+    await collect(loaded.chunks, target);
+  };
   return {
     runtimeId,
     row,
-    facts: decodeRow(key, row, decodeSnapshotFacts),
+    facts,
     bytes: async () => {
-      const loaded = await loadDocument(context, runtimeId);
-      if (loaded?.version !== version) throw new Moved();
-      return collected(loaded);
+      const bytes = Buffer.allocUnsafeSlow(facts.length);
+      await readInto(bytes);
+      return bytes;
     },
+    readInto,
     stretches: (ranges) =>
       context.engine.view(async (view) => {
         if ((await view.get(key))?.sequence !== row.sequence) throw new Moved();
         const stretches: Buffer[] = [];
         for (const range of ranges) {
-          stretches.push(await collected({ length: range.length, chunks: await view.document(runtimeId, range) }));
+          const stretch = Buffer.allocUnsafeSlow(range.length);
+          await collect(await view.document(runtimeId, range), stretch);
+          stretches.push(stretch);
         }
         return stretches;
       }),
@@ -83,13 +94,10 @@ async function* verified(
   if (held) yield held;
 }
 
-async function collected({ length, chunks }: Pick<LoadedSnapshot, "length" | "chunks">): Promise<Buffer<ArrayBuffer>> {
-  // Memory of its own, which a worker can take over.
-  const bytes = Buffer.allocUnsafeSlow(length);
+async function collect(chunks: AsyncIterable<Uint8Array>, target: Uint8Array): Promise<void> {
   let at = 0;
   for await (const chunk of chunks) {
-    await copyInTurns(chunk, bytes, at);
+    await copyInTurns(chunk, target, at);
     at += chunk.length;
   }
-  return bytes;
 }

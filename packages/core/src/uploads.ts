@@ -1,11 +1,12 @@
 import { type Hash, createHash, randomUUID } from "node:crypto";
 import type { Limits, RuntimeId, UploadSessionSnapshot } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
+import type { DocumentBlock, DocumentMemory } from "./document-memory.js";
 import { checkSize, invalid } from "./validate.js";
 
 interface Upload {
   readonly runtimeId: RuntimeId;
-  readonly bytes: Buffer;
+  readonly block: DocumentBlock;
   readonly forget: NodeJS.Timeout;
 }
 
@@ -17,7 +18,10 @@ export class Uploads {
   private readonly sealed = new Map<string, Upload>();
   private reserved = 0;
 
-  constructor(private readonly limits: Limits) {}
+  constructor(
+    private readonly limits: Limits,
+    private readonly memory: DocumentMemory,
+  ) {}
 
   /** Takes all bytes in, and answers the upload's id. What was declared is checked before any of them is taken. */
   async receive({ runtimeId, length, sha256, chunks }: UploadSessionSnapshot): Promise<string> {
@@ -35,13 +39,14 @@ export class Uploads {
     }
     this.reserved += length;
     try {
-      const bytes = await collect(length, sha256, chunks);
-      const id = randomUUID();
-      const forget = setTimeout(() => {
-        this.remove(id);
-      }, this.limits.uploadIdleSeconds * 1000).unref();
-      this.sealed.set(id, { runtimeId, bytes, forget });
-      return id;
+      const block = await this.memory.take(length);
+      try {
+        await collect(block.bytes, sha256, chunks);
+      } catch (error) {
+        this.memory.giveBack(block);
+        throw error;
+      }
+      return this.seal(runtimeId, block);
     } catch (error) {
       this.reserved -= length;
       throw error;
@@ -49,9 +54,9 @@ export class Uploads {
   }
 
   /** The document of an upload, which lives on: only a commit that is applied uses it up. */
-  read(runtimeId: RuntimeId, id: string): Buffer {
+  read(runtimeId: RuntimeId, id: string): DocumentBlock {
     const upload = this.sealed.get(id);
-    if (upload?.runtimeId !== runtimeId) {
+    if (upload?.runtimeId !== runtimeId || upload.block.isLost) {
       throw writeFailed("UPLOAD_UNKNOWN", `there is no upload ${id} for this runtime; send the document again`, {
         runtimeId,
         record: "upload_id",
@@ -59,20 +64,38 @@ export class Uploads {
       });
     }
     upload.forget.refresh();
-    return upload.bytes;
+    return upload.block;
   }
 
-  remove(id: string): void {
+  /** To be called when a commit was applied, and looks at the bytes no more. */
+  use(id: string): void {
+    const block = this.remove(id);
+    if (block) this.memory.giveBack(block);
+  }
+
+  private seal(runtimeId: RuntimeId, block: DocumentBlock): string {
+    const id = randomUUID();
+    const forget = setTimeout(() => {
+      // A commit may be about to use it.
+      const forgotten = this.remove(id);
+      if (forgotten) this.memory.forget(forgotten);
+    }, this.limits.uploadIdleSeconds * 1000).unref();
+    this.sealed.set(id, { runtimeId, block, forget });
+    return id;
+  }
+
+  private remove(id: string): DocumentBlock | undefined {
     const upload = this.sealed.get(id);
-    if (!upload) return;
+    if (!upload) return undefined;
     clearTimeout(upload.forget);
     this.sealed.delete(id);
-    this.reserved -= upload.bytes.length;
+    this.reserved -= upload.block.length;
+    return upload.block;
   }
 }
 
-async function collect(length: number, sha256: Uint8Array, chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
-  const bytes = Buffer.allocUnsafeSlow(length);
+async function collect(bytes: Buffer, sha256: Uint8Array, chunks: AsyncIterable<Uint8Array>): Promise<void> {
+  const { length } = bytes;
   const digest: Hash = createHash("sha256");
   let at = 0;
   for await (const chunk of chunks) {
@@ -90,5 +113,4 @@ async function collect(length: number, sha256: Uint8Array, chunks: AsyncIterable
   if (!actual.equals(sha256)) {
     throw invalid(writeFailed, "upload.sha256", actual.toString("hex"), Buffer.from(sha256).toString("hex"));
   }
-  return bytes;
 }

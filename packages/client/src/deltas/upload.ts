@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Call, RuntimeId, VersionedStore } from "@bolthole/contract";
 
-const CHUNK_BYTES = 1024 * 1024;
+const CHUNK_BYTES = 256 * 1024;
 /** Digested before the event loop has its turn: a few milliseconds. */
 const BYTES_A_TURN = 4 * 1024 * 1024;
 

@@ -50,6 +50,24 @@ export const uploadsChapter = chapter(
       sameBytes(await store.loadSessionSnapshot(RUNTIME), document);
     }),
 
+    step("documents that follow each other in the same memory stay what they were", async ({ versioned }) => {
+      const runtimes = ["agent:first", "agent:second", "agent:third"];
+      const documents = [1, 2, 3].map((id) => session(id, 250 + id, 10_000));
+      for (const [index, document] of documents.entries()) {
+        const runtimeId = runtimes[index] ?? "";
+        // What was sent is the sender's own again.
+        const sent = Buffer.from(document);
+        await commit(versioned, await upload(versioned, sent, { runtimeId, sha256: sha256(document) }), { runtimeId });
+        sent.fill(0);
+      }
+      for (const [index, runtimeId] of runtimes.entries()) {
+        const loaded = await versioned.loadSessionSnapshot({ runtimeId });
+        const chunks: Uint8Array[] = [];
+        for await (const chunk of loaded?.chunks ?? []) chunks.push(chunk);
+        sameBytes(Buffer.concat(chunks), documents[index]);
+      }
+    }),
+
     step("every call that writes a snapshot takes an upload, of either profile", async ({ store, versioned }) => {
       await apply(versioned, { uploadId: await upload(versioned, DOCUMENT) }, 0n);
       sameBytes(await store.loadSessionSnapshot(RUNTIME), DOCUMENT);

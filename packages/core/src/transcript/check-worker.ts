@@ -1,6 +1,12 @@
 import { parentPort } from "node:worker_threads";
-import { type TranscriptCheck, checkTranscript } from "./check.js";
+import { type Finding, type TranscriptCheck, checkTranscript } from "./check.js";
 import { ResumableSha256 } from "./resumable-sha256.js";
+
+export interface WorkerAnswer {
+  readonly finding: Finding;
+  /** Of the documents, the incoming one first: it is handed back. */
+  readonly memory: readonly ArrayBuffer[];
+}
 
 /** The program of a worker thread: one check after the other. */
 parentPort?.on("message", (check: TranscriptCheck) => {
@@ -9,5 +15,8 @@ parentPort?.on("message", (check: TranscriptCheck) => {
 
 async function answer(check: TranscriptCheck): Promise<void> {
   const sha256 = check.remembers ? await ResumableSha256.load() : undefined;
-  parentPort?.postMessage(checkTranscript(check, { sha256 }));
+  const finding = checkTranscript(check, { sha256 });
+  const { incoming, guard } = check;
+  const memory = [incoming, guard?.previous].flatMap((bytes) => (bytes ? [bytes.buffer as ArrayBuffer] : []));
+  parentPort?.postMessage({ finding, memory } satisfies WorkerAnswer, memory);
 }

@@ -1,13 +1,20 @@
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
-import { internal, writeFailed } from "@bolthole/contract";
+import { type TranscriptRewriteCommit, internal, writeFailed } from "@bolthole/contract";
+import type { DocumentBlock } from "../document-memory.js";
+import type { WorkerAnswer } from "./check-worker.js";
 import type { Finding, TranscriptCheck } from "./check.js";
 
-/** A check whose bytes the worker takes over. */
-export interface OwnedCheck {
-  readonly check: TranscriptCheck;
-  readonly owned: ArrayBuffer[];
+/** A check whose documents a worker has meanwhile. */
+export interface LentCheck {
+  readonly incoming: DocumentBlock;
+  /** Absent: the document is only read. */
+  readonly guard?:
+    { readonly previous: DocumentBlock | undefined; readonly commit: TranscriptRewriteCommit | undefined } | undefined;
+  readonly remembers: boolean;
 }
+
+type Ask = (check: LentCheck) => Promise<Finding>;
 
 const PROGRAM = join(__dirname, "check-worker.js");
 
@@ -16,6 +23,9 @@ const MAX_WAITING = 256;
 
 /** After this long without work a worker ends. */
 const IDLE_MS = 10_000;
+
+/** Of a worker's heap: what a check makes is little and lives long, and more room would only be filled. */
+const YOUNG_MEBIBYTES = 4;
 
 /**
  * Worker threads for checks that would hold the event loop. They start when they are needed, and an idle one does not keep
@@ -29,22 +39,25 @@ export class CheckWorkers {
 
   constructor(private readonly size: number) {}
 
-  /** `prepare` is called when a worker is free, so that waiting checks hold no copies. */
-  async run(prepare: () => Promise<OwnedCheck>): Promise<Finding> {
+  /** `task` is called when a worker is free, so that waiting checks hold no copies. */
+  async run(task: (ask: Ask) => Promise<Finding>): Promise<Finding> {
     await this.turn();
     try {
-      const { check, owned } = await prepare();
-      const worker = this.idle.pop() ?? this.start();
-      worker.ref();
-      const finding = await answerOf(worker, check, owned);
-      worker.unref();
-      this.idle.push(worker);
-      return finding;
+      return await task((check) => this.ask(check));
     } finally {
       this.running -= 1;
       this.waiting.shift()?.();
       this.endIdleLater();
     }
+  }
+
+  private async ask(check: LentCheck): Promise<Finding> {
+    const worker = this.idle.pop() ?? this.start();
+    worker.ref();
+    const finding = await answerOf(worker, check);
+    worker.unref();
+    this.idle.push(worker);
+    return finding;
   }
 
   private async turn(): Promise<void> {
@@ -59,7 +72,11 @@ export class CheckWorkers {
 
   private start(): Worker {
     // A worker inherits nothing that the program does not need: no test runner's flags, no handed-down loaders.
-    const worker = new Worker(PROGRAM, { execArgv: [], env: {} });
+    const worker = new Worker(PROGRAM, {
+      execArgv: [],
+      env: {},
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MEBIBYTES },
+    });
     worker.on("error", () => undefined);
     worker.on("exit", () => {
       const place = this.idle.indexOf(worker);
@@ -76,7 +93,8 @@ export class CheckWorkers {
   }
 }
 
-function answerOf(worker: Worker, check: TranscriptCheck, owned: ArrayBuffer[]): Promise<Finding> {
+function answerOf(worker: Worker, { incoming, guard, remembers }: LentCheck): Promise<Finding> {
+  const lent = guard?.previous ? [incoming, guard.previous] : [incoming];
   return new Promise<Finding>((resolve, reject) => {
     // One by one: the worker object hears its own messages through listeners that must stay.
     const settle = (): void => {
@@ -84,8 +102,9 @@ function answerOf(worker: Worker, check: TranscriptCheck, owned: ArrayBuffer[]):
       worker.off("error", failed);
       worker.off("exit", failed);
     };
-    const answered = (finding: Finding): void => {
+    const answered = ({ finding, memory }: WorkerAnswer): void => {
       settle();
+      for (const [index, block] of lent.entries()) block.memory = memory[index] ?? block.memory;
       resolve(finding);
     };
     const failed = (cause: unknown): void => {
@@ -96,6 +115,14 @@ function answerOf(worker: Worker, check: TranscriptCheck, owned: ArrayBuffer[]):
     worker.on("message", answered);
     worker.on("error", failed);
     worker.on("exit", failed);
-    worker.postMessage(check, owned);
+    const check: TranscriptCheck = {
+      incoming: incoming.bytes,
+      guard: guard && { previous: guard.previous?.bytes, commit: guard.commit },
+      remembers,
+    };
+    worker.postMessage(
+      check,
+      lent.map(({ memory }) => memory),
+    );
   });
 }

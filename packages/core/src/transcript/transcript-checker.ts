@@ -1,8 +1,9 @@
 import { availableParallelism } from "node:os";
 import type { ByteRange, RuntimeId, TranscriptRewriteCommit } from "@bolthole/contract";
+import type { DocumentBlock, DocumentMemory } from "../document-memory.js";
 import type { Document } from "../engine.js";
 import { copyInTurns } from "../in-turns.js";
-import { CheckWorkers, type OwnedCheck } from "./check-workers.js";
+import { CheckWorkers } from "./check-workers.js";
 import { type Finding, checkTranscript } from "./check.js";
 import { checkIncrementally } from "./incremental-check.js";
 import { ResumableSha256 } from "./resumable-sha256.js";
@@ -16,6 +17,8 @@ export interface IncomingDocument {
   readonly document: Document;
   /** What it takes stretches from. */
   readonly base?: StoredDocument | undefined;
+  /** Memory that only this document has; a worker may have it while nobody else looks at it. */
+  readonly block?: DocumentBlock | undefined;
   bytes(): Promise<Uint8Array>;
 }
 
@@ -24,8 +27,9 @@ export interface StoredDocument {
   readonly runtimeId: RuntimeId;
   readonly row: { readonly sequence: number };
   readonly facts: { readonly length: number };
-  /** They are the caller's, to be handed over to a worker. */
-  bytes(): Promise<Uint8Array<ArrayBuffer>>;
+  bytes(): Promise<Uint8Array>;
+  /** Reads it into memory of its length. */
+  readInto(target: Uint8Array): Promise<void>;
   stretches(ranges: readonly ByteRange[]): Promise<readonly Uint8Array[]>;
 }
 
@@ -35,6 +39,11 @@ export interface CheckRequest {
   readonly guard?:
     | { readonly previous: StoredDocument | undefined; readonly commit?: TranscriptRewriteCommit | undefined }
     | undefined;
+}
+
+interface CheckFacts {
+  readonly guard: CheckRequest["guard"];
+  readonly remembers: boolean;
 }
 
 export interface CheckOptions {
@@ -60,7 +69,10 @@ export class TranscriptChecker {
   private readonly workers = new CheckWorkers(Math.min(2, Math.max(1, availableParallelism() - 1)));
   private readonly memory: SessionMemory;
 
-  constructor(private readonly options: CheckOptions = DEFAULT_CHECK_OPTIONS) {
+  constructor(
+    private readonly documents: DocumentMemory,
+    private readonly options: CheckOptions = DEFAULT_CHECK_OPTIONS,
+  ) {
     this.memory = new SessionMemory(options.memoryBytes);
   }
 
@@ -91,7 +103,7 @@ export class TranscriptChecker {
     const remembers = this.remembers(incoming);
     const facts = { guard, remembers };
     if (incoming.length + (stored?.facts.length ?? 0) > INLINE_BYTES) {
-      return this.workers.run(async () => owned(await incoming.bytes(), facts, await stored?.bytes()));
+      return this.checkOnWorker(incoming, facts);
     }
     const bytes = await incoming.bytes();
     const previous = await stored?.bytes();
@@ -101,21 +113,30 @@ export class TranscriptChecker {
       return checkTranscript(check, { work: INLINE_WORK, sha256 });
     } catch (error) {
       if (!(error instanceof TooMuchWork)) throw error;
-      return this.workers.run(() => owned(bytes, facts, previous));
+      return this.checkOnWorker(incoming, facts);
     }
   }
-}
 
-/** Copies the incoming document, which is wanted here too, for a worker to own; the stored one was read for it. */
-async function owned(
-  incoming: Uint8Array,
-  { guard, remembers }: { readonly guard: CheckRequest["guard"]; readonly remembers: boolean },
-  previous: Uint8Array<ArrayBuffer> | undefined,
-): Promise<OwnedCheck> {
-  const copy = Buffer.allocUnsafeSlow(incoming.length);
-  await copyInTurns(incoming, copy, 0);
-  return {
-    check: { incoming: copy, guard: guard && { previous, commit: guard.commit }, remembers },
-    owned: previous ? [copy.buffer, previous.buffer] : [copy.buffer],
-  };
+  /** The worker has the incoming document's own memory, or a copy. */
+  private checkOnWorker(incoming: IncomingDocument, { guard, remembers }: CheckFacts): Promise<Finding> {
+    const stored = guard?.previous;
+    return this.workers.run(async (ask) => {
+      const copies: DocumentBlock[] = [];
+      const copied = async (length: number, read: (target: Uint8Array) => Promise<void>): Promise<DocumentBlock> => {
+        const copy = this.documents.takeNow(length);
+        copies.push(copy);
+        await read(copy.bytes);
+        return copy;
+      };
+      try {
+        const previous = stored && (await copied(stored.facts.length, (target) => stored.readInto(target)));
+        const block =
+          incoming.block ??
+          (await copied(incoming.length, async (target) => copyInTurns(await incoming.bytes(), target, 0)));
+        return await ask({ incoming: block, guard: guard && { previous, commit: guard.commit }, remembers });
+      } finally {
+        for (const copy of copies) this.documents.giveBack(copy);
+      }
+    });
+  }
 }
