@@ -168,12 +168,12 @@ class Group {
         const { load } = decided;
         const need = (): number => this.pages + pagesOfUnit(load, this.room.pages);
         const pages = need();
-        const refusal = this.room.refusal({ pages, bytes: this.bytes + work.bytes, frees: decided.frees });
-        if (refusal && !isLastWord) {
+        const demand = { pages, bytes: this.bytes + work.bytes, frees: decided.frees };
+        if (!this.room.admits(demand)) {
+          if (isLastWord) throw this.room.refusal(demand);
           this.wanted = need;
           return undefined;
         }
-        if (refusal) throw refusal;
         this.pages = pages;
         this.isWriting = true;
         decided.apply();
