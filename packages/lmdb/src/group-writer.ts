@@ -91,7 +91,7 @@ export class GroupWriter {
     try {
       for (let waiting = this.queue[0]; waiting; waiting = this.queue[0]) {
         if (taken.length > 0 && group.bytes + waiting.work.bytes > GROUP_BYTES) break;
-        const settle = group.take(waiting) ?? (await this.takeFirst(group, waiting));
+        const settle = group.take(waiting) ?? (await this.takeWithRoom(group, waiting));
         if (!settle) break;
         this.queue.shift();
         taken.push(waiting);
@@ -107,11 +107,10 @@ export class GroupWriter {
     for (const settle of settlements) settle();
   }
 
-  /** Makes room for a unit that does not fit, or refuses it. In a group that already writes it has to wait instead. */
-  private async takeFirst(group: Group, waiting: Waiting): Promise<(() => void) | undefined> {
-    if (group.isWriting) return undefined;
+  /** Makes room for a unit that does not fit. With none to be had it is refused; in a group that already writes it waits. */
+  private async takeWithRoom(group: Group, waiting: Waiting): Promise<(() => void) | undefined> {
     await this.room.prepare(group.wanted);
-    return group.take(waiting, true);
+    return group.take(waiting, !group.isWriting);
   }
 
   /** After a failed write nothing is certain any more: everyone in the group is told so, everyone else is refused. */
