@@ -2,6 +2,7 @@ import { crc32 } from "node:zlib";
 import type { ByteRange, DocumentPart } from "@bolthole/contract";
 import type { Document } from "@bolthole/core";
 import { type Kept, type Piece, isSmall, joinShortRuns, mapRuns, openBesideBytes, packBranches } from "./balance.js";
+import { combineCrc32 } from "./crc32-combine.js";
 import type { Draft } from "./draft.js";
 import { cutLeaves } from "./leaf-cutter.js";
 import { type Entry, SETTLED_BYTES, SHORT_BYTES } from "./node.js";
@@ -32,6 +33,7 @@ export async function splice(draft: Draft, base: Entry | undefined, document: Do
 async function piecesOf(draft: Draft, base: Entry | undefined, document: Document, turns: Turns): Promise<Piece[]> {
   const repeated = new RepeatedStretches(document);
   const pieces: Piece[] = [];
+  const settled = new Map<string, Entry[]>();
   for (const part of joinRanges(document)) {
     if (part instanceof Uint8Array) {
       pieces.push(part);
@@ -56,11 +58,34 @@ async function piecesOf(draft: Draft, base: Entry | undefined, document: Documen
         const isShared = repeated.meet(from, to);
         if (to - from === entry.length) pieces.push(isShared ? { ...entry, isShared } : entry);
         else if (entry.level > 0) cut(draft.open(entry), at, from, to);
-        else
-          pieces.push(slice(draft, entry, draft.nodes.bytes(entry).subarray(from - at, to - at), from - at, isShared));
+        else pieces.push(...slices(entry, at, from, to));
       }
       at += entry.length;
     }
+  }
+
+  /** Parts of a leaf that begins at a place. */
+  function slices(leaf: Entry, at: number, from: number, to: number): Piece[] {
+    const bytes = draft.nodes.bytes(leaf);
+    return [...repeated.cut(from, to)].flatMap(({ start, end, isShared }): Piece[] => {
+      const part = bytes.subarray(start - at, end - at);
+      // A small one is written anew, so that it does not keep a large leaf, unless it is needed at another place too.
+      if (part.length < (isShared ? SHARED_BYTES : SETTLED_BYTES)) return [Buffer.from(part)];
+      const offset = leaf.offset + start - at;
+      if (!isShared || part.length >= SETTLED_BYTES || repeated.isTakenWhole(at, at + leaf.length)) {
+        return [{ ...leaf, offset, length: part.length, crc32: crc32(part), isShared }];
+      }
+      return settledOnce(`${String(leaf.id)} ${String(offset)} ${String(part.length)}`, part);
+    });
+  }
+
+  /** Bytes that are shared from now on, and that nothing else of their leaf is: behind what is shared before them. */
+  function settledOnce(name: string, bytes: Uint8Array): Kept[] {
+    const before = pieces.at(-1);
+    const isHost = before && !(before instanceof Uint8Array) && before.level === 0 && before.isShared;
+    const entries = settled.get(name) ?? draft.append(isHost ? before : undefined, bytes);
+    settled.set(name, entries);
+    return entries.map((entry) => ({ ...entry, isShared: true }));
   }
 }
 
@@ -80,13 +105,6 @@ function* joinRanges(document: Document): Generator<DocumentPart> {
   if (open) yield open;
 }
 
-/** A small slice is written anew, so that it does not keep a large leaf, unless its bytes are needed at another place too. */
-function slice(draft: Draft, leaf: Entry, bytes: Buffer, start: number, isShared: boolean): Piece {
-  if (bytes.length < (isShared ? SHARED_BYTES : SETTLED_BYTES)) return Buffer.from(bytes);
-  draft.offerHost(leaf);
-  return { ...leaf, offset: leaf.offset + start, length: bytes.length, crc32: crc32(bytes), isShared };
-}
-
 /**
  * Writes new bytes as leaves. While they are few, a small leaf beside them becomes one with them; all other leaves stay
  * what they are.
@@ -95,36 +113,49 @@ async function settle(draft: Draft, run: readonly Piece[], turns: Turns): Promis
   const leaves: Kept[] = [];
   let loose: Uint8Array[] = [];
   let looseBytes = 0;
-  /** The next change beside them will write them anew. */
-  let isPassing = false;
   const join = (bytes: Uint8Array): void => {
     loose.push(bytes);
     looseBytes += bytes.length;
   };
-  const joinLeaf = (leaf: Kept): void => {
-    isPassing = true;
-    join(draft.nodes.bytes(leaf));
-  };
-  for (const [index, piece] of run.entries()) {
+  for (const piece of run) {
     if (piece instanceof Uint8Array) {
       const before = loose.length === 0 ? leaves.at(-1) : undefined;
-      if (before && isSmall(before) && piece.length < SETTLED_BYTES) joinLeaf(leaves.pop() as Kept);
+      if (before && isSmall(before) && piece.length < SETTLED_BYTES) join(draft.nodes.bytes(leaves.pop() as Kept));
       join(piece);
     } else if (loose.length > 0 && looseBytes < SETTLED_BYTES && isSmall(piece)) {
-      joinLeaf(piece);
+      join(draft.nodes.bytes(piece));
     } else {
-      await write();
-      leaves.push(piece);
+      await write(piece);
+      add(piece);
     }
-    if (index === run.length - 1) await write();
   }
+  await write(undefined);
   return leaves;
 
-  async function write(): Promise<void> {
-    for (const bytes of cutLeaves(loose)) {
-      leaves.push(isPassing || looseBytes > SHORT_BYTES ? draft.addLeaf(bytes) : draft.addShort(bytes));
-      await turns.spend(bytes.length);
+  async function write(after: Kept | undefined): Promise<void> {
+    // Between what is shared the next change is not to be expected; elsewhere it writes a small leaf anew.
+    const stays = leaves.at(-1)?.isShared && after?.isShared && looseBytes <= SHORT_BYTES;
+    if (loose.length > 0 && stays) {
+      const host = leaves.findLast(({ isShared = false, length }) => !isShared && length <= SHORT_BYTES);
+      draft.append(host, Buffer.concat(loose)).forEach(add);
+    } else {
+      for (const bytes of cutLeaves(loose)) {
+        add(draft.addLeaf(bytes));
+        await turns.spend(bytes.length);
+      }
     }
-    [loose, looseBytes, isPassing] = [[], 0, false];
+    [loose, looseBytes] = [[], 0];
+  }
+
+  /** Where a leaf goes on with the bytes behind, one entry names both. */
+  function add(leaf: Kept): void {
+    const before = leaves.at(-1);
+    if (before?.id !== leaf.id || before.offset + before.length !== leaf.offset) {
+      leaves.push(leaf);
+      return;
+    }
+    const [length, crc] = [before.length + leaf.length, combineCrc32(before.crc32, leaf.crc32, leaf.length)];
+    const isShared = before.isShared === true || leaf.isShared === true;
+    leaves[leaves.length - 1] = { ...before, length, crc32: crc, isShared };
   }
 }
