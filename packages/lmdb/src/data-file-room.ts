@@ -7,7 +7,6 @@ import type { Environment, PageCounts } from "./environment.js";
 const RESERVE_BYTES = 4 << 20;
 /** Room beyond what is asked for, so that a whole group of small commits finds it, and few of them have to wait for more. */
 const AHEAD_BYTES = 8 << 20;
-const STEP_BYTES = 1 << 20;
 /**
  * Linux keeps what is written at once in as large a piece of its cache, and every commit pays for the size of the pieces that
  * its few pages lie in: it looks at all blocks of each, and counts them all as the process's `write_bytes`.
