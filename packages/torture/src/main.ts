@@ -35,7 +35,9 @@ const positive = (text: string): number => {
 };
 
 const kinds = Object.values({ ...KINDS, ...TRIALS }).map(({ name, description }) => `  ${name}: ${description}`);
-kinds.push(`  ${ALL}: each of the others but dead-disk and lie for its share of --minutes, those that cannot run here skipped`);
+kinds.push(
+  `  ${ALL}: each of the others but dead-disk and lie for its share of --minutes, those that cannot run here skipped`,
+);
 const controls = Object.entries(CONTROLS).map(
   ([name, { description, kinds: catchers }]) => `  ${name} (${catchers.join(", ")}): ${description}`,
 );
