@@ -16,7 +16,7 @@ export interface StoredSession {
   /** The document; `Moved` when another one is stored meanwhile. Read only once, the buffer is the caller's. */
   bytes(): Promise<Buffer<ArrayBuffer>>;
   /** Stretches of it; `Moved` likewise. What they hold is checked as far as the engine can without the whole. */
-  stretches(ranges: readonly ByteRange[]): Promise<Buffer[]>;
+  stretches(ranges: readonly ByteRange[]): Promise<Uint8Array[]>;
 }
 
 export async function storedSession(context: StoreContext, runtimeId: RuntimeId): Promise<StoredSession | undefined> {
@@ -36,9 +36,9 @@ export async function storedSession(context: StoreContext, runtimeId: RuntimeId)
     stretches: (ranges) =>
       context.engine.view(async (view) => {
         if ((await view.get(key))?.sequence !== row.sequence) throw new Moved();
-        const stretches: Buffer[] = [];
+        const stretches: Uint8Array[] = [];
         for (const range of ranges) {
-          stretches.push(await collected({ length: range.length, chunks: await view.document(runtimeId, range) }));
+          stretches.push(await stretch(await view.document(runtimeId, range)));
         }
         return stretches;
       }),
@@ -81,6 +81,14 @@ async function* verified(
   }
   if (length !== facts.length || checksum !== facts.crc32) throw damaged(key, "does not match its checksum");
   if (held) yield held;
+}
+
+/** Mostly a short one, which comes in one piece. */
+async function stretch(document: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of document) chunks.push(chunk);
+  const [first = Buffer.of()] = chunks;
+  return chunks.length > 1 ? Buffer.concat(chunks) : first;
 }
 
 async function collected({ length, chunks }: Pick<LoadedSnapshot, "length" | "chunks">): Promise<Buffer<ArrayBuffer>> {

@@ -18,6 +18,7 @@ import { type CheckBeforeOpen, checkBeforeOpen, unmark } from "./care/check-befo
 import { checkInProcess } from "./care/check-process.js";
 import { type DocumentFinding, checkDocuments } from "./document-tree/check.js";
 import { type Base, DocumentTrees } from "./document-tree/document-trees.js";
+import type { NodeReader } from "./document-tree/node-reader.js";
 import type { StagedTree } from "./document-tree/staged-tree.js";
 import { DataFileRoom } from "./data-file-room.js";
 import { Environment, EnvironmentFailure, type ReadTransaction, isDamage } from "./environment.js";
@@ -215,6 +216,12 @@ function viewOf(transaction: ReadTransaction, trees: DocumentTrees): View {
     const record = transaction.get(encodeKey(key));
     return record && decodeRecord(record);
   };
+  const readers = new Map<RuntimeId, NodeReader>();
+  const readerOf = (runtimeId: RuntimeId): NodeReader => {
+    const reader = readers.get(runtimeId) ?? trees.stretchReader(runtimeId);
+    readers.set(runtimeId, reader);
+    return reader;
+  };
   return {
     get: (key) => Promise.resolve(row(key)),
     scan: <R extends Range>(range: R, limit: number) =>
@@ -222,7 +229,8 @@ function viewOf(transaction: ReadTransaction, trees: DocumentTrees): View {
       Promise.resolve(scan(transaction, range, limit) as Entry<KeyOf<R["table"]>>[]),
     document: (runtimeId, range) => {
       const { root, sequence = 0 } = row({ table: "snapshot", runtimeId }) ?? {};
-      return Promise.resolve(trees.read(runtimeId, root, trees.leases.hold(runtimeId, sequence), range));
+      const lease = trees.leases.hold(runtimeId, sequence);
+      return Promise.resolve(trees.read(runtimeId, root, lease, range, range && readerOf(runtimeId)));
     },
   };
 }

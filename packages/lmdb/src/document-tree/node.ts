@@ -65,9 +65,11 @@ export const readEntry = (level: number, bytes: Buffer, at: number): Entry => ({
 export function encodeBranch(id: number, children: readonly Entry[]): Buffer {
   const value = unsealed(1 + children.length * ENTRY_BYTES);
   value[0] = (children[0]?.level ?? 0) + 1;
-  children.forEach((child, index) => {
-    writeEntry(child, value, 1 + index * ENTRY_BYTES);
-  });
+  let at = 1;
+  for (const child of children) {
+    writeEntry(child, value, at);
+    at += ENTRY_BYTES;
+  }
   return seal(documentKey("node", id), value);
 }
 
