@@ -76,7 +76,7 @@ export class Scrub {
 
   private async run(): Promise<void> {
     let isKnown = false;
-    while (!this.over.signal.aborted) {
+    for (;;) {
       try {
         if (!isKnown) await this.lookAgain();
         isKnown = true;
@@ -133,8 +133,8 @@ export class Scrub {
       if (this.clock.now() - this.savedAt >= SAVE_MS) this.save();
     }
     this.take(pass, await this.attempt(undefined, () => scrubStoreRows(this.engine, this.pace)));
-    const { after: _after, ...report } = pass;
-    this.note.last = { ...report, endedAt: this.clock.now() };
+    const { startedAt, runtimes, bytes, findingCount, findings } = pass;
+    this.note.last = { startedAt, endedAt: this.clock.now(), runtimes, bytes, findingCount, findings };
     this.note.current = undefined;
     this.note.passes += 1;
     this.save();
