@@ -19,17 +19,16 @@ export async function scrubRows(engine: Engine, runtimeId: RuntimeId, pace: Pace
   const apart = await readRows(
     (read) => engine.view(read),
     runtimeId,
-    async (bytes) => {
-      await pace.spend(bytes);
-      await pace.rest();
-    },
+    pace,
+    () => pace.rest(),
   );
   if (apart) return apart;
   const together = await engine.view((view) =>
     readRows(
       (read) => read(view),
       runtimeId,
-      async (bytes) => pace.spend(bytes),
+      pace,
+      () => Promise.resolve(),
     ),
   );
   await pace.rest();
@@ -40,7 +39,8 @@ export async function scrubRows(engine: Engine, runtimeId: RuntimeId, pace: Pace
 async function readRows(
   look: Look,
   runtimeId: RuntimeId,
-  onSlice: (bytes: number) => Promise<void>,
+  pace: Pace,
+  rest: () => Promise<void>,
 ): Promise<Finding[] | undefined> {
   const audit = new RuntimeAudit(runtimeId, FORM_BYTES);
   const findings: (Finding | undefined)[] = [];
@@ -54,12 +54,11 @@ async function readRows(
       if (!slice.head && slice.entries.length === 0) return [];
       if (slice.head) findings.push(audit.take({ table: "head", runtimeId }, slice.head));
     }
-    let bytes = slice.head?.value.length ?? 0;
     for (const { key, row } of slice.entries) {
       findings.push(audit.take(key, row));
-      bytes += row.value.length;
+      await pace.spend(row.value.length);
     }
-    await onSlice(bytes);
+    await rest();
     if (!slice.next) break;
     from = slice.next;
   }
