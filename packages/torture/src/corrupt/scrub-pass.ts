@@ -15,7 +15,8 @@ export interface ScrubPass {
 /** Waits for a pass that began from now on. */
 export async function nextPass(data: string): Promise<ScrubPass> {
   const { passes } = await scrubOf(data);
-  for (const limit = Date.now() + LIMIT_MS; Date.now() < limit; await sleep(POLL_MS)) {
+  for (const limit = Date.now() + LIMIT_MS; Date.now() < limit;) {
+    await sleep(POLL_MS);
     const scrub = await scrubOf(data);
     if (scrub.last && Number(scrub.passes) >= Number(passes) + 2) {
       return { ...scrub.last, findingCount: Number(scrub.last.findingCount) };
