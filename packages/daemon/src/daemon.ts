@@ -12,6 +12,7 @@ import { lockFolder } from "./folder/folder-lock.js";
 import { loadToken } from "./folder/token.js";
 import { createGrpcServer } from "./grpc-server.js";
 import { Listener } from "./listener.js";
+import { KnownDamage } from "./known-damage.js";
 import type { Log } from "./log.js";
 import { createStore, openEngine, startFailure } from "./open-store.js";
 import { registerAdminService } from "./rpc/admin-service.js";
@@ -19,6 +20,7 @@ import { Admission } from "./rpc/admission.js";
 import { requireToken } from "./rpc/authentication.js";
 import { registerReflection } from "./rpc/reflection.js";
 import { registerStoreService } from "./rpc/store-service.js";
+import { startScrub } from "./scrub.js";
 import { describeStatus } from "./status.js";
 
 const PRUNE_INTERVAL_MS = 10_000;
@@ -63,10 +65,14 @@ async function assemble(
     setHealth("NOT_SERVING");
     onFailure(cause);
   };
-  const engine = await openEngine(config, stop, log);
+  const damage = new KnownDamage(log);
+  const stored = await openEngine(config, stop, damage);
+  const engine = damage.guard(stored);
   closers.add(() => engine.close());
   const store = createStore(engine, config);
   closers.add(startPruning(store, log));
+  const scrub = startScrub(stored, config, home, damage, log);
+  closers.add(() => scrub?.stop());
 
   const admission = new Admission({ requests: config.maxRequests, bytes: config.maxRequestsSize });
   const listeners: Listener[] = [];
@@ -87,7 +93,7 @@ async function assemble(
   registerAdminService(
     onSocket,
     { admission, log },
-    () => describeStatus({ config, engine, store, startedAt, admission, listeners }),
+    () => describeStatus({ config, engine, store, scrub, startedAt, admission, listeners }),
     store,
     storeCare(engine),
   );

@@ -31,6 +31,7 @@ import {
   TABLES,
   encodeKey,
   inputBounds,
+  isOfRuntime,
   outcomeBounds,
   parseRuntimeKey,
   receiptBounds,
@@ -281,12 +282,17 @@ function scanHeads(transaction: ReadTransaction, after: string | undefined, limi
   while (entries.length < limit) {
     const [first] = transaction.range(start, end);
     if (!first) break;
-    const { runtimeId, table, afterRuntime } = parseRuntimeKey(first.key);
+    const { runtimeId: plainId, table, afterRuntime } = parseRuntimeKey(first.key);
     const row = decodeRecord(first.value);
-    if (table === TABLES.head.number) {
-      entries.push({ key: { table: "head", runtimeId: runtimeId ?? row.runtimeId ?? "" }, row });
+    const runtimeId = plainId ?? row.runtimeId;
+    if (runtimeId === undefined || !isOfRuntime(first.key, runtimeId)) {
+      throw readFailed("DAMAGED_RECORD", "the id of a stored runtime cannot be read", { record: "head" });
     }
+    entries.push({ key: { table: "head", runtimeId }, row: table === TABLES.head.number ? row : VANISHED });
     start = afterRuntime;
   }
   return entries;
 }
+
+/** In the place of a head that is not there, though rows of its runtime are: no checksum fits it. */
+const VANISHED = { sequence: -1, checksum: -1, value: Buffer.of() };
