@@ -88,7 +88,7 @@ export const SETTINGS = {
   },
   checkMaxSize: {
     schema: size,
-    fallback: () => "16GiB",
+    fallback: () => "256MiB",
     help: "of a larger data file only the pages are checked before it is opened",
   },
   scrubRate: {

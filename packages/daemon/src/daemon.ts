@@ -33,8 +33,16 @@ export interface Daemon {
   stop(): Promise<ExitCode>;
 }
 
-/** Puts a daemon together: folder, engine, store, ways in. `onFailure` is called once when the disk fails under a write. */
-export async function startDaemon(config: Config, log: Log, onFailure: (cause: unknown) => void): Promise<Daemon> {
+/**
+ * Puts a daemon together: folder, engine, store, ways in. `onFailure` is called once when the disk fails under a write;
+ * `signal` gives up a start that is still reading the store.
+ */
+export async function startDaemon(
+  config: Config,
+  log: Log,
+  onFailure: (cause: unknown) => void,
+  signal?: AbortSignal,
+): Promise<Daemon> {
   const startedAt = new Date();
   process.umask(0o077);
   const home = homeOf(config);
@@ -42,7 +50,7 @@ export async function startDaemon(config: Config, log: Log, onFailure: (cause: u
   const closers = new Closers();
   try {
     closers.add(lockFolder(home, startedAt));
-    return await assemble(config, home, log, startedAt, onFailure, closers);
+    return await assemble(config, home, log, startedAt, onFailure, closers, signal);
   } catch (error) {
     await closers.close();
     throw startFailure(home, error);
@@ -56,6 +64,7 @@ async function assemble(
   startedAt: Date,
   onFailure: (cause: unknown) => void,
   closers: Closers,
+  signal: AbortSignal | undefined,
 ): Promise<Daemon> {
   const health = new HealthImplementation(Object.fromEntries(SERVICES.map((service) => [service, "NOT_SERVING"])));
   const setHealth = (status: "SERVING" | "NOT_SERVING"): void => {
@@ -66,7 +75,7 @@ async function assemble(
     onFailure(cause);
   };
   const damage = new KnownDamage(log);
-  const stored = await openEngine(config, stop, damage);
+  const stored = await openEngine(config, stop, damage, signal);
   const engine = damage.guard(stored);
   closers.add(() => engine.close());
   const store = createStore(engine, config);

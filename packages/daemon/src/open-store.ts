@@ -13,6 +13,7 @@ export async function openEngine(
   config: Config,
   onFailure: (cause: unknown) => void,
   damage: KnownDamage,
+  signal?: AbortSignal,
 ): Promise<Engine> {
   switch (config.engine) {
     case "memory":
@@ -24,7 +25,7 @@ export async function openEngine(
       return LmdbEngine.open(config.data, {
         onFailure,
         quotaBytes: config.quota,
-        check: { level: config.check, maxBytes: config.checkMaxSize },
+        check: { level: config.check, maxBytes: config.checkMaxSize, signal },
         onFinding: (finding) => {
           damage.add(finding);
         },
