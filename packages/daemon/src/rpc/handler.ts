@@ -70,9 +70,12 @@ export function registerStream<Req, Answer>(
     try {
       leave = context.admission.enter(call.request.bytes);
       const parts = codec.fromAnswer(await run(codec.toRequest(call.request.message()), limitsOf(call)));
+      // The next part is read while the last one is on its way.
+      let taken = true;
       for await (const part of parts) {
+        if (!taken && call.writableNeedDrain) await readerProgress(call);
         if (call.cancelled) return;
-        if (!call.write(part)) await readerProgress(call);
+        taken = call.write(part);
       }
       call.end();
     } catch (error) {

@@ -28,11 +28,14 @@ const LARGE_RUNTIME = "(unledgered) large";
 const LARGE_BYTES = 8 * 1024 * 1024;
 const HEALTHY_LANES = 4;
 
+/** Of a document that is read slowly: a few messages, whatever its size. */
+const READ_AHEAD_BYTES = 4 * 1024 * 1024;
+
 /**
- * Of memory of its own, at any moment: what the default settings allow in flight, the documents that the slow readers do
- * not take, and as much as is in flight for everything else.
+ * Of memory of its own, at any moment: what the default settings allow in flight, what the slow readers do not take, and as
+ * much as is in flight for everything else.
  */
-const MEMORY_BYTES = 256 * 1024 * 1024 + READERS * LARGE_BYTES + 256 * 1024 * 1024;
+const MEMORY_BYTES = 256 * 1024 * 1024 + READERS * READ_AHEAD_BYTES + 256 * 1024 * 1024;
 
 const ERROR_LEVEL = 50;
 const SETTLED_MS = 60_000;

@@ -21,7 +21,7 @@ export type Scene = (stage: Stage) => Promise<number>;
 
 const HOLD_MS = 1500;
 const GARBLED = 150;
-/** As long as a load holds its whole document, this is what memory is bounded by. */
+/** Each makes the daemon hold a few messages of its document. */
 export const READERS = 60;
 const SENDERS = 200;
 const RESETS = 3000;
