@@ -26,6 +26,9 @@ export {
   createEngineStore,
 } from "./engine-store.js";
 export { type AuditedRow, StoreAudit } from "./audit/store-audit.js";
+export { Scrub, type ScrubOptions, type ScrubStatus } from "./scrub/scrub.js";
+export type { PassReport, ScrubMemory, ScrubNote } from "./scrub/scrub-note.js";
+export type { Clock } from "./scrub/pace.js";
 export { quarantine } from "./audit/quarantine.js";
 export { storeCare, verifyEvents } from "./audit/store-care.js";
 export { MemoryEngine } from "./memory-engine.js";

@@ -18,7 +18,7 @@ export interface StoredSession {
   /** Reads it into memory of its length. */
   readInto(target: Uint8Array): Promise<void>;
   /** Stretches of it; `Moved` likewise. What they hold is checked as far as the engine can without the whole. */
-  stretches(ranges: readonly ByteRange[]): Promise<Buffer[]>;
+  stretches(ranges: readonly ByteRange[]): Promise<Uint8Array[]>;
 }
 
 export async function storedSession(context: StoreContext, runtimeId: RuntimeId): Promise<StoredSession | undefined> {
@@ -45,11 +45,9 @@ export async function storedSession(context: StoreContext, runtimeId: RuntimeId)
     stretches: (ranges) =>
       context.engine.view(async (view) => {
         if ((await view.get(key))?.sequence !== row.sequence) throw new Moved();
-        const stretches: Buffer[] = [];
+        const stretches: Uint8Array[] = [];
         for (const range of ranges) {
-          const stretch = Buffer.allocUnsafeSlow(range.length);
-          await collect(await view.document(runtimeId, range), stretch);
-          stretches.push(stretch);
+          stretches.push(await stretch(await view.document(runtimeId, range)));
         }
         return stretches;
       }),
@@ -92,6 +90,14 @@ async function* verified(
   }
   if (length !== facts.length || checksum !== facts.crc32) throw damaged(key, "does not match its checksum");
   if (held) yield held;
+}
+
+/** Mostly a short one, which comes in one piece. */
+async function stretch(document: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of document) chunks.push(chunk);
+  const [first = Buffer.of()] = chunks;
+  return chunks.length > 1 ? Buffer.concat(chunks) : first;
 }
 
 async function collect(chunks: AsyncIterable<Uint8Array>, target: Uint8Array): Promise<void> {

@@ -36,6 +36,12 @@ test.each([
   expect(resolveConfig({ maxRequestSize: text }, {}).maxRequestSize).toBe(bytes);
 });
 
+test("the scrub's rate is a size, or off", () => {
+  expect(resolveConfig({ scrubRate: "1MiB" }, {}).scrubRate).toBe(1024 * 1024);
+  expect(resolveConfig({ scrubRate: "off" }, {}).scrubRate).toBe(0);
+  expect(problemsOf({ scrubRate: "fast" })).toEqual([expect.stringMatching(/^--scrub-rate: expected a size/)]);
+});
+
 test.each([
   ["500ms", 500],
   ["10s", 10_000],

@@ -15,6 +15,8 @@ const size = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
+const rate = z.preprocess((value) => (value === "off" ? "0" : value), size);
+
 const duration = z.string().transform((text, context) => {
   const value = /^\d+(\.\d+)?\s*(ms|s|m|h|d)$/i.test(text) ? ms(text as ms.StringValue) : undefined;
   if (value !== undefined) return value;
@@ -86,8 +88,18 @@ export const SETTINGS = {
   },
   checkMaxSize: {
     schema: size,
-    fallback: () => "16GiB",
+    fallback: () => "256MiB",
     help: "of a larger data file only the pages are checked before it is opened",
+  },
+  scrubRate: {
+    schema: rate,
+    fallback: () => "256KiB",
+    help: "how much of the store is read in a second to find damage, beside all other work; off: nothing",
+  },
+  scrubInterval: {
+    schema: duration,
+    fallback: () => "6h",
+    help: "such a reading begins so long after the last one began, at the earliest",
   },
   maxRequestSize: { schema: size, fallback: () => mebibytes(DEFAULT_LIMITS.requestBytes), help: "largest request" },
   maxRequestsSize: {

@@ -12,6 +12,7 @@ import { lockFolder } from "./folder/folder-lock.js";
 import { loadToken } from "./folder/token.js";
 import { createGrpcServer } from "./grpc-server.js";
 import { Listener } from "./listener.js";
+import { KnownDamage } from "./known-damage.js";
 import type { Log } from "./log.js";
 import { createStore, openEngine, startFailure } from "./open-store.js";
 import { registerAdminService } from "./rpc/admin-service.js";
@@ -19,6 +20,7 @@ import { Admission } from "./rpc/admission.js";
 import { requireToken } from "./rpc/authentication.js";
 import { registerReflection } from "./rpc/reflection.js";
 import { registerStoreService } from "./rpc/store-service.js";
+import { startScrub } from "./scrub.js";
 import { describeStatus } from "./status.js";
 
 const PRUNE_INTERVAL_MS = 10_000;
@@ -31,8 +33,16 @@ export interface Daemon {
   stop(): Promise<ExitCode>;
 }
 
-/** Puts a daemon together: folder, engine, store, ways in. `onFailure` is called once when the disk fails under a write. */
-export async function startDaemon(config: Config, log: Log, onFailure: (cause: unknown) => void): Promise<Daemon> {
+/**
+ * Puts a daemon together: folder, engine, store, ways in. `onFailure` is called once when the disk fails under a write;
+ * `signal` gives up a start that is still reading the store.
+ */
+export async function startDaemon(
+  config: Config,
+  log: Log,
+  onFailure: (cause: unknown) => void,
+  signal?: AbortSignal,
+): Promise<Daemon> {
   const startedAt = new Date();
   process.umask(0o077);
   const home = homeOf(config);
@@ -40,7 +50,7 @@ export async function startDaemon(config: Config, log: Log, onFailure: (cause: u
   const closers = new Closers();
   try {
     closers.add(lockFolder(home, startedAt));
-    return await assemble(config, home, log, startedAt, onFailure, closers);
+    return await assemble(config, home, log, startedAt, onFailure, closers, signal);
   } catch (error) {
     await closers.close();
     throw startFailure(home, error);
@@ -54,6 +64,7 @@ async function assemble(
   startedAt: Date,
   onFailure: (cause: unknown) => void,
   closers: Closers,
+  signal: AbortSignal | undefined,
 ): Promise<Daemon> {
   const health = new HealthImplementation(Object.fromEntries(SERVICES.map((service) => [service, "NOT_SERVING"])));
   const setHealth = (status: "SERVING" | "NOT_SERVING"): void => {
@@ -63,10 +74,14 @@ async function assemble(
     setHealth("NOT_SERVING");
     onFailure(cause);
   };
-  const engine = await openEngine(config, stop, log);
+  const damage = new KnownDamage(log);
+  const stored = await openEngine(config, stop, damage, signal);
+  const engine = damage.guard(stored);
   closers.add(() => engine.close());
   const store = createStore(engine, config);
   closers.add(startPruning(store, log));
+  const scrub = startScrub(stored, config, home, damage, log);
+  closers.add(() => scrub?.stop());
 
   const admission = new Admission({ requests: config.maxRequests, bytes: config.maxRequestsSize });
   const listeners: Listener[] = [];
@@ -87,7 +102,7 @@ async function assemble(
   registerAdminService(
     onSocket,
     { admission, log },
-    () => describeStatus({ config, engine, store, startedAt, admission, listeners }),
+    () => describeStatus({ config, engine, store, scrub, startedAt, admission, listeners }),
     store,
     storeCare(engine),
   );

@@ -1,22 +1,20 @@
-import type { Limits, RuntimeId } from "@bolthole/contract";
-import {
-  DEFAULT_LIMITS,
-  type Engine,
-  type EngineStore,
-  MemoryEngine,
-  createEngineStore,
-  quarantine,
-} from "@bolthole/core";
+import type { Limits } from "@bolthole/contract";
+import { DEFAULT_LIMITS, type Engine, type EngineStore, MemoryEngine, createEngineStore } from "@bolthole/core";
 import { DamagedStore, FailedDisk, LmdbEngine, UnusableFolder, openFailure } from "@bolthole/lmdb";
 import { SqliteEngine, UnusableFile } from "@bolthole/sqlite";
 import type { Config } from "./config.js";
 import { EXIT, StartFailure } from "./exit-code.js";
 import { parentOf, refuseSharedFolder } from "./folder/data-folder.js";
-import type { Log } from "./log.js";
+import type { KnownDamage } from "./known-damage.js";
 import { VERSION } from "./version.js";
 
 /** The engine that the settings name. `onFailure` is called once when the disk fails under a write. */
-export async function openEngine(config: Config, onFailure: (cause: unknown) => void, log: Log): Promise<Engine> {
+export async function openEngine(
+  config: Config,
+  onFailure: (cause: unknown) => void,
+  damage: KnownDamage,
+  signal?: AbortSignal,
+): Promise<Engine> {
   switch (config.engine) {
     case "memory":
       return new MemoryEngine();
@@ -24,24 +22,15 @@ export async function openEngine(config: Config, onFailure: (cause: unknown) => 
       refuseSharedFolder(parentOf(config.data), "database folder");
       return SqliteEngine.open(config.data, { onFailure });
     case "lmdb":
-      return openLmdb(config, onFailure, log);
+      return LmdbEngine.open(config.data, {
+        onFailure,
+        quotaBytes: config.quota,
+        check: { level: config.check, maxBytes: config.checkMaxSize, signal },
+        onFinding: (finding) => {
+          damage.add(finding);
+        },
+      });
   }
-}
-
-/** Runtimes whose books were found not to fit are answered as damaged, until the next start finds otherwise. */
-async function openLmdb(config: Config, onFailure: (cause: unknown) => void, log: Log): Promise<Engine> {
-  const untrusted = new Set<RuntimeId>();
-  const engine = await LmdbEngine.open(config.data, {
-    onFailure,
-    quotaBytes: config.quota,
-    check: { level: config.check, maxBytes: config.checkMaxSize },
-    onFinding: (finding) => {
-      log.error({ finding }, "a stored record is damaged");
-      const { code, runtimeId } = finding;
-      if (runtimeId !== undefined && (code === "head-differs" || code === "head-missing")) untrusted.add(runtimeId);
-    },
-  });
-  return untrusted.size === 0 ? engine : quarantine(engine, untrusted);
 }
 
 /** What can be said of the data, its folder or its disk is no fault of the program. */

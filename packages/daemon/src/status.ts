@@ -1,8 +1,9 @@
-import type { Engine, EngineStore } from "@bolthole/core";
+import type { Engine, EngineStore, Scrub } from "@bolthole/core";
 import type { Config } from "./config.js";
 import type { Listener } from "./listener.js";
 import type { DaemonStatus } from "./rpc/admin-service.js";
 import type { Admission } from "./rpc/admission.js";
+import { describeScrub } from "./scrub.js";
 import { VERSION } from "./version.js";
 
 /** The parts of a running daemon that its status tells of. */
@@ -10,13 +11,14 @@ export interface StatusSources {
   readonly config: Config;
   readonly engine: Engine;
   readonly store: EngineStore;
+  readonly scrub: Scrub | undefined;
   readonly startedAt: Date;
   readonly admission: Admission;
   readonly listeners: readonly Listener[];
 }
 
 export async function describeStatus(sources: StatusSources): Promise<DaemonStatus> {
-  const { config, engine, store, startedAt, admission, listeners } = sources;
+  const { config, engine, store, scrub, startedAt, admission, listeners } = sources;
   const stats = await engine.stats();
   return {
     version: VERSION,
@@ -37,5 +39,6 @@ export async function describeStatus(sources: StatusSources): Promise<DaemonStat
     requestBytesInFlight: BigInt(admission.bytes),
     connections: listeners.reduce((total, { connections }) => total + connections, 0),
     residentBytes: BigInt(process.memoryUsage.rss()),
+    scrub: describeScrub(scrub),
   };
 }

@@ -124,6 +124,13 @@ test("a row that vanished is found by a list load", async () => {
   });
 });
 
+test("a runtime whose head vanished is not left out of the list of runtimes", async () => {
+  await hurt(() => [encodeKey({ table: "head", runtimeId: "hurt" }), undefined]);
+  await withStore(async (_store, versioned) => {
+    expect(await damage(versioned.listRuntimes({ pageSize: 0, pageToken: "" }))).toBe("head");
+  });
+});
+
 test("a sound row of another key is not taken for the one asked for", async () => {
   await hurt((environment) => [encodeKey(inputKey(FIRST)), environment.get(encodeKey(inputKey(SECOND)))]);
   await withStore(async (store) => {

@@ -5,14 +5,20 @@ import type { Environment, PageCounts } from "./environment.js";
 
 /** Kept in the data file for transactions that only delete. */
 const RESERVE_BYTES = 4 << 20;
-const STEP_BYTES = 1 << 20;
+/** Room beyond what is asked for, so that a whole group of small commits finds it, and few of them have to wait for more. */
+const AHEAD_BYTES = 8 << 20;
+/**
+ * Linux keeps what is written at once in as large a piece of its cache, and every commit pays for the size of the pieces that
+ * its few pages lie in: it looks at all blocks of each, and counts them all as the process's `write_bytes`.
+ */
+const WRITE_BYTES = 16 << 10;
 /** After the disk was found full it is let alone for so long. */
 const RETRY_MS = 250;
 /** Where the file cannot grow, so many times the pages of a transaction must be free inside it. */
 const SPARE = 4;
 
 const FULL: readonly (string | undefined)[] = ["ENOSPC", "EDQUOT", "EFBIG"];
-const ZEROS = Buffer.alloc(STEP_BYTES);
+const ZEROS = Buffer.alloc(WRITE_BYTES);
 
 /** What a transaction asks for. */
 export interface Demand {
@@ -68,12 +74,25 @@ export class DataFileRoom {
     await this.grow(this.counts.end + pages + this.reserve);
   }
 
-  /** Why a transaction may not be written, or undefined. */
-  refusal(demand: Demand): StoreError | undefined {
-    const refusal = this.judge(demand);
-    if (!refusal || this.spent.pages === 0) return refusal;
+  /** Whether a transaction may be written. */
+  admits(demand: Demand): boolean {
+    if (this.shortageFor(demand) === undefined) return true;
+    if (this.spent.pages === 0) return false;
     this.count();
-    return this.judge(demand);
+    return this.shortageFor(demand) === undefined;
+  }
+
+  /** Why one that is not admitted may not be written. */
+  refusal({ pages, bytes, frees }: Demand): StoreError {
+    if (this.shortageFor({ pages, bytes, frees }) === "quota") {
+      return writeFailed("QUOTA", "the store holds as much as it may; clear something, or raise the quota", {
+        expected: `at most ${String(this.quotaBytes)} bytes`,
+        actual: `${String(this.heldBytes + bytes)} bytes`,
+      });
+    }
+    return writeFailed("DISK_FULL", "the disk has no room for the change; clear something, or make room on the disk", {
+      expected: `room for ${String(pages * this.counts.pageBytes)} bytes`,
+    });
   }
 
   /** A transaction is about to be written. */
@@ -107,23 +126,17 @@ export class DataFileRoom {
     return this.prepared - this.counts.end - this.spent.pages >= pages + reserve;
   }
 
-  private judge({ pages, bytes, frees }: Demand): StoreError | undefined {
+  private get heldBytes(): number {
+    return this.counts.used * this.counts.pageBytes + this.spent.bytes;
+  }
+
+  private shortageFor({ pages, bytes, frees }: Demand): "quota" | "disk" | undefined {
     if (frees && this.fits(pages, 0)) return undefined;
-    const { used, free, pageBytes } = this.counts;
-    const holds = used * pageBytes + this.spent.bytes;
-    if (!frees && holds + bytes > this.quotaBytes) {
-      return writeFailed("QUOTA", "the store holds as much as it may; clear something, or raise the quota", {
-        expected: `at most ${String(this.quotaBytes)} bytes`,
-        actual: `${String(holds + bytes)} bytes`,
-      });
-    }
+    if (!frees && this.heldBytes + bytes > this.quotaBytes) return "quota";
     if (this.fits(pages, this.reserve)) return undefined;
     // What LMDB does not find inside the file comes out of the reserve; never more than half of it.
-    const isReused = free - this.spent.pages >= SPARE * pages;
-    if (isReused && this.fits(pages, this.reserve / 2)) return undefined;
-    return writeFailed("DISK_FULL", "the disk has no room for the change; clear something, or make room on the disk", {
-      expected: `room for ${String(pages * pageBytes)} bytes`,
-    });
+    const isReused = this.counts.free - this.spent.pages >= SPARE * pages;
+    return isReused && this.fits(pages, this.reserve / 2) ? undefined : "disk";
   }
 
   private count(): void {
@@ -135,12 +148,12 @@ export class DataFileRoom {
   /** Up to at least this page, or not at all. Only while no transaction is being written. */
   private async grow(end: number): Promise<void> {
     const { pageBytes } = this.counts;
-    // One step more than is asked for, so that small commits seldom come here.
-    const target = end * pageBytes + STEP_BYTES;
     let at = this.prepared * pageBytes;
     this.retryAt = performance.now() + RETRY_MS;
     // A write that meets a full disk may take long, this look does not.
-    if ((await this.diskFreeBytes()) < target - at) return;
+    const spare = (await this.diskFreeBytes()) - (end * pageBytes - at);
+    if (spare < 0) return;
+    const target = end * pageBytes + (spare >= AHEAD_BYTES ? AHEAD_BYTES : 0);
     try {
       while (at < target) {
         const { bytesWritten } = await this.file.write(ZEROS, 0, Math.min(ZEROS.length, target - at), at);

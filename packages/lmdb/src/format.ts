@@ -72,8 +72,8 @@ export async function loadIdentity(environment: Environment, room: DataFileRoom)
   }
   const identity = newIdentity();
   await room.prepare(() => IDENTITY_PAGES);
-  const refusal = room.refusal({ pages: IDENTITY_PAGES, bytes: 0, frees: false });
-  if (refusal) throw refusal;
+  const demand = { pages: IDENTITY_PAGES, bytes: 0, frees: false };
+  if (!room.admits(demand)) throw room.refusal(demand);
   await environment.write([[IDENTITY_KEY, writeIdentity(identity)]]);
   return identity;
 }

@@ -194,6 +194,12 @@ export function parseRuntimeKey(key: Buffer): { runtimeId: string | undefined; t
   return { runtimeId: id, table: key[end] ?? -1, afterRuntime: after(key.subarray(0, end)) };
 }
 
+/** Whether a key of the runtimes' space is of this runtime: a damaged key, or a damaged id beside a hashed one, is not. */
+export const isOfRuntime = (key: Buffer, runtimeId: string): boolean => {
+  const id = runtimeIdKey(runtimeId);
+  return id.equals(key.subarray(1, 1 + id.length));
+};
+
 /** The row that a key of the store's or the runtimes' space names; nothing when it names none. */
 export function parseKey(key: Buffer, hashedRuntimeId: string | undefined): RowKey | undefined {
   const parsed = key[0] === RUNTIMES ? parseRuntimeRow(key, hashedRuntimeId) : parseStoreRow(key);

@@ -18,6 +18,7 @@ import { type CheckBeforeOpen, checkBeforeOpen, unmark } from "./care/check-befo
 import { checkInProcess } from "./care/check-process.js";
 import { type DocumentFinding, checkDocuments } from "./document-tree/check.js";
 import { type Base, DocumentTrees } from "./document-tree/document-trees.js";
+import type { NodeReader } from "./document-tree/node-reader.js";
 import type { StagedTree } from "./document-tree/staged-tree.js";
 import { DataFileRoom } from "./data-file-room.js";
 import { Environment, EnvironmentFailure, type ReadTransaction, isDamage } from "./environment.js";
@@ -30,6 +31,7 @@ import {
   TABLES,
   encodeKey,
   inputBounds,
+  isOfRuntime,
   outcomeBounds,
   parseRuntimeKey,
   receiptBounds,
@@ -215,6 +217,12 @@ function viewOf(transaction: ReadTransaction, trees: DocumentTrees): View {
     const record = transaction.get(encodeKey(key));
     return record && decodeRecord(record);
   };
+  const readers = new Map<RuntimeId, NodeReader>();
+  const readerOf = (runtimeId: RuntimeId): NodeReader => {
+    const reader = readers.get(runtimeId) ?? trees.stretchReader(runtimeId);
+    readers.set(runtimeId, reader);
+    return reader;
+  };
   return {
     get: (key) => Promise.resolve(row(key)),
     scan: <R extends Range>(range: R, limit: number) =>
@@ -222,7 +230,8 @@ function viewOf(transaction: ReadTransaction, trees: DocumentTrees): View {
       Promise.resolve(scan(transaction, range, limit) as Entry<KeyOf<R["table"]>>[]),
     document: (runtimeId, range) => {
       const { root, sequence = 0 } = row({ table: "snapshot", runtimeId }) ?? {};
-      return Promise.resolve(trees.read(runtimeId, root, trees.leases.hold(runtimeId, sequence), range));
+      const lease = trees.leases.hold(runtimeId, sequence);
+      return Promise.resolve(trees.read(runtimeId, root, lease, range, range && readerOf(runtimeId)));
     },
   };
 }
@@ -273,12 +282,17 @@ function scanHeads(transaction: ReadTransaction, after: string | undefined, limi
   while (entries.length < limit) {
     const [first] = transaction.range(start, end);
     if (!first) break;
-    const { runtimeId, table, afterRuntime } = parseRuntimeKey(first.key);
+    const { runtimeId: plainId, table, afterRuntime } = parseRuntimeKey(first.key);
     const row = decodeRecord(first.value);
-    if (table === TABLES.head.number) {
-      entries.push({ key: { table: "head", runtimeId: runtimeId ?? row.runtimeId ?? "" }, row });
+    const runtimeId = plainId ?? row.runtimeId;
+    if (runtimeId === undefined || !isOfRuntime(first.key, runtimeId)) {
+      throw readFailed("DAMAGED_RECORD", "the id of a stored runtime cannot be read", { record: "head" });
     }
+    entries.push({ key: { table: "head", runtimeId }, row: table === TABLES.head.number ? row : VANISHED });
     start = afterRuntime;
   }
   return entries;
 }
+
+/** In the place of a head that is not there, though rows of its runtime are: no checksum fits it. */
+const VANISHED = { sequence: -1, checksum: -1, value: Buffer.of() };

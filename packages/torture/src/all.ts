@@ -7,6 +7,9 @@ import { EXIT } from "./exit-code.js";
 const SHARES: Readonly<Record<string, number>> = {
   kill: 1,
   power: 1,
+  io: 1,
+  full: 1,
+  "full-tmpfs": 1,
   pause: 1,
   net: 1,
   fuzz: 1,

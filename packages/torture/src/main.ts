@@ -35,8 +35,12 @@ const positive = (text: string): number => {
 };
 
 const kinds = Object.values({ ...KINDS, ...TRIALS }).map(({ name, description }) => `  ${name}: ${description}`);
-kinds.push(`  ${ALL}: each of the others but dead-disk for its share of --minutes, those that cannot run here skipped`);
-const controls = Object.entries(CONTROLS).map(([name, { description, kind }]) => `  ${name} (${kind}): ${description}`);
+kinds.push(
+  `  ${ALL}: each of the others but dead-disk and lie for its share of --minutes, those that cannot run here skipped`,
+);
+const controls = Object.entries(CONTROLS).map(
+  ([name, { description, kinds: catchers }]) => `  ${name} (${catchers.join(", ")}): ${description}`,
+);
 
 const program = new Command("torture")
   .description("Breaks the machine under a real daemon, again and again, and checks what it promised.")
@@ -65,7 +69,7 @@ const program = new Command("torture")
   .option("--json", "print one JSON object for each cycle, and one for the run")
   .addHelpText(
     "after",
-    `\nKinds:\n${kinds.join("\n")}\n\nControls, and the kind that is to catch them:\n${controls.join("\n")}\n\n` +
+    `\nKinds:\n${kinds.join("\n")}\n\nControls, and the kinds that are to catch them:\n${controls.join("\n")}\n\n` +
       "Exit codes: 0 nothing was found (with --control: it was caught), 1 something was found (it was not caught),\n" +
       "2 usage, 3 this machine cannot run the kind, 4 the harness itself failed.",
   )

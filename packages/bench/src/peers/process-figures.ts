@@ -24,5 +24,8 @@ export function cpuMsOf(pid: number): number {
 export const anonymousBytesOf = (pid: number): number =>
   fromProc(pid, "status", (text) => member("RssAnon")(text) * 1024);
 
-/** What the process had written to disks so far. */
-export const writtenBytesOf = (pid: number): number => fromProc(pid, "io", member("write_bytes"));
+/**
+ * What the process gave to write calls so far: files, and the little that it sends. `write_bytes`, which the system says went to
+ * the disk, is no measure of it: where a page lies in a large piece of the cache, Linux counts the whole piece.
+ */
+export const writtenBytesOf = (pid: number): number => fromProc(pid, "io", member("wchar"));

@@ -65,7 +65,7 @@ export class ServerProcess {
     return anonymousBytesOf(this.pid);
   }
 
-  /** What it had written to disks so far. */
+  /** What it had written so far, nearly all of it to files. */
   writtenBytes(): number {
     return writtenBytesOf(this.pid);
   }

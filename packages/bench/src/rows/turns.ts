@@ -207,7 +207,7 @@ function rowsOf(caller: readonly Played[], door: readonly Played[], isJudged: bo
       row(`turn, ${NAMES[kind]}: daemon CPU`, cpuMs(kind), "ms"),
       row(`turn, ${NAMES[kind]}: wire`, kilobytes(wire(kind)), "KiB"),
       row(`turn, ${NAMES[kind]}: values put`, kilobytes(put(kind)), "KiB"),
-      row(`turn, ${NAMES[kind]}: write_bytes of the process`, kilobytes(written(kind)), "KiB"),
+      row(`turn, ${NAMES[kind]}: bytes written`, kilobytes(written(kind)), "KiB"),
     ]),
   ];
 }

@@ -142,8 +142,14 @@ export class Conversation {
   }
 }
 
-const separated = (parts: readonly Buffer[]): Buffer[] =>
-  parts.flatMap((part, index) => (index === 0 ? [part] : [COMMA, part]));
+function separated(parts: readonly Buffer[]): Buffer[] {
+  const all: Buffer[] = [];
+  for (const part of parts) {
+    if (all.length > 0) all.push(COMMA);
+    all.push(part);
+  }
+  return all;
+}
 
 function digesting(messages: readonly Message[]): Hash {
   const hash = createHash("sha256").update("[");

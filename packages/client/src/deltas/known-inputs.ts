@@ -11,17 +11,7 @@ import type {
   UnchangedInputs,
   Version,
 } from "@bolthole/contract";
-import { isSameRow } from "./same-row.js";
-
-/** A private copy of a row: callers may change theirs when their call is over. */
-interface RowCopy {
-  readonly state: StoredInputState;
-  readonly bytes: number;
-}
-
-export interface KnownRow extends RowCopy {
-  readonly version: Version;
-}
+import { type KnownRow, KnownRows, type RowCopy, areDistinct } from "./known-rows.js";
 
 /**
  * "When all rows of the runtime together had `version`, each of `rows` was stored like this." Rows that nobody here has
@@ -30,23 +20,19 @@ export interface KnownRow extends RowCopy {
  */
 interface Ledger {
   readonly version: Version;
-  readonly rows: Map<InputId, KnownRow>;
-  bytes: number;
+  readonly rows: KnownRows;
 }
 
 /** Rows of one request, split into those that have to travel and those that are known to be stored as they are. */
 export interface OutgoingInputs {
   readonly travelling: readonly StoredInputState[];
   readonly unchanged: UnchangedInputs | undefined;
-  /** The others. */
-  readonly known: ReadonlyMap<InputId, KnownRow>;
+  /** The others, as they are known. */
+  readonly known: readonly KnownRow[];
   /** Learns from the answer, and gives it as if all rows had travelled. */
   answered(answer: CommittedInputs): CommittedInputs;
 }
 
-const NONE: ReadonlyMap<InputId, KnownRow> = new Map();
-/** Only ids in the one spelling that the store gives back stand for one row each. */
-const CANONICAL_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 /** About what a copy takes besides the texts in it that have no bounds, and what an entry of a list in it takes. */
 const ROW_BYTES = 1024;
 const ENTRY_BYTES = 128;
@@ -72,23 +58,23 @@ export class KnownInputs {
   split(
     runtimeId: RuntimeId,
     rows: readonly StoredInputState[],
-    basis?: Pick<OutgoingInputs, "known" | "unchanged">,
+    basis?: { readonly known: KnownRows; readonly unchanged: UnchangedInputs | undefined },
   ): OutgoingInputs {
     if (basis) return this.outgoing(runtimeId, rows, basis.known, basis.unchanged);
     const ledger = this.ledgers.get(runtimeId);
-    return this.outgoing(runtimeId, rows, ledger?.rows ?? NONE, ledger && { inputsVersion: ledger.version });
+    return this.outgoing(runtimeId, rows, ledger?.rows ?? new KnownRows(), ledger && { inputsVersion: ledger.version });
   }
 
   /** All rows travel. */
   all(runtimeId: RuntimeId, rows: readonly StoredInputState[], unchanged?: UnchangedInputs): OutgoingInputs {
-    return { ...this.outgoing(runtimeId, rows, NONE, undefined), unchanged };
+    return { ...this.outgoing(runtimeId, rows, new KnownRows(), undefined), unchanged };
   }
 
   /** One row is about to be written by itself; learns from the answer. */
   one(runtimeId: RuntimeId, row: StoredInputState): (answer: CommittedInput) => void {
     const copies = this.copies([row]);
     return (answer) => {
-      this.learn(runtimeId, answer, NONE, copies, () => answer.version);
+      this.learn(runtimeId, answer, [], copies, () => answer.version);
     };
   }
 
@@ -100,14 +86,15 @@ export class KnownInputs {
     if (before === inputsVersion) return loaded;
     const { ledgers, maxBytes } = this;
     async function* learning(): LoadedInputStates["batches"] {
-      const ledger: Ledger = { version: inputsVersion, rows: new Map(), bytes: 0 };
+      const rows = new KnownRows();
+      const ledger: Ledger = { version: inputsVersion, rows };
       for await (const batch of batches) {
         for (const { value, version } of batch) {
-          if (ledger.bytes < maxBytes) put(ledger, { ...copyOf(value), version });
+          if (rows.bytes < maxBytes) rows.put({ ...copyOf(value), version });
         }
         yield batch;
       }
-      if (ledger.bytes < maxBytes && ledgers.peek(runtimeId)?.version === before)
+      if (rows.bytes < maxBytes && ledgers.peek(runtimeId)?.version === before)
         ledgers.set(runtimeId, ledger, sizeOf(ledger));
     }
     return { inputsVersion, batches: learning(), failures };
@@ -116,21 +103,24 @@ export class KnownInputs {
   private outgoing(
     runtimeId: RuntimeId,
     rows: readonly StoredInputState[],
-    stored: ReadonlyMap<InputId, KnownRow>,
+    stored: KnownRows,
     version: UnchangedInputs | undefined,
   ): OutgoingInputs {
-    const { known, travelling } = parted(rows, stored);
-    const unchanged = known.size > 0 ? version : undefined;
+    const compared = stored.compare(rows);
+    const { travelling } = compared;
+    const known = compared.known.filter((row) => row !== undefined);
+    const unchanged = known.length > 0 ? version : undefined;
     const copies = this.copies(travelling);
     const answered = (answer: CommittedInputs): CommittedInputs => {
       const kept = new Map(answer.keptInputs.map(({ inputId, version }) => [inputId, version]));
       this.learn(runtimeId, answer, known, copies, (inputId) => kept.get(inputId) ?? answer.version);
-      if (known.size === 0) return answer;
+      if (known.length === 0) return answer;
       const keptInputs: KeptInput[] = [];
-      for (const { inputId } of answer.replayed ? [] : rows) {
-        const version = kept.get(inputId) ?? known.get(inputId)?.version;
+      if (answer.replayed) return { ...answer, keptInputs };
+      rows.forEach(({ inputId }, place) => {
+        const version = compared.known[place]?.version ?? kept.get(inputId);
         if (version !== undefined) keptInputs.push({ inputId, version });
-      }
+      });
       return { ...answer, keptInputs };
     };
     return { travelling, unchanged, known, answered };
@@ -150,7 +140,7 @@ export class KnownInputs {
   private learn(
     runtimeId: RuntimeId,
     { inputs }: CommittedInput,
-    known: ReadonlyMap<InputId, KnownRow>,
+    known: readonly KnownRow[],
     copies: readonly RowCopy[] | undefined,
     versionOf: (inputId: InputId) => Version,
   ): void {
@@ -161,22 +151,15 @@ export class KnownInputs {
     }
     let ledger = this.ledgers.peek(runtimeId);
     if (ledger?.version !== inputs.before) {
-      ledger = { version: inputs.before, rows: new Map(), bytes: 0 };
-      for (const row of known.values()) put(ledger, row);
+      ledger = { version: inputs.before, rows: KnownRows.of(known) };
     }
-    for (const copy of copies) put(ledger, { ...copy, version: versionOf(copy.state.inputId) });
+    for (const copy of copies) ledger.rows.put({ ...copy, version: versionOf(copy.state.inputId) });
     // A new object: the cache counts the bytes of a value that it has already no second time.
     this.ledgers.set(runtimeId, { ...ledger, version: inputs.after }, sizeOf(ledger));
   }
 }
 
-const sizeOf = ({ bytes }: Ledger): { size: number } => ({ size: bytes + 1 });
-
-function put(ledger: Ledger, row: KnownRow): void {
-  const { inputId } = row.state;
-  ledger.bytes += row.bytes - (ledger.rows.get(inputId)?.bytes ?? 0);
-  ledger.rows.set(inputId, row);
-}
+const sizeOf = ({ rows }: Ledger): { size: number } => ({ size: rows.bytes + 1 });
 
 const clone = rfdc();
 
@@ -188,25 +171,3 @@ function copyOf(row: StoredInputState): RowCopy {
   const entries = ENTRY_BYTES * (history.length + sources);
   return { state: clone(row), bytes: ROW_BYTES + persistedInput.length + idempotencyKey.length + reasons + entries };
 }
-
-/** Rows that are stored as they are, and the others; all are others when one id comes twice. */
-function parted(
-  rows: readonly StoredInputState[],
-  stored: ReadonlyMap<InputId, KnownRow>,
-): { readonly known: ReadonlyMap<InputId, KnownRow>; readonly travelling: readonly StoredInputState[] } {
-  const known = new Map<InputId, KnownRow>();
-  const travelling: StoredInputState[] = [];
-  for (const row of rows) {
-    const one = stored.get(row.inputId);
-    if (one && isSameRow(one.state, row)) known.set(row.inputId, one);
-    else travelling.push(row);
-  }
-  const areOnce =
-    known.size + travelling.length === rows.length && !travelling.some(({ inputId }) => known.has(inputId));
-  return areOnce && areDistinct(travelling) ? { known, travelling } : { known: NONE, travelling: rows };
-}
-
-/** Of two rows with one id the last wins, which is the store's business. */
-const areDistinct = (rows: readonly StoredInputState[]): boolean =>
-  new Set(rows.map(({ inputId }) => inputId)).size === rows.length &&
-  rows.every(({ inputId }) => CANONICAL_ID.test(inputId));

@@ -26,14 +26,13 @@ const NEAR_ANCHORS = [0, 32, 64, 128, 256, 512, 1024, 2048, 4096] as const;
 const NEAR_WINDOW = 64 * 1024;
 const WIDE_WINDOW = 512 * 1024;
 /** How far into a gap its bytes are looked up in the whole base. Its first bytes are often an id or a time, and new. */
-const FAR_ANCHORS = [1024, 128, 4096, 16 * 1024, 64 * 1024, 256 * 1024, 1024 * 1024, 0] as const;
+const FIRST_FAR_ANCHOR = 1024;
+const OTHER_FAR_ANCHORS = [128, 4096, 16 * 1024, 64 * 1024, 256 * 1024, 1024 * 1024, 0] as const;
 const FAR_BYTES = 64;
 /** A gap up to this long is sent as it is, without being looked for in the whole base. */
 const SMALL_GAP = 2048;
 /** How often all bytes of the base may be searched in one comparison. */
 const SEARCHES = 8;
-/** Of the places in a gap, so many are looked up when there is a match behind it that would do. */
-const FAR_ANCHORS_IN_DOUBT = 1;
 
 /** Finds stretches of a new document in its base, in time that is bounded by the base's length. */
 export class Matches {
@@ -48,11 +47,13 @@ export class Matches {
 
   /** The next match in the gap. Undefined: what is left of it counts as new. */
   find(gap: Gap): Match | undefined {
-    const near = this.near(gap, NEAR_WINDOW);
-    if (near) return near;
-    // A long insertion, or text from elsewhere before the base goes on?
-    const wide = this.near(gap, WIDE_WINDOW);
-    return this.far(gap, wide ? FAR_ANCHORS_IN_DOUBT : FAR_ANCHORS.length) ?? wide;
+    return (
+      this.near(gap, NEAR_WINDOW) ??
+      // Text from elsewhere before the base goes on, or a long insertion?
+      this.far(gap, [FIRST_FAR_ANCHOR]) ??
+      (gap.end - gap.at > NEAR_WINDOW ? this.near(gap, WIDE_WINDOW) : undefined) ??
+      this.far(gap, OTHER_FAR_ANCHORS)
+    );
   }
 
   /** The base goes on after some new bytes, or after some of its own that are gone: an edit in place. */
@@ -76,9 +77,9 @@ export class Matches {
   }
 
   /** The bytes stand somewhere else: text that moved, or a copy of what another member holds already. */
-  private far(gap: Gap, anchors: number): Match | undefined {
+  private far(gap: Gap, anchors: readonly number[]): Match | undefined {
     if (gap.end - gap.at <= SMALL_GAP) return undefined;
-    for (const anchor of FAR_ANCHORS.slice(0, anchors)) {
+    for (const anchor of anchors) {
       const at = gap.at + anchor;
       if (at + FAR_BYTES > gap.end) continue;
       if (this.left <= 0) return undefined;

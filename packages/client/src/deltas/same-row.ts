@@ -25,8 +25,14 @@ export const isSameRow = (one: StoredInputState, other: StoredInputState): boole
   equal(one.runtimeSemantics, other.runtimeSemantics) &&
   equal(one.reconstructionSource, other.reconstructionSource);
 
-const isSameHistory = (one: readonly InputHistoryEntry[], other: readonly InputHistoryEntry[]): boolean =>
-  one.length === other.length && one.every((entry, index) => isSameEntry(entry, other[index]));
+function isSameHistory(one: readonly InputHistoryEntry[], other: readonly InputHistoryEntry[]): boolean {
+  if (one.length !== other.length) return false;
+  for (let place = 0; place < one.length; place += 1) if (!isSameEntry(one[place], other[place])) return false;
+  return true;
+}
 
-const isSameEntry = (one: InputHistoryEntry, other: InputHistoryEntry | undefined): boolean =>
-  one.timestamp === other?.timestamp && one.from === other.from && one.to === other.to && one.reason === other.reason;
+const isSameEntry = (one: InputHistoryEntry | undefined, other: InputHistoryEntry | undefined): boolean =>
+  one?.timestamp === other?.timestamp &&
+  one?.from === other?.from &&
+  one?.to === other?.to &&
+  one?.reason === other?.reason;

@@ -1,5 +1,6 @@
 import type { CommittedInputs, RuntimeMutation, StoredInputState, UnchangedInputs } from "@bolthole/contract";
 import type { OutgoingInputs } from "./known-inputs.js";
+import { KnownRows } from "./known-rows.js";
 import { type Sending, isRefused } from "./sending.js";
 
 /** Sends the rows that are not known to be stored as they are, or all of them when that turns out to be wrong. */
@@ -17,7 +18,8 @@ export async function sendInputs(
       unanswered.forget(requestId);
       return answer;
     } catch (error) {
-      unanswered.note(error, known.size > 0 ? { known, unchanged } : { known: undefined, unchanged: undefined });
+      const some = { known: KnownRows.of(known), unchanged };
+      unanswered.note(error, known.length > 0 ? some : { known: undefined, unchanged: undefined });
       throw error;
     }
   };

@@ -1,7 +1,7 @@
 import { LRUCache } from "lru-cache";
-import { type InputId, OutcomeUnknownError, type UnchangedInputs, type Version } from "@bolthole/contract";
+import { OutcomeUnknownError, type UnchangedInputs, type Version } from "@bolthole/contract";
 import type { HeldDocument } from "./held-documents.js";
-import type { KnownRow } from "./known-inputs.js";
+import type { KnownRows } from "./known-rows.js";
 
 /** What a request was made with, beside what the caller gave. */
 export interface Basis {
@@ -11,7 +11,7 @@ export interface Basis {
   /** Of the expected document. */
   readonly expected?: Version | undefined;
   /** The rows that did not travel. */
-  readonly known?: ReadonlyMap<InputId, KnownRow> | undefined;
+  readonly known?: KnownRows | undefined;
   readonly unchanged?: UnchangedInputs | undefined;
 }
 
@@ -42,8 +42,7 @@ export class Unanswered {
   note(error: unknown, part: Basis): void {
     if (!(error instanceof OutcomeUnknownError)) return;
     const basis = { ...this.requests.get(error.requestId), ...part };
-    let size = 1 + (basis.base?.bytes.length ?? 0);
-    for (const { bytes } of basis.known?.values() ?? []) size += bytes;
+    const size = 1 + (basis.base?.bytes.length ?? 0) + (basis.known?.bytes ?? 0);
     this.requests.set(error.requestId, basis, { size });
   }
 }

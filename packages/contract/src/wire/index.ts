@@ -4,6 +4,11 @@ export {
   GetStatusRequestSchema,
   GetStatusResponseSchema,
   type GetStatusResponse,
+  type ScrubPass,
+  type ScrubPassSchema,
+  ScrubState,
+  type ScrubStatus,
+  type ScrubStatusSchema,
 } from "../gen/bolthole/v1/admin_pb.js";
 export { type StreamCodec, type UnaryCodec, type UploadCodec, isMutation, stream, unary, upload } from "./codec.js";
 export { encodeMessage } from "./encode-message.js";
@@ -16,7 +21,7 @@ export {
   inspectLifecycleRecord,
 } from "./lifecycle-record.js";
 export { ERROR_DOMAIN, STATUS_DETAILS_KEY, type WireStatus, fromWireStatus, toWireStatus } from "./status.js";
-export { careCodecs } from "./care-codecs.js";
+export { careCodecs, fromFinding } from "./care-codecs.js";
 export { transferCodecs } from "./transfer-codecs.js";
 export { type StoreCodecs, storeCodecs } from "./store-codecs.js";
 export { file_bolthole_v1_error } from "../gen/bolthole/v1/error_pb.js";

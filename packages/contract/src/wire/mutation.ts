@@ -113,8 +113,9 @@ export interface CommittedInputMessage extends Committed {
   readonly inputs?: InputsVersions | undefined;
 }
 
-export const toCommittedInput = ({ inputs, ...message }: CommittedInputMessage): CommittedInput => ({
-  ...toCommitted(message),
+export const toCommittedInput = ({ version, replayed, inputs }: CommittedInputMessage): CommittedInput => ({
+  version,
+  replayed,
   inputs: inputs && { before: inputs.before, after: inputs.after },
 });
 

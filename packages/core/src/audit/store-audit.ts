@@ -1,23 +1,11 @@
-import { type Finding, type StoreCounts, StoreError } from "@bolthole/contract";
-import { readOpsSnapshot, readReceipt } from "@bolthole/contract/json";
-import {
-  COUNTED,
-  type CountedTable,
-  EMPTY_HEAD,
-  type Head,
-  type Tally,
-  copyHead,
-  decodeHead,
-  retally,
-} from "../commit/head.js";
-import { decodeOutcome } from "../commit/outcome.js";
-import { describeKey, soundValue } from "../commit/row.js";
+import type { Finding, StoreCounts } from "@bolthole/contract";
+import { retally } from "../commit/head.js";
+import { describeKey } from "../commit/row.js";
 import { EMPTY_TALLY, type StoreTally, decodeTally } from "../commit/tally.js";
 import type { Row, RowKey } from "../engine.js";
-import { readRow } from "../operations/input.js";
-import { checkLifecycleRecord } from "../rules/lifecycle.js";
 import { decodeSnapshotFacts } from "../snapshot.js";
-import { decodeRow } from "../store-context.js";
+import { damageOf } from "./row-audit.js";
+import { RuntimeAudit, difference } from "./runtime-audit.js";
 
 /** A row, and what the engine knows of the document that goes with a `snapshot`; nothing for an empty one. */
 export interface AuditedRow {
@@ -43,11 +31,11 @@ export class StoreAudit {
       this.runtime = new RuntimeAudit(key.runtimeId);
       this.counts.runtimes += 1;
     }
-    const damage = damageOf(key, row);
+    const damage = "runtimeId" in key && this.runtime ? this.runtime.take(key, row) : damageOf(key, row);
     if (damage) findings.push(damage);
     switch (key.table) {
       case "tally":
-        if (damage) findings.push(differs("its own row is damaged"));
+        if (damage) findings.push(storeDiffers("its own row is damaged"));
         else this.books = decodeTally(row.value);
         break;
       case "outcome":
@@ -55,11 +43,8 @@ export class StoreAudit {
         this.note("outcome", row);
         break;
       case "oauth":
-        this.note("oauth", row);
-        break;
       case "head":
-        this.note("head", row);
-        if (!damage) this.runtime?.takeHead(decodeHead(row.value));
+        this.note(key.table, row);
         break;
       case "snapshot":
       case "lifecycle":
@@ -67,7 +52,6 @@ export class StoreAudit {
       case "input":
       case "receipt":
         this.counts.rows += 1;
-        this.runtime?.take(key.table, row);
         if (key.table === "snapshot" && !damage) findings.push(...documentDiffers(key, row, document));
     }
     return findings;
@@ -78,8 +62,8 @@ export class StoreAudit {
     const findings = this.endRuntime();
     const { books = EMPTY_TALLY, found } = this;
     for (const table of ["outcome", "oauth", "head"] as const) {
-      if (!isSame(books[table], found[table]))
-        findings.push(differs(`${table} rows: ${comparison(books[table], found[table])}`));
+      const text = difference(table, books[table], found[table]);
+      if (text !== undefined) findings.push(storeDiffers(text));
     }
     return findings;
   }
@@ -95,82 +79,10 @@ export class StoreAudit {
   }
 }
 
-class RuntimeAudit {
-  private head: Head | undefined;
-  private readonly found = copyHead(EMPTY_HEAD);
-
-  constructor(readonly runtimeId: string) {}
-
-  takeHead(head: Head): void {
-    this.head = head;
-  }
-
-  take(table: CountedTable, row: Row): void {
-    this.found[table] = retally(this.found[table], undefined, row);
-  }
-
-  end(): Finding[] {
-    const { runtimeId, head, found } = this;
-    if (!head) return [{ code: "head-missing", runtimeId, record: "head", text: "no sound head counts what is there" }];
-    return COUNTED.flatMap((table): Finding[] => {
-      if (isSame(head[table], found[table])) return [];
-      const text = `${table} rows: ${comparison(head[table], found[table])}`;
-      return [{ code: "head-differs", runtimeId, record: "head", text }];
-    });
-  }
-}
-
-const isSame = (one: Tally, other: Tally): boolean => one.rows === other.rows && one.sum === other.sum;
-
-const comparison = (wanted: Tally, found: Tally): string =>
-  wanted.rows === found.rows
-    ? `${String(found.rows)}, but not those that were counted`
-    : `${String(wanted.rows)} are counted, ${String(found.rows)} are there`;
-
-const differs = (what: string): Finding => ({ code: "store-differs", text: `the books of the store differ: ${what}` });
-
-/** What is wrong with a row in itself. */
-function damageOf(key: RowKey, row: Row): Finding | undefined {
-  const runtimeId = "runtimeId" in key ? key.runtimeId : undefined;
-  const record = describeKey(key);
-  try {
-    soundValue(key, row);
-  } catch {
-    return { code: "row-damaged", runtimeId, record, text: "the row does not match its checksum" };
-  }
-  try {
-    decodeRow(key, row, (value) => readForm(key, value, row));
-    return undefined;
-  } catch (error) {
-    if (!(error instanceof StoreError)) throw error;
-    return { code: "row-unreadable", runtimeId, record, text: error.message };
-  }
-}
-
-/** Reads a value as the loads of its table do. */
-function readForm(key: RowKey, value: Uint8Array, row: Row): unknown {
-  switch (key.table) {
-    case "head":
-      return decodeHead(value);
-    case "tally":
-      return decodeTally(value);
-    case "outcome":
-      return decodeOutcome(value);
-    case "snapshot":
-      return decodeSnapshotFacts(value);
-    case "input":
-      return readRow(value, row);
-    case "receipt":
-      return readReceipt(value);
-    case "ops":
-      return readOpsSnapshot(value);
-    case "lifecycle":
-      checkLifecycleRecord(value);
-      return undefined;
-    case "oauth":
-      return value;
-  }
-}
+export const storeDiffers = (what: string): Finding => ({
+  code: "store-differs",
+  text: `the books of the store differ: ${what}`,
+});
 
 function documentDiffers(key: RowKey, row: Row, document: AuditedRow["document"]): Finding[] {
   const facts = decodeSnapshotFacts(row.value);

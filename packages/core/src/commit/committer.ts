@@ -75,16 +75,7 @@ export class Committer {
 
   /** While `work` goes on, the mutation's request id is pending. */
   async pendingDuring<T>(mutation: Mutation, work: () => Promise<T>): Promise<T> {
-    const requestId = this.requestIdOf(mutation);
-    if (!requestId) return work();
-    this.working.set(requestId.text, (this.working.get(requestId.text) ?? 0) + 1);
-    try {
-      return await work();
-    } finally {
-      const left = (this.working.get(requestId.text) ?? 1) - 1;
-      if (left === 0) this.working.delete(requestId.text);
-      else this.working.set(requestId.text, left);
-    }
+    return this.track(this.requestIdOf(mutation), work);
   }
 
   /** Undefined: the compare-and-set of `decide` missed. */
@@ -136,7 +127,7 @@ export class Committer {
         frees: edits.every(({ value }) => value === undefined),
       };
     };
-    return this.pendingDuring(change.mutation, () => this.engine.commit({ reads, bytes: change.bytes, decide }));
+    return this.track(requestId, () => this.engine.commit({ reads, bytes: change.bytes, decide }));
   }
 
   /** What became of a request id; with `seal`, one that was not applied never will be. */
@@ -169,6 +160,18 @@ export class Committer {
         return { writes: book.close(undefined, 1), answer: { state: "sealed" } as const, frees: false };
       },
     });
+  }
+
+  private async track<T>(requestId: RequestId | undefined, work: () => Promise<T>): Promise<T> {
+    if (!requestId) return work();
+    this.working.set(requestId.text, (this.working.get(requestId.text) ?? 0) + 1);
+    try {
+      return await work();
+    } finally {
+      const left = (this.working.get(requestId.text) ?? 1) - 1;
+      if (left === 0) this.working.delete(requestId.text);
+      else this.working.set(requestId.text, left);
+    }
   }
 
   /** Writes the edits but those input rows that equal the stored ones, and names these. */

@@ -31,6 +31,12 @@ interface LeftOutPart {
   readonly length: number;
 }
 
+/** By how many bytes the gaps up to a place put off what follows it. */
+interface Shift {
+  readonly after: number;
+  readonly by: number;
+}
+
 /** What a patched document's text is made of, in order. */
 export class TextPlan {
   private readonly parts: Part[] = [];
@@ -58,7 +64,7 @@ export class TextPlan {
   text(stretches: readonly Uint8Array[]): SessionText {
     const bytes = Buffer.allocUnsafe(this.length);
     const gaps = new Map<number, Gap>();
-    const shifts: { readonly after: number; readonly by: number }[] = [];
+    const shifts: Shift[] = [];
     let at = 0;
     let shift = 0;
     let next = 0;
@@ -74,11 +80,7 @@ export class TextPlan {
         at += part.length;
       }
     }
-    return {
-      bytes,
-      gaps: new Gaps(gaps),
-      offsetOf: (place) => place + (shifts.findLast(({ after }) => after < place)?.by ?? 0),
-    };
+    return { bytes, gaps: new Gaps(gaps), offsetOf: (place) => place + shiftAt(place, shifts) };
   }
 
   private copy(start: number, end: number, lists: readonly PlacedMessages[]): void {
@@ -110,6 +112,14 @@ export class TextPlan {
     this.parts.push(part);
     this.length += part.length;
   }
+}
+
+function shiftAt(place: number, shifts: readonly Shift[]): number {
+  for (let index = shifts.length - 1; index >= 0; index--) {
+    const shift = shifts[index];
+    if (shift && shift.after < place) return shift.by;
+  }
+  return 0;
 }
 
 function firstEndingAfter(lists: readonly PlacedMessages[], place: number): number {

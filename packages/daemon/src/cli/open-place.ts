@@ -10,6 +10,7 @@ import { findHome, homeOf, prepareDataFolder } from "../folder/data-folder.js";
 import { readEndpoint } from "../folder/endpoint.js";
 import { lockFolder } from "../folder/folder-lock.js";
 import { createLog } from "../log.js";
+import { KnownDamage } from "../known-damage.js";
 import { createStore, openEngine, startFailure } from "../open-store.js";
 import { RemoteCare } from "./remote-care.js";
 import { RemoteTransfer } from "./remote-transfer.js";
@@ -66,9 +67,11 @@ export async function openPlace({ data, engine }: PlaceFlags, missing: "refuse" 
 }
 
 async function openLocal(config: Config, closers: Closers): Promise<Place> {
-  const engine = await openEngine(config, () => undefined, createLog(config.logLevel)).catch((error: unknown) => {
+  const damage = new KnownDamage(createLog(config.logLevel));
+  const stored = await openEngine(config, () => undefined, damage).catch((error: unknown) => {
     throw startFailure(homeOf(config), error);
   });
+  const engine = damage.guard(stored);
   closers.add(() => engine.close());
   const store = createStore(engine, config);
   return { store, transfer: store, care: storeCare(engine), close: () => closers.close() };

@@ -233,6 +233,15 @@ describe("health", () => {
 });
 
 describe("stopping", () => {
+  test("a signal at the moment when the daemon serves leaves a closed store", async () => {
+    const served = daemon();
+    for (let times = 0; times < 4; times += 1) {
+      await served.start();
+      expect(await served.stop()).toEqual({ code: EXIT.CLEAN, signal: null });
+      expect(existsSync(join(data(), "running"))).toBe(false);
+    }
+  });
+
   test.each(["SIGTERM", "SIGINT"] as const)(
     "%s ends cleanly, and what was committed is there again",
     async (signal) => {

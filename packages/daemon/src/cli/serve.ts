@@ -1,6 +1,6 @@
 import { Command, Option } from "commander";
 import { SETTINGS, type SettingName, flagOf, resolveConfig, variableOf } from "../config.js";
-import { startDaemon } from "../daemon.js";
+import { type Daemon, startDaemon } from "../daemon.js";
 import { EXIT, type ExitCode } from "../exit-code.js";
 import { createLog } from "../log.js";
 
@@ -32,21 +32,36 @@ async function serve(flags: Partial<Record<SettingName, string | boolean>>): Pro
   process.on("unhandledRejection", (reason) => {
     if (!(reason instanceof Error && "commitError" in reason)) throw reason;
   });
-  const daemon = await startDaemon(config, log, (cause) => {
+  const onFailure = (cause: unknown): void => {
     hasDiskFailed = true;
     log.fatal({ err: cause }, "the disk failed under a write; nothing that was acknowledged is lost");
     setTimeout(end, FAREWELL_MS, EXIT.DISK);
-  });
+  };
+  const stopping = new AbortController();
+  let daemon: Daemon | undefined;
+  const stop = (): void => {
+    stopping.abort();
+    void daemon?.stop().then(end, (error: unknown) => {
+      log.fatal({ err: error }, "the stop failed");
+      end(EXIT.INTERNAL);
+    });
+  };
+  // Heard while the daemon starts, too: a store that is open already has to be closed.
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.on(signal, () => {
       log.info({ signal }, "stopping");
-      void daemon.stop().then(end, (error: unknown) => {
-        log.fatal({ err: error }, "the stop failed");
-        end(EXIT.INTERNAL);
-      });
+      stop();
     });
   }
-  process.stdout.write(welcome(daemon.targets));
+  try {
+    daemon = await startDaemon(config, log, onFailure, stopping.signal);
+  } catch (error) {
+    if (!stopping.signal.aborted || (error as Error).name !== "AbortError") throw error;
+    end(EXIT.CLEAN);
+    return;
+  }
+  if (stopping.signal.aborted) stop();
+  else process.stdout.write(welcome(daemon.targets));
 }
 
 function welcome(targets: readonly string[]): string {

@@ -1,11 +1,20 @@
 import { toJsonString } from "@bufbuild/protobuf";
 import { Client, credentials } from "@grpc/grpc-js";
 import { Command } from "commander";
-import { AdminService, type GetStatusResponse, GetStatusResponseSchema, grpcMethod } from "@bolthole/contract/wire";
+import {
+  AdminService,
+  type GetStatusResponse,
+  GetStatusResponseSchema,
+  type ScrubPass,
+  ScrubState,
+  type ScrubStatus,
+  grpcMethod,
+} from "@bolthole/contract/wire";
 import { defaultDataFolder, variableOf } from "../config.js";
 import { EXIT, StartFailure } from "../exit-code.js";
 import { findHome } from "../folder/data-folder.js";
 import { readEndpoint } from "../folder/endpoint.js";
+import { findingText } from "./verify.js";
 
 const WAIT_MS = 5000;
 
@@ -26,7 +35,8 @@ export function statusCommand(): Command {
     });
 }
 
-async function getStatus(folder: string): Promise<GetStatusResponse> {
+/** Of the daemon that serves this folder. */
+export async function getStatus(folder: string): Promise<GetStatusResponse> {
   const [target] = readEndpoint(findHome(folder));
   if (target === undefined) throw new StartFailure(EXIT.NOT_RUNNING, `no daemon serves ${folder}`);
   const client = new Client(target, credentials.createInsecure(), { "grpc.default_authority": "localhost" });
@@ -55,6 +65,27 @@ function holds({ usedBytes, quotaBytes, diskFreeBytes }: GetStatusResponse): str
   return `${mebibytes(usedBytes)}, ${quota}${free}`;
 }
 
+const STATES: Readonly<Record<number, string>> = {
+  [ScrubState.OFF]: "off",
+  [ScrubState.RESTING]: "resting",
+  [ScrubState.RUNNING]: "running",
+};
+
+/** The scrub in one line, and each finding of the pass under way and of the last one in another. */
+function scrubRows(scrub: ScrubStatus | undefined): [string, string][] {
+  if (!scrub) return [];
+  const { state, bytesPerSecond, passes, current, last } = scrub;
+  const parts = [STATES[state] ?? "in a state that this version does not know"];
+  if (state !== ScrubState.OFF) parts.push(`${mebibytes(bytesPerSecond)} a second`, `${passes.toString()} passes`);
+  if (current) parts.push(`since ${current.startedAt} ${readIn(current)}`);
+  if (last) parts.push(`until ${last.endedAt} ${readIn(last)}`);
+  const findings = new Set([current, last].flatMap((pass) => pass?.findings.map(findingText) ?? []));
+  return [["scrub", parts.join(", ")], ...[...findings].map((text): [string, string] => ["damaged", text])];
+}
+
+const readIn = ({ runtimes, bytes, findingCount }: ScrubPass): string =>
+  `${runtimes.toString()} runtimes, ${mebibytes(bytes)}, ${findingCount.toString()} findings`;
+
 function describe(status: GetStatusResponse): string {
   const rows: [string, string][] = [
     ["version", status.version],
@@ -70,6 +101,7 @@ function describe(status: GetStatusResponse): string {
     ["in flight", `${String(status.requestsInFlight)} requests, ${mebibytes(status.requestBytesInFlight)}`],
     ["connections", String(status.connections)],
     ["memory", mebibytes(status.residentBytes)],
+    ...scrubRows(status.scrub),
   ];
   return rows.map(([name, value]) => `${name.padEnd(12)}${value}\n`).join("");
 }

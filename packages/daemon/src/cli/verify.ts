@@ -82,7 +82,13 @@ async function* eventsOf(data: string): AsyncGenerator<VerifyEvent> {
   }
 }
 
-export const findingText = ({ code, runtimeId, record, text }: Finding): string => {
+/** Also of a daemon of another version, which may know other codes. */
+export const findingText = ({
+  code,
+  runtimeId,
+  record,
+  text,
+}: Omit<Finding, "code"> & { readonly code: string }): string => {
   const where = [runtimeId === undefined ? undefined : JSON.stringify(runtimeId), record].filter(Boolean).join(" ");
   return `${code.padEnd(21)}${where === "" ? "" : `${where}: `}${text}`;
 };

@@ -11,6 +11,8 @@ export interface CheckBeforeOpen {
   readonly level: CheckLevel;
   /** Of a larger data file the pages are checked, and what lies in them is not read. */
   readonly maxBytes: number;
+  /** Ends a look under way with an AbortError. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** The store cannot be used; the text says why and what to do. */
@@ -31,7 +33,10 @@ const MARK = "running";
  * Looks at a data file before the native library does, which would crash over some of what a failing disk leaves. Throws a
  * DamagedStore; answers what is damaged of single records. Then the folder is marked as open.
  */
-export async function checkBeforeOpen(folder: string, { level, maxBytes }: CheckBeforeOpen): Promise<Finding[]> {
+export async function checkBeforeOpen(
+  folder: string,
+  { level, maxBytes, signal }: CheckBeforeOpen,
+): Promise<Finding[]> {
   const mark = join(folder, MARK);
   const data = join(folder, "data.mdb");
   const bytes = statSync(data, { throwIfNoEntry: false })?.size ?? 0;
@@ -39,7 +44,7 @@ export async function checkBeforeOpen(folder: string, { level, maxBytes }: Check
   if (bytes > 0) {
     const isFull = level === "full" || (level === "auto" && existsSync(mark));
     if (isFull) {
-      const listener = { onFinding: (finding: Finding) => findings.push(finding) };
+      const listener = { onFinding: (finding: Finding) => findings.push(finding), signal };
       await checkInProcess({ folder, pages: true, rows: bytes <= maxBytes }, listener);
     } else {
       findings.push(...beginningOf(data));

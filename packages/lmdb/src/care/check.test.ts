@@ -209,3 +209,12 @@ test("what is damaged of single records is told, and the store opens", async () 
   }, options);
   expect(found).toEqual(["head-differs one"]);
 });
+
+test("a look that is given up opens nothing, and leaves no mark", async () => {
+  const check = { level: "full", maxBytes: Infinity, signal: AbortSignal.abort() } as const;
+  await expect(LmdbEngine.open(folder, { check })).rejects.toMatchObject({ name: "AbortError" });
+  expect(existsSync(join(folder, "running"))).toBe(false);
+  await withStore(async (store) => {
+    expect(await store.loadInputState({ runtimeId: "one", inputId: idOf(0) })).toBeDefined();
+  });
+});

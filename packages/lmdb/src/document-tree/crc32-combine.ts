@@ -27,11 +27,20 @@ const SHIFTS: readonly number[] = (() => {
   return shifts;
 })();
 
+/** x^(8 * length) */
+function powerOf(length: number): number {
+  let power = ONE;
+  for (let bit = 0, rest = length; rest > 0; bit += 1, rest = Math.floor(rest / 2)) {
+    if (rest % 2 === 1) power = multiply(power, SHIFTS[bit] ?? 0);
+  }
+  return power;
+}
+
+/** Of the last stretch: most leaves of a document are full, and have one length. */
+let [lastLength, lastPower] = [0, ONE];
+
 /** `length` is that of the second stretch, in bytes. */
 export function combineCrc32(first: number, second: number, length: number): number {
-  let shifted = first;
-  for (let bit = 0, rest = length; rest > 0; bit += 1, rest = Math.floor(rest / 2)) {
-    if (rest % 2 === 1) shifted = multiply(shifted, SHIFTS[bit] ?? 0);
-  }
-  return (shifted ^ second) >>> 0;
+  if (length !== lastLength) [lastLength, lastPower] = [length, powerOf(length)];
+  return (multiply(lastPower, first) ^ second) >>> 0;
 }

@@ -77,15 +77,21 @@ export class DocumentTrees {
     if (isWritten) this.reclaimer.addStaging(documentKey("staging", ids.first));
   }
 
+  /** Reads several stretches of one document, which lie under the same branches. */
+  stretchReader(runtimeId: RuntimeId): NodeReader {
+    return new NodeReader(this.environment, runtimeId, new Map());
+  }
+
   /** The lease is the reader's from here on, and ends with the reading. */
   async *read(
     runtimeId: RuntimeId,
     root: Entry | undefined,
     lease: Lease,
     range?: ByteRange,
+    nodes: NodeReader = new NodeReader(this.environment, runtimeId),
   ): AsyncGenerator<Uint8Array, void> {
     try {
-      const walk = new Walk(new NodeReader(this.environment, runtimeId), root, range);
+      const walk = new Walk(nodes, root, range);
       const turns = new Turns();
       while (!walk.isDone) {
         lease.use();

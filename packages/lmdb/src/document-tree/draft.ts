@@ -19,8 +19,6 @@ export class Draft {
   freshBytes = 0;
   /** Leaves of the base with new bytes behind those that they have. What names the old bytes stays true. */
   readonly extended = new Map<number, Uint8Array>();
-  /** Where the next short stretch goes. */
-  private host: { readonly id: number; value: Uint8Array } | undefined;
   private readonly openedById = new Map<number, OpenedBranch>();
 
   constructor(readonly nodes: NodeReader) {}
@@ -45,31 +43,29 @@ export class Draft {
   }
 
   /**
-   * One of the base's leaves that the new tree goes on naming: short stretches may be stored behind its bytes. To be called
-   * before the first of them: the last leaf with room is taken, no other one is written anew.
+   * A stretch that is likely to stay: behind the bytes of a leaf that the new tree names, as far as that has room, and then in
+   * a leaf of its own, which others will follow into.
    */
-  offerHost({ id }: Entry): void {
-    const value = this.nodes.leafValue(id);
-    if (value.length < HOST_BYTES) this.host = { id, value };
-  }
-
-  /** A short stretch that is likely to stay: a leaf of its own would leave much of a page empty. */
-  addShort(bytes: Uint8Array): Entry {
-    const { host } = this;
-    if (!host || host.value.length + bytes.length > HOST_BYTES) {
-      const leaf = this.addLeaf(bytes);
-      this.host = { id: leaf.id, value: bytes };
-      return leaf;
-    }
-    const offset = host.value.length;
-    host.value = Buffer.concat([host.value, bytes]);
-    if (host.id < 0) this.fresh[-host.id - 1] = host.value;
-    else this.extended.set(host.id, host.value);
-    this.freshBytes += bytes.length;
-    return { level: 0, id: host.id, offset, length: bytes.length, crc32: crc32(bytes) };
+  append(host: Entry | undefined, bytes: Uint8Array): Entry[] {
+    const value = host && this.hostValue(host);
+    const room = Math.max(0, HOST_BYTES - (value?.length ?? 0));
+    if (!host || !value || room === 0) return [this.addLeaf(bytes)];
+    const added = bytes.subarray(0, room);
+    const longer = Buffer.concat([value, added]);
+    if (host.id < 0) this.fresh[-host.id - 1] = longer;
+    else this.extended.set(host.id, longer);
+    this.freshBytes += added.length;
+    const entry = { level: 0, id: host.id, offset: value.length, length: added.length, crc32: crc32(added) };
+    return added.length === bytes.length ? [entry] : [entry, this.addLeaf(bytes.subarray(room))];
   }
 
   addBranch(children: readonly Entry[]): Entry {
     return entryOf(-this.fresh.push(children), children);
+  }
+
+  /** All bytes of a leaf, unless it is seen to be full. */
+  private hostValue({ id, offset, length }: Entry): Uint8Array | undefined {
+    if (id < 0) return this.fresh[-id - 1] as Uint8Array;
+    return this.extended.get(id) ?? (offset + length < HOST_BYTES ? this.nodes.leafValue(id) : undefined);
   }
 }

@@ -84,5 +84,7 @@ function take(changes: TreeChanges, { id, level, isDead }: Dropped): Dropped[] {
   const value = level > 0 && !isDead ? changes.source.get(key) : undefined;
   changes.put(key, undefined);
   const children = value && decodeBranch({ id, level }, value);
-  return children?.map((child) => ({ id: child.id, level: child.level, isDead: false })) ?? [];
+  return children?.map(givenBack) ?? [];
 }
+
+const givenBack = ({ id, level }: NodeName): Dropped => ({ id, level, isDead: false });

@@ -10,18 +10,23 @@ export interface NodeSource {
 
 /** Reads nodes of one runtime's documents; what is damaged or missing is DAMAGED_RECORD. */
 export class NodeReader {
-  /** A patch often takes several stretches of one leaf. */
+  /** Stretches that are read after one another often lie in one leaf. */
   private last: { readonly entry: Entry; readonly bytes: Buffer } | undefined;
 
   constructor(
     private readonly source: NodeSource,
     private readonly runtimeId: RuntimeId,
+    /** Keeps the branches that were read, for a reader who comes by them again. */
+    private readonly opened?: Map<number, readonly Entry[]>,
   ) {}
 
-  children(branch: Entry): Entry[] {
+  children(branch: Entry): readonly Entry[] {
+    const known = this.opened?.get(branch.id);
+    if (known) return known;
     const value = this.value(branch);
     const children = value && decodeBranch(branch, value);
-    if (children?.reduce((total, { length }) => total + length, 0) !== branch.length) throw this.damaged();
+    if (!children || lengthOf(children) !== branch.length) throw this.damaged();
+    this.opened?.set(branch.id, children);
     return children;
   }
 
@@ -51,4 +56,10 @@ export class NodeReader {
   private value({ id }: Entry): Buffer | undefined {
     return this.source.get(documentKey("node", id));
   }
+}
+
+function lengthOf(entries: readonly Entry[]): number {
+  let total = 0;
+  for (const { length } of entries) total += length;
+  return total;
 }

@@ -37,10 +37,10 @@ export const filledPages = (bytes: number): number => Math.floor((bytes + PAGE_H
 export const LEAF_BYTES = pagesBytes(8);
 /** Stretches of at least this size are left as they are; shorter neighbours are written anew as one. */
 export const SETTLED_BYTES = pagesBytes(2);
-/** New stretches of at most this size share a leaf with others. */
+/** New stretches of at most this size that are likely to stay share a leaf with others. */
 export const SHORT_BYTES = pagesBytes(1);
-/** The most that a shared leaf holds: each change that adds to it writes it anew. */
-export const HOST_BYTES = pagesBytes(4);
+/** The most that such a leaf holds: each change that adds to it writes it anew. */
+export const HOST_BYTES = pagesBytes(2);
 /** A turn rewrites a branch of each level, and counts its entries when it is shared: neither must be large. */
 export const MAX_CHILDREN = 64;
 export const MIN_CHILDREN = 16;
@@ -65,9 +65,11 @@ export const readEntry = (level: number, bytes: Buffer, at: number): Entry => ({
 export function encodeBranch(id: number, children: readonly Entry[]): Buffer {
   const value = unsealed(1 + children.length * ENTRY_BYTES);
   value[0] = (children[0]?.level ?? 0) + 1;
-  children.forEach((child, index) => {
-    writeEntry(child, value, 1 + index * ENTRY_BYTES);
-  });
+  let at = 1;
+  for (const child of children) {
+    writeEntry(child, value, at);
+    at += ENTRY_BYTES;
+  }
   return seal(documentKey("node", id), value);
 }
 

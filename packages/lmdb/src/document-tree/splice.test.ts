@@ -2,7 +2,7 @@ import { crc32 } from "node:zlib";
 import type { ByteRange } from "@bolthole/contract";
 import type { Document } from "@bolthole/core";
 import fc from "fast-check";
-import { type Entry, LEAF_BYTES, MAX_CHILDREN, MIN_CHILDREN, SETTLED_BYTES, decodeBranch } from "./node.js";
+import { type Entry, HOST_BYTES, LEAF_BYTES, MAX_CHILDREN, MIN_CHILDREN, SETTLED_BYTES, decodeBranch } from "./node.js";
 import { noise } from "./noise.test.helper.js";
 import { StoredTrees } from "./stored-trees.test.helper.js";
 import { documentKey } from "../keys.js";
@@ -40,6 +40,10 @@ const patch = fc.oneof(
   fc.array(fc.oneof(insert, copy), { maxLength: 12 }),
   // The hard shape: everything again, and a little more, or a little in the middle.
   fc.tuple(copy, insert).map(([part, added]) => [{ from: 0, to: 1 }, part, added] as Part[]),
+  // As a history grows: all but the end, a copy of its last part, and something new before and after that.
+  fc
+    .tuple(fc.double({ min: 0.5, max: 1, noNaN: true }), copy, insert, insert)
+    .map(([to, { from }, shell, added]) => [{ from: 0, to }, shell, { from: from * to, to }, added] as Part[]),
   fc
     .tuple(fc.double({ min: 0, max: 1, noNaN: true }), insert)
     .map(([at, added]) => [{ from: 0, to: at }, added, { from: at, to: 1 }] as Part[]),
@@ -147,22 +151,31 @@ test("a turn on a large document writes little and reads little", async () => {
   expect(await trees.findings()).toEqual([]);
 });
 
-test("short stretches go behind the bytes of a leaf that stays, and who reads an earlier document finds it unchanged", async () => {
+test("a history that copies its transcript at each turn is stored once, in leaves that are full", async () => {
   const trees = new StoredTrees();
-  const shell = noise(2200, 1);
-  await trees.replace(RUNTIME, [shell]);
-  const earlier = trees.root(RUNTIME);
-  const taken = { offset: 0, length: 2150 };
-  const [one, other] = [noise(1500, 2), noise(1600, 3)];
-  await trees.replace(RUNTIME, [taken, one, taken, other]);
-  const walk = new Walk(new NodeReader(trees, RUNTIME), earlier);
-  expect(walk.take(shell.length).equals(shell)).toBe(true);
-  while (trees.reclaim(512));
+  const shell = (turn: number): Buffer => noise(200, 10_000 + turn);
+  const message = (turn: number): Buffer => noise(900 + ((turn * 211) % 700), turn);
+  const tail = noise(60, 20_000);
+  let model: Buffer = Buffer.concat([shell(0), message(0), tail]);
+  await trees.replace(RUNTIME, [model]);
+  let body = { offset: shell(0).length, length: message(0).length };
+  let distinctBytes = model.length;
+  for (let turn = 1; turn <= 60; turn += 1) {
+    const known = { offset: 0, length: model.length - tail.length };
+    const document = [known, shell(turn), body, message(turn), tail];
+    const next = assembled(document, model);
+    const earlier = trees.root(RUNTIME);
+    await trees.replace(RUNTIME, document);
+    // Who reads the document before finds it unchanged.
+    const walk = new Walk(new NodeReader(trees, RUNTIME), earlier);
+    expect(walk.take(model.length).equals(model)).toBe(true);
+    while (trees.reclaim(512));
+    body = { offset: known.length + shell(turn).length, length: body.length + message(turn).length };
+    distinctBytes += shell(turn).length + message(turn).length;
+    model = next;
+  }
+  expect(trees.read(RUNTIME).equals(model)).toBe(true);
   expect(await trees.findings()).toEqual([]);
-  const known = taken.length;
-  expect(
-    trees.read(RUNTIME).equals(Buffer.concat([shell.subarray(0, known), one, shell.subarray(0, known), other])),
-  ).toBe(true);
-  // One leaf under one branch.
-  expect(trees.count("node")).toBe(2);
+  expect(trees.bytes("node")).toBeLessThan(1.3 * distinctBytes);
+  expect(trees.count("node")).toBeLessThan(2.5 * (distinctBytes / HOST_BYTES));
 });

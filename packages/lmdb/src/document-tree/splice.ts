@@ -1,15 +1,13 @@
-import { crc32 } from "node:zlib";
 import type { ByteRange, DocumentPart } from "@bolthole/contract";
 import type { Document } from "@bolthole/core";
 import { type Kept, type Piece, isSmall, joinShortRuns, mapRuns, openBesideBytes, packBranches } from "./balance.js";
+import { combineCrc32 } from "./crc32-combine.js";
 import type { Draft } from "./draft.js";
 import { cutLeaves } from "./leaf-cutter.js";
 import { type Entry, SETTLED_BYTES, SHORT_BYTES } from "./node.js";
 import { RepeatedStretches } from "./repeated-stretches.js";
+import { TakenPieces } from "./taken-pieces.js";
 import { Turns } from "./turns.js";
-
-/** A slice that is taken more than once is shared from this size on: below, its entries would cost as much as its bytes. */
-const SHARED_BYTES = 1024;
 
 /**
  * Drafts the tree of a document. Of the base, whole subtrees are taken over as they are: only what lies at the edges of
@@ -30,38 +28,19 @@ export async function splice(draft: Draft, base: Entry | undefined, document: Do
 
 /** The new bytes, and what of the base's tree makes up the stretches. */
 async function piecesOf(draft: Draft, base: Entry | undefined, document: Document, turns: Turns): Promise<Piece[]> {
-  const repeated = new RepeatedStretches(document);
-  const pieces: Piece[] = [];
+  const taken = new TakenPieces(draft, new RepeatedStretches(document));
   for (const part of joinRanges(document)) {
     if (part instanceof Uint8Array) {
-      pieces.push(part);
+      taken.pieces.push(part);
     } else {
-      const end = part.offset + part.length;
       // Core has held the stretch against the stored length: a shorter tree is damaged.
-      if (!base || end > base.length) throw draft.nodes.damaged();
-      // A root may have fewer children than other branches must: it never becomes one of them.
-      cut(base.level > 0 ? draft.open(base) : [base], 0, part.offset, end);
+      if (!base || part.offset + part.length > base.length) throw draft.nodes.damaged();
+      taken.take(base, part);
       // Both edges may lie in a leaf that is read.
       await turns.spend(2 * SETTLED_BYTES);
     }
   }
-  return pieces;
-
-  /** Adds what lies between two places of the base, of entries that begin at a third. */
-  function cut(entries: readonly Entry[], begin: number, start: number, end: number): void {
-    let at = begin;
-    for (const entry of entries) {
-      const [from, to] = [Math.max(start, at), Math.min(end, at + entry.length)];
-      if (from < to) {
-        const isShared = repeated.meet(from, to);
-        if (to - from === entry.length) pieces.push(isShared ? { ...entry, isShared } : entry);
-        else if (entry.level > 0) cut(draft.open(entry), at, from, to);
-        else
-          pieces.push(slice(draft, entry, draft.nodes.bytes(entry).subarray(from - at, to - at), from - at, isShared));
-      }
-      at += entry.length;
-    }
-  }
+  return taken.pieces;
 }
 
 /** Without empty parts, and stretches that go on where the last one ended as one. */
@@ -80,13 +59,6 @@ function* joinRanges(document: Document): Generator<DocumentPart> {
   if (open) yield open;
 }
 
-/** A small slice is written anew, so that it does not keep a large leaf, unless its bytes are needed at another place too. */
-function slice(draft: Draft, leaf: Entry, bytes: Buffer, start: number, isShared: boolean): Piece {
-  if (bytes.length < (isShared ? SHARED_BYTES : SETTLED_BYTES)) return Buffer.from(bytes);
-  draft.offerHost(leaf);
-  return { ...leaf, offset: leaf.offset + start, length: bytes.length, crc32: crc32(bytes), isShared };
-}
-
 /**
  * Writes new bytes as leaves. While they are few, a small leaf beside them becomes one with them; all other leaves stay
  * what they are.
@@ -95,36 +67,49 @@ async function settle(draft: Draft, run: readonly Piece[], turns: Turns): Promis
   const leaves: Kept[] = [];
   let loose: Uint8Array[] = [];
   let looseBytes = 0;
-  /** The next change beside them will write them anew. */
-  let isPassing = false;
   const join = (bytes: Uint8Array): void => {
     loose.push(bytes);
     looseBytes += bytes.length;
   };
-  const joinLeaf = (leaf: Kept): void => {
-    isPassing = true;
-    join(draft.nodes.bytes(leaf));
-  };
-  for (const [index, piece] of run.entries()) {
+  for (const piece of run) {
     if (piece instanceof Uint8Array) {
       const before = loose.length === 0 ? leaves.at(-1) : undefined;
-      if (before && isSmall(before) && piece.length < SETTLED_BYTES) joinLeaf(leaves.pop() as Kept);
+      if (before && isSmall(before) && piece.length < SETTLED_BYTES) join(draft.nodes.bytes(leaves.pop() as Kept));
       join(piece);
     } else if (loose.length > 0 && looseBytes < SETTLED_BYTES && isSmall(piece)) {
-      joinLeaf(piece);
+      join(draft.nodes.bytes(piece));
     } else {
-      await write();
-      leaves.push(piece);
+      if (loose.length > 0) await write(piece);
+      add(piece);
     }
-    if (index === run.length - 1) await write();
   }
+  if (loose.length > 0) await write(undefined);
   return leaves;
 
-  async function write(): Promise<void> {
-    for (const bytes of cutLeaves(loose)) {
-      leaves.push(isPassing || looseBytes > SHORT_BYTES ? draft.addLeaf(bytes) : draft.addShort(bytes));
-      await turns.spend(bytes.length);
+  async function write(after: Kept | undefined): Promise<void> {
+    // Between what is shared the next change is not to be expected; elsewhere it writes a small leaf anew.
+    const stays = leaves.at(-1)?.isShared && after?.isShared && looseBytes <= SHORT_BYTES;
+    if (stays) {
+      const host = leaves.findLast(({ isShared = false, length }) => !isShared && length <= SHORT_BYTES);
+      draft.append(host, Buffer.concat(loose)).forEach(add);
+    } else {
+      for (const bytes of cutLeaves(loose)) {
+        add(draft.addLeaf(bytes));
+        await turns.spend(bytes.length);
+      }
     }
-    [loose, looseBytes, isPassing] = [[], 0, false];
+    [loose, looseBytes] = [[], 0];
+  }
+
+  /** Where a leaf goes on with the bytes behind, one entry names both. */
+  function add(leaf: Kept): void {
+    const before = leaves.at(-1);
+    if (before?.id !== leaf.id || before.offset + before.length !== leaf.offset) {
+      leaves.push(leaf);
+      return;
+    }
+    const [length, crc] = [before.length + leaf.length, combineCrc32(before.crc32, leaf.crc32, leaf.length)];
+    const isShared = before.isShared === true || leaf.isShared === true;
+    leaves[leaves.length - 1] = { ...before, length, crc32: crc, isShared };
   }
 }

@@ -42,19 +42,18 @@ export function stagedTree(
   ids: NodeIds,
 ): StagedTree {
   const range = ids.take(draft.fresh.length);
-  const numbered = (entry: Entry): Entry => (entry.id < 0 ? { ...entry, id: range.first - entry.id - 1 } : entry);
-  const root = draftRoot && numbered(draftRoot);
+  const root = draftRoot && numbered(draftRoot, range);
   const references = new Map<number, References>();
   let bytes = 0;
   const nodes = draft.fresh.map((node, index): Put => {
     const id = range.first + index;
-    const value = node instanceof Uint8Array ? asBuffer(node) : encodeBranch(id, refer(references, node.map(numbered)));
+    const value = node instanceof Uint8Array ? asBuffer(node) : encodeBranch(id, named(references, node, range));
     bytes += value.length;
     return [documentKey("node", id), value];
   });
   const extended = [...draft.extended].map(([id, value]): Put => [documentKey("node", id), asBuffer(value)]);
   for (const [, value] of extended) bytes += value?.length ?? 0;
-  if (root) refer(references, [root]);
+  if (root) refer(references, root);
   return {
     length: root?.length ?? 0,
     crc32: root?.crc32 ?? 0,
@@ -70,14 +69,25 @@ export function stagedTree(
   };
 }
 
-/** Counts entries that name nodes, and answers them. */
-function refer(references: Map<number, References>, entries: readonly Entry[]): readonly Entry[] {
-  for (const { id, level } of entries) {
-    const known = references.get(id);
-    if (known) known.times += 1;
-    else references.set(id, { id, level, times: 1 });
+/** The children of a branch with their final ids, and counted. */
+function named(references: Map<number, References>, children: readonly Entry[], range: IdRange): readonly Entry[] {
+  const entries: Entry[] = [];
+  for (const child of children) {
+    const entry = numbered(child, range);
+    refer(references, entry);
+    entries.push(entry);
   }
   return entries;
+}
+
+const numbered = (entry: Entry, { first }: IdRange): Entry =>
+  entry.id < 0 ? { ...entry, id: first - entry.id - 1 } : entry;
+
+/** Counts an entry that names a node. */
+function refer(references: Map<number, References>, { id, level }: NodeName): void {
+  const known = references.get(id);
+  if (known) known.times += 1;
+  else references.set(id, { id, level, times: 1 });
 }
 
 const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);

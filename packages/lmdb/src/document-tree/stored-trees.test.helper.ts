@@ -81,6 +81,12 @@ export class StoredTrees {
     return [...transactionOver(this.values).keys(start, end)].length;
   }
 
+  /** Of all values of a kind. */
+  bytes(kind: Parameters<typeof documentBounds>[0]): number {
+    const { start, end } = documentBounds(kind);
+    return [...transactionOver(this.values).range(start, end)].reduce((sum, { value }) => sum + value.length, 0);
+  }
+
   private row(runtimeId: RuntimeId): ReturnType<typeof decodeRecord> | undefined {
     const record = this.get(encodeKey({ table: "snapshot", runtimeId }));
     return record && decodeRecord(record);

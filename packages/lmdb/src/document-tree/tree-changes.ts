@@ -57,13 +57,8 @@ export class TreeChanges {
   plan(runtimeId: RuntimeId, before: Entry | undefined, staged: StagedTree | undefined): Replacement {
     // What is named anew less what is not named any more: most of a shared tree comes to zero, and costs nothing.
     const net = new Map<number, References>();
-    const add = ({ id, level }: NodeName, times: number): void => {
-      const known = net.get(id);
-      if (known) known.times += times;
-      else net.set(id, { id, level, times });
-    };
-    for (const named of staged?.references.values() ?? []) add(named, named.times);
-    if (before) add(before, -1);
+    for (const named of staged?.references.values() ?? []) count(net, named, named.times);
+    if (before) count(net, before, -1);
 
     const dropped: Dropped[] = [];
     // Higher branches come first: when a branch's turn comes, everything that may have named it is counted.
@@ -72,7 +67,7 @@ export class TreeChanges {
       if (times >= 0 || this.counts.of(id) + times > 0) continue;
       net.delete(id);
       dropped.push({ id, level, isDead: true });
-      for (const child of children) add(child, -1);
+      for (const child of children) count(net, child, -1);
     }
     const named: References[] = [];
     for (const { id, level, times } of net.values()) {
@@ -109,6 +104,12 @@ export class TreeChanges {
   puts(): Put[] {
     return [...this.changed, ...this.counts.puts(), ...(this.storesNodes ? [this.ids.put()] : [])];
   }
+}
+
+function count(net: Map<number, References>, { id, level }: NodeName, times: number): void {
+  const known = net.get(id);
+  if (known) known.times += times;
+  else net.set(id, { id, level, times });
 }
 
 const isNew = (id: number, staged: StagedTree | undefined): boolean =>

@@ -50,7 +50,7 @@ export class Walk {
       else if (next.level === 0) return next;
       else {
         this.ahead.pop();
-        this.ahead.push(...this.nodes.children(next).reverse());
+        this.ahead.push(...this.nodes.children(next).toReversed());
       }
     }
   }

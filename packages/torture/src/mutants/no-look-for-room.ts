@@ -4,7 +4,7 @@ import { methodsOf, patchModule } from "./patch-module.js";
 patchModule(
   (request) => request === "./data-file-room.js",
   (exports: Record<string, unknown>) => {
-    Object.assign(methodsOf(exports, "DataFileRoom", "refusal"), { refusal: () => undefined });
+    Object.assign(methodsOf(exports, "DataFileRoom", "admits"), { admits: () => true });
     return undefined;
   },
 );

@@ -9,6 +9,7 @@ import { Model } from "../check/model.js";
 import type { RuntimeModel } from "../check/runtime-model.js";
 import { type BaseStore, copyStore, makeBaseStore } from "../corrupt/base-store.js";
 import { MUTATIONS } from "../corrupt/mutation.js";
+import { nextPass } from "../corrupt/scrub-pass.js";
 import { DAEMON } from "../daemon-main.js";
 import { STORE } from "../ledger/lines.js";
 import { type Seen, loadInputs, loadRecord } from "../load/load-record.js";
@@ -18,6 +19,8 @@ import type { Trial, TrialOptions, TrialReport } from "./trial.js";
 const LIMIT_MS = 60_000;
 /** The data folder cannot be used; the store is damaged. */
 const REFUSALS: readonly (number | null)[] = [3, 10];
+/** A whole pass is over in a moment, and the next one begins a second later. */
+const FAST_SCRUB = ["--scrub-rate", "1GiB", "--scrub-interval", "1s"];
 const INPUT_ID = "0198f01a-0000-7000-8000-00000000c0de";
 const NOW = "2026-05-28T15:31:27Z";
 
@@ -34,6 +37,7 @@ class CorruptRun {
   private readonly model = new Model(this.findings);
   private readonly outcomes = new Map<string, { refused: number; untouched: number; damaged: number }>();
   private answers = { right: 0, damaged: 0 };
+  private scrubs = 0;
   private cycles = 0;
 
   constructor(private readonly options: TrialOptions) {
@@ -67,6 +71,7 @@ class CorruptRun {
           ([name, { refused, untouched, damaged }]) =>
             `${name}: refused ${String(refused)}x, served whole ${String(untouched)}x, served with damage ${String(damaged)}x`,
         ),
+        `${String(this.scrubs)} passes of the scrub named what the loads found`,
         `${String(this.answers.right)} records read as they were written, ${String(this.answers.damaged)} answered as damaged`,
       ],
     };
@@ -80,7 +85,7 @@ class CorruptRun {
     // Either way everything is read before it is served.
     const isUnclean = this.random.below(2) === 0;
     if (isUnclean) writeFileSync(join(data, "running"), "");
-    const args = ["--log-level", "warn", ...(isUnclean ? [] : ["--check", "full"])];
+    const args = ["--log-level", "warn", ...FAST_SCRUB, ...(isUnclean ? [] : ["--check", "full"])];
     const { preload } = this.options;
     const env = preload === undefined ? {} : { NODE_OPTIONS: `--require ${preload}` };
     const daemon = new DaemonProcess({ main: DAEMON, data, args, env });
@@ -91,7 +96,7 @@ class CorruptRun {
       if (ending) {
         outcome = this.judgeRefusal(mutation.name, ending, daemon.output);
       } else {
-        await this.judgeService(mutation.name, daemon);
+        await this.judgeService(mutation.name, daemon, data);
         outcome = this.answers.damaged > before ? "damaged" : "untouched";
       }
     } catch (error) {
@@ -115,10 +120,16 @@ class CorruptRun {
     return "wrong";
   }
 
-  private async judgeService(mutation: string, daemon: DaemonProcess): Promise<void> {
+  private async judgeService(mutation: string, daemon: DaemonProcess, data: string): Promise<void> {
     const store = await connect(daemon.target, { timeoutMs: 30_000 });
     try {
-      for (const model of this.model.runtimes.values()) await this.compare(store, model, mutation);
+      const damaged = new Set<string>();
+      for (const model of this.model.runtimes.values()) {
+        const before = this.answers.damaged;
+        await this.compare(store, model, mutation);
+        if (this.answers.damaged > before) damaged.add(model.runtimeId);
+      }
+      await this.judgeScrub(mutation, data, damaged);
       await this.goOn(store, mutation);
     } finally {
       await store.close();
@@ -182,6 +193,29 @@ class CorruptRun {
         `${mutation}: ${key} is served as good, ${found} instead of ${wanted?.version ?? "nothing"}`,
       );
     }
+  }
+
+  /** A pass over the store names every runtime of which a record was answered as damaged, and no other. */
+  private async judgeScrub(mutation: string, data: string, damaged: ReadonlySet<string>): Promise<void> {
+    const { findings, findingCount } = await nextPass(data);
+    // The list has an end.
+    if (findingCount > findings.length) return;
+    const named = new Set(findings.map(({ runtimeId }) => runtimeId ?? STORE));
+    const missed = [...damaged].filter((runtimeId) => !named.has(runtimeId));
+    for (const runtimeId of missed) {
+      this.findings.add(
+        "sound answers",
+        runtimeId,
+        `${mutation}: is answered as damaged, and the scrub does not name it`,
+      );
+    }
+    // Request outcomes are of no runtime, and nobody has loaded them.
+    const only = findings.filter(({ runtimeId }) => runtimeId !== undefined && !damaged.has(runtimeId));
+    for (const finding of only) {
+      const told = JSON.stringify(finding);
+      this.findings.add("sound answers", finding.runtimeId ?? STORE, `${mutation}: only the scrub finds ${told}`);
+    }
+    this.scrubs += 1;
   }
 
   /** What nobody has hurt yet can be written and read. */

@@ -20,7 +20,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file bolthole/v1/admin.proto.
  */
 export const file_bolthole_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("Chdib2x0aG9sZS92MS9hZG1pbi5wcm90bxILYm9sdGhvbGUudjEiEgoQR2V0U3RhdHVzUmVxdWVzdCLHAwoRR2V0U3RhdHVzUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRILCgNwaWQYAiABKA0SEgoKc3RhcnRlZF9hdBgDIAEoCRIOCgZlbmdpbmUYBCABKAkSEwoLZGF0YV9mb2xkZXIYBSABKAkSEQoJZW5kcG9pbnRzGAYgAygJEhAKCHN0b3JlX2lkGAcgASgJEhcKD2NvbW1pdF9zZXF1ZW5jZRgIIAEoBBIWCg5mb3JtYXRfdmVyc2lvbhgJIAEoDRIUCgxzdG9yZWRfYnl0ZXMYCiABKAQSFQoNa2VwdF9vdXRjb21lcxgLIAEoBBIaChJyZXF1ZXN0c19pbl9mbGlnaHQYDCABKA0SHwoXcmVxdWVzdF9ieXRlc19pbl9mbGlnaHQYDSABKAQSEwoLY29ubmVjdGlvbnMYDiABKA0SFgoOcmVzaWRlbnRfYnl0ZXMYDyABKAQSEgoKdXNlZF9ieXRlcxgQIAEoBBIYCgtxdW90YV9ieXRlcxgRIAEoBEgAiAEBEhwKD2Rpc2tfZnJlZV9ieXRlcxgSIAEoBEgBiAEBQg4KDF9xdW90YV9ieXRlc0ISChBfZGlza19mcmVlX2J5dGVzIj4KFEV4cG9ydFJ1bnRpbWVSZXF1ZXN0EhcKCnJ1bnRpbWVfaWQYASABKAlIAIgBAUINCgtfcnVudGltZV9pZCI/ChVFeHBvcnRSdW50aW1lUmVzcG9uc2USJgoEcGFydBgBIAEoCzIYLmJvbHRob2xlLnYxLlJ1bnRpbWVQYXJ0Im4KFEltcG9ydFJ1bnRpbWVSZXF1ZXN0Ei4KBXN0YXJ0GAEgASgLMh8uYm9sdGhvbGUudjEuSW1wb3J0UnVudGltZVN0YXJ0EiYKBHBhcnQYAiABKAsyGC5ib2x0aG9sZS52MS5SdW50aW1lUGFydCJgChJJbXBvcnRSdW50aW1lU3RhcnQSFwoKcnVudGltZV9pZBgBIAEoCUgAiAEBEhEKCW92ZXJ3cml0ZRgCIAEoCBIPCgdkcnlfcnVuGAMgASgIQg0KC19ydW50aW1lX2lkIpQCCgtSdW50aW1lUGFydBItCghzbmFwc2hvdBgBIAEoCzIZLmJvbHRob2xlLnYxLlNuYXBzaG90UGFydEgAEjgKCWxpZmVjeWNsZRgCIAEoCzIjLmJvbHRob2xlLnYxLk1hY2hpbmVMaWZlY3ljbGVSZWNvcmRIABIwCgNvcHMYAyABKAsyIS5ib2x0aG9sZS52MS5QZXJzaXN0ZWRPcHNTbmFwc2hvdEgAEi4KBWlucHV0GAQgASgLMh0uYm9sdGhvbGUudjEuU3RvcmVkSW5wdXRTdGF0ZUgAEjIKB3JlY2VpcHQYBSABKAsyHy5ib2x0aG9sZS52MS5SdW5Cb3VuZGFyeVJlY2VpcHRIAEIGCgRwYXJ0IksKDFNuYXBzaG90UGFydBIsCgdwcm9maWxlGAEgASgOMhsuYm9sdGhvbGUudjEuU2Vzc2lvblByb2ZpbGUSDQoFY2h1bmsYAiABKAwiQgoVSW1wb3J0UnVudGltZVJlc3BvbnNlEikKBnJlc3VsdBgBIAEoDjIZLmJvbHRob2xlLnYxLkltcG9ydFJlc3VsdCIPCg1CYWNrdXBSZXF1ZXN0Ih8KDkJhY2t1cFJlc3BvbnNlEg0KBWNodW5rGAEgASgMIg8KDVZlcmlmeVJlcXVlc3QihAEKDlZlcmlmeVJlc3BvbnNlEicKB2ZpbmRpbmcYASABKAsyFC5ib2x0aG9sZS52MS5GaW5kaW5nSAASFAoKYnl0ZXNfcmVhZBgCIAEoBEgAEioKBmNvdW50cxgDIAEoCzIYLmJvbHRob2xlLnYxLlN0b3JlQ291bnRzSABCBwoFZXZlbnQiXQoHRmluZGluZxIMCgRjb2RlGAEgASgJEhcKCnJ1bnRpbWVfaWQYAiABKAlIAIgBARIOCgZyZWNvcmQYAyABKAkSDAoEdGV4dBgEIAEoCUINCgtfcnVudGltZV9pZCI/CgtTdG9yZUNvdW50cxIQCghydW50aW1lcxgBIAEoBBIMCgRyb3dzGAIgASgEEhAKCG91dGNvbWVzGAMgASgEKpcBCgxJbXBvcnRSZXN1bHQSHQoZSU1QT1JUX1JFU1VMVF9VTlNQRUNJRklFRBAAEhcKE0lNUE9SVF9SRVNVTFRfQURERUQQARIaChZJTVBPUlRfUkVTVUxUX1JFUExBQ0VEEAISGwoXSU1QT1JUX1JFU1VMVF9VTkNIQU5HRUQQAxIWChJJTVBPUlRfUkVTVUxUX0tFUFQQBDKsAwoMQWRtaW5TZXJ2aWNlEk8KCUdldFN0YXR1cxIdLmJvbHRob2xlLnYxLkdldFN0YXR1c1JlcXVlc3QaHi5ib2x0aG9sZS52MS5HZXRTdGF0dXNSZXNwb25zZSIDkAIBEl0KDUV4cG9ydFJ1bnRpbWUSIS5ib2x0aG9sZS52MS5FeHBvcnRSdW50aW1lUmVxdWVzdBoiLmJvbHRob2xlLnYxLkV4cG9ydFJ1bnRpbWVSZXNwb25zZSIDkAIBMAESWAoNSW1wb3J0UnVudGltZRIhLmJvbHRob2xlLnYxLkltcG9ydFJ1bnRpbWVSZXF1ZXN0GiIuYm9sdGhvbGUudjEuSW1wb3J0UnVudGltZVJlc3BvbnNlKAESSAoGQmFja3VwEhouYm9sdGhvbGUudjEuQmFja3VwUmVxdWVzdBobLmJvbHRob2xlLnYxLkJhY2t1cFJlc3BvbnNlIgOQAgEwARJICgZWZXJpZnkSGi5ib2x0aG9sZS52MS5WZXJpZnlSZXF1ZXN0GhsuYm9sdGhvbGUudjEuVmVyaWZ5UmVzcG9uc2UiA5ACATABYgZwcm90bzM", [file_bolthole_v1_input, file_bolthole_v1_lifecycle, file_bolthole_v1_operations, file_bolthole_v1_receipt, file_bolthole_v1_session]);
+  fileDesc("Chdib2x0aG9sZS92MS9hZG1pbi5wcm90bxILYm9sdGhvbGUudjEiEgoQR2V0U3RhdHVzUmVxdWVzdCLwAwoRR2V0U3RhdHVzUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRILCgNwaWQYAiABKA0SEgoKc3RhcnRlZF9hdBgDIAEoCRIOCgZlbmdpbmUYBCABKAkSEwoLZGF0YV9mb2xkZXIYBSABKAkSEQoJZW5kcG9pbnRzGAYgAygJEhAKCHN0b3JlX2lkGAcgASgJEhcKD2NvbW1pdF9zZXF1ZW5jZRgIIAEoBBIWCg5mb3JtYXRfdmVyc2lvbhgJIAEoDRIUCgxzdG9yZWRfYnl0ZXMYCiABKAQSFQoNa2VwdF9vdXRjb21lcxgLIAEoBBIaChJyZXF1ZXN0c19pbl9mbGlnaHQYDCABKA0SHwoXcmVxdWVzdF9ieXRlc19pbl9mbGlnaHQYDSABKAQSEwoLY29ubmVjdGlvbnMYDiABKA0SFgoOcmVzaWRlbnRfYnl0ZXMYDyABKAQSEgoKdXNlZF9ieXRlcxgQIAEoBBIYCgtxdW90YV9ieXRlcxgRIAEoBEgAiAEBEhwKD2Rpc2tfZnJlZV9ieXRlcxgSIAEoBEgBiAEBEicKBXNjcnViGBMgASgLMhguYm9sdGhvbGUudjEuU2NydWJTdGF0dXNCDgoMX3F1b3RhX2J5dGVzQhIKEF9kaXNrX2ZyZWVfYnl0ZXMirgEKC1NjcnViU3RhdHVzEiYKBXN0YXRlGAEgASgOMhcuYm9sdGhvbGUudjEuU2NydWJTdGF0ZRIYChBieXRlc19wZXJfc2Vjb25kGAIgASgEEg4KBnBhc3NlcxgDIAEoBBInCgdjdXJyZW50GAQgASgLMhYuYm9sdGhvbGUudjEuU2NydWJQYXNzEiQKBGxhc3QYBSABKAsyFi5ib2x0aG9sZS52MS5TY3J1YlBhc3MikQEKCVNjcnViUGFzcxISCgpzdGFydGVkX2F0GAEgASgJEhAKCGVuZGVkX2F0GAIgASgJEhAKCHJ1bnRpbWVzGAMgASgEEg0KBWJ5dGVzGAQgASgEEhUKDWZpbmRpbmdfY291bnQYBSABKAQSJgoIZmluZGluZ3MYBiADKAsyFC5ib2x0aG9sZS52MS5GaW5kaW5nIj4KFEV4cG9ydFJ1bnRpbWVSZXF1ZXN0EhcKCnJ1bnRpbWVfaWQYASABKAlIAIgBAUINCgtfcnVudGltZV9pZCI/ChVFeHBvcnRSdW50aW1lUmVzcG9uc2USJgoEcGFydBgBIAEoCzIYLmJvbHRob2xlLnYxLlJ1bnRpbWVQYXJ0Im4KFEltcG9ydFJ1bnRpbWVSZXF1ZXN0Ei4KBXN0YXJ0GAEgASgLMh8uYm9sdGhvbGUudjEuSW1wb3J0UnVudGltZVN0YXJ0EiYKBHBhcnQYAiABKAsyGC5ib2x0aG9sZS52MS5SdW50aW1lUGFydCJgChJJbXBvcnRSdW50aW1lU3RhcnQSFwoKcnVudGltZV9pZBgBIAEoCUgAiAEBEhEKCW92ZXJ3cml0ZRgCIAEoCBIPCgdkcnlfcnVuGAMgASgIQg0KC19ydW50aW1lX2lkIpQCCgtSdW50aW1lUGFydBItCghzbmFwc2hvdBgBIAEoCzIZLmJvbHRob2xlLnYxLlNuYXBzaG90UGFydEgAEjgKCWxpZmVjeWNsZRgCIAEoCzIjLmJvbHRob2xlLnYxLk1hY2hpbmVMaWZlY3ljbGVSZWNvcmRIABIwCgNvcHMYAyABKAsyIS5ib2x0aG9sZS52MS5QZXJzaXN0ZWRPcHNTbmFwc2hvdEgAEi4KBWlucHV0GAQgASgLMh0uYm9sdGhvbGUudjEuU3RvcmVkSW5wdXRTdGF0ZUgAEjIKB3JlY2VpcHQYBSABKAsyHy5ib2x0aG9sZS52MS5SdW5Cb3VuZGFyeVJlY2VpcHRIAEIGCgRwYXJ0IksKDFNuYXBzaG90UGFydBIsCgdwcm9maWxlGAEgASgOMhsuYm9sdGhvbGUudjEuU2Vzc2lvblByb2ZpbGUSDQoFY2h1bmsYAiABKAwiQgoVSW1wb3J0UnVudGltZVJlc3BvbnNlEikKBnJlc3VsdBgBIAEoDjIZLmJvbHRob2xlLnYxLkltcG9ydFJlc3VsdCIPCg1CYWNrdXBSZXF1ZXN0Ih8KDkJhY2t1cFJlc3BvbnNlEg0KBWNodW5rGAEgASgMIg8KDVZlcmlmeVJlcXVlc3QihAEKDlZlcmlmeVJlc3BvbnNlEicKB2ZpbmRpbmcYASABKAsyFC5ib2x0aG9sZS52MS5GaW5kaW5nSAASFAoKYnl0ZXNfcmVhZBgCIAEoBEgAEioKBmNvdW50cxgDIAEoCzIYLmJvbHRob2xlLnYxLlN0b3JlQ291bnRzSABCBwoFZXZlbnQiXQoHRmluZGluZxIMCgRjb2RlGAEgASgJEhcKCnJ1bnRpbWVfaWQYAiABKAlIAIgBARIOCgZyZWNvcmQYAyABKAkSDAoEdGV4dBgEIAEoCUINCgtfcnVudGltZV9pZCI/CgtTdG9yZUNvdW50cxIQCghydW50aW1lcxgBIAEoBBIMCgRyb3dzGAIgASgEEhAKCG91dGNvbWVzGAMgASgEKnAKClNjcnViU3RhdGUSGwoXU0NSVUJfU1RBVEVfVU5TUEVDSUZJRUQQABITCg9TQ1JVQl9TVEFURV9PRkYQARIXChNTQ1JVQl9TVEFURV9SRVNUSU5HEAISFwoTU0NSVUJfU1RBVEVfUlVOTklORxADKpcBCgxJbXBvcnRSZXN1bHQSHQoZSU1QT1JUX1JFU1VMVF9VTlNQRUNJRklFRBAAEhcKE0lNUE9SVF9SRVNVTFRfQURERUQQARIaChZJTVBPUlRfUkVTVUxUX1JFUExBQ0VEEAISGwoXSU1QT1JUX1JFU1VMVF9VTkNIQU5HRUQQAxIWChJJTVBPUlRfUkVTVUxUX0tFUFQQBDKsAwoMQWRtaW5TZXJ2aWNlEk8KCUdldFN0YXR1cxIdLmJvbHRob2xlLnYxLkdldFN0YXR1c1JlcXVlc3QaHi5ib2x0aG9sZS52MS5HZXRTdGF0dXNSZXNwb25zZSIDkAIBEl0KDUV4cG9ydFJ1bnRpbWUSIS5ib2x0aG9sZS52MS5FeHBvcnRSdW50aW1lUmVxdWVzdBoiLmJvbHRob2xlLnYxLkV4cG9ydFJ1bnRpbWVSZXNwb25zZSIDkAIBMAESWAoNSW1wb3J0UnVudGltZRIhLmJvbHRob2xlLnYxLkltcG9ydFJ1bnRpbWVSZXF1ZXN0GiIuYm9sdGhvbGUudjEuSW1wb3J0UnVudGltZVJlc3BvbnNlKAESSAoGQmFja3VwEhouYm9sdGhvbGUudjEuQmFja3VwUmVxdWVzdBobLmJvbHRob2xlLnYxLkJhY2t1cFJlc3BvbnNlIgOQAgEwARJICgZWZXJpZnkSGi5ib2x0aG9sZS52MS5WZXJpZnlSZXF1ZXN0GhsuYm9sdGhvbGUudjEuVmVyaWZ5UmVzcG9uc2UiA5ACATABYgZwcm90bzM", [file_bolthole_v1_input, file_bolthole_v1_lifecycle, file_bolthole_v1_operations, file_bolthole_v1_receipt, file_bolthole_v1_session]);
 
 /**
  * @generated from message bolthole.v1.GetStatusRequest
@@ -154,6 +154,11 @@ export type GetStatusResponse = Message<"bolthole.v1.GetStatusResponse"> & {
    * @generated from field: optional uint64 disk_free_bytes = 18;
    */
   diskFreeBytes?: bigint | undefined;
+
+  /**
+   * @generated from field: bolthole.v1.ScrubStatus scrub = 19;
+   */
+  scrub?: ScrubStatus | undefined;
 };
 
 /**
@@ -162,6 +167,107 @@ export type GetStatusResponse = Message<"bolthole.v1.GetStatusResponse"> & {
  */
 export const GetStatusResponseSchema: GenMessage<GetStatusResponse> = /*@__PURE__*/
   messageDesc(file_bolthole_v1_admin, 1);
+
+/**
+ * The slow reading of everything that is stored, again and again, beside all other work.
+ *
+ * @generated from message bolthole.v1.ScrubStatus
+ */
+export type ScrubStatus = Message<"bolthole.v1.ScrubStatus"> & {
+  /**
+   * @generated from field: bolthole.v1.ScrubState state = 1;
+   */
+  state: ScrubState;
+
+  /**
+   * At most so much is read in a second; 0 when it is off.
+   *
+   * @generated from field: uint64 bytes_per_second = 2;
+   */
+  bytesPerSecond: bigint;
+
+  /**
+   * Passes over the whole store that came to their end.
+   *
+   * @generated from field: uint64 passes = 3;
+   */
+  passes: bigint;
+
+  /**
+   * The pass under way, also one that goes on after a restart. Absent between two passes.
+   *
+   * @generated from field: bolthole.v1.ScrubPass current = 4;
+   */
+  current?: ScrubPass | undefined;
+
+  /**
+   * The last pass that came to its end. Absent before there was one.
+   *
+   * @generated from field: bolthole.v1.ScrubPass last = 5;
+   */
+  last?: ScrubPass | undefined;
+};
+
+/**
+ * Describes the message bolthole.v1.ScrubStatus.
+ * Use `create(ScrubStatusSchema)` to create a new message.
+ */
+export const ScrubStatusSchema: GenMessage<ScrubStatus> = /*@__PURE__*/
+  messageDesc(file_bolthole_v1_admin, 2);
+
+/**
+ * @generated from message bolthole.v1.ScrubPass
+ */
+export type ScrubPass = Message<"bolthole.v1.ScrubPass"> & {
+  /**
+   * RFC 3339.
+   *
+   * @generated from field: string started_at = 1;
+   */
+  startedAt: string;
+
+  /**
+   * RFC 3339; empty while the pass goes on.
+   *
+   * @generated from field: string ended_at = 2;
+   */
+  endedAt: string;
+
+  /**
+   * That were read to their end.
+   *
+   * @generated from field: uint64 runtimes = 3;
+   */
+  runtimes: bigint;
+
+  /**
+   * Of rows and documents.
+   *
+   * @generated from field: uint64 bytes = 4;
+   */
+  bytes: bigint;
+
+  /**
+   * How much was found that is not as it was written.
+   *
+   * @generated from field: uint64 finding_count = 5;
+   */
+  findingCount: bigint;
+
+  /**
+   * The first ones of these, at most 20.
+   *
+   * @generated from field: repeated bolthole.v1.Finding findings = 6;
+   */
+  findings: Finding[];
+};
+
+/**
+ * Describes the message bolthole.v1.ScrubPass.
+ * Use `create(ScrubPassSchema)` to create a new message.
+ */
+export const ScrubPassSchema: GenMessage<ScrubPass> = /*@__PURE__*/
+  messageDesc(file_bolthole_v1_admin, 3);
 
 /**
  * @generated from message bolthole.v1.ExportRuntimeRequest
@@ -180,7 +286,7 @@ export type ExportRuntimeRequest = Message<"bolthole.v1.ExportRuntimeRequest"> &
  * Use `create(ExportRuntimeRequestSchema)` to create a new message.
  */
 export const ExportRuntimeRequestSchema: GenMessage<ExportRuntimeRequest> = /*@__PURE__*/
-  messageDesc(file_bolthole_v1_admin, 2);
+  messageDesc(file_bolthole_v1_admin, 4);
 
 /**
  * @generated from message bolthole.v1.ExportRuntimeResponse
@@ -197,7 +303,7 @@ export type ExportRuntimeResponse = Message<"bolthole.v1.ExportRuntimeResponse">
  * Use `create(ExportRuntimeResponseSchema)` to create a new message.
  */
 export const ExportRuntimeResponseSchema: GenMessage<ExportRuntimeResponse> = /*@__PURE__*/
-  messageDesc(file_bolthole_v1_admin, 3);
+  messageDesc(file_bolthole_v1_admin, 5);
 
 /**
  * @generated from message bolthole.v1.ImportRuntimeRequest
@@ -223,7 +329,7 @@ export type ImportRuntimeRequest = Message<"bolthole.v1.ImportRuntimeRequest"> &
  * Use `create(ImportRuntimeRequestSchema)` to create a new message.
  */
 export const ImportRuntimeRequestSchema: GenMessage<ImportRuntimeRequest> = /*@__PURE__*/
-  messageDesc(file_bolthole_v1_admin, 4);
+  messageDesc(file_bolthole_v1_admin, 6);
 
 /**
  * @generated from message bolthole.v1.ImportRuntimeStart
@@ -256,7 +362,7 @@ export type ImportRuntimeStart = Message<"bolthole.v1.ImportRuntimeStart"> & {
  * Use `create(ImportRuntimeStartSchema)` to create a new message.
  */
 export const ImportRuntimeStartSchema: GenMessage<ImportRuntimeStart> = /*@__PURE__*/
-  messageDesc(file_bolthole_v1_admin, 5);
+  messageDesc(file_bolthole_v1_admin, 7);
 
 /**
  * A piece of a runtime: one record, or some bytes of its session snapshot. In any order but that of the bytes.
@@ -305,7 +411,7 @@ export type RuntimePart = Message<"bolthole.v1.RuntimePart"> & {
  * Use `create(RuntimePartSchema)` to create a new message.
  */
 export const RuntimePartSchema: GenMessage<RuntimePart> = /*@__PURE__*/
-  messageDesc(file_bolthole_v1_admin, 6);
+  messageDesc(file_bolthole_v1_admin, 8);
 
 /**
  * @generated from message bolthole.v1.SnapshotPart
@@ -331,7 +437,7 @@ export type SnapshotPart = Message<"bolthole.v1.SnapshotPart"> & {
  * Use `create(SnapshotPartSchema)` to create a new message.
  */
 export const SnapshotPartSchema: GenMessage<SnapshotPart> = /*@__PURE__*/
-  messageDesc(file_bolthole_v1_admin, 7);
+  messageDesc(file_bolthole_v1_admin, 9);
 
 /**
  * @generated from message bolthole.v1.ImportRuntimeResponse
@@ -348,7 +454,7 @@ export type ImportRuntimeResponse = Message<"bolthole.v1.ImportRuntimeResponse">
  * Use `create(ImportRuntimeResponseSchema)` to create a new message.
  */
 export const ImportRuntimeResponseSchema: GenMessage<ImportRuntimeResponse> = /*@__PURE__*/
-  messageDesc(file_bolthole_v1_admin, 8);
+  messageDesc(file_bolthole_v1_admin, 10);
 
 /**
  * @generated from message bolthole.v1.BackupRequest
@@ -361,7 +467,7 @@ export type BackupRequest = Message<"bolthole.v1.BackupRequest"> & {
  * Use `create(BackupRequestSchema)` to create a new message.
  */
 export const BackupRequestSchema: GenMessage<BackupRequest> = /*@__PURE__*/
-  messageDesc(file_bolthole_v1_admin, 9);
+  messageDesc(file_bolthole_v1_admin, 11);
 
 /**
  * @generated from message bolthole.v1.BackupResponse
@@ -380,7 +486,7 @@ export type BackupResponse = Message<"bolthole.v1.BackupResponse"> & {
  * Use `create(BackupResponseSchema)` to create a new message.
  */
 export const BackupResponseSchema: GenMessage<BackupResponse> = /*@__PURE__*/
-  messageDesc(file_bolthole_v1_admin, 10);
+  messageDesc(file_bolthole_v1_admin, 12);
 
 /**
  * @generated from message bolthole.v1.VerifyRequest
@@ -393,7 +499,7 @@ export type VerifyRequest = Message<"bolthole.v1.VerifyRequest"> & {
  * Use `create(VerifyRequestSchema)` to create a new message.
  */
 export const VerifyRequestSchema: GenMessage<VerifyRequest> = /*@__PURE__*/
-  messageDesc(file_bolthole_v1_admin, 11);
+  messageDesc(file_bolthole_v1_admin, 13);
 
 /**
  * @generated from message bolthole.v1.VerifyResponse
@@ -432,7 +538,7 @@ export type VerifyResponse = Message<"bolthole.v1.VerifyResponse"> & {
  * Use `create(VerifyResponseSchema)` to create a new message.
  */
 export const VerifyResponseSchema: GenMessage<VerifyResponse> = /*@__PURE__*/
-  messageDesc(file_bolthole_v1_admin, 12);
+  messageDesc(file_bolthole_v1_admin, 14);
 
 /**
  * Something that is not as it was written.
@@ -472,7 +578,7 @@ export type Finding = Message<"bolthole.v1.Finding"> & {
  * Use `create(FindingSchema)` to create a new message.
  */
 export const FindingSchema: GenMessage<Finding> = /*@__PURE__*/
-  messageDesc(file_bolthole_v1_admin, 13);
+  messageDesc(file_bolthole_v1_admin, 15);
 
 /**
  * @generated from message bolthole.v1.StoreCounts
@@ -503,7 +609,42 @@ export type StoreCounts = Message<"bolthole.v1.StoreCounts"> & {
  * Use `create(StoreCountsSchema)` to create a new message.
  */
 export const StoreCountsSchema: GenMessage<StoreCounts> = /*@__PURE__*/
-  messageDesc(file_bolthole_v1_admin, 14);
+  messageDesc(file_bolthole_v1_admin, 16);
+
+/**
+ * @generated from enum bolthole.v1.ScrubState
+ */
+export enum ScrubState {
+  /**
+   * @generated from enum value: SCRUB_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * By the settings, or because the engine has nothing to check.
+   *
+   * @generated from enum value: SCRUB_STATE_OFF = 1;
+   */
+  OFF = 1,
+
+  /**
+   * Until the next pass is due.
+   *
+   * @generated from enum value: SCRUB_STATE_RESTING = 2;
+   */
+  RESTING = 2,
+
+  /**
+   * @generated from enum value: SCRUB_STATE_RUNNING = 3;
+   */
+  RUNNING = 3,
+}
+
+/**
+ * Describes the enum bolthole.v1.ScrubState.
+ */
+export const ScrubStateSchema: GenEnum<ScrubState> = /*@__PURE__*/
+  enumDesc(file_bolthole_v1_admin, 0);
 
 /**
  * What an import did, or would do without `dry_run`.
@@ -549,7 +690,7 @@ export enum ImportResult {
  * Describes the enum bolthole.v1.ImportResult.
  */
 export const ImportResultSchema: GenEnum<ImportResult> = /*@__PURE__*/
-  enumDesc(file_bolthole_v1_admin, 0);
+  enumDesc(file_bolthole_v1_admin, 1);
 
 /**
  * For the operator of the daemon. Answers on the unix socket only.

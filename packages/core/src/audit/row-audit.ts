@@ -1,0 +1,55 @@
+import { type Finding, StoreError } from "@bolthole/contract";
+import { readOpsSnapshot, readReceipt } from "@bolthole/contract/json";
+import { decodeHead } from "../commit/head.js";
+import { decodeOutcome } from "../commit/outcome.js";
+import { describeKey, soundValue } from "../commit/row.js";
+import { decodeTally } from "../commit/tally.js";
+import type { Row, RowKey } from "../engine.js";
+import { readRow } from "../operations/input.js";
+import { checkLifecycleRecord } from "../rules/lifecycle.js";
+import { decodeSnapshotFacts } from "../snapshot.js";
+import { decodeRow } from "../store-context.js";
+
+/** What is wrong with a row in itself. Of values longer than `formBytes` the checksum is all that is looked at. */
+export function damageOf(key: RowKey, row: Row, formBytes = Infinity): Finding | undefined {
+  const runtimeId = "runtimeId" in key ? key.runtimeId : undefined;
+  const record = describeKey(key);
+  try {
+    soundValue(key, row);
+  } catch {
+    return { code: "row-damaged", runtimeId, record, text: "the row does not match its checksum" };
+  }
+  if (row.value.length > formBytes) return undefined;
+  try {
+    decodeRow(key, row, (value) => readForm(key, value, row));
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof StoreError)) throw error;
+    return { code: "row-unreadable", runtimeId, record, text: error.message };
+  }
+}
+
+/** Reads a value as the loads of its table do. */
+function readForm(key: RowKey, value: Uint8Array, row: Row): unknown {
+  switch (key.table) {
+    case "head":
+      return decodeHead(value);
+    case "tally":
+      return decodeTally(value);
+    case "outcome":
+      return decodeOutcome(value);
+    case "snapshot":
+      return decodeSnapshotFacts(value);
+    case "input":
+      return readRow(value, row);
+    case "receipt":
+      return readReceipt(value);
+    case "ops":
+      return readOpsSnapshot(value);
+    case "lifecycle":
+      checkLifecycleRecord(value);
+      return undefined;
+    case "oauth":
+      return value;
+  }
+}

@@ -1,0 +1,262 @@
+import { setImmediate } from "node:timers/promises";
+import type { Finding, RuntimeId, StoredInputState } from "@bolthole/contract";
+import { quarantine } from "../audit/quarantine.js";
+import type { Engine, Row, RowKey } from "../engine.js";
+import { createEngineStore } from "../engine-store.js";
+import { MemoryEngine } from "../memory-engine.js";
+import { Scrub, type ScrubOptions } from "./scrub.js";
+import type { ScrubNote } from "./scrub-note.js";
+import { SteppedClock } from "./stepped-clock.test.helper.js";
+
+const HOUR = 3_600_000;
+const NOW = "2026-05-28T15:31:27Z";
+const idOf = (serial: number): string => `0198f01a-0000-7000-8000-${String(serial).padStart(12, "0")}`;
+const row = (serial: number, attemptCount = 0): StoredInputState => ({
+  inputId: idOf(serial),
+  currentState: "accepted",
+  attemptCount,
+  recoveryCount: 0,
+  history: [],
+  createdAt: NOW,
+  updatedAt: NOW,
+});
+const document = Buffer.alloc(600_000, "document");
+
+/** More rows than one look takes, and a document of several pieces. */
+async function filled(runtimes: readonly RuntimeId[] = ["one", "two"]): Promise<MemoryEngine> {
+  const engine = new MemoryEngine();
+  const store = createEngineStore(engine);
+  for (const runtimeId of runtimes) {
+    for (let serial = 0; serial < 40; serial += 1) await store.persistInputState({ runtimeId, state: row(serial) });
+    const sessionDelta = { sessionSnapshot: document, profile: "opaque" } as const;
+    await store.commitSessionSnapshot({ runtimeId, sessionDelta });
+  }
+  await store.persistAuthOauthFlowSnapshot({ snapshot: Buffer.from("flows") });
+  return engine;
+}
+
+/** Changes a row behind the books' back. */
+const hurt = (engine: Engine, key: RowKey, change: (row: Row) => Row | undefined): Promise<void> =>
+  engine.commit({
+    reads: [key],
+    bytes: 0,
+    decide: ([stored]) => ({
+      writes: stored ? [{ at: 0, row: change(stored) }] : [],
+      answer: undefined,
+      frees: false,
+    }),
+  });
+
+const flipped = (stored: Row): Row => {
+  const value = Buffer.from(stored.value);
+  value[value.length - 1] = (value.at(-1) ?? 0) ^ 1;
+  return { ...stored, value };
+};
+
+interface Watched {
+  readonly scrub: Scrub;
+  readonly found: string[];
+  readonly faults: unknown[];
+  readonly notes: ScrubNote[];
+  /** Lets time pass until so many passes have come to their end. */
+  passes(count: number): Promise<void>;
+}
+
+const scrubs: Scrub[] = [];
+afterEach(async () => {
+  for (const scrub of scrubs.splice(0)) await scrub.stop();
+});
+
+const nameOf = ({ code, runtimeId, record }: Finding): string => [code, runtimeId, record].filter(Boolean).join(" ");
+
+function watched(engine: Engine, clock: SteppedClock, options: Partial<ScrubOptions> = {}): Watched {
+  const found: string[] = [];
+  const faults: unknown[] = [];
+  const notes: ScrubNote[] = [];
+  const scrub = new Scrub(engine, {
+    bytesPerSecond: 256 << 10,
+    intervalMs: HOUR,
+    memory: { load: () => undefined, save: (note) => notes.push(structuredClone(note)) },
+    onFinding: (finding) => found.push(nameOf(finding)),
+    onFault: (error) => faults.push(error),
+    clock,
+    ...options,
+  });
+  scrubs.push(scrub);
+  const passes = async (count: number): Promise<void> => {
+    for (let turn = 0; turn < 100_000 && scrub.status().passes < count; turn += 1) {
+      clock.advance(60_000);
+      await setImmediate();
+    }
+    expect(scrub.status().passes).toBeGreaterThanOrEqual(count);
+  };
+  return { scrub, found, faults, notes, passes };
+}
+
+test("a sound store has no findings, and a pass reads all of it", async () => {
+  const { scrub, found, faults, passes } = watched(await filled(), new SteppedClock());
+  scrub.start();
+  await passes(2);
+  expect([found, faults]).toEqual([[], []]);
+  expect(scrub.status().last).toMatchObject({ runtimes: 2, findingCount: 0, findings: [] });
+  expect(scrub.status().last?.bytes).toBeGreaterThan(2 * document.length);
+});
+
+const inputKey: RowKey = { table: "input", runtimeId: "one", inputId: idOf(30) };
+const snapshotKey: RowKey = { table: "snapshot", runtimeId: "one" };
+
+/** Another document of the same length, under the row of the one before. */
+async function exchangeDocument(engine: MemoryEngine): Promise<void> {
+  const stored = await engine.view((view) => view.get(snapshotKey));
+  const other = await engine.stage("one", stored?.sequence, [Buffer.alloc(document.length, "another")]);
+  await engine.commit({
+    reads: [snapshotKey],
+    bytes: 0,
+    decide: ([row]) => ({ writes: [{ at: 0, row, document: other }], answer: undefined, frees: false }),
+  });
+}
+
+test.each<[string, (engine: MemoryEngine) => Promise<void>, string[]]>([
+  ["a changed row", (engine) => hurt(engine, inputKey, flipped), [`row-damaged one input state ${idOf(30)}`]],
+  ["a row that vanished", (engine) => hurt(engine, inputKey, () => undefined), ["head-differs one head"]],
+  [
+    "a changed head",
+    (engine) => hurt(engine, { table: "head", runtimeId: "one" }, flipped),
+    ["row-damaged one head", "head-missing one head"],
+  ],
+  ["OAuth flows that vanished", (engine) => hurt(engine, { table: "oauth" }, () => undefined), ["store-differs"]],
+  ["changed OAuth flows", (engine) => hurt(engine, { table: "oauth" }, flipped), ["row-damaged OAuth flow snapshot"]],
+  ["a changed tally", (engine) => hurt(engine, { table: "tally" }, flipped), ["row-damaged tally", "store-differs"]],
+  ["another document than its row says", exchangeDocument, ["document-differs one session snapshot"]],
+])("%s is found, and nothing else", async (_what, change, expected) => {
+  const engine = await filled();
+  await change(engine);
+  const { scrub, found, faults, passes } = watched(engine, new SteppedClock());
+  scrub.start();
+  await passes(1);
+  expect(found).toEqual(expected);
+  expect(faults).toEqual([]);
+  expect(scrub.status().last).toMatchObject({ runtimes: 2, findingCount: expected.length });
+});
+
+test("what is no longer damaged is not among the findings of the next pass", async () => {
+  const engine = await filled();
+  await hurt(engine, snapshotKey, flipped);
+  const { scrub, passes } = watched(engine, new SteppedClock());
+  scrub.start();
+  await passes(1);
+  expect(scrub.status().last?.findings.map(nameOf)).toEqual(["row-damaged one session snapshot"]);
+  await createEngineStore(engine).clearSessionSnapshot({ runtimeId: "one" });
+  await passes(2);
+  expect(scrub.status().last).toMatchObject({ findingCount: 0, findings: [] });
+});
+
+test("a runtime that is found to be damaged is answered so from then on, and others go on", async () => {
+  const engine = await filled();
+  const untrusted = new Set<RuntimeId>();
+  const store = createEngineStore(quarantine(engine, untrusted));
+  await hurt(engine, inputKey, () => undefined);
+  const onFinding = ({ runtimeId = "" }: Finding): unknown => untrusted.add(runtimeId);
+  const { scrub, passes } = watched(engine, new SteppedClock(), { onFinding });
+  expect(await store.loadInputState({ runtimeId: "one", inputId: idOf(4) })).toMatchObject({ value: row(4) });
+  scrub.start();
+  await passes(1);
+  const damaged = { reason: "DAMAGED_RECORD", subject: { runtimeId: "one" } };
+  await expect(store.loadInputState({ runtimeId: "one", inputId: idOf(4) })).rejects.toMatchObject(damaged);
+  await expect(store.persistInputState({ runtimeId: "one", state: row(1) })).rejects.toMatchObject(damaged);
+  expect(await store.loadInputState({ runtimeId: "two", inputId: idOf(4) })).toMatchObject({ value: row(4) });
+});
+
+test("no more than the rate is read, and a store that was read rests until the interval is over", async () => {
+  const clock = new SteppedClock();
+  const { scrub, passes } = watched(await filled(), clock, { bytesPerSecond: 10_000 });
+  scrub.start();
+  await passes(1);
+  const first = scrub.status().last;
+  if (first?.endedAt === undefined) throw new Error("no pass has ended");
+  const seconds = (first.endedAt - first.startedAt) / 1000;
+  // The last looks may still be owed.
+  expect(seconds).toBeGreaterThan(first.bytes / 10_000 - 1);
+  expect(seconds).toBeLessThan(2 * (first.bytes / 10_000));
+  expect(scrub.status().isRunning).toBe(false);
+  await passes(3);
+  const { last } = scrub.status();
+  expect((last?.startedAt ?? 0) - first.startedAt).toBe(2 * HOUR);
+});
+
+test("after a restart it goes on where it was, and first looks again at what was known to be damaged", async () => {
+  const runtimes = Array.from({ length: 30 }, (_, index) => `runtime ${String(index + 10)}`);
+  const engine = await filled(runtimes);
+  await hurt(engine, { ...inputKey, runtimeId: "runtime 11" }, flipped);
+  const clock = new SteppedClock();
+  const before = watched(engine, clock);
+  before.scrub.start();
+  for (let turn = 0; turn < 1000 && (before.scrub.status().current?.runtimes ?? 0) < 12; turn += 1) {
+    clock.advance(1000);
+    await setImmediate();
+  }
+  await before.scrub.stop();
+  const note = before.notes.at(-1);
+  const { runtimes: passed = 0, after } = note?.current ?? {};
+  expect(passed).toBeGreaterThanOrEqual(12);
+  expect(passed).toBeLessThan(30);
+  expect(after).toBe(runtimes[passed - 1]);
+
+  const read: string[] = [];
+  const spied: Engine = Object.assign(Object.create(engine) as MemoryEngine, {
+    view: <T>(look: Parameters<Engine["view"]>[0]) =>
+      engine.view((view) =>
+        look({
+          ...view,
+          get: (key) => {
+            if (key.table === "head") read.push(key.runtimeId);
+            return view.get(key);
+          },
+        }),
+      ) as Promise<T>,
+  });
+  const next = watched(spied, clock, {
+    memory: { load: () => note, save: () => undefined },
+    intervalMs: 1_000_000 * HOUR,
+  });
+  next.scrub.start();
+  await next.passes(1);
+  expect([...new Set(read)]).toEqual(["runtime 11", ...runtimes.slice(passed)]);
+  expect(next.found).toEqual([`row-damaged runtime 11 input state ${idOf(30)}`]);
+  expect(next.scrub.status().last).toMatchObject({ runtimes: 30, findingCount: 1 });
+});
+
+test("a pass that had ended before a restart is not begun anew before it is due", async () => {
+  const clock = new SteppedClock();
+  const startedAt = clock.now() - HOUR / 2;
+  const load = (): ScrubNote => ({
+    passes: 7,
+    last: { startedAt, endedAt: clock.now(), runtimes: 2, bytes: 9, findingCount: 0, findings: [] },
+  });
+  const { scrub, passes } = watched(await filled(), clock, { memory: { load, save: () => undefined } });
+  scrub.start();
+  await passes(8);
+  expect(scrub.status().last?.startedAt).toBe(startedAt + HOUR);
+});
+
+test("a fault in one reading is told, and the rest is read", async () => {
+  const engine = await filled();
+  const broken: Engine = Object.assign(Object.create(engine) as MemoryEngine, {
+    view: (look: Parameters<Engine["view"]>[0]) =>
+      engine.view((view) =>
+        look({
+          ...view,
+          scan: (range, limit) => {
+            if (range.table === "input" && range.runtimeId === "one") throw new TypeError("a fault of ours");
+            return view.scan(range, limit);
+          },
+        }),
+      ),
+  });
+  const { scrub, found, faults, passes } = watched(broken, new SteppedClock());
+  scrub.start();
+  await passes(1);
+  expect(found).toEqual([]);
+  expect(faults).toEqual([new TypeError("a fault of ours")]);
+  expect(scrub.status().last?.runtimes).toBe(2);
+});

@@ -1,0 +1,48 @@
+import type { Finding } from "@bolthole/contract";
+import { damageOf } from "../audit/row-audit.js";
+import { difference } from "../audit/runtime-audit.js";
+import { storeDiffers } from "../audit/store-audit.js";
+import { retally } from "../commit/head.js";
+import { EMPTY_TALLY, decodeTally } from "../commit/tally.js";
+import type { Engine, Entry, KeyOf } from "../engine.js";
+import type { Pace } from "./pace.js";
+
+/** Outcomes have about a hundred bytes. */
+const SLICE_ROWS = 64;
+
+/**
+ * Checks the rows that are of no runtime. How many outcomes and runtimes the tally counts is not compared: it changes with
+ * every commit, so that takes one view of the whole store.
+ */
+export async function scrubStoreRows(engine: Engine, pace: Pace): Promise<Finding[]> {
+  const findings = await scrubBooks(engine, pace);
+  await pace.rest();
+  let page: Entry<KeyOf<"outcome">>[] = [];
+  do {
+    const after = page.at(-1)?.key.requestId;
+    page = await engine.view((view) => view.scan({ table: "outcome", after }, SLICE_ROWS));
+    for (const { key, row } of page) {
+      const damage = damageOf(key, row);
+      if (damage) findings.push(damage);
+      await pace.spend(row.value.length);
+    }
+    await pace.rest();
+  } while (page.length === SLICE_ROWS);
+  return findings;
+}
+
+async function scrubBooks(engine: Engine, pace: Pace): Promise<Finding[]> {
+  const tallyKey = { table: "tally" } as const;
+  const oauthKey = { table: "oauth" } as const;
+  const { tally, oauth } = await engine.view(async (view) => ({
+    tally: await view.get(tallyKey),
+    oauth: await view.get(oauthKey),
+  }));
+  await pace.spend((tally?.value.length ?? 0) + (oauth?.value.length ?? 0));
+  const damage = [tally && damageOf(tallyKey, tally), oauth && damageOf(oauthKey, oauth)];
+  const findings = damage.filter((finding) => finding !== undefined);
+  if (damage[0]) return [...findings, storeDiffers("its own row is damaged")];
+  const books = tally ? decodeTally(tally.value) : EMPTY_TALLY;
+  const text = difference("oauth", books.oauth, retally(EMPTY_TALLY.oauth, undefined, oauth));
+  return text === undefined ? findings : [...findings, storeDiffers(text)];
+}

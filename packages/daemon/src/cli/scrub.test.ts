@@ -1,0 +1,205 @@
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, writeSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type BoltholeStore, connect } from "@bolthole/client";
+import { DaemonProcess } from "@bolthole/conformance/process";
+import type { StoredInputState } from "@bolthole/contract";
+import { ScrubState, type ScrubStatus } from "@bolthole/contract/wire";
+import { EXIT } from "../exit-code.js";
+import { MAIN, bolthole } from "./run-command.test.helper.js";
+import { getStatus } from "./status.js";
+
+const NOW = "2026-05-28T15:31:27Z";
+const INPUT_ID = "0198f01a-0000-7000-8000-000000000001";
+const IN_ROW = "a text that is in one row alone";
+const IN_DOCUMENT = "a text that is in one document alone";
+const row = (idempotencyKey: string): StoredInputState => ({
+  inputId: INPUT_ID,
+  currentState: "accepted",
+  idempotencyKey,
+  attemptCount: 0,
+  recoveryCount: 0,
+  history: [],
+  createdAt: NOW,
+  updatedAt: NOW,
+});
+
+let folder: string;
+let data: string;
+let daemons: DaemonProcess[];
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "bolthole-scrub-"));
+  data = join(folder, "data");
+  daemons = [];
+});
+afterEach(async () => {
+  for (const daemon of daemons) await daemon.stop("SIGKILL");
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const FAST = ["--scrub-rate", "1GiB", "--scrub-interval", "1s"];
+
+async function served<T>(
+  args: readonly string[],
+  use: (store: BoltholeStore, daemon: DaemonProcess) => Promise<T>,
+): Promise<T> {
+  const daemon = new DaemonProcess({ main: MAIN, data, args: ["--log-level", "error", ...args] });
+  daemons.push(daemon);
+  await daemon.start();
+  const store = await connect(daemon.target);
+  try {
+    return await use(store, daemon);
+  } finally {
+    await store.close();
+    await daemon.stop();
+  }
+}
+
+async function fill(store: BoltholeStore): Promise<void> {
+  await store.persistInputState("rows", row(IN_ROW));
+  await store.commitSessionSnapshot("documents", {
+    sessionSnapshot: Buffer.concat([
+      Buffer.alloc(100_000, "document"),
+      Buffer.from(IN_DOCUMENT),
+      Buffer.alloc(100_000),
+    ]),
+    profile: "opaque",
+  });
+  await store.persistInputState("sound", row("sound"));
+}
+
+async function scrubOf(): Promise<ScrubStatus> {
+  const { scrub } = await getStatus(data);
+  if (!scrub) throw new Error("the status tells nothing of the scrub");
+  return scrub;
+}
+
+async function until(isSo: (scrub: ScrubStatus) => boolean): Promise<ScrubStatus> {
+  for (let look = 0; look < 1000; look += 1) {
+    const scrub = await scrubOf();
+    if (isSo(scrub)) return scrub;
+    await sleep(20);
+  }
+  throw new Error("it never came to that");
+}
+
+/** The findings of a pass that began from now on. */
+async function nextFindings(): Promise<(string | undefined)[][]> {
+  const { passes } = await scrubOf();
+  const { last } = await until((scrub) => scrub.passes >= passes + 2n);
+  return (last?.findings ?? []).map(({ code, runtimeId, record }) => [code, runtimeId, record]);
+}
+
+/** Changes a byte behind each place where these bytes stand in the data file, older copies of a page too, under the running daemon. */
+function flipBehind(mark: Buffer, distance: number): void {
+  const path = join(data, "data.mdb");
+  const bytes = readFileSync(path);
+  const file = openSync(path, "r+");
+  let count = 0;
+  for (let at = bytes.indexOf(mark); at >= 0; at = bytes.indexOf(mark, at + 1)) {
+    const place = at + distance;
+    writeSync(file, Buffer.of((bytes[place] ?? 0) ^ 1), 0, 1, place);
+    count += 1;
+  }
+  closeSync(file);
+  expect(count).toBeGreaterThan(0);
+}
+
+const reasonOf = (call: Promise<unknown>): Promise<unknown> =>
+  call.then(
+    () => "none",
+    (error: unknown) => (error as { reason?: unknown }).reason ?? error,
+  );
+
+test("a row that changes on the disk of a running daemon is named in its status and its log until it is written anew", async () => {
+  await served(FAST, async (store, daemon) => {
+    await fill(store);
+    expect(await nextFindings()).toEqual([]);
+    flipBehind(Buffer.from(IN_ROW), 5);
+    const finding = ["row-damaged", "rows", `input state ${INPUT_ID}`];
+    expect(await nextFindings()).toEqual([finding]);
+    expect(await nextFindings()).toEqual([finding]);
+    expect(daemon.output.match(/a stored record is damaged/g)).toHaveLength(1);
+    const told = await bolthole("status", "--data", data);
+    expect(told.out).toMatch(
+      /^scrub +(running|resting), 1024\.0 MiB a second, \d+ passes.* 3 runtimes, .* 1 findings$/m,
+    );
+    expect(told.out).toMatch(new RegExp(`^damaged +row-damaged +"rows" input state ${INPUT_ID}`, "m"));
+    expect(await reasonOf(store.loadInputStates("rows"))).toBe("DAMAGED_RECORD");
+    expect(await store.loadInputStates("sound")).toHaveLength(1);
+    await store.persistInputState("rows", row("anew"));
+    expect(await nextFindings()).toEqual([]);
+  });
+});
+
+test("a changed piece of a session is named until the session is cleared", async () => {
+  await served(FAST, async (store) => {
+    await fill(store);
+    flipBehind(Buffer.from(IN_DOCUMENT), 5);
+    expect(await nextFindings()).toEqual([["document-damaged", "documents", "session snapshot"]]);
+    await store.clearSessionSnapshot("documents");
+    expect(await nextFindings()).toEqual([]);
+  });
+});
+
+test("a runtime whose books changed is answered as damaged from then on, after a restart too, and others go on", async () => {
+  const isDamaged = async (store: BoltholeStore): Promise<void> => {
+    expect(await reasonOf(store.loadInputState("rows", INPUT_ID))).toBe("DAMAGED_RECORD");
+    expect(await reasonOf(store.persistInputState("rows", row("anew")))).toBe("DAMAGED_RECORD");
+    expect(await store.loadInputStates("sound")).toHaveLength(1);
+    await store.persistInputState("sound", row("goes on"));
+  };
+  await served(FAST, async (store) => {
+    await fill(store);
+    // The key of the runtime's head; its value has a header of 20 bytes.
+    const headKey = Buffer.concat([Buffer.of(2), Buffer.from("rows"), Buffer.of(0, 1, 0)]);
+    flipBehind(headKey, headKey.length + 24);
+    expect(await nextFindings()).toEqual([
+      ["row-damaged", "rows", "head"],
+      ["head-missing", "rows", "head"],
+    ]);
+    await isDamaged(store);
+  });
+  await served(["--scrub-interval", "24h"], async (store, daemon) => {
+    for (let look = 0; look < 100 && !daemon.output.includes("head-missing"); look += 1) await sleep(100);
+    await isDamaged(store);
+    expect((await scrubOf()).state).toBe(ScrubState.RESTING);
+  });
+});
+
+test("a pass goes on where it was after a restart, and after a crash", async () => {
+  const slow = ["--scrub-rate", "32KiB", "--scrub-interval", "24h"];
+  await served(["--scrub-rate", "off"], async (store) => {
+    for (let index = 0; index < 20; index += 1) {
+      const sessionSnapshot = Buffer.alloc(20_000, `document ${String(index)}`);
+      await store.commitSessionSnapshot(`runtime ${String(index)}`, { sessionSnapshot, profile: "opaque" });
+    }
+  });
+  const before = await served(slow, () => until(({ current }) => (current?.runtimes ?? 0n) > 0n));
+  const { startedAt, runtimes = 0n } = before.current ?? {};
+  expect(statSync(join(data, "scrub")).mode & 0o777).toBe(0o600);
+  await served(slow, async (_store, daemon) => {
+    const { current, last } = await scrubOf();
+    await daemon.stop("SIGKILL");
+    expect((current ?? last)?.startedAt).toBe(startedAt);
+    expect((current ?? last)?.runtimes).toBeGreaterThanOrEqual(runtimes);
+  });
+  await served(["--scrub-rate", "1GiB", "--scrub-interval", "24h"], async () => {
+    const { last } = await until(({ passes }) => passes === 1n);
+    expect(last).toMatchObject({ startedAt, runtimes: 20n, findingCount: 0n });
+  });
+});
+
+test("can be turned off, and is off where there is nothing to check", async () => {
+  await served(["--scrub-rate", "off"], async (store) => {
+    await fill(store);
+    expect(await scrubOf()).toMatchObject({ state: ScrubState.OFF, passes: 0n });
+    expect((await bolthole("status", "--data", data)).out).toMatch(/^scrub +off$/m);
+    expect(existsSync(join(data, "scrub"))).toBe(false);
+  });
+  await served(["--engine", "memory"], async () => {
+    expect(await scrubOf()).toMatchObject({ state: ScrubState.OFF });
+  });
+  expect((await bolthole("verify", "--data", data)).code).toBe(EXIT.CLEAN);
+});
