@@ -3,8 +3,8 @@ import { setImmediate } from "node:timers/promises";
 import { crc32 } from "node:zlib";
 import type { ByteRange, DocumentPart } from "@bolthole/contract";
 
-/** What the event loop gives a long document at a time: a few milliseconds of work. */
-const TURN = 4 * 1024 * 1024;
+/** What the event loop gives a long document at a time: a millisecond or two of work. */
+const TURN = 1024 * 1024;
 
 /** The parts of long bytes one after the other, with the event loop's other work between them. */
 async function* inTurns(bytes: Uint8Array): AsyncGenerator<Uint8Array, void> {

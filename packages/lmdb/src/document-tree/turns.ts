@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 
-/** Work is counted in bytes that are copied or summed up: this many take a millisecond or two. */
-const TURN_BYTES = 2 << 20;
+/** Work is counted in bytes that are copied or summed up: this many take about a millisecond. */
+const TURN_BYTES = 1 << 20;
 
 /** Lets the event loop's other work pass while something long goes on. */
 export class Turns {
