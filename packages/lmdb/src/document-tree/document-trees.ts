@@ -19,8 +19,8 @@ import { Walk } from "./walk.js";
 const SLICE_BYTES = 1 << 20;
 /** Of a staging record. */
 const STAGING_BYTES = 64;
-/** What a load gives at a time. */
-const CHUNK_BYTES = 1 << 20;
+/** What a load gives at a time: the reader is at work sooner than with large pieces. A message has room for it in 256 KiB. */
+const CHUNK_BYTES = 255 << 10;
 
 /** The document that a commit may share nodes with. */
 export interface Base {
