@@ -9,8 +9,8 @@ const LEAST_BYTES = 1 << 20;
 const BLOCK_BYTES = 33 << 20;
 /** Two documents of 10 MB: while one is checked and stored, the next one comes in. */
 const BOUND_BYTES = 24 << 20;
-/** When nobody gives anything back for so long, the next one in line is let in: a sender may stand still. */
-const STALL_MS = 2000;
+/** Nobody waits longer than this for room: a sender before them may stand still. */
+const LONGEST_WAIT_MS = 2000;
 /** After this long without a document, the memory goes back to the system. */
 const IDLE_MS = 10_000;
 
@@ -45,16 +45,17 @@ export class DocumentBlock {
 interface Waiter {
   readonly length: number;
   readonly resolve: (block: DocumentBlock) => void;
+  readonly late: NodeJS.Timeout;
 }
 
 export interface DocumentMemoryOptions {
   readonly boundBytes?: number | undefined;
-  readonly stallMs?: number | undefined;
+  readonly longestWaitMs?: number | undefined;
 }
 
 /**
  * Memory for whole documents on their way into the store. All of them together stay within a bound, so that many senders
- * at once wait and hold nothing here; one document alone may be larger. Blocks are used again: the garbage collector comes late
+ * at once wait and hold nothing here, each for a while at most; one document alone may be larger. Blocks are used again: the garbage collector comes late
  * for large buffers, which are few objects, and the system's allocator keeps the gaps that they leave.
  */
 export class DocumentMemory {
@@ -64,13 +65,12 @@ export class DocumentMemory {
   private free: DocumentBlock[] = [];
   private readonly waiting: Waiter[] = [];
   private readonly boundBytes: number;
-  private readonly stallMs: number;
-  private stall: NodeJS.Timeout | undefined;
+  private readonly longestWaitMs: number;
   private idle: NodeJS.Timeout | undefined;
 
-  constructor({ boundBytes = BOUND_BYTES, stallMs = STALL_MS }: DocumentMemoryOptions = {}) {
+  constructor({ boundBytes = BOUND_BYTES, longestWaitMs = LONGEST_WAIT_MS }: DocumentMemoryOptions = {}) {
     this.boundBytes = boundBytes;
-    this.stallMs = stallMs;
+    this.longestWaitMs = longestWaitMs;
   }
 
   /** Bytes that are taken from the system, about. */
@@ -82,8 +82,11 @@ export class DocumentMemory {
   async take(length: number): Promise<DocumentBlock> {
     if (length < LEAST_BYTES || (this.waiting.length === 0 && this.hasRoom(length))) return this.takeNow(length);
     return new Promise((resolve) => {
-      this.waiting.push({ length, resolve });
-      this.watch();
+      const late = setTimeout(() => {
+        this.admit(waiter);
+      }, this.longestWaitMs).unref();
+      const waiter = { length, resolve, late };
+      this.waiting.push(waiter);
     });
   }
 
@@ -108,8 +111,7 @@ export class DocumentMemory {
     if (length < LEAST_BYTES) return;
     this.lent -= length;
     this.shrinkTo(this.boundBytes - this.lent);
-    while (this.waiting[0] && this.hasRoom(this.waiting[0].length)) this.admit();
-    this.watch();
+    while (this.waiting[0] && this.hasRoom(this.waiting[0].length)) this.admit(this.waiting[0]);
     clearTimeout(this.idle);
     this.idle = setTimeout(() => {
       this.shrinkTo(0);
@@ -124,18 +126,10 @@ export class DocumentMemory {
     return this.lent === 0 || this.lent + length <= this.boundBytes;
   }
 
-  private admit(): void {
-    const next = this.waiting.shift();
-    next?.resolve(this.takeNow(next.length));
-  }
-
-  private watch(): void {
-    clearTimeout(this.stall);
-    if (this.waiting.length === 0) return;
-    this.stall = setTimeout(() => {
-      this.admit();
-      this.watch();
-    }, this.stallMs).unref();
+  private admit(waiter: Waiter): void {
+    clearTimeout(waiter.late);
+    this.waiting.splice(this.waiting.indexOf(waiter), 1);
+    waiter.resolve(this.takeNow(waiter.length));
   }
 
   private reused(length: number): DocumentBlock | undefined {
