@@ -14,6 +14,12 @@ const FORBIDDEN: readonly number[] = [EACCES, EPERM, EROFS];
 /** LMDB calls a write that was cut short an I/O error; with less than this it was the disk's end. */
 const NEXT_TO_NOTHING = 64 << 10;
 
+/** The operating system's number for what the disk refused, if that is what went wrong; the files may be as they should be. */
+export function diskErrno(error: unknown): number | undefined {
+  const errno = error instanceof Error ? errnoOf(error) : 0;
+  return [EIO, ...FULL, ...FORBIDDEN].includes(errno) ? errno : undefined;
+}
+
 /** Why a store could not be opened, for the person who starts it: an UnusableFolder, a FailedDisk, or what it was. */
 export function openFailure(folder: string, error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof UnusableFolder || error instanceof FailedDisk) return error;

@@ -31,7 +31,7 @@ const MARK = "running";
 
 /**
  * Looks at a data file before the native library does, which would crash over some of what a failing disk leaves. Throws a
- * DamagedStore; answers what is damaged of single records. Then the folder is marked as open.
+ * DamagedStore, or what the disk refused; answers what is damaged of single records. Then the folder is marked as open.
  */
 export async function checkBeforeOpen(
   folder: string,
@@ -45,7 +45,8 @@ export async function checkBeforeOpen(
     const isFull = level === "full" || (level === "auto" && existsSync(mark));
     if (isFull) {
       const listener = { onFinding: (finding: Finding) => findings.push(finding), signal };
-      await checkInProcess({ folder, pages: true, rows: bytes <= maxBytes }, listener);
+      const { refusal } = await checkInProcess({ folder, pages: true, rows: bytes <= maxBytes }, listener);
+      if (refusal) throw refusal;
     } else {
       findings.push(...beginningOf(data));
     }

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { Environment } from "../environment.js";
 import { SEQUENCE_KEY } from "../keys.js";
+import { diskErrno } from "../open-failure.js";
 import type { CheckMessage, CheckOrder } from "./check-process.js";
 import { checkStore } from "./check-store.js";
 import { DamagedPages, walkPages } from "./page-walk.js";
@@ -75,6 +76,9 @@ void check(JSON.parse(process.argv[2] ?? "") as CheckOrder).then(
   },
   (error: unknown) => {
     process.stderr.write(String(error));
-    process.exit(1);
+    const errno = diskErrno(error);
+    const refused: CheckMessage | undefined = errno === undefined ? undefined : { refused: String(error), errno };
+    if (refused) process.send?.(refused, () => process.exit(1));
+    else process.exit(1);
   },
 );

@@ -16,7 +16,14 @@ export interface CheckOrder {
 export type CheckMessage =
   | { readonly finding: Finding }
   | { readonly bytes: number }
-  | { readonly counts: StoreCounts; readonly commitSequence: number };
+  | { readonly counts: StoreCounts; readonly commitSequence: number }
+  /** The disk refused something, by the operating system's number. */
+  | { readonly refused: string; readonly errno: number };
+
+export interface ProcessResult extends CheckResult {
+  /** The disk refused to give what was to be read: no word about the store itself. It is a finding, too. */
+  readonly refusal?: Error | undefined;
+}
 
 /** A process that has said nothing for so long hangs. */
 const SILENCE_MS = 120_000;
@@ -26,13 +33,13 @@ const TEXT_LENGTH = 500;
  * Checks a store in a process of its own: what would crash or hang the native library is a finding, and nobody else crashes.
  * The folder's files must be there.
  */
-export async function checkInProcess(order: CheckOrder, listener: CheckListener): Promise<CheckResult> {
+export async function checkInProcess(order: CheckOrder, listener: CheckListener): Promise<ProcessResult> {
   const child = fork(join(__dirname, "check-main.js"), [JSON.stringify(order)], {
     stdio: ["ignore", "ignore", "pipe", "ipc"],
     signal: listener.signal,
     killSignal: "SIGKILL",
   });
-  let result: CheckResult = {};
+  let result: ProcessResult = {};
   let said = "";
   const silent = new AbortController();
   const silence = setTimeout(() => {
@@ -45,6 +52,7 @@ export async function checkInProcess(order: CheckOrder, listener: CheckListener)
     const told = message as CheckMessage;
     if ("finding" in told) listener.onFinding(told.finding);
     else if ("bytes" in told) listener.onRead?.(told.bytes);
+    else if ("refused" in told) result = { refusal: Object.assign(new Error(told.refused), { errno: -told.errno }) };
     else result = told;
   });
   try {

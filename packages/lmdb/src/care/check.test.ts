@@ -1,3 +1,5 @@
+import { fork } from "node:child_process";
+import { once } from "node:events";
 import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,8 +10,11 @@ import { LEAF_BYTES } from "../document-tree/node.js";
 import { Environment, type Put } from "../environment.js";
 import { IDENTITY_KEY, NODE_ID_KEY, SEQUENCE_KEY, documentBounds, encodeKey } from "../keys.js";
 import { LmdbEngine, type LmdbOptions } from "../lmdb-engine.js";
+import { FailedDisk } from "../open-failure.js";
 import { DamagedStore } from "./check-before-open.js";
 import { checkFolder } from "./check-folder.js";
+import * as checkProcess from "./check-process.js";
+import type { CheckOrder } from "./check-process.js";
 import { DamagedPages, walkPages } from "./page-walk.js";
 
 const PAGE = 4096;
@@ -216,5 +221,36 @@ test("a look that is given up opens nothing, and leaves no mark", async () => {
   expect(existsSync(join(folder, "running"))).toBe(false);
   await withStore(async (store) => {
     expect(await store.loadInputState({ runtimeId: "one", inputId: idOf(0) })).toBeDefined();
+  });
+});
+
+describe("a disk that refuses to be read", () => {
+  test("is told by its number", async () => {
+    const preload = join(folder, "refusing.cjs");
+    writeFileSync(
+      preload,
+      `require("node:fs").openSync = () => {
+        throw Object.assign(new Error("EIO: i/o error, open"), { errno: -5, code: "EIO" });
+      };`,
+    );
+    const order: CheckOrder = { folder, pages: true, rows: true };
+    const child = fork(join(__dirname, "check-main.js"), [JSON.stringify(order)], {
+      execArgv: ["--require", preload],
+      silent: true,
+    });
+    const told: unknown[] = [];
+    child.on("message", (message) => told.push(message));
+    await once(child, "close");
+    expect(told).toEqual([{ refused: "Error: EIO: i/o error, open", errno: 5 }]);
+  });
+
+  test("says nothing about the store", async () => {
+    const refusal = Object.assign(new Error("EIO: i/o error, open"), { errno: -5 });
+    jest.spyOn(checkProcess, "checkInProcess").mockImplementationOnce((_order, { onFinding }) => {
+      onFinding({ code: "check-crashed", text: "it ended" });
+      return Promise.resolve({ refusal });
+    });
+    const opening = LmdbEngine.open(folder, { check: { level: "full", maxBytes: Infinity } });
+    await expect(opening).rejects.toBeInstanceOf(FailedDisk);
   });
 });
