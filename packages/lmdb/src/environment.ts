@@ -34,6 +34,9 @@ const CORRUPTED = -30796;
 export const isDamage = (error: unknown): boolean =>
   error instanceof Error && "code" in error && (error.code === PAGE_NOT_FOUND || error.code === CORRUPTED);
 
+/** lmdb-js tells it by its text only: the number is that of an invalid argument. */
+const isPanic = (error: unknown): boolean => error instanceof Error && error.message.includes("MDB_PANIC");
+
 /** The data file in pages. */
 export interface PageCounts {
   readonly pageBytes: number;
@@ -103,9 +106,13 @@ export class Environment {
     });
   }
 
-  /** From the newest durable state. */
+  /** From the newest durable state. Throws an EnvironmentFailure after a failed write. */
   get(key: Buffer): Buffer | undefined {
-    return this.db.getBinary(key);
+    try {
+      return this.db.getBinary(key);
+    } catch (cause) {
+      throw isPanic(cause) ? new EnvironmentFailure(cause) : cause;
+    }
   }
 
   /** Throws an EnvironmentFailure after a failed write. */

@@ -75,6 +75,20 @@ test("a reader who meets the library's panic before the writer hears of it stops
   expect(onFailure.mock.calls).toEqual([[cause]]);
 });
 
+test("a document that is being read when the library panics ends as everything else does", async () => {
+  const sessionSnapshot = Buffer.alloc(1 << 20, "document ");
+  await store.commitSessionSnapshot("r", { sessionSnapshot, profile: "opaque" });
+  const cause = Object.assign(new Error("Invalid argument: MDB_PANIC: Update of meta page failed"), { code: 22 });
+  jest.spyOn(Environment.prototype, "get").mockImplementation(() => {
+    throw new EnvironmentFailure(cause);
+  });
+  expect(await refusal(store.loadSessionSnapshot("r"))).toMatchObject({
+    variant: "ReadFailed",
+    reason: "SHUTTING_DOWN",
+  });
+  expect(onFailure.mock.calls).toEqual([[cause]]);
+});
+
 test("hundreds of states can be read at one time, and none of them stops the writer", async () => {
   let release: () => void = () => undefined;
   const held = new Promise<void>((resolve) => {

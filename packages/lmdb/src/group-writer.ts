@@ -113,7 +113,8 @@ export class GroupWriter {
     this.stop(cause);
   }
 
-  private refusal(variant: "WriteFailed" | "ReadFailed"): StoreError {
+  /** What everybody is told after a failed write. */
+  refusal(variant: "WriteFailed" | "ReadFailed"): StoreError {
     return new StoreError(variant, "SHUTTING_DOWN", "the store stopped after the disk failed", {
       cause: this.failure?.cause,
     });

@@ -98,9 +98,9 @@ export class LmdbEngine implements Engine {
     const transaction = this.begin();
     const ticket = this.trees.leases.enterView();
     try {
-      return await read(viewOf(transaction, this.trees));
+      return await read(viewOf(transaction, this.trees, (chunks) => this.told(chunks)));
     } catch (error) {
-      throw orDamage(error);
+      throw this.toldOf(error);
     } finally {
       transaction.done();
       this.trees.leases.leaveView(ticket);
@@ -110,7 +110,11 @@ export class LmdbEngine implements Engine {
   async stage(runtimeId: RuntimeId, base: number | undefined, document: Document): Promise<StagedDocument> {
     // A document of new bytes alone takes the place of anything, a damaged one too.
     const isPatch = document.some((part) => !(part instanceof Uint8Array));
-    return this.trees.stage(runtimeId, isPatch ? this.baseOf(runtimeId, base) : undefined, document);
+    try {
+      return await this.trees.stage(runtimeId, isPatch ? this.baseOf(runtimeId, base) : undefined, document);
+    } catch (error) {
+      throw this.toldOf(error, "WriteFailed");
+    }
   }
 
   discard(staged: StagedDocument): Promise<void> {
@@ -122,7 +126,7 @@ export class LmdbEngine implements Engine {
     try {
       return await this.writer.commit(unit);
     } catch (error) {
-      throw orDamage(error);
+      throw this.toldOf(error, "WriteFailed");
     }
   }
 
@@ -193,12 +197,26 @@ export class LmdbEngine implements Engine {
     try {
       return this.environment.read();
     } catch (error) {
-      if (!(error instanceof EnvironmentFailure)) throw error;
-      if (error.isCrowded)
-        throw readFailed("BUSY", "too many states of the store are being read; try again", { cause: error });
-      this.writer.stop(error.cause);
-      this.writer.refuseReadsAfterFailure();
-      throw error;
+      throw this.toldOf(error);
+    }
+  }
+
+  /** What a caller hears of an error; a reader who is the first to meet a failed write stops the writer. */
+  private toldOf(error: unknown, variant: "WriteFailed" | "ReadFailed" = "ReadFailed"): unknown {
+    if (!(error instanceof EnvironmentFailure)) return orDamage(error);
+    if (error.isCrowded) {
+      return readFailed("BUSY", "too many states of the store are being read; try again", { cause: error });
+    }
+    this.writer.stop(error.cause);
+    return this.writer.refusal(variant);
+  }
+
+  /** A document is read on after its view has ended. */
+  private async *told(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
+    try {
+      yield* chunks;
+    } catch (error) {
+      throw this.toldOf(error);
     }
   }
 }
@@ -212,7 +230,11 @@ const orDamage = (error: unknown): unknown =>
       })
     : error;
 
-function viewOf(transaction: ReadTransaction, trees: DocumentTrees): View {
+function viewOf(
+  transaction: ReadTransaction,
+  trees: DocumentTrees,
+  told: (chunks: AsyncIterable<Uint8Array>) => AsyncIterable<Uint8Array>,
+): View {
   const row = (key: RowKey): StoredRow | undefined => {
     const record = transaction.get(encodeKey(key));
     return record && decodeRecord(record);
@@ -231,7 +253,7 @@ function viewOf(transaction: ReadTransaction, trees: DocumentTrees): View {
     document: (runtimeId, range) => {
       const { root, sequence = 0 } = row({ table: "snapshot", runtimeId }) ?? {};
       const lease = trees.leases.hold(runtimeId, sequence);
-      return Promise.resolve(trees.read(runtimeId, root, lease, range, range && readerOf(runtimeId)));
+      return Promise.resolve(told(trees.read(runtimeId, root, lease, range, range && readerOf(runtimeId))));
     },
   };
 }
