@@ -40,6 +40,8 @@ export interface EngineStoreOptions {
   readonly outcomeRetention?: OutcomeRetention | undefined;
   readonly serverVersion?: string | undefined;
   readonly checks?: CheckOptions | undefined;
+  /** The chunks of a loaded document are valid until the next is asked for: for whoever sends them on and keeps none. */
+  readonly lendsChunks?: boolean | undefined;
   /** Milliseconds since the epoch. */
   readonly now?: (() => number) | undefined;
 }
@@ -64,6 +66,7 @@ export function createEngineStore(engine: Engine, options: EngineStoreOptions = 
     sessions: new KeyedQueue(),
     transcripts: new TranscriptChecker(documents, options.checks),
     uploads: new Uploads(limits, documents),
+    lendsChunks: options.lendsChunks ?? false,
   };
   return {
     ...oauthOperations(context),

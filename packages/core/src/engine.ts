@@ -95,7 +95,8 @@ export interface View {
   scan<R extends Range>(range: R, limit: number): Promise<Entry<KeyOf<R["table"]>>[]>;
   /**
    * The bytes that went with the `snapshot` row, or a stretch of them, in pieces of at most 1 MiB. They stay readable after
-   * the view has ended, for as long as a reader goes on.
+   * the view has ended, for as long as a reader goes on. A piece is valid until the next but one is asked for: its memory may be
+   * used again.
    */
   document(runtimeId: RuntimeId, range?: ByteRange): Promise<AsyncIterable<Uint8Array>>;
 }

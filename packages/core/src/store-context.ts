@@ -18,6 +18,8 @@ export interface StoreContext {
   readonly sessions: KeyedQueue;
   readonly transcripts: TranscriptChecker;
   readonly uploads: Uploads;
+  /** As in the store's options. */
+  readonly lendsChunks: boolean;
 }
 
 /** Commits a change whose `decide` never misses. */

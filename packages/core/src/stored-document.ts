@@ -47,14 +47,17 @@ export async function storedSession(context: StoreContext, runtimeId: RuntimeId)
         if ((await view.get(key))?.sequence !== row.sequence) throw new Moved();
         const stretches: Uint8Array[] = [];
         for (const range of ranges) {
-          stretches.push(await stretch(await view.document(runtimeId, range)));
+          stretches.push(await stretch(await view.document(runtimeId, range), range.length));
         }
         return stretches;
       }),
   };
 }
 
-/** The stored document. It fails before its last bytes when what is read is not what was committed. */
+/**
+ * The stored document. It fails before its last bytes when what is read is not what was committed. A chunk is valid until the
+ * next one is asked for.
+ */
 export async function loadDocument(context: StoreContext, runtimeId: RuntimeId): Promise<LoadedSnapshot | undefined> {
   const key = snapshotKey(runtimeId);
   const found = await context.engine.view(async (view) => {
@@ -92,12 +95,22 @@ async function* verified(
   if (held) yield held;
 }
 
+/** Chunks that stay what they are. */
+export async function* kept(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const chunk of chunks) yield Buffer.from(chunk);
+}
+
 /** Mostly a short one, which comes in one piece. */
-async function stretch(document: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of document) chunks.push(chunk);
-  const [first = Buffer.of()] = chunks;
-  return chunks.length > 1 ? Buffer.concat(chunks) : first;
+async function stretch(document: AsyncIterable<Uint8Array>, length: number): Promise<Uint8Array> {
+  let joined: Buffer | undefined;
+  let filled = 0;
+  for await (const piece of document) {
+    if (piece.length === length) return piece;
+    joined ??= Buffer.allocUnsafeSlow(length);
+    joined.set(piece, filled);
+    filled += piece.length;
+  }
+  return joined?.subarray(0, filled) ?? Buffer.of();
 }
 
 async function collect(chunks: AsyncIterable<Uint8Array>, target: Uint8Array): Promise<void> {

@@ -1,11 +1,11 @@
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { toBuffer } from "./encode-message.js";
+import { create, fromBinary } from "@bufbuild/protobuf";
+import { type Allocate, toBytes } from "./encode-message.js";
 import type { DescMessage, DescMethod, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 
 const serializer =
   <D extends DescMessage>(desc: D) =>
-  (init: MessageInitShape<D>): Buffer =>
-    toBuffer(toBinary(desc, create(desc, init)));
+  (init: MessageInitShape<D>, allocate?: Allocate): Buffer =>
+    toBytes(desc, create(desc, init), allocate);
 
 const deserializer =
   <D extends DescMessage>(desc: D) =>
@@ -19,7 +19,7 @@ export interface GrpcMethod<I extends DescMessage, O extends DescMessage> {
   readonly responseStream: boolean;
   readonly requestSerialize: (request: MessageInitShape<I>) => Buffer;
   readonly requestDeserialize: (bytes: Buffer) => MessageShape<I>;
-  readonly responseSerialize: (answer: MessageInitShape<O>) => Buffer;
+  readonly responseSerialize: (answer: MessageInitShape<O>, allocate?: Allocate) => Buffer;
   readonly responseDeserialize: (bytes: Buffer) => MessageShape<O>;
 }
 

@@ -11,7 +11,7 @@ export {
   type ScrubStatusSchema,
 } from "../gen/bolthole/v1/admin_pb.js";
 export { type StreamCodec, type UnaryCodec, type UploadCodec, isMutation, stream, unary, upload } from "./codec.js";
-export { encodeMessage } from "./encode-message.js";
+export { type Allocate, encodeMessage } from "./encode-message.js";
 export { type GrpcMethod, grpcMethod } from "./grpc-definition.js";
 export { InvalidArgument } from "./invalid-argument.js";
 export {

@@ -7,7 +7,7 @@ import { changeArguments, incomingOf } from "../incoming.js";
 import { type Prepared, commitOverSession } from "../prepared-session.js";
 import { acceptedId, refuseOnOpaque, resolveProfile } from "../rules/session.js";
 import { type StoreContext, checkRuntime, commit, singleRow, versionOf } from "../store-context.js";
-import { type StoredSession, loadDocument, snapshotKey } from "../stored-document.js";
+import { type StoredSession, kept, loadDocument, snapshotKey } from "../stored-document.js";
 import { invalid, shaped } from "../validate.js";
 
 type SessionOperations = Pick<
@@ -61,7 +61,8 @@ export const sessionOperations = (context: StoreContext): SessionOperations => (
 
   async loadSessionSnapshot(request) {
     const runtimeId = checkRuntime(context, request.runtimeId, readFailed);
-    return loadDocument(context, runtimeId);
+    const loaded = await loadDocument(context, runtimeId);
+    return loaded && !context.lendsChunks ? { ...loaded, chunks: kept(loaded.chunks) } : loaded;
   },
 
   async uploadSessionSnapshot(request) {

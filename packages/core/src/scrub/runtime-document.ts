@@ -30,7 +30,8 @@ export async function scrubDocument(engine: Engine, runtimeId: RuntimeId, pace: 
       if (!row || damageOf(key, row)) return undefined;
       const facts = decodeSnapshotFacts(row.value);
       const bytes: Uint8Array[] = [];
-      for await (const chunk of await view.document(runtimeId, { offset, length: PIECE_BYTES })) bytes.push(chunk);
+      for await (const chunk of await view.document(runtimeId, { offset, length: PIECE_BYTES }))
+        bytes.push(Buffer.from(chunk));
       return { sequence: row.sequence, facts, bytes: Buffer.concat(bytes) };
     });
     if (!piece) return [];

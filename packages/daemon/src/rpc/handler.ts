@@ -1,5 +1,3 @@
-import { once } from "node:events";
-import { setTimeout as sleep } from "node:timers/promises";
 import type {
   Server,
   ServerReadableStream,
@@ -15,6 +13,7 @@ import { type StreamCodec, type UnaryCodec, type UploadCodec, grpcMethod, isMuta
 import type { Log } from "../log.js";
 import type { Admission } from "./admission.js";
 import { toStatus, toStoreError } from "./failure.js";
+import { Outgoing } from "./outgoing.js";
 import { type Received, receive } from "./received.js";
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 
@@ -26,7 +25,6 @@ export interface HandlerContext {
 
 type Request = Received<DescMessage>;
 
-const READER_STALL_MS = 30_000;
 const SENDER_STALL_MS = 60_000;
 
 /** Serves one unary RPC: admit, convert, call, convert; errors become statuses with details. */
@@ -70,12 +68,10 @@ export function registerStream<Req, Answer>(
     try {
       leave = context.admission.enter(call.request.bytes);
       const parts = codec.fromAnswer(await run(codec.toRequest(call.request.message()), limitsOf(call)));
-      // The next part is read while the last one is on its way.
-      let taken = true;
+      const outgoing = new Outgoing(call);
       for await (const part of parts) {
-        if (!taken && call.writableNeedDrain) await readerProgress(call);
-        if (call.cancelled) return;
-        taken = call.write(part);
+        const isWanted = await outgoing.send((allocate) => responseSerialize(part, allocate));
+        if (!isWanted) return;
       }
       call.end();
     } catch (error) {
@@ -84,7 +80,7 @@ export function registerStream<Req, Answer>(
       leave?.();
     }
   };
-  server.register(path, handler, responseSerialize, receive(codec.method.input), "serverStream");
+  server.register(path, handler, asIs, receive(codec.method.input), "serverStream");
 }
 
 /** Serves one RPC whose request comes in parts. They are taken as fast as they are used. */
@@ -137,22 +133,8 @@ async function* messages(call: ServerReadableStream<Request, object>): AsyncGene
   }
 }
 
-/** Waits until the reader has taken what was written; gives up on one that takes nothing. */
-async function readerProgress(call: ServerWritableStream<Request, object>): Promise<void> {
-  const settled = new AbortController();
-  const { signal } = settled;
-  try {
-    await Promise.race([
-      once(call, "drain", { signal }),
-      once(call, "cancelled", { signal }),
-      sleep(READER_STALL_MS, undefined, { signal }).then(() => {
-        throw readFailed("CANCELLED", `the reader took nothing for ${String(READER_STALL_MS / 1000)} s`);
-      }),
-    ]);
-  } finally {
-    settled.abort();
-  }
-}
+/** A message that is encoded already, while the one before it is on its way. */
+const asIs = (message: object): Buffer => message as Buffer;
 
 function refusal(error: unknown, method: string, changes: boolean, log: Log): ReturnType<typeof toStatus> {
   const failure = toStoreError(error, method, changes, log);

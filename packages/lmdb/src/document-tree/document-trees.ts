@@ -6,12 +6,13 @@ import { Draft } from "./draft.js";
 import { type Lease, Leases } from "./lease.js";
 import { NodeIds } from "./node-ids.js";
 import { NodeReader } from "./node-reader.js";
-import type { Entry } from "./node.js";
+import { type Entry, LEAF_BYTES } from "./node.js";
 import { type Chore, Reclaimer } from "./reclaimer.js";
 import { splice } from "./splice.js";
 import { type StagedTree, stagedTree } from "./staged-tree.js";
 import { encodeStaging } from "./staging.js";
 import { TreeChanges } from "./tree-changes.js";
+import { PieceMemory } from "./piece-memory.js";
 import { Turns } from "./turns.js";
 import { Walk } from "./walk.js";
 
@@ -19,8 +20,10 @@ import { Walk } from "./walk.js";
 const SLICE_BYTES = 1 << 20;
 /** Of a staging record. */
 const STAGING_BYTES = 64;
-/** What a load gives at a time: the reader is at work sooner than with large pieces. A message has room for it in 256 KiB. */
-const CHUNK_BYTES = 255 << 10;
+/** What a load gives at a time: whole leaves, of which none has to be read for two pieces. */
+const PIECE_BYTES = 16 * LEAF_BYTES;
+/** The reader of a whole document is at work sooner with a short one. */
+const FIRST_PIECE_BYTES = 2 * LEAF_BYTES;
 
 /** The document that a commit may share nodes with. */
 export interface Base {
@@ -82,7 +85,7 @@ export class DocumentTrees {
     return new NodeReader(this.environment, runtimeId, new Map());
   }
 
-  /** The lease is the reader's from here on, and ends with the reading. */
+  /** The lease is the reader's from here on, and ends with the reading. The memory of a piece is used for the next but one. */
   async *read(
     runtimeId: RuntimeId,
     root: Entry | undefined,
@@ -93,12 +96,16 @@ export class DocumentTrees {
     try {
       const walk = new Walk(nodes, root, range);
       const turns = new Turns();
+      const memory = new PieceMemory();
+      const allocate = (bytes: number): Buffer => memory.take(bytes);
+      let atMost = range ? PIECE_BYTES : FIRST_PIECE_BYTES;
       while (!walk.isDone) {
         lease.use();
         if (this.isClosed) throw readFailed("SHUTTING_DOWN", "the store was closed while the document was read");
-        const chunk = walk.take(CHUNK_BYTES);
-        await turns.spend(chunk.length);
-        yield chunk;
+        const piece = walk.take(atMost, allocate);
+        atMost = PIECE_BYTES;
+        await turns.spend(piece.length);
+        yield piece;
       }
     } finally {
       lease.end();

@@ -33,7 +33,7 @@ export async function replaceDocument(engine: LmdbEngine, runtimeId: RuntimeId, 
 
 export async function readDocument(engine: LmdbEngine, runtimeId: RuntimeId): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
-  for await (const chunk of await engine.view((view) => view.document(runtimeId))) chunks.push(chunk);
+  for await (const chunk of await engine.view((view) => view.document(runtimeId))) chunks.push(Buffer.from(chunk));
   return Buffer.concat(chunks);
 }
 

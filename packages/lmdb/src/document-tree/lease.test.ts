@@ -32,7 +32,7 @@ test("a slow reader gets its own document, whatever becomes of it, and then noth
   await replaceDocument(engine, "other", [noise(100_000, 2)]);
   const chunks: Uint8Array[] = [];
   for await (const chunk of await engine.view((view) => view.document("rt"))) {
-    chunks.push(chunk);
+    chunks.push(Buffer.from(chunk));
     for (let turn = 0; turn < 20; turn += 1) {
       const length = (await readDocument(engine, "rt")).length;
       const all = { offset: 0, length };
@@ -77,7 +77,7 @@ test("a view that began before a commit finds the document of its own state afte
   });
   await engine.reclaimed();
   const chunks: Uint8Array[] = [];
-  for await (const chunk of document) chunks.push(chunk);
+  for await (const chunk of document) chunks.push(Buffer.from(chunk));
   expect(Buffer.concat(chunks).equals(first)).toBe(true);
   await engine.reclaimed();
   await engine.close();

@@ -6,6 +6,8 @@ import { type Entry, decodeBranch } from "./node.js";
 /** Where nodes are read: the newest durable state, which keeps what a lease holds. */
 export interface NodeSource {
   get(key: Buffer): Buffer | undefined;
+  /** In memory that the next reading may fill again. */
+  peek(key: Buffer): Buffer | undefined;
 }
 
 /** Reads nodes of one runtime's documents; what is damaged or missing is DAMAGED_RECORD. */
@@ -33,10 +35,14 @@ export class NodeReader {
   /** The bytes that a leaf's entry names. They belong to the reader: nobody may change them. */
   bytes(leaf: Entry): Buffer {
     if (this.last?.entry === leaf) return this.last.bytes;
-    const bytes = this.value(leaf)?.subarray(leaf.offset, leaf.offset + leaf.length);
-    if (bytes?.length !== leaf.length || crc32(bytes) !== leaf.crc32) throw this.damaged();
+    const bytes = this.checked(leaf, this.value(leaf));
     this.last = { entry: leaf, bytes };
     return bytes;
+  }
+
+  /** Copies the bytes that a leaf's entry names to a place that has room for them. */
+  copy(leaf: Entry, target: Buffer, at: number): void {
+    target.set(this.checked(leaf, this.source.peek(documentKey("node", leaf.id))), at);
   }
 
   /** All bytes of a leaf, also those that no entry at hand names. */
@@ -51,6 +57,12 @@ export class NodeReader {
       runtimeId: this.runtimeId,
       record: "session snapshot",
     });
+  }
+
+  private checked({ offset, length, crc32: expected }: Entry, value: Buffer | undefined): Buffer {
+    const bytes = value?.subarray(offset, offset + length);
+    if (bytes?.length !== length || crc32(bytes) !== expected) throw this.damaged();
+    return bytes;
   }
 
   private value({ id }: Entry): Buffer | undefined {

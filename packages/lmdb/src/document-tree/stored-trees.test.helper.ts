@@ -25,6 +25,10 @@ export class StoredTrees {
     return this.values.get(key.toString("latin1"));
   }
 
+  peek(key: Buffer): Buffer | undefined {
+    return this.get(key);
+  }
+
   root(runtimeId: RuntimeId): Entry | undefined {
     return this.row(runtimeId)?.root;
   }

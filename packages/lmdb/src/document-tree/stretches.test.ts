@@ -24,9 +24,23 @@ afterEach(async () => {
 
 async function stretch(view: View, runtimeId: string, offset: number, length: number): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
-  for await (const chunk of await view.document(runtimeId, { offset, length })) chunks.push(chunk);
+  for await (const chunk of await view.document(runtimeId, { offset, length })) chunks.push(Buffer.from(chunk));
   return Buffer.concat(chunks);
 }
+
+test("a whole document is read in the memory of a few of its pieces", async () => {
+  const document = noise(10 * LENGTH, 1);
+  await replaceDocument(engine, "rt", [document]);
+  const memories = new Set<ArrayBufferLike>();
+  const pieces: Buffer[] = [];
+  for await (const piece of await engine.view((view) => view.document("rt"))) {
+    memories.add(piece.buffer);
+    pieces.push(Buffer.from(piece));
+  }
+  expect(pieces.length).toBeGreaterThan(30);
+  expect(memories.size).toBeLessThanOrEqual(3);
+  expect(Buffer.concat(pieces).equals(document)).toBe(true);
+});
 
 const runtime = fc.constantFrom("rt", "other");
 const wanted = fc.record({ runtimeId: runtime, offset: fc.nat(LENGTH), length: fc.oneof(fc.nat(200), fc.nat(LENGTH)) });

@@ -26,15 +26,16 @@ export class Walk {
   }
 
   /** The next bytes, at most this many and at least one; nothing at the end. */
-  take(atMost: number): Buffer {
-    const bytes = Buffer.allocUnsafe(Math.min(this.rest, atMost));
+  take(atMost: number, allocate: (bytes: number) => Buffer = Buffer.allocUnsafeSlow): Buffer {
+    const bytes = allocate(Math.min(this.rest, atMost));
     let filled = 0;
     while (filled < bytes.length) {
       const leaf = this.nextLeaf();
-      const stretch = this.nodes.bytes(leaf).subarray(this.skip, this.skip + bytes.length - filled);
-      bytes.set(stretch, filled);
-      filled += stretch.length;
-      this.skip += stretch.length;
+      const length = Math.min(leaf.length - this.skip, bytes.length - filled);
+      if (length === leaf.length) this.nodes.copy(leaf, bytes, filled);
+      else bytes.set(this.nodes.bytes(leaf).subarray(this.skip, this.skip + length), filled);
+      filled += length;
+      this.skip += length;
       if (this.skip === leaf.length) this.forget(leaf);
     }
     this.rest -= filled;
