@@ -40,8 +40,11 @@ export interface EngineStoreOptions {
   readonly outcomeRetention?: OutcomeRetention | undefined;
   readonly serverVersion?: string | undefined;
   readonly checks?: CheckOptions | undefined;
-  /** The chunks of a loaded document are valid until the next is asked for: for whoever sends them on and keeps none. */
-  readonly lendsChunks?: boolean | undefined;
+  /**
+   * For whoever passes documents on and keeps none: a chunk of a loaded document is valid until the next one is asked for, and
+   * the memory of an uploaded one goes back to the system when its bytes were taken.
+   */
+  readonly ownsChunks?: boolean | undefined;
   /** Milliseconds since the epoch. */
   readonly now?: (() => number) | undefined;
 }
@@ -59,14 +62,15 @@ export function createEngineStore(engine: Engine, options: EngineStoreOptions = 
   const { limits = DEFAULT_LIMITS, outcomeRetention = DEFAULT_RETENTION, serverVersion = "", now = Date.now } = options;
   const maxAgeMs = outcomeRetention.maxAgeSeconds * 1000;
   const documents = new DocumentMemory();
+  const ownsChunks = options.ownsChunks ?? false;
   const context = {
     engine,
     limits,
     committer: new Committer(engine, maxAgeMs, now),
     sessions: new KeyedQueue(),
     transcripts: new TranscriptChecker(documents, options.checks),
-    uploads: new Uploads(limits, documents),
-    lendsChunks: options.lendsChunks ?? false,
+    uploads: new Uploads(limits, documents, ownsChunks),
+    ownsChunks,
   };
   return {
     ...oauthOperations(context),

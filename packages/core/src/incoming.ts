@@ -4,9 +4,9 @@ import { writeFailed } from "@bolthole/contract";
 import type { Argument } from "./commit/outcome.js";
 import type { DocumentBlock } from "./document-memory.js";
 import type { Document } from "./engine.js";
-import { assembleInTurns, sha256InTurns } from "./in-turns.js";
+import { copyInTurns, sha256InTurns } from "./in-turns.js";
 import { type StoreContext, versionOf } from "./store-context.js";
-import type { StoredSession } from "./stored-document.js";
+import { type StoredSession, inMemory } from "./stored-document.js";
 import { checkSize, invalid } from "./validate.js";
 
 /** A new document on its way into the store, however it was sent. */
@@ -22,6 +22,8 @@ export interface Incoming {
   readonly crc32?: number | undefined;
   /** The whole document, put together when it is not there as one. */
   bytes(): Promise<Uint8Array>;
+  /** Puts the whole document into memory of its length. */
+  readInto(target: Uint8Array): Promise<void>;
   /** To be called when the document has been committed. */
   committed?(): void;
 }
@@ -91,6 +93,7 @@ const whole = (bytes: Uint8Array): Incoming => ({
   document: [bytes],
   length: bytes.length,
   bytes: () => Promise.resolve(bytes),
+  readInto: (target) => copyInTurns(bytes, target, 0),
 });
 
 function uploaded({ uploads }: StoreContext, runtimeId: RuntimeId, uploadId: string): Incoming {
@@ -102,6 +105,7 @@ function uploaded({ uploads }: StoreContext, runtimeId: RuntimeId, uploadId: str
     block,
     length: block.length,
     bytes: () => Promise.resolve(block.bytes),
+    readInto: (target) => copyInTurns(block.bytes, target, 0),
     committed: () => {
       uploads.use(uploadId);
     },
@@ -133,12 +137,13 @@ function patched(
       throw invalid(writeFailed, name, `inside the ${String(stored.facts.length)} bytes of the stored document`, end);
     }
   });
-  let assembled: Promise<Uint8Array> | undefined;
+  const readInto = (target: Uint8Array): Promise<void> => stored.assemble(patch.pieces, target);
   return {
     document: patch.pieces,
     base: stored,
     length: patch.resultLength,
     crc32: patch.resultCrc32,
-    bytes: () => (assembled ??= stored.bytes().then((base) => assembleInTurns(patch.pieces, base))),
+    readInto,
+    bytes: () => inMemory(patch.resultLength, readInto),
   };
 }

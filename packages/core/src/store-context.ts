@@ -19,7 +19,7 @@ export interface StoreContext {
   readonly transcripts: TranscriptChecker;
   readonly uploads: Uploads;
   /** As in the store's options. */
-  readonly lendsChunks: boolean;
+  readonly ownsChunks: boolean;
 }
 
 /** Commits a change whose `decide` never misses. */

@@ -1,7 +1,7 @@
 import { crc32 } from "node:zlib";
 import type { ByteRange, LoadedSnapshot, RuntimeId } from "@bolthole/contract";
 import { damaged } from "./commit/row.js";
-import { Moved, type Row, type RowKey } from "./engine.js";
+import { type Document, Moved, type Row, type RowKey, type View } from "./engine.js";
 import { copyInTurns } from "./in-turns.js";
 import { type SnapshotFacts, decodeSnapshotFacts } from "./snapshot.js";
 import { type StoreContext, decodeRow, versionOf } from "./store-context.js";
@@ -19,6 +19,8 @@ export interface StoredSession {
   readInto(target: Uint8Array): Promise<void>;
   /** Stretches of it; `Moved` likewise. What they hold is checked as far as the engine can without the whole. */
   stretches(ranges: readonly ByteRange[]): Promise<Uint8Array[]>;
+  /** Puts a document that takes stretches of this one together, in memory of its length; `Moved` likewise. */
+  assemble(parts: Document, target: Uint8Array): Promise<void>;
 }
 
 export async function storedSession(context: StoreContext, runtimeId: RuntimeId): Promise<StoredSession | undefined> {
@@ -32,26 +34,43 @@ export async function storedSession(context: StoreContext, runtimeId: RuntimeId)
     if (loaded?.version !== version) throw new Moved();
     await collect(loaded.chunks, target);
   };
+  /** Of this document, not of one that took its place. */
+  const look = <T>(read: (view: View) => Promise<T>): Promise<T> =>
+    context.engine.view(async (view) => {
+      if ((await view.get(key))?.sequence !== row.sequence) throw new Moved();
+      return read(view);
+    });
   return {
     runtimeId,
     row,
     facts,
-    bytes: async () => {
-      const bytes = Buffer.allocUnsafeSlow(facts.length);
-      await readInto(bytes);
-      return bytes;
-    },
+    bytes: () => inMemory(facts.length, readInto),
     readInto,
     stretches: (ranges) =>
-      context.engine.view(async (view) => {
-        if ((await view.get(key))?.sequence !== row.sequence) throw new Moved();
+      look(async (view) => {
         const stretches: Uint8Array[] = [];
         for (const range of ranges) {
           stretches.push(await stretch(await view.document(runtimeId, range), range.length));
         }
         return stretches;
       }),
+    assemble: (parts, target) =>
+      look(async (view) => {
+        let at = 0;
+        for (const part of parts) {
+          if (part instanceof Uint8Array) await copyInTurns(part, target, at);
+          else await collect(await view.document(runtimeId, part), target, at);
+          at += part.length;
+        }
+      }),
   };
+}
+
+/** A document that can be read into memory, in memory of its own. */
+export async function inMemory(length: number, readInto: (target: Uint8Array) => Promise<void>): Promise<Buffer> {
+  const bytes = Buffer.allocUnsafeSlow(length);
+  await readInto(bytes);
+  return bytes;
 }
 
 /**
@@ -113,8 +132,8 @@ async function stretch(document: AsyncIterable<Uint8Array>, length: number): Pro
   return joined?.subarray(0, filled) ?? Buffer.of();
 }
 
-async function collect(chunks: AsyncIterable<Uint8Array>, target: Uint8Array): Promise<void> {
-  let at = 0;
+async function collect(chunks: AsyncIterable<Uint8Array>, target: Uint8Array, start = 0): Promise<void> {
+  let at = start;
   for await (const chunk of chunks) {
     await copyInTurns(chunk, target, at);
     at += chunk.length;

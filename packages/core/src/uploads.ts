@@ -2,6 +2,7 @@ import { type Hash, createHash, randomUUID } from "node:crypto";
 import type { Limits, RuntimeId, UploadSessionSnapshot } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
 import type { DocumentBlock, DocumentMemory } from "./document-memory.js";
+import { releaseMemory } from "./release-memory.js";
 import { checkSize, invalid } from "./validate.js";
 
 interface Upload {
@@ -21,6 +22,8 @@ export class Uploads {
   constructor(
     private readonly limits: Limits,
     private readonly memory: DocumentMemory,
+    /** The memory of a chunk goes back to the system when its bytes were taken. */
+    private readonly ownsChunks: boolean,
   ) {}
 
   /** Takes all bytes in, and answers the upload's id. What was declared is checked before any of them is taken. */
@@ -41,7 +44,7 @@ export class Uploads {
     try {
       const block = await this.memory.take(length);
       try {
-        await collect(block.bytes, sha256, chunks);
+        await collect(block.bytes, sha256, this.ownsChunks ? released(chunks) : chunks);
       } catch (error) {
         this.memory.giveBack(block);
         throw error;
@@ -112,5 +115,20 @@ async function collect(bytes: Buffer, sha256: Uint8Array, chunks: AsyncIterable<
   const actual = digest.digest();
   if (!actual.equals(sha256)) {
     throw invalid(writeFailed, "upload.sha256", actual.toString("hex"), Buffer.from(sha256).toString("hex"));
+  }
+}
+
+/** A shorter chunk may share its memory with others, and is not worth the trouble. */
+const LEAST_RELEASED = 64 * 1024;
+/** Of the message that a chunk came in. */
+const MESSAGE_BYTES = 64;
+
+/** Chunks that are gone when the next one is asked for: the garbage collector would come late for them. */
+async function* released(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const chunk of chunks) {
+    yield chunk;
+    const { buffer } = chunk;
+    const isAlone = chunk.length >= LEAST_RELEASED && buffer.byteLength - chunk.length <= MESSAGE_BYTES;
+    if (isAlone && buffer instanceof ArrayBuffer) releaseMemory(buffer);
   }
 }

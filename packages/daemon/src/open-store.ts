@@ -49,7 +49,7 @@ export const createStore = (engine: Engine, config: Config): EngineStore =>
     limits: limitsOf(config),
     outcomeRetention: { maxAgeSeconds: config.outcomeMaxAge / 1000, maxCount: config.outcomeMaxCount },
     serverVersion: VERSION,
-    lendsChunks: true,
+    ownsChunks: true,
     checks: { incremental: config.incrementalChecks, memoryBytes: config.checkMemory },
   });
 

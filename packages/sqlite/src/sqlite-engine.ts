@@ -122,15 +122,23 @@ export class SqliteEngine implements Engine {
 
 const MAX_PIECE = 1 << 20;
 
-const viewOf = (rows: Rows): View => ({
-  get: (key) => rows.get(key),
-  // The switch inside gives each table its own kind of key, which the compiler cannot follow.
-  scan: <R extends Range>(range: R, limit: number) => scan(rows, range, limit) as Promise<Entry<KeyOf<R["table"]>>[]>,
-  document: async (runtimeId, range) => {
-    const document = (await rows.document(runtimeId)) ?? Buffer.of();
-    return pieces(range ? document.subarray(range.offset, range.offset + range.length) : document);
-  },
-});
+const viewOf = (rows: Rows): View => {
+  /** Whoever reads one stretch of a document reads others; each time the whole of it comes from the database. */
+  let last: { readonly runtimeId: RuntimeId; readonly document: Buffer } | undefined;
+  const whole = async (runtimeId: RuntimeId): Promise<Buffer> => {
+    if (last?.runtimeId !== runtimeId) last = { runtimeId, document: (await rows.document(runtimeId)) ?? Buffer.of() };
+    return last.document;
+  };
+  return {
+    get: (key) => rows.get(key),
+    // The switch inside gives each table its own kind of key, which the compiler cannot follow.
+    scan: <R extends Range>(range: R, limit: number) => scan(rows, range, limit) as Promise<Entry<KeyOf<R["table"]>>[]>,
+    document: async (runtimeId, range) => {
+      const document = await whole(runtimeId);
+      return pieces(range ? document.subarray(range.offset, range.offset + range.length) : document);
+    },
+  };
+};
 
 function scan(rows: Rows, range: Range, limit: number): Promise<Entry[]> {
   switch (range.table) {

@@ -80,12 +80,16 @@ class Clients {
   private isSending = false;
   private documents = 0;
   private under: Promise<unknown> = Promise.resolve();
+  /** Of each client. */
+  private readonly sent: number[];
 
   constructor(
     private readonly stores: readonly BoltholeStore[],
     private readonly made: readonly (readonly Buffer[])[],
     private readonly intervalMs: number,
-  ) {}
+  ) {
+    this.sent = stores.map(() => 0);
+  }
 
   send(): void {
     this.isSending = true;
@@ -103,9 +107,11 @@ class Clients {
   private async run(store: BoltholeStore, client: number): Promise<void> {
     const documents = this.made[client] ?? [];
     await sleep((this.intervalMs * client) / this.stores.length);
-    for (let index = 0; this.isSending; index += 1) {
+    while (this.isSending) {
       const next = performance.now() + this.intervalMs;
-      const sessionSnapshot = documents[index % documents.length];
+      const sent = this.sent[client] ?? 0;
+      const sessionSnapshot = documents[sent % documents.length];
+      this.sent[client] = sent + 1;
       if (sessionSnapshot) await store.commitSessionSnapshot(`agent:sender:${String(client)}`, { sessionSnapshot });
       this.documents += 1;
       await sleep(Math.max(0, next - performance.now()));

@@ -62,7 +62,7 @@ export const sessionOperations = (context: StoreContext): SessionOperations => (
   async loadSessionSnapshot(request) {
     const runtimeId = checkRuntime(context, request.runtimeId, readFailed);
     const loaded = await loadDocument(context, runtimeId);
-    return loaded && !context.lendsChunks ? { ...loaded, chunks: kept(loaded.chunks) } : loaded;
+    return loaded && !context.ownsChunks ? { ...loaded, chunks: kept(loaded.chunks) } : loaded;
   },
 
   async uploadSessionSnapshot(request) {

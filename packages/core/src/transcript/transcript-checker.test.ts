@@ -20,6 +20,10 @@ const unread = (bytes: Buffer): CheckRequest["incoming"] => ({
   length: bytes.length,
   document: [bytes],
   bytes: () => Promise.resolve(bytes),
+  readInto: (target) => {
+    target.set(bytes);
+    return Promise.resolve();
+  },
 });
 
 const stored = (bytes: Buffer): NonNullable<CheckRequest["guard"]> => ({

@@ -2,7 +2,6 @@ import { availableParallelism } from "node:os";
 import type { ByteRange, RuntimeId, TranscriptRewriteCommit } from "@bolthole/contract";
 import type { DocumentBlock, DocumentMemory } from "../document-memory.js";
 import type { Document } from "../engine.js";
-import { copyInTurns } from "../in-turns.js";
 import { CheckWorkers } from "./check-workers.js";
 import { type Finding, checkTranscript } from "./check.js";
 import { checkIncrementally } from "./incremental-check.js";
@@ -20,6 +19,8 @@ export interface IncomingDocument {
   /** Memory that only this document has; a worker may have it while nobody else looks at it. */
   readonly block?: DocumentBlock | undefined;
   bytes(): Promise<Uint8Array>;
+  /** Puts the whole document into memory of its length. */
+  readInto(target: Uint8Array): Promise<void>;
 }
 
 /** The stored document, not read yet. */
@@ -130,9 +131,7 @@ export class TranscriptChecker {
       };
       try {
         const previous = stored && (await copied(stored.facts.length, (target) => stored.readInto(target)));
-        const block =
-          incoming.block ??
-          (await copied(incoming.length, async (target) => copyInTurns(await incoming.bytes(), target, 0)));
+        const block = incoming.block ?? (await copied(incoming.length, (target) => incoming.readInto(target)));
         return await ask({ incoming: block, guard: guard && { previous, commit: guard.commit }, remembers });
       } finally {
         for (const copy of copies) this.documents.giveBack(copy);

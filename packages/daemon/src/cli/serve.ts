@@ -1,3 +1,4 @@
+import { setFlagsFromString } from "node:v8";
 import { Command, Option } from "commander";
 import { SETTINGS, type SettingName, flagOf, resolveConfig, variableOf } from "../config.js";
 import { type Daemon, startDaemon } from "../daemon.js";
@@ -20,7 +21,14 @@ export function serveCommand(): Command {
   return command.action(serve);
 }
 
+/**
+ * The daemon's own objects are few, and large documents make it collect garbage often: threads that look through the objects
+ * beside the program then take more from it, on a machine with few cores, than looking through them in small steps.
+ */
+const COLLECT_IN_STEPS = "--no-concurrent-marking";
+
 async function serve(flags: Partial<Record<SettingName, string | boolean>>): Promise<void> {
+  setFlagsFromString(COLLECT_IN_STEPS);
   const config = resolveConfig(flags, process.env);
   const log = createLog(config.logLevel);
   let hasDiskFailed = false;
