@@ -8,7 +8,7 @@ const LEAST_BYTES = 1 << 20;
  */
 const BLOCK_BYTES = 33 << 20;
 /** Two documents of 10 MB: while one is checked and stored, the next one comes in. */
-const BOUND_BYTES = 24 << 20;
+export const DEFAULT_DOCUMENT_MEMORY = 24 << 20;
 /** Nobody waits longer than this for room: a sender before them may stand still. */
 const LONGEST_WAIT_MS = 2000;
 /** After this long without a document, the memory goes back to the system. */
@@ -68,7 +68,7 @@ export class DocumentMemory {
   private readonly longestWaitMs: number;
   private idle: NodeJS.Timeout | undefined;
 
-  constructor({ boundBytes = BOUND_BYTES, longestWaitMs = LONGEST_WAIT_MS }: DocumentMemoryOptions = {}) {
+  constructor({ boundBytes = DEFAULT_DOCUMENT_MEMORY, longestWaitMs = LONGEST_WAIT_MS }: DocumentMemoryOptions = {}) {
     this.boundBytes = boundBytes;
     this.longestWaitMs = longestWaitMs;
   }

@@ -40,6 +40,8 @@ export interface EngineStoreOptions {
   readonly outcomeRetention?: OutcomeRetention | undefined;
   readonly serverVersion?: string | undefined;
   readonly checks?: CheckOptions | undefined;
+  /** Bytes of whole documents on their way into the store, all together; whoever sends more waits for room, for a while. */
+  readonly documentMemoryBytes?: number | undefined;
   /**
    * For whoever passes documents on and keeps none: a chunk of a loaded document is valid until the next one is asked for, and
    * the memory of an uploaded one goes back to the system when its bytes were taken.
@@ -61,7 +63,7 @@ export interface EngineStore extends VersionedStore, RuntimeTransfer {
 export function createEngineStore(engine: Engine, options: EngineStoreOptions = {}): EngineStore {
   const { limits = DEFAULT_LIMITS, outcomeRetention = DEFAULT_RETENTION, serverVersion = "", now = Date.now } = options;
   const maxAgeMs = outcomeRetention.maxAgeSeconds * 1000;
-  const documents = new DocumentMemory();
+  const documents = new DocumentMemory({ boundBytes: options.documentMemoryBytes });
   const ownsChunks = options.ownsChunks ?? false;
   const context = {
     engine,

@@ -17,6 +17,7 @@ export type {
   Write,
 } from "./engine.js";
 export { Moved } from "./engine.js";
+export { DEFAULT_DOCUMENT_MEMORY } from "./document-memory.js";
 export { assembleInTurns, crc32InTurns } from "./in-turns.js";
 export {
   DEFAULT_LIMITS,

@@ -3,7 +3,7 @@ import { join, resolve } from "node:path";
 import bytes from "bytes";
 import ms from "ms";
 import { z } from "zod";
-import { DEFAULT_CHECK_OPTIONS, DEFAULT_LIMITS, DEFAULT_RETENTION } from "@bolthole/core";
+import { DEFAULT_CHECK_OPTIONS, DEFAULT_DOCUMENT_MEMORY, DEFAULT_LIMITS, DEFAULT_RETENTION } from "@bolthole/core";
 import { EXIT, StartFailure } from "./exit-code.js";
 
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
@@ -125,6 +125,11 @@ export const SETTINGS = {
     schema: size,
     fallback: () => mebibytes(DEFAULT_CHECK_OPTIONS.memoryBytes),
     help: "what is remembered of sessions for these checks",
+  },
+  documentMemory: {
+    schema: size,
+    fallback: () => mebibytes(DEFAULT_DOCUMENT_MEMORY),
+    help: "whole session snapshots on their way in, all together; more of them wait for room",
   },
   outcomeMaxAge: {
     schema: duration,

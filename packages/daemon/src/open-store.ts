@@ -50,6 +50,7 @@ export const createStore = (engine: Engine, config: Config): EngineStore =>
     outcomeRetention: { maxAgeSeconds: config.outcomeMaxAge / 1000, maxCount: config.outcomeMaxCount },
     serverVersion: VERSION,
     ownsChunks: true,
+    documentMemoryBytes: config.documentMemory,
     checks: { incremental: config.incrementalChecks, memoryBytes: config.checkMemory },
   });
 
