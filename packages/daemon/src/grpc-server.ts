@@ -5,7 +5,10 @@ import type { Config } from "./config.js";
 /** Every answer stays below what clients of all languages take without being told. */
 const MAX_ANSWER_BYTES = 4 * 1024 * 1024;
 
-/** What a stream keeps of a sender that has to wait. Node's 16 messages are a whole document; grpc-js takes what is usual in the process. */
+/**
+ * What a stream keeps of a sender that has to wait. Node's 16 messages are a whole document; grpc-js takes what is usual in the
+ * process.
+ */
 const MESSAGES_AHEAD = 1;
 
 /** A gRPC server with this configuration's bounds, and nothing registered yet. */

@@ -45,7 +45,7 @@ export class Outgoing {
     return this.call.cancelled;
   }
 
-  /** One that is too short is the first message's, and of no use any more. */
+  /** Only that of the first messages is too short, and of no use any more. */
   private memory(bytes: number): Buffer {
     const spare = this.spare.pop();
     return spare && spare.length >= bytes ? spare : Buffer.allocUnsafeSlow(bytes);
