@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { RuntimeStoreAdapter, type StoreError, type StoredInputState, type VersionedStore } from "@bolthole/contract";
 import { type RowKey, createEngineStore } from "@bolthole/core";
 import { Environment, type Put } from "./environment.js";
+import { hurtFolder, lastBitFlipped } from "./hurt-folder.test.helper.js";
 import { LEAF_BYTES } from "./document-tree/node.js";
 import { UnusableFolder } from "./format.js";
 import { IDENTITY_KEY, documentBounds, documentKey, encodeKey } from "./keys.js";
@@ -54,20 +55,7 @@ async function withStore(
   }
 }
 
-/** Changes the file behind the store's back. */
-async function hurt(change: (environment: Environment) => Put): Promise<void> {
-  const environment = new Environment(folder);
-  await environment.write([change(environment)]);
-  await environment.close();
-}
-
-const flipLastByte =
-  (key: Buffer) =>
-  (environment: Environment): Put => {
-    const value = Buffer.from(environment.get(key) ?? "");
-    value[value.length - 1] = (value.at(-1) ?? 0) ^ 1;
-    return [key, value];
-  };
+const hurt = (change: (environment: Environment) => Put): Promise<void> => hurtFolder(folder, change);
 
 const damage = async (call: Promise<unknown>): Promise<string | undefined> => {
   const error = (await call.then(
@@ -81,7 +69,7 @@ const damage = async (call: Promise<unknown>): Promise<string | undefined> => {
 const inputKey = (inputId: string): RowKey => ({ table: "input", runtimeId: "hurt", inputId });
 
 test("a changed row is named by every load of it, and its neighbours go on", async () => {
-  await hurt(flipLastByte(encodeKey(inputKey(SECOND))));
+  await hurt(lastBitFlipped(encodeKey(inputKey(SECOND))));
   await withStore(async (store) => {
     expect(await damage(store.loadInputState("hurt", SECOND))).toBe(`input state ${SECOND}`);
     expect(await damage(store.loadInputStates("hurt"))).toBe(`input state ${SECOND}`);
@@ -98,7 +86,7 @@ const outcomesOf = async (versioned: VersionedStore, runtimeId: string): Promise
 };
 
 test("a load that asks for each row's own outcome gives the sound ones, and tells what is damaged", async () => {
-  await hurt(flipLastByte(encodeKey(inputKey(SECOND))));
+  await hurt(lastBitFlipped(encodeKey(inputKey(SECOND))));
   await withStore(async (_store, versioned) => {
     expect(await outcomesOf(versioned, "hurt")).toEqual([
       [FIRST],
@@ -110,7 +98,7 @@ test("a load that asks for each row's own outcome gives the sound ones, and tell
   await withStore(async (_store, versioned) => {
     expect(await outcomesOf(versioned, "hurt")).toEqual([[FIRST], [["DAMAGED_RECORD", "hurt", "head"]]]);
   });
-  await hurt(flipLastByte(encodeKey({ table: "head", runtimeId: "hurt" })));
+  await hurt(lastBitFlipped(encodeKey({ table: "head", runtimeId: "hurt" })));
   await withStore(async (_store, versioned) => {
     expect(await outcomesOf(versioned, "hurt")).toEqual([[FIRST], [["DAMAGED_RECORD", "hurt", "head"]]]);
   });
@@ -150,9 +138,9 @@ const leafOf = (environment: Environment): Buffer => {
 };
 
 test.each([
-  ["a changed leaf", (environment: Environment): Put => flipLastByte(leafOf(environment))(environment)],
+  ["a changed leaf", (environment: Environment): Put => lastBitFlipped(leafOf(environment))(environment)],
   ["a missing leaf", (environment: Environment): Put => [leafOf(environment), undefined]],
-  ["a changed branch", (environment: Environment): Put => flipLastByte(rootOf(environment))(environment)],
+  ["a changed branch", (environment: Environment): Put => lastBitFlipped(rootOf(environment))(environment)],
   ["a missing branch", (environment: Environment): Put => [rootOf(environment), undefined]],
   ["a leaf of someone else", (environment: Environment): Put => [leafOf(environment), Buffer.alloc(LEAF_BYTES, "x")]],
 ])("%s fails the load and a patch over it, and the snapshot can be replaced", async (_what, change) => {

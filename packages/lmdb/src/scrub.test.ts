@@ -4,7 +4,8 @@ import { join } from "node:path";
 import type { StoredInputState, VersionedStore } from "@bolthole/contract";
 import { createEngineStore } from "@bolthole/core";
 import { LEAF_BYTES } from "./document-tree/node.js";
-import { Environment, type Put } from "./environment.js";
+import type { Environment, Put } from "./environment.js";
+import { hurtFolder, lastBitFlipped } from "./hurt-folder.test.helper.js";
 import { documentKey, encodeKey } from "./keys.js";
 import { LmdbEngine } from "./lmdb-engine.js";
 import { decodeRecord } from "./record.js";
@@ -49,20 +50,7 @@ async function withStore(work: (store: VersionedStore, engine: LmdbEngine) => Pr
   }
 }
 
-/** Changes the file behind the store's back. */
-async function hurt(change: (environment: Environment) => Put): Promise<void> {
-  const environment = new Environment(folder);
-  await environment.write([change(environment)]);
-  await environment.close();
-}
-
-const flipped =
-  (key: Buffer) =>
-  (environment: Environment): Put => {
-    const value = Buffer.from(environment.get(key) ?? "");
-    value[value.length - 1] = (value.at(-1) ?? 0) ^ 1;
-    return [key, value];
-  };
+const hurt = (change: (environment: Environment) => Put): Promise<void> => hurtFolder(folder, change);
 
 const input = (runtimeId: string): Buffer => encodeKey({ table: "input", runtimeId, inputId: idOf(30) });
 const head = (runtimeId: string): Buffer => encodeKey({ table: "head", runtimeId });
@@ -80,14 +68,14 @@ test("a sound store has no findings", async () => {
 });
 
 test.each<[string, (environment: Environment) => Put, string[]]>([
-  ["a changed row", flipped(input("hurt")), [`row-damaged hurt input state ${idOf(30)}`]],
+  ["a changed row", lastBitFlipped(input("hurt")), [`row-damaged hurt input state ${idOf(30)}`]],
   ["a row that vanished", () => [input("hurt"), undefined], ["head-differs hurt head"]],
-  ["a changed head", flipped(head("hurt")), ["row-damaged hurt head", "head-missing hurt head"]],
+  ["a changed head", lastBitFlipped(head("hurt")), ["row-damaged hurt head", "head-missing hurt head"]],
   ["a head that vanished", () => [head("hurt"), undefined], ["head-missing hurt head"]],
   ["a head of a long name that vanished", () => [head(LONG), undefined], [`head-missing ${LONG} head`]],
   [
     "a changed piece of a document",
-    (environment) => flipped(leaf(environment))(environment),
+    (environment) => lastBitFlipped(leaf(environment))(environment),
     ["document-damaged hurt session snapshot"],
   ],
   [

@@ -1,55 +1,35 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type BoltholeStore, connect } from "@bolthole/client";
-import { DaemonProcess } from "@bolthole/conformance/process";
-import type { StoredInputState, Version } from "@bolthole/contract";
+import type { BoltholeStore } from "@bolthole/client";
+import type { DaemonProcess } from "@bolthole/conformance/process";
+import type { Version } from "@bolthole/contract";
 import { EXIT } from "../exit-code.js";
-import { MAIN, bolthole } from "./run-command.test.helper.js";
+import { Daemons } from "./daemons.test.helper.js";
+import { INPUT_ID, inputRow } from "./input-row.test.helper.js";
+import { bolthole } from "./run-command.test.helper.js";
 
-const NOW = "2026-05-28T15:31:27Z";
-const INPUT_ID = "0198f01a-0000-7000-8000-000000000001";
 const MARK = "a text that is in one row alone";
-const row = (idempotencyKey: string): StoredInputState => ({
-  inputId: INPUT_ID,
-  currentState: "accepted",
-  idempotencyKey,
-  attemptCount: 0,
-  recoveryCount: 0,
-  history: [],
-  createdAt: NOW,
-  updatedAt: NOW,
-});
 /** Of several leaves, and not of one page. */
 const document = Buffer.from(Array.from({ length: 200_000 }, (_, index) => (index * 7919) % 251));
 
 let folder: string;
 let data: string;
 let file: string;
-let daemons: DaemonProcess[];
+let daemons: Daemons;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "bolthole-care-"));
   data = join(folder, "data");
   file = join(folder, "backup");
-  daemons = [];
+  daemons = new Daemons();
 });
 afterEach(async () => {
-  for (const daemon of daemons) await daemon.stop("SIGKILL");
+  await daemons.end();
   rmSync(folder, { recursive: true, force: true });
 });
 
-async function served<T>(at: string, use: (store: BoltholeStore, daemon: DaemonProcess) => Promise<T>): Promise<T> {
-  const daemon = new DaemonProcess({ main: MAIN, data: at, args: ["--log-level", "silent"] });
-  daemons.push(daemon);
-  await daemon.start();
-  const store = await connect(daemon.target);
-  try {
-    return await use(store, daemon);
-  } finally {
-    await store.close();
-    await daemon.stop();
-  }
-}
+const served = <T>(at: string, use: (store: BoltholeStore, daemon: DaemonProcess) => Promise<T>): Promise<T> =>
+  daemons.serve(daemons.add(at), use);
 
 const REQUEST_ID = (): string =>
   `${Date.now()
@@ -60,12 +40,12 @@ const REQUEST_ID = (): string =>
 async function fill(store: BoltholeStore): Promise<{ version: Version; requestId: string; storeId: string }> {
   const requestId = REQUEST_ID();
   await store.commitSessionSnapshot("one", { sessionSnapshot: document, profile: "opaque" });
-  await store.persistInputState("one", row("one"));
-  await store.persistInputState("two", row(MARK));
+  await store.persistInputState("one", inputRow("one"));
+  await store.persistInputState("two", inputRow(MARK));
   await store.persistAuthOauthFlowSnapshot(Buffer.from("flows"));
   await store.commitMachineLifecycle("one", { runtimeState: "idle", binding: {} }, []);
   const { version = "" } = (await store.versioned.loadMachineLifecycleRecord({ runtimeId: "one" })) ?? {};
-  await store.versioned.persistInputState({ runtimeId: "one", state: row("once"), requestId });
+  await store.versioned.persistInputState({ runtimeId: "one", state: inputRow("once"), requestId });
   const { storeId } = await store.versioned.getServerInfo({});
   return { version, requestId, storeId };
 }
@@ -101,7 +81,7 @@ describe("a backup", () => {
       expect(made.out).toContain(`store ${facts.storeId}`);
       expect(made.out).toContain("2 runtimes, 4 records");
       // What comes after it is not in it.
-      await store.persistInputState("three", row("later"));
+      await store.persistInputState("three", inputRow("later"));
       return { ...facts, contents: await contentsOf(store) };
     });
     expect(readdirSync(folder).sort()).toEqual(["backup", "data"]);
@@ -115,7 +95,7 @@ describe("a backup", () => {
       expect(await contentsOf(store)).toEqual([...before.contents.slice(0, 3), ["one", "two"]]);
       const { storeId } = await store.versioned.getServerInfo({});
       expect(storeId).not.toBe(before.storeId);
-      const change = { runtimeId: "one", state: row("changed") };
+      const change = { runtimeId: "one", state: inputRow("changed") };
       expect(await reasonOf(store.versioned.persistInputState({ ...change, expectedStoreId: before.storeId }))).toBe(
         "STORE_REPLACED",
       );
@@ -128,7 +108,7 @@ describe("a backup", () => {
         "REQUEST_ID_EXPIRED",
       );
       expect(await store.loadAuthOauthFlowSnapshot()).toBeUndefined();
-      await store.persistInputState("one", row("changed"));
+      await store.persistInputState("one", inputRow("changed"));
     });
   });
 
@@ -184,13 +164,7 @@ describe("a backup", () => {
 
   test("of another engine is refused with what to do", async () => {
     const database = join(folder, "sessions.sqlite3");
-    const daemon = new DaemonProcess({
-      main: MAIN,
-      data: database,
-      home: `${database}.bolthole`,
-      args: ["--engine", "sqlite", "--log-level", "silent"],
-    });
-    daemons.push(daemon);
+    const daemon = daemons.add(database, ["--engine", "sqlite"], `${database}.bolthole`);
     await daemon.start();
     for (const args of [["backup", file], ["verify"]]) {
       const refused = await bolthole(...args, "--data", database);

@@ -1,12 +1,12 @@
 import { copyFileSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { connect } from "@bolthole/client";
-import { DaemonProcess } from "@bolthole/conformance/process";
+import type { DaemonProcess } from "@bolthole/conformance/process";
 import type { RuntimeStore } from "@bolthole/contract";
 import { readInputState } from "@bolthole/contract/json";
 import { MeerkatFile } from "@bolthole/sqlite";
 import { EXIT } from "../exit-code.js";
+import { Daemons } from "./daemons.test.helper.js";
 import {
   type ExpectedDatabase,
   answersOf,
@@ -14,19 +14,19 @@ import {
   databases,
   expectedOf,
 } from "./reference-database.test.helper.js";
-import { MAIN, bolthole } from "./run-command.test.helper.js";
+import { bolthole } from "./run-command.test.helper.js";
 
 const SMALL = "meerkat-small";
 const DAMAGED = "meerkat-damaged-small";
 
 let folder: string;
-let daemons: DaemonProcess[];
+let daemons: Daemons;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "bolthole-move-"));
-  daemons = [];
+  daemons = new Daemons();
 });
 afterEach(async () => {
-  for (const daemon of daemons) await daemon.stop("SIGKILL");
+  await daemons.end();
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -39,22 +39,13 @@ function database(name: string): string {
   return copy;
 }
 
-async function served<T>(
+function served<T>(
   data: string,
   args: readonly string[],
   use: (store: RuntimeStore, daemon: DaemonProcess) => Promise<T>,
 ): Promise<T> {
   const home = args.includes("sqlite") ? `${data}.bolthole` : undefined;
-  const daemon = new DaemonProcess({ main: MAIN, data, home, args: [...args, "--log-level", "silent"] });
-  daemons.push(daemon);
-  await daemon.start();
-  const store = await connect(daemon.target);
-  try {
-    return await use(store, daemon);
-  } finally {
-    await store.close();
-    await daemon.stop();
-  }
+  return daemons.serve(daemons.add(data, args, home), use);
 }
 
 const answers = (data: string, args: readonly string[], expected: ExpectedDatabase): Promise<unknown> =>

@@ -2,62 +2,39 @@ import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, sta
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type BoltholeStore, connect } from "@bolthole/client";
-import { DaemonProcess } from "@bolthole/conformance/process";
-import type { StoredInputState } from "@bolthole/contract";
+import type { BoltholeStore } from "@bolthole/client";
+import type { DaemonProcess } from "@bolthole/conformance/process";
 import { ScrubState, type ScrubStatus } from "@bolthole/contract/wire";
 import { EXIT } from "../exit-code.js";
-import { MAIN, bolthole } from "./run-command.test.helper.js";
+import { Daemons } from "./daemons.test.helper.js";
+import { INPUT_ID, inputRow } from "./input-row.test.helper.js";
+import { bolthole } from "./run-command.test.helper.js";
 import { getStatus } from "./status.js";
 
-const NOW = "2026-05-28T15:31:27Z";
-const INPUT_ID = "0198f01a-0000-7000-8000-000000000001";
 const IN_ROW = "a text that is in one row alone";
 const IN_DOCUMENT = "a text that is in one document alone";
-const row = (idempotencyKey: string): StoredInputState => ({
-  inputId: INPUT_ID,
-  currentState: "accepted",
-  idempotencyKey,
-  attemptCount: 0,
-  recoveryCount: 0,
-  history: [],
-  createdAt: NOW,
-  updatedAt: NOW,
-});
-
 let folder: string;
 let data: string;
-let daemons: DaemonProcess[];
+let daemons: Daemons;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "bolthole-scrub-"));
   data = join(folder, "data");
-  daemons = [];
+  daemons = new Daemons();
 });
 afterEach(async () => {
-  for (const daemon of daemons) await daemon.stop("SIGKILL");
+  await daemons.end();
   rmSync(folder, { recursive: true, force: true });
 });
 
 const FAST = ["--scrub-rate", "1GiB", "--scrub-interval", "1s"];
 
-async function served<T>(
+const served = <T>(
   args: readonly string[],
   use: (store: BoltholeStore, daemon: DaemonProcess) => Promise<T>,
-): Promise<T> {
-  const daemon = new DaemonProcess({ main: MAIN, data, args: ["--log-level", "error", ...args] });
-  daemons.push(daemon);
-  await daemon.start();
-  const store = await connect(daemon.target);
-  try {
-    return await use(store, daemon);
-  } finally {
-    await store.close();
-    await daemon.stop();
-  }
-}
+): Promise<T> => daemons.serve(daemons.add(data, ["--log-level", "error", ...args]), use);
 
 async function fill(store: BoltholeStore): Promise<void> {
-  await store.persistInputState("rows", row(IN_ROW));
+  await store.persistInputState("rows", inputRow(IN_ROW));
   await store.commitSessionSnapshot("documents", {
     sessionSnapshot: Buffer.concat([
       Buffer.alloc(100_000, "document"),
@@ -66,7 +43,7 @@ async function fill(store: BoltholeStore): Promise<void> {
     ]),
     profile: "opaque",
   });
-  await store.persistInputState("sound", row("sound"));
+  await store.persistInputState("sound", inputRow("sound"));
 }
 
 async function scrubOf(): Promise<ScrubStatus> {
@@ -128,7 +105,7 @@ test("a row that changes on the disk of a running daemon is named in its status 
     expect(told.out).toMatch(new RegExp(`^damaged +row-damaged +"rows" input state ${INPUT_ID}`, "m"));
     expect(await reasonOf(store.loadInputStates("rows"))).toBe("DAMAGED_RECORD");
     expect(await store.loadInputStates("sound")).toHaveLength(1);
-    await store.persistInputState("rows", row("anew"));
+    await store.persistInputState("rows", inputRow("anew"));
     expect(await nextFindings()).toEqual([]);
   });
 });
@@ -146,9 +123,9 @@ test("a changed piece of a session is named until the session is cleared", async
 test("a runtime whose books changed is answered as damaged from then on, after a restart too, and others go on", async () => {
   const isDamaged = async (store: BoltholeStore): Promise<void> => {
     expect(await reasonOf(store.loadInputState("rows", INPUT_ID))).toBe("DAMAGED_RECORD");
-    expect(await reasonOf(store.persistInputState("rows", row("anew")))).toBe("DAMAGED_RECORD");
+    expect(await reasonOf(store.persistInputState("rows", inputRow("anew")))).toBe("DAMAGED_RECORD");
     expect(await store.loadInputStates("sound")).toHaveLength(1);
-    await store.persistInputState("sound", row("goes on"));
+    await store.persistInputState("sound", inputRow("goes on"));
   };
   await served(FAST, async (store) => {
     await fill(store);

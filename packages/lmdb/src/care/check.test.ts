@@ -8,6 +8,7 @@ import type { Finding, StoredInputState, VersionedStore } from "@bolthole/contra
 import { createEngineStore, quarantine } from "@bolthole/core";
 import { LEAF_BYTES } from "../document-tree/node.js";
 import { Environment, type Put } from "../environment.js";
+import { hurtFolder, lastBitFlipped } from "../hurt-folder.test.helper.js";
 import { IDENTITY_KEY, NODE_ID_KEY, SEQUENCE_KEY, documentBounds, encodeKey } from "../keys.js";
 import { LmdbEngine, type LmdbOptions } from "../lmdb-engine.js";
 import { FailedDisk } from "../open-failure.js";
@@ -62,12 +63,7 @@ async function withStore(
   }
 }
 
-/** Changes the file behind the store's back. */
-async function hurt(change: (environment: Environment) => Put): Promise<void> {
-  const environment = new Environment(folder);
-  await environment.write([change(environment)]);
-  await environment.close();
-}
+const hurt = (change: (environment: Environment) => Put): Promise<void> => hurtFolder(folder, change);
 
 async function findings(): Promise<string[]> {
   const found: Finding[] = [];
@@ -92,23 +88,15 @@ test("a sound store has no findings, and everything in it is counted", async () 
 
 const keyOfInput = encodeKey({ table: "input", runtimeId: "one", inputId: idOf(3) });
 const head = encodeKey({ table: "head", runtimeId: "one" });
-const flipped =
-  (key: Buffer) =>
-  (environment: Environment): Put => {
-    const value = Buffer.from(environment.get(key) ?? "");
-    value[value.length - 1] = (value.at(-1) ?? 0) ^ 1;
-    return [key, value];
-  };
-
 test.each<[string, (environment: Environment) => Put, string[]]>([
-  ["a changed row", flipped(keyOfInput), [`row-damaged one input state ${idOf(3)}`]],
+  ["a changed row", lastBitFlipped(keyOfInput), [`row-damaged one input state ${idOf(3)}`]],
   ["a row that vanished", () => [keyOfInput, undefined], ["head-differs one head"]],
-  ["a changed head", flipped(head), ["row-damaged one head", "head-missing one head"]],
+  ["a changed head", lastBitFlipped(head), ["row-damaged one head", "head-missing one head"]],
   ["a head that vanished", () => [head, undefined], ["head-missing one head", "store-differs"]],
-  ["a changed tally", flipped(encodeKey({ table: "tally" })), ["row-damaged tally", "store-differs"]],
+  ["a changed tally", lastBitFlipped(encodeKey({ table: "tally" })), ["row-damaged tally", "store-differs"]],
   ["OAuth flows that vanished", () => [encodeKey({ table: "oauth" }), undefined], ["store-differs"]],
   ["a row that is none", () => [Buffer.of(2, 0x61, 0, 1, 9), Buffer.from("what")], ["row-strange"]],
-  ["an identity that changed", flipped(IDENTITY_KEY), ["store-differs"]],
+  ["an identity that changed", lastBitFlipped(IDENTITY_KEY), ["store-differs"]],
   ["a number of the last commit that is too small", () => [SEQUENCE_KEY, Buffer.alloc(8)], ["store-differs"]],
   ["a number of the next node that is too small", () => [NODE_ID_KEY, Buffer.alloc(8)], ["store-differs"]],
   [
