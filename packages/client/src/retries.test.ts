@@ -1,21 +1,10 @@
-import type { Readable } from "node:stream";
 import { type AddressInfo, type Socket, connect as connectSocket, createServer } from "node:net";
-import {
-  Client,
-  type ClientWritableStream,
-  Metadata,
-  Server,
-  ServerCredentials,
-  type sendUnaryData,
-  status,
-} from "@grpc/grpc-js";
+import { Metadata, Server, type sendUnaryData, status } from "@grpc/grpc-js";
 import { OutcomeUnknownError, writeFailed } from "@bolthole/contract";
 import { STATUS_DETAILS_KEY, grpcMethod, storeCodecs, toWireStatus } from "@bolthole/contract/wire";
+import { type BoundServer, boundServer } from "./bound-server.test.helper.js";
 import { connect } from "./connect.js";
 import { failureOf } from "./failure.test.helper.js";
-import { Connection } from "./connection.js";
-import { createGrpcStore } from "./grpc-store.js";
-import { resolveOptions } from "./options.js";
 
 const STORE_ID = "5a0d8c3e-7b53-4d1c-9a35-6c6a0f2a1b11";
 const { method } = storeCodecs.clearSessionSnapshot;
@@ -24,9 +13,7 @@ const { method } = storeCodecs.clearSessionSnapshot;
 type Reply = "answer" | "silence" | { readonly code: status; readonly metadata?: Metadata };
 
 /** A daemon of straw that notes what comes in and answers as it is told, then with an answer. */
-async function straw(
-  replies: Reply[],
-): Promise<{ target: string; requestIds: (string | undefined)[]; end: () => void }> {
+async function straw(replies: Reply[]): Promise<BoundServer & { readonly requestIds: (string | undefined)[] }> {
   const server = new Server();
   const requestIds: (string | undefined)[] = [];
   const info = grpcMethod(storeCodecs.getServerInfo.method);
@@ -53,49 +40,8 @@ async function straw(
     clear.requestDeserialize,
     "unary",
   );
-  const port = await bound(server);
-  return {
-    target: `127.0.0.1:${String(port)}`,
-    requestIds,
-    end: () => {
-      server.forceShutdown();
-    },
-  };
+  return { ...(await boundServer(server)), requestIds };
 }
-
-/** Takes an upload: refuses it at once, or reads it to its end. */
-async function uploadsTo(refuses: boolean): Promise<{ target: string; end: () => void }> {
-  const server = new Server();
-  const upload = grpcMethod(storeCodecs.uploadSessionSnapshot.method);
-  server.register(
-    upload.path,
-    (call: Readable, callback: sendUnaryData<object>) => {
-      if (refuses) callback({ code: status.RESOURCE_EXHAUSTED, details: "too much" });
-      else
-        call.resume().once("end", () => {
-          callback(null, { uploadId: "upload" });
-        });
-    },
-    upload.responseSerialize,
-    upload.requestDeserialize,
-    "clientStream",
-  );
-  const port = await bound(server);
-  return {
-    target: `127.0.0.1:${String(port)}`,
-    end: () => {
-      server.forceShutdown();
-    },
-  };
-}
-
-const bound = (server: Server): Promise<number> =>
-  new Promise((resolve, reject) => {
-    server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, port) => {
-      if (error) reject(error);
-      else resolve(port);
-    });
-  });
 
 /** Stands before a daemon; the first connection through it can be made to lead nowhere, without an end. */
 async function relay(target: string): Promise<{ target: string; swallow: () => void; end: () => void }> {
@@ -265,64 +211,4 @@ test("a call's own request id is the one that is sent", async () => {
     await store.close();
     daemon.end();
   }
-});
-
-describe("an upload of many chunks", () => {
-  const chunk = Buffer.alloc(1 << 20);
-  const CHUNKS = 80;
-  const uploadTo = async (
-    target: string,
-    watch = (): void => undefined,
-  ): Promise<{ sent: number; isReturned: boolean; failure?: unknown }> => {
-    const connection = new Connection(target, resolveOptions({}));
-    const outcome = { sent: 0, isReturned: false };
-    // eslint-disable-next-line @typescript-eslint/require-await -- the chunks are at hand
-    async function* chunks(): AsyncGenerator<Uint8Array> {
-      try {
-        for (; outcome.sent < CHUNKS; outcome.sent += 1) {
-          watch();
-          yield chunk;
-        }
-      } finally {
-        outcome.isReturned = true;
-      }
-    }
-    const request = { runtimeId: "rt", length: CHUNKS * chunk.length, sha256: Buffer.alloc(32), chunks: chunks() };
-    try {
-      await createGrpcStore(connection).uploadSessionSnapshot(request);
-      return outcome;
-    } catch (failure) {
-      return { ...outcome, failure };
-    } finally {
-      connection.close();
-    }
-  };
-
-  test("waits for the other side without leaving listeners behind", async () => {
-    const daemon = await uploadsTo(false);
-    const opened = jest.spyOn(Client.prototype, "makeClientStreamRequest");
-    let most = 0;
-    const watch = (): void => {
-      const stream = opened.mock.results[0]?.value as ClientWritableStream<unknown>;
-      most = Math.max(most, ...["drain", "close", "error"].map((event) => stream.listenerCount(event)));
-    };
-    try {
-      expect(await uploadTo(daemon.target, watch)).toEqual({ sent: CHUNKS, isReturned: true });
-      expect(most).toBeLessThanOrEqual(1);
-    } finally {
-      opened.mockRestore();
-      daemon.end();
-    }
-  });
-
-  test("ends when it is refused before all were sent", async () => {
-    const daemon = await uploadsTo(true);
-    try {
-      const { sent, failure } = await uploadTo(daemon.target);
-      expect(failure).toMatchObject({ reason: "TOO_LARGE" });
-      expect(sent).toBeLessThan(CHUNKS);
-    } finally {
-      daemon.end();
-    }
-  });
 });

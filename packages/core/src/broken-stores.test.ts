@@ -1,6 +1,10 @@
 import { CHAPTERS, type StoreFactory, runCases } from "@bolthole/conformance";
-import { BROKEN, withPlain } from "./broken-stores.test.helper.js";
+import { BROKEN_ADDITIONS } from "./broken-additions.test.helper.js";
+import { BROKEN_CONTRACT } from "./broken-contract.test.helper.js";
 import { memoryStores } from "./memory-stores.test.helper.js";
+import { withPlain } from "./plain-store.test.helper.js";
+
+const BROKEN = [...BROKEN_CONTRACT, ...BROKEN_ADDITIONS];
 
 /** Runs one chapter, or all, and answers where the store failed: `chapter: step`. */
 async function failuresOf(factory: StoreFactory, chapter?: string): Promise<string[]> {

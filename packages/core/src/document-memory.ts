@@ -54,9 +54,10 @@ export interface DocumentMemoryOptions {
 }
 
 /**
- * Memory for whole documents on their way into the store. All of them together stay within a bound, so that many senders
- * at once wait and hold nothing here, each for a while at most; one document alone may be larger. Blocks are used again: the garbage collector comes late
- * for large buffers, which are few objects, and the system's allocator keeps the gaps that they leave.
+ * Memory for whole documents on their way into the store. All of them together stay within a bound, so that many senders at
+ * once wait and hold nothing here, each for a while at most; one document alone may be larger. Blocks are used again: the
+ * garbage collector comes late for large buffers, which are few objects, and the system's allocator keeps the gaps that they
+ * leave.
  */
 export class DocumentMemory {
   /** Bytes of documents whose blocks somebody has. */

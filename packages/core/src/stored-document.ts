@@ -119,8 +119,8 @@ export async function* kept(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<U
   for await (const chunk of chunks) yield Buffer.from(chunk);
 }
 
-/** Mostly a short one, which comes in one piece. */
-async function stretch(document: AsyncIterable<Uint8Array>, length: number): Promise<Uint8Array> {
+/** A stretch of a document, or what there is of it; mostly a short one, which comes in one piece. */
+export async function stretch(document: AsyncIterable<Uint8Array>, length: number): Promise<Uint8Array> {
   let joined: Buffer | undefined;
   let filled = 0;
   for await (const piece of document) {

@@ -37,6 +37,8 @@ export const isDamage = (error: unknown): boolean =>
 /** lmdb-js tells it by its text only: the number is that of an invalid argument. */
 const isPanic = (error: unknown): boolean => error instanceof Error && error.message.includes("MDB_PANIC");
 
+const orFailure = (error: unknown): unknown => (isPanic(error) ? new EnvironmentFailure(error) : error);
+
 /** The data file in pages. */
 export interface PageCounts {
   readonly pageBytes: number;
@@ -111,7 +113,7 @@ export class Environment {
     try {
       return this.db.getBinary(key);
     } catch (cause) {
-      throw isPanic(cause) ? new EnvironmentFailure(cause) : cause;
+      throw orFailure(cause);
     }
   }
 
@@ -122,7 +124,7 @@ export class Environment {
       // What lmdb-js gives only says that it is as long as the value.
       return shared?.subarray(0, shared.length);
     } catch (cause) {
-      throw isPanic(cause) ? new EnvironmentFailure(cause) : cause;
+      throw orFailure(cause);
     }
   }
 

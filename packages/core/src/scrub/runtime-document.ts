@@ -4,6 +4,7 @@ import { damageOf } from "../audit/row-audit.js";
 import { describeKey } from "../commit/row.js";
 import type { Engine } from "../engine.js";
 import { decodeSnapshotFacts } from "../snapshot.js";
+import { stretch } from "../stored-document.js";
 import type { Pace } from "./pace.js";
 
 /** Of a document in one look; what it holds may have to come from the disk. */
@@ -29,10 +30,8 @@ export async function scrubDocument(engine: Engine, runtimeId: RuntimeId, pace: 
       // Nothing is there, or its row is damaged: who reads the rows says so.
       if (!row || damageOf(key, row)) return undefined;
       const facts = decodeSnapshotFacts(row.value);
-      const bytes: Uint8Array[] = [];
-      for await (const chunk of await view.document(runtimeId, { offset, length: PIECE_BYTES }))
-        bytes.push(Buffer.from(chunk));
-      return { sequence: row.sequence, facts, bytes: Buffer.concat(bytes) };
+      const document = await view.document(runtimeId, { offset, length: PIECE_BYTES });
+      return { sequence: row.sequence, facts, bytes: await stretch(document, PIECE_BYTES) };
     });
     if (!piece) return [];
     const { sequence, facts, bytes } = piece;

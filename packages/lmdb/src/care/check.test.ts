@@ -88,6 +88,7 @@ test("a sound store has no findings, and everything in it is counted", async () 
 
 const keyOfInput = encodeKey({ table: "input", runtimeId: "one", inputId: idOf(3) });
 const head = encodeKey({ table: "head", runtimeId: "one" });
+
 test.each<[string, (environment: Environment) => Put, string[]]>([
   ["a changed row", lastBitFlipped(keyOfInput), [`row-damaged one input state ${idOf(3)}`]],
   ["a row that vanished", () => [keyOfInput, undefined], ["head-differs one head"]],
