@@ -34,7 +34,7 @@ export default tseslint.config(
     },
   },
   {
-    files: ["packages/contract/src/json/**/*.ts"],
+    files: ["packages/json/src/**/*.ts"],
     // What is written here may come from callers without types.
     rules: { "@typescript-eslint/no-unnecessary-condition": "off" },
   },

@@ -1,6 +1,6 @@
 import type { BoltholeStore } from "@bolthole/client";
 import type { MachineLifecycle, StoredInputState, VersionedStore } from "@bolthole/contract";
-import { writeInputState } from "@bolthole/contract/json";
+import { writeInputState } from "@bolthole/json";
 import { encodeLifecycleRecord } from "@bolthole/contract/wire";
 import { WrongAnswer } from "./wrong-answer.js";
 

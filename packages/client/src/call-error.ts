@@ -16,7 +16,7 @@ const REASONS: Partial<Record<status, StoreErrorReason>> = {
 };
 
 /** A failed attempt: the store's own error, or what the transport says. */
-export function toStoreError(error: ServiceError, isMutation: boolean): StoreError {
+export function storeErrorOfCall(error: ServiceError, isMutation: boolean): StoreError {
   const [details] = error.metadata.get(STATUS_DETAILS_KEY);
   const carried = details instanceof Buffer ? fromWireStatus(details) : undefined;
   if (carried) return carried;

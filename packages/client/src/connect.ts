@@ -1,6 +1,6 @@
 import type { VersionedStore } from "@bolthole/contract";
 import { RuntimeStoreAdapter } from "@bolthole/contract";
-import { Connection } from "./connection.js";
+import { GrpcConnection } from "./connection.js";
 import { createDeltaStore } from "./deltas/delta-store.js";
 import { createGrpcStore } from "./grpc-store.js";
 import { type ConnectOptions, resolveOptions } from "./options.js";
@@ -11,7 +11,7 @@ export class BoltholeStore extends RuntimeStoreAdapter {
     /** Versions, request outcomes, listings and server facts; it sends what changed, as this store does. */
     readonly versioned: VersionedStore,
     storeId: string,
-    private readonly connection: Connection,
+    private readonly connection: GrpcConnection,
   ) {
     super(versioned, storeId);
   }
@@ -29,7 +29,7 @@ export class BoltholeStore extends RuntimeStoreAdapter {
  */
 export async function connect(target: string, options: ConnectOptions = {}): Promise<BoltholeStore> {
   const resolved = resolveOptions(options);
-  const connection = new Connection(target, resolved);
+  const connection = new GrpcConnection(target, resolved);
   try {
     const plain = createGrpcStore(connection);
     const { storeId, limits } = await plain.getServerInfo({});

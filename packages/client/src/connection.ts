@@ -13,7 +13,7 @@ import type { ServiceError } from "@grpc/grpc-js";
 import type { Call } from "@bolthole/contract";
 import { StoreError } from "@bolthole/contract";
 import type { GrpcMethod } from "@bolthole/contract/wire";
-import { isLost, outcomeUnknown, toStoreError } from "./call-error.js";
+import { isLost, outcomeUnknown, storeErrorOfCall } from "./call-error.js";
 import type { ResolvedOptions } from "./options.js";
 
 /** Requests are encoded before they are sent, and only once for all attempts. */
@@ -26,7 +26,7 @@ const LONGEST_PAUSE_MS = 500;
 const NOT_WAITED_FOR: readonly string[] = ["CANCELLED", "DISK_FULL", "QUOTA"];
 
 /** One channel to a daemon: deadlines, cancellation, and retries that cannot apply twice. */
-export class Connection {
+export class GrpcConnection {
   private readonly client: Client;
   private readonly metadata = new Metadata();
 
@@ -77,13 +77,13 @@ export class Connection {
       try {
         return { stream: opened, iterator: messages, first: await messages.next() };
       } catch (error) {
-        throw toStoreError(error as ServiceError, false);
+        throw storeErrorOfCall(error as ServiceError, false);
       }
     });
     try {
       for (let next = first; next.done !== true; next = await iterator.next()) yield next.value;
     } catch (error) {
-      throw error instanceof StoreError ? error : toStoreError(error as ServiceError, false);
+      throw error instanceof StoreError ? error : storeErrorOfCall(error as ServiceError, false);
     } finally {
       stream.cancel();
     }
@@ -177,7 +177,7 @@ export class Connection {
         (error, answer) => {
           release();
           if (answer !== undefined) resolve(answer);
-          else reject(toStoreError(error as ServiceError, requestId !== undefined));
+          else reject(storeErrorOfCall(error as ServiceError, requestId !== undefined));
         },
       );
       const release = cancelOn(signal, sent);
@@ -202,13 +202,13 @@ export class Connection {
           release();
           answered.abort();
           if (answer !== undefined) resolve(answer);
-          else reject(toStoreError(error as ServiceError, true));
+          else reject(storeErrorOfCall(error as ServiceError, true));
         },
       );
       const release = cancelOn(signal, stream);
       send(parts, stream, answered.signal).catch((error: unknown) => {
         stream.cancel();
-        reject(error instanceof StoreError ? error : toStoreError(error as ServiceError, true));
+        reject(error instanceof StoreError ? error : storeErrorOfCall(error as ServiceError, true));
       });
     });
   }

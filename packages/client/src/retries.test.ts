@@ -17,7 +17,7 @@ async function straw(replies: Reply[]): Promise<BoundServer & { readonly request
   const server = new Server();
   const requestIds: (string | undefined)[] = [];
   const info = grpcMethod(storeCodecs.getServerInfo.method);
-  const { toRequest, fromAnswer } = storeCodecs.clearSessionSnapshot;
+  const { decodeRequest, encodeResponse } = storeCodecs.clearSessionSnapshot;
   const clear = grpcMethod(method);
   server.register(
     info.path,
@@ -30,10 +30,10 @@ async function straw(replies: Reply[]): Promise<BoundServer & { readonly request
   );
   server.register(
     clear.path,
-    (call: { request: Parameters<typeof toRequest>[0] }, callback: sendUnaryData<object>) => {
-      requestIds.push(toRequest(call.request).requestId);
+    (call: { request: Parameters<typeof decodeRequest>[0] }, callback: sendUnaryData<object>) => {
+      requestIds.push(decodeRequest(call.request).requestId);
       const reply = replies.shift() ?? "answer";
-      if (reply === "answer") callback(null, fromAnswer({ version: "e.1", replayed: requestIds.length > 1 }));
+      if (reply === "answer") callback(null, encodeResponse({ version: "e.1", replayed: requestIds.length > 1 }));
       else if (reply !== "silence") callback({ details: "lost", ...reply });
     },
     clear.responseSerialize,

@@ -2,7 +2,7 @@ import type { Readable } from "node:stream";
 import { Client, type ClientWritableStream, Server, type sendUnaryData, status } from "@grpc/grpc-js";
 import { grpcMethod, storeCodecs } from "@bolthole/contract/wire";
 import { type BoundServer, boundServer } from "./bound-server.test.helper.js";
-import { Connection } from "./connection.js";
+import { GrpcConnection } from "./connection.js";
 import { createGrpcStore } from "./grpc-store.js";
 import { resolveOptions } from "./options.js";
 
@@ -33,7 +33,7 @@ describe("an upload of many chunks", () => {
     target: string,
     watch = (): void => undefined,
   ): Promise<{ sent: number; isReturned: boolean; failure?: unknown }> => {
-    const connection = new Connection(target, resolveOptions({}));
+    const connection = new GrpcConnection(target, resolveOptions({}));
     const outcome = { sent: 0, isReturned: false };
     // eslint-disable-next-line @typescript-eslint/require-await -- the chunks are at hand
     async function* chunks(): AsyncGenerator<Uint8Array> {

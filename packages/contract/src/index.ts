@@ -1,4 +1,4 @@
-export * from "./model/index.js";
+export * from "@bolthole/json/model";
 export {
   type Applied,
   GRPC_STATUS,
@@ -38,10 +38,10 @@ export {
   FINDING_CODES,
   type Finding,
   type FindingCode,
-  type StoreCare,
+  type StoreMaintenance,
   type StoreCounts,
   type VerifyEvent,
-  isDamage,
-  isFatal,
-} from "./store-care.js";
+  isDamageFinding,
+  isFatalFinding,
+} from "./store-maintenance";
 export { type Expectations, RuntimeStoreAdapter } from "./runtime-store-adapter.js";

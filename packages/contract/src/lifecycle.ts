@@ -1,4 +1,4 @@
-import type { MachineLifecycle, RuntimeId, RuntimeState } from "./model/index.js";
+import type { MachineLifecycle, RuntimeId, RuntimeState } from "@bolthole/json/model";
 import type { CallOptions, MachineLifecycleStore } from "./runtime-store.js";
 import { decodeLifecycleRecord } from "./wire/lifecycle-record.js";
 

@@ -10,7 +10,7 @@ import type {
   SessionId,
   StoredInputState,
   TranscriptRewriteCommit,
-} from "./model/index.js";
+} from "@bolthole/json/model";
 import type { AuthOauthFlowUpdate, CallOptions, RuntimeStore } from "./runtime-store.js";
 import { writeFailed } from "./store-error.js";
 import type { Call, ExpectedVersion, RuntimeMutation, VersionedStore } from "./versioned-store.js";

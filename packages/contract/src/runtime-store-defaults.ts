@@ -1,4 +1,4 @@
-import type { PersistedOpsSnapshot, RuntimeId, SessionDelta, TranscriptRewriteCommit } from "./model/index.js";
+import type { PersistedOpsSnapshot, RuntimeId, SessionDelta, TranscriptRewriteCommit } from "@bolthole/json/model";
 import type { AuthOauthFlowUpdate, CallOptions, RuntimeStore } from "./runtime-store.js";
 import { unsupported } from "./store-error.js";
 

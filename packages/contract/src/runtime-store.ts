@@ -9,7 +9,7 @@ import type {
   SessionId,
   StoredInputState,
   TranscriptRewriteCommit,
-} from "./model/index.js";
+} from "@bolthole/json/model";
 
 /** How a single call is made. A store inside the process heeds only `requestId` and `signal`. */
 export interface CallOptions {

@@ -4,7 +4,7 @@ import type {
   RuntimeId,
   SessionProfile,
   StoredInputState,
-} from "./model/index.js";
+} from "@bolthole/json/model";
 import type { OfRuntime } from "./versioned-store.js";
 
 /** Everything that is stored of one runtime, as of one moment. */

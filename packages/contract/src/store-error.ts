@@ -1,4 +1,4 @@
-import type { RuntimeId } from "./model/index.js";
+import type { RuntimeId } from "@bolthole/json/model";
 import type { Applied, Retry, StoreErrorReason, StoreErrorVariant } from "./error-reasons.js";
 import { STORE_ERROR_REASONS, STORE_ERROR_VARIANTS } from "./error-reasons.js";
 

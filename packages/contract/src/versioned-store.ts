@@ -11,7 +11,7 @@ import type {
   StoredInputState,
   TranscriptRewriteCommit,
   Version,
-} from "./model/index.js";
+} from "@bolthole/json/model";
 import type { StoreError } from "./store-error.js";
 
 /** How long a call may take, in the way that both a handler and a stub can heed. */

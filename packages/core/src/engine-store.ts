@@ -1,6 +1,6 @@
 import type { Limits, OutcomeRetention, RuntimeTransfer, VersionedStore } from "@bolthole/contract";
 import { Committer } from "./commit/committer.js";
-import { DocumentMemory } from "./document-memory.js";
+import { DocumentMemory } from "./documents/document-memory";
 import type { Engine } from "./engine.js";
 import { KeyedQueue } from "./keyed-queue.js";
 import { boundaryOperations } from "./operations/boundary.js";
@@ -13,8 +13,8 @@ import { storeOperations } from "./operations/store.js";
 import { transferOperations } from "./operations/transfer.js";
 import { pruneOutcomes } from "./commit/outcome-pruning.js";
 import { loadRow } from "./store-context.js";
-import { decodeTally } from "./commit/tally.js";
-import { Uploads } from "./uploads.js";
+import { decodeStoreManifest } from "./commit/store-manifest";
+import { Uploads } from "./documents/uploads";
 import { type CheckOptions, TranscriptChecker } from "./transcript/transcript-checker.js";
 
 export const DEFAULT_LIMITS: Limits = {
@@ -46,7 +46,7 @@ export interface EngineStoreOptions {
    * For whoever passes documents on and keeps none: a chunk of a loaded document is valid until the next one is asked for, and
    * the memory of an uploaded one goes back to the system when its bytes were taken.
    */
-  readonly ownsChunks?: boolean | undefined;
+  readonly reusesChunkBuffers?: boolean | undefined;
   /** Milliseconds since the epoch. */
   readonly now?: (() => number) | undefined;
 }
@@ -64,15 +64,15 @@ export function createEngineStore(engine: Engine, options: EngineStoreOptions = 
   const { limits = DEFAULT_LIMITS, outcomeRetention = DEFAULT_RETENTION, serverVersion = "", now = Date.now } = options;
   const maxAgeMs = outcomeRetention.maxAgeSeconds * 1000;
   const documents = new DocumentMemory({ boundBytes: options.documentMemoryBytes });
-  const ownsChunks = options.ownsChunks ?? false;
+  const reusesChunkBuffers = options.reusesChunkBuffers ?? false;
   const context = {
     engine,
     limits,
     committer: new Committer(engine, maxAgeMs, now),
     sessions: new KeyedQueue(),
     transcripts: new TranscriptChecker(documents, options.checks),
-    uploads: new Uploads(limits, documents, ownsChunks),
-    ownsChunks,
+    uploads: new Uploads(limits, documents, reusesChunkBuffers),
+    reusesChunkBuffers,
   };
   return {
     ...oauthOperations(context),
@@ -84,7 +84,7 @@ export function createEngineStore(engine: Engine, options: EngineStoreOptions = 
     ...storeOperations(context, serverVersion, outcomeRetention),
     ...transferOperations(context),
     async keptOutcomes() {
-      return (await loadRow(context, { table: "tally" }, decodeTally))?.value.outcome.rows ?? 0;
+      return (await loadRow(context, { table: "storeManifest" }, decodeStoreManifest))?.value.outcome.rows ?? 0;
     },
     async prune() {
       while ((await pruneOutcomes(engine, { maxCount: outcomeRetention.maxCount, maxAgeMs }, now())) > 0);

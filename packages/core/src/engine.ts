@@ -8,12 +8,12 @@ export type RowKey =
   | { readonly table: "snapshot"; readonly runtimeId: RuntimeId }
   | { readonly table: "lifecycle"; readonly runtimeId: RuntimeId }
   | { readonly table: "ops"; readonly runtimeId: RuntimeId }
-  | { readonly table: "head"; readonly runtimeId: RuntimeId }
+  | { readonly table: "runtimeManifest"; readonly runtimeId: RuntimeId }
   | { readonly table: "input"; readonly runtimeId: RuntimeId; readonly inputId: InputId }
   | { readonly table: "receipt"; readonly runtimeId: RuntimeId; readonly runId: RunId; readonly sequence: bigint }
   | { readonly table: "outcome"; readonly requestId: string }
   | { readonly table: "oauth" }
-  | { readonly table: "tally" };
+  | { readonly table: "storeManifest" };
 export type Table = RowKey["table"];
 export type KeyOf<T extends Table> = Extract<RowKey, { readonly table: T }>;
 
@@ -29,7 +29,7 @@ export interface Row {
  * A document to be, in order: new bytes, and stretches of the document that is stored in its place now. The bytes are kept
  * by reference until the commit ends.
  */
-export type Document = readonly DocumentPart[];
+export type DocumentParts = readonly DocumentPart[];
 
 /** A document that an engine has made ready for its commit; engines keep more in it than this. */
 export interface StagedDocument {
@@ -42,10 +42,10 @@ export interface StagedDocument {
 }
 
 /** Another snapshot was stored meanwhile: the change has to be prepared again. */
-export class Moved extends Error {}
+export class StaleBaseError extends Error {}
 
 /** Puts a row in the place of one that was read, or deletes that. */
-export interface Write {
+export interface RowWrite {
   /** Into `Unit.reads`. */
   readonly at: number;
   readonly row: Row | undefined;
@@ -54,7 +54,7 @@ export interface Write {
 }
 
 /** One operation of the writer: it is applied as a whole, or refused alone. */
-export interface Unit<T> {
+export interface WriteBatch<T> {
   /** Every row that is looked at or written. One that is named twice is written under one of its names only. */
   readonly reads: readonly RowKey[];
   /** About how many bytes of values it writes; the writer closes a batch by it. */
@@ -67,24 +67,24 @@ export interface Unit<T> {
 }
 
 export interface Decision<T> {
-  readonly writes: readonly Write[];
-  readonly answer: T;
+  readonly writes: readonly RowWrite[];
+  readonly result: T;
   /** It makes room: an engine that has none left for others still takes it. */
-  readonly frees: boolean;
+  readonly freesSpace: boolean;
 }
 
 /** The rows of one table that lie together, from just after `after` on, in ascending order of the key. */
-export type Range =
+export type RowRange =
   | { readonly table: "input"; readonly runtimeId: RuntimeId; readonly after?: InputId | undefined }
   | {
       readonly table: "receipt";
       readonly runtimeId: RuntimeId;
       readonly after?: Pick<KeyOf<"receipt">, "runId" | "sequence"> | undefined;
     }
-  | { readonly table: "head"; readonly after?: RuntimeId | undefined }
+  | { readonly table: "runtimeManifest"; readonly after?: RuntimeId | undefined }
   | { readonly table: "outcome"; readonly after?: string | undefined };
 
-export interface Entry<K extends RowKey = RowKey> {
+export interface RowEntry<K extends RowKey = RowKey> {
   readonly key: K;
   readonly row: Row;
 }
@@ -92,7 +92,7 @@ export interface Entry<K extends RowKey = RowKey> {
 /** One consistent state of all rows, everything in it durable. */
 export interface View {
   get(key: RowKey): Promise<Row | undefined>;
-  scan<R extends Range>(range: R, limit: number): Promise<Entry<KeyOf<R["table"]>>[]>;
+  scan<R extends RowRange>(range: R, limit: number): Promise<RowEntry<KeyOf<R["table"]>>[]>;
   /**
    * The bytes that went with the `snapshot` row, or a stretch of them, in pieces of at most 1 MiB. They stay readable after
    * the view has ended, for as long as a reader goes on. A piece is valid until the next but one is asked for: its memory may be
@@ -128,14 +128,14 @@ export interface Engine {
    * Makes a document ready for a commit, outside the writer; `base` is the sequence of the snapshot row whose document its
    * stretches are of. `Moved` when another one is stored. What is staged is committed or discarded.
    */
-  stage(runtimeId: RuntimeId, base: number | undefined, document: Document): Promise<StagedDocument>;
+  stage(runtimeId: RuntimeId, base: number | undefined, document: DocumentParts): Promise<StagedDocument>;
   /** Forgets a staged document that no commit took. */
   discard(staged: StagedDocument): Promise<void>;
   /**
    * Resolves when the writes are durable, rejects with what `decide` threw, as DISK_FULL or QUOTA when there is no room for
    * them, or as OUTCOME_UNKNOWN.
    */
-  commit<T>(unit: Unit<T>): Promise<T>;
+  commit<T>(unit: WriteBatch<T>): Promise<T>;
   stats(): Promise<EngineStats>;
   /** One consistent copy of everything, as the bytes of a backup file; absent where others back up the engine's files. */
   backUp?(): Promise<AsyncIterable<Uint8Array>>;

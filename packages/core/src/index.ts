@@ -2,23 +2,23 @@ export type {
   CheckListener,
   CheckResult,
   Decision,
-  Document,
+  DocumentParts,
   Engine,
   EngineStats,
-  Entry,
+  RowEntry,
   KeyOf,
-  Range,
+  RowRange,
   Row,
   RowKey,
   Table,
-  Unit,
+  WriteBatch,
   View,
   StagedDocument,
-  Write,
+  RowWrite,
 } from "./engine.js";
-export { Moved } from "./engine.js";
-export { DEFAULT_DOCUMENT_MEMORY } from "./document-memory.js";
-export { assembleInTurns, crc32InTurns } from "./in-turns.js";
+export { StaleBaseError } from "./engine.js";
+export { DEFAULT_DOCUMENT_MEMORY } from "./documents/document-memory";
+export { assembleYielding, crc32Yielding } from "./documents/yielding";
 export {
   DEFAULT_LIMITS,
   DEFAULT_RETENTION,
@@ -31,13 +31,13 @@ export { Scrub, type ScrubOptions, type ScrubStatus } from "./scrub/scrub.js";
 export type { PassReport, ScrubMemory, ScrubNote } from "./scrub/scrub-note.js";
 export type { Clock } from "./scrub/pace.js";
 export { quarantine } from "./audit/quarantine.js";
-export { storeCare, verifyEvents } from "./audit/store-care.js";
+export { storeMaintenance, verifyEvents } from "./audit/store-maintenance";
 export { MemoryEngine } from "./memory-engine.js";
-export { foreignRow, headOver, ownOrForeign, tallyOver } from "./commit/derived.js";
-export type { CountedTable } from "./commit/head.js";
+export { foreignRow, deriveRuntimeManifest, ownOrForeignRow, deriveStoreManifest } from "./commit/derived.js";
+export type { CountedTable } from "./commit/runtime-manifest";
 export { keyText } from "./commit/row.js";
-export { type RestoreTerms, restoredTally } from "./commit/restored.js";
-export { type SnapshotFacts, decodeSnapshotFacts, encodeSnapshotFacts } from "./snapshot.js";
+export { type RestoreOptions, restoredStoreManifest } from "./commit/restored.js";
+export { type SnapshotFacts, decodeSnapshotFacts, encodeSnapshotFacts } from "./documents/snapshot-facts";
 export { isSoundSeed } from "./rules/input-seed.js";
 export { transcriptMessagesDigest } from "./transcript/transcript.js";
 export { DEFAULT_CHECK_OPTIONS } from "./transcript/transcript-checker.js";

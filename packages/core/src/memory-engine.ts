@@ -2,21 +2,21 @@ import { randomUUID } from "node:crypto";
 import BTree from "sorted-btree";
 import type { ByteRange, RuntimeId } from "@bolthole/contract";
 import {
-  type Document,
+  type DocumentParts,
   type Engine,
   type EngineStats,
-  type Entry,
+  type RowEntry,
   type KeyOf,
-  Moved,
-  type Range,
+  StaleBaseError,
+  type RowRange,
   type Row,
   type RowKey,
   type StagedDocument,
   type Table,
-  type Unit,
+  type WriteBatch,
   type View,
 } from "./engine.js";
-import { assembleInTurns, crc32InTurns } from "./in-turns.js";
+import { assembleYielding, crc32Yielding } from "./documents/yielding";
 
 /** A row as it lies in memory, with the document of a `snapshot` row. */
 interface Kept {
@@ -39,11 +39,11 @@ export class MemoryEngine implements Engine {
     return read(viewOf(this.rows.clone()));
   }
 
-  commit<T>(unit: Unit<T>): Promise<T> {
+  commit<T>(unit: WriteBatch<T>): Promise<T> {
     // Through a promise, so that a refusal is a rejection here as with every other engine.
     return Promise.resolve().then(() => {
       const sequence = this.sequence + 1;
-      const { writes, answer } = unit.decide(
+      const { writes, result: answer } = unit.decide(
         unit.reads.map((key) => this.rows.get(key)?.row),
         sequence,
       );
@@ -66,11 +66,11 @@ export class MemoryEngine implements Engine {
   }
 
   /** Always a copy: what is kept belongs to nobody else. */
-  async stage(runtimeId: RuntimeId, base: number | undefined, document: Document): Promise<WholeDocument> {
+  async stage(runtimeId: RuntimeId, base: number | undefined, document: DocumentParts): Promise<WholeDocument> {
     const stored = this.rows.get({ table: "snapshot", runtimeId });
-    if (stored?.row.sequence !== base) throw new Moved();
-    const bytes = await assembleInTurns(document, stored?.document);
-    return { length: bytes.length, crc32: await crc32InTurns(bytes), bytes: bytes.length, content: bytes };
+    if (stored?.row.sequence !== base) throw new StaleBaseError();
+    const bytes = await assembleYielding(document, stored?.document);
+    return { length: bytes.length, crc32: await crc32Yielding(bytes), bytes: bytes.length, content: bytes };
   }
 
   discard(): Promise<void> {
@@ -124,8 +124,8 @@ async function* pieces(document: Uint8Array, range?: ByteRange): AsyncGenerator<
   }
 }
 
-function scan<R extends Range>(rows: Rows, range: R, limit: number): Entry<KeyOf<R["table"]>>[] {
-  const found: Entry<KeyOf<R["table"]>>[] = [];
+function scan<R extends RowRange>(rows: Rows, range: R, limit: number): RowEntry<KeyOf<R["table"]>>[] {
+  const found: RowEntry<KeyOf<R["table"]>>[] = [];
   const start = startOf(range);
   for (const [key, { row }] of rows.entries(start)) {
     if (key.table !== range.table || found.length === limit) break;
@@ -136,24 +136,24 @@ function scan<R extends Range>(rows: Rows, range: R, limit: number): Entry<KeyOf
   return found;
 }
 
-function startOf(range: Range): RowKey {
+function startOf(range: RowRange): RowKey {
   switch (range.table) {
     case "input":
       return { table: "input", runtimeId: range.runtimeId, inputId: range.after ?? "" };
     case "receipt":
       return { table: "receipt", runtimeId: range.runtimeId, ...(range.after ?? { runId: "", sequence: 0n }) };
-    case "head":
-      return { table: "head", runtimeId: range.after ?? "" };
+    case "runtimeManifest":
+      return { table: "runtimeManifest", runtimeId: range.after ?? "" };
     case "outcome":
       return { table: "outcome", requestId: range.after ?? "" };
   }
 }
 
 const ORDER: Record<Table, number> = {
-  tally: 0,
+  storeManifest: 0,
   oauth: 1,
   outcome: 2,
-  head: 3,
+  runtimeManifest: 3,
   snapshot: 4,
   lifecycle: 5,
   ops: 6,

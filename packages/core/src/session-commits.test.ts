@@ -1,5 +1,5 @@
 import { type RunBoundaryReceipt, StoreError, type TranscriptRewriteCommit } from "@bolthole/contract";
-import { readRewriteCommit } from "@bolthole/contract/json";
+import { readRewriteCommit } from "@bolthole/json";
 import { type EngineStore, createEngineStore } from "./engine-store.js";
 import { MemoryEngine } from "./memory-engine.js";
 import { acceptedId } from "./rules/session.js";

@@ -3,9 +3,9 @@ import { writeFailed } from "@bolthole/contract";
 import type { Change, Committed, Committer } from "./commit/committer.js";
 import type { Engine, Row, RowKey } from "./engine.js";
 import type { KeyedQueue } from "./keyed-queue.js";
-import { soundValue, unreadable } from "./commit/row.js";
+import { verifiedValue, unreadable } from "./commit/row.js";
 import type { TranscriptChecker } from "./transcript/transcript-checker.js";
-import type { Uploads } from "./uploads.js";
+import type { Uploads } from "./documents/uploads";
 import { type Fail, checkRuntimeId } from "./validate.js";
 import { versionText } from "./commit/version.js";
 
@@ -19,7 +19,7 @@ export interface StoreContext {
   readonly transcripts: TranscriptChecker;
   readonly uploads: Uploads;
   /** As in the store's options. */
-  readonly ownsChunks: boolean;
+  readonly reusesChunkBuffers: boolean;
 }
 
 /** Commits a change whose `decide` never misses. */
@@ -47,7 +47,7 @@ export async function loadRow<T>(
 }
 
 export function decodeRow<T>(key: RowKey, row: Row, decode: (value: Uint8Array, row: Row) => T): T {
-  const value = soundValue(key, row);
+  const value = verifiedValue(key, row);
   try {
     return decode(value, row);
   } catch (cause) {

@@ -1,5 +1,5 @@
 import type { Limits, RuntimeId, StoreError, StoreErrorReason, StoreErrorSubject, Uuid } from "@bolthole/contract";
-import { JsonError, canonicalUuid } from "@bolthole/contract/json";
+import { JsonError, canonicalUuid } from "@bolthole/json";
 
 /** Which variant a bad argument gets: `writeFailed` in mutations, `readFailed` in loads (DESIGN, Errors). */
 export type Fail = (reason: StoreErrorReason, text: string, subject?: StoreErrorSubject) => StoreError;

@@ -1,11 +1,11 @@
 import { type Config, resolveConfig } from "./config.js";
-import { StartFailure } from "./exit-code.js";
+import { StartupError } from "./exit-code.js";
 
 const problemsOf = (flags: Parameters<typeof resolveConfig>[0], environment: NodeJS.ProcessEnv = {}): string[] => {
   try {
     resolveConfig(flags, environment);
   } catch (error) {
-    if (error instanceof StartFailure) return error.message.split("\n");
+    if (error instanceof StartupError) return error.message.split("\n");
   }
   throw new Error("nothing was refused");
 };

@@ -4,7 +4,7 @@ import bytes from "bytes";
 import ms from "ms";
 import { z } from "zod";
 import { DEFAULT_CHECK_OPTIONS, DEFAULT_DOCUMENT_MEMORY, DEFAULT_LIMITS, DEFAULT_RETENTION } from "@bolthole/core";
-import { EXIT, StartFailure } from "./exit-code.js";
+import { EXIT, StartupError } from "./exit-code.js";
 
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
 
@@ -182,7 +182,7 @@ export function resolveConfig(flags: RawValues, environment: NodeJS.ProcessEnv):
   if (config.engine === "sqlite" && flags.data === undefined && environment[variableOf("data")] === undefined) {
     problems.push(`--${flagOf("data")}: the engine sqlite needs the name of a database file`);
   }
-  if (problems.length > 0) throw new StartFailure(EXIT.USAGE, problems.join("\n"));
+  if (problems.length > 0) throw new StartupError(EXIT.USAGE, problems.join("\n"));
   return Object.freeze({
     listen: undefined,
     quota: undefined,

@@ -2,7 +2,7 @@ import type { DescFile } from "@bufbuild/protobuf";
 import { HealthImplementation } from "grpc-health-check";
 import type { Server, ServerOptions } from "@grpc/grpc-js";
 import { AdminService, RuntimeStoreService } from "@bolthole/contract/wire";
-import { type EngineStore, storeCare } from "@bolthole/core";
+import { type EngineStore, storeMaintenance } from "@bolthole/core";
 import { Closers } from "./closers.js";
 import type { Config } from "./config.js";
 import { EXIT, type ExitCode } from "./exit-code.js";
@@ -104,7 +104,7 @@ async function assemble(
     { admission, log },
     () => describeStatus({ config, engine, store, scrub, startedAt, admission, listeners }),
     store,
-    storeCare(engine),
+    storeMaintenance(engine),
   );
   listeners.push(await Listener.onSocket(path, onSocket, config.maxConnections));
   if (config.listen) {

@@ -79,9 +79,9 @@ test("the patch that docs/sessions.md works out makes the document that it says"
     const first = { runtimeId: "rt", sessionDelta: { sessionSnapshot, profile: "opaque" } } as const;
     const { version } = await store.versioned.commitSessionSnapshot(first);
     const patch = { ...(JSON.parse(text) as JsonObject), base_version: version };
-    const { method, toRequest } = storeCodecs.commitSessionSnapshot;
+    const { method, decodeRequest } = storeCodecs.commitSessionSnapshot;
     const message = fromJson(method.input, { runtime_id: "rt", session_delta: { patch } });
-    await store.versioned.commitSessionSnapshot(toRequest(message));
+    await store.versioned.commitSessionSnapshot(decodeRequest(message));
     expect(Buffer.from((await store.loadSessionSnapshot("rt")) ?? []).toString()).toBe(after);
   } finally {
     await store.close();

@@ -26,7 +26,7 @@ export const EXIT = {
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
 /** A reason not to start, for the person who started it: one text, one exit code, no stack. */
-export class StartFailure extends Error {
+export class StartupError extends Error {
   override readonly name = "StartFailure";
 
   constructor(

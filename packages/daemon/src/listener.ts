@@ -2,7 +2,7 @@ import { chmodSync, existsSync, rmSync } from "node:fs";
 import { type AddressInfo, type ListenOptions, type Socket, connect, createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Server, ServerCredentials } from "@grpc/grpc-js";
-import { EXIT, StartFailure } from "./exit-code.js";
+import { EXIT, StartupError } from "./exit-code.js";
 
 const LAST_MESSAGE_MS = 250;
 
@@ -25,7 +25,7 @@ export class Listener {
   static async onSocket(path: string, server: Server, maxConnections: number): Promise<Listener> {
     if (existsSync(path)) {
       // The folder's lock is ours, so nobody of ours listens here; what a crash left is removed, a live one never.
-      if (await answers(path)) throw new StartFailure(EXIT.ADDRESS, `socket ${path} is in use by another process`);
+      if (await answers(path)) throw new StartupError(EXIT.ADDRESS, `socket ${path} is in use by another process`);
       rmSync(path);
     }
     const listener = await Listener.open({ path }, () => `unix:${path}`, server, maxConnections);
@@ -51,7 +51,7 @@ export class Listener {
     return new Promise((resolve, reject) => {
       acceptor.once("error", (error: NodeJS.ErrnoException) => {
         const place = where.path ?? `${String(where.host)}:${String(where.port)}`;
-        reject(new StartFailure(EXIT.ADDRESS, `cannot listen on ${place} (${String(error.code)})`, error));
+        reject(new StartupError(EXIT.ADDRESS, `cannot listen on ${place} (${String(error.code)})`, error));
       });
       acceptor.listen(where, () => {
         const listener = new Listener(targetOf(acceptor.address() as AddressInfo), server, acceptor);

@@ -1,9 +1,9 @@
 import type { Limits } from "@bolthole/contract";
 import { DEFAULT_LIMITS, type Engine, type EngineStore, MemoryEngine, createEngineStore } from "@bolthole/core";
-import { DamagedStore, FailedDisk, LmdbEngine, UnusableFolder, openFailure } from "@bolthole/lmdb";
-import { SqliteEngine, UnusableFile } from "@bolthole/sqlite";
+import { DamagedStoreError, DiskFailureError, LmdbEngine, UnusableFolderError, openFailure } from "@bolthole/lmdb";
+import { SqliteEngine, UnusableFileError } from "@bolthole/sqlite";
 import type { Config } from "./config.js";
-import { EXIT, StartFailure } from "./exit-code.js";
+import { EXIT, StartupError } from "./exit-code.js";
 import { parentOf, refuseSharedFolder } from "./folder/data-folder.js";
 import type { KnownDamage } from "./known-damage.js";
 import { VERSION } from "./version.js";
@@ -35,12 +35,13 @@ export async function openEngine(
 
 /** What can be said of the data, its folder or its disk is no fault of the program. */
 export function startFailure(folder: string, error: unknown): unknown {
-  const failure = error instanceof StartFailure || error instanceof UnusableFile ? error : openFailure(folder, error);
-  if (failure instanceof UnusableFolder || failure instanceof UnusableFile) {
-    return new StartFailure(EXIT.DATA_FOLDER, failure.message, failure);
+  const failure =
+    error instanceof StartupError || error instanceof UnusableFileError ? error : openFailure(folder, error);
+  if (failure instanceof UnusableFolderError || failure instanceof UnusableFileError) {
+    return new StartupError(EXIT.DATA_FOLDER, failure.message, failure);
   }
-  if (failure instanceof DamagedStore) return new StartFailure(EXIT.DAMAGED, failure.message, failure);
-  if (failure instanceof FailedDisk) return new StartFailure(EXIT.DISK, failure.message, failure);
+  if (failure instanceof DamagedStoreError) return new StartupError(EXIT.DAMAGED, failure.message, failure);
+  if (failure instanceof DiskFailureError) return new StartupError(EXIT.DISK, failure.message, failure);
   return failure;
 }
 
@@ -49,7 +50,7 @@ export const createStore = (engine: Engine, config: Config): EngineStore =>
     limits: limitsOf(config),
     outcomeRetention: { maxAgeSeconds: config.outcomeMaxAge / 1000, maxCount: config.outcomeMaxCount },
     serverVersion: VERSION,
-    ownsChunks: true,
+    reusesChunkBuffers: true,
     documentMemoryBytes: config.documentMemory,
     checks: { incremental: config.incrementalChecks, memoryBytes: config.checkMemory },
   });

@@ -6,7 +6,7 @@ import { type RowKey, createEngineStore } from "@bolthole/core";
 import { Environment, type Put } from "./environment.js";
 import { hurtFolder, lastBitFlipped } from "./hurt-folder.test.helper.js";
 import { LEAF_BYTES } from "./document-tree/node.js";
-import { UnusableFolder } from "./format.js";
+import { UnusableFolderError } from "./format.js";
 import { IDENTITY_KEY, documentBounds, documentKey, encodeKey } from "./keys.js";
 import { LmdbEngine } from "./lmdb-engine.js";
 import { decodeRecord } from "./record.js";
@@ -96,26 +96,26 @@ test("a load that asks for each row's own outcome gives the sound ones, and tell
   });
   await hurt(() => [encodeKey(inputKey(SECOND)), undefined]);
   await withStore(async (_store, versioned) => {
-    expect(await outcomesOf(versioned, "hurt")).toEqual([[FIRST], [["DAMAGED_RECORD", "hurt", "head"]]]);
+    expect(await outcomesOf(versioned, "hurt")).toEqual([[FIRST], [["DAMAGED_RECORD", "hurt", "runtime manifest"]]]);
   });
-  await hurt(lastBitFlipped(encodeKey({ table: "head", runtimeId: "hurt" })));
+  await hurt(lastBitFlipped(encodeKey({ table: "runtimeManifest", runtimeId: "hurt" })));
   await withStore(async (_store, versioned) => {
-    expect(await outcomesOf(versioned, "hurt")).toEqual([[FIRST], [["DAMAGED_RECORD", "hurt", "head"]]]);
+    expect(await outcomesOf(versioned, "hurt")).toEqual([[FIRST], [["DAMAGED_RECORD", "hurt", "runtime manifest"]]]);
   });
 });
 
 test("a row that vanished is found by a list load", async () => {
   await hurt(() => [encodeKey(inputKey(FIRST)), undefined]);
   await withStore(async (store) => {
-    expect(await damage(store.loadInputStates("hurt"))).toBe("head");
+    expect(await damage(store.loadInputStates("hurt"))).toBe("runtime manifest");
     expect(await store.loadInputStates("sound")).toHaveLength(2);
   });
 });
 
 test("a runtime whose head vanished is not left out of the list of runtimes", async () => {
-  await hurt(() => [encodeKey({ table: "head", runtimeId: "hurt" }), undefined]);
+  await hurt(() => [encodeKey({ table: "runtimeManifest", runtimeId: "hurt" }), undefined]);
   await withStore(async (_store, versioned) => {
-    expect(await damage(versioned.listRuntimes({ pageSize: 0, pageToken: "" }))).toBe("head");
+    expect(await damage(versioned.listRuntimes({ pageSize: 0, pageToken: "" }))).toBe("runtime manifest");
   });
 });
 
@@ -176,7 +176,7 @@ test("a row that is no row of ours is damage, not another value", async () => {
 
 test("a store that lost its identity is not taken for a new one", async () => {
   await hurt(() => [IDENTITY_KEY, undefined]);
-  await expect(LmdbEngine.open(folder)).rejects.toThrow(UnusableFolder);
+  await expect(LmdbEngine.open(folder)).rejects.toThrow(UnusableFolderError);
 });
 
 test("nothing of a replaced or cleared document stays behind", async () => {

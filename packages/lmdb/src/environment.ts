@@ -13,7 +13,7 @@ export interface ReadTransaction {
 }
 
 /** The native library can begin no read any more. */
-export class EnvironmentFailure extends Error {
+export class EnvironmentError extends Error {
   override readonly name = "EnvironmentFailure";
 
   constructor(override readonly cause: unknown) {
@@ -31,13 +31,13 @@ const PAGE_NOT_FOUND = -30797;
 const CORRUPTED = -30796;
 
 /** What the native library throws when it reads pages that are not what it wrote. */
-export const isDamage = (error: unknown): boolean =>
+export const isCorruptionError = (error: unknown): boolean =>
   error instanceof Error && "code" in error && (error.code === PAGE_NOT_FOUND || error.code === CORRUPTED);
 
 /** lmdb-js tells it by its text only: the number is that of an invalid argument. */
 const isPanic = (error: unknown): boolean => error instanceof Error && error.message.includes("MDB_PANIC");
 
-const orFailure = (error: unknown): unknown => (isPanic(error) ? new EnvironmentFailure(error) : error);
+const orFailure = (error: unknown): unknown => (isPanic(error) ? new EnvironmentError(error) : error);
 
 /** The data file in pages. */
 export interface PageCounts {
@@ -199,7 +199,7 @@ export class Environment {
     try {
       return this.db.useReadTransaction();
     } catch (cause) {
-      throw new EnvironmentFailure(cause);
+      throw new EnvironmentError(cause);
     }
   }
 }

@@ -3,10 +3,10 @@ import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
 import { RuntimeStoreAdapter, type StoreError } from "@bolthole/contract";
 import { createEngineStore } from "@bolthole/core";
-import { Environment, EnvironmentFailure } from "./environment.js";
-import { UnusableFolder } from "./format.js";
+import { Environment, EnvironmentError } from "./environment.js";
+import { UnusableFolderError } from "./format.js";
 import { LmdbEngine } from "./lmdb-engine.js";
-import { FailedDisk, openFailure } from "./open-failure.js";
+import { DiskFailureError, openFailure } from "./open-failure.js";
 
 let folder: string;
 let engine: LmdbEngine;
@@ -68,7 +68,7 @@ test("after a failed write those in it know nothing, all others are refused, and
 test("a reader who meets the library's panic before the writer hears of it stops the store", async () => {
   const cause = Object.assign(new Error("MDB_PANIC"), { code: -30795 });
   jest.spyOn(Environment.prototype, "read").mockImplementation(() => {
-    throw new EnvironmentFailure(cause);
+    throw new EnvironmentError(cause);
   });
   expect(await refusal(store.loadMachineLifecycleRecord("any"))).toMatchObject({ reason: "SHUTTING_DOWN" });
   expect(await refusal(write("any"))).toMatchObject({ reason: "SHUTTING_DOWN" });
@@ -80,7 +80,7 @@ test("a document that is being read when the library panics ends as everything e
   await store.commitSessionSnapshot("r", { sessionSnapshot, profile: "opaque" });
   const cause = Object.assign(new Error("Invalid argument: MDB_PANIC: Update of meta page failed"), { code: 22 });
   jest.spyOn(Environment.prototype, "get").mockImplementation(() => {
-    throw new EnvironmentFailure(cause);
+    throw new EnvironmentError(cause);
   });
   expect(await refusal(store.loadSessionSnapshot("r"))).toMatchObject({
     variant: "ReadFailed",
@@ -107,7 +107,7 @@ test("hundreds of states can be read at one time, and none of them stops the wri
 test("a state for which there is no place among the readers is refused as BUSY, and nothing is stopped", async () => {
   const cause = Object.assign(new Error("MDB_READERS_FULL"), { code: -30790 });
   jest.spyOn(Environment.prototype, "read").mockImplementationOnce(() => {
-    throw new EnvironmentFailure(cause);
+    throw new EnvironmentError(cause);
   });
   expect(await refusal(store.loadMachineLifecycleRecord("any"))).toMatchObject({ reason: "BUSY", applied: "no" });
   await write("any");
@@ -134,11 +134,11 @@ const withErrno = (errno: number): Error => Object.assign(new Error("what the sy
 const withCode = (code: number): Error => Object.assign(new Error("what LMDB says"), { code });
 
 test.each([
-  ["a full disk, from Node", withErrno(constants.errno.ENOSPC), UnusableFolder, "is full"],
-  ["a full disk, from LMDB", withCode(constants.errno.ENOSPC), UnusableFolder, "is full"],
-  ["a spent quota of the user", withErrno(constants.errno.EDQUOT), UnusableFolder, "is full"],
-  ["a read-only disk", withErrno(constants.errno.EROFS), UnusableFolder, "cannot be written"],
-  ["an I/O error where there is room", withCode(constants.errno.EIO), FailedDisk, "failed"],
+  ["a full disk, from Node", withErrno(constants.errno.ENOSPC), UnusableFolderError, "is full"],
+  ["a full disk, from LMDB", withCode(constants.errno.ENOSPC), UnusableFolderError, "is full"],
+  ["a spent quota of the user", withErrno(constants.errno.EDQUOT), UnusableFolderError, "is full"],
+  ["a read-only disk", withErrno(constants.errno.EROFS), UnusableFolderError, "cannot be written"],
+  ["an I/O error where there is room", withCode(constants.errno.EIO), DiskFailureError, "failed"],
 ])("%s at the start is told as what it is", (_what, error, expected, text) => {
   const failure = openFailure(folder, error) as Error;
   expect(failure).toBeInstanceOf(expected);

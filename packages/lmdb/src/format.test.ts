@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { FORMAT_VERSION, UnusableFolder, claimFormat } from "./format.js";
+import { FORMAT_VERSION, UnusableFolderError, claimFormat } from "./format.js";
 
 let folder: string;
 
@@ -27,7 +27,7 @@ test.each([
   writeFileSync(join(folder, "format"), mark);
   expect(() => {
     claimFormat(folder);
-  }).toThrow(UnusableFolder);
+  }).toThrow(UnusableFolderError);
   expect(() => {
     claimFormat(folder);
   }).toThrow(text);

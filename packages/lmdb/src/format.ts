@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { existsSync, readFileSync, readdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
-import type { DataFileRoom } from "./data-file-room.js";
+import type { DiskReservation } from "./disk-reservation";
 import type { Environment } from "./environment.js";
 import { IDENTITY_KEY } from "./keys.js";
 
@@ -18,7 +18,7 @@ const NAME = "bolthole";
 const HARMLESS = new Set(["bolthole.lock", "bolthole.sock", "token", "endpoint", "running", DRAFT]);
 
 /** The data folder cannot be used; the text says why and what to do. */
-export class UnusableFolder extends Error {
+export class UnusableFolderError extends Error {
   override readonly name = "UnusableFolder";
 }
 
@@ -28,7 +28,7 @@ export function claimFormat(folder: string): void {
   if (!existsSync(file)) {
     const foreign = readdirSync(folder).filter((name) => !HARMLESS.has(name));
     if (foreign.length > 0) {
-      throw new UnusableFolder(
+      throw new UnusableFolderError(
         `${folder} is not a Bolthole data folder: it holds ${foreign.slice(0, 3).join(", ")}; name an empty or a new folder`,
       );
     }
@@ -40,15 +40,15 @@ export function claimFormat(folder: string): void {
   }
   const [name, version] = readFileSync(file, "utf8").trim().split(" ");
   if (name !== NAME || !/^\d+$/.test(version ?? "")) {
-    throw new UnusableFolder(`${folder} is not a Bolthole data folder: its ${FILE} file is of another make`);
+    throw new UnusableFolderError(`${folder} is not a Bolthole data folder: its ${FILE} file is of another make`);
   }
   if (Number(version) > FORMAT_VERSION) {
-    throw new UnusableFolder(
+    throw new UnusableFolderError(
       `${folder} has format ${String(version)}, this Bolthole reads up to ${String(FORMAT_VERSION)}; use a newer Bolthole`,
     );
   }
   if (Number(version) < OLDEST_FORMAT) {
-    throw new UnusableFolder(
+    throw new UnusableFolderError(
       `${folder} has format ${String(version)}, which no release has written and this Bolthole does not read; name a new folder`,
     );
   }
@@ -63,12 +63,14 @@ export interface Identity {
 const IDENTITY_PAGES = 64;
 
 /** Made once, when the store is. */
-export async function loadIdentity(environment: Environment, room: DataFileRoom): Promise<Identity> {
+export async function loadIdentity(environment: Environment, room: DiskReservation): Promise<Identity> {
   const stored = environment.get(IDENTITY_KEY);
   const known = stored && readIdentity(stored);
   if (known) return known;
   if (environment.pages().used > 0) {
-    throw new UnusableFolder("the store has lost its identity: data.mdb is damaged; keep a copy, and look at the disk");
+    throw new UnusableFolderError(
+      "the store has lost its identity: data.mdb is damaged; keep a copy, and look at the disk",
+    );
   }
   const identity = newIdentity();
   await room.prepare(() => IDENTITY_PAGES);

@@ -1,8 +1,8 @@
 import { StoreError } from "@bolthole/contract";
-import type { Unit } from "@bolthole/core";
-import type { DataFileRoom } from "./data-file-room.js";
+import type { WriteBatch } from "@bolthole/core";
+import type { DiskReservation } from "./disk-reservation";
 import type { DocumentTrees } from "./document-tree/document-trees.js";
-import type { Chore } from "./document-tree/reclaimer.js";
+import type { MaintenanceTask } from "./document-tree/reclaimer.js";
 import type { Environment } from "./environment.js";
 import { Group, type Waiting } from "./group.js";
 
@@ -21,19 +21,19 @@ export class GroupWriter {
 
   constructor(
     private readonly environment: Environment,
-    private readonly room: DataFileRoom,
+    private readonly room: DiskReservation,
     /** Of the last commit. */
     public sequence: number,
     private readonly trees: DocumentTrees,
     private readonly onFailure: ((cause: unknown) => void) | undefined,
   ) {}
 
-  commit<T>(unit: Unit<T>): Promise<T> {
+  commit<T>(unit: WriteBatch<T>): Promise<T> {
     return this.enqueue(unit) as Promise<T>;
   }
 
   /** Does the engine's own work in a transaction with what else waits; resolves when it is durable. */
-  async perform(chore: Chore): Promise<void> {
+  async perform(chore: MaintenanceTask): Promise<void> {
     await this.enqueue(chore);
   }
 
@@ -59,7 +59,7 @@ export class GroupWriter {
     await this.running;
   }
 
-  private enqueue(work: Unit<unknown> | Chore): Promise<unknown> {
+  private enqueue(work: WriteBatch<unknown> | MaintenanceTask): Promise<unknown> {
     if (this.failure) return Promise.reject(this.refusal("WriteFailed"));
     return new Promise<unknown>((resolve, reject) => {
       this.queue.push({ work, resolve, reject });

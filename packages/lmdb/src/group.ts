@@ -1,16 +1,16 @@
-import { Moved, type RowKey, type Unit, type Write } from "@bolthole/core";
-import type { DataFileRoom } from "./data-file-room.js";
-import type { Chore } from "./document-tree/reclaimer.js";
+import { StaleBaseError, type RowKey, type WriteBatch, type RowWrite } from "@bolthole/core";
+import type { DiskReservation } from "./disk-reservation";
+import type { MaintenanceTask } from "./document-tree/reclaimer.js";
 import type { StagedTree } from "./document-tree/staged-tree.js";
 import type { Replacement, TreeChanges } from "./document-tree/tree-changes.js";
 import type { Environment } from "./environment.js";
 import { SEQUENCE_KEY, encodeKey, isHashedId } from "./keys.js";
-import { type Load, pagesOfTransaction, pagesOfUnit } from "./page-need.js";
+import { type Load, pagesOfTransaction, pagesOfUnit } from "./page-estimate";
 import { type StoredRow, decodeRecord, encodeRecord } from "./record.js";
 
 /** What the writer is asked to do, and whom to tell. */
 export interface Waiting {
-  readonly work: Unit<unknown> | Chore;
+  readonly work: WriteBatch<unknown> | MaintenanceTask;
   readonly resolve: (answer: unknown) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -34,7 +34,7 @@ export class Group {
 
   constructor(
     private readonly environment: Environment,
-    private readonly room: DataFileRoom,
+    private readonly room: DiskReservation,
     public sequence: number,
     readonly documents: TreeChanges,
   ) {
@@ -74,10 +74,14 @@ export class Group {
   }
 
   /** Nothing is changed yet. */
-  private decide(unit: Unit<unknown>): Decided {
+  private decide(unit: WriteBatch<unknown>): Decided {
     const sequence = this.sequence + 1;
     const slots = unit.reads.map((key) => this.slot(encodeKey(key)));
-    const { writes, answer, frees } = unit.decide(
+    const {
+      writes,
+      result: answer,
+      freesSpace: frees,
+    } = unit.decide(
       slots.map(({ row }) => row),
       sequence,
     );
@@ -96,7 +100,7 @@ export class Group {
     };
   }
 
-  private chore(work: Chore): Decided {
+  private chore(work: MaintenanceTask): Decided {
     const { load, frees } = work;
     const apply = (): void => {
       work.apply(this.documents);
@@ -108,11 +112,11 @@ export class Group {
   private replacement(
     key: RowKey | undefined,
     slot: Slot | undefined,
-    document: Write["document"],
+    document: RowWrite["document"],
   ): Replacement | undefined {
     if (key?.table !== "snapshot") return undefined;
     const staged = document as StagedTree | undefined;
-    if (staged?.base !== undefined && staged.base !== slot?.row?.sequence) throw new Moved();
+    if (staged?.base !== undefined && staged.base !== slot?.row?.sequence) throw new StaleBaseError();
     return this.documents.plan(key.runtimeId, slot?.row?.root, staged);
   }
 
@@ -141,7 +145,7 @@ export class Group {
   }
 
   private put(
-    { row }: Write,
+    { row }: RowWrite,
     key: RowKey | undefined,
     slot: Slot | undefined,
     sequence: number,
@@ -174,7 +178,7 @@ interface Decided {
 /** A count of references, or one of the nodes in a garbage record. */
 const NODE_BYTES = 16;
 
-function loadOf(writes: readonly Write[], replacements: readonly (Replacement | undefined)[]): Load {
+function loadOf(writes: readonly RowWrite[], replacements: readonly (Replacement | undefined)[]): Load {
   const values = writes.map(({ row }) => row?.value.length ?? 0);
   const parts: number[] = [];
   for (const replacement of replacements) {

@@ -22,7 +22,7 @@ const runtimeId = fc.oneof(
 const uuid = fc.uuid().map((text) => text.toLowerCase());
 const key: fc.Arbitrary<RowKey> = fc.oneof(
   fc.record({
-    table: fc.constantFrom("head" as const, "snapshot" as const, "lifecycle" as const, "ops" as const),
+    table: fc.constantFrom("runtimeManifest" as const, "snapshot" as const, "lifecycle" as const, "ops" as const),
     runtimeId,
   }),
   fc.record({ table: fc.constant("input" as const), runtimeId, inputId: uuid }),
@@ -33,7 +33,7 @@ const key: fc.Arbitrary<RowKey> = fc.oneof(
     sequence: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
   }),
   fc.record({ table: fc.constant("outcome" as const), requestId: uuid }),
-  fc.record({ table: fc.constantFrom("oauth" as const, "tally" as const) }),
+  fc.record({ table: fc.constantFrom("oauth" as const, "storeManifest" as const) }),
 );
 
 const text = (one: RowKey): string =>
@@ -44,7 +44,7 @@ test("different rows have different keys, none the beginning of another", () => 
     fc.property(key, key, (a, b) => {
       const [x, y] = [encodeKey(a), encodeKey(b)];
       if (text(a) === text(b)) return x.equals(y);
-      return !x.subarray(0, y.length).equals(y) || (a.table === "tally" && b.table === "tally");
+      return !x.subarray(0, y.length).equals(y) || (a.table === "storeManifest" && b.table === "storeManifest");
     }),
     { numRuns: 3000 },
   );
@@ -52,7 +52,7 @@ test("different rows have different keys, none the beginning of another", () => 
 
 test("every key stays below LMDB's limit", () => {
   fc.assert(fc.property(key, (one) => encodeKey(one).length <= 1100));
-  expect(encodeKey({ table: "head", runtimeId: "x".repeat(8192) })).toHaveLength(35);
+  expect(encodeKey({ table: "runtimeManifest", runtimeId: "x".repeat(8192) })).toHaveLength(35);
 });
 
 test("plain ids are read back from their keys, hashed ones are not there", () => {
@@ -83,7 +83,7 @@ test("every row of a runtime leads to its snapshot", () => {
       const snapshot = encodeKey({ table: "snapshot", runtimeId: id });
       return (
         snapshotKeyBeside(encodeKey({ table: "input", runtimeId: id, inputId })).equals(snapshot) &&
-        snapshotKeyBeside(encodeKey({ table: "head", runtimeId: id })).equals(snapshot)
+        snapshotKeyBeside(encodeKey({ table: "runtimeManifest", runtimeId: id })).equals(snapshot)
       );
     }),
   );
@@ -107,4 +107,7 @@ test("what documents are kept under is in order of its numbers, each kind in its
 });
 
 const compare = (a: string, b: string): number =>
-  Buffer.compare(encodeKey({ table: "head", runtimeId: a }), encodeKey({ table: "head", runtimeId: b }));
+  Buffer.compare(
+    encodeKey({ table: "runtimeManifest", runtimeId: a }),
+    encodeKey({ table: "runtimeManifest", runtimeId: b }),
+  );

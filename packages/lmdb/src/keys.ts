@@ -1,6 +1,6 @@
 import { hash } from "node:crypto";
 import type { KeyOf, RowKey, Table } from "@bolthole/core";
-import { uuidFromBytes, uuidToBytes } from "@bolthole/contract/json";
+import { uuidFromBytes, uuidToBytes } from "@bolthole/json";
 
 /*
  * Every key on the disk starts with its space:
@@ -25,10 +25,10 @@ interface TableForm {
 
 /** Every table on the disk. A number is never used again. */
 export const TABLES = {
-  tally: { number: 1, space: STORE, since: 1 },
+  storeManifest: { number: 1, space: STORE, since: 1 },
   oauth: { number: 2, space: STORE, since: 1 },
   outcome: { number: 3, space: STORE, since: 1 },
-  head: { number: 0, space: RUNTIMES, since: 1 },
+  runtimeManifest: { number: 0, space: RUNTIMES, since: 1 },
   snapshot: { number: 1, space: RUNTIMES, since: 1 },
   lifecycle: { number: 2, space: RUNTIMES, since: 1 },
   ops: { number: 3, space: RUNTIMES, since: 1 },
@@ -109,7 +109,7 @@ const runtimePrefix = (runtimeId: string, table: Table): Buffer => runtimeKey(ru
 
 export function encodeKey(key: RowKey): Buffer {
   switch (key.table) {
-    case "tally":
+    case "storeManifest":
     case "oauth":
       return Buffer.of(STORE, TABLES[key.table].number);
     case "outcome":
@@ -124,7 +124,7 @@ export function encodeKey(key: RowKey): Buffer {
     case "snapshot":
     case "lifecycle":
     case "ops":
-    case "head":
+    case "runtimeManifest":
       return runtimePrefix(key.runtimeId, key.table);
   }
 }
@@ -207,7 +207,7 @@ export function parseKey(key: Buffer, hashedRuntimeId: string | undefined): RowK
 }
 
 function parseStoreRow(key: Buffer): RowKey | undefined {
-  for (const table of ["tally", "oauth"] as const) if (key[1] === TABLES[table].number) return { table };
+  for (const table of ["storeManifest", "oauth"] as const) if (key[1] === TABLES[table].number) return { table };
   const isOutcome = key[1] === TABLES.outcome.number && key.length === 2 + UUID_BYTES;
   return isOutcome ? { table: "outcome", requestId: trailingUuid(key) } : undefined;
 }
@@ -216,7 +216,7 @@ function parseRuntimeRow(key: Buffer, hashedRuntimeId: string | undefined): RowK
   const { id = hashedRuntimeId, end } = parseRuntimeIdKey(key, 1);
   if (id === undefined) return undefined;
   const rest = key.length - end - 1;
-  for (const table of ["head", "snapshot", "lifecycle", "ops"] as const) {
+  for (const table of ["runtimeManifest", "snapshot", "lifecycle", "ops"] as const) {
     if (key[end] === TABLES[table].number) return { table, runtimeId: id };
   }
   if (key[end] === TABLES.input.number && rest === UUID_BYTES) {

@@ -2,28 +2,28 @@ import { type Finding, type RuntimeId, readFailed } from "@bolthole/contract";
 import type {
   CheckListener,
   CheckResult,
-  Document,
+  DocumentParts,
   Engine,
   EngineStats,
-  Entry,
+  RowEntry,
   KeyOf,
-  Range,
+  RowRange,
   RowKey,
-  Unit,
+  WriteBatch,
   View,
 } from "@bolthole/core";
-import { Moved, type StagedDocument } from "@bolthole/core";
-import { backUp, removeOldScratch } from "./care/backup.js";
-import { type CheckBeforeOpen, checkBeforeOpen, unmark } from "./care/check-before-open.js";
-import { checkInProcess } from "./care/check-process.js";
+import { StaleBaseError, type StagedDocument } from "@bolthole/core";
+import { backUp, removeOldScratch } from "./maintenance/backup";
+import { type CheckBeforeOpen, checkBeforeOpen, unmark } from "./maintenance/check-before-open";
+import { checkInProcess } from "./maintenance/check-process";
 import { type DocumentFinding, checkDocuments } from "./document-tree/check.js";
 import { type Base, DocumentTrees } from "./document-tree/document-trees.js";
 import type { NodeReader } from "./document-tree/node-reader.js";
 import type { StagedTree } from "./document-tree/staged-tree.js";
-import { DataFileRoom } from "./data-file-room.js";
-import { Environment, EnvironmentFailure, type ReadTransaction, isDamage } from "./environment.js";
+import { DiskReservation } from "./disk-reservation";
+import { Environment, EnvironmentError, type ReadTransaction, isCorruptionError } from "./environment.js";
 import { FORMAT_VERSION, claimFormat, loadIdentity } from "./format.js";
-import { lookBeforeOpen } from "./look-before-open.js";
+import { preflight } from "./preflight";
 import { openFailure } from "./open-failure.js";
 import { GroupWriter } from "./group-writer.js";
 import {
@@ -62,7 +62,7 @@ export class LmdbEngine implements Engine {
     readonly epoch: string,
     private readonly folder: string,
     private readonly environment: Environment,
-    private readonly room: DataFileRoom,
+    private readonly room: DiskReservation,
     private readonly writer: GroupWriter,
     private readonly trees: DocumentTrees,
   ) {}
@@ -77,11 +77,11 @@ export class LmdbEngine implements Engine {
     try {
       claimFormat(folder);
       removeOldScratch(folder);
-      lookBeforeOpen(folder);
+      preflight(folder);
       for (const finding of await checkBeforeOpen(folder, check)) onFinding?.(finding);
       const environment = new Environment(folder);
       undo.unshift(() => environment.close());
-      const room = await DataFileRoom.open(folder, environment, quotaBytes);
+      const room = await DiskReservation.open(folder, environment, quotaBytes);
       undo.unshift(() => room.close());
       const { storeId, epoch } = await loadIdentity(environment, room);
       const sequence = environment.get(SEQUENCE_KEY)?.readDoubleLE() ?? 0;
@@ -107,7 +107,7 @@ export class LmdbEngine implements Engine {
     }
   }
 
-  async stage(runtimeId: RuntimeId, base: number | undefined, document: Document): Promise<StagedDocument> {
+  async stage(runtimeId: RuntimeId, base: number | undefined, document: DocumentParts): Promise<StagedDocument> {
     // A document of new bytes alone takes the place of anything, a damaged one too.
     const isPatch = document.some((part) => !(part instanceof Uint8Array));
     try {
@@ -122,7 +122,7 @@ export class LmdbEngine implements Engine {
     return Promise.resolve();
   }
 
-  async commit<T>(unit: Unit<T>): Promise<T> {
+  async commit<T>(unit: WriteBatch<T>): Promise<T> {
     try {
       return await this.writer.commit(unit);
     } catch (error) {
@@ -187,7 +187,7 @@ export class LmdbEngine implements Engine {
   private baseOf(runtimeId: RuntimeId, sequence: number | undefined): Base {
     const record = this.environment.get(encodeKey({ table: "snapshot", runtimeId }));
     const row = record && decodeRecord(record);
-    if (!row || row.sequence !== sequence) throw new Moved();
+    if (!row || row.sequence !== sequence) throw new StaleBaseError();
     return { sequence, root: row.root, lease: this.trees.leases.hold(runtimeId, sequence) };
   }
 
@@ -203,7 +203,7 @@ export class LmdbEngine implements Engine {
 
   /** What a caller hears of an error; a reader who is the first to meet a failed write stops the writer. */
   private toldOf(error: unknown, variant: "WriteFailed" | "ReadFailed" = "ReadFailed"): unknown {
-    if (!(error instanceof EnvironmentFailure)) return orDamage(error);
+    if (!(error instanceof EnvironmentError)) return orDamage(error);
     if (error.isCrowded) {
       return readFailed("BUSY", "too many states of the store are being read; try again", { cause: error });
     }
@@ -223,7 +223,7 @@ export class LmdbEngine implements Engine {
 
 /** The tree of the data file itself is broken: no record can be named. */
 const orDamage = (error: unknown): unknown =>
-  isDamage(error)
+  isCorruptionError(error)
     ? readFailed("DAMAGED_RECORD", "the data file is damaged where the record should be", {
         record: "data file",
         cause: error,
@@ -247,9 +247,9 @@ function viewOf(
   };
   return {
     get: (key) => Promise.resolve(row(key)),
-    scan: <R extends Range>(range: R, limit: number) =>
+    scan: <R extends RowRange>(range: R, limit: number) =>
       // The switch inside gives each table its own kind of key, which the compiler cannot follow.
-      Promise.resolve(scan(transaction, range, limit) as Entry<KeyOf<R["table"]>>[]),
+      Promise.resolve(scan(transaction, range, limit) as RowEntry<KeyOf<R["table"]>>[]),
     document: (runtimeId, range) => {
       const { root, sequence = 0 } = row({ table: "snapshot", runtimeId }) ?? {};
       const lease = trees.leases.hold(runtimeId, sequence);
@@ -258,7 +258,7 @@ function viewOf(
   };
 }
 
-function scan(transaction: ReadTransaction, range: Range, limit: number): Entry[] {
+function scan(transaction: ReadTransaction, range: RowRange, limit: number): RowEntry[] {
   switch (range.table) {
     case "input":
       return collect(transaction, inputBounds(range.runtimeId, range.after), limit, (key) => ({
@@ -277,7 +277,7 @@ function scan(transaction: ReadTransaction, range: Range, limit: number): Entry[
         table: "outcome",
         requestId: trailingUuid(key),
       }));
-    case "head":
+    case "runtimeManifest":
       return scanHeads(transaction, range.after, limit);
   }
 }
@@ -287,8 +287,8 @@ function collect(
   { start, end }: { start: Buffer; end: Buffer },
   limit: number,
   keyOf: (key: Buffer) => RowKey,
-): Entry[] {
-  const entries: Entry[] = [];
+): RowEntry[] {
+  const entries: RowEntry[] = [];
   for (const { key, value } of transaction.range(start, end)) {
     if (entries.length === limit) break;
     entries.push({ key: keyOf(key), row: decodeRecord(value) });
@@ -297,8 +297,8 @@ function collect(
 }
 
 /** Heads are the first rows of their runtimes: from one it jumps over the rest of the runtime to the next. */
-function scanHeads(transaction: ReadTransaction, after: string | undefined, limit: number): Entry[] {
-  const entries: Entry[] = [];
+function scanHeads(transaction: ReadTransaction, after: string | undefined, limit: number): RowEntry[] {
+  const entries: RowEntry[] = [];
   let { start } = runtimeBounds(after);
   const { end } = runtimeBounds(undefined);
   while (entries.length < limit) {
@@ -308,9 +308,12 @@ function scanHeads(transaction: ReadTransaction, after: string | undefined, limi
     const row = decodeRecord(first.value);
     const runtimeId = plainId ?? row.runtimeId;
     if (runtimeId === undefined || !isOfRuntime(first.key, runtimeId)) {
-      throw readFailed("DAMAGED_RECORD", "the id of a stored runtime cannot be read", { record: "head" });
+      throw readFailed("DAMAGED_RECORD", "the id of a stored runtime cannot be read", { record: "runtime manifest" });
     }
-    entries.push({ key: { table: "head", runtimeId }, row: table === TABLES.head.number ? row : VANISHED });
+    entries.push({
+      key: { table: "runtimeManifest", runtimeId },
+      row: table === TABLES.runtimeManifest.number ? row : VANISHED,
+    });
     start = afterRuntime;
   }
   return entries;

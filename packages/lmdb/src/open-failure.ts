@@ -1,10 +1,10 @@
 import { statfsSync } from "node:fs";
 import { constants } from "node:os";
 import { StoreError } from "@bolthole/contract";
-import { UnusableFolder } from "./format.js";
+import { UnusableFolderError } from "./format.js";
 
 /** The disk fails; what was acknowledged is not touched. */
-export class FailedDisk extends Error {
+export class DiskFailureError extends Error {
   override readonly name = "FailedDisk";
 }
 
@@ -22,16 +22,19 @@ export function diskErrno(error: unknown): number | undefined {
 
 /** Why a store could not be opened, for the person who starts it: an UnusableFolder, a FailedDisk, or what it was. */
 export function openFailure(folder: string, error: unknown): unknown {
-  if (!(error instanceof Error) || error instanceof UnusableFolder || error instanceof FailedDisk) return error;
+  if (!(error instanceof Error) || error instanceof UnusableFolderError || error instanceof DiskFailureError)
+    return error;
   const errno = errnoOf(error);
   if (error instanceof StoreError || FULL.includes(errno) || (errno === EIO && isFull(folder))) {
-    return new UnusableFolder(`the disk of ${folder} is full: ${error.message}; make room on it`, { cause: error });
+    return new UnusableFolderError(`the disk of ${folder} is full: ${error.message}; make room on it`, {
+      cause: error,
+    });
   }
   if (FORBIDDEN.includes(errno)) {
-    return new UnusableFolder(`${folder} cannot be written: ${error.message}`, { cause: error });
+    return new UnusableFolderError(`${folder} cannot be written: ${error.message}`, { cause: error });
   }
   if (errno > 0) {
-    return new FailedDisk(`the disk of ${folder} failed: ${error.message}; what was acknowledged is there`, {
+    return new DiskFailureError(`the disk of ${folder} failed: ${error.message}; what was acknowledged is there`, {
       cause: error,
     });
   }

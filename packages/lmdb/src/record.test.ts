@@ -1,8 +1,8 @@
 import fc from "fast-check";
-import type { Entry } from "./document-tree/node.js";
+import type { NodeEntry } from "./document-tree/node.js";
 import { type StoredRow, decodeRecord, encodeRecord } from "./record.js";
 
-const root: fc.Arbitrary<Entry> = fc.record({
+const root: fc.Arbitrary<NodeEntry> = fc.record({
   level: fc.nat(12),
   id: fc.nat({ max: 2 ** 48 - 1 }),
   offset: fc.nat(32_751),

@@ -1,6 +1,6 @@
 import { crc32 } from "node:zlib";
 import type { Row } from "@bolthole/core";
-import { ENTRY_BYTES, type Entry, readEntry, writeEntry } from "./document-tree/node.js";
+import { ENTRY_BYTES, type NodeEntry, readEntry, writeEntry } from "./document-tree/node.js";
 
 /*
  * A row on the disk, little-endian:
@@ -17,7 +17,7 @@ const NO_DOCUMENT = 0xff;
 /** A row as it lies on the disk. */
 export interface StoredRow extends Row {
   /** Of the document that goes with the row. Nothing also for an empty document, and for a root that is damaged. */
-  readonly root: Entry | undefined;
+  readonly root: NodeEntry | undefined;
   /** Only when the key holds no more than its hash. */
   readonly runtimeId: string | undefined;
 }

@@ -166,7 +166,7 @@ test("whatever is written between its looks and during them, a sound store has n
         await engine.commit({
           reads: [{ table: "input", runtimeId: "runtime 0", inputId: idOf(0) }],
           bytes: 0,
-          decide: () => ({ writes: [{ at: 0, row: undefined }], answer: undefined, frees: false }),
+          decide: () => ({ writes: [{ at: 0, row: undefined }], result: undefined, freesSpace: false }),
         });
         expect((await scrubbed(engine)).found).toMatchObject([{ code: "head-differs", runtimeId: "runtime 0" }]);
       } finally {

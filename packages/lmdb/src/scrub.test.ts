@@ -53,7 +53,7 @@ async function withStore(work: (store: VersionedStore, engine: LmdbEngine) => Pr
 const hurt = (change: (environment: Environment) => Put): Promise<void> => hurtFolder(folder, change);
 
 const input = (runtimeId: string): Buffer => encodeKey({ table: "input", runtimeId, inputId: idOf(30) });
-const head = (runtimeId: string): Buffer => encodeKey({ table: "head", runtimeId });
+const head = (runtimeId: string): Buffer => encodeKey({ table: "runtimeManifest", runtimeId });
 /** A child of the tree of the runtime that is hurt; behind the level, 18 bytes each. */
 const leaf = (environment: Environment): Buffer => {
   const { root } = decodeRecord(environment.get(encodeKey({ table: "snapshot", runtimeId: "hurt" })) ?? Buffer.of());
@@ -69,10 +69,14 @@ test("a sound store has no findings", async () => {
 
 test.each<[string, (environment: Environment) => Put, string[]]>([
   ["a changed row", lastBitFlipped(input("hurt")), [`row-damaged hurt input state ${idOf(30)}`]],
-  ["a row that vanished", () => [input("hurt"), undefined], ["head-differs hurt head"]],
-  ["a changed head", lastBitFlipped(head("hurt")), ["row-damaged hurt head", "head-missing hurt head"]],
-  ["a head that vanished", () => [head("hurt"), undefined], ["head-missing hurt head"]],
-  ["a head of a long name that vanished", () => [head(LONG), undefined], [`head-missing ${LONG} head`]],
+  ["a row that vanished", () => [input("hurt"), undefined], ["head-differs hurt runtime manifest"]],
+  [
+    "a changed head",
+    lastBitFlipped(head("hurt")),
+    ["row-damaged hurt runtime manifest", "head-missing hurt runtime manifest"],
+  ],
+  ["a head that vanished", () => [head("hurt"), undefined], ["head-missing hurt runtime manifest"]],
+  ["a head of a long name that vanished", () => [head(LONG), undefined], [`head-missing ${LONG} runtime manifest`]],
   [
     "a changed piece of a document",
     (environment) => lastBitFlipped(leaf(environment))(environment),

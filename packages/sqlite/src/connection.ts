@@ -27,12 +27,12 @@ const LOCK_WAIT_MS = 5000;
  *
  * One call at a time: the driver holds the connection during each.
  */
-export class Connection {
+export class SqliteConnection {
   private constructor(private readonly driver: Driver) {}
 
   /** Opens or makes the file. Nothing is written to it yet. */
-  static open(path: string): Connection {
-    return new Connection(new Database(path, { timeout: LOCK_WAIT_MS }));
+  static open(path: string): SqliteConnection {
+    return new SqliteConnection(new Database(path, { timeout: LOCK_WAIT_MS }));
   }
 
   /** Answers the journal mode that the file is in now. */

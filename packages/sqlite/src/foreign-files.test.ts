@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Connection } from "./connection.js";
+import { SqliteConnection } from "./connection.js";
 import { SqliteEngine } from "./sqlite-engine.js";
 
 let folder: string;
@@ -15,7 +15,7 @@ afterEach(() => {
 });
 
 async function make(...statements: readonly string[]): Promise<void> {
-  const connection = Connection.open(file);
+  const connection = SqliteConnection.open(file);
   for (const sql of statements) await connection.exec(sql);
   connection.close();
 }
@@ -76,7 +76,7 @@ test("an empty file is taken, and keeps its identity; the schema is the referenc
   await second.close();
   expect([second.storeId, second.epoch]).toEqual([first.storeId, first.epoch]);
   expect(existsSync(file)).toBe(true);
-  const connection = Connection.open(file);
+  const connection = SqliteConnection.open(file);
   const names = await (
     await connection.prepare("SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite%' ORDER BY name")
   ).all();

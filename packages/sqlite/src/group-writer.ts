@@ -1,14 +1,14 @@
 import { StoreError, writeFailed } from "@bolthole/contract";
-import type { Unit } from "@bolthole/core";
-import { type Connection, isBusy } from "./connection.js";
+import type { WriteBatch } from "@bolthole/core";
+import { type SqliteConnection, isBusy } from "./connection.js";
 import type { Rows } from "./rows.js";
-import type { Turns } from "./turns.js";
+import type { Mutex } from "./mutex";
 
 /** A group stops growing at about this many bytes of values; one unit alone may be larger. */
 const GROUP_BYTES = 1 << 20;
 
 interface Waiting {
-  readonly unit: Unit<unknown>;
+  readonly unit: WriteBatch<unknown>;
   readonly resolve: (answer: unknown) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -24,13 +24,13 @@ export class GroupWriter {
   private failure: unknown;
 
   constructor(
-    private readonly connection: Connection,
+    private readonly connection: SqliteConnection,
     private readonly rows: Rows,
-    private readonly turns: Turns,
+    private readonly turns: Mutex,
     private readonly onFailure: ((cause: unknown) => void) | undefined,
   ) {}
 
-  commit<T>(unit: Unit<T>): Promise<T> {
+  commit<T>(unit: WriteBatch<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       this.queue.push({ unit, resolve: resolve as (answer: unknown) => void, reject });
       this.running ??= this.run();
@@ -109,7 +109,7 @@ export class GroupWriter {
         hasWritten: false,
       };
     }
-    const { writes, answer } = decision;
+    const { writes, result: answer } = decision;
     for (const { at, row, document } of writes) {
       const key = unit.reads[at];
       if (!key) throw new RangeError("a unit wrote a row that it had not read");

@@ -1,10 +1,10 @@
 import { existsSync } from "node:fs";
 import { isDeepStrictEqual } from "node:util";
 import type { ImportResult, RuntimeContents, RuntimeId } from "@bolthole/contract";
-import { Connection, type Value } from "./connection.js";
+import { SqliteConnection, type Value } from "./connection.js";
 import { type MeerkatRows, fromMeerkat, toMeerkat } from "./meerkat-rows.js";
 import { PLACES, type ReferenceTable } from "./reference-place.js";
-import { UnusableFile, claimReferenceSchema, isEmpty } from "./schema.js";
+import { UnusableFileError, claimReferenceSchema, isEmpty } from "./schema.js";
 
 const OAUTH_ID = "auth_oauth_flow_state";
 const RUNTIME_PLACES = Object.values(PLACES).filter(({ keys }) => keys[0] === "runtime_id");
@@ -18,13 +18,13 @@ export interface ListedRuntime {
 
 /** A database of the reference, without a store over it: for moving in and out. */
 export class MeerkatFile {
-  private constructor(private readonly connection: Connection) {}
+  private constructor(private readonly connection: SqliteConnection) {}
 
   /** Nothing is written to it. */
   static async openToRead(file: string): Promise<MeerkatFile> {
-    if (!existsSync(file)) throw new UnusableFile(`there is no file ${file}`);
+    if (!existsSync(file)) throw new UnusableFileError(`there is no file ${file}`);
     return open(file, async (connection) => {
-      if (await isEmpty(connection, file)) throw new UnusableFile(`${file} is empty`);
+      if (await isEmpty(connection, file)) throw new UnusableFileError(`${file} is empty`);
       await connection.exec("PRAGMA query_only=ON");
       return new MeerkatFile(connection);
     });
@@ -153,8 +153,8 @@ export class MeerkatFile {
   }
 }
 
-async function open(file: string, use: (connection: Connection) => Promise<MeerkatFile>): Promise<MeerkatFile> {
-  const connection = Connection.open(file);
+async function open(file: string, use: (connection: SqliteConnection) => Promise<MeerkatFile>): Promise<MeerkatFile> {
+  const connection = SqliteConnection.open(file);
   try {
     return await use(connection);
   } catch (error) {

@@ -9,7 +9,7 @@ import {
   writeMachineLifecycle,
   writeOpsSnapshot,
   writeReceipt,
-} from "@bolthole/contract/json";
+} from "@bolthole/json";
 import { decodeLifecycleRecord, encodeLifecycleRecord } from "@bolthole/contract/wire";
 import { isSoundSeed } from "@bolthole/core";
 import { clamped } from "./reference-place.js";

@@ -1,4 +1,4 @@
-import { Connection } from "./connection.js";
+import { SqliteConnection } from "./connection.js";
 import { PLACES } from "./reference-place.js";
 
 /** A row as somebody else writes it into a table of the reference, past every rule. */
@@ -13,7 +13,7 @@ export interface RawRow {
 export async function putRawRow(file: string, { table, key, value }: RawRow): Promise<void> {
   const place = Object.values(PLACES).find((one) => one.table === table);
   if (!place) throw new RangeError(`the reference has no table ${table}`);
-  const connection = Connection.open(file);
+  const connection = SqliteConnection.open(file);
   try {
     const columns = [...place.keys, place.value];
     const put = await connection.prepare(

@@ -1,5 +1,5 @@
 import { crc32 } from "node:zlib";
-import { readMachineLifecycleRecord, writeMachineLifecycle } from "@bolthole/contract/json";
+import { readMachineLifecycleRecord, writeMachineLifecycle } from "@bolthole/json";
 import { decodeLifecycleRecord, encodeStoredLifecycleRecord } from "@bolthole/contract/wire";
 import {
   type Row,
@@ -8,7 +8,7 @@ import {
   decodeSnapshotFacts,
   encodeSnapshotFacts,
   foreignRow,
-  ownOrForeign,
+  ownOrForeignRow,
 } from "@bolthole/core";
 import type { ReferenceKey } from "./reference-place.js";
 
@@ -32,7 +32,7 @@ export function rowFrom(key: ReferenceKey, blob: Buffer, note: Note | undefined)
     case "snapshot": {
       const profile = note?.value ? decodeSnapshotFacts(note.value).profile : "session";
       const facts = { length: blob.length, crc32: crc32(blob) };
-      const own = ownOrForeign(key, Buffer.from(encodeSnapshotFacts({ ...facts, profile })), note);
+      const own = ownOrForeignRow(key, Buffer.from(encodeSnapshotFacts({ ...facts, profile })), note);
       // What somebody else wrote is a session of theirs.
       if (own.sequence === note?.sequence || profile === "session") return own;
       return foreignRow(key, encodeSnapshotFacts({ ...facts, profile: "session" }));
@@ -42,13 +42,13 @@ export function rowFrom(key: ReferenceKey, blob: Buffer, note: Note | undefined)
       const record = kept ?? lifecycleFromJson(blob);
       // No record at all: a row whose checksum cannot fit, so that its reader names it.
       if (!record) return { ...foreignRow(key, blob), checksum: -1 };
-      return ownOrForeign(key, record, note);
+      return ownOrForeignRow(key, record, note);
     }
     case "ops":
     case "input":
     case "receipt":
     case "oauth":
-      return ownOrForeign(key, blob, note);
+      return ownOrForeignRow(key, blob, note);
   }
 }
 
@@ -76,8 +76,8 @@ export interface WholeDocument extends StagedDocument {
 export function noteValue(key: RowKey, row: Row): Buffer | null {
   switch (key.table) {
     case "outcome":
-    case "tally":
-    case "head":
+    case "storeManifest":
+    case "runtimeManifest":
     case "snapshot":
       return bufferOf(row.value);
     case "lifecycle": {

@@ -1,17 +1,17 @@
 import type { InputId, RuntimeId } from "@bolthole/contract";
 import {
   type CountedTable,
-  type Entry,
+  type RowEntry,
   type KeyOf,
   type Row,
   type RowKey,
   type StagedDocument,
-  headOver,
+  deriveRuntimeManifest,
   keyText,
-  ownOrForeign,
-  tallyOver,
+  ownOrForeignRow,
+  deriveStoreManifest,
 } from "@bolthole/core";
-import type { Connection, Statement, Value } from "./connection.js";
+import type { SqliteConnection, Statement, Value } from "./connection.js";
 import {
   PLACES,
   type ReferenceKey,
@@ -75,7 +75,7 @@ export class Rows {
     private readonly places: Readonly<Record<ReferenceTable, PlaceStatements>>,
   ) {}
 
-  static async prepare(connection: Connection): Promise<Rows> {
+  static async prepare(connection: SqliteConnection): Promise<Rows> {
     const statements: Partial<Record<StatementName, Statement>> = {};
     for (const [name, sql] of Object.entries(STATEMENTS)) {
       statements[name as StatementName] = await connection.prepare(sql);
@@ -123,12 +123,12 @@ export class Rows {
         const note = await this.note(key);
         return note && rowOf(note);
       }
-      case "tally": {
+      case "storeManifest": {
         const note = await this.note(key);
-        return tallyOver(note && rowOf(note), await this.get({ table: "oauth" }));
+        return deriveStoreManifest(note && rowOf(note), await this.get({ table: "oauth" }));
       }
-      case "head":
-        return this.remember(key, () => this.head(key));
+      case "runtimeManifest":
+        return this.remember(key, () => this.runtimeManifest(key));
       case "snapshot":
         return this.remember(key, () => this.stored(key));
       case "lifecycle":
@@ -149,14 +149,14 @@ export class Rows {
     }
     if (row) await this.statements.putNote.run(...noteKey(key), row.sequence, row.checksum, noteValue(key, row));
     else await this.statements.deleteNote.run(...noteKey(key));
-    if (key.table === "head" || key.table === "snapshot") this.keep(key, row);
+    if (key.table === "runtimeManifest" || key.table === "snapshot") this.keep(key, row);
   }
 
   async document(runtimeId: RuntimeId): Promise<Buffer | undefined> {
     return (await this.find({ table: "snapshot", runtimeId }))?.blob;
   }
 
-  async inputs(runtimeId: RuntimeId, after: InputId, limit: number): Promise<Entry<KeyOf<"input">>[]> {
+  async inputs(runtimeId: RuntimeId, after: InputId, limit: number): Promise<RowEntry<KeyOf<"input">>[]> {
     const found = await this.statements.inputs.all(runtimeId, after, limit);
     return found.map(([inputId, blob, ...note]) => {
       const key = { table: "input", runtimeId, inputId: String(inputId) } as const;
@@ -169,7 +169,7 @@ export class Rows {
     runtimeId: RuntimeId,
     after: Pick<KeyOf<"receipt">, "runId" | "sequence"> | undefined,
     limit: number,
-  ): Promise<Entry<KeyOf<"receipt">>[]> {
+  ): Promise<RowEntry<KeyOf<"receipt">>[]> {
     const { runId: afterRun, sequence: afterSequence } = after ?? { runId: "", sequence: 0n };
     const found = await this.statements.receipts.all(runtimeId, afterRun, clamped(afterSequence), limit);
     return found.map(([runId, sequence, blob, ...note]) => {
@@ -183,7 +183,7 @@ export class Rows {
     });
   }
 
-  async outcomes(after: string, limit: number): Promise<Entry<KeyOf<"outcome">>[]> {
+  async outcomes(after: string, limit: number): Promise<RowEntry<KeyOf<"outcome">>[]> {
     const found = await this.statements.outcomes.all(after, limit);
     return found.flatMap(([id, ...columns]) => {
       const note = noteOf(columns);
@@ -191,8 +191,8 @@ export class Rows {
     });
   }
 
-  async heads(after: RuntimeId | undefined, limit: number): Promise<Entry<KeyOf<"head">>[]> {
-    const entries: Entry<KeyOf<"head">>[] = [];
+  async runtimeManifests(after: RuntimeId | undefined, limit: number): Promise<RowEntry<KeyOf<"runtimeManifest">>[]> {
+    const entries: RowEntry<KeyOf<"runtimeManifest">>[] = [];
     let next =
       after === undefined
         ? await this.statements.firstRuntime.get(Buffer.of())
@@ -200,7 +200,7 @@ export class Rows {
     while (entries.length < limit) {
       const id = next?.[0];
       if (!Buffer.isBuffer(id)) break;
-      const key = { table: "head", runtimeId: id.toString("utf8") } as const;
+      const key = { table: "runtimeManifest", runtimeId: id.toString("utf8") } as const;
       const row = await this.get(key);
       if (row) entries.push({ key, row });
       next = await this.statements.nextRuntime.get(id);
@@ -209,26 +209,26 @@ export class Rows {
   }
 
   /** Counted from all rows of the runtime, as they are. */
-  private async head(key: KeyOf<"head">): Promise<Row | undefined> {
+  private async runtimeManifest(key: KeyOf<"runtimeManifest">): Promise<Row | undefined> {
     const { runtimeId } = key;
     const rows: { table: CountedTable; row: Row }[] = [];
     for (const table of ["snapshot", "lifecycle", "ops"] as const) {
       const row = await this.get({ table, runtimeId });
       if (row) rows.push({ table, row });
     }
-    let page: Entry<KeyOf<"input">>[] = [];
+    let page: RowEntry<KeyOf<"input">>[] = [];
     do {
       page = await this.inputs(runtimeId, page.at(-1)?.key.inputId ?? "", PAGE);
       for (const { row } of page) rows.push({ table: "input", row });
     } while (page.length === PAGE);
-    let receipts: Entry<KeyOf<"receipt">>[] = [];
+    let receipts: RowEntry<KeyOf<"receipt">>[] = [];
     do {
       receipts = await this.receipts(runtimeId, receipts.at(-1)?.key, PAGE);
       for (const { row } of receipts) rows.push({ table: "receipt", row });
     } while (receipts.length === PAGE);
     const note = await this.note(key);
-    const value = headOver(rows, note?.value);
-    return value && ownOrForeign(key, value, note);
+    const value = deriveRuntimeManifest(rows, note?.value);
+    return value && ownOrForeignRow(key, value, note);
   }
 
   private async stored(key: ReferenceKey): Promise<Row | undefined> {
@@ -266,7 +266,7 @@ interface PlaceStatements {
 }
 
 async function preparePlace(
-  connection: Connection,
+  connection: SqliteConnection,
   { table, keys, value }: (typeof PLACES)[ReferenceTable],
 ): Promise<PlaceStatements> {
   const where = keys.map((key, index) => `${key} = ?${index + 1}`).join(" AND ");
@@ -287,8 +287,12 @@ function noteKey(key: RowKey): [runtimeId: string, name: string, id: string] {
     case "outcome":
       return ["", "outcome", key.requestId];
     case "oauth":
-    case "tally":
       return ["", key.table, ""];
+    // Stored under these two older names.
+    case "storeManifest":
+      return ["", "tally", ""];
+    case "runtimeManifest":
+      return [key.runtimeId, "head", ""];
     case "input":
       return [key.runtimeId, "input", key.inputId];
     case "receipt":
@@ -296,7 +300,6 @@ function noteKey(key: RowKey): [runtimeId: string, name: string, id: string] {
     case "snapshot":
     case "lifecycle":
     case "ops":
-    case "head":
       return [key.runtimeId, key.table, ""];
   }
 }

@@ -1,11 +1,11 @@
 import { randomUUID } from "node:crypto";
-import { type Connection, isNoDatabase } from "./connection.js";
+import { type SqliteConnection, isNoDatabase } from "./connection.js";
 
 /** Of our own tables. Raised with every change that an older daemon would misread. */
 export const FORMAT_VERSION = 1;
 
 /** The file cannot be used; the text says why and what to do. */
-export class UnusableFile extends Error {
+export class UnusableFileError extends Error {
   override readonly name = "UnusableFile";
 }
 
@@ -81,7 +81,7 @@ const OWN_TABLES = [
 ];
 
 /** Makes what is missing: all of an empty file, or our tables. Looks at the file before anything is written to it. */
-export async function claimSchema(connection: Connection, path: string): Promise<Identity> {
+export async function claimSchema(connection: SqliteConnection, path: string): Promise<Identity> {
   await claimReferenceSchema(connection, path);
   return connection.transaction(async () => {
     for (const sql of OWN_TABLES) await connection.exec(sql);
@@ -90,10 +90,10 @@ export async function claimSchema(connection: Connection, path: string): Promise
 }
 
 /** The same without our tables, as the reference itself leaves a file. */
-export async function claimReferenceSchema(connection: Connection, path: string): Promise<void> {
+export async function claimReferenceSchema(connection: SqliteConnection, path: string): Promise<void> {
   const isNew = await isEmpty(connection, path);
   const mode = await connection.makeDurable();
-  if (mode !== "wal") throw new UnusableFile(`${path} cannot be kept in WAL mode here (it is in ${mode})`);
+  if (mode !== "wal") throw new UnusableFileError(`${path} cannot be kept in WAL mode here (it is in ${mode})`);
   if (!isNew) return;
   await connection.transaction(async () => {
     // Another process may have been faster.
@@ -114,18 +114,20 @@ function ddlOf(table: string, columns: readonly Column[]): string {
 }
 
 /** Whether the file is empty. Refuses one that is neither empty nor the reference's, and one of a newer Bolthole. */
-export async function isEmpty(connection: Connection, path: string): Promise<boolean> {
+export async function isEmpty(connection: SqliteConnection, path: string): Promise<boolean> {
   let tables: string[];
   try {
     tables = await tableNames(connection);
   } catch (cause) {
     if (!isNoDatabase(cause)) throw cause;
-    throw new UnusableFile(`${path} is not a SQLite database; name a database of Meerkat's, or a new file`, { cause });
+    throw new UnusableFileError(`${path} is not a SQLite database; name a database of Meerkat's, or a new file`, {
+      cause,
+    });
   }
   if (tables.length === 0) return true;
   const missing = Object.keys(RUNTIME_TABLES).filter((name) => !tables.includes(name));
   if (missing.length > 0) {
-    throw new UnusableFile(
+    throw new UnusableFileError(
       `${path} is not a database of Meerkat's runtime store: it has ${tables.slice(0, 3).join(", ")}, and no ` +
         `${missing.slice(0, 3).join(", ")}; name one, or a new file`,
     );
@@ -133,7 +135,7 @@ export async function isEmpty(connection: Connection, path: string): Promise<boo
   for (const [table, columns] of Object.entries(RUNTIME_TABLES)) {
     const found = await columnsOf(connection, table);
     if (found !== describe(columns)) {
-      throw new UnusableFile(
+      throw new UnusableFileError(
         `${path} is of another version of Meerkat: ${table} has ${found}, not ${describe(columns)}`,
       );
     }
@@ -141,14 +143,14 @@ export async function isEmpty(connection: Connection, path: string): Promise<boo
   if (!tables.includes("bolthole_store")) return false;
   const format = Number((await (await connection.prepare("SELECT format FROM bolthole_store")).get())?.[0] ?? 0);
   if (format > FORMAT_VERSION) {
-    throw new UnusableFile(
+    throw new UnusableFileError(
       `${path} has tables of Bolthole's format ${format}, this Bolthole reads up to ${FORMAT_VERSION}; use a newer one`,
     );
   }
   return false;
 }
 
-async function tableNames(connection: Connection): Promise<string[]> {
+async function tableNames(connection: SqliteConnection): Promise<string[]> {
   const statement = await connection.prepare(
     "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
   );
@@ -160,7 +162,7 @@ const describe = (columns: readonly Column[]): string =>
     .map(({ name, type, key, nullable }) => `${name} ${type}${nullable ? "" : " not null"}${key ? ` key ${key}` : ""}`)
     .join(", ");
 
-async function columnsOf(connection: Connection, table: string): Promise<string> {
+async function columnsOf(connection: SqliteConnection, table: string): Promise<string> {
   const statement = await connection.prepare('SELECT name, type, "notnull", pk FROM pragma_table_info(?) ORDER BY cid');
   const columns = (await statement.all(table)).map(
     ([name, type, notNull, key]) =>
@@ -175,7 +177,7 @@ async function columnsOf(connection: Connection, table: string): Promise<string>
 }
 
 /** Made once, with our tables. */
-async function loadIdentity(connection: Connection): Promise<Identity> {
+async function loadIdentity(connection: SqliteConnection): Promise<Identity> {
   const stored = await (await connection.prepare("SELECT store_id, epoch FROM bolthole_store")).get();
   if (stored) return { storeId: String(stored[0]), epoch: String(stored[1]) };
   const identity: Identity = { storeId: randomUUID(), epoch: randomUUID().slice(0, 8) };

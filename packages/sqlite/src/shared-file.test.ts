@@ -2,9 +2,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type RunBoundaryReceipt, RuntimeStoreAdapter, type StoredInputState } from "@bolthole/contract";
-import { readMachineLifecycle, readReceipt, writeInputState } from "@bolthole/contract/json";
+import { readMachineLifecycle, readReceipt, writeInputState } from "@bolthole/json";
 import { type EngineStore, createEngineStore } from "@bolthole/core";
-import { Connection } from "./connection.js";
+import { SqliteConnection } from "./connection.js";
 import { putRawRow } from "./raw-row.js";
 import { SqliteEngine } from "./sqlite-engine.js";
 
@@ -64,8 +64,8 @@ afterEach(async () => {
 });
 
 /** What the reference does meanwhile, over a connection of its own. */
-async function elsewhere<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
-  const connection = Connection.open(file);
+async function elsewhere<T>(work: (connection: SqliteConnection) => Promise<T>): Promise<T> {
+  const connection = SqliteConnection.open(file);
   try {
     return await work(connection);
   } finally {

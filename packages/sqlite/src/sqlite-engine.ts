@@ -1,13 +1,13 @@
 import { statSync } from "node:fs";
 import type { RuntimeId } from "@bolthole/contract";
-import type { Document, Engine, EngineStats, Entry, KeyOf, Range, Unit, View } from "@bolthole/core";
-import { Moved, assembleInTurns, crc32InTurns } from "@bolthole/core";
-import { Connection, type Statement } from "./connection.js";
+import type { DocumentParts, Engine, EngineStats, RowEntry, KeyOf, RowRange, WriteBatch, View } from "@bolthole/core";
+import { StaleBaseError, assembleYielding, crc32Yielding } from "@bolthole/core";
+import { SqliteConnection, type Statement } from "./connection.js";
 import { GroupWriter } from "./group-writer.js";
 import type { WholeDocument } from "./reference-row.js";
 import { Rows } from "./rows.js";
-import { FORMAT_VERSION, type Identity, UnusableFile, claimSchema } from "./schema.js";
-import { Turns } from "./turns.js";
+import { FORMAT_VERSION, type Identity, UnusableFileError, claimSchema } from "./schema.js";
+import { Mutex } from "./mutex";
 
 export interface SqliteOptions {
   /** Called once, when a write or flush failed: nothing may be written any more, and the process should end. */
@@ -15,7 +15,7 @@ export interface SqliteOptions {
 }
 
 interface Parts {
-  readonly connection: Connection;
+  readonly connection: SqliteConnection;
   readonly rows: Rows;
   readonly size: Statement;
 }
@@ -29,7 +29,7 @@ export class SqliteEngine implements Engine {
   readonly durable = true;
   readonly storeId: string;
   readonly epoch: string;
-  private readonly turns = new Turns();
+  private readonly turns = new Mutex();
   private readonly writer: GroupWriter;
 
   private constructor(
@@ -45,9 +45,9 @@ export class SqliteEngine implements Engine {
   /** Makes the file if there is none; its folder must exist. */
   static async open(file: string, options: SqliteOptions = {}): Promise<SqliteEngine> {
     if (statSync(file, { throwIfNoEntry: false })?.isDirectory()) {
-      throw new UnusableFile(`${file} is a folder; name a database file of Meerkat's, or a new file`);
+      throw new UnusableFileError(`${file} is a folder; name a database file of Meerkat's, or a new file`);
     }
-    const connection = Connection.open(file);
+    const connection = SqliteConnection.open(file);
     try {
       const identity = await claimSchema(connection, file);
       const size = await connection.prepare(
@@ -65,24 +65,24 @@ export class SqliteEngine implements Engine {
     return this.reading(() => read(viewOf(this.parts.rows)));
   }
 
-  async stage(runtimeId: RuntimeId, base: number | undefined, document: Document): Promise<WholeDocument> {
+  async stage(runtimeId: RuntimeId, base: number | undefined, document: DocumentParts): Promise<WholeDocument> {
     let stored: Buffer | undefined;
     if (document.some((part) => !(part instanceof Uint8Array))) {
       stored = await this.reading(async () => {
         const row = await this.parts.rows.get({ table: "snapshot", runtimeId });
-        if (row?.sequence !== base) throw new Moved();
+        if (row?.sequence !== base) throw new StaleBaseError();
         return this.parts.rows.document(runtimeId);
       });
     }
-    const content = await assembleInTurns(document, stored);
-    return { length: content.length, crc32: await crc32InTurns(content), bytes: content.length, content };
+    const content = await assembleYielding(document, stored);
+    return { length: content.length, crc32: await crc32Yielding(content), bytes: content.length, content };
   }
 
   discard(): Promise<void> {
     return Promise.resolve();
   }
 
-  commit<T>(unit: Unit<T>): Promise<T> {
+  commit<T>(unit: WriteBatch<T>): Promise<T> {
     return this.writer.commit(unit);
   }
 
@@ -132,7 +132,8 @@ const viewOf = (rows: Rows): View => {
   return {
     get: (key) => rows.get(key),
     // The switch inside gives each table its own kind of key, which the compiler cannot follow.
-    scan: <R extends Range>(range: R, limit: number) => scan(rows, range, limit) as Promise<Entry<KeyOf<R["table"]>>[]>,
+    scan: <R extends RowRange>(range: R, limit: number) =>
+      scan(rows, range, limit) as Promise<RowEntry<KeyOf<R["table"]>>[]>,
     document: async (runtimeId, range) => {
       const document = await whole(runtimeId);
       return pieces(range ? document.subarray(range.offset, range.offset + range.length) : document);
@@ -140,7 +141,7 @@ const viewOf = (rows: Rows): View => {
   };
 };
 
-function scan(rows: Rows, range: Range, limit: number): Promise<Entry[]> {
+function scan(rows: Rows, range: RowRange, limit: number): Promise<RowEntry[]> {
   switch (range.table) {
     case "input":
       return rows.inputs(range.runtimeId, range.after ?? "", limit);
@@ -148,8 +149,8 @@ function scan(rows: Rows, range: Range, limit: number): Promise<Entry[]> {
       return rows.receipts(range.runtimeId, range.after, limit);
     case "outcome":
       return rows.outcomes(range.after ?? "", limit);
-    case "head":
-      return rows.heads(range.after, limit);
+    case "runtimeManifest":
+      return rows.runtimeManifests(range.after, limit);
   }
 }
 

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { open } from "lmdb";
-import { writeInputState } from "@bolthole/contract/json";
+import { writeInputState } from "@bolthole/json";
 import { inputRow } from "../ledger.js";
 import { RuntimeStoreService } from "@bolthole/contract/wire";
 import { folderOfArguments, registerUnary, serveBare } from "./bare-server.js";

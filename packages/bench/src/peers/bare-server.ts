@@ -31,7 +31,7 @@ export async function serveBare(
     "grpc.max_concurrent_streams": 1024,
     "grpc.enable_channelz": 0,
   });
-  registerUnary(server, rpc.getServerInfo, () => Promise.resolve(storeCodecs.getServerInfo.fromAnswer(INFO)));
+  registerUnary(server, rpc.getServerInfo, () => Promise.resolve(storeCodecs.getServerInfo.encodeResponse(INFO)));
   register(server);
 
   const target = `unix:${join(folder, "bare.sock")}`;

@@ -12,10 +12,10 @@ const FRAME_BYTES = 1 << 20;
 /** Streams a document that it has in memory, in frames of 1 MiB, and does nothing else. */
 async function main(folder: string): Promise<void> {
   const document = readFileSync(join(folder, DOCUMENT_FILE));
-  const { method, fromAnswer } = storeCodecs.loadSessionSnapshot;
+  const { method, encodeResponse } = storeCodecs.loadSessionSnapshot;
   const answer = { version: "bare", length: document.length, profile: "session", chunks: framesOf(document) } as const;
   const parts: MessageInitShape<typeof method.output>[] = [];
-  for await (const part of fromAnswer(answer)) parts.push(part);
+  for await (const part of encodeResponse(answer)) parts.push(part);
   await serveBare(folder, (server) => {
     registerStream(server, method, () => parts);
   });

@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import { readSession } from "@bolthole/contract/json";
+import { readSession } from "@bolthole/json";
 import { transcriptMessagesDigest } from "@bolthole/core";
 import { Random, typicalSession } from "@bolthole/core/trials";
 import { type Row, type Section, atLeast, rowOf } from "../report.js";

@@ -2,7 +2,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { v7 as uuidv7 } from "uuid";
 import type { BoltholeStore } from "@bolthole/client";
-import { writeInputState } from "@bolthole/contract/json";
+import { writeInputState } from "@bolthole/json";
 import { RuntimeStoreService, encodeMessage, storeCodecs } from "@bolthole/contract/wire";
 import { Cast } from "../cast.js";
 import type { Measured } from "../closed-loop.js";
@@ -82,7 +82,7 @@ function ofOurService(server: { name: string; target: string; cpuMs(): number })
     message: ({ requestId, runtime, attempt }) =>
       encodeMessage(
         persistInputState.method.input,
-        persistInputState.fromRequest({
+        persistInputState.encodeRequest({
           runtimeId: runtimeIdOf(runtime),
           requestId,
           state: inputRow(runtime, attempt),

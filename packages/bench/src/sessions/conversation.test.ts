@@ -1,5 +1,5 @@
 import { deflateRawSync } from "node:zlib";
-import { readSession, readTranscriptHistory, writeSession } from "@bolthole/contract/json";
+import { readSession, readTranscriptHistory, writeSession } from "@bolthole/json";
 import { MemoryEngine, createEngineStore, transcriptMessagesDigest } from "@bolthole/core";
 import { Random } from "@bolthole/core/trials";
 import { Conversation } from "./conversation.js";

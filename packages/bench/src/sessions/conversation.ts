@@ -1,6 +1,6 @@
 import { type Hash, createHash } from "node:crypto";
 import type { TranscriptRewriteCommit } from "@bolthole/contract";
-import { writeRewriteCommit } from "@bolthole/contract/json";
+import { writeRewriteCommit } from "@bolthole/json";
 import type { Random } from "@bolthole/core/trials";
 import { type Message, summaryMessage, systemMessage, turnMessages } from "./message.js";
 import { sortedJson } from "./sorted-json.js";

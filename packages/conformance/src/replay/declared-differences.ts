@@ -1,4 +1,4 @@
-import { readMachineLifecycle, writeMachineLifecycle } from "@bolthole/contract/json";
+import { readMachineLifecycle, writeMachineLifecycle } from "@bolthole/json";
 import type { Capabilities, Capability } from "../store-factory.js";
 import { matches } from "./compare.js";
 import type { Trace, TraceResult } from "./trace.js";

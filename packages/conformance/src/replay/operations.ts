@@ -8,7 +8,7 @@ import {
   loadRuntimeState,
 } from "@bolthole/contract";
 import {
-  normaliseFreeJson,
+  normaliseRawJson,
   readInputState,
   readOpsSnapshot,
   readReceipt,
@@ -17,7 +17,7 @@ import {
   writeMachineLifecycle,
   writeOpsSnapshot,
   writeReceipt,
-} from "@bolthole/contract/json";
+} from "@bolthole/json";
 import { decodeLifecycleRecord } from "@bolthole/contract/wire";
 import type { TraceArgs, TraceResult, TraceStep } from "./trace.js";
 import { bytesOf, has, lifecycleOf, loaded, rowsOf, textOf } from "./trace-args.js";
@@ -33,7 +33,7 @@ const written = <T>(value: T | undefined, write: (value: T) => Buffer): TraceRes
 });
 
 /** The members of every object in order: the reference writes its maps in random order. */
-const sorted = (json: Buffer): Buffer => Buffer.from(normaliseFreeJson(json.toString()));
+const sorted = (json: Buffer): Buffer => Buffer.from(normaliseRawJson(json.toString()));
 
 /** Every store call that occurs in the traces; the answer in their form. */
 export const OPERATIONS: Readonly<Record<string, Operation>> = {

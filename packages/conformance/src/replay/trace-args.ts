@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { MachineLifecycle, RuntimeState, StoredInputState } from "@bolthole/contract";
-import { readInputState } from "@bolthole/contract/json";
+import { readInputState } from "@bolthole/json";
 import type { RawRow } from "../store-factory.js";
 import type { LoadedText, TraceArgs, TraceStep } from "./trace.js";
 

@@ -1,4 +1,4 @@
-import { JsonError, readSessionId } from "@bolthole/contract/json";
+import { JsonError, readSessionId } from "@bolthole/json";
 import type { Trace, TraceStep } from "./trace.js";
 import { bytesOf, has } from "./trace-args.js";
 

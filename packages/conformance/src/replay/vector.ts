@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { JsonError } from "@bolthole/contract/json";
+import { JsonError } from "@bolthole/json";
 import type { Difference } from "./replay-report.js";
 
 /** One case of a family of golden vectors (vectors/README.md). */

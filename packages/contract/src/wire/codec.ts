@@ -13,10 +13,10 @@ import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 export interface UnaryCodec<Request, Answer, I extends DescMessage = DescMessage, O extends DescMessage = DescMessage> {
   readonly kind: "unary";
   readonly method: DescMethodUnary<I, O>;
-  toRequest(message: MessageShape<I>): Request;
-  fromRequest(request: Request): MessageInitShape<I>;
-  toAnswer(message: MessageShape<O>): Answer;
-  fromAnswer(answer: Answer): MessageInitShape<O>;
+  decodeRequest(message: MessageShape<I>): Request;
+  encodeRequest(request: Request): MessageInitShape<I>;
+  decodeResponse(message: MessageShape<O>): Answer;
+  encodeResponse(answer: Answer): MessageInitShape<O>;
 }
 
 /** One RPC whose answer comes in parts. */
@@ -28,11 +28,11 @@ export interface StreamCodec<
 > {
   readonly kind: "stream";
   readonly method: DescMethodServerStreaming<I, O>;
-  toRequest(message: MessageShape<I>): Request;
-  fromRequest(request: Request): MessageInitShape<I>;
+  decodeRequest(message: MessageShape<I>): Request;
+  encodeRequest(request: Request): MessageInitShape<I>;
   /** Settles when the first part is there, if the answer needs it. */
-  toAnswer(parts: AsyncIterable<MessageShape<O>>): Answer;
-  fromAnswer(answer: Awaited<Answer>): AsyncIterable<MessageInitShape<O>>;
+  decodeResponse(parts: AsyncIterable<MessageShape<O>>): Answer;
+  encodeResponse(answer: Awaited<Answer>): AsyncIterable<MessageInitShape<O>>;
 }
 
 /** One RPC whose request comes in parts. */
@@ -45,10 +45,10 @@ export interface UploadCodec<
   readonly kind: "upload";
   readonly method: DescMethodClientStreaming<I, O>;
   /** Settles when the first part is there. */
-  toRequest(parts: AsyncIterable<MessageShape<I>>): Promise<Request>;
-  fromRequest(request: Request): AsyncIterable<MessageInitShape<I>>;
-  toAnswer(message: MessageShape<O>): Answer;
-  fromAnswer(answer: Answer): MessageInitShape<O>;
+  decodeRequest(parts: AsyncIterable<MessageShape<I>>): Promise<Request>;
+  encodeRequest(request: Request): AsyncIterable<MessageInitShape<I>>;
+  decodeResponse(message: MessageShape<O>): Answer;
+  encodeResponse(answer: Answer): MessageInitShape<O>;
 }
 
 type Directions<C> = Omit<C, "kind" | "method">;

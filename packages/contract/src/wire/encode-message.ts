@@ -7,7 +7,7 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
-import { InvalidArgument } from "./invalid-argument.js";
+import { InvalidArgumentError } from "./invalid-argument.js";
 
 /** grpc-js takes nothing but a Buffer: wrap the bytes, never copy them. */
 export const toBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -51,14 +51,14 @@ export function encodeMessage<D extends DescMessage>(desc: D, init: MessageInitS
   } catch (error) {
     const [, field = desc.name, problem = ""] =
       /cannot encode field \S*?(\w+) to binary: (.*)/s.exec((error as Error).message) ?? [];
-    throw new InvalidArgument(field, "a value of the field's type", problem);
+    throw new InvalidArgumentError(field, "a value of the field's type", problem);
   }
 }
 
 /** The encoder would write such a text as another one, and an id must never become another id. */
 function refuseLoneSurrogates(value: unknown, path: string): void {
   if (typeof value === "string") {
-    if (!value.isWellFormed()) throw new InvalidArgument(path, "well-formed Unicode", "a lone surrogate");
+    if (!value.isWellFormed()) throw new InvalidArgumentError(path, "well-formed Unicode", "a lone surrogate");
   } else if (Array.isArray(value)) {
     for (const [index, item] of value.entries()) refuseLoneSurrogates(item, `${path}[${String(index)}]`);
   } else if (typeof value === "object" && value !== null && !ArrayBuffer.isView(value)) {

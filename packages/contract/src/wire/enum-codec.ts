@@ -1,5 +1,5 @@
 import type { GenEnum } from "@bufbuild/protobuf/codegenv2";
-import { InvalidArgument } from "./invalid-argument.js";
+import { InvalidArgumentError } from "./invalid-argument.js";
 
 /** A protobuf enum as the reference's spellings: `INPUT_LIFECYCLE_STATE_QUEUED` is "queued". */
 export interface EnumCodec<T extends string, E extends number> {
@@ -33,7 +33,7 @@ export function enumCodec<T extends string, E extends number>(desc: GenEnum<E>, 
   const toModel = (value: number, field: string): T => {
     const text = byNumber[value];
     if (text === undefined)
-      throw new InvalidArgument(
+      throw new InvalidArgumentError(
         field,
         expected,
         desc.values.find(({ number }) => number === value)?.name ?? String(value),
@@ -42,7 +42,7 @@ export function enumCodec<T extends string, E extends number>(desc: GenEnum<E>, 
   };
   const toWire = (text: T, field: string = desc.name): E => {
     const value = byText.get(text);
-    if (value === undefined) throw new InvalidArgument(field, expected, text);
+    if (value === undefined) throw new InvalidArgumentError(field, expected, text);
     return value;
   };
   return {

@@ -13,7 +13,7 @@ export {
 export { type StreamCodec, type UnaryCodec, type UploadCodec, isMutation, stream, unary, upload } from "./codec.js";
 export { type Allocate, encodeMessage } from "./encode-message.js";
 export { type GrpcMethod, grpcMethod } from "./grpc-definition.js";
-export { InvalidArgument } from "./invalid-argument.js";
+export { InvalidArgumentError } from "./invalid-argument.js";
 export {
   decodeLifecycleRecord,
   encodeLifecycleRecord,
@@ -21,7 +21,7 @@ export {
   inspectLifecycleRecord,
 } from "./lifecycle-record.js";
 export { ERROR_DOMAIN, STATUS_DETAILS_KEY, type WireStatus, fromWireStatus, toWireStatus } from "./status.js";
-export { careCodecs, fromFinding } from "./care-codecs.js";
+export { maintenanceCodecs, fromFinding } from "./maintenance-codecs";
 export { transferCodecs } from "./transfer-codecs.js";
 export { type StoreCodecs, storeCodecs } from "./store-codecs.js";
 export { file_bolthole_v1_error } from "../gen/bolthole/v1/error_pb.js";

@@ -3,7 +3,7 @@ import type { LoadInputStatesResponse, LoadInputStatesResponseSchema } from "../
 import { type StoreError, readFailed } from "../store-error.js";
 import type { LoadedInputStates } from "../versioned-store.js";
 import { fromInputState, toInputState } from "./input-state.js";
-import { required } from "./invalid-argument.js";
+import { requireField } from "./invalid-argument.js";
 import { fromErrorDetail, toErrorDetail } from "./status.js";
 import { withFirst } from "./with-first.js";
 
@@ -20,10 +20,13 @@ export async function toInputBatches(parts: AsyncIterable<LoadInputStatesRespons
       }
       // The first message of an empty ledger brings nothing but the version.
       if (entries.length === 0) continue;
-      yield entries.map(({ state, version }) => ({ value: toInputState(required(state, "state"), "state"), version }));
+      yield entries.map(({ state, version }) => ({
+        value: toInputState(requireField(state, "state"), "state"),
+        version,
+      }));
     }
   }
-  return { inputsVersion: required(first, "inputs_version").inputsVersion, batches: batches(), failures: found };
+  return { inputsVersion: requireField(first, "inputs_version").inputsVersion, batches: batches(), failures: found };
 }
 
 export async function* fromInputBatches({

@@ -1,8 +1,8 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import * as pb from "../gen/bolthole/v1/input_pb.js";
-import * as model from "../model/index.js";
+import * as model from "@bolthole/json/model";
 import { enumCodec } from "./enum-codec.js";
-import { InvalidArgument, required } from "./invalid-argument.js";
+import { InvalidArgumentError, requireField } from "./invalid-argument.js";
 import { runApplyBoundary } from "./receipt.js";
 
 const lifecycleState = enumCodec(pb.InputLifecycleStateSchema, model.INPUT_LIFECYCLE_STATES);
@@ -78,7 +78,7 @@ export function fromInputState(state: model.StoredInputState): MessageInitShape<
 }
 
 function toPolicy(message: pb.PolicySnapshot, field: string): model.PolicySnapshot {
-  const decision = required(message.decision, `${field}.decision`);
+  const decision = requireField(message.decision, `${field}.decision`);
   const inside = `${field}.decision`;
   return {
     version: message.version,
@@ -140,7 +140,7 @@ function toOutcome({ outcome }: pb.InputTerminalOutcome, field: string): model.I
       };
     }
     case undefined:
-      throw new InvalidArgument(field, "an outcome", "none");
+      throw new InvalidArgumentError(field, "an outcome", "none");
   }
 }
 
@@ -181,7 +181,7 @@ function toSource({ source }: pb.ReconstructionSource, field: string): model.Rec
     case "coalescing":
       return { kind: "coalescing", sourceInputIds: source.value.sourceInputIds };
     case undefined:
-      throw new InvalidArgument(field, "a source", "none");
+      throw new InvalidArgumentError(field, "a source", "none");
   }
 }
 

@@ -1,5 +1,5 @@
 /** A message that no model value corresponds to. The border that meets it decides on the error variant. */
-export class InvalidArgument extends Error {
+export class InvalidArgumentError extends Error {
   override readonly name = "InvalidArgument";
 
   constructor(
@@ -13,7 +13,7 @@ export class InvalidArgument extends Error {
 }
 
 /** A message field that must be there. */
-export function required<T>(value: T | undefined, field: string): T {
-  if (value === undefined) throw new InvalidArgument(field, "a value", "none");
+export function requireField<T>(value: T | undefined, field: string): T {
+  if (value === undefined) throw new InvalidArgumentError(field, "a value", "none");
   return value;
 }

@@ -1,12 +1,12 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { MachineLifecycleRecordSchema, RuntimeStateSchema } from "../gen/bolthole/v1/lifecycle_pb.js";
 import type { MachineLifecycleRecord } from "../gen/bolthole/v1/lifecycle_pb.js";
-import type { MachineLifecycle, RuntimeState } from "../model/index.js";
-import { MACHINE_LIFECYCLE_RECORD_VERSION, RUNTIME_STATES } from "../model/index.js";
+import type { MachineLifecycle, RuntimeState } from "@bolthole/json/model";
+import { MACHINE_LIFECYCLE_RECORD_VERSION, RUNTIME_STATES } from "@bolthole/json/model";
 import { readFailed } from "../store-error.js";
 import { enumCodec } from "./enum-codec.js";
-import type { MachineLifecycleRecord as StoredLifecycleRecord } from "../json/lifecycle.js";
-import { InvalidArgument } from "./invalid-argument.js";
+import type { MachineLifecycleRecord as StoredLifecycleRecord } from "@bolthole/json";
+import { InvalidArgumentError } from "./invalid-argument.js";
 
 const runtimeState = enumCodec(RuntimeStateSchema, RUNTIME_STATES);
 
@@ -51,7 +51,7 @@ export function decodeLifecycleRecord(bytes: Uint8Array): MachineLifecycle {
       binding: { agentRuntimeId, fenceToken, runtimeGeneration, runtimeEpochId },
     };
   } catch (cause) {
-    if (!(cause instanceof InvalidArgument)) throw cause;
+    if (!(cause instanceof InvalidArgumentError)) throw cause;
     throw readFailed("DAMAGED_RECORD", cause.message, { cause });
   }
 }

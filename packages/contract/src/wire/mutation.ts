@@ -16,7 +16,7 @@ import type {
   UnchangedInputs,
 } from "../versioned-store.js";
 import { enumCodec } from "./enum-codec.js";
-import { InvalidArgument, required } from "./invalid-argument.js";
+import { InvalidArgumentError, requireField } from "./invalid-argument.js";
 
 const RECORD_KINDS: readonly RecordKind[] = ["session_snapshot", "machine_lifecycle", "ops_lifecycle", "input_state"];
 const recordKind = enumCodec(RecordKindSchema, RECORD_KINDS);
@@ -41,7 +41,7 @@ export const fromMutation = toMutation;
 
 export function toRuntimeMutation(message: RuntimeMutationMessage): RuntimeMutation {
   return {
-    runtimeId: required(message.runtimeId, "runtime_id"),
+    runtimeId: requireField(message.runtimeId, "runtime_id"),
     requestId: message.requestId,
     expectedStoreId: message.expectedStoreId,
     expectedFenceToken: message.expectedFenceToken,
@@ -74,7 +74,7 @@ function toExpectedVersion(message: pb.ExpectedVersion, index: number): Expected
   const field = `expected_versions[${String(index)}]`;
   const record = recordKind.toModel(message.record, `${field}.record`);
   if ((record === "input_state") !== (message.inputId !== undefined)) {
-    throw new InvalidArgument(`${field}.input_id`, "a UUID exactly with RECORD_KIND_INPUT_STATE");
+    throw new InvalidArgumentError(`${field}.input_id`, "a UUID exactly with RECORD_KIND_INPUT_STATE");
   }
   return { record, inputId: message.inputId, version: toVersionOrAbsent(message.expected, `${field}.expected`) };
 }
@@ -86,7 +86,7 @@ type VersionOrAbsent =
 export function toVersionOrAbsent(expected: VersionOrAbsent, field = "expected"): string | undefined {
   if (expected.case === "version") return expected.value;
   if (expected.case === "absent" && expected.value) return undefined;
-  throw new InvalidArgument(field, "version, or absent true");
+  throw new InvalidArgumentError(field, "version, or absent true");
 }
 
 type VersionOrSha256 =
@@ -95,7 +95,7 @@ type VersionOrSha256 =
 export function toExpectedSnapshot(expected: VersionOrSha256): ExpectedSnapshot {
   if (expected.case === "version") return { version: expected.value };
   if (expected.case === "sha256") return { sha256: expected.value };
-  throw new InvalidArgument("expected", "version or sha256", "neither");
+  throw new InvalidArgumentError("expected", "version or sha256", "neither");
 }
 
 export function fromExpectedSnapshot(

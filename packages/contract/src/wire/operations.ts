@@ -1,16 +1,16 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import * as pb from "../gen/bolthole/v1/operations_pb.js";
-import * as model from "../model/index.js";
+import * as model from "@bolthole/json/model";
 import { enumCodec } from "./enum-codec.js";
-import { InvalidArgument, required } from "./invalid-argument.js";
+import { InvalidArgumentError, requireField } from "./invalid-argument.js";
 
 const status = enumCodec(pb.OperationStatusSchema, model.OPERATION_STATUSES);
 const kind = enumCodec(pb.OperationKindSchema, model.OPERATION_KINDS);
 const transport = enumCodec(pb.PeerTransportSchema, model.PEER_TRANSPORTS);
 
 export function toOpsSnapshot(message: pb.PersistedOpsSnapshot, field: string): model.PersistedOpsSnapshot {
-  const authority = required(message.authorityState, `${field}.authority_state`);
-  const cursors = required(message.cursors, `${field}.cursors`);
+  const authority = requireField(message.authorityState, `${field}.authority_state`);
+  const cursors = requireField(message.cursors, `${field}.cursors`);
   return {
     epochId: message.epochId,
     authorityState: {
@@ -133,7 +133,7 @@ function toSource({ source }: pb.OperationSource, field: string): model.Operatio
     case "sessionChild":
       return { kind: "session_child", sessionId: source.value.sessionId };
     case "backendPeer": {
-      const address = required(source.value.address, `${field}.backend_peer.address`);
+      const address = requireField(source.value.address, `${field}.backend_peer.address`);
       return {
         kind: "backend_peer",
         peerId: source.value.peerId,
@@ -144,7 +144,7 @@ function toSource({ source }: pb.OperationSource, field: string): model.Operatio
       };
     }
     case undefined:
-      throw new InvalidArgument(field, "a source", "none");
+      throw new InvalidArgumentError(field, "a source", "none");
   }
 }
 
@@ -169,7 +169,7 @@ function fromSource(source: model.OperationSource): MessageInitShape<typeof pb.O
 }
 
 function toOutcome(message: pb.OperationTerminalOutcome | undefined, field: string): model.OperationTerminalOutcome {
-  const { outcome } = required(message, field);
+  const { outcome } = requireField(message, field);
   switch (outcome.case) {
     case "completed": {
       const { id, content, isError, durationMs, tokensUsed } = outcome.value;
@@ -185,7 +185,7 @@ function toOutcome(message: pb.OperationTerminalOutcome | undefined, field: stri
     case "terminated":
       return { kind: "terminated", reason: outcome.value.reason };
     case undefined:
-      throw new InvalidArgument(field, "an outcome", "none");
+      throw new InvalidArgumentError(field, "an outcome", "none");
   }
 }
 

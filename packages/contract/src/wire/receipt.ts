@@ -1,8 +1,8 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { RunApplyBoundarySchema } from "../gen/bolthole/v1/receipt_pb.js";
 import type { RunBoundaryReceipt as ReceiptMessage, RunBoundaryReceiptSchema } from "../gen/bolthole/v1/receipt_pb.js";
-import type { RunBoundaryReceipt } from "../model/index.js";
-import { RUN_APPLY_BOUNDARIES } from "../model/index.js";
+import type { RunBoundaryReceipt } from "@bolthole/json/model";
+import { RUN_APPLY_BOUNDARIES } from "@bolthole/json/model";
 import { enumCodec } from "./enum-codec.js";
 
 export const runApplyBoundary = enumCodec(RunApplyBoundarySchema, RUN_APPLY_BOUNDARIES);

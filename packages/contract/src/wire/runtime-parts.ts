@@ -1,10 +1,10 @@
 import { type MessageInitShape, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { RuntimePart, RuntimePartSchema } from "../gen/bolthole/v1/admin_pb.js";
 import { MachineLifecycleRecordSchema } from "../gen/bolthole/v1/lifecycle_pb.js";
-import type { RunBoundaryReceipt, RuntimeId, SessionProfile, StoredInputState } from "../model/index.js";
+import type { RunBoundaryReceipt, RuntimeId, SessionProfile, StoredInputState } from "@bolthole/json/model";
 import { type RuntimeContents, emptyContents } from "../runtime-transfer.js";
 import { fromInputState, toInputState } from "./input-state.js";
-import { InvalidArgument, required } from "./invalid-argument.js";
+import { InvalidArgumentError, requireField } from "./invalid-argument.js";
 import { fromOpsSnapshot, toOpsSnapshot } from "./operations.js";
 import { fromReceipt, toReceipt } from "./receipt.js";
 import { sessionProfile } from "./session.js";
@@ -41,7 +41,7 @@ export async function toContents(
   const inputs: StoredInputState[] = [];
   const receipts: RunBoundaryReceipt[] = [];
   for await (const one of parts) {
-    const { part } = required(one, "part");
+    const { part } = requireField(one, "part");
     switch (part.case) {
       case "snapshot":
         profile = sessionProfile.toModel(part.value.profile, "part.snapshot.profile");
@@ -60,7 +60,7 @@ export async function toContents(
         receipts.push(toReceipt(part.value, `receipts[${receipts.length}]`));
         break;
       case undefined:
-        throw new InvalidArgument("part", "a record", "none");
+        throw new InvalidArgumentError("part", "a record", "none");
     }
   }
   const session = profile && { snapshot: Buffer.concat(chunks), profile };

@@ -1,11 +1,11 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { GetServerInfoResponse, GetServerInfoResponseSchema } from "../gen/bolthole/v1/store_pb.js";
 import type { StoreInfo } from "../versioned-store.js";
-import { required } from "./invalid-argument.js";
+import { requireField } from "./invalid-argument.js";
 
 export function toServerInfo(message: GetServerInfoResponse): StoreInfo {
-  const limits = required(message.limits, "limits");
-  const retention = required(message.outcomeRetention, "outcome_retention");
+  const limits = requireField(message.limits, "limits");
+  const retention = requireField(message.outcomeRetention, "outcome_retention");
   return {
     serverVersion: message.serverVersion,
     storeId: message.storeId,

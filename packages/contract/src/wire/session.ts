@@ -1,11 +1,11 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { SessionProfileSchema } from "../gen/bolthole/v1/session_pb.js";
 import type * as pb from "../gen/bolthole/v1/session_pb.js";
-import type { SnapshotPatch, TranscriptRewriteCommit } from "../model/index.js";
-import { SESSION_PROFILES } from "../model/index.js";
+import type { SnapshotPatch, TranscriptRewriteCommit } from "@bolthole/json/model";
+import { SESSION_PROFILES } from "@bolthole/json/model";
 import type { SessionChange } from "../versioned-store.js";
 import { enumCodec } from "./enum-codec.js";
-import { InvalidArgument, required } from "./invalid-argument.js";
+import { InvalidArgumentError, requireField } from "./invalid-argument.js";
 
 export const sessionProfile = enumCodec(SessionProfileSchema, SESSION_PROFILES);
 
@@ -21,7 +21,7 @@ export function toSessionChange(message: pb.SessionDelta, field: string): Sessio
     case "uploadId":
       return { uploadId: message.content.value, profile };
     case undefined:
-      throw new InvalidArgument(`${field}.content`, "session_snapshot, session_json, patch or upload_id", "none");
+      throw new InvalidArgumentError(`${field}.content`, "session_snapshot, session_json, patch or upload_id", "none");
   }
 }
 
@@ -42,7 +42,7 @@ const toPatch = (message: pb.SnapshotPatch, field: string): SnapshotPatch => ({
   pieces: message.pieces.map(({ from }, index) => {
     const name = `${field}.pieces[${String(index)}]`;
     if (from.case === "insert") return from.value;
-    if (from.case === undefined) throw new InvalidArgument(`${name}.from`, "copy or insert", "neither");
+    if (from.case === undefined) throw new InvalidArgumentError(`${name}.from`, "copy or insert", "neither");
     const { offset, length } = from.value;
     return {
       offset: toLength(offset, `${name}.copy.offset`),
@@ -64,15 +64,17 @@ const fromPatch = (patch: SnapshotPatch): MessageInitShape<typeof pb.SnapshotPat
 
 /** A number of bytes, which a double holds exactly. */
 export function toLength(value: bigint, field: string): number {
-  if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw new InvalidArgument(field, "at most 2^53 - 1", value.toString());
+  if (value > BigInt(Number.MAX_SAFE_INTEGER))
+    throw new InvalidArgumentError(field, "at most 2^53 - 1", value.toString());
   return Number(value);
 }
 
 export function toRewriteCommit(message: pb.TranscriptRewriteCommit, field: string): TranscriptRewriteCommit {
   const selection = message.selection?.selection;
-  if (selection?.case !== "messageRange") throw new InvalidArgument(`${field}.selection`, "a message_range", "none");
-  const reason = required(message.reason, `${field}.reason`);
-  const committedAt = required(message.committedAt, `${field}.committed_at`);
+  if (selection?.case !== "messageRange")
+    throw new InvalidArgumentError(`${field}.selection`, "a message_range", "none");
+  const reason = requireField(message.reason, `${field}.reason`);
+  const committedAt = requireField(message.committedAt, `${field}.committed_at`);
   return {
     parentRevision: message.parentRevision,
     revision: message.revision,

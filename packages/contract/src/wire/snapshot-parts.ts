@@ -2,7 +2,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { SessionSnapshotInfoSchema } from "../gen/bolthole/v1/session_pb.js";
 import type { LoadSessionSnapshotResponse, LoadSessionSnapshotResponseSchema } from "../gen/bolthole/v1/store_pb.js";
 import type { LoadedSnapshot } from "../versioned-store.js";
-import { required } from "./invalid-argument.js";
+import { requireField } from "./invalid-argument.js";
 import { sessionProfile } from "./session.js";
 import { withFirst } from "./with-first.js";
 
@@ -12,7 +12,7 @@ export async function toSnapshotParts(
 ): Promise<LoadedSnapshot | undefined> {
   const { first, all } = await withFirst(parts);
   if (!first) return undefined;
-  const info = required(first.info, "info");
+  const info = requireField(first.info, "info");
   async function* chunks(): AsyncGenerator<Uint8Array> {
     for await (const { chunk } of all) yield chunk;
   }

@@ -1,7 +1,7 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { MachineLifecycleRecordSchema } from "../gen/bolthole/v1/lifecycle_pb.js";
 import * as pb from "../gen/bolthole/v1/store_pb.js";
-import type { StoredInputState } from "../model/index.js";
+import type { StoredInputState } from "@bolthole/json/model";
 import type {
   CommitStatus,
   LoadInputStates,
@@ -15,7 +15,7 @@ import { stream, unary, upload } from "./codec.js";
 import { enumCodec } from "./enum-codec.js";
 import { fromInputBatches, toInputBatches } from "./input-batches.js";
 import { fromInputState, toInputState } from "./input-state.js";
-import { required } from "./invalid-argument.js";
+import { requireField } from "./invalid-argument.js";
 import {
   fromExpectedSnapshot,
   fromMutation,
@@ -43,17 +43,17 @@ const COMMIT_STATES: readonly CommitStatus["state"][] = ["applied", "pending", "
 const commitState = enumCodec(pb.CommitStateSchema, COMMIT_STATES);
 
 const ofRuntime = {
-  toRequest: (message: { runtimeId?: string | undefined }): OfRuntime => ({
-    runtimeId: required(message.runtimeId, "runtime_id"),
+  decodeRequest: (message: { runtimeId?: string | undefined }): OfRuntime => ({
+    runtimeId: requireField(message.runtimeId, "runtime_id"),
   }),
-  fromRequest: (request: OfRuntime) => ({ runtimeId: request.runtimeId }),
+  encodeRequest: (request: OfRuntime) => ({ runtimeId: request.runtimeId }),
 };
-const noArguments = { toRequest: () => ({}), fromRequest: () => ({}) };
-const runtimeMutation = { toRequest: toRuntimeMutation, fromRequest: fromRuntimeMutation };
-const committed = { toAnswer: toCommitted, fromAnswer: toCommitted };
+const noArguments = { decodeRequest: () => ({}), encodeRequest: () => ({}) };
+const runtimeMutation = { decodeRequest: toRuntimeMutation, encodeRequest: fromRuntimeMutation };
+const committed = { decodeResponse: toCommitted, encodeResponse: toCommitted };
 
-const committedInput = { toAnswer: toCommittedInput, fromAnswer: toCommittedInput };
-const committedInputs = { toAnswer: toCommittedInputs, fromAnswer: fromCommittedInputs };
+const committedInput = { decodeResponse: toCommittedInput, encodeResponse: toCommittedInput };
+const committedInputs = { decodeResponse: toCommittedInputs, encodeResponse: fromCommittedInputs };
 
 const inputStates = (messages: readonly Parameters<typeof toInputState>[0][], field: string): StoredInputState[] =>
   messages.map((message, index) => toInputState(message, `${field}[${String(index)}]`));
@@ -70,27 +70,27 @@ type CodecOf<Method> = Method extends (request: infer Request, ...rest: never[])
 export const storeCodecs = {
   authAuthorityKey: unary(rpc.authAuthorityKey, {
     ...noArguments,
-    toAnswer: (message) => message.key,
-    fromAnswer: (key) => ({ key }),
+    decodeResponse: (message) => message.key,
+    encodeResponse: (key) => ({ key }),
   }),
   persistAuthOauthFlowSnapshot: unary(rpc.persistAuthOauthFlowSnapshot, {
-    toRequest: (message) => ({ ...toMutation(message), snapshot: message.snapshot }),
-    fromRequest: (request) => ({ ...fromMutation(request), snapshot: request.snapshot }),
+    decodeRequest: (message) => ({ ...toMutation(message), snapshot: message.snapshot }),
+    encodeRequest: (request) => ({ ...fromMutation(request), snapshot: request.snapshot }),
     ...committed,
   }),
   loadAuthOauthFlowSnapshot: unary(rpc.loadAuthOauthFlowSnapshot, {
     ...noArguments,
-    toAnswer: ({ snapshot, version }) => snapshot && { value: snapshot, version },
-    fromAnswer: (loaded: Versioned<Uint8Array> | undefined) =>
+    decodeResponse: ({ snapshot, version }) => snapshot && { value: snapshot, version },
+    encodeResponse: (loaded: Versioned<Uint8Array> | undefined) =>
       loaded ? { snapshot: loaded.value, version: loaded.version } : {},
   }),
   updateAuthOauthFlowSnapshot: unary(rpc.updateAuthOauthFlowSnapshot, {
-    toRequest: (message) => ({
+    decodeRequest: (message) => ({
       ...toMutation(message),
       expected: toVersionOrAbsent(message.expected),
       snapshot: message.snapshot,
     }),
-    fromRequest: (request) => ({
+    encodeRequest: (request) => ({
       ...fromMutation(request),
       expected:
         request.expected === undefined
@@ -98,31 +98,31 @@ export const storeCodecs = {
           : { case: "version" as const, value: request.expected },
       snapshot: request.snapshot,
     }),
-    toAnswer: ({ updated, version, replayed, current }): UpdatedOauth =>
+    decodeResponse: ({ updated, version, replayed, current }): UpdatedOauth =>
       updated ? { updated, version, replayed } : { updated, current: current && { value: current, version } },
-    fromAnswer: (answer) =>
+    encodeResponse: (answer) =>
       answer.updated
         ? { updated: true, version: answer.version, replayed: answer.replayed }
         : { updated: false, version: answer.current?.version ?? "", current: answer.current?.value },
   }),
   commitSessionSnapshot: unary(rpc.commitSessionSnapshot, {
-    toRequest: (message) => ({
+    decodeRequest: (message) => ({
       ...toRuntimeMutation(message),
-      sessionDelta: toSessionChange(required(message.sessionDelta, "session_delta"), "session_delta"),
+      sessionDelta: toSessionChange(requireField(message.sessionDelta, "session_delta"), "session_delta"),
     }),
-    fromRequest: (request) => ({
+    encodeRequest: (request) => ({
       ...fromRuntimeMutation(request),
       sessionDelta: fromSessionChange(request.sessionDelta),
     }),
     ...committed,
   }),
   commitSessionTranscriptRewriteSnapshot: unary(rpc.commitSessionTranscriptRewriteSnapshot, {
-    toRequest: (message) => ({
+    decodeRequest: (message) => ({
       ...toRuntimeMutation(message),
-      sessionDelta: toSessionChange(required(message.sessionDelta, "session_delta"), "session_delta"),
-      commit: toRewriteCommit(required(message.commit, "commit"), "commit"),
+      sessionDelta: toSessionChange(requireField(message.sessionDelta, "session_delta"), "session_delta"),
+      commit: toRewriteCommit(requireField(message.commit, "commit"), "commit"),
     }),
-    fromRequest: (request) => ({
+    encodeRequest: (request) => ({
       ...fromRuntimeMutation(request),
       sessionDelta: fromSessionChange(request.sessionDelta),
       commit: fromRewriteCommit(request.commit),
@@ -130,15 +130,15 @@ export const storeCodecs = {
     ...committed,
   }),
   atomicApply: unary(rpc.atomicApply, {
-    toRequest: (message) => ({
+    decodeRequest: (message) => ({
       ...toRuntimeMutation(message),
       sessionDelta: message.sessionDelta && toSessionChange(message.sessionDelta, "session_delta"),
-      receipt: toReceipt(required(message.receipt, "receipt"), "receipt"),
+      receipt: toReceipt(requireField(message.receipt, "receipt"), "receipt"),
       inputUpdates: inputStates(message.inputUpdates, "input_updates"),
       unchangedInputs: toUnchangedInputs(message.unchangedInputs),
       sessionStoreKey: message.sessionStoreKey,
     }),
-    fromRequest: (request) => ({
+    encodeRequest: (request) => ({
       ...fromRuntimeMutation(request),
       sessionDelta: request.sessionDelta && fromSessionChange(request.sessionDelta),
       receipt: fromReceipt(request.receipt),
@@ -149,80 +149,88 @@ export const storeCodecs = {
     ...committedInputs,
   }),
   loadInputStates: stream(rpc.loadInputStates, {
-    toRequest: (message): LoadInputStates => ({ ...ofRuntime.toRequest(message), eachOutcome: message.eachOutcome }),
-    fromRequest: ({ runtimeId, eachOutcome }) => ({ runtimeId, ...(eachOutcome && { eachOutcome }) }),
-    toAnswer: toInputBatches,
-    fromAnswer: fromInputBatches,
+    decodeRequest: (message): LoadInputStates => ({
+      ...ofRuntime.decodeRequest(message),
+      eachOutcome: message.eachOutcome,
+    }),
+    encodeRequest: ({ runtimeId, eachOutcome }) => ({ runtimeId, ...(eachOutcome && { eachOutcome }) }),
+    decodeResponse: toInputBatches,
+    encodeResponse: fromInputBatches,
   }),
   loadBoundaryReceipt: unary(rpc.loadBoundaryReceipt, {
-    toRequest: (message) => ({ ...ofRuntime.toRequest(message), runId: message.runId, sequence: message.sequence }),
-    fromRequest: ({ runtimeId, runId, sequence }) => ({ runtimeId, runId, sequence }),
-    toAnswer: ({ receipt, version }) => receipt && { value: toReceipt(receipt, "receipt"), version },
-    fromAnswer: (loaded) => (loaded ? { receipt: fromReceipt(loaded.value), version: loaded.version } : {}),
+    decodeRequest: (message) => ({
+      ...ofRuntime.decodeRequest(message),
+      runId: message.runId,
+      sequence: message.sequence,
+    }),
+    encodeRequest: ({ runtimeId, runId, sequence }) => ({ runtimeId, runId, sequence }),
+    decodeResponse: ({ receipt, version }) => receipt && { value: toReceipt(receipt, "receipt"), version },
+    encodeResponse: (loaded) => (loaded ? { receipt: fromReceipt(loaded.value), version: loaded.version } : {}),
   }),
   loadSessionSnapshot: stream(rpc.loadSessionSnapshot, {
     ...ofRuntime,
-    toAnswer: toSnapshotParts,
-    fromAnswer: fromSnapshotParts,
+    decodeResponse: toSnapshotParts,
+    encodeResponse: fromSnapshotParts,
   }),
   uploadSessionSnapshot: upload(rpc.uploadSessionSnapshot, {
-    toRequest: toUpload,
-    fromRequest: fromUpload,
-    toAnswer: ({ uploadId }) => uploadId,
-    fromAnswer: (uploadId) => ({ uploadId }),
+    decodeRequest: toUpload,
+    encodeRequest: fromUpload,
+    decodeResponse: ({ uploadId }) => uploadId,
+    encodeResponse: (uploadId) => ({ uploadId }),
   }),
   clearSessionSnapshot: unary(rpc.clearSessionSnapshot, { ...runtimeMutation, ...committed }),
   replaceSessionSnapshotIfCurrent: unary(rpc.replaceSessionSnapshotIfCurrent, {
-    toRequest: (message) => ({
+    decodeRequest: (message) => ({
       ...toRuntimeMutation(message),
       expected: toExpectedSnapshot(message.expected),
-      replacement: toSessionChange(required(message.replacement, "replacement"), "replacement"),
+      replacement: toSessionChange(requireField(message.replacement, "replacement"), "replacement"),
     }),
-    fromRequest: (request) => ({
+    encodeRequest: (request) => ({
       ...fromRuntimeMutation(request),
       expected: fromExpectedSnapshot(request.expected),
       replacement: fromSessionChange(request.replacement),
     }),
-    toAnswer: (message) => (message.replaced ? toCommitted(message) : undefined),
-    fromAnswer: (answer) => (answer ? { ...toCommitted(answer), replaced: true } : {}),
+    decodeResponse: (message) => (message.replaced ? toCommitted(message) : undefined),
+    encodeResponse: (answer) => (answer ? { ...toCommitted(answer), replaced: true } : {}),
   }),
   clearSessionSnapshotIfCurrent: unary(rpc.clearSessionSnapshotIfCurrent, {
-    toRequest: (message) => ({ ...toRuntimeMutation(message), expected: toExpectedSnapshot(message.expected) }),
-    fromRequest: (request) => ({
+    decodeRequest: (message) => ({ ...toRuntimeMutation(message), expected: toExpectedSnapshot(message.expected) }),
+    encodeRequest: (request) => ({
       ...fromRuntimeMutation(request),
       expected: fromExpectedSnapshot(request.expected),
     }),
-    toAnswer: (message) => (message.cleared ? toCommitted(message) : undefined),
-    fromAnswer: (answer) => (answer ? { ...toCommitted(answer), cleared: true } : {}),
+    decodeResponse: (message) => (message.cleared ? toCommitted(message) : undefined),
+    encodeResponse: (answer) => (answer ? { ...toCommitted(answer), cleared: true } : {}),
   }),
   persistInputState: unary(rpc.persistInputState, {
-    toRequest: (message) => ({
+    decodeRequest: (message) => ({
       ...toRuntimeMutation(message),
-      state: toInputState(required(message.state, "state"), "state"),
+      state: toInputState(requireField(message.state, "state"), "state"),
     }),
-    fromRequest: (request) => ({ ...fromRuntimeMutation(request), state: fromInputState(request.state) }),
+    encodeRequest: (request) => ({ ...fromRuntimeMutation(request), state: fromInputState(request.state) }),
     ...committedInput,
   }),
   loadInputState: unary(rpc.loadInputState, {
-    toRequest: (message) => ({ ...ofRuntime.toRequest(message), inputId: message.inputId }),
-    fromRequest: ({ runtimeId, inputId }) => ({ runtimeId, inputId }),
-    toAnswer: ({ state, version }) => state && { value: toInputState(state, "state"), version },
-    fromAnswer: (loaded) => (loaded ? { state: fromInputState(loaded.value), version: loaded.version } : {}),
+    decodeRequest: (message) => ({ ...ofRuntime.decodeRequest(message), inputId: message.inputId }),
+    encodeRequest: ({ runtimeId, inputId }) => ({ runtimeId, inputId }),
+    decodeResponse: ({ state, version }) => state && { value: toInputState(state, "state"), version },
+    encodeResponse: (loaded) => (loaded ? { state: fromInputState(loaded.value), version: loaded.version } : {}),
   }),
   loadMachineLifecycleRecord: unary(rpc.loadMachineLifecycleRecord, {
     ...ofRuntime,
-    toAnswer: ({ record, version }) => record && { value: toBinary(MachineLifecycleRecordSchema, record), version },
-    fromAnswer: (loaded: Versioned<Uint8Array> | undefined) =>
+    decodeResponse: ({ record, version }) =>
+      record && { value: toBinary(MachineLifecycleRecordSchema, record), version },
+    encodeResponse: (loaded: Versioned<Uint8Array> | undefined) =>
       loaded ? { record: fromBinary(MachineLifecycleRecordSchema, loaded.value), version: loaded.version } : {},
   }),
   commitMachineLifecycle: unary(rpc.commitMachineLifecycle, {
-    toRequest: (message) => ({
+    decodeRequest: (message) => ({
       ...toRuntimeMutation(message),
-      record: toBinary(MachineLifecycleRecordSchema, required(message.record, "record")),
+      record: toBinary(MachineLifecycleRecordSchema, requireField(message.record, "record")),
       inputStates: inputStates(message.inputStates, "input_states"),
       unchangedInputs: toUnchangedInputs(message.unchangedInputs),
     }),
-    fromRequest: (request) => ({
+    encodeRequest: (request) => ({
       ...fromRuntimeMutation(request),
       record: fromBinary(MachineLifecycleRecordSchema, request.record),
       inputStates: request.inputStates.map(fromInputState),
@@ -231,38 +239,42 @@ export const storeCodecs = {
     ...committedInputs,
   }),
   persistOpsLifecycle: unary(rpc.persistOpsLifecycle, {
-    toRequest: (message) => ({
+    decodeRequest: (message) => ({
       ...toRuntimeMutation(message),
-      snapshot: toOpsSnapshot(required(message.snapshot, "snapshot"), "snapshot"),
+      snapshot: toOpsSnapshot(requireField(message.snapshot, "snapshot"), "snapshot"),
     }),
-    fromRequest: (request) => ({ ...fromRuntimeMutation(request), snapshot: fromOpsSnapshot(request.snapshot) }),
+    encodeRequest: (request) => ({ ...fromRuntimeMutation(request), snapshot: fromOpsSnapshot(request.snapshot) }),
     ...committed,
   }),
   loadOpsLifecycle: unary(rpc.loadOpsLifecycle, {
     ...ofRuntime,
-    toAnswer: ({ snapshot, version }) => snapshot && { value: toOpsSnapshot(snapshot, "snapshot"), version },
-    fromAnswer: (loaded) => (loaded ? { snapshot: fromOpsSnapshot(loaded.value), version: loaded.version } : {}),
+    decodeResponse: ({ snapshot, version }) => snapshot && { value: toOpsSnapshot(snapshot, "snapshot"), version },
+    encodeResponse: (loaded) => (loaded ? { snapshot: fromOpsSnapshot(loaded.value), version: loaded.version } : {}),
   }),
   deleteOpsLifecycle: unary(rpc.deleteOpsLifecycle, { ...runtimeMutation, ...committed }),
   listRuntimes: unary(rpc.listRuntimes, {
-    toRequest: ({ pageSize, pageToken }) => ({ pageSize, pageToken }),
-    fromRequest: ({ pageSize, pageToken }) => ({ pageSize, pageToken }),
-    toAnswer: ({ runtimes, nextPageToken }) => ({
+    decodeRequest: ({ pageSize, pageToken }) => ({ pageSize, pageToken }),
+    encodeRequest: ({ pageSize, pageToken }) => ({ pageSize, pageToken }),
+    decodeResponse: ({ runtimes, nextPageToken }) => ({
       runtimes: runtimes.map(({ $typeName: _, ...summary }) => summary),
       nextPageToken,
     }),
-    fromAnswer: (page) => ({ runtimes: [...page.runtimes], nextPageToken: page.nextPageToken }),
+    encodeResponse: (page) => ({ runtimes: [...page.runtimes], nextPageToken: page.nextPageToken }),
   }),
   getCommit: unary(rpc.getCommit, {
-    toRequest: ({ requestId, seal }) => ({ requestId, seal }),
-    fromRequest: ({ requestId, seal }) => ({ requestId, seal }),
-    toAnswer: ({ state, version, method }): CommitStatus => {
+    decodeRequest: ({ requestId, seal }) => ({ requestId, seal }),
+    encodeRequest: ({ requestId, seal }) => ({ requestId, seal }),
+    decodeResponse: ({ state, version, method }): CommitStatus => {
       const text = commitState.toModel(state, "state");
       return text === "applied" ? { state: text, version, method } : { state: text };
     },
-    fromAnswer: (answer) => ({ ...answer, state: commitState.toWire(answer.state) }),
+    encodeResponse: (answer) => ({ ...answer, state: commitState.toWire(answer.state) }),
   }),
-  getServerInfo: unary(rpc.getServerInfo, { ...noArguments, toAnswer: toServerInfo, fromAnswer: fromServerInfo }),
+  getServerInfo: unary(rpc.getServerInfo, {
+    ...noArguments,
+    decodeResponse: toServerInfo,
+    encodeResponse: fromServerInfo,
+  }),
 } as const satisfies { [M in keyof VersionedStore]: CodecOf<VersionedStore[M]> };
 
 export type StoreCodecs = typeof storeCodecs;

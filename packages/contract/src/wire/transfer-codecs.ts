@@ -9,7 +9,7 @@ import type { OfRuntime } from "../versioned-store.js";
 import { IMPORT_RESULTS, type ImportResult, type ImportRuntime, type RuntimeContents } from "../runtime-transfer.js";
 import { stream, upload } from "./codec.js";
 import { enumCodec } from "./enum-codec.js";
-import { required } from "./invalid-argument.js";
+import { requireField } from "./invalid-argument.js";
 import { fromContents, toContents } from "./runtime-parts.js";
 
 const importResult = enumCodec(ImportResultSchema, IMPORT_RESULTS);
@@ -18,14 +18,14 @@ const importResult = enumCodec(ImportResultSchema, IMPORT_RESULTS);
 export const transferCodecs = {
   /** The parts of an answer do not say of which runtime they are: the caller knows. */
   exportRuntime: stream(AdminService.method.exportRuntime, {
-    toRequest: ({ runtimeId }): OfRuntime => ({ runtimeId: required(runtimeId, "runtime_id") }),
-    fromRequest: ({ runtimeId }: OfRuntime) => ({ runtimeId }),
-    toAnswer: async (messages): Promise<RuntimeContents | undefined> => {
+    decodeRequest: ({ runtimeId }): OfRuntime => ({ runtimeId: requireField(runtimeId, "runtime_id") }),
+    encodeRequest: ({ runtimeId }: OfRuntime) => ({ runtimeId }),
+    decodeResponse: async (messages): Promise<RuntimeContents | undefined> => {
       const iterator = messages[Symbol.asyncIterator]();
       const first = await iterator.next();
       return first.done === true ? undefined : toContents("", partsFrom(first, iterator));
     },
-    async *fromAnswer(
+    async *encodeResponse(
       contents: RuntimeContents | undefined,
     ): AsyncGenerator<MessageInitShape<typeof ExportRuntimeResponseSchema>> {
       if (!contents) return;
@@ -34,23 +34,23 @@ export const transferCodecs = {
     },
   }),
   importRuntime: upload(AdminService.method.importRuntime, {
-    async toRequest(messages): Promise<ImportRuntime> {
+    async decodeRequest(messages): Promise<ImportRuntime> {
       const iterator = messages[Symbol.asyncIterator]();
       const first = await iterator.next();
-      const start = required(first.done === true ? undefined : first.value.start, "start");
+      const start = requireField(first.done === true ? undefined : first.value.start, "start");
       const contents = await toContents(
-        required(start.runtimeId, "start.runtime_id"),
+        requireField(start.runtimeId, "start.runtime_id"),
         partsFrom(await iterator.next(), iterator),
       );
       return { contents, overwrite: start.overwrite, dryRun: start.dryRun };
     },
-    async *fromRequest(request: ImportRuntime): AsyncGenerator<MessageInitShape<typeof ImportRuntimeRequestSchema>> {
+    async *encodeRequest(request: ImportRuntime): AsyncGenerator<MessageInitShape<typeof ImportRuntimeRequestSchema>> {
       const { contents, overwrite, dryRun } = request;
       yield { start: { runtimeId: contents.runtimeId, overwrite, dryRun } };
       for (const part of fromContents(contents)) yield await Promise.resolve({ part });
     },
-    toAnswer: ({ result }): ImportResult => importResult.toModel(result, "result"),
-    fromAnswer: (result: ImportResult) => ({ result: importResult.toWire(result) }),
+    decodeResponse: ({ result }): ImportResult => importResult.toModel(result, "result"),
+    encodeResponse: (result: ImportResult) => ({ result: importResult.toWire(result) }),
   }),
 };
 

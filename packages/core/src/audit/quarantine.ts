@@ -9,7 +9,7 @@ import type { Engine, RowKey, View } from "../engine.js";
 export function quarantine(engine: Engine, runtimes: ReadonlySet<RuntimeId>): Engine {
   const admit = (key: RowKey | { readonly runtimeId: RuntimeId }): void => {
     if ("runtimeId" in key && runtimes.has(key.runtimeId)) {
-      throw damaged({ table: "head", runtimeId: key.runtimeId }, "does not fit the rows that are there");
+      throw damaged({ table: "runtimeManifest", runtimeId: key.runtimeId }, "does not fit the rows that are there");
     }
   };
   const guard = (view: View): View => ({

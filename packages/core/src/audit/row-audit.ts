@@ -1,13 +1,13 @@
 import { type Finding, StoreError } from "@bolthole/contract";
-import { readOpsSnapshot, readReceipt } from "@bolthole/contract/json";
-import { decodeHead } from "../commit/head.js";
+import { readOpsSnapshot, readReceipt } from "@bolthole/json";
+import { decodeRuntimeManifest } from "../commit/runtime-manifest";
 import { decodeOutcome } from "../commit/outcome.js";
-import { describeKey, soundValue } from "../commit/row.js";
-import { decodeTally } from "../commit/tally.js";
+import { describeKey, verifiedValue } from "../commit/row.js";
+import { decodeStoreManifest } from "../commit/store-manifest";
 import type { Row, RowKey } from "../engine.js";
 import { readRow } from "../operations/input.js";
 import { checkLifecycleRecord } from "../rules/lifecycle.js";
-import { decodeSnapshotFacts } from "../snapshot.js";
+import { decodeSnapshotFacts } from "../documents/snapshot-facts";
 import { decodeRow } from "../store-context.js";
 
 /** What is wrong with a row in itself. Of values longer than `formBytes` the checksum is all that is looked at. */
@@ -15,7 +15,7 @@ export function damageOf(key: RowKey, row: Row, formBytes = Infinity): Finding |
   const runtimeId = "runtimeId" in key ? key.runtimeId : undefined;
   const record = describeKey(key);
   try {
-    soundValue(key, row);
+    verifiedValue(key, row);
   } catch {
     return { code: "row-damaged", runtimeId, record, text: "the row does not match its checksum" };
   }
@@ -32,10 +32,10 @@ export function damageOf(key: RowKey, row: Row, formBytes = Infinity): Finding |
 /** Reads a value as the loads of its table do. */
 function readForm(key: RowKey, value: Uint8Array, row: Row): unknown {
   switch (key.table) {
-    case "head":
-      return decodeHead(value);
-    case "tally":
-      return decodeTally(value);
+    case "runtimeManifest":
+      return decodeRuntimeManifest(value);
+    case "storeManifest":
+      return decodeStoreManifest(value);
     case "outcome":
       return decodeOutcome(value);
     case "snapshot":

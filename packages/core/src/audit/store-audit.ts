@@ -1,9 +1,9 @@
 import type { Finding, StoreCounts } from "@bolthole/contract";
-import { retally } from "../commit/head.js";
+import { updateDigest } from "../commit/runtime-manifest";
 import { describeKey } from "../commit/row.js";
-import { EMPTY_TALLY, type StoreTally, decodeTally } from "../commit/tally.js";
+import { EMPTY_STORE_MANIFEST, type StoreManifest, decodeStoreManifest } from "../commit/store-manifest";
 import type { Row, RowKey } from "../engine.js";
-import { decodeSnapshotFacts } from "../snapshot.js";
+import { decodeSnapshotFacts } from "../documents/snapshot-facts";
 import { damageOf } from "./row-audit.js";
 import { RuntimeAudit, difference } from "./runtime-audit.js";
 
@@ -20,8 +20,8 @@ export interface AuditedRow {
  */
 export class StoreAudit {
   readonly counts = { runtimes: 0, rows: 0, outcomes: 0 } satisfies StoreCounts;
-  private books: StoreTally | undefined;
-  private found = EMPTY_TALLY;
+  private books: StoreManifest | undefined;
+  private found = EMPTY_STORE_MANIFEST;
   private runtime: RuntimeAudit | undefined;
 
   take({ key, row, document }: AuditedRow): Finding[] {
@@ -34,16 +34,16 @@ export class StoreAudit {
     const damage = "runtimeId" in key && this.runtime ? this.runtime.take(key, row) : damageOf(key, row);
     if (damage) findings.push(damage);
     switch (key.table) {
-      case "tally":
+      case "storeManifest":
         if (damage) findings.push(storeDiffers("its own row is damaged"));
-        else this.books = decodeTally(row.value);
+        else this.books = decodeStoreManifest(row.value);
         break;
       case "outcome":
         this.counts.outcomes += 1;
         this.note("outcome", row);
         break;
       case "oauth":
-      case "head":
+      case "runtimeManifest":
         this.note(key.table, row);
         break;
       case "snapshot":
@@ -60,16 +60,16 @@ export class StoreAudit {
   /** After the last row. */
   end(): Finding[] {
     const findings = this.endRuntime();
-    const { books = EMPTY_TALLY, found } = this;
-    for (const table of ["outcome", "oauth", "head"] as const) {
+    const { books = EMPTY_STORE_MANIFEST, found } = this;
+    for (const table of ["outcome", "oauth", "runtimeManifest"] as const) {
       const text = difference(table, books[table], found[table]);
       if (text !== undefined) findings.push(storeDiffers(text));
     }
     return findings;
   }
 
-  private note(table: "outcome" | "oauth" | "head", row: Row): void {
-    this.found = { ...this.found, [table]: retally(this.found[table], undefined, row) };
+  private note(table: "outcome" | "oauth" | "runtimeManifest", row: Row): void {
+    this.found = { ...this.found, [table]: updateDigest(this.found[table], undefined, row) };
   }
 
   private endRuntime(): Finding[] {

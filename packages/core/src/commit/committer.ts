@@ -1,16 +1,16 @@
 import type { InputsVersions, KeptInput, Mutation, RuntimeMutation, StoreError, Version } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
-import { Book } from "./book.js";
+import { WriteSet } from "./write-set";
 import type { Decision, Engine, Row, RowKey, StagedDocument } from "../engine.js";
-import { expectationArguments, expectationsOf, headKey } from "./expectations.js";
+import { expectationArguments, expectationsOf, runtimeManifestKey } from "./expectations.js";
 import { type Argument, type Outcome, decodeOutcome, encodeOutcome, fingerprint } from "./outcome.js";
 import { type RequestId, parseRequestId } from "./request-id.js";
-import { soundValue } from "./row.js";
-import { EMPTY_TALLY, decodeTally } from "./tally.js";
+import { verifiedValue } from "./row.js";
+import { EMPTY_STORE_MANIFEST, decodeStoreManifest } from "./store-manifest";
 import { versionText } from "./version.js";
 
 /** What a rule decides about one of the rows that its change named: a new value, or a deletion. */
-export interface Edit {
+export interface RowEdit {
   /** Into `Change.rows`. */
   readonly row: number;
   readonly value: Uint8Array | undefined;
@@ -31,7 +31,7 @@ export interface Change {
   /** About how many bytes of values it writes. */
   readonly bytes: number;
   /** Pure. Undefined: the caller's compare-and-set missed, nothing is written and no outcome is kept. */
-  decide(rows: readonly (Row | undefined)[]): readonly Edit[] | undefined;
+  decide(rows: readonly (Row | undefined)[]): readonly RowEdit[] | undefined;
 }
 
 export interface Committed {
@@ -70,7 +70,7 @@ export class Committer {
     if (!requestId) return undefined;
     const key = { table: "outcome", requestId: requestId.text } as const;
     const row = await this.engine.view((view) => view.get(key));
-    return row && this.replay(decodeOutcome(soundValue(key, row)), requestId, printOf(change));
+    return row && this.replay(decodeOutcome(verifiedValue(key, row)), requestId, fingerprintOf(change));
   }
 
   /** While `work` goes on, the mutation's request id is pending. */
@@ -81,24 +81,24 @@ export class Committer {
   /** Undefined: the compare-and-set of `decide` missed. */
   async commit(change: Change): Promise<Committed | undefined> {
     const requestId = this.requestIdOf(change.mutation);
-    const print = requestId && printOf(change);
+    const print = requestId && fingerprintOf(change);
     const { epoch } = this.engine;
     const expectations = expectationsOf(change.mutation, epoch);
 
     const reads = [...change.rows];
     const at = (key: RowKey): number => reads.push(key) - 1;
-    const tallyAt = at({ table: "tally" });
-    const head = headKey(change.mutation);
+    const tallyAt = at({ table: "storeManifest" });
+    const head = runtimeManifestKey(change.mutation);
     const headAt = head && at(head);
     const outcomeAt = requestId ? at({ table: "outcome", requestId: requestId.text }) : -1;
     const expectedAt = expectations.map(({ key }) => at(key));
 
     const decide = (rows: readonly (Row | undefined)[], sequence: number): Decision<Committed | undefined> => {
-      const book = new Book(reads, rows, sequence);
+      const book = new WriteSet(reads, rows, sequence);
       if (requestId && print) {
         const outcome = book.read(outcomeAt, decodeOutcome);
-        if (outcome) return { writes: [], answer: this.replay(outcome, requestId, print), frees: false };
-        this.refuseExpired(requestId, (book.read(tallyAt, decodeTally) ?? EMPTY_TALLY).horizonMs);
+        if (outcome) return { writes: [], result: this.replay(outcome, requestId, print), freesSpace: false };
+        this.refuseExpired(requestId, (book.read(tallyAt, decodeStoreManifest) ?? EMPTY_STORE_MANIFEST).horizonMs);
       }
       expectations.forEach(({ check }, index) => {
         const row = expectedAt[index] ?? -1;
@@ -110,7 +110,7 @@ export class Committer {
       }
 
       const edits = change.decide(rows);
-      if (!edits) return { writes: [], answer: undefined, frees: false };
+      if (!edits) return { writes: [], result: undefined, freesSpace: false };
       const keptInputs = this.apply(edits, change.rows, book);
       const only = edits.length === 1 ? keptInputs[0] : undefined;
       const version = only?.version ?? versionText(epoch, sequence);
@@ -123,8 +123,8 @@ export class Committer {
       }
       return {
         writes: book.close(headAt, tallyAt),
-        answer: { version, replayed: false, keptInputs, inputs },
-        frees: edits.every(({ value }) => value === undefined),
+        result: { version, replayed: false, keptInputs, inputs },
+        freesSpace: edits.every(({ value }) => value === undefined),
       };
     };
     return this.track(requestId, () => this.engine.commit({ reads, bytes: change.bytes, decide }));
@@ -137,27 +137,27 @@ export class Committer {
   ): Promise<Outcome | { readonly state: "pending" | "not_found" | "expired" }> {
     const requestId = parseRequestId(text, this.now());
     const key = { table: "outcome", requestId: requestId.text } as const;
-    const reads: RowKey[] = [key, { table: "tally" }];
-    const known = (book: Book): Outcome | { readonly state: "expired" } | undefined => {
+    const reads: RowKey[] = [key, { table: "storeManifest" }];
+    const known = (book: WriteSet): Outcome | { readonly state: "expired" } | undefined => {
       const outcome = book.read(0, decodeOutcome);
       if (outcome) return outcome;
-      return this.isExpired(requestId, (book.read(1, decodeTally) ?? EMPTY_TALLY).horizonMs)
+      return this.isExpired(requestId, (book.read(1, decodeStoreManifest) ?? EMPTY_STORE_MANIFEST).horizonMs)
         ? { state: "expired" }
         : undefined;
     };
     if (!seal) {
       const rows = await this.engine.view((view) => Promise.all(reads.map((one) => view.get(one))));
-      return known(new Book(reads, rows, 0)) ?? { state: this.isPending(requestId.text) ? "pending" : "not_found" };
+      return known(new WriteSet(reads, rows, 0)) ?? { state: this.isPending(requestId.text) ? "pending" : "not_found" };
     }
     return this.engine.commit({
       reads,
       bytes: 0,
       decide: (rows, sequence) => {
-        const book = new Book(reads, rows, sequence);
+        const book = new WriteSet(reads, rows, sequence);
         const answer = known(book);
-        if (answer) return { writes: [], answer, frees: false };
+        if (answer) return { writes: [], result: answer, freesSpace: false };
         book.put(0, encodeOutcome({ state: "sealed" }));
-        return { writes: book.close(undefined, 1), answer: { state: "sealed" } as const, frees: false };
+        return { writes: book.close(undefined, 1), result: { state: "sealed" } as const, freesSpace: false };
       },
     });
   }
@@ -175,7 +175,7 @@ export class Committer {
   }
 
   /** Writes the edits but those input rows that equal the stored ones, and names these. */
-  private apply(edits: readonly Edit[], keys: readonly RowKey[], book: Book): KeptInput[] {
+  private apply(edits: readonly RowEdit[], keys: readonly RowKey[], book: WriteSet): KeptInput[] {
     const kept: KeptInput[] = [];
     for (const { row, value, document } of edits) {
       const key = keys[row];
@@ -224,7 +224,7 @@ export class Committer {
   }
 }
 
-const printOf = ({ method, mutation, args }: Pick<Change, "method" | "mutation" | "args">): Uint8Array =>
+const fingerprintOf = ({ method, mutation, args }: Pick<Change, "method" | "mutation" | "args">): Uint8Array =>
   fingerprint(method, [...expectationArguments(mutation), ...args]);
 
 const inputsMoved = (mutation: Mutation | RuntimeMutation, expected: Version, actual = "none"): StoreError =>

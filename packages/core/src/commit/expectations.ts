@@ -9,8 +9,8 @@ import { versionText } from "./version.js";
 const isOfRuntime = (mutation: Mutation | RuntimeMutation): mutation is RuntimeMutation => "runtimeId" in mutation;
 
 /** The row of the runtime's head, if the mutation is of one. */
-export const headKey = (mutation: Mutation | RuntimeMutation): RowKey | undefined =>
-  isOfRuntime(mutation) ? { table: "head", runtimeId: mutation.runtimeId } : undefined;
+export const runtimeManifestKey = (mutation: Mutation | RuntimeMutation): RowKey | undefined =>
+  isOfRuntime(mutation) ? { table: "runtimeManifest", runtimeId: mutation.runtimeId } : undefined;
 
 /** As many as one request may have rows. */
 const MAX_EXPECTED_VERSIONS = 4096;

@@ -1,7 +1,7 @@
 import type { Engine, RowKey } from "../engine.js";
-import { retally } from "./head.js";
+import { updateDigest } from "./runtime-manifest";
 import { makeRow } from "./row.js";
-import { EMPTY_TALLY, decodeTally, encodeTally } from "./tally.js";
+import { EMPTY_STORE_MANIFEST, decodeStoreManifest, encodeStoreManifest } from "./store-manifest";
 import { decodeRow } from "../store-context.js";
 
 export interface OutcomeBounds {
@@ -20,10 +20,10 @@ const timeOf = (requestId: string): number => Number.parseInt(requestId.slice(0,
  * commit: an id whose outcome may be forgotten can never be applied again. Answers how many were forgotten.
  */
 export async function pruneOutcomes(engine: Engine, bounds: OutcomeBounds, nowMs: number): Promise<number> {
-  const tallyKey = { table: "tally" } as const;
+  const tallyKey = { table: "storeManifest" } as const;
   const victims = await engine.view(async (view) => {
     const row = await view.get(tallyKey);
-    const { outcome } = row ? decodeRow(tallyKey, row, decodeTally) : EMPTY_TALLY;
+    const { outcome } = row ? decodeRow(tallyKey, row, decodeStoreManifest) : EMPTY_STORE_MANIFEST;
     const excess = outcome.rows - bounds.maxCount;
     const oldest = await view.scan({ table: "outcome" }, BATCH);
     return oldest.filter(({ key }, index) => index < excess || timeOf(key.requestId) < nowMs - bounds.maxAgeMs);
@@ -36,16 +36,16 @@ export async function pruneOutcomes(engine: Engine, bounds: OutcomeBounds, nowMs
     reads,
     bytes: 0,
     decide: ([tallyRow, ...rows], sequence) => {
-      let tally = tallyRow ? decodeRow(tallyKey, tallyRow, decodeTally) : EMPTY_TALLY;
-      for (const row of rows) if (row) tally = { ...tally, outcome: retally(tally.outcome, row, undefined) };
+      let tally = tallyRow ? decodeRow(tallyKey, tallyRow, decodeStoreManifest) : EMPTY_STORE_MANIFEST;
+      for (const row of rows) if (row) tally = { ...tally, outcome: updateDigest(tally.outcome, row, undefined) };
       tally = { ...tally, horizonMs: Math.max(tally.horizonMs, horizonMs) };
       return {
         writes: [
-          { at: 0, row: makeRow(tallyKey, sequence, encodeTally(tally)) },
+          { at: 0, row: makeRow(tallyKey, sequence, encodeStoreManifest(tally)) },
           ...victims.map((_victim, index) => ({ at: index + 1, row: undefined })),
         ],
-        answer: undefined,
-        frees: true,
+        result: undefined,
+        freesSpace: true,
       };
     },
   });

@@ -1,6 +1,6 @@
 import { crc32 } from "node:zlib";
 import { readFailed } from "@bolthole/contract";
-import { JsonError } from "@bolthole/contract/json";
+import { JsonError } from "@bolthole/json";
 import type { Row, RowKey } from "../engine.js";
 
 /** A key as text, different for different keys: for checksums and for maps in memory. */
@@ -13,12 +13,15 @@ export function keyText(key: RowKey): string {
     case "outcome":
       return `outcome ${key.requestId}`;
     case "oauth":
-    case "tally":
       return key.table;
+    // Checksums on the disk cover these two older names.
+    case "storeManifest":
+      return "tally";
+    case "runtimeManifest":
+      return `head ${key.runtimeId}`;
     case "snapshot":
     case "lifecycle":
     case "ops":
-    case "head":
       return `${key.table} ${key.runtimeId}`;
   }
 }
@@ -33,7 +36,7 @@ export const makeRow = (key: RowKey, sequence: number, value: Uint8Array): Row =
 });
 
 /** The value of a row that is what was written, or DAMAGED_RECORD. */
-export function soundValue(key: RowKey, row: Row): Uint8Array {
+export function verifiedValue(key: RowKey, row: Row): Uint8Array {
   if (checksumOf(key, row.sequence, row.value) !== row.checksum) throw damaged(key, "does not match its checksum");
   return row.value;
 }
@@ -72,8 +75,9 @@ export function describeKey(key: RowKey): string {
       return "operation snapshot";
     case "oauth":
       return "OAuth flow snapshot";
-    case "head":
-    case "tally":
-      return key.table;
+    case "runtimeManifest":
+      return "runtime manifest";
+    case "storeManifest":
+      return "store manifest";
   }
 }

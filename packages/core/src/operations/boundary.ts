@@ -1,9 +1,9 @@
 import type { VersionedStore } from "@bolthole/contract";
 import { readFailed } from "@bolthole/contract";
-import { readReceipt } from "@bolthole/contract/json";
+import { readReceipt } from "@bolthole/json";
 import type { Change } from "../commit/committer.js";
-import { changeArguments, incomingOf } from "../incoming.js";
-import { commitOverSession } from "../prepared-session.js";
+import { changeArguments, incomingOf } from "../documents/incoming";
+import { commitOverSession } from "../documents/prepared-session";
 import { inputRows, putInputs } from "../rules/input.js";
 import { receiptRow, refuseTakenReceipt } from "../rules/receipt.js";
 import { acceptedId, checkSessionKey, refuseOnOpaque, resolveProfile } from "../rules/session.js";

@@ -1,9 +1,9 @@
 import type { StoredInputState, VersionedStore, Versioned } from "@bolthole/contract";
 import { StoreError, readFailed } from "@bolthole/contract";
-import { readInputState, readStoredInputState } from "@bolthole/contract/json";
-import { isForeign } from "../commit/derived.js";
-import type { Entry, KeyOf, Row, View } from "../engine.js";
-import { EMPTY_HEAD, type Head, decodeHead } from "../commit/head.js";
+import { readInputState, readStoredInputState } from "@bolthole/json";
+import { isForeignRow } from "../commit/derived.js";
+import type { RowEntry, KeyOf, Row, View } from "../engine.js";
+import { EMPTY_RUNTIME_MANIFEST, type RuntimeManifest, decodeRuntimeManifest } from "../commit/runtime-manifest";
 import { damaged } from "../commit/row.js";
 import { versionText } from "../commit/version.js";
 import { inputRows, putInputs } from "../rules/input.js";
@@ -11,7 +11,7 @@ import { type StoreContext, checkRuntime, commit, decodeRow, loadRow, versionOf 
 import { parseUuid } from "../validate.js";
 
 type InputOperations = Pick<VersionedStore, "persistInputState" | "loadInputState" | "loadInputStates">;
-type InputEntry = Entry<KeyOf<"input">>;
+type InputEntry = RowEntry<KeyOf<"input">>;
 
 const SCAN_ROWS = 1024;
 /** Of stored values in one batch, so that its message stays below 1 MiB on the wire. */
@@ -88,17 +88,17 @@ async function* batches(
 
 /** Our own rows are in normal form and read faster. */
 export const readRow = (value: Uint8Array, row: Row): StoredInputState =>
-  isForeign(row) ? readInputState(value) : readStoredInputState(value);
+  isForeignRow(row) ? readInputState(value) : readStoredInputState(value);
 
 /** All rows of a ledger, compared with what the runtime's head says of them: a row that vanished is damage too. */
 async function readLedger(
   view: View,
   runtimeId: string,
   attempt: Attempt,
-): Promise<{ head: Head | undefined; entries: InputEntry[] }> {
-  const headKey = { table: "head", runtimeId } as const;
+): Promise<{ head: RuntimeManifest | undefined; entries: InputEntry[] }> {
+  const headKey = { table: "runtimeManifest", runtimeId } as const;
   const headRow = await view.get(headKey);
-  const head = headRow ? attempt(() => decodeRow(headKey, headRow, decodeHead)) : EMPTY_HEAD;
+  const head = headRow ? attempt(() => decodeRow(headKey, headRow, decodeRuntimeManifest)) : EMPTY_RUNTIME_MANIFEST;
   const entries: InputEntry[] = [];
   let sum = 0;
   for (let after: string | undefined; ; after = entries.at(-1)?.key.inputId) {

@@ -1,6 +1,6 @@
 import type { VersionedStore } from "@bolthole/contract";
 import { readFailed, writeFailed } from "@bolthole/contract";
-import { readOpsSnapshot, writeOpsSnapshot } from "@bolthole/contract/json";
+import { readOpsSnapshot, writeOpsSnapshot } from "@bolthole/json";
 import { type StoreContext, checkRuntime, commit, loadRow, singleRow } from "../store-context.js";
 import { checkSize, shaped } from "../validate.js";
 

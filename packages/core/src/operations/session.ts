@@ -1,13 +1,13 @@
 import { createHash } from "node:crypto";
 import type { ExpectedSnapshot, NamedSnapshot, RuntimeId, SessionChange, VersionedStore } from "@bolthole/contract";
 import { namedSnapshot, readFailed, writeFailed } from "@bolthole/contract";
-import { writeRewriteCommit } from "@bolthole/contract/json";
+import { writeRewriteCommit } from "@bolthole/json";
 import { sequenceOf } from "../commit/version.js";
-import { changeArguments, incomingOf } from "../incoming.js";
-import { type Prepared, commitOverSession } from "../prepared-session.js";
+import { changeArguments, incomingOf } from "../documents/incoming";
+import { type Prepared, commitOverSession } from "../documents/prepared-session";
 import { acceptedId, refuseOnOpaque, resolveProfile } from "../rules/session.js";
 import { type StoreContext, checkRuntime, commit, singleRow, versionOf } from "../store-context.js";
-import { type StoredSession, kept, loadDocument, snapshotKey } from "../stored-document.js";
+import { type StoredSession, kept, loadDocument, snapshotKey } from "../documents/stored-document";
 import { invalid, shaped } from "../validate.js";
 
 type SessionOperations = Pick<
@@ -62,7 +62,7 @@ export const sessionOperations = (context: StoreContext): SessionOperations => (
   async loadSessionSnapshot(request) {
     const runtimeId = checkRuntime(context, request.runtimeId, readFailed);
     const loaded = await loadDocument(context, runtimeId);
-    return loaded && !context.ownsChunks ? { ...loaded, chunks: kept(loaded.chunks) } : loaded;
+    return loaded && !context.reusesChunkBuffers ? { ...loaded, chunks: kept(loaded.chunks) } : loaded;
   },
 
   async uploadSessionSnapshot(request) {

@@ -1,6 +1,6 @@
 import type { OutcomeRetention, RuntimeSummary, VersionedStore } from "@bolthole/contract";
 import { readFailed } from "@bolthole/contract";
-import { decodeHead } from "../commit/head.js";
+import { decodeRuntimeManifest } from "../commit/runtime-manifest";
 import { type StoreContext, decodeRow, versionOf } from "../store-context.js";
 import { checkRuntimeId, invalid, tooLarge } from "../validate.js";
 
@@ -21,13 +21,13 @@ export const storeOperations = (
     const limit = pageSize === 0 ? DEFAULT_PAGE : pageSize;
     const after = parsePageToken(pageToken);
     if (after !== undefined) checkRuntimeId(after, context.limits, readFailed);
-    const entries = await context.engine.view((view) => view.scan({ table: "head", after }, limit));
+    const entries = await context.engine.view((view) => view.scan({ table: "runtimeManifest", after }, limit));
     const runtimes: RuntimeSummary[] = [];
     let bytes = 0;
     for (const { key, row } of entries) {
       bytes += Buffer.byteLength(key.runtimeId, "utf8");
       if (bytes > PAGE_BYTES && runtimes.length > 0) break;
-      const head = decodeRow(key, row, decodeHead);
+      const head = decodeRow(key, row, decodeRuntimeManifest);
       runtimes.push({
         runtimeId: key.runtimeId,
         version: versionOf(context, row),

@@ -1,20 +1,20 @@
 import type { ImportResult, RuntimeContents, RuntimeId, RuntimeTransfer } from "@bolthole/contract";
 import { readFailed, writeFailed } from "@bolthole/contract";
-import { readInputState, readOpsSnapshot, readReceipt, writeOpsSnapshot } from "@bolthole/contract/json";
-import type { Edit } from "../commit/committer.js";
-import { headOver } from "../commit/derived.js";
-import { isCounted } from "../commit/head.js";
+import { readInputState, readOpsSnapshot, readReceipt, writeOpsSnapshot } from "@bolthole/json";
+import type { RowEdit } from "../commit/committer.js";
+import { deriveRuntimeManifest } from "../commit/derived.js";
+import { isCountedTable } from "../commit/runtime-manifest";
 import { damaged, keyText } from "../commit/row.js";
-import { type Entry, type KeyOf, Moved, type Row, type RowKey, type View } from "../engine.js";
-import { incomingOf } from "../incoming.js";
-import { crc32InTurns } from "../in-turns.js";
+import { type RowEntry, type KeyOf, StaleBaseError, type Row, type RowKey, type View } from "../engine.js";
+import { incomingOf } from "../documents/incoming";
+import { crc32Yielding } from "../documents/yielding";
 import { inputRows } from "../rules/input.js";
 import { checkLifecycleRecord } from "../rules/lifecycle.js";
 import { receiptRow } from "../rules/receipt.js";
 import { acceptedId } from "../rules/session.js";
-import { decodeSnapshotFacts, encodeSnapshotFacts } from "../snapshot.js";
+import { decodeSnapshotFacts, encodeSnapshotFacts } from "../documents/snapshot-facts";
 import { type StoreContext, checkRuntime, commit, decodeRow } from "../store-context.js";
-import { storedSession } from "../stored-document.js";
+import { storedSession } from "../documents/stored-document";
 import { checkSize, shaped } from "../validate.js";
 
 const PAGE = 1024;
@@ -47,7 +47,7 @@ export const transferOperations = (context: StoreContext): RuntimeTransfer => ({
 /** All rows of a runtime, and what its head says of them. */
 interface StoredRuntime {
   readonly head: Row | undefined;
-  readonly entries: readonly Entry[];
+  readonly entries: readonly RowEntry[];
 }
 
 interface WantedRow {
@@ -64,30 +64,30 @@ async function attempted<T>(
     try {
       return await attempt();
     } catch (error) {
-      if (!(error instanceof Moved)) throw error;
+      if (!(error instanceof StaleBaseError)) throw error;
     }
   }
   throw fail("BUSY", "the runtime changed each time it was looked at", { runtimeId });
 }
 
 async function readRuntime(view: View, runtimeId: RuntimeId): Promise<StoredRuntime> {
-  const entries: Entry[] = [];
+  const entries: RowEntry[] = [];
   for (const table of ["snapshot", "lifecycle", "ops"] as const) {
     const key = { table, runtimeId };
     const row = await view.get(key);
     if (row) entries.push({ key, row });
   }
-  let inputs: Entry<KeyOf<"input">>[] = [];
+  let inputs: RowEntry<KeyOf<"input">>[] = [];
   do {
     inputs = await view.scan({ table: "input", runtimeId, after: inputs.at(-1)?.key.inputId }, PAGE);
     entries.push(...inputs);
   } while (inputs.length === PAGE);
-  let receipts: Entry<KeyOf<"receipt">>[] = [];
+  let receipts: RowEntry<KeyOf<"receipt">>[] = [];
   do {
     receipts = await view.scan({ table: "receipt", runtimeId, after: receipts.at(-1)?.key }, PAGE);
     entries.push(...receipts);
   } while (receipts.length === PAGE);
-  return { head: await view.get({ table: "head", runtimeId }), entries };
+  return { head: await view.get({ table: "runtimeManifest", runtimeId }), entries };
 }
 
 async function contentsOf(
@@ -104,9 +104,9 @@ async function contentsOf(
     inputs: read("input", readInputState),
     receipts: read("receipt", readReceipt),
   };
-  const counted = entries.flatMap(({ key: { table }, row }) => (isCounted(table) ? [{ table, row }] : []));
-  if (head && Buffer.compare(headOver(counted, head.value) ?? Buffer.of(), head.value) !== 0) {
-    throw damaged({ table: "head", runtimeId }, "does not fit the rows that are there");
+  const counted = entries.flatMap(({ key: { table }, row }) => (isCountedTable(table) ? [{ table, row }] : []));
+  if (head && Buffer.compare(deriveRuntimeManifest(counted, head.value) ?? Buffer.of(), head.value) !== 0) {
+    throw damaged({ table: "runtimeManifest", runtimeId }, "does not fit the rows that are there");
   }
   const snapshot = entries.find(({ key }) => key.table === "snapshot");
   const session = snapshot && {
@@ -117,9 +117,9 @@ async function contentsOf(
 }
 
 /** The document that goes with a row that was read; `Moved` when another one is stored meanwhile. */
-async function documentOf(context: StoreContext, runtimeId: RuntimeId, { row }: Entry): Promise<Buffer> {
+async function documentOf(context: StoreContext, runtimeId: RuntimeId, { row }: RowEntry): Promise<Buffer> {
   const stored = await storedSession(context, runtimeId);
-  if (stored?.row.sequence !== row.sequence) throw new Moved();
+  if (stored?.row.sequence !== row.sequence) throw new StaleBaseError();
   return stored.bytes();
 }
 
@@ -135,7 +135,7 @@ async function checkedRows(context: StoreContext, contents: RuntimeContents): Pr
       const incoming = incomingOf(context, runtimeId, { sessionSnapshot: snapshot }, "session", undefined);
       acceptedId(await context.transcripts.check({ incoming }), "session", runtimeId);
     }
-    const facts = { profile, length: snapshot.length, crc32: await crc32InTurns(snapshot) };
+    const facts = { profile, length: snapshot.length, crc32: await crc32Yielding(snapshot) };
     rows.push({ key: { table: "snapshot", runtimeId }, value: encodeSnapshotFacts(facts) });
   }
   if (lifecycle) {
@@ -186,13 +186,13 @@ async function put(
   const kept = new Set(wanted.map(({ key }) => keyText(key)));
   const obsolete = entries.filter(({ key }) => !kept.has(keyText(key)));
   const rows: RowKey[] = [
-    { table: "head", runtimeId },
+    { table: "runtimeManifest", runtimeId },
     ...wanted.map(({ key }) => key),
     ...obsolete.map(({ key }) => key),
   ];
   const base = entries.find(({ key }) => key.table === "snapshot")?.row.sequence;
   const document = session && (await context.engine.stage(runtimeId, base, [session.snapshot]));
-  const edits: Edit[] = [
+  const edits: RowEdit[] = [
     ...wanted.map(({ key, value }, index) => ({
       row: index + 1,
       value,
@@ -208,7 +208,7 @@ async function put(
       rows,
       bytes: wanted.reduce((total, { value }) => total + value.length, session?.snapshot.length ?? 0),
       decide: ([current]) => {
-        if (current?.sequence !== head?.sequence) throw new Moved();
+        if (current?.sequence !== head?.sequence) throw new StaleBaseError();
         return edits;
       },
     });

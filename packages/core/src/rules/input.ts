@@ -1,7 +1,7 @@
 import type { InputId, Limits, RuntimeId, StoredInputState } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
-import { writeInputState } from "@bolthole/contract/json";
-import type { Edit } from "../commit/committer.js";
+import { writeInputState } from "@bolthole/json";
+import type { RowEdit } from "../commit/committer.js";
 import type { RowKey } from "../engine.js";
 import { checkSize, parseUuid, shaped, tooLarge } from "../validate.js";
 import { checkSeed } from "./input-seed.js";
@@ -41,5 +41,5 @@ export function inputRows(
 }
 
 /** Puts each row, whatever was stored: any phase may overwrite any other (section 5.5). */
-export const putInputs = ({ values }: InputRows, firstRow: number): Edit[] =>
+export const putInputs = ({ values }: InputRows, firstRow: number): RowEdit[] =>
   values.map((value, index) => ({ row: firstRow + index, value }));

@@ -1,6 +1,6 @@
 import type { RunBoundaryReceipt, RuntimeId } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
-import { writeReceipt } from "@bolthole/contract/json";
+import { writeReceipt } from "@bolthole/json";
 import type { Row, RowKey } from "../engine.js";
 import { parseUuid, shaped } from "../validate.js";
 

@@ -1,6 +1,6 @@
 import type { RuntimeId, SessionDelta, SessionId, SessionProfile } from "@bolthole/contract";
 import { readFailed, sessionKeyMismatch, transcriptRevisionConflict, writeFailed } from "@bolthole/contract";
-import type { Finding } from "../transcript/check.js";
+import type { TranscriptVerdict } from "../transcript/check.js";
 import { parseUuid } from "../validate.js";
 
 /** The profile of a commit: the one it names, which must be the stored one; or the stored one (section 14.16). */
@@ -32,7 +32,7 @@ const profileMismatch = (text: string, expected: string, actual: string, runtime
   writeFailed("PROFILE_MISMATCH", text, { runtimeId, record: "session_delta.profile", expected, actual });
 
 /** The id of a document that was found to be what it should be; otherwise throws what is wrong with it (section 8.7). */
-export function acceptedId(finding: Finding, field: string, runtimeId: RuntimeId): SessionId {
+export function acceptedId(finding: TranscriptVerdict, field: string, runtimeId: RuntimeId): SessionId {
   switch (finding.kind) {
     case "accepted":
       return finding.id;

@@ -1,6 +1,6 @@
 import type { Finding, RuntimeId } from "@bolthole/contract";
 import { RuntimeAudit } from "../audit/runtime-audit.js";
-import type { Engine, Entry, Range, Row, View } from "../engine.js";
+import type { Engine, RowEntry, RowRange, Row, View } from "../engine.js";
 import type { Pace } from "./pace.js";
 
 /** In one look. An input row may have a megabyte. */
@@ -45,14 +45,14 @@ async function readRows(
   const audit = new RuntimeAudit(runtimeId, FORM_BYTES);
   const findings: (Finding | undefined)[] = [];
   let first: Slice | undefined;
-  for (let from: RowRange | undefined; ;) {
+  for (let from: SliceRange | undefined; ;) {
     const slice = await look((view) => readSlice(view, runtimeId, from));
     if (first && !isSame(first.head, slice.head)) return undefined;
     if (!first) {
       first = slice;
       // It was cleared after its name was read.
       if (!slice.head && slice.entries.length === 0) return [];
-      if (slice.head) findings.push(audit.take({ table: "head", runtimeId }, slice.head));
+      if (slice.head) findings.push(audit.take({ table: "runtimeManifest", runtimeId }, slice.head));
     }
     for (const { key, row } of slice.entries) {
       findings.push(audit.take(key, row));
@@ -65,18 +65,18 @@ async function readRows(
   return [...findings.filter((finding) => finding !== undefined), ...audit.end()];
 }
 
-type RowRange = Extract<Range, { readonly table: "input" | "receipt" }>;
+type SliceRange = Extract<RowRange, { readonly table: "input" | "receipt" }>;
 
 interface Slice {
   readonly head: Row | undefined;
-  readonly entries: readonly Entry[];
+  readonly entries: readonly RowEntry[];
   /** What comes after it. */
-  readonly next?: RowRange;
+  readonly next?: SliceRange;
 }
 
-async function readSlice(view: View, runtimeId: RuntimeId, from: RowRange | undefined): Promise<Slice> {
-  const head = await view.get({ table: "head", runtimeId });
-  const entries: Entry[] = [];
+async function readSlice(view: View, runtimeId: RuntimeId, from: SliceRange | undefined): Promise<Slice> {
+  const head = await view.get({ table: "runtimeManifest", runtimeId });
+  const entries: RowEntry[] = [];
   if (!from) {
     for (const table of ["snapshot", "lifecycle", "ops"] as const) {
       const key = { table, runtimeId };

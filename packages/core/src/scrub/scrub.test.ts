@@ -42,8 +42,8 @@ const hurt = (engine: Engine, key: RowKey, change: (row: Row) => Row | undefined
     bytes: 0,
     decide: ([stored]) => ({
       writes: stored ? [{ at: 0, row: change(stored) }] : [],
-      answer: undefined,
-      frees: false,
+      result: undefined,
+      freesSpace: false,
     }),
   });
 
@@ -112,21 +112,25 @@ async function exchangeDocument(engine: MemoryEngine): Promise<void> {
   await engine.commit({
     reads: [snapshotKey],
     bytes: 0,
-    decide: ([row]) => ({ writes: [{ at: 0, row, document: other }], answer: undefined, frees: false }),
+    decide: ([row]) => ({ writes: [{ at: 0, row, document: other }], result: undefined, freesSpace: false }),
   });
 }
 
 test.each<[string, (engine: MemoryEngine) => Promise<void>, string[]]>([
   ["a changed row", (engine) => hurt(engine, inputKey, flipped), [`row-damaged one input state ${idOf(30)}`]],
-  ["a row that vanished", (engine) => hurt(engine, inputKey, () => undefined), ["head-differs one head"]],
+  ["a row that vanished", (engine) => hurt(engine, inputKey, () => undefined), ["head-differs one runtime manifest"]],
   [
     "a changed head",
-    (engine) => hurt(engine, { table: "head", runtimeId: "one" }, flipped),
-    ["row-damaged one head", "head-missing one head"],
+    (engine) => hurt(engine, { table: "runtimeManifest", runtimeId: "one" }, flipped),
+    ["row-damaged one runtime manifest", "head-missing one runtime manifest"],
   ],
   ["OAuth flows that vanished", (engine) => hurt(engine, { table: "oauth" }, () => undefined), ["store-differs"]],
   ["changed OAuth flows", (engine) => hurt(engine, { table: "oauth" }, flipped), ["row-damaged OAuth flow snapshot"]],
-  ["a changed tally", (engine) => hurt(engine, { table: "tally" }, flipped), ["row-damaged tally", "store-differs"]],
+  [
+    "a changed tally",
+    (engine) => hurt(engine, { table: "storeManifest" }, flipped),
+    ["row-damaged store manifest", "store-differs"],
+  ],
   ["another document than its row says", exchangeDocument, ["document-differs one session snapshot"]],
 ])("%s is found, and nothing else", async (_what, change, expected) => {
   const engine = await filled();
@@ -209,7 +213,7 @@ test("after a restart it goes on where it was, and first looks again at what was
         look({
           ...view,
           get: (key) => {
-            if (key.table === "head") read.push(key.runtimeId);
+            if (key.table === "runtimeManifest") read.push(key.runtimeId);
             return view.get(key);
           },
         }),

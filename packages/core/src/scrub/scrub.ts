@@ -144,7 +144,7 @@ export class Scrub {
   private async nextRuntime(pass: UnfinishedPass): Promise<RuntimeId | undefined> {
     let next: RuntimeId | undefined;
     const findings = await this.attempt(undefined, async () => {
-      const [head] = await this.engine.view((view) => view.scan({ table: "head", after: pass.after }, 1));
+      const [head] = await this.engine.view((view) => view.scan({ table: "runtimeManifest", after: pass.after }, 1));
       next = head?.key.runtimeId;
       return [];
     });

@@ -2,9 +2,9 @@ import type { Finding } from "@bolthole/contract";
 import { damageOf } from "../audit/row-audit.js";
 import { difference } from "../audit/runtime-audit.js";
 import { storeDiffers } from "../audit/store-audit.js";
-import { retally } from "../commit/head.js";
-import { EMPTY_TALLY, decodeTally } from "../commit/tally.js";
-import type { Engine, Entry, KeyOf } from "../engine.js";
+import { updateDigest } from "../commit/runtime-manifest";
+import { EMPTY_STORE_MANIFEST, decodeStoreManifest } from "../commit/store-manifest";
+import type { Engine, RowEntry, KeyOf } from "../engine.js";
 import type { Pace } from "./pace.js";
 
 /** Outcomes have about a hundred bytes. */
@@ -17,7 +17,7 @@ const SLICE_ROWS = 64;
 export async function scrubStoreRows(engine: Engine, pace: Pace): Promise<Finding[]> {
   const findings = await scrubBooks(engine, pace);
   await pace.rest();
-  let page: Entry<KeyOf<"outcome">>[] = [];
+  let page: RowEntry<KeyOf<"outcome">>[] = [];
   do {
     const after = page.at(-1)?.key.requestId;
     page = await engine.view((view) => view.scan({ table: "outcome", after }, SLICE_ROWS));
@@ -32,7 +32,7 @@ export async function scrubStoreRows(engine: Engine, pace: Pace): Promise<Findin
 }
 
 async function scrubBooks(engine: Engine, pace: Pace): Promise<Finding[]> {
-  const tallyKey = { table: "tally" } as const;
+  const tallyKey = { table: "storeManifest" } as const;
   const oauthKey = { table: "oauth" } as const;
   const { tally, oauth } = await engine.view(async (view) => ({
     tally: await view.get(tallyKey),
@@ -42,7 +42,7 @@ async function scrubBooks(engine: Engine, pace: Pace): Promise<Finding[]> {
   const damage = [tally && damageOf(tallyKey, tally), oauth && damageOf(oauthKey, oauth)];
   const findings = damage.filter((finding) => finding !== undefined);
   if (damage[0]) return [...findings, storeDiffers("its own row is damaged")];
-  const books = tally ? decodeTally(tally.value) : EMPTY_TALLY;
-  const text = difference("oauth", books.oauth, retally(EMPTY_TALLY.oauth, undefined, oauth));
+  const books = tally ? decodeStoreManifest(tally.value) : EMPTY_STORE_MANIFEST;
+  const text = difference("oauth", books.oauth, updateDigest(EMPTY_STORE_MANIFEST.oauth, undefined, oauth));
   return text === undefined ? findings : [...findings, storeDiffers(text)];
 }

@@ -1,8 +1,8 @@
 import type { DocumentPart } from "@bolthole/contract";
-import { assembleInTurns } from "../in-turns.js";
-import { type Finding, checkTranscript } from "./check.js";
+import { assembleYielding } from "../documents/yielding";
+import { type TranscriptVerdict, checkTranscript } from "./check.js";
 import { checkIncrementally } from "./incremental-check.js";
-import type { RememberedSession } from "./remembered-session.js";
+import type { SessionIndex } from "./remembered-session.js";
 import { ResumableSha256 } from "./resumable-sha256.js";
 import { type SessionState, sessionText } from "./session-state.test.helper.js";
 
@@ -45,7 +45,7 @@ function longest(base: Buffer, next: Buffer, at: number): { offset: number; leng
 /** A document, and what is remembered of it. */
 export interface Kept {
   readonly text: Buffer;
-  readonly remembered: RememberedSession;
+  readonly remembered: SessionIndex;
 }
 
 const copyOf = (bytes: Uint8Array): Buffer<ArrayBuffer> => Buffer.from(bytes);
@@ -55,8 +55,8 @@ export async function checkBoth(
   before: Kept,
   document: readonly DocumentPart[],
   isGuarded: boolean,
-): Promise<{ text: Buffer; whole: Finding; parts: Finding | undefined }> {
-  const text = await assembleInTurns(document, before.text);
+): Promise<{ text: Buffer; whole: TranscriptVerdict; parts: TranscriptVerdict | undefined }> {
+  const text = await assembleYielding(document, before.text);
   const guard = isGuarded ? { previous: copyOf(before.text), commit: undefined } : undefined;
   const sha256 = await ResumableSha256.load();
   const whole = checkTranscript({ incoming: text, guard, remembers: true }, { sha256 });
@@ -77,14 +77,10 @@ export async function checkBoth(
 }
 
 /** What both remember of one document is the same; the one may know more than the other. */
-function expectSame(
-  parts: RememberedSession | undefined,
-  whole: RememberedSession | undefined,
-  sha256: ResumableSha256,
-): void {
+function expectSame(parts: SessionIndex | undefined, whole: SessionIndex | undefined, sha256: ResumableSha256): void {
   if (!parts) return;
   if (!whole) throw new Error("only the check in parts remembers the document");
-  const facts = ({ transcript, history }: RememberedSession): unknown => [
+  const facts = ({ transcript, history }: SessionIndex): unknown => [
     ...[transcript, ...(history?.bodies.map(({ messages }) => messages) ?? [])].map(({ at, messages }) => ({
       at: messages.length === 0 ? 0 : at,
       length: messages.length,
@@ -100,7 +96,7 @@ function expectSame(
     history?.bodies.map(({ revision, parentRevision, createdAt }) => ({ revision, parentRevision, createdAt })),
   ];
   expect(facts(parts)).toEqual(facts(whole));
-  const ended = ({ transcript }: RememberedSession): string | undefined =>
+  const ended = ({ transcript }: SessionIndex): string | undefined =>
     transcript.messages.sha256State && sha256.goOn(transcript.messages.sha256State, [], "]").digest;
   expect(ended(parts) ?? ended(whole)).toBe(ended(whole) ?? ended(parts));
   for (const [span, digest] of parts.transcript.messages.digests) {

@@ -1,9 +1,9 @@
 import { parentPort } from "node:worker_threads";
-import { type Finding, type TranscriptCheck, checkTranscript } from "./check.js";
+import { type TranscriptVerdict, type TranscriptCheck, checkTranscript } from "./check.js";
 import { ResumableSha256 } from "./resumable-sha256.js";
 
 export interface WorkerAnswer {
-  readonly finding: Finding;
+  readonly finding: TranscriptVerdict;
   /** Of the documents, the incoming one first: it is handed back. */
   readonly memory: readonly ArrayBuffer[];
 }

@@ -1,9 +1,9 @@
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { type TranscriptRewriteCommit, internal, writeFailed } from "@bolthole/contract";
-import type { DocumentBlock } from "../document-memory.js";
+import type { DocumentBlock } from "../documents/document-memory";
 import type { WorkerAnswer } from "./check-worker.js";
-import type { Finding, TranscriptCheck } from "./check.js";
+import type { TranscriptVerdict, TranscriptCheck } from "./check.js";
 
 /** A check whose documents a worker has meanwhile. */
 export interface LentCheck {
@@ -14,7 +14,7 @@ export interface LentCheck {
   readonly remembers: boolean;
 }
 
-type Ask = (check: LentCheck) => Promise<Finding>;
+type Ask = (check: LentCheck) => Promise<TranscriptVerdict>;
 
 const PROGRAM = join(__dirname, "check-worker.js");
 
@@ -40,7 +40,7 @@ export class CheckWorkers {
   constructor(private readonly size: number) {}
 
   /** `task` is called when a worker is free, so that waiting checks hold no copies. */
-  async run(task: (ask: Ask) => Promise<Finding>): Promise<Finding> {
+  async run(task: (ask: Ask) => Promise<TranscriptVerdict>): Promise<TranscriptVerdict> {
     await this.turn();
     try {
       return await task((check) => this.ask(check));
@@ -51,7 +51,7 @@ export class CheckWorkers {
     }
   }
 
-  private async ask(check: LentCheck): Promise<Finding> {
+  private async ask(check: LentCheck): Promise<TranscriptVerdict> {
     const worker = this.idle.pop() ?? this.start();
     worker.ref();
     const finding = await answerOf(worker, check);
@@ -93,9 +93,9 @@ export class CheckWorkers {
   }
 }
 
-function answerOf(worker: Worker, { incoming, guard, remembers }: LentCheck): Promise<Finding> {
+function answerOf(worker: Worker, { incoming, guard, remembers }: LentCheck): Promise<TranscriptVerdict> {
   const lent = guard?.previous ? [incoming, guard.previous] : [incoming];
-  return new Promise<Finding>((resolve, reject) => {
+  return new Promise<TranscriptVerdict>((resolve, reject) => {
     // One by one: the worker object hears its own messages through listeners that must stay.
     const settle = (): void => {
       worker.off("message", answered);

@@ -1,12 +1,12 @@
 import type { SessionId, TranscriptRewriteCommit } from "@bolthole/contract";
-import { JsonError } from "@bolthole/contract/json";
+import { JsonError } from "@bolthole/json";
 import { boundaryGuard } from "./boundary-guard.js";
 import { EqualSpans } from "./equal-spans.js";
 import { endless } from "./guarded-history.js";
 import { EndlessWalk } from "./malformed-history.js";
 import { type Refusal, Refused } from "./refusal.js";
 import { makeResumable, remember } from "./remember.js";
-import type { RememberedSession } from "./remembered-session.js";
+import type { SessionIndex } from "./remembered-session.js";
 import type { ResumableSha256 } from "./resumable-sha256.js";
 import { rewriteGuard } from "./rewrite-guard.js";
 import { SessionDocument } from "./session-document.js";
@@ -39,7 +39,7 @@ export interface Unreadable {
 }
 
 /** What a check found: plain data, which can come from another thread. */
-export type Finding =
+export type TranscriptVerdict =
   | { readonly kind: "unreadable"; readonly why: Unreadable }
   | { readonly kind: "unreadable previous"; readonly id: SessionId; readonly why: Unreadable }
   | { readonly kind: "refused"; readonly id: SessionId; readonly refusal: Refusal }
@@ -47,7 +47,7 @@ export type Finding =
       readonly kind: "accepted";
       readonly id: SessionId;
       /** Only when that was asked for, and the document has a form that can be followed. */
-      readonly remembered?: RememberedSession | undefined;
+      readonly remembered?: SessionIndex | undefined;
     };
 
 /**
@@ -57,7 +57,7 @@ export type Finding =
 export function checkTranscript(
   { incoming, guard, remembers }: TranscriptCheck,
   { work = Infinity, sha256 }: { readonly work?: number; readonly sha256?: ResumableSha256 | undefined } = {},
-): Finding {
+): TranscriptVerdict {
   const limit = workLimit(incoming.length + (guard?.previous?.length ?? 0));
   const tools = { meter: new WorkMeter(Math.min(work, limit)), equalSpans: new EqualSpans() };
   const text = wholeText(incoming);
@@ -92,7 +92,7 @@ function rememberOrNot(
   text: SessionText,
   tools: CheckTools,
   sha256: ResumableSha256 | undefined,
-): RememberedSession | undefined {
+): SessionIndex | undefined {
   try {
     const { id, transcript } = document;
     const history = document.history();

@@ -1,4 +1,4 @@
-import { JsonError } from "@bolthole/contract/json";
+import { JsonError } from "@bolthole/json";
 import { validateGraph } from "./graph-validation.js";
 import type { History } from "./history.js";
 import { EndlessWalk, MalformedHistory } from "./malformed-history.js";

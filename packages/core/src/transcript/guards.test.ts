@@ -1,4 +1,4 @@
-import { JsonError, readRewriteCommit } from "@bolthole/contract/json";
+import { JsonError, readRewriteCommit } from "@bolthole/json";
 import { appendGuard } from "./append-guard.js";
 import { boundaryGuard } from "./boundary-guard.js";
 import { EndlessWalk } from "./malformed-history.js";

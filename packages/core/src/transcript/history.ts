@@ -1,5 +1,5 @@
 import type { SystemTime, TranscriptRewriteCommit } from "@bolthole/contract";
-import { type TranscriptHistory, writeRewriteCommit } from "@bolthole/contract/json";
+import { type TranscriptHistory, writeRewriteCommit } from "@bolthole/json";
 import { EndlessWalk } from "./malformed-history.js";
 import type { RememberedHistory } from "./remembered-session.js";
 import { type CheckTools, Transcript } from "./transcript.js";

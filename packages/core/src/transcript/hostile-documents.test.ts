@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { type Finding, checkTranscript } from "./check.js";
+import { type TranscriptVerdict, checkTranscript } from "./check.js";
 
 const sha256 = (text: string): string => `sha256:${createHash("sha256").update(text).digest("hex")}`;
 const digestOf = (messages: readonly string[]): string => sha256(`[${messages.join(",")}]`);
@@ -43,9 +43,10 @@ const sessionText = (
       `}}`,
   );
 
-const boundary = (incoming: Buffer, previous: Buffer): Finding =>
+const boundary = (incoming: Buffer, previous: Buffer): TranscriptVerdict =>
   checkTranscript({ incoming, guard: { previous, commit: undefined } });
-const textOf = (finding: Finding): string => (finding.kind === "refused" ? finding.refusal.text : finding.kind);
+const textOf = (finding: TranscriptVerdict): string =>
+  finding.kind === "refused" ? finding.refusal.text : finding.kind;
 
 const MALFORMED =
   "session 0198f0a0-0000-7000-8000-000000000001 rewrite rejected: incoming transcript history state is malformed: ";
@@ -107,7 +108,7 @@ test("a cycle that no walk meets is none of our business", () => {
 });
 
 /** Runs a check that must end soon; the bound is loose for the sake of busy machines. */
-function soon(run: () => Finding): Finding {
+function soon(run: () => TranscriptVerdict): TranscriptVerdict {
   const start = performance.now();
   const finding = run();
   expect(performance.now() - start).toBeLessThan(10_000);

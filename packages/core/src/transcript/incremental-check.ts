@@ -1,12 +1,12 @@
 import type { TranscriptRewriteCommit } from "@bolthole/contract";
-import { JsonError } from "@bolthole/contract/json";
-import type { Document } from "../engine.js";
-import { type Finding, runGuard } from "./check.js";
+import { JsonError } from "@bolthole/json";
+import type { DocumentParts } from "../engine.js";
+import { type TranscriptVerdict, runGuard } from "./check.js";
 import { EqualSpans } from "./equal-spans.js";
 import { EndlessWalk } from "./malformed-history.js";
 import { Refused } from "./refusal.js";
 import { remember } from "./remember.js";
-import { NotRemembered, type RememberedSession, placedLists } from "./remembered-session.js";
+import { CacheMiss, type SessionIndex, placedLists } from "./remembered-session.js";
 import { ResumableSha256 } from "./resumable-sha256.js";
 import { SessionDocument } from "./session-document.js";
 import { TextPlan } from "./session-text.js";
@@ -18,8 +18,8 @@ const MOST_WORK = 8 * 1024 * 1024;
 
 /** A document that is made from the stored one, and what is remembered of that. */
 export interface IncrementalCheck {
-  readonly document: Document;
-  readonly before: RememberedSession;
+  readonly document: DocumentParts;
+  readonly before: SessionIndex;
   /** Absent: the document is only read. */
   readonly guard?: { readonly commit?: TranscriptRewriteCommit | undefined } | undefined;
   /** Shorter runs of messages are read again; in bytes. */
@@ -36,7 +36,7 @@ export interface IncrementalCheck {
  *
  * Undefined: it cannot tell, or would refuse; then the whole check has the word. So both always give the same verdict.
  */
-export async function checkIncrementally(check: IncrementalCheck): Promise<Finding | undefined> {
+export async function checkIncrementally(check: IncrementalCheck): Promise<TranscriptVerdict | undefined> {
   const { document, before, guard } = check;
   const lists = placedLists(before);
   const plan = new TextPlan(document, lists, check.leastLeftOut);
@@ -60,4 +60,4 @@ export async function checkIncrementally(check: IncrementalCheck): Promise<Findi
   }
 }
 
-const CANNOT_TELL = [JsonError, Refused, EndlessWalk, NotRemembered, TooMuchWork];
+const CANNOT_TELL = [JsonError, Refused, EndlessWalk, CacheMiss, TooMuchWork];

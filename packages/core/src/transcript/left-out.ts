@@ -1,4 +1,4 @@
-import type { Gap } from "@bolthole/contract/json";
+import type { Gap } from "@bolthole/json";
 import type { RememberedMessages } from "./remembered-session.js";
 
 /** Remembered messages, from `from` on, in the place of their bytes. */

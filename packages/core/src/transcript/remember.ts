@@ -1,12 +1,7 @@
-import type { MessageList } from "@bolthole/contract/json";
+import type { MessageList } from "@bolthole/json";
 import type { EqualSpans } from "./equal-spans.js";
 import type { Body, History } from "./history.js";
-import {
-  NotRemembered,
-  type PlacedMessages,
-  type RememberedMessages,
-  type RememberedSession,
-} from "./remembered-session.js";
+import { CacheMiss, type PlacedMessages, type RememberedMessages, type SessionIndex } from "./remembered-session.js";
 import type { ResumableSha256 } from "./resumable-sha256.js";
 import { segmentsOf } from "./segment.js";
 import type { SessionText } from "./session-text.js";
@@ -28,8 +23,8 @@ export interface AcceptedDocument {
 export function remember(
   { id, transcript, history, text }: AcceptedDocument,
   equalSpans: EqualSpans,
-  before: RememberedSession | undefined,
-): RememberedSession | undefined {
+  before: SessionIndex | undefined,
+): SessionIndex | undefined {
   const placer = new Placer(text, before?.nextNumber ?? 0);
   try {
     const main = placer.place(transcript, undefined);
@@ -47,7 +42,7 @@ export function remember(
       nextNumber: placer.nextNumber,
     };
   } catch (error) {
-    if (error instanceof NotRemembered || error instanceof TooMuchWork) return undefined;
+    if (error instanceof CacheMiss || error instanceof TooMuchWork) return undefined;
     throw error;
   }
 }
@@ -79,13 +74,13 @@ class Placer {
   place(transcript: Transcript, parent: Transcript | undefined): PlacedMessages {
     const { list } = transcript;
     const origin = list?.originIn(this.text.bytes);
-    if (!list || origin === undefined) throw new NotRemembered();
+    if (!list || origin === undefined) throw new CacheMiss();
     const offsetOf = (place: number): number => this.text.offsetOf(origin + place);
     const known = wholeKnown(list);
     if (known) {
       this.placed.set(transcript, known);
       // What is kept must not grow by lists that no document has any more.
-      if (known.shared && !this.isPlaced(known.shared.with)) throw new NotRemembered();
+      if (known.shared && !this.isPlaced(known.shared.with)) throw new CacheMiss();
       return { messages: known, at: offsetOf(list.gaps[0]?.place ?? 0) };
     }
     const { at, starts, ends } = places(transcript.length, list, offsetOf);

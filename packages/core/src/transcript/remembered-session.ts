@@ -70,7 +70,7 @@ export interface RememberedHistory {
 }
 
 /** What is kept of a stored session document for the check of the next one. */
-export interface RememberedSession {
+export interface SessionIndex {
   readonly id: SessionId;
   readonly transcript: PlacedMessages;
   readonly history: RememberedHistory | undefined;
@@ -85,13 +85,13 @@ export const spanKey = (number: number, from: number, other: number, otherFrom: 
   `${number} ${from} ${other} ${otherFrom} ${count}`;
 
 /** All lists in the order in which they stand in the document. */
-export function placedLists({ transcript, history }: RememberedSession): PlacedMessages[] {
+export function placedLists({ transcript, history }: SessionIndex): PlacedMessages[] {
   const lists = [transcript, ...(history?.bodies ?? []).map(({ messages }) => messages)];
   return lists.filter(({ messages }) => messages.length > 0).sort((a, b) => a.at - b.at);
 }
 
 /** About how much memory it takes, in bytes. Lists that sessions share are counted in each. */
-export function sizeOf(session: RememberedSession): number {
+export function sizeOf(session: SessionIndex): number {
   const { history } = session;
   let size = 1024 + session.equalSpans.size * 64 + (history?.commits.length ?? 0) * 1024;
   for (const { messages } of placedLists(session)) {
@@ -102,4 +102,4 @@ export function sizeOf(session: RememberedSession): number {
 }
 
 /** The check asks for something that was not kept: it has to be made over the whole document. */
-export class NotRemembered extends Error {}
+export class CacheMiss extends Error {}

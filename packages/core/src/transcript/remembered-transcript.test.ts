@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import type { DocumentPart } from "@bolthole/contract";
-import { assembleInTurns } from "../in-turns.js";
+import { assembleYielding } from "../documents/yielding";
 import { checkTranscript } from "./check.js";
 import { EqualSpans } from "./equal-spans.js";
 import { MESSAGE } from "./random-message.test.helper.js";
-import { NotRemembered, placedLists } from "./remembered-session.js";
+import { CacheMiss, placedLists } from "./remembered-session.js";
 import { ResumableSha256 } from "./resumable-sha256.js";
 import { SessionDocument } from "./session-document.js";
 import { appended, rewritten, sessionText, startedSession } from "./session-state.test.helper.js";
@@ -26,7 +26,7 @@ function isAnswered(remembered: () => unknown, read: () => unknown): boolean {
   try {
     answer = remembered();
   } catch (error) {
-    if (error instanceof NotRemembered) return false;
+    if (error instanceof CacheMiss) return false;
     throw error;
   }
   expect(answer).toEqual(read());
@@ -83,7 +83,7 @@ test("a transcript that answers from memory gives the answers of one that was re
         };
         const ours = [open(text, tools).transcript, ...transcriptsOf(SessionDocument.remembered(remembered, tools))];
         const read = [
-          open(wholeText(await assembleInTurns(document, base))).transcript,
+          open(wholeText(await assembleYielding(document, base))).transcript,
           ...transcriptsOf(open(wholeText(base))),
         ];
         const [mine] = ours;

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { type Session, readSession, readTranscriptHistory } from "@bolthole/contract/json";
+import { type Session, readSession, readTranscriptHistory } from "@bolthole/json";
 import { checkTranscript } from "./check.js";
 import { MESSAGE, SYSTEM_MESSAGE } from "./random-message.test.helper.js";
 import {

@@ -1,4 +1,4 @@
-import type { MessageList } from "@bolthole/contract/json";
+import type { MessageList } from "@bolthole/json";
 import { LeftOut } from "./left-out.js";
 import { type RememberedMessages, sharedCount } from "./remembered-session.js";
 

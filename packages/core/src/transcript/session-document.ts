@@ -1,7 +1,7 @@
 import type { SessionId } from "@bolthole/contract";
-import { type Session, readSession, readTranscriptHistory } from "@bolthole/contract/json";
+import { type Session, readSession, readTranscriptHistory } from "@bolthole/json";
 import { History } from "./history.js";
-import type { RememberedSession } from "./remembered-session.js";
+import type { SessionIndex } from "./remembered-session.js";
 import type { SessionText } from "./session-text.js";
 import { type CheckTools, Transcript } from "./transcript.js";
 
@@ -24,7 +24,7 @@ export class SessionDocument {
     });
   }
 
-  static remembered({ id, transcript, history }: RememberedSession, tools: CheckTools): SessionDocument {
+  static remembered({ id, transcript, history }: SessionIndex, tools: CheckTools): SessionDocument {
     return new SessionDocument(
       id,
       Transcript.remembered(transcript.messages, tools),

@@ -1,11 +1,11 @@
 import type { RuntimeId } from "@bolthole/contract";
 import { LRUCache } from "lru-cache";
-import { type RememberedSession, sizeOf } from "./remembered-session.js";
+import { type SessionIndex, sizeOf } from "./remembered-session.js";
 
 interface Entry {
   /** Of the snapshot row that it is of. */
   readonly sequence: number;
-  readonly session: RememberedSession;
+  readonly session: SessionIndex;
 }
 
 /** What is remembered of stored sessions, the least used forgotten first: the one file that knows lru-cache. */
@@ -17,12 +17,12 @@ export class SessionMemory {
       bytes > 0 ? new LRUCache({ maxSize: bytes, sizeCalculation: ({ session }) => sizeOf(session) }) : undefined;
   }
 
-  get(runtimeId: RuntimeId, sequence: number): RememberedSession | undefined {
+  get(runtimeId: RuntimeId, sequence: number): SessionIndex | undefined {
     const entry = this.entries?.get(runtimeId);
     return entry?.sequence === sequence ? entry.session : undefined;
   }
 
-  put(runtimeId: RuntimeId, sequence: number, session: RememberedSession): void {
+  put(runtimeId: RuntimeId, sequence: number, session: SessionIndex): void {
     this.entries?.set(runtimeId, { sequence, session });
   }
 }

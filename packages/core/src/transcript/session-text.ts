@@ -1,5 +1,5 @@
-import type { Document } from "../engine.js";
-import { type Gap, GAP_BYTE, Gaps } from "@bolthole/contract/json";
+import type { DocumentParts } from "../engine.js";
+import { type Gap, GAP_BYTE, Gaps } from "@bolthole/json";
 import { LeftOut } from "./left-out.js";
 import type { PlacedMessages } from "./remembered-session.js";
 
@@ -45,7 +45,7 @@ export class TextPlan {
 
   /** `lists` are those of the stored document, in the order of their places. */
   constructor(
-    document: Document,
+    document: DocumentParts,
     lists: readonly PlacedMessages[],
     private readonly leastLeftOut = LEAST_LEFT_OUT,
   ) {

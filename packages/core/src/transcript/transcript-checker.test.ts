@@ -1,5 +1,5 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
-import { DocumentMemory } from "../document-memory.js";
+import { DocumentMemory } from "../documents/document-memory";
 import { type CheckRequest, TranscriptChecker } from "./transcript-checker.js";
 
 const TIME = `{"secs_since_epoch":1,"nanos_since_epoch":2}`;

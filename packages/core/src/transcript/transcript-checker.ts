@@ -1,9 +1,9 @@
 import { availableParallelism } from "node:os";
 import type { ByteRange, RuntimeId, TranscriptRewriteCommit } from "@bolthole/contract";
-import type { DocumentBlock, DocumentMemory } from "../document-memory.js";
-import type { Document } from "../engine.js";
+import type { DocumentBlock, DocumentMemory } from "../documents/document-memory";
+import type { DocumentParts } from "../engine.js";
 import { CheckWorkers } from "./check-workers.js";
-import { type Finding, checkTranscript } from "./check.js";
+import { type TranscriptVerdict, checkTranscript } from "./check.js";
 import { checkIncrementally } from "./incremental-check.js";
 import { ResumableSha256 } from "./resumable-sha256.js";
 import { SessionMemory } from "./session-memory.js";
@@ -13,7 +13,7 @@ import { TooMuchWork } from "./work-meter.js";
 export interface IncomingDocument {
   /** In bytes. */
   readonly length: number;
-  readonly document: Document;
+  readonly document: DocumentParts;
   /** What it takes stretches from. */
   readonly base?: StoredDocument | undefined;
   /** Memory that only this document has; a worker may have it while nobody else looks at it. */
@@ -77,17 +77,17 @@ export class TranscriptChecker {
     this.memory = new SessionMemory(options.memoryBytes);
   }
 
-  async check(request: CheckRequest): Promise<Finding> {
+  async check(request: CheckRequest): Promise<TranscriptVerdict> {
     return (await this.checkInParts(request)) ?? (await this.checkWhole(request));
   }
 
   /** Keeps what a check found of a document that was committed since. */
-  remember(runtimeId: RuntimeId, sequence: number, finding: Finding): void {
+  remember(runtimeId: RuntimeId, sequence: number, finding: TranscriptVerdict): void {
     if (finding.kind !== "accepted" || !finding.remembered) return;
     this.memory.put(runtimeId, sequence, finding.remembered);
   }
 
-  private async checkInParts({ incoming, guard }: CheckRequest): Promise<Finding | undefined> {
+  private async checkInParts({ incoming, guard }: CheckRequest): Promise<TranscriptVerdict | undefined> {
     const { base, document } = incoming;
     const before = base && this.remembers(incoming) ? this.memory.get(base.runtimeId, base.row.sequence) : undefined;
     if (!base || !before) return undefined;
@@ -99,7 +99,7 @@ export class TranscriptChecker {
     return this.options.incremental && base !== undefined && length >= LEAST_REMEMBERED;
   }
 
-  private async checkWhole({ incoming, guard }: CheckRequest): Promise<Finding> {
+  private async checkWhole({ incoming, guard }: CheckRequest): Promise<TranscriptVerdict> {
     const stored = guard?.previous;
     const remembers = this.remembers(incoming);
     const facts = { guard, remembers };
@@ -119,7 +119,7 @@ export class TranscriptChecker {
   }
 
   /** The worker has the incoming document's own memory, or a copy. */
-  private checkOnWorker(incoming: IncomingDocument, { guard, remembers }: CheckFacts): Promise<Finding> {
+  private checkOnWorker(incoming: IncomingDocument, { guard, remembers }: CheckFacts): Promise<TranscriptVerdict> {
     const stored = guard?.previous;
     return this.workers.run(async (ask) => {
       const copies: DocumentBlock[] = [];

@@ -1,7 +1,7 @@
 import { type Hash, createHash } from "node:crypto";
-import { type MessageList, readMessage } from "@bolthole/contract/json";
+import { type MessageList, readMessage } from "@bolthole/json";
 import type { EqualSpans } from "./equal-spans.js";
-import { NotRemembered, type RememberedMessages, rememberedDigest, sharedCount } from "./remembered-session.js";
+import { CacheMiss, type RememberedMessages, rememberedDigest, sharedCount } from "./remembered-session.js";
 import type { ResumableSha256 } from "./resumable-sha256.js";
 import { type Segment, joined, segmentsOf } from "./segment.js";
 import type { WorkMeter } from "./work-meter.js";
@@ -192,7 +192,7 @@ export class Transcript {
     const [first] = this.segments;
     const { sha256 } = this.tools;
     const state = first && "known" in first && first.from === 0 ? this.stateAfter(first.known, first.count) : undefined;
-    if (from !== 0 || !first || !state || to < first.count || !sha256) throw new NotRemembered();
+    if (from !== 0 || !first || !state || to < first.count || !sha256) throw new CacheMiss();
     const resumed = sha256.goOn(state, this.texts(first.count, to, ","), "]");
     if (to === this.length) this.sha256State = resumed.state;
     return `sha256:${resumed.digest}`;
@@ -212,7 +212,7 @@ export class Transcript {
     let before = opening;
     for (let at = from; at < to;) {
       const { segment, index, left } = this.segmentAt(at);
-      if (!segment || "known" in segment) throw new NotRemembered();
+      if (!segment || "known" in segment) throw new CacheMiss();
       const count = Math.min(left, to - at);
       for (const slice of segment.read.slices(index, index + count)) {
         if (before !== "") yield before;
@@ -233,12 +233,12 @@ export class Transcript {
       }
       return true;
     }
-    if (!("known" in mine.segment) || !("known" in theirs.segment)) throw new NotRemembered();
+    if (!("known" in mine.segment) || !("known" in theirs.segment)) throw new CacheMiss();
     const { known } = mine.segment;
     const other = theirs.segment.known;
     if (mine.index === theirs.index && mine.index + count <= sharedCount(known, other)) return true;
     if (this.tools.equalSpans.isRemembered(known.number, mine.index, other.number, theirs.index, count)) return true;
-    throw new NotRemembered();
+    throw new CacheMiss();
   }
 
   /** The message's segment, its index there, and how many follow in the segment, itself included. */
@@ -257,7 +257,7 @@ export class Transcript {
     const { segment, index } = this.segmentAt(0);
     if (!segment) return undefined;
     if ("known" in segment) {
-      if (index > 0) throw new NotRemembered();
+      if (index > 0) throw new CacheMiss();
       return segment.known.systemText;
     }
     const message = segment.read.at(index);

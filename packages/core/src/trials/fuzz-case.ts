@@ -1,5 +1,5 @@
 import { type TranscriptRewriteCommit } from "@bolthole/contract";
-import { JsonError, readRewriteCommit, readSession } from "@bolthole/contract/json";
+import { JsonError, readRewriteCommit, readSession } from "@bolthole/json";
 import { checkTranscript } from "../transcript/check.js";
 import { mutated } from "./mutation.js";
 import type { Random } from "./random.js";

@@ -3,7 +3,7 @@ import { type FileHandle, open, rename } from "node:fs/promises";
 import { dirname } from "node:path";
 import { Command } from "commander";
 import { type BackupManifest, BackupReader } from "@bolthole/lmdb";
-import { EXIT, StartFailure } from "../exit-code.js";
+import { EXIT, StartupError } from "../exit-code.js";
 import { ByteProgress, mebibytes } from "./byte-progress.js";
 import { type PlaceFlags, addPlaceOptions, openPlace } from "./open-place.js";
 import { told } from "./told.js";
@@ -59,7 +59,7 @@ async function opened(path: string): Promise<FileHandle> {
   try {
     return await open(path, "wx", 0o600);
   } catch (error) {
-    throw new StartFailure(EXIT.USAGE, `the backup cannot be written: ${(error as Error).message}`, error);
+    throw new StartupError(EXIT.USAGE, `the backup cannot be written: ${(error as Error).message}`, error);
   }
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from "commander";
-import { EXIT, StartFailure } from "../exit-code.js";
+import { EXIT, StartupError } from "../exit-code.js";
 import { VERSION } from "../version.js";
 import { backupCommand } from "./backup.js";
 import { exportCommand } from "./export.js";
@@ -25,7 +25,7 @@ for (const command of [program, ...program.commands.flatMap((one) => [one, ...on
 program.parseAsync().catch((error: unknown) => {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? EXIT.CLEAN : EXIT.USAGE;
-  } else if (error instanceof StartFailure) {
+  } else if (error instanceof StartupError) {
     process.stderr.write(`bolthole: ${error.message.replaceAll("\n", "\nbolthole: ")}\n`);
     process.exitCode = error.exitCode;
   } else {

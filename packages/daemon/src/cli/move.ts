@@ -2,8 +2,8 @@ import { SingleBar } from "cli-progress";
 import type { ImportResult } from "@bolthole/contract";
 import type { MeerkatFile, RefusedRow, Taken } from "@bolthole/sqlite";
 import type { Command } from "commander";
-import { UnusableFile } from "@bolthole/sqlite";
-import { EXIT, type ExitCode, StartFailure } from "../exit-code.js";
+import { UnusableFileError } from "@bolthole/sqlite";
+import { EXIT, type ExitCode, StartupError } from "../exit-code.js";
 
 /** How a move goes on, from the command line. */
 export interface MoveFlags {
@@ -23,7 +23,7 @@ export async function usable(opening: Promise<MeerkatFile>): Promise<MeerkatFile
   try {
     return await opening;
   } catch (error) {
-    if (error instanceof UnusableFile) throw new StartFailure(EXIT.DATA_FOLDER, error.message, error);
+    if (error instanceof UnusableFileError) throw new StartupError(EXIT.DATA_FOLDER, error.message, error);
     throw error;
   }
 }

@@ -1,11 +1,11 @@
 import { existsSync, statSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { connect } from "@bolthole/client";
-import type { RuntimeTransfer, StoreCare, VersionedStore } from "@bolthole/contract";
-import { storeCare } from "@bolthole/core";
+import type { RuntimeTransfer, StoreMaintenance, VersionedStore } from "@bolthole/contract";
+import { storeMaintenance } from "@bolthole/core";
 import { Closers } from "../closers.js";
 import { type Config, SETTINGS, type SettingName, resolveConfig, variableOf } from "../config.js";
-import { EXIT, StartFailure } from "../exit-code.js";
+import { EXIT, StartupError } from "../exit-code.js";
 import { findHome, homeOf, prepareDataFolder } from "../folder/data-folder.js";
 import { readEndpoint } from "../folder/endpoint.js";
 import { lockFolder } from "../folder/folder-lock.js";
@@ -27,7 +27,7 @@ export interface Place {
     "listRuntimes" | "loadAuthOauthFlowSnapshot" | "updateAuthOauthFlowSnapshot" | "persistAuthOauthFlowSnapshot"
   >;
   readonly transfer: RuntimeTransfer;
-  readonly care: StoreCare;
+  readonly care: StoreMaintenance;
   close(): Promise<void>;
 }
 
@@ -45,7 +45,7 @@ export async function openPlace({ data, engine }: PlaceFlags, missing: "refuse" 
   const flags = { ...(data !== undefined && { data }), ...engineOf(data, engine) };
   const config = resolveConfig(flags, process.env);
   if (!existsSync(config.data)) {
-    if (missing === "refuse") throw new StartFailure(EXIT.DATA_FOLDER, `there is no store at ${config.data}`);
+    if (missing === "refuse") throw new StartupError(EXIT.DATA_FOLDER, `there is no store at ${config.data}`);
     if (missing === "nothing") return openLocal({ ...config, engine: "memory" }, new Closers());
   }
   const [target] = readEndpoint(findHome(config.data));
@@ -55,7 +55,7 @@ export async function openPlace({ data, engine }: PlaceFlags, missing: "refuse" 
   try {
     closers.add(lockFolder(home, new Date()));
   } catch (error) {
-    if (!(error instanceof StartFailure && error.exitCode === EXIT.HELD) || target === undefined) throw error;
+    if (!(error instanceof StartupError && error.exitCode === EXIT.HELD) || target === undefined) throw error;
     return openRemote(target);
   }
   try {
@@ -74,7 +74,7 @@ async function openLocal(config: Config, closers: Closers): Promise<Place> {
   const engine = damage.guard(stored);
   closers.add(() => engine.close());
   const store = createStore(engine, config);
-  return { store, transfer: store, care: storeCare(engine), close: () => closers.close() };
+  return { store, transfer: store, care: storeMaintenance(engine), close: () => closers.close() };
 }
 
 /** A file can only be a database, so nobody has to say so. */

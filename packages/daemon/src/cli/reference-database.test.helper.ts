@@ -3,12 +3,12 @@ import { join } from "node:path";
 import { vectorsFolder } from "@bolthole/conformance";
 import { type RuntimeStore, StoreError, loadRuntimeState } from "@bolthole/contract";
 import {
-  normaliseFreeJson,
+  normaliseRawJson,
   writeInputState,
   writeMachineLifecycle,
   writeOpsSnapshot,
   writeReceipt,
-} from "@bolthole/contract/json";
+} from "@bolthole/json";
 import { decodeLifecycleRecord } from "@bolthole/contract/wire";
 
 interface Result {
@@ -113,7 +113,7 @@ const plain = (result: Result): Result =>
 
 const sorted = (result: Result): Result => {
   const ok = result.ok as { text?: string } | null | undefined;
-  return ok?.text === undefined ? result : { ok: normaliseFreeJson(ok.text) };
+  return ok?.text === undefined ? result : { ok: normaliseRawJson(ok.text) };
 };
 
 async function answer(load: () => Promise<unknown>): Promise<Result> {

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { DaemonProcess } from "@bolthole/conformance/process";
 import type { RuntimeStore } from "@bolthole/contract";
-import { readInputState } from "@bolthole/contract/json";
+import { readInputState } from "@bolthole/json";
 import { MeerkatFile } from "@bolthole/sqlite";
 import { EXIT } from "../exit-code.js";
 import { Daemons } from "./daemons.test.helper.js";

@@ -1,11 +1,11 @@
 import type { MessageShape } from "@bufbuild/protobuf";
 import { Client, credentials } from "@grpc/grpc-js";
-import type { StoreCare, VerifyEvent } from "@bolthole/contract";
-import { careCodecs, grpcMethod } from "@bolthole/contract/wire";
+import type { StoreMaintenance, VerifyEvent } from "@bolthole/contract";
+import { maintenanceCodecs, grpcMethod } from "@bolthole/contract/wire";
 import { storeError } from "./remote-transfer.js";
 
 /** The copy or the check of a running daemon's store, over its socket. */
-export class RemoteCare implements StoreCare {
+export class RemoteCare implements StoreMaintenance {
   private readonly client: Client;
 
   constructor(target: string) {
@@ -13,13 +13,13 @@ export class RemoteCare implements StoreCare {
   }
 
   backUp(): Promise<AsyncIterable<Uint8Array>> {
-    const { method, toAnswer } = careCodecs.backup;
-    return Promise.resolve(toAnswer(this.call<MessageShape<typeof method.output>>(method)));
+    const { method, decodeResponse } = maintenanceCodecs.backup;
+    return Promise.resolve(decodeResponse(this.call<MessageShape<typeof method.output>>(method)));
   }
 
   verify(): AsyncIterable<VerifyEvent> {
-    const { method, toAnswer } = careCodecs.verify;
-    return toAnswer(this.call<MessageShape<typeof method.output>>(method));
+    const { method, decodeResponse } = maintenanceCodecs.verify;
+    return decodeResponse(this.call<MessageShape<typeof method.output>>(method));
   }
 
   close(): void {

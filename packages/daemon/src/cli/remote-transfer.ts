@@ -22,19 +22,19 @@ export class RemoteTransfer implements RuntimeTransfer {
   async exportRuntime(
     request: Parameters<RuntimeTransfer["exportRuntime"]>[0],
   ): ReturnType<RuntimeTransfer["exportRuntime"]> {
-    const { method, fromRequest, toAnswer } = transferCodecs.exportRuntime;
+    const { method, encodeRequest, decodeResponse } = transferCodecs.exportRuntime;
     const { path, requestSerialize, responseDeserialize } = grpcMethod(method);
     const call = this.client.makeServerStreamRequest(
       path,
       requestSerialize,
       responseDeserialize,
-      fromRequest(request),
+      encodeRequest(request),
       {
         deadline: Date.now() + WAIT_MS,
       },
     );
     try {
-      const contents = await toAnswer(call as AsyncIterable<MessageShape<typeof method.output>>);
+      const contents = await decodeResponse(call as AsyncIterable<MessageShape<typeof method.output>>);
       return contents && { ...contents, runtimeId: request.runtimeId };
     } catch (error) {
       throw storeError(error);
@@ -46,7 +46,7 @@ export class RemoteTransfer implements RuntimeTransfer {
   async importRuntime(
     request: Parameters<RuntimeTransfer["importRuntime"]>[0],
   ): ReturnType<RuntimeTransfer["importRuntime"]> {
-    const { method, fromRequest, toAnswer } = transferCodecs.importRuntime;
+    const { method, encodeRequest, decodeResponse } = transferCodecs.importRuntime;
     const { path, requestSerialize, responseDeserialize } = grpcMethod(method);
     const over = new AbortController();
     const answer = new Promise<MessageShape<typeof method.output>>((resolve, reject) => {
@@ -62,7 +62,7 @@ export class RemoteTransfer implements RuntimeTransfer {
         },
       );
       const send = async (): Promise<void> => {
-        for await (const part of fromRequest(request)) {
+        for await (const part of encodeRequest(request)) {
           if (over.signal.aborted) return;
           if (!call.write(part)) await once(call, "drain", { signal: over.signal }).catch(() => undefined);
         }
@@ -71,7 +71,7 @@ export class RemoteTransfer implements RuntimeTransfer {
       send().catch(reject);
     });
     try {
-      return toAnswer(await answer);
+      return decodeResponse(await answer);
     } catch (error) {
       throw storeError(error);
     }

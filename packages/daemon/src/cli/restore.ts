@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { Command, Option } from "commander";
 import { restoreBackup } from "@bolthole/lmdb";
 import { SETTINGS, variableOf } from "../config.js";
-import { EXIT, StartFailure } from "../exit-code.js";
+import { EXIT, StartupError } from "../exit-code.js";
 import { ByteProgress } from "./byte-progress.js";
 import { told } from "./told.js";
 import { findingText } from "./verify.js";
@@ -27,7 +27,7 @@ export function restoreCommand(): Command {
 }
 
 async function restore(path: string, { data, keepOauth }: RestoreFlags): Promise<void> {
-  if (!existsSync(path)) throw new StartFailure(EXIT.USAGE, `there is no file ${path}`);
+  if (!existsSync(path)) throw new StartupError(EXIT.USAGE, `there is no file ${path}`);
   const progress = new ByteProgress();
   const restored = await told(() =>
     restoreBackup(path, data, {

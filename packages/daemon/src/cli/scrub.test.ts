@@ -133,8 +133,8 @@ test("a runtime whose books changed is answered as damaged from then on, after a
     const headKey = Buffer.concat([Buffer.of(2), Buffer.from("rows"), Buffer.of(0, 1, 0)]);
     flipBehind(headKey, headKey.length + 24);
     expect(await nextFindings()).toEqual([
-      ["row-damaged", "rows", "head"],
-      ["head-missing", "rows", "head"],
+      ["row-damaged", "rows", "runtime manifest"],
+      ["head-missing", "rows", "runtime manifest"],
     ]);
     await isDamaged(store);
   });

@@ -11,7 +11,7 @@ import {
   grpcMethod,
 } from "@bolthole/contract/wire";
 import { defaultDataFolder, variableOf } from "../config.js";
-import { EXIT, StartFailure } from "../exit-code.js";
+import { EXIT, StartupError } from "../exit-code.js";
 import { findHome } from "../folder/data-folder.js";
 import { readEndpoint } from "../folder/endpoint.js";
 import { findingText } from "./verify.js";
@@ -38,7 +38,7 @@ export function statusCommand(): Command {
 /** Of the daemon that serves this folder. */
 export async function getStatus(folder: string): Promise<GetStatusResponse> {
   const [target] = readEndpoint(findHome(folder));
-  if (target === undefined) throw new StartFailure(EXIT.NOT_RUNNING, `no daemon serves ${folder}`);
+  if (target === undefined) throw new StartupError(EXIT.NOT_RUNNING, `no daemon serves ${folder}`);
   const client = new Client(target, credentials.createInsecure(), { "grpc.default_authority": "localhost" });
   const { path, requestSerialize, responseDeserialize } = grpcMethod(AdminService.method.getStatus);
   try {
@@ -48,7 +48,7 @@ export async function getStatus(folder: string): Promise<GetStatusResponse> {
         if (answer) resolve(answer);
         else
           reject(
-            new StartFailure(EXIT.NOT_RUNNING, `the daemon at ${target} does not answer: ${String(error?.details)}`),
+            new StartupError(EXIT.NOT_RUNNING, `the daemon at ${target} does not answer: ${String(error?.details)}`),
           );
       });
     });

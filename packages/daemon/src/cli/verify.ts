@@ -1,10 +1,10 @@
 import { existsSync, statSync } from "node:fs";
 import { Command } from "commander";
-import { type Finding, type StoreCounts, type VerifyEvent, isDamage } from "@bolthole/contract";
+import { type Finding, type StoreCounts, type VerifyEvent, isDamageFinding } from "@bolthole/contract";
 import { verifyEvents } from "@bolthole/core";
 import { checkFolder } from "@bolthole/lmdb";
 import { defaultDataFolder, variableOf } from "../config.js";
-import { EXIT, StartFailure } from "../exit-code.js";
+import { EXIT, StartupError } from "../exit-code.js";
 import { findHome, prepareDataFolder } from "../folder/data-folder.js";
 import { readEndpoint } from "../folder/endpoint.js";
 import { lockFolder } from "../folder/folder-lock.js";
@@ -36,7 +36,7 @@ async function report(data: string, isJson: boolean): Promise<number> {
   try {
     for await (const event of eventsOf(data)) {
       if ("finding" in event) {
-        found[isDamage(event.finding) ? "damage" : "space"] += 1;
+        found[isDamageFinding(event.finding) ? "damage" : "space"] += 1;
         process.stdout.write(isJson ? `${JSON.stringify(event.finding)}\n` : `${findingText(event.finding)}\n`);
       } else if ("bytesRead" in event) {
         found.bytes += event.bytesRead;
@@ -55,7 +55,7 @@ async function report(data: string, isJson: boolean): Promise<number> {
 
 /** Of the running daemon, or of the folder when there is none. */
 async function* eventsOf(data: string): AsyncGenerator<VerifyEvent> {
-  if (!existsSync(data)) throw new StartFailure(EXIT.DATA_FOLDER, `there is no store at ${data}`);
+  if (!existsSync(data)) throw new StartupError(EXIT.DATA_FOLDER, `there is no store at ${data}`);
   const home = findHome(data);
   const [target] = readEndpoint(home);
   let unlock: () => unknown;
@@ -63,7 +63,7 @@ async function* eventsOf(data: string): AsyncGenerator<VerifyEvent> {
     prepareDataFolder(home);
     unlock = lockFolder(home, new Date());
   } catch (error) {
-    if (!(error instanceof StartFailure && error.exitCode === EXIT.HELD) || target === undefined) throw error;
+    if (!(error instanceof StartupError && error.exitCode === EXIT.HELD) || target === undefined) throw error;
     const care = new RemoteCare(target);
     try {
       yield* care.verify();
@@ -74,7 +74,7 @@ async function* eventsOf(data: string): AsyncGenerator<VerifyEvent> {
   }
   try {
     if (statSync(data).isFile()) {
-      throw new StartFailure(EXIT.USAGE, `${data} is a database of its own kind: check it with SQLite's tools`);
+      throw new StartupError(EXIT.USAGE, `${data} is a database of its own kind: check it with SQLite's tools`);
     }
     yield* verifyEvents((listener) => checkFolder(data, listener));
   } finally {

@@ -1,7 +1,7 @@
 import { accessSync, constants, mkdirSync, realpathSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { Config } from "../config.js";
-import { EXIT, StartFailure } from "../exit-code.js";
+import { EXIT, StartupError } from "../exit-code.js";
 
 const OTHERS_MAY_WRITE = 0o022;
 const STICKY = 0o1000;
@@ -33,7 +33,7 @@ export function prepareDataFolder(folder: string): void {
     accessSync(folder, constants.R_OK | constants.W_OK | constants.X_OK);
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
-    throw new StartFailure(EXIT.DATA_FOLDER, `data folder ${folder} is not writable (${String(code)})`, cause);
+    throw new StartupError(EXIT.DATA_FOLDER, `data folder ${folder} is not writable (${String(code)})`, cause);
   }
   refuseSharedFolder(folder, "data folder");
 }
@@ -43,10 +43,10 @@ export function refuseSharedFolder(folder: string, what: string): void {
   const { mode, uid } = statSync(folder);
   const isOurs = process.getuid === undefined || uid === process.getuid();
   if ((mode & OTHERS_MAY_WRITE) !== 0 && (mode & STICKY) === 0) {
-    throw new StartFailure(EXIT.DATA_FOLDER, `${what} ${folder} may be written by others; run: chmod go-w ${folder}`);
+    throw new StartupError(EXIT.DATA_FOLDER, `${what} ${folder} may be written by others; run: chmod go-w ${folder}`);
   }
   if (what === "data folder" && (!isOurs || (mode & OTHERS_MAY_WRITE) !== 0)) {
-    throw new StartFailure(EXIT.DATA_FOLDER, `${what} ${folder} belongs to or may be written by others`);
+    throw new StartupError(EXIT.DATA_FOLDER, `${what} ${folder} belongs to or may be written by others`);
   }
 }
 

@@ -1,7 +1,7 @@
 import { closeSync, ftruncateSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { tryLock } from "fs-native-extensions";
-import { EXIT, StartFailure } from "../exit-code.js";
+import { EXIT, StartupError } from "../exit-code.js";
 
 const FILE = "bolthole.lock";
 
@@ -21,7 +21,7 @@ export function lockFolder(folder: string, startedAt: Date): () => void {
   if (!tryLock(descriptor)) {
     const holder = describeHolder(path);
     closeSync(descriptor);
-    throw new StartFailure(EXIT.HELD, `data folder ${folder} is held by another daemon${holder}`);
+    throw new StartupError(EXIT.HELD, `data folder ${folder} is held by another daemon${holder}`);
   }
   ftruncateSync(descriptor, 0);
   writeSync(

@@ -1,7 +1,7 @@
 import { randomBytes, timingSafeEqual } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { EXIT, StartFailure } from "../exit-code.js";
+import { EXIT, StartupError } from "../exit-code.js";
 
 const FILE = "token";
 const MIN_LENGTH = 32;
@@ -12,7 +12,7 @@ export function loadToken(folder: string): string {
   if (!existsSync(path)) writeFileSync(path, `${randomBytes(32).toString("hex")}\n`, { mode: 0o600, flag: "wx" });
   const token = readFileSync(path, "utf8").trim();
   if (token.length < MIN_LENGTH) {
-    throw new StartFailure(
+    throw new StartupError(
       EXIT.DATA_FOLDER,
       `${path} holds fewer than ${String(MIN_LENGTH)} characters; delete it to have a new token made`,
     );

@@ -1,6 +1,6 @@
-import { InvalidArgument } from "@bolthole/contract/wire";
+import { InvalidArgumentError } from "@bolthole/contract/wire";
 import type { Log } from "../log.js";
-import { toStoreError } from "./failure.js";
+import { storeErrorOfFailure } from "./failure.js";
 
 function notes(): { log: Log; lines: unknown[] } {
   const lines: unknown[] = [];
@@ -13,7 +13,7 @@ function notes(): { log: Log; lines: unknown[] } {
 test("a fault of the program is told blandly, and logged with all that is known", () => {
   const { log, lines } = notes();
   const fault = new TypeError("a secret of the program");
-  const told = toStoreError(fault, "AtomicApply", true, log);
+  const told = storeErrorOfFailure(fault, "AtomicApply", true, log);
   expect(told).toMatchObject({ variant: "Internal", reason: "INTERNAL" });
   expect(told.message).not.toContain("secret");
   expect(lines).toEqual([{ method: "AtomicApply", err: fault }]);
@@ -21,9 +21,9 @@ test("a fault of the program is told blandly, and logged with all that is known"
 
 test("a bad argument is a write failure of a change, a read failure of a load, and is not logged", () => {
   const { log, lines } = notes();
-  const bad = new InvalidArgument("runtime_id", "a value", "none");
-  expect(toStoreError(bad, "AtomicApply", true, log)).toMatchObject({ variant: "WriteFailed", applied: "no" });
-  expect(toStoreError(bad, "LoadInputState", false, log)).toMatchObject({
+  const bad = new InvalidArgumentError("runtime_id", "a value", "none");
+  expect(storeErrorOfFailure(bad, "AtomicApply", true, log)).toMatchObject({ variant: "WriteFailed", applied: "no" });
+  expect(storeErrorOfFailure(bad, "LoadInputState", false, log)).toMatchObject({
     variant: "ReadFailed",
     subject: { record: "runtime_id", expected: "a value", actual: "none" },
   });

@@ -1,17 +1,17 @@
 import { Metadata, type StatusObject } from "@grpc/grpc-js";
 import { StoreError, internal, readFailed, writeFailed } from "@bolthole/contract";
-import { InvalidArgument, STATUS_DETAILS_KEY, toWireStatus } from "@bolthole/contract/wire";
+import { InvalidArgumentError, STATUS_DETAILS_KEY, toWireStatus } from "@bolthole/contract/wire";
 import type { Log } from "../log.js";
 
 /** Whatever was thrown as the store error that the caller gets: a fault of ours is told blandly, and logged in full. */
-export function toStoreError(error: unknown, method: string, isMutation: boolean, log: Log): StoreError {
+export function storeErrorOfFailure(error: unknown, method: string, isMutation: boolean, log: Log): StoreError {
   if (error instanceof StoreError) {
     if (error.reason === "INTERNAL" || error.reason === "DAMAGED_RECORD")
       log.error({ method, err: error }, "call failed");
     return error;
   }
   const fail = isMutation ? writeFailed : readFailed;
-  if (error instanceof InvalidArgument) {
+  if (error instanceof InvalidArgumentError) {
     const { field, expected, actual } = error;
     return fail("INVALID_ARGUMENT", error.message, { record: field, expected, actual });
   }

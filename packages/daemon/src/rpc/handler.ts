@@ -12,7 +12,7 @@ import { type Call, readFailed } from "@bolthole/contract";
 import { type StreamCodec, type UnaryCodec, type UploadCodec, grpcMethod, isMutation } from "@bolthole/contract/wire";
 import type { Log } from "../log.js";
 import type { Admission } from "./admission.js";
-import { toStatus, toStoreError } from "./failure.js";
+import { toStatus, storeErrorOfFailure } from "./failure.js";
 import { Outgoing } from "./outgoing.js";
 import { type Received, receive } from "./received.js";
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
@@ -42,7 +42,7 @@ export function registerUnary<Req, Answer>(
     let leave: (() => void) | undefined;
     try {
       leave = context.admission.enter(call.request.bytes);
-      callback(null, codec.fromAnswer(await run(codec.toRequest(call.request.message()), limitsOf(call))));
+      callback(null, codec.encodeResponse(await run(codec.decodeRequest(call.request.message()), limitsOf(call))));
     } catch (error) {
       callback(refusal(error, codec.method.name, isMutation(codec.method), context.log));
     } finally {
@@ -67,7 +67,7 @@ export function registerStream<Req, Answer>(
     let leave: (() => void) | undefined;
     try {
       leave = context.admission.enter(call.request.bytes);
-      const parts = codec.fromAnswer(await run(codec.toRequest(call.request.message()), limitsOf(call)));
+      const parts = codec.encodeResponse(await run(codec.decodeRequest(call.request.message()), limitsOf(call)));
       const outgoing = new Outgoing(call);
       for await (const part of parts) {
         const isWanted = await outgoing.send((allocate) => responseSerialize(part, allocate));
@@ -102,7 +102,7 @@ export function registerUpload<Req, Answer>(
     const parts = messages(call);
     try {
       leave = context.admission.enter(0);
-      callback(null, codec.fromAnswer(await run(await codec.toRequest(parts), limitsOf(call))));
+      callback(null, codec.encodeResponse(await run(await codec.decodeRequest(parts), limitsOf(call))));
     } catch (error) {
       callback(refusal(error, codec.method.name, true, context.log));
     } finally {
@@ -137,7 +137,7 @@ async function* messages(call: ServerReadableStream<Request, object>): AsyncGene
 const asIs = (message: object): Buffer => message as Buffer;
 
 function refusal(error: unknown, method: string, changes: boolean, log: Log): ReturnType<typeof toStatus> {
-  const failure = toStoreError(error, method, changes, log);
+  const failure = storeErrorOfFailure(error, method, changes, log);
   log.debug({ method, reason: failure.reason, record: failure.subject.record }, "call refused");
   return toStatus(failure);
 }

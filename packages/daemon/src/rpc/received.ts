@@ -1,6 +1,6 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { fromBinary } from "@bufbuild/protobuf";
-import { InvalidArgument } from "@bolthole/contract/wire";
+import { InvalidArgumentError } from "@bolthole/contract/wire";
 
 /** A request as it came in. grpc-js answers INTERNAL when a deserializer throws, so what is wrong is kept for later. */
 export interface Received<D extends DescMessage> {
@@ -16,7 +16,7 @@ export const receive =
       try {
         return fromBinary(desc, buffer);
       } catch (error) {
-        throw new InvalidArgument("request", `a ${desc.typeName} message`, (error as Error).message);
+        throw new InvalidArgumentError("request", `a ${desc.typeName} message`, (error as Error).message);
       }
     },
   });

@@ -1,5 +1,5 @@
 import type { Draft } from "./draft.js";
-import { type Entry, MAX_CHILDREN, MIN_CHILDREN, SETTLED_BYTES } from "./node.js";
+import { type NodeEntry, MAX_CHILDREN, MIN_CHILDREN, SETTLED_BYTES } from "./node.js";
 
 /*
  * A tree is built from its leaves up. At each level the pieces of that level stand in runs between subtrees that are
@@ -8,7 +8,7 @@ import { type Entry, MAX_CHILDREN, MIN_CHILDREN, SETTLED_BYTES } from "./node.js
  */
 
 /** What is taken over from the base. */
-export interface Kept extends Entry {
+export interface Kept extends NodeEntry {
   /** The document takes it, or a part of it, more than once: writing it anew would store its bytes again and again. */
   readonly isShared?: boolean;
 }
@@ -21,7 +21,7 @@ export const isSmall = ({ length, isShared = false }: Kept): boolean => length <
 
 const levelOf = (piece: Piece): number => (piece instanceof Uint8Array ? 0 : piece.level);
 
-type Open = (branch: Entry) => readonly Entry[];
+type Open = (branch: NodeEntry) => readonly NodeEntry[];
 
 /** The last one first. */
 function childrenOf(branch: Piece, open: Open): Kept[] {
@@ -75,7 +75,7 @@ export function joinShortRuns(pieces: readonly Piece[], level: number, open: Ope
 export async function mapRuns(
   pieces: readonly Piece[],
   level: number,
-  map: (run: Piece[]) => Promise<Entry[]> | Entry[],
+  map: (run: Piece[]) => Promise<NodeEntry[]> | NodeEntry[],
 ): Promise<Piece[]> {
   const mapped: Piece[] = [];
   let run: Piece[] = [];
@@ -93,7 +93,7 @@ export async function mapRuns(
 }
 
 /** As few branches as hold the run, of even size. */
-export function packBranches(draft: Draft, run: readonly Entry[]): Entry[] {
+export function packBranches(draft: Draft, run: readonly NodeEntry[]): NodeEntry[] {
   const count = Math.ceil(run.length / MAX_CHILDREN);
   return Array.from({ length: count }, (_branch, index) =>
     draft.addBranch(run.slice((index * run.length) / count, ((index + 1) * run.length) / count)),

@@ -14,7 +14,7 @@ import {
 import { decodeRecord } from "../record.js";
 import { decodeGarbage } from "./garbage.js";
 import { IdSet } from "./id-set.js";
-import { type Entry, type NodeName, decodeBranch, entryOf } from "./node.js";
+import { type NodeEntry, type NodeName, decodeBranch, entryOf } from "./node.js";
 import { decodeCount } from "./reference-counts.js";
 import { decodeStaging } from "./staging.js";
 
@@ -71,7 +71,7 @@ class DocumentCheck {
   }
 
   /** Of every stored snapshot: jumps over the other rows of its runtime. */
-  private *roots(): Generator<{ readonly runtimeId: RuntimeId; readonly root: Entry | undefined }, void> {
+  private *roots(): Generator<{ readonly runtimeId: RuntimeId; readonly root: NodeEntry | undefined }, void> {
     let { start } = runtimeBounds(undefined);
     const { end } = runtimeBounds(undefined);
     for (;;) {
@@ -90,11 +90,11 @@ class DocumentCheck {
   /** Nodes are never shared between runtimes, so each is counted by itself. */
   private async *runtime(
     runtimeId: RuntimeId,
-    root: Entry | undefined,
+    root: NodeEntry | undefined,
     dropped: readonly NodeName[],
   ): AsyncGenerator<DocumentFinding, void> {
     const named = new Map<number, number>();
-    const ahead: (Entry | NodeName)[] = [...dropped];
+    const ahead: (NodeEntry | NodeName)[] = [...dropped];
     if (root) ahead.push(root);
     for (let next = ahead.pop(); next; next = ahead.pop()) {
       if (++this.looked % SLICE_NODES === 0) await setImmediate();
@@ -181,7 +181,7 @@ class DocumentCheck {
 }
 
 /** What names a node without saying more is a garbage record. */
-function isNamedRightly(name: Entry | NodeName, value: Buffer, children: readonly Entry[]): boolean {
+function isNamedRightly(name: NodeEntry | NodeName, value: Buffer, children: readonly NodeEntry[]): boolean {
   if (!("crc32" in name)) return true;
   if (name.level > 0) {
     const { length, crc32 } = entryOf(name.id, children);

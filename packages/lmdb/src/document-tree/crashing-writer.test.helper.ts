@@ -1,4 +1,4 @@
-import type { Document } from "@bolthole/core";
+import type { DocumentParts } from "@bolthole/core";
 import { LmdbEngine } from "../lmdb-engine.js";
 import { replaceDocument } from "./engine-documents.test.helper.js";
 
@@ -19,7 +19,7 @@ function bytesOf(length: number, seed: number): Buffer {
 }
 
 /** Every third turn brings a new document, large enough to be stored before its commit. */
-function turn(number: number, length: number): Document {
+function turn(number: number, length: number): DocumentParts {
   const added = bytesOf(3000, number);
   if (number % 3 === 0) return [bytesOf(1_500_000, number)];
   if (number % 3 === 1) return [{ offset: 0, length: length - 100 }, added, { offset: length - 100, length: 100 }];

@@ -1,19 +1,19 @@
 import { type ByteRange, type RuntimeId, readFailed } from "@bolthole/contract";
-import type { Document } from "@bolthole/core";
+import type { DocumentParts } from "@bolthole/core";
 import type { Environment, Put } from "../environment.js";
 import { documentKey } from "../keys.js";
 import { Draft } from "./draft.js";
 import { type Lease, Leases } from "./lease.js";
 import { NodeIds } from "./node-ids.js";
 import { NodeReader } from "./node-reader.js";
-import { type Entry, LEAF_BYTES } from "./node.js";
-import { type Chore, Reclaimer } from "./reclaimer.js";
+import { type NodeEntry, LEAF_BYTES } from "./node.js";
+import { type MaintenanceTask, Reclaimer } from "./reclaimer.js";
 import { splice } from "./splice.js";
 import { type StagedTree, stagedTree } from "./staged-tree.js";
 import { encodeStaging } from "./staging.js";
 import { TreeChanges } from "./tree-changes.js";
 import { PieceMemory } from "./piece-memory.js";
-import { Turns } from "./turns.js";
+import { YieldBudget } from "./yield-budget";
 import { Walk } from "./walk.js";
 
 /** New nodes of more bytes than this are stored before the commit, in transactions of about this size. */
@@ -29,7 +29,7 @@ const FIRST_PIECE_BYTES = 2 * LEAF_BYTES;
 export interface Base {
   /** Of its snapshot row. */
   readonly sequence: number;
-  readonly root: Entry | undefined;
+  readonly root: NodeEntry | undefined;
   readonly lease: Lease;
 }
 
@@ -43,7 +43,7 @@ export class DocumentTrees {
   constructor(
     private readonly environment: Environment,
     /** Gives the writer a chore; resolves when it is durable. */
-    private readonly perform: (chore: Chore) => Promise<void>,
+    private readonly perform: (chore: MaintenanceTask) => Promise<void>,
     now?: () => number,
   ) {
     this.ids = NodeIds.load(environment);
@@ -65,7 +65,7 @@ export class DocumentTrees {
   }
 
   /** Without a base, the document has no stretches. */
-  async stage(runtimeId: RuntimeId, base: Base | undefined, document: Document): Promise<StagedTree> {
+  async stage(runtimeId: RuntimeId, base: Base | undefined, document: DocumentParts): Promise<StagedTree> {
     const draft = new Draft(new NodeReader(this.environment, runtimeId));
     try {
       const root = await splice(draft, base?.root, document);
@@ -88,14 +88,14 @@ export class DocumentTrees {
   /** The lease is the reader's from here on, and ends with the reading. The memory of a piece is used for the next but one. */
   async *read(
     runtimeId: RuntimeId,
-    root: Entry | undefined,
+    root: NodeEntry | undefined,
     lease: Lease,
     range?: ByteRange,
     nodes: NodeReader = new NodeReader(this.environment, runtimeId),
   ): AsyncGenerator<Uint8Array, void> {
     try {
       const walk = new Walk(nodes, root, range);
-      const turns = new Turns();
+      const turns = new YieldBudget();
       const memory = new PieceMemory();
       const allocate = (bytes: number): Buffer => memory.take(bytes);
       let atMost = range ? PIECE_BYTES : FIRST_PIECE_BYTES;

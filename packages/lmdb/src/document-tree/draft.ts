@@ -1,15 +1,15 @@
 import { crc32 } from "node:zlib";
-import { type Entry, HOST_BYTES, entryOf } from "./node.js";
+import { type NodeEntry, HOST_BYTES, entryOf } from "./node.js";
 import type { NodeReader } from "./node-reader.js";
 
 /** A node that is not stored yet: the bytes of a leaf, or the children of a branch. */
-export type FreshNode = Uint8Array | readonly Entry[];
+export type FreshNode = Uint8Array | readonly NodeEntry[];
 
 /** A branch of the base that was looked into. */
 export interface OpenedBranch {
   readonly level: number;
   readonly id: number;
-  readonly children: readonly Entry[];
+  readonly children: readonly NodeEntry[];
 }
 
 /** A new document's tree in the making. Its new nodes have negative ids until they are numbered: -1 is the first. */
@@ -28,7 +28,7 @@ export class Draft {
   }
 
   /** The children of one of the base's branches. */
-  open(branch: Entry): readonly Entry[] {
+  open(branch: NodeEntry): readonly NodeEntry[] {
     let opened = this.openedById.get(branch.id);
     if (!opened) {
       opened = { level: branch.level, id: branch.id, children: this.nodes.children(branch) };
@@ -37,7 +37,7 @@ export class Draft {
     return opened.children;
   }
 
-  addLeaf(bytes: Uint8Array): Entry {
+  addLeaf(bytes: Uint8Array): NodeEntry {
     this.freshBytes += bytes.length;
     return { level: 0, id: -this.fresh.push(bytes), offset: 0, length: bytes.length, crc32: crc32(bytes) };
   }
@@ -46,7 +46,7 @@ export class Draft {
    * A stretch that is likely to stay: behind the bytes of a leaf that the new tree names, as far as that has room, and then in
    * a leaf of its own, which others will follow into.
    */
-  append(host: Entry | undefined, bytes: Uint8Array): Entry[] {
+  append(host: NodeEntry | undefined, bytes: Uint8Array): NodeEntry[] {
     const value = host && this.hostValue(host);
     const room = Math.max(0, HOST_BYTES - (value?.length ?? 0));
     if (!host || !value || room === 0) return [this.addLeaf(bytes)];
@@ -59,12 +59,12 @@ export class Draft {
     return added.length === bytes.length ? [entry] : [entry, this.addLeaf(bytes.subarray(room))];
   }
 
-  addBranch(children: readonly Entry[]): Entry {
+  addBranch(children: readonly NodeEntry[]): NodeEntry {
     return entryOf(-this.fresh.push(children), children);
   }
 
   /** All bytes of a leaf, unless it is seen to be full. */
-  private hostValue({ id, offset, length }: Entry): Uint8Array | undefined {
+  private hostValue({ id, offset, length }: NodeEntry): Uint8Array | undefined {
     if (id < 0) return this.fresh[-id - 1] as Uint8Array;
     return this.extended.get(id) ?? (offset + length < HOST_BYTES ? this.nodes.leafValue(id) : undefined);
   }

@@ -1,5 +1,5 @@
 import type { RuntimeId } from "@bolthole/contract";
-import type { Document, RowKey, StagedDocument } from "@bolthole/core";
+import type { DocumentParts, RowKey, StagedDocument } from "@bolthole/core";
 import { Environment } from "../environment.js";
 import { DOCUMENT_KEYS, documentBounds } from "../keys.js";
 import type { LmdbEngine } from "../lmdb-engine.js";
@@ -18,7 +18,7 @@ export const commitDocument = (
     bytes: staged?.bytes ?? 0,
     decide: (_rows, sequence) => {
       const row = staged && { sequence, checksum: 0, value: Buffer.from(String(staged.crc32)) };
-      return { writes: [{ at: 0, row, document: staged }], answer: sequence, frees: staged === undefined };
+      return { writes: [{ at: 0, row, document: staged }], result: sequence, freesSpace: staged === undefined };
     },
   });
 
@@ -26,7 +26,11 @@ export const storedSequence = (engine: LmdbEngine, runtimeId: RuntimeId): Promis
   engine.view(async (view) => (await view.get(snapshotKey(runtimeId)))?.sequence);
 
 /** Stages over what is stored, and commits. */
-export async function replaceDocument(engine: LmdbEngine, runtimeId: RuntimeId, document: Document): Promise<number> {
+export async function replaceDocument(
+  engine: LmdbEngine,
+  runtimeId: RuntimeId,
+  document: DocumentParts,
+): Promise<number> {
   const staged = await engine.stage(runtimeId, await storedSequence(engine, runtimeId), document);
   return commitDocument(engine, runtimeId, staged);
 }

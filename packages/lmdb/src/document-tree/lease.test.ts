@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Moved } from "@bolthole/core";
+import { StaleBaseError } from "@bolthole/core";
 import { LmdbEngine } from "../lmdb-engine.js";
 import {
   commitDocument,
@@ -93,8 +93,8 @@ test("a patch goes over the document that it was prepared for, or is Moved", asy
   // Both in one group: the second one is decided over what the first one left.
   const [taken, moved] = await Promise.allSettled(patches.map((staged) => commitDocument(engine, "rt", staged)));
   expect(taken?.status).toBe("fulfilled");
-  expect(moved).toMatchObject({ status: "rejected", reason: expect.any(Moved) as unknown });
-  await expect(engine.stage("rt", base, [{ offset: 0, length: 10 }])).rejects.toThrow(Moved);
+  expect(moved).toMatchObject({ status: "rejected", reason: expect.any(StaleBaseError) as unknown });
+  await expect(engine.stage("rt", base, [{ offset: 0, length: 10 }])).rejects.toThrow(StaleBaseError);
   expect((await readDocument(engine, "rt")).equals(first.subarray(0, 10))).toBe(true);
   await engine.reclaimed();
   await engine.close();

@@ -1,7 +1,7 @@
 import { crc32 } from "node:zlib";
 import { type RuntimeId, type StoreError, readFailed } from "@bolthole/contract";
 import { documentKey } from "../keys.js";
-import { type Entry, decodeBranch } from "./node.js";
+import { type NodeEntry, decodeBranch } from "./node.js";
 
 /** Where nodes are read: the newest durable state, which keeps what a lease holds. */
 export interface NodeSource {
@@ -13,16 +13,16 @@ export interface NodeSource {
 /** Reads nodes of one runtime's documents; what is damaged or missing is DAMAGED_RECORD. */
 export class NodeReader {
   /** Stretches that are read after one another often lie in one leaf. */
-  private last: { readonly entry: Entry; readonly bytes: Buffer } | undefined;
+  private last: { readonly entry: NodeEntry; readonly bytes: Buffer } | undefined;
 
   constructor(
     private readonly source: NodeSource,
     private readonly runtimeId: RuntimeId,
     /** Keeps the branches that were read, for a reader who comes by them again. */
-    private readonly opened?: Map<number, readonly Entry[]>,
+    private readonly opened?: Map<number, readonly NodeEntry[]>,
   ) {}
 
-  children(branch: Entry): readonly Entry[] {
+  children(branch: NodeEntry): readonly NodeEntry[] {
     const known = this.opened?.get(branch.id);
     if (known) return known;
     const value = this.value(branch);
@@ -33,7 +33,7 @@ export class NodeReader {
   }
 
   /** The bytes that a leaf's entry names. They belong to the reader: nobody may change them. */
-  bytes(leaf: Entry): Buffer {
+  bytes(leaf: NodeEntry): Buffer {
     if (this.last?.entry === leaf) return this.last.bytes;
     const bytes = this.checked(leaf, this.value(leaf));
     this.last = { entry: leaf, bytes };
@@ -41,7 +41,7 @@ export class NodeReader {
   }
 
   /** Copies the bytes that a leaf's entry names to a place that has room for them. */
-  copy(leaf: Entry, target: Buffer, at: number): void {
+  copy(leaf: NodeEntry, target: Buffer, at: number): void {
     target.set(this.checked(leaf, this.source.peek(documentKey("node", leaf.id))), at);
   }
 
@@ -59,18 +59,18 @@ export class NodeReader {
     });
   }
 
-  private checked({ offset, length, crc32: expected }: Entry, value: Buffer | undefined): Buffer {
+  private checked({ offset, length, crc32: expected }: NodeEntry, value: Buffer | undefined): Buffer {
     const bytes = value?.subarray(offset, offset + length);
     if (bytes?.length !== length || crc32(bytes) !== expected) throw this.damaged();
     return bytes;
   }
 
-  private value({ id }: Entry): Buffer | undefined {
+  private value({ id }: NodeEntry): Buffer | undefined {
     return this.source.get(documentKey("node", id));
   }
 }
 
-function lengthOf(entries: readonly Entry[]): number {
+function lengthOf(entries: readonly NodeEntry[]): number {
   let total = 0;
   for (const { length } of entries) total += length;
   return total;

@@ -12,7 +12,7 @@ import { seal, unseal, unsealed } from "./sealed.js";
  */
 
 /** Names a stretch of a document: a leaf or a part of one, or a branch with everything below it. */
-export interface Entry {
+export interface NodeEntry {
   readonly level: number;
   readonly id: number;
   /** Where the stretch begins in a leaf; 0 for branches. */
@@ -24,7 +24,7 @@ export interface Entry {
 }
 
 /** Which node an entry names. */
-export type NodeName = Pick<Entry, "level" | "id">;
+export type NodeName = Pick<NodeEntry, "level" | "id">;
 
 const PAGE_BYTES = 4096;
 /** LMDB keeps a large value in whole pages behind this header: these sizes fill them to the last byte. */
@@ -47,14 +47,14 @@ export const MIN_CHILDREN = 16;
 
 export const ENTRY_BYTES = 18;
 
-export function writeEntry(entry: Entry, bytes: Buffer, at: number): void {
+export function writeEntry(entry: NodeEntry, bytes: Buffer, at: number): void {
   bytes.writeUIntLE(entry.id, at, 6);
   bytes.writeUInt16LE(entry.offset, at + 6);
   bytes.writeUIntLE(entry.length, at + 8, 6);
   bytes.writeUInt32LE(entry.crc32, at + 14);
 }
 
-export const readEntry = (level: number, bytes: Buffer, at: number): Entry => ({
+export const readEntry = (level: number, bytes: Buffer, at: number): NodeEntry => ({
   level,
   id: bytes.readUIntLE(at, 6),
   offset: bytes.readUInt16LE(at + 6),
@@ -62,7 +62,7 @@ export const readEntry = (level: number, bytes: Buffer, at: number): Entry => ({
   crc32: bytes.readUInt32LE(at + 14),
 });
 
-export function encodeBranch(id: number, children: readonly Entry[]): Buffer {
+export function encodeBranch(id: number, children: readonly NodeEntry[]): Buffer {
   const value = unsealed(1 + children.length * ENTRY_BYTES);
   value[0] = (children[0]?.level ?? 0) + 1;
   let at = 1;
@@ -74,16 +74,16 @@ export function encodeBranch(id: number, children: readonly Entry[]): Buffer {
 }
 
 /** The children of a branch, or nothing when it is damaged. */
-export function decodeBranch({ id, level }: NodeName, value: Buffer): Entry[] | undefined {
+export function decodeBranch({ id, level }: NodeName, value: Buffer): NodeEntry[] | undefined {
   const body = unseal(documentKey("node", id), value);
   if (body?.[0] !== level || body.length % ENTRY_BYTES !== 1) return undefined;
-  const children: Entry[] = [];
+  const children: NodeEntry[] = [];
   for (let at = 1; at < body.length; at += ENTRY_BYTES) children.push(readEntry(level - 1, body, at));
   return children;
 }
 
 /** The entry of a branch that has these children. */
-export function entryOf(id: number, children: readonly Entry[]): Entry {
+export function entryOf(id: number, children: readonly NodeEntry[]): NodeEntry {
   let [length, crc32] = [0, 0];
   for (const child of children) {
     length += child.length;

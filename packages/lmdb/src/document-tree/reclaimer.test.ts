@@ -6,7 +6,7 @@ import { documentKey } from "../keys.js";
 import { encodeGarbage } from "./garbage.js";
 import { Leases } from "./lease.js";
 import { NodeIds } from "./node-ids.js";
-import { type Chore, Reclaimer } from "./reclaimer.js";
+import { type MaintenanceTask, Reclaimer } from "./reclaimer.js";
 import { TreeChanges } from "./tree-changes.js";
 
 let folder: string;
@@ -34,7 +34,7 @@ afterEach(async () => {
 });
 
 /** The writer, with nothing beside the chore. */
-async function perform(chore: Chore): Promise<void> {
+async function perform(chore: MaintenanceTask): Promise<void> {
   if (refusal) throw refusal;
   chores += 1;
   const changes = new TreeChanges(environment, NodeIds.load(environment));

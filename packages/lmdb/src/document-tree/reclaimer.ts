@@ -1,5 +1,5 @@
 import type { Environment } from "../environment.js";
-import type { Load } from "../page-need.js";
+import type { Load } from "../page-estimate";
 import { documentBounds } from "../keys.js";
 import { reclaimGarbage } from "./garbage.js";
 import { LEASE_STALE_MS, type Leases } from "./lease.js";
@@ -7,7 +7,7 @@ import { reclaimStaging } from "./staging.js";
 import type { GarbageRecord, TreeChanges } from "./tree-changes.js";
 
 /** Work of the engine's own, done by the writer in one transaction with what else waits. */
-export interface Chore {
+export interface MaintenanceTask {
   /** About how many bytes of values it writes. */
   readonly bytes: number;
   readonly load: Load;
@@ -48,7 +48,7 @@ export class Reclaimer {
     private readonly environment: Environment,
     private readonly leases: Leases,
     /** Resolves when the chore is durable. */
-    private readonly perform: (chore: Chore) => Promise<void>,
+    private readonly perform: (chore: MaintenanceTask) => Promise<void>,
   ) {}
 
   /** Takes up what an earlier process left. */

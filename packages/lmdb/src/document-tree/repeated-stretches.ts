@@ -1,5 +1,5 @@
 import type { ByteRange } from "@bolthole/contract";
-import type { Document } from "@bolthole/core";
+import type { DocumentParts } from "@bolthole/core";
 
 /** What of its base a document takes more than once. */
 export class RepeatedStretches {
@@ -8,7 +8,7 @@ export class RepeatedStretches {
   /** What the document takes, by where it starts; each with the furthest end of it and those before. */
   private readonly taken: { readonly start: number; readonly reached: number }[] = [];
 
-  constructor(document: Document) {
+  constructor(document: DocumentParts) {
     const ranges = document.filter((part): part is ByteRange => !(part instanceof Uint8Array));
     ranges.sort((a, b) => a.offset - b.offset);
     let reached = 0;

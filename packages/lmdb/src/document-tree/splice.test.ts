@@ -1,8 +1,16 @@
 import { crc32 } from "node:zlib";
 import type { ByteRange } from "@bolthole/contract";
-import type { Document } from "@bolthole/core";
+import type { DocumentParts } from "@bolthole/core";
 import fc from "fast-check";
-import { type Entry, HOST_BYTES, LEAF_BYTES, MAX_CHILDREN, MIN_CHILDREN, SETTLED_BYTES, decodeBranch } from "./node.js";
+import {
+  type NodeEntry,
+  HOST_BYTES,
+  LEAF_BYTES,
+  MAX_CHILDREN,
+  MIN_CHILDREN,
+  SETTLED_BYTES,
+  decodeBranch,
+} from "./node.js";
 import { noise } from "./noise.test.helper.js";
 import { StoredTrees } from "./stored-trees.test.helper.js";
 import { documentKey } from "../keys.js";
@@ -49,7 +57,7 @@ const patch = fc.oneof(
     .map(([at, added]) => [{ from: 0, to: at }, added, { from: at, to: 1 }] as Part[]),
 );
 
-function documentOf(parts: readonly Part[], base: Buffer): Document {
+function documentOf(parts: readonly Part[], base: Buffer): DocumentParts {
   return parts.map((part): Uint8Array | ByteRange => {
     if ("seed" in part) return noise(part.length, part.seed);
     const offset = Math.floor(Math.min(part.from, part.to) * base.length);
@@ -57,13 +65,13 @@ function documentOf(parts: readonly Part[], base: Buffer): Document {
   });
 }
 
-const assembled = (document: Document, base: Buffer): Buffer =>
+const assembled = (document: DocumentParts, base: Buffer): Buffer =>
   Buffer.concat(
     document.map((part) => (part instanceof Uint8Array ? part : base.subarray(part.offset, part.offset + part.length))),
   );
 
-function expectBalance(trees: StoredTrees, root: Entry): void {
-  const look = (entry: Entry): void => {
+function expectBalance(trees: StoredTrees, root: NodeEntry): void {
+  const look = (entry: NodeEntry): void => {
     if (entry.level === 0) return;
     const children = decodeBranch(entry, trees.get(documentKey("node", entry.id)) ?? Buffer.of()) ?? [];
     expect(children.length).toBeLessThanOrEqual(MAX_CHILDREN);

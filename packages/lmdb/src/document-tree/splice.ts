@@ -1,33 +1,42 @@
 import type { ByteRange, DocumentPart } from "@bolthole/contract";
-import type { Document } from "@bolthole/core";
+import type { DocumentParts } from "@bolthole/core";
 import { type Kept, type Piece, isSmall, joinShortRuns, mapRuns, openBesideBytes, packBranches } from "./balance.js";
 import { combineCrc32 } from "./crc32-combine.js";
 import type { Draft } from "./draft.js";
 import { cutLeaves } from "./leaf-cutter.js";
-import { type Entry, SETTLED_BYTES, SHORT_BYTES } from "./node.js";
+import { type NodeEntry, SETTLED_BYTES, SHORT_BYTES } from "./node.js";
 import { RepeatedStretches } from "./repeated-stretches.js";
 import { TakenPieces } from "./taken-pieces.js";
-import { Turns } from "./turns.js";
+import { YieldBudget } from "./yield-budget";
 
 /**
  * Drafts the tree of a document. Of the base, whole subtrees are taken over as they are: only what lies at the edges of
  * stretches is read, and small neighbours, which become one. Answers the root, or nothing for the empty document.
  */
-export async function splice(draft: Draft, base: Entry | undefined, document: Document): Promise<Entry | undefined> {
-  const turns = new Turns();
-  const open = (branch: Entry): readonly Entry[] => draft.open(branch);
+export async function splice(
+  draft: Draft,
+  base: NodeEntry | undefined,
+  document: DocumentParts,
+): Promise<NodeEntry | undefined> {
+  const turns = new YieldBudget();
+  const open = (branch: NodeEntry): readonly NodeEntry[] => draft.open(branch);
   let pieces = openBesideBytes(await piecesOf(draft, base, document, turns), open);
   pieces = await mapRuns(pieces, 0, (run) => settle(draft, run, turns));
   for (let level = 0; pieces.length > 1; level += 1) {
     pieces = joinShortRuns(pieces, level, open);
     // All pieces are entries now.
-    pieces = await mapRuns(pieces, level, (run) => packBranches(draft, run as Entry[]));
+    pieces = await mapRuns(pieces, level, (run) => packBranches(draft, run as NodeEntry[]));
   }
-  return pieces[0] as Entry | undefined;
+  return pieces[0] as NodeEntry | undefined;
 }
 
 /** The new bytes, and what of the base's tree makes up the stretches. */
-async function piecesOf(draft: Draft, base: Entry | undefined, document: Document, turns: Turns): Promise<Piece[]> {
+async function piecesOf(
+  draft: Draft,
+  base: NodeEntry | undefined,
+  document: DocumentParts,
+  turns: YieldBudget,
+): Promise<Piece[]> {
   const taken = new TakenPieces(draft, new RepeatedStretches(document));
   for (const part of joinRanges(document)) {
     if (part instanceof Uint8Array) {
@@ -44,7 +53,7 @@ async function piecesOf(draft: Draft, base: Entry | undefined, document: Documen
 }
 
 /** Without empty parts, and stretches that go on where the last one ended as one. */
-function* joinRanges(document: Document): Generator<DocumentPart> {
+function* joinRanges(document: DocumentParts): Generator<DocumentPart> {
   let open: ByteRange | undefined;
   for (const part of document) {
     if (part.length === 0) continue;
@@ -63,7 +72,7 @@ function* joinRanges(document: Document): Generator<DocumentPart> {
  * Writes new bytes as leaves. While they are few, a small leaf beside them becomes one with them; all other leaves stay
  * what they are.
  */
-async function settle(draft: Draft, run: readonly Piece[], turns: Turns): Promise<Kept[]> {
+async function settle(draft: Draft, run: readonly Piece[], turns: YieldBudget): Promise<Kept[]> {
   const leaves: Kept[] = [];
   let loose: Uint8Array[] = [];
   let looseBytes = 0;

@@ -2,7 +2,7 @@ import type { StagedDocument } from "@bolthole/core";
 import type { Put } from "../environment.js";
 import { documentKey } from "../keys.js";
 import type { Draft, OpenedBranch } from "./draft.js";
-import { type Entry, type NodeName, encodeBranch } from "./node.js";
+import { type NodeEntry, type NodeName, encodeBranch } from "./node.js";
 import type { NodeIds } from "./node-ids.js";
 
 /** How often a node is named anew. */
@@ -18,7 +18,7 @@ export interface IdRange {
 
 /** A document that waits for its commit. */
 export interface StagedTree extends StagedDocument {
-  readonly root: Entry | undefined;
+  readonly root: NodeEntry | undefined;
   /** The sequence of the snapshot row with whose tree it shares nodes; undefined: it shares none. */
   readonly base: number | undefined;
   readonly ids: IdRange;
@@ -37,7 +37,7 @@ export interface StagedTree extends StagedDocument {
 /** Gives the new nodes their ids and their form on the disk. */
 export function stagedTree(
   draft: Draft,
-  draftRoot: Entry | undefined,
+  draftRoot: NodeEntry | undefined,
   base: number | undefined,
   ids: NodeIds,
 ): StagedTree {
@@ -70,8 +70,12 @@ export function stagedTree(
 }
 
 /** The children of a branch with their final ids, and counted. */
-function named(references: Map<number, References>, children: readonly Entry[], range: IdRange): readonly Entry[] {
-  const entries: Entry[] = [];
+function named(
+  references: Map<number, References>,
+  children: readonly NodeEntry[],
+  range: IdRange,
+): readonly NodeEntry[] {
+  const entries: NodeEntry[] = [];
   for (const child of children) {
     const entry = numbered(child, range);
     refer(references, entry);
@@ -80,7 +84,7 @@ function named(references: Map<number, References>, children: readonly Entry[], 
   return entries;
 }
 
-const numbered = (entry: Entry, { first }: IdRange): Entry =>
+const numbered = (entry: NodeEntry, { first }: IdRange): NodeEntry =>
   entry.id < 0 ? { ...entry, id: first - entry.id - 1 } : entry;
 
 /** Counts an entry that names a node. */

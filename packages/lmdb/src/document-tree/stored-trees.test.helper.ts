@@ -1,5 +1,5 @@
 import type { ByteRange, RuntimeId } from "@bolthole/contract";
-import type { Document } from "@bolthole/core";
+import type { DocumentParts } from "@bolthole/core";
 import type { Put, ReadTransaction } from "../environment.js";
 import { documentBounds, encodeKey } from "../keys.js";
 import { decodeRecord, encodeRecord } from "../record.js";
@@ -8,7 +8,7 @@ import { Draft } from "./draft.js";
 import { reclaimGarbage } from "./garbage.js";
 import { NodeIds } from "./node-ids.js";
 import { NodeReader } from "./node-reader.js";
-import type { Entry } from "./node.js";
+import type { NodeEntry } from "./node.js";
 import { splice } from "./splice.js";
 import { type StagedTree, stagedTree } from "./staged-tree.js";
 import { TreeChanges } from "./tree-changes.js";
@@ -29,17 +29,17 @@ export class StoredTrees {
     return this.get(key);
   }
 
-  root(runtimeId: RuntimeId): Entry | undefined {
+  root(runtimeId: RuntimeId): NodeEntry | undefined {
     return this.row(runtimeId)?.root;
   }
 
-  async stage(runtimeId: RuntimeId, document: Document): Promise<StagedTree> {
+  async stage(runtimeId: RuntimeId, document: DocumentParts): Promise<StagedTree> {
     const row = this.row(runtimeId);
     const draft = new Draft(new NodeReader(this, runtimeId));
     return stagedTree(draft, await splice(draft, row?.root, document), row?.sequence, this.ids);
   }
 
-  async replace(runtimeId: RuntimeId, document: Document): Promise<StagedTree> {
+  async replace(runtimeId: RuntimeId, document: DocumentParts): Promise<StagedTree> {
     const staged = await this.stage(runtimeId, document);
     this.commit(runtimeId, staged);
     return staged;

@@ -2,7 +2,7 @@ import { crc32 } from "node:zlib";
 import type { ByteRange } from "@bolthole/contract";
 import type { Piece } from "./balance.js";
 import type { Draft } from "./draft.js";
-import { type Entry, SETTLED_BYTES } from "./node.js";
+import { type NodeEntry, SETTLED_BYTES } from "./node.js";
 import type { RepeatedStretches } from "./repeated-stretches.js";
 
 /** A slice that is taken more than once is shared from this size on: below, its entries would cost as much as its bytes. */
@@ -11,20 +11,20 @@ const SHARED_BYTES = 1024;
 /** What of a base's tree makes up the stretches that a document takes: whole subtrees where it can be. */
 export class TakenPieces {
   readonly pieces: Piece[] = [];
-  private readonly settled = new Map<string, readonly Entry[]>();
+  private readonly settled = new Map<string, readonly NodeEntry[]>();
 
   constructor(
     private readonly draft: Draft,
     private readonly repeated: RepeatedStretches,
   ) {}
 
-  take(base: Entry, { offset, length }: ByteRange): void {
+  take(base: NodeEntry, { offset, length }: ByteRange): void {
     // A root may have fewer children than other branches must: it never becomes one of them.
     this.cut(base.level > 0 ? this.draft.open(base) : [base], 0, offset, offset + length);
   }
 
   /** Adds what lies between two places of the base, of entries that begin at a third. */
-  private cut(entries: readonly Entry[], begin: number, start: number, end: number): void {
+  private cut(entries: readonly NodeEntry[], begin: number, start: number, end: number): void {
     let at = begin;
     for (const entry of entries) {
       if (at >= end) return;
@@ -42,7 +42,7 @@ export class TakenPieces {
   }
 
   /** Adds parts of a leaf that begins at a place. */
-  private slice(leaf: Entry, at: number, from: number, to: number): void {
+  private slice(leaf: NodeEntry, at: number, from: number, to: number): void {
     const bytes = this.draft.nodes.bytes(leaf);
     for (const { start, end, isShared } of this.repeated.cut(from, to)) {
       const part = bytes.subarray(start - at, end - at);

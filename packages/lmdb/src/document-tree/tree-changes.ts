@@ -4,7 +4,7 @@ import { documentKey, garbageKey } from "../keys.js";
 import { type Dropped, encodeGarbage, splitDropped } from "./garbage.js";
 import type { NodeIds } from "./node-ids.js";
 import type { NodeSource } from "./node-reader.js";
-import type { Entry, NodeName } from "./node.js";
+import type { NodeEntry, NodeName } from "./node.js";
 import { ReferenceCounts } from "./reference-counts.js";
 import type { References, StagedTree } from "./staged-tree.js";
 
@@ -54,7 +54,7 @@ export class TreeChanges {
   }
 
   /** What it takes to put a document, or none, in the place of another, which is dropped. Changes nothing. */
-  plan(runtimeId: RuntimeId, before: Entry | undefined, staged: StagedTree | undefined): Replacement {
+  plan(runtimeId: RuntimeId, before: NodeEntry | undefined, staged: StagedTree | undefined): Replacement {
     // What is named anew less what is not named any more: most of a shared tree comes to zero, and costs nothing.
     const net = new Map<number, References>();
     for (const named of staged?.references.values() ?? []) count(net, named, named.times);

@@ -1,18 +1,18 @@
 import type { ByteRange } from "@bolthole/contract";
-import type { Entry } from "./node.js";
+import type { NodeEntry } from "./node.js";
 import type { NodeReader } from "./node-reader.js";
 
 /** Goes over a stretch of a document from its beginning to its end, and reads only what lies on the way. */
 export class Walk {
   /** What is still to come, the next one last. The first bytes of the next one may lie before the stretch. */
-  private readonly ahead: Entry[];
+  private readonly ahead: NodeEntry[];
   private skip: number;
   /** Bytes of the stretch still to come. */
   private rest: number;
 
   constructor(
     private readonly nodes: NodeReader,
-    root: Entry | undefined,
+    root: NodeEntry | undefined,
     range?: ByteRange,
   ) {
     const length = root?.length ?? 0;
@@ -43,7 +43,7 @@ export class Walk {
   }
 
   /** The leaf in which the next byte lies. */
-  private nextLeaf(): Entry {
+  private nextLeaf(): NodeEntry {
     for (;;) {
       const next = this.ahead.at(-1);
       if (!next) throw this.nodes.damaged();
@@ -56,7 +56,7 @@ export class Walk {
     }
   }
 
-  private forget(passed: Entry): void {
+  private forget(passed: NodeEntry): void {
     this.ahead.pop();
     this.skip -= passed.length;
   }

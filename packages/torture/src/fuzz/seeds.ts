@@ -117,13 +117,13 @@ const encoded = (desc: DescMessage, random: Random): Buffer =>
 /** A store that keeps what it is asked, in its form on the wire, and answers nothing of use. */
 function recordingStore(calls: FuzzCall[]): VersionedStore {
   const methods = Object.entries(storeCodecs).map(([name, codec]) => {
-    const { method, fromRequest } = codec as unknown as {
+    const { method, encodeRequest } = codec as unknown as {
       readonly method: { readonly name: string; readonly input: DescMessage };
-      fromRequest(request: unknown): never;
+      encodeRequest(request: unknown): never;
     };
     const path = `/${RuntimeStoreService.typeName}/${method.name}`;
     const record = (request: unknown): Promise<object> => {
-      const message = encodeMessage(method.input, fromRequest(request));
+      const message = encodeMessage(method.input, encodeRequest(request));
       calls.push({ path, message, isEndless: false, isOurs: true });
       return Promise.resolve({ version: "epoch.1", replayed: false, updated: true });
     };

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { TranscriptRewriteCommit } from "@bolthole/contract";
-import { writeRewriteCommit } from "@bolthole/contract/json";
+import { writeRewriteCommit } from "@bolthole/json";
 import type { Random } from "../random.js";
 import { INSTANT, exchange, prose, userMessage } from "./transcript-prose.js";
 

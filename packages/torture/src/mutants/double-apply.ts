@@ -7,9 +7,9 @@ type Read = (this: Book, index: number, ...rest: unknown[]) => unknown;
 
 // Nobody looks for the outcome of a repeated request: it is applied once more.
 patchModule(
-  (request) => request === "./book.js",
+  (request) => request === "./write-set.js",
   (exports: Record<string, unknown>) => {
-    const methods = methodsOf(exports, "Book", "read");
+    const methods = methodsOf(exports, "WriteSet", "read");
     const read = methods["read"] as Read;
     const changed: Read = function (index, ...rest) {
       return this.keys[index]?.table === "outcome" ? undefined : read.call(this, index, ...rest);

@@ -10,9 +10,9 @@ let count = 0;
 
 // The outcome of one request in four is not kept: a retry of it is executed again.
 patchModule(
-  (request) => request === "./book.js",
+  (request) => request === "./write-set.js",
   (exports: Record<string, unknown>) => {
-    const methods = methodsOf(exports, "Book", "put");
+    const methods = methodsOf(exports, "WriteSet", "put");
     const put = methods["put"] as Put;
     const changed: Put = function (index, ...rest) {
       if (this.keys[index]?.table === "outcome" && ++count % ONE_IN === 0) return;

@@ -1,7 +1,7 @@
 import { methodsOf, patchModule } from "./patch-module.js";
 
 interface Rows {
-  soundValue: (key: unknown, row: { readonly value: Uint8Array }) => Uint8Array;
+  verifiedValue: (key: unknown, row: { readonly value: Uint8Array }) => Uint8Array;
 }
 interface Leaf {
   readonly id: number;
@@ -17,8 +17,9 @@ type Bytes = (this: Reader, leaf: Leaf) => Buffer;
 patchModule(
   (request, from) => request.endsWith("/row.js") && from.includes("core"),
   (exports: Rows) => {
-    if (typeof exports.soundValue !== "function") throw new Error("this mutant is out of date: there is no soundValue");
-    exports.soundValue = (_key, { value }) => value;
+    if (typeof exports.verifiedValue !== "function")
+      throw new Error("this mutant is out of date: there is no verifiedValue");
+    exports.verifiedValue = (_key, { value }) => value;
     return undefined;
   },
 );

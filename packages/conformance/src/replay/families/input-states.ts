@@ -1,5 +1,5 @@
 import { type RuntimeStore, StoreError } from "@bolthole/contract";
-import { readInputState, writeInputState } from "@bolthole/contract/json";
+import { readInputState, writeInputState } from "@bolthole/json";
 import type { Difference } from "../replay-report.js";
 import { type Vector, judge, reading } from "../vector.js";
 import { type Family, compared, differences } from "./family.js";

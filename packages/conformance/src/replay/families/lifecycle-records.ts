@@ -1,5 +1,5 @@
 import { type MachineLifecycle, type RuntimeStore, loadMachineLifecycle } from "@bolthole/contract";
-import { readMachineLifecycle, writeMachineLifecycle } from "@bolthole/contract/json";
+import { readMachineLifecycle, writeMachineLifecycle } from "@bolthole/json";
 import type { Difference } from "../replay-report.js";
 import { lifecycleOf } from "../trace-args.js";
 import { type Vector, judge, reading } from "../vector.js";

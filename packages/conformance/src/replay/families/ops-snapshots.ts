@@ -1,10 +1,10 @@
-import { normaliseFreeJson, readOpsSnapshot, writeOpsSnapshot } from "@bolthole/contract/json";
+import { normaliseRawJson, readOpsSnapshot, writeOpsSnapshot } from "@bolthole/json";
 import { judge, reading } from "../vector.js";
 import { type Family, compared, differences } from "./family.js";
 
 /** With the members of every object in order. */
 const written = (snapshot: Parameters<typeof writeOpsSnapshot>[0]): string =>
-  normaliseFreeJson(writeOpsSnapshot(snapshot).toString());
+  normaliseRawJson(writeOpsSnapshot(snapshot).toString());
 
 export const opsSnapshots: Family = {
   needs: [],

@@ -1,4 +1,4 @@
-import { readReceipt, writeReceipt } from "@bolthole/contract/json";
+import { readReceipt, writeReceipt } from "@bolthole/json";
 import { judge, reading } from "../vector.js";
 import { type Family, compared, differences } from "./family.js";
 

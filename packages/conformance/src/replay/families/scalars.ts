@@ -2,12 +2,12 @@ import { Buffer } from "node:buffer";
 import { type RuntimeStore, StoreError, type StoredInputState } from "@bolthole/contract";
 import {
   canonicalTimestamp,
-  normaliseFreeJson,
+  normaliseRawJson,
   readInputState,
   readRewriteCommit,
   writeInputState,
   writeRewriteCommit,
-} from "@bolthole/contract/json";
+} from "@bolthole/json";
 import { inputId } from "../../fixtures.js";
 import type { Difference } from "../replay-report.js";
 import { type Reading, type Vector, inputOf, judge, reading } from "../vector.js";
@@ -63,7 +63,7 @@ const inKey = (hole: string): string => row(INSTANT, `,"idempotency_key":${hole}
 
 const KINDS: Readonly<Record<string, (vector: Vector, store: RuntimeStore, runtimeId: string) => Promise<Verdict>>> = {
   async number(vector, store, runtimeId) {
-    const read = judge(vector, "text", reading(vector, normaliseFreeJson), (text) => text);
+    const read = judge(vector, "text", reading(vector, normaliseRawJson), (text) => text);
     const inRow = through(secondPass(vector), inPayload, throughRow);
     return differences(read ?? inRow ?? (await storedPayload(vector, store, runtimeId)));
   },

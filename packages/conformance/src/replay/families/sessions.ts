@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
 import { type RuntimeStore, StoreError } from "@bolthole/contract";
-import { readRewriteCommit } from "@bolthole/contract/json";
+import { readRewriteCommit } from "@bolthole/json";
 import { receipt } from "../../fixtures.js";
 import { sameText } from "../compare.js";
 import type { Difference } from "../replay-report.js";

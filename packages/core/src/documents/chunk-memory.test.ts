@@ -1,0 +1,47 @@
+import { createHash } from "node:crypto";
+import type { VersionedStore } from "@bolthole/contract";
+import { createEngineStore } from "../engine-store";
+import { MemoryEngine } from "../memory-engine";
+
+const RUNTIME = "a runtime";
+const BYTES = 1 << 20;
+
+const chunkOf = (letter: string): Buffer => Buffer.from(new Uint8Array(BYTES).fill(letter.charCodeAt(0)).buffer);
+
+async function* each(chunks: readonly Buffer[]): AsyncGenerator<Uint8Array> {
+  for (const chunk of chunks) yield await Promise.resolve(chunk);
+}
+
+/** Commits a document that is uploaded in these chunks, which are of use no more when the store owns them. */
+async function commitUploaded(store: VersionedStore, chunks: readonly Buffer[]): Promise<void> {
+  const document = Buffer.concat(chunks);
+  const sha256 = createHash("sha256").update(document).digest();
+  const upload = { runtimeId: RUNTIME, length: document.length, sha256, chunks: each(chunks) };
+  const uploadId = await store.uploadSessionSnapshot(upload);
+  await store.commitSessionSnapshot({ runtimeId: RUNTIME, sessionDelta: { uploadId, profile: "opaque" } });
+  const loaded = await store.loadSessionSnapshot({ runtimeId: RUNTIME });
+  const digest = createHash("sha256");
+  for await (const chunk of loaded?.chunks ?? []) digest.update(chunk);
+  expect(digest.digest().equals(sha256)).toBe(true);
+}
+
+test("a store that owns its chunks gives the memory of uploaded ones back", async () => {
+  const chunks = [chunkOf("a"), chunkOf("b"), Buffer.from("the end")];
+  await commitUploaded(createEngineStore(new MemoryEngine(), { reusesChunkBuffers: true }), chunks);
+  expect(chunks.map(({ length }) => length)).toEqual([0, 0, 7]);
+});
+
+test("memory that a chunk shares with something else stays", async () => {
+  const memory = chunkOf("a");
+  await commitUploaded(createEngineStore(new MemoryEngine(), { reusesChunkBuffers: true }), [
+    memory.subarray(0, BYTES / 2),
+    memory.subarray(BYTES / 2),
+  ]);
+  expect(memory.every((byte) => byte === "a".charCodeAt(0))).toBe(true);
+});
+
+test("any other store leaves its callers their chunks", async () => {
+  const chunks = [chunkOf("a"), chunkOf("b")];
+  await commitUploaded(createEngineStore(new MemoryEngine()), chunks);
+  expect(chunks.map(({ length }) => length)).toEqual([BYTES, BYTES]);
+});

@@ -1,0 +1,149 @@
+import { hash } from "node:crypto";
+import type { RuntimeId, SessionChange, SnapshotPatch } from "@bolthole/contract";
+import { writeFailed } from "@bolthole/contract";
+import type { Argument } from "../commit/outcome";
+import type { DocumentBlock } from "./document-memory";
+import type { DocumentParts } from "../engine";
+import { copyYielding, sha256Yielding } from "./yielding";
+import { type StoreContext, versionOf } from "../store-context";
+import { type StoredSession, inMemory } from "./stored-document";
+import { checkSize, invalid } from "../validate";
+
+/** A new document on its way into the store, however it was sent. */
+export interface Incoming {
+  readonly document: DocumentParts;
+  /** Memory that only this document has; a worker may have it while nobody else looks at it. */
+  readonly block?: DocumentBlock | undefined;
+  /** What it takes stretches from. */
+  readonly base?: StoredSession | undefined;
+  /** In bytes. */
+  readonly length: number;
+  /** What the sender says of the whole document. */
+  readonly crc32?: number | undefined;
+  /** The whole document, put together when it is not there as one. */
+  bytes(): Promise<Uint8Array>;
+  /** Puts the whole document into memory of its length. */
+  readInto(target: Uint8Array): Promise<void>;
+  /** To be called when the document has been committed. */
+  committed?(): void;
+}
+
+/** Of a stretch or a new part. */
+const lengthOf = (document: DocumentParts): number => document.reduce((total, { length }) => total + length, 0);
+
+/** Checks what can be checked without the store; gives what tells this document from another in a request's fingerprint. */
+export async function changeArguments(
+  change: SessionChange,
+  context: StoreContext,
+  field: string,
+): Promise<Argument[]> {
+  const profile = change.profile ?? "";
+  if ("uploadId" in change) return [`upload ${change.uploadId}`, profile];
+  if ("patch" in change) {
+    checkPatch(change.patch, context, `${field}.patch`);
+    return [patchDigest(change.patch), profile];
+  }
+  checkSize(change.sessionSnapshot.length, context.limits.documentBytes, field, writeFailed);
+  return [await sha256Yielding(change.sessionSnapshot), profile];
+}
+
+function checkPatch({ pieces, resultLength, resultCrc32 }: SnapshotPatch, context: StoreContext, field: string): void {
+  const { limits } = context;
+  checkSize(resultLength, limits.documentBytes, `${field}.result_length`, writeFailed);
+  checkSize(pieces.length, limits.patchPieces, `${field}.pieces`, writeFailed, "pieces");
+  const inserted = pieces.reduce((total, piece) => total + (piece instanceof Uint8Array ? piece.length : 0), 0);
+  checkSize(inserted, limits.patchInsertBytes, `${field}.pieces`, writeFailed, "bytes of new content");
+  const total = lengthOf(pieces);
+  if (total !== resultLength) {
+    throw invalid(writeFailed, `${field}.result_length`, `${String(total)}, as the pieces have`, String(resultLength));
+  }
+  if (resultCrc32 >>> 0 !== resultCrc32) {
+    throw invalid(writeFailed, `${field}.result_crc32`, "an unsigned 32-bit number", String(resultCrc32));
+  }
+}
+
+/** Over the base's version and the pieces, each with its kind and length. */
+function patchDigest({ baseVersion, resultLength, resultCrc32, pieces }: SnapshotPatch): Uint8Array {
+  const head = JSON.stringify([
+    baseVersion,
+    resultLength,
+    resultCrc32,
+    ...pieces.map((piece) => (piece instanceof Uint8Array ? piece.length : [piece.offset, piece.length])),
+  ]);
+  const inserts = pieces.filter((piece): piece is Uint8Array => piece instanceof Uint8Array);
+  return hash("sha256", Buffer.concat([Buffer.from(head, "utf8"), ...inserts]), "buffer");
+}
+
+/** The document that a change brings, over the one that is stored. */
+export function incomingOf(
+  context: StoreContext,
+  runtimeId: RuntimeId,
+  change: SessionChange,
+  field: string,
+  stored: StoredSession | undefined,
+): Incoming {
+  if ("sessionSnapshot" in change) return whole(change.sessionSnapshot);
+  if ("uploadId" in change) {
+    return uploaded(context, runtimeId, change.uploadId);
+  }
+  return patched(context, runtimeId, change.patch, `${field}.patch`, stored);
+}
+
+const whole = (bytes: Uint8Array): Incoming => ({
+  document: [bytes],
+  length: bytes.length,
+  bytes: () => Promise.resolve(bytes),
+  readInto: (target) => copyYielding(bytes, target, 0),
+});
+
+function uploaded({ uploads }: StoreContext, runtimeId: RuntimeId, uploadId: string): Incoming {
+  const block = uploads.read(runtimeId, uploadId);
+  return {
+    get document() {
+      return [block.bytes];
+    },
+    block,
+    length: block.length,
+    bytes: () => Promise.resolve(block.bytes),
+    readInto: (target) => copyYielding(block.bytes, target, 0),
+    committed: () => {
+      uploads.use(uploadId);
+    },
+  };
+}
+
+function patched(
+  context: StoreContext,
+  runtimeId: RuntimeId,
+  patch: SnapshotPatch,
+  field: string,
+  stored: StoredSession | undefined,
+): Incoming {
+  const actual = stored && versionOf(context, stored.row);
+  if (!stored || actual !== patch.baseVersion) {
+    const text = `the patch is of version ${patch.baseVersion}, version ${actual ?? "none"} is stored; send the whole document`;
+    throw writeFailed("BASE_NOT_CURRENT", text, {
+      runtimeId,
+      record: `${field}.base_version`,
+      expected: patch.baseVersion,
+      actual: actual ?? "none",
+    });
+  }
+  patch.pieces.forEach((piece, index) => {
+    if (piece instanceof Uint8Array) return;
+    if (piece.offset + piece.length > stored.facts.length) {
+      const name = `${field}.pieces[${String(index)}].copy`;
+      const end = String(piece.offset + piece.length);
+      throw invalid(writeFailed, name, `inside the ${String(stored.facts.length)} bytes of the stored document`, end);
+    }
+  });
+  const readInto = (target: Uint8Array): Promise<void> => stored.assemble(patch.pieces, target);
+  return {
+    document: patch.pieces,
+    base: stored,
+    length: patch.resultLength,
+    crc32: patch.resultCrc32,
+    readInto,
+    bytes: () => inMemory(patch.resultLength, readInto),
+  };
+}

@@ -1,0 +1,229 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { RuntimeStoreAdapter, type StoreError } from "@bolthole/contract";
+import { type Engine, createEngineStore } from "@bolthole/core";
+import fc from "fast-check";
+import { Environment } from "./environment.js";
+import { LmdbEngine } from "./lmdb-engine.js";
+import { LEAF_BYTES } from "./document-tree/node.js";
+import { documentKey } from "./keys.js";
+import { pagesOfTransaction, pagesOfUnit } from "./page-estimate";
+
+let folder: string;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "bolthole-room-"));
+});
+
+afterEach(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const storeOf = (engine: Engine): RuntimeStoreAdapter =>
+  new RuntimeStoreAdapter(createEngineStore(engine), engine.storeId);
+
+const refusal = async (call: Promise<unknown>): Promise<StoreError | undefined> =>
+  call.then(
+    () => undefined,
+    (error: unknown) => error as StoreError,
+  );
+
+test("beyond its quota a store takes nothing but clears, and then it takes writes again", async () => {
+  const engine = await LmdbEngine.open(folder, { quotaBytes: 2 << 20 });
+  try {
+    const store = storeOf(engine);
+    const save = (runtimeId: string): Promise<void> =>
+      store.commitSessionSnapshot(runtimeId, { sessionSnapshot: Buffer.alloc(600_000), profile: "opaque" });
+    for (const runtimeId of ["a", "b", "c"]) await save(runtimeId);
+    expect(await refusal(save("d"))).toMatchObject({ reason: "QUOTA", applied: "no", retry: "same_request" });
+    expect((await store.loadSessionSnapshot("a"))?.length).toBe(600_000);
+    await store.clearSessionSnapshot("a");
+    // What a clear frees is there soon after it.
+    await engine.reclaimed();
+    await save("d");
+    expect((await engine.stats()).usedBytes).toBeLessThan(2 << 20);
+  } finally {
+    await engine.close();
+  }
+});
+
+test("no transaction takes more pages than were reckoned, even when no free page can be used again", async () => {
+  const environment = new Environment(folder);
+  const pinned = environment.read();
+  try {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(
+          fc.record({
+            row: fc.nat(3000),
+            bytes: fc.oneof(fc.nat(300), fc.integer({ min: 1800, max: 2200 }), fc.nat(20_000)),
+            isGone: fc.boolean(),
+          }),
+          { minLength: 1, maxLength: 200 },
+        ),
+        async (rows) => {
+          const counts = environment.pages();
+          const keyOf = (row: number): Buffer => Buffer.from(`runtime ${String((row * 7919) % 3001)}`);
+          const distinct = [...new Map(rows.map((one) => [one.row, one])).values()];
+          const values = distinct.map(({ bytes, isGone }) => (isGone ? 0 : bytes));
+          await environment.write(
+            distinct.map(({ row, bytes, isGone }) => [keyOf(row), isGone ? undefined : Buffer.alloc(bytes)] as const),
+          );
+          const most = pagesOfTransaction(counts) + pagesOfUnit({ values, parts: [], dropped: 0 }, counts);
+          expect(environment.pages().end - counts.end).toBeLessThanOrEqual(most);
+        },
+      ),
+      { numRuns: 60 },
+    );
+  } finally {
+    pinned.done();
+    await environment.close();
+  }
+});
+
+test.each(["kept", "replaced"] as const)(
+  "a document of 20 MiB that is %s takes no more than was reckoned",
+  async (how) => {
+    const engine = await LmdbEngine.open(folder);
+    try {
+      const store = storeOf(engine);
+      const bytes = 20 << 20;
+      const pages = async (): Promise<number> => (await engine.stats()).storedBytes / 4096;
+      await store.commitSessionSnapshot("r", { sessionSnapshot: Buffer.alloc(bytes), profile: "opaque" });
+      const before = await pages();
+      const counts = { pageBytes: 4096, end: before, used: before, free: 0, depth: 2 };
+      if (how === "kept")
+        await store.commitSessionSnapshot("s", { sessionSnapshot: Buffer.alloc(bytes), profile: "opaque" });
+      else await store.commitSessionSnapshot("r", { sessionSnapshot: Buffer.alloc(bytes, 1), profile: "opaque" });
+      // Staged in transactions of 1 MiB, then committed, then the old one's nodes go.
+      const nodes = Math.ceil(bytes / LEAF_BYTES) + 16;
+      const load = {
+        values: Array.from({ length: 30 }, () => 200),
+        parts: Array.from({ length: nodes }, () => LEAF_BYTES),
+        dropped: how === "kept" ? 0 : nodes,
+      };
+      expect((await pages()) - before).toBeLessThanOrEqual(25 * pagesOfTransaction(counts) + pagesOfUnit(load, counts));
+    } finally {
+      await engine.close();
+    }
+  },
+);
+
+test("nodes of every size take no more than was reckoned", async () => {
+  const environment = new Environment(folder);
+  const pinned = environment.read();
+  let sequence = 0;
+  try {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.oneof(fc.integer({ min: 1, max: 3000 }), fc.integer({ min: 1, max: LEAF_BYTES })), {
+          minLength: 1,
+          maxLength: 120,
+        }),
+        async (parts) => {
+          const counts = environment.pages();
+          sequence += 1;
+          await environment.write(
+            parts.map((bytes, index) => [documentKey("node", sequence * 1000 + index), Buffer.alloc(bytes)] as const),
+          );
+          const most = pagesOfTransaction(counts) + pagesOfUnit({ values: [], parts, dropped: 0 }, counts);
+          expect(environment.pages().end - counts.end).toBeLessThanOrEqual(most);
+        },
+      ),
+      { numRuns: 25 },
+    );
+  } finally {
+    pinned.done();
+    await environment.close();
+  }
+});
+
+describe("on a full disk", () => {
+  let isFull: boolean;
+  let engine: LmdbEngine;
+  let store: RuntimeStoreAdapter;
+  let count = 0;
+
+  const save = (bytes: number): Promise<StoreError | undefined> =>
+    refusal(
+      store.commitSessionSnapshot(`r${String((count += 1))}`, {
+        sessionSnapshot: Buffer.alloc(bytes, count),
+        profile: "opaque",
+      }),
+    );
+  const untilRefused = async (bytes: number): Promise<StoreError> => {
+    for (let attempt = 0; attempt < 10_000; attempt += 1) {
+      const refused = await save(bytes);
+      if (refused) return refused;
+    }
+    throw new Error("a full disk takes everything");
+  };
+
+  beforeEach(async () => {
+    isFull = false;
+    count = 0;
+    const file = await open(folder, "r");
+    const prototype = Object.getPrototypeOf(file) as FileHandle;
+    await file.close();
+    const real = Reflect.get(prototype, "write") as (...args: unknown[]) => Promise<never>;
+    jest.spyOn(prototype, "write").mockImplementation(function (this: FileHandle, ...args: unknown[]) {
+      if (isFull) return Promise.reject(Object.assign(new Error("no room"), { code: "ENOSPC" }));
+      return real.apply(this, args);
+    });
+    engine = await LmdbEngine.open(folder, {
+      onFailure: (cause) => {
+        throw cause;
+      },
+    });
+    store = storeOf(engine);
+    await save(1_000_000);
+    isFull = true;
+  });
+
+  afterEach(async () => {
+    jest.restoreAllMocks();
+    await engine.close();
+  });
+
+  test("a write is refused, what is there can be read, and after a clear there is room for the next", async () => {
+    expect(await untilRefused(1_000_000)).toMatchObject({ reason: "DISK_FULL", applied: "no", retry: "same_request" });
+    expect(Buffer.alloc(1_000_000, 1).equals((await store.loadSessionSnapshot("r1")) ?? Buffer.of())).toBe(true);
+    for (let run = 1; run < count; run += 1) await store.clearSessionSnapshot(`r${String(run)}`);
+    await engine.reclaimed();
+    expect(await save(10_000)).toBeUndefined();
+  });
+
+  test("clears have room even when nothing inside the file can be used again", async () => {
+    let release: () => void = () => undefined;
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const reader = engine.view(() => held);
+    expect((await untilRefused(3_000)).reason).toBe("DISK_FULL");
+    for (let run = 1; run <= 10; run += 1) await store.clearSessionSnapshot(`r${String(run)}`);
+    release();
+    await reader;
+  });
+
+  test("a file that is full of free pages takes small writes without growing", async () => {
+    await untilRefused(1_000_000);
+    const before = (await engine.stats()).storedBytes;
+    await store.clearSessionSnapshot("r1");
+    for (let write = 0; write < 200; write += 1) {
+      expect(
+        await refusal(store.commitMachineLifecycle("small", { runtimeState: "idle", binding: {} }, [])),
+      ).toBeUndefined();
+    }
+    expect((await engine.stats()).storedBytes - before).toBeLessThan(1 << 20);
+  });
+
+  test("writes are taken again when there is room again", async () => {
+    await untilRefused(1_000_000);
+    isFull = false;
+    const deadline = Date.now() + 5000;
+    while ((await save(1_000_000)) && Date.now() < deadline) await new Promise(setImmediate);
+    expect(await save(1_000_000)).toBeUndefined();
+  });
+});
