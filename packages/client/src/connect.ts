@@ -21,17 +21,20 @@ import { createGrpcStore } from "./grpc-store.js";
  * anything, and `retry` whether the same call can succeed later. The client has then already retried within the time
  * limit where that was safe.
  *
- * | calls | reasons |
- * | --- | --- |
- * | all | `INVALID_ARGUMENT`, `TOO_LARGE`, `UNAUTHENTICATED`, `UNSUPPORTED`, `BUSY`, `SHUTTING_DOWN`, `UNAVAILABLE`, `DEADLINE_EXCEEDED`, `CANCELLED`, `INTERNAL` |
- * | loads | `DAMAGED_RECORD` |
- * | mutations | `OUTCOME_UNKNOWN` (as an `OutcomeUnknownError`), `DISK_FULL`, `QUOTA`, `DAMAGED_RECORD`, `STORE_REPLACED`, `REQUEST_ID_REUSED`, `REQUEST_ID_EXPIRED`, `REQUEST_ID_SEALED` |
- * | mutations through `withExpectations` | `FENCE_CONFLICT`, `VERSION_CONFLICT` |
- * | mutations with a session document | `RECORD_REJECTED`, `PROFILE_MISMATCH` |
- * | `atomicApply` | `RECEIPT_EXISTS`, `RECORD_REJECTED`, `SESSION_KEY_MISMATCH`, `TRANSCRIPT_REJECTED` |
- * | `commitSessionTranscriptRewriteSnapshot` | `TRANSCRIPT_REJECTED`, `TRANSCRIPT_REVISION_CONFLICT` |
- * | `persistInputState`, `commitMachineLifecycle` | `RECORD_REJECTED` |
- * | `updateAuthOauthFlowSnapshot` | `VERSION_CONFLICT` after 100 attempts; also whatever its callback throws |
+ * - All calls: `INVALID_ARGUMENT`, `TOO_LARGE`, `UNAUTHENTICATED`, `UNSUPPORTED`, `BUSY`, `SHUTTING_DOWN`, `UNAVAILABLE`,
+ *   `DEADLINE_EXCEEDED`, `CANCELLED`, `INTERNAL`.
+ * - Loads: `DAMAGED_RECORD`.
+ * - Mutations: `OUTCOME_UNKNOWN` (an `OutcomeUnknownError` when the client lost the response), `DISK_FULL`, `QUOTA`,
+ *   `DAMAGED_RECORD`, `STORE_REPLACED`, `REQUEST_ID_REUSED`, `REQUEST_ID_EXPIRED`, `REQUEST_ID_SEALED`.
+ * - Mutations through `withExpectations`: `FENCE_CONFLICT`, `VERSION_CONFLICT`.
+ * - Mutations with a session document: `RECORD_REJECTED`, `PROFILE_MISMATCH`.
+ * - `atomicApply`: `RECEIPT_EXISTS`, `RECORD_REJECTED`, `SESSION_KEY_MISMATCH`, `TRANSCRIPT_REJECTED`.
+ * - `commitSessionTranscriptRewriteSnapshot`: `TRANSCRIPT_REJECTED`, `TRANSCRIPT_REVISION_CONFLICT`.
+ * - `persistInputState` and `commitMachineLifecycle`: `RECORD_REJECTED`.
+ * - `updateAuthOauthFlowSnapshot`: `VERSION_CONFLICT` after 100 attempts, and any error of its callback.
+ * - `loadMachineLifecycle` and `loadRuntimeState`: `UNSUPPORTED_RECORD_VERSION`.
+ * - `versioned`, for patches, uploads, unchanged rows and encoded lifecycle records of the caller: `BASE_NOT_CURRENT`,
+ *   `UPLOAD_UNKNOWN`, `INPUT_NOT_CURRENT`, `UNSUPPORTED_RECORD_VERSION`.
  *
  * docs/errors.md of the repository says for each reason what happened and what to do. The `...IfCurrent` methods report a
  * snapshot that is not the expected one by returning `false`, not by an error.
@@ -50,8 +53,9 @@ export class BoltholeStore extends RuntimeStoreAdapter {
   }
 
   /**
-   * Closes the connection. The daemon keeps running. Wait for running calls first: they fail, and a mutation that was
-   * already sent may still be applied. Do not use the store after this.
+   * Closes the connection. The daemon keeps running. Wait for running calls first: a call that is still running rejects,
+   * perhaps with an error of the gRPC library, and a mutation that was already sent may still be applied. Do not use the
+   * store after this.
    */
   close(): Promise<void> {
     this.connection.close();
