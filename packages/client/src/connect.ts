@@ -53,9 +53,9 @@ export class BoltholeStore extends RuntimeStoreAdapter {
   }
 
   /**
-   * Closes the connection. The daemon keeps running. Wait for running calls first: a call that is still running rejects,
-   * perhaps with an error of the gRPC library, and a mutation that was already sent may still be applied. Do not use the
-   * store after this.
+   * Closes the connection. The daemon keeps running. Wait for running calls first: a call that is still running may
+   * reject, also with an error of the gRPC library, and a mutation that was already sent may still be applied. Do not use
+   * the store after this.
    */
   close(): Promise<void> {
     this.connection.close();
@@ -64,8 +64,9 @@ export class BoltholeStore extends RuntimeStoreAdapter {
 }
 
 /**
- * Connects to a daemon and asks which store it serves. All later mutations are refused as `STORE_REPLACED` when the
- * daemon then serves another store, for example after a restore.
+ * Connects to a daemon and asks which store it serves. When the daemon later serves another store, for example after a
+ * restore, the mutations of the returned store are refused as `STORE_REPLACED`. (A mutation through `versioned` is refused
+ * only if it has `expectedStoreId`.)
  *
  * `target` is `unix:` and the path of the socket in the data folder, or the address of a TCP endpoint, which needs
  * `options.token`.

@@ -19,7 +19,7 @@ const MAX_MESSAGE_DOCUMENT_BYTES = 8 * 1024 * 1024;
  */
 export function createDeltaStore(store: VersionedStore, limits: Limits, options: DeltaOptions): VersionedStore {
   const context = createDeltaContext(store, limits, options);
-  const { documents, inputRows } = context;
+  const { documentCache, inputRowCache } = context;
   /** Sets the deadline once, so that it covers all requests of the call. */
   const withDeadline = (call: Call = {}): Call => ({
     ...call,
@@ -75,32 +75,32 @@ export function createDeltaStore(store: VersionedStore, limits: Limits, options:
       const response = await sendExpected(context, request, (expected) =>
         store.clearSessionSnapshotIfCurrent({ ...request, expected }, limited),
       );
-      if (response) documents.forget(request.runtimeId);
+      if (response) documentCache.forget(request.runtimeId);
       return response;
     },
 
     async clearSessionSnapshot(request, call) {
       const response = await store.clearSessionSnapshot(request, call);
-      documents.forget(request.runtimeId);
+      documentCache.forget(request.runtimeId);
       return response;
     },
 
     async loadSessionSnapshot(request, call) {
       const loaded = await store.loadSessionSnapshot(request, call);
-      if (loaded) return documents.observe(request.runtimeId, loaded);
-      documents.forget(request.runtimeId);
+      if (loaded) return documentCache.observe(request.runtimeId, loaded);
+      documentCache.forget(request.runtimeId);
       return undefined;
     },
 
     async persistInputState(request, call) {
-      const update = inputRows.writeOne(request.runtimeId, request.state);
+      const update = inputRowCache.writeOne(request.runtimeId, request.state);
       const response = await store.persistInputState(request, call);
       update(response);
       return response;
     },
 
     async loadInputStates(request, call) {
-      return inputRows.observe(request.runtimeId, await store.loadInputStates(request, call));
+      return inputRowCache.observe(request.runtimeId, await store.loadInputStates(request, call));
     },
 
     // Passed on unchanged. One input row alone does not say which version all rows together have.
@@ -131,9 +131,9 @@ function createDeltaContext(store: VersionedStore, limits: Limits, options: Delt
   );
   return {
     store,
-    documents: new DocumentCache(options.documentCacheBytes),
-    inputRows: new InputRowCache(options.inputRowCacheBytes),
-    retries: new RetryCache(options.documentCacheBytes),
+    documentCache: new DocumentCache(options.documentCacheBytes),
+    inputRowCache: new InputRowCache(options.inputRowCacheBytes),
+    retryCache: new RetryCache(options.documentCacheBytes),
     patchLimits: {
       patchPieces: limits.patchPieces,
       patchInsertBytes: Math.min(limits.patchInsertBytes, uploadAbove),

@@ -36,9 +36,9 @@ import type { RetryCache } from "./retry-cache.js";
  */
 export interface DeltaContext {
   readonly store: VersionedStore;
-  readonly documents: DocumentCache;
-  readonly inputRows: InputRowCache;
-  readonly retries: RetryCache;
+  readonly documentCache: DocumentCache;
+  readonly inputRowCache: InputRowCache;
+  readonly retryCache: RetryCache;
   readonly patchLimits: PatchLimits;
   /** The number of input rows that one request may have. */
   readonly batchRows: number;
@@ -60,11 +60,11 @@ export async function sendDocument<Response extends Committed | undefined>(
   call: Call,
   commit: Commit<Response>,
 ): Promise<Response> {
-  const { documents, retries } = context;
+  const { documentCache, retryCache } = context;
   const { runtimeId, requestId } = request;
   if (!("sessionSnapshot" in change)) {
     const response = await commit(change);
-    if (response) documents.forget(runtimeId);
+    if (response) documentCache.forget(runtimeId);
     return response;
   }
   const { sessionSnapshot } = change;
@@ -77,8 +77,8 @@ export async function sendDocument<Response extends Committed | undefined>(
       ? commitInForm(context, {}, change, commit)
       : commitUpload(context, request, change, call, commit));
   }
-  retries.forget(requestId);
-  if (response) documents.put(runtimeId, response.version, [sessionSnapshot], checksum);
+  retryCache.forget(requestId);
+  if (response) documentCache.put(runtimeId, response.version, [sessionSnapshot], checksum);
   return response;
 }
 
@@ -90,19 +90,19 @@ async function commitPatch<Response>(
   checksum: number,
   commit: Commit<Response>,
 ): Promise<Response | "not patched"> {
-  const { documents, inputRows, retries, patchLimits } = context;
+  const { documentCache, inputRowCache, retryCache, patchLimits } = context;
   const { runtimeId, requestId } = request;
-  const base = requestId === undefined ? documents.get(runtimeId) : retries.formOf(requestId)?.base;
+  const base = requestId === undefined ? documentCache.get(runtimeId) : retryCache.formOf(requestId)?.base;
   const patch = base && createPatch(base, sessionSnapshot, checksum, patchLimits);
   if (!patch) return "not patched";
   try {
     return await commitInForm(context, { base }, { patch, profile }, commit);
   } catch (error) {
     if (!isRefusedPatch(error)) throw error;
-    documents.forget(runtimeId);
+    documentCache.forget(runtimeId);
     // Another client has written to this runtime, so its rows may have changed too.
-    inputRows.forget(runtimeId);
-    retries.forget(requestId);
+    inputRowCache.forget(runtimeId);
+    retryCache.forget(requestId);
     return "not patched";
   }
 }
@@ -121,7 +121,7 @@ async function commitUpload<Response>(
     commitInForm(context, { uploadId }, { uploadId, profile }, commit);
   const upload = (): Promise<string> => uploadDocument(context, runtimeId, sessionSnapshot, call);
   try {
-    return await commitAs(context.retries.formOf(requestId)?.uploadId ?? (await upload()));
+    return await commitAs(context.retryCache.formOf(requestId)?.uploadId ?? (await upload()));
   } catch (error) {
     // The daemon was restarted between the upload and the commit, or the upload has expired.
     if (!(error instanceof StoreError && error.reason === "UPLOAD_UNKNOWN")) throw error;
@@ -131,7 +131,7 @@ async function commitUpload<Response>(
 
 /** Commits a document in one form. Records the form when the outcome is unknown. */
 async function commitInForm<Response>(
-  { retries }: DeltaContext,
+  { retryCache }: DeltaContext,
   { base, uploadId }: { readonly base?: CachedDocument; readonly uploadId?: string },
   change: SessionChange,
   commit: Commit<Response>,
@@ -139,7 +139,7 @@ async function commitInForm<Response>(
   try {
     return await commit(change);
   } catch (error) {
-    retries.record(error, { base, uploadId });
+    retryCache.record(error, { base, uploadId });
     throw error;
   }
 }
@@ -182,7 +182,7 @@ async function sha256Yielding(document: Uint8Array): Promise<Uint8Array> {
  * has changed nothing and no outcome was stored, so it is sent again with the hash.
  */
 export async function sendExpected<Response extends Committed>(
-  { documents, retries }: DeltaContext,
+  { documentCache, retryCache }: DeltaContext,
   { runtimeId, requestId, expected }: RuntimeMutation & { readonly expected: ExpectedSnapshot },
   commit: (expected: ExpectedSnapshot) => Promise<Response | undefined>,
 ): Promise<Response | undefined> {
@@ -194,23 +194,23 @@ export async function sendExpected<Response extends Committed>(
     try {
       return await commit(sent);
     } catch (error) {
-      retries.record(error, { expectedVersion });
+      retryCache.record(error, { expectedVersion });
       throw error;
     }
   };
   const version =
     requestId === undefined
-      ? documents.versionOf(runtimeId, expected.document)
-      : retries.formOf(requestId)?.expectedVersion;
+      ? documentCache.versionOf(runtimeId, expected.document)
+      : retryCache.formOf(requestId)?.expectedVersion;
   const byVersion = version === undefined ? undefined : await attempt({ version }, version);
   const response = byVersion ?? (await attempt(expected, undefined));
-  retries.forget(requestId);
+  retryCache.forget(requestId);
   return response;
 }
 
 /** Sends the input rows that are not cached in the same form. Sends all rows when the cache turns out to be out of date. */
 export async function sendInputs(
-  { inputRows, batchRows, retries }: DeltaContext,
+  { inputRowCache, batchRows, retryCache }: DeltaContext,
   request: RuntimeMutation & { readonly unchangedInputs?: UnchangedInputs | undefined },
   rows: readonly StoredInputState[],
   commit: (rows: readonly StoredInputState[], unchanged: UnchangedInputs | undefined) => Promise<CommittedInputs>,
@@ -219,31 +219,31 @@ export async function sendInputs(
   const attempt = async ({ sent, unchangedInputs, omitted, complete }: OutgoingRows): Promise<CommittedInputs> => {
     try {
       const response = complete(await commit(sent, unchangedInputs));
-      retries.forget(requestId);
+      retryCache.forget(requestId);
       return response;
     } catch (error) {
       const isSplit = omitted.length > 0;
-      retries.record(error, {
+      retryCache.record(error, {
         omittedRows: isSplit ? CachedRows.of(omitted) : undefined,
         unchangedInputs: isSplit ? unchangedInputs : undefined,
       });
       throw error;
     }
   };
-  const earlier = retries.formOf(requestId);
+  const earlier = retryCache.formOf(requestId);
   const maySplit = requestId === undefined || earlier?.omittedRows !== undefined;
   if (maySplit && !request.unchangedInputs && rows.length <= batchRows) {
     const outgoing = earlier?.omittedRows
-      ? inputRows.splitBy(runtimeId, rows, earlier.omittedRows, earlier.unchangedInputs)
-      : inputRows.split(runtimeId, rows);
+      ? inputRowCache.splitBy(runtimeId, rows, earlier.omittedRows, earlier.unchangedInputs)
+      : inputRowCache.split(runtimeId, rows);
     try {
       return await attempt(outgoing);
     } catch (error) {
       if (!outgoing.unchangedInputs || !isRefusedRows(error)) throw error;
-      inputRows.forget(runtimeId);
+      inputRowCache.forget(runtimeId);
     }
   }
-  return attempt(inputRows.sendAll(runtimeId, rows, request.unchangedInputs));
+  return attempt(inputRowCache.sendAll(runtimeId, rows, request.unchangedInputs));
 }
 
 /**
