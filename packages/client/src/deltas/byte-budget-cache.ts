@@ -12,7 +12,7 @@ export class ByteBudgetCache<Value extends object> {
     /** The number of entries that may be kept besides. Default: no limit. */
     maxEntries?: number,
   ) {
-    // The library takes 0 for "no limit".
+    // In the library, 0 means "no limit".
     const maxSize = Math.max(1, maxBytes);
     this.entries = new LRUCache(maxEntries === undefined ? { maxSize } : { maxSize, max: maxEntries });
   }

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { setImmediate as nextEventLoopTurn } from "node:timers/promises";
+import { setImmediate as yieldToEventLoop } from "node:timers/promises";
 import { crc32 } from "node:zlib";
 import {
   type Call,
@@ -170,7 +170,7 @@ async function sha256Yielding(document: Uint8Array): Promise<Uint8Array> {
   const digest = createHash("sha256");
   for await (const chunk of chunksOf(document, YIELD_BYTES)) {
     digest.update(chunk);
-    await nextEventLoopTurn();
+    await yieldToEventLoop();
   }
   return digest.digest();
 }
