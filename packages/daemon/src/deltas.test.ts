@@ -169,5 +169,5 @@ test("a document above the limit is refused, however it would have travelled", a
 });
 
 test("with the budgets at 0 everything travels whole, and is the same", async () => {
-  await turns([await site.client({ heldDocumentBytes: 0, knownInputBytes: 0 })], 2);
+  await turns([await site.client({ documentCacheBytes: 0, inputRowCacheBytes: 0 })], 2);
 });

@@ -5,30 +5,33 @@ import {
   type RunBoundaryReceipt,
   RuntimeStoreAdapter,
   type SessionChange,
+  type SessionDelta,
   type StoredInputState,
   type VersionedStore,
 } from "@bolthole/contract";
 import { DEFAULT_LIMITS, MemoryEngine, createEngineStore } from "@bolthole/core";
-import { failureOf } from "../failure.test.helper.js";
-import { createDeltaStore } from "./delta-store.js";
+import { createDeltaStore } from "../deltas/delta-store.js";
 
 export const RT = "runtime";
 export const MIB = 1024 * 1024;
 const OPTIONS = {
-  heldDocumentBytes: 64 * MIB,
-  knownInputBytes: MIB,
+  documentCacheBytes: 64 * MIB,
+  inputRowCacheBytes: MIB,
   timeoutMs: 10_000,
   maxMessageBytes: 33 * MIB,
 };
 
-/** What went over the line for one call. */
-interface Sent {
+/** One recorded request. */
+interface SentRequest {
   readonly method: string;
   readonly requestId: string;
+  /** The form of its document. */
   readonly document: "patch" | "whole" | "upload" | undefined;
+  /** The form of its expected document. */
   readonly expected: string | undefined;
-  /** The numbers of the rows that travelled. */
+  /** The numbers of its input rows. */
   readonly rows: readonly number[];
+  /** Whether it says that other rows are unchanged. */
   readonly unchanged: boolean;
 }
 
@@ -42,25 +45,27 @@ interface AnyRequest {
   readonly unchangedInputs?: object;
 }
 
-const formOf = (change: SessionChange | undefined): Sent["document"] =>
+const formOf = (change: SessionChange | undefined): SentRequest["document"] =>
   change && ("patch" in change ? "patch" : "uploadId" in change ? "upload" : "whole");
 
-/** A line to a store: it makes request ids as the gRPC store does, notes what is sent, and loses answers when told to. */
-class Line {
-  readonly sent: Sent[] = [];
-  loseAnswers = 0;
+/** A store in place of the gRPC store: it creates request ids, records every mutation, and loses responses on demand. */
+class RequestRecorder {
+  readonly sent: SentRequest[] = [];
+  /** How many of the next responses are lost. */
+  loseResponses = 0;
   readonly store: VersionedStore;
 
-  constructor(private readonly behind: VersionedStore) {
-    this.store = new Proxy(behind, {
-      get: (target, name: keyof VersionedStore) => (request: AnyRequest) =>
+  constructor(private readonly target: VersionedStore) {
+    this.store = new Proxy(target, {
+      get: (_, name: keyof VersionedStore) => (request: AnyRequest) =>
         name === "getServerInfo" || name === "uploadSessionSnapshot" || name.startsWith("load")
           ? (target[name] as (request: object) => unknown)(request)
           : this.send(name, { ...request, requestId: request.requestId ?? uuidv7() }),
     });
   }
 
-  take(): Sent[] {
+  /** Returns the recorded requests and removes them from the record. */
+  take(): SentRequest[] {
     return this.sent.splice(0);
   }
 
@@ -76,25 +81,33 @@ class Line {
       rows: (request.inputUpdates ?? request.inputStates ?? []).map(({ inputId }) => Number(inputId.slice(-6))),
       unchanged: request.unchangedInputs !== undefined,
     });
-    const answer = await (this.behind[name] as (request: object) => Promise<unknown>)(request);
-    // A miss changes nothing and is kept nowhere: losing one proves nothing.
-    if (this.loseAnswers === 0 || answer === undefined) return answer;
-    this.loseAnswers -= 1;
+    const response = await (this.target[name] as (request: object) => Promise<unknown>)(request);
+    // A compare-and-set that did not match has changed nothing and has no stored outcome: losing it would test nothing.
+    if (this.loseResponses === 0 || response === undefined) return response;
+    this.loseResponses -= 1;
     throw new OutcomeUnknownError(request.requestId, "lost");
   }
 }
 
-/** A store in memory, and clients of it that send what changed. */
-export class Site {
+/** A client of a `SharedStore`. */
+interface RecordedClient {
+  readonly recorder: RequestRecorder;
+  readonly versioned: VersionedStore;
+  readonly store: RuntimeStoreAdapter;
+}
+
+/** A store in memory that several clients share, each with its own caches. */
+export class SharedStore {
   private readonly engine = new MemoryEngine();
   readonly plain = createEngineStore(this.engine);
 
-  client(options: Partial<typeof OPTIONS> = {}): { line: Line; versioned: VersionedStore; store: RuntimeStoreAdapter } {
-    const line = new Line(this.plain);
-    const versioned = createDeltaStore(line.store, DEFAULT_LIMITS, { ...OPTIONS, ...options });
-    return { line, versioned, store: new RuntimeStoreAdapter(versioned, this.engine.storeId) };
+  client(options: Partial<typeof OPTIONS> = {}): RecordedClient {
+    const recorder = new RequestRecorder(this.plain);
+    const versioned = createDeltaStore(recorder.store, DEFAULT_LIMITS, { ...OPTIONS, ...options });
+    return { recorder, versioned, store: new RuntimeStoreAdapter(versioned, this.engine.storeId) };
   }
 
+  /** Returns the stored document as text. */
   async document(): Promise<string> {
     const loaded = await this.plain.loadSessionSnapshot({ runtimeId: RT });
     const chunks: Uint8Array[] = [];
@@ -103,15 +116,17 @@ export class Site {
   }
 }
 
-/** Bytes of another runtime's making, the same for the same seed. */
-export function bytesOf(seed: string, length = 100_000): Buffer {
+/** Returns text without repetitions, the same for the same seed. */
+export function uniqueText(seed: string, length: number): string {
   const parts: string[] = [];
   for (let n = 0; n * 44 < length; n++) parts.push(createHash("sha256").update(`${seed} ${n}`).digest("base64"));
-  return Buffer.from(parts.join("").slice(0, length));
+  return parts.join("").slice(0, length);
 }
 
-export const with_ = (document: Buffer, text: string): Buffer => Buffer.concat([document, Buffer.from(text)]);
-export const delta = (sessionSnapshot: Uint8Array) => ({ sessionSnapshot, profile: "opaque" }) as const;
+export const documentOf = (seed: string, length = 100_000): Buffer => Buffer.from(uniqueText(seed, length));
+export const append = (document: Buffer, text: string): Buffer => Buffer.concat([document, Buffer.from(text)]);
+export const opaque = (sessionSnapshot: Uint8Array): SessionDelta => ({ sessionSnapshot, profile: "opaque" });
+
 export const idOf = (n: number): string => `0198f01a-0000-7000-8000-${String(n).padStart(12, "0")}`;
 export const row = (n: number, attemptCount = 0): StoredInputState => ({
   inputId: idOf(n),
@@ -130,10 +145,3 @@ export const receipt = (sequence: number): RunBoundaryReceipt => ({
   messageCount: 0n,
   sequence: BigInt(sequence),
 });
-
-/** The error of a call whose answer was lost. */
-export async function lossOf(call: Promise<unknown>): Promise<OutcomeUnknownError> {
-  const error = await failureOf(call);
-  if (error instanceof OutcomeUnknownError) return error;
-  throw error;
-}

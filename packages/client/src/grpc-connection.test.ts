@@ -1,13 +1,13 @@
 import type { Readable } from "node:stream";
 import { Client, type ClientWritableStream, Server, type sendUnaryData, status } from "@grpc/grpc-js";
 import { grpcMethod, storeCodecs } from "@bolthole/contract/wire";
-import { type BoundServer, boundServer } from "./bound-server.test.helper.js";
-import { GrpcConnection } from "./connection.js";
+import { resolveOptions } from "./connect-options.js";
+import { GrpcConnection } from "./grpc-connection.js";
 import { createGrpcStore } from "./grpc-store.js";
-import { resolveOptions } from "./options.js";
+import { type BoundServer, bindServer } from "./testing/bound-server.js";
 
-/** Takes an upload: refuses it at once, or reads it to its end. */
-async function uploadsTo(refuses: boolean): Promise<BoundServer> {
+/** Starts a server that refuses every upload immediately, or reads every upload to its end. */
+async function startUploadServer(refuses: boolean): Promise<BoundServer> {
   const server = new Server();
   const upload = grpcMethod(storeCodecs.uploadSessionSnapshot.method);
   server.register(
@@ -23,7 +23,7 @@ async function uploadsTo(refuses: boolean): Promise<BoundServer> {
     upload.requestDeserialize,
     "clientStream",
   );
-  return boundServer(server);
+  return bindServer(server);
 }
 
 describe("an upload of many chunks", () => {
@@ -31,15 +31,15 @@ describe("an upload of many chunks", () => {
   const CHUNKS = 80;
   const uploadTo = async (
     target: string,
-    watch = (): void => undefined,
+    onChunk = (): void => undefined,
   ): Promise<{ sent: number; isReturned: boolean; failure?: unknown }> => {
     const connection = new GrpcConnection(target, resolveOptions({}));
     const outcome = { sent: 0, isReturned: false };
-    // eslint-disable-next-line @typescript-eslint/require-await -- the chunks are at hand
+    // eslint-disable-next-line @typescript-eslint/require-await -- the interface is asynchronous, the chunks are in memory
     async function* chunks(): AsyncGenerator<Uint8Array> {
       try {
         for (; outcome.sent < CHUNKS; outcome.sent += 1) {
-          watch();
+          onChunk();
           yield chunk;
         }
       } finally {
@@ -57,25 +57,25 @@ describe("an upload of many chunks", () => {
     }
   };
 
-  test("waits for the other side without leaving listeners behind", async () => {
-    const daemon = await uploadsTo(false);
-    const opened = jest.spyOn(Client.prototype, "makeClientStreamRequest");
-    let most = 0;
-    const watch = (): void => {
-      const stream = opened.mock.results[0]?.value as ClientWritableStream<unknown>;
-      most = Math.max(most, ...["drain", "close", "error"].map((event) => stream.listenerCount(event)));
+  test("waits for the daemon to read, and leaves no listeners behind", async () => {
+    const daemon = await startUploadServer(false);
+    const streams = jest.spyOn(Client.prototype, "makeClientStreamRequest");
+    let maxListeners = 0;
+    const onChunk = (): void => {
+      const stream = streams.mock.results[0]?.value as ClientWritableStream<unknown>;
+      maxListeners = Math.max(maxListeners, ...["drain", "close", "error"].map((event) => stream.listenerCount(event)));
     };
     try {
-      expect(await uploadTo(daemon.target, watch)).toEqual({ sent: CHUNKS, isReturned: true });
-      expect(most).toBeLessThanOrEqual(1);
+      expect(await uploadTo(daemon.target, onChunk)).toEqual({ sent: CHUNKS, isReturned: true });
+      expect(maxListeners).toBeLessThanOrEqual(1);
     } finally {
-      opened.mockRestore();
+      streams.mockRestore();
       daemon.end();
     }
   });
 
-  test("ends when it is refused before all were sent", async () => {
-    const daemon = await uploadsTo(true);
+  test("ends when the daemon refuses it before all chunks are sent", async () => {
+    const daemon = await startUploadServer(true);
     try {
       const { sent, failure } = await uploadTo(daemon.target);
       expect(failure).toMatchObject({ reason: "TOO_LARGE" });

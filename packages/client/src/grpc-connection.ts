@@ -1,77 +1,73 @@
 import { once } from "node:events";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import {
   Client,
   type ClientReadableStream,
   type ClientWritableStream,
   Metadata,
+  type ServiceError,
   connectivityState,
   credentials,
+  status,
 } from "@grpc/grpc-js";
-import type { ServiceError } from "@grpc/grpc-js";
-import type { Call } from "@bolthole/contract";
+import type { Call, StoreErrorReason } from "@bolthole/contract";
 import { StoreError } from "@bolthole/contract";
-import type { GrpcMethod } from "@bolthole/contract/wire";
-import { isLost, outcomeUnknown, storeErrorOfCall } from "./call-error.js";
-import type { ResolvedOptions } from "./options.js";
+import { type GrpcMethod, STATUS_DETAILS_KEY, fromWireStatus } from "@bolthole/contract/wire";
+import type { ResolvedOptions } from "./connect-options.js";
+import { MAX_PAUSE_MS, callWithRetries } from "./retries.js";
 
-/** Requests are encoded before they are sent, and only once for all attempts. */
-const asItIs = (message: Buffer): Buffer => message;
+export type ConnectionOptions = Pick<ResolvedOptions, "token" | "timeoutMs" | "maxMessageBytes" | "keepAliveMs">;
 
-const FIRST_PAUSE_MS = 10;
-const LONGEST_PAUSE_MS = 500;
-
-/** Trying again makes sense when the caller has done something about it, or changed its mind. */
-const NOT_WAITED_FOR: readonly string[] = ["CANCELLED", "DISK_FULL", "QUOTA"];
-
-/** One channel to a daemon: deadlines, cancellation, and retries that cannot apply twice. */
+/** One gRPC channel to a daemon, with deadlines, cancellation and retries. Every failed call rejects with a `StoreError`. */
 export class GrpcConnection {
   private readonly client: Client;
   private readonly metadata = new Metadata();
 
   constructor(
     private readonly target: string,
-    private readonly options: ResolvedOptions,
+    private readonly options: ConnectionOptions,
   ) {
     this.client = new Client(target, credentials.createInsecure(), {
       "grpc.max_receive_message_length": options.maxMessageBytes,
       "grpc.max_send_message_length": options.maxMessageBytes,
       "grpc-node.flow_control_window": 1 << 20,
-      // A unix socket's path is no host name.
+      // The path of a unix socket is not a valid host name.
       "grpc.default_authority": "localhost",
-      // A connection that goes nowhere would swallow call after call.
+      // Without pings, every call on a dead connection would wait until its deadline.
       "grpc.keepalive_time_ms": options.keepAliveMs,
       "grpc.keepalive_timeout_ms": options.keepAliveMs,
       "grpc.initial_reconnect_backoff_ms": 50,
       "grpc.min_reconnect_backoff_ms": 50,
-      "grpc.max_reconnect_backoff_ms": LONGEST_PAUSE_MS,
-      // Ours know the request id; two layers of retries would multiply.
+      "grpc.max_reconnect_backoff_ms": MAX_PAUSE_MS,
+      // Only our own retries repeat the request id; and two layers of retries would multiply the attempts.
       "grpc.enable_retries": 0,
     });
     if (options.token !== undefined) this.metadata.set("authorization", `Bearer ${options.token}`);
   }
 
-  /** `requestId` of a mutation: only with it can a lost answer be asked for again. */
+  /**
+   * Sends one encoded request and returns its response. Retries until the deadline. `requestId` must be the request id
+   * inside `message` when the method is a mutation, and undefined otherwise.
+   */
   async unary<I extends DescMessage, O extends DescMessage>(
     method: GrpcMethod<I, O>,
     message: Buffer,
     requestId: string | undefined,
     call: Call = {},
   ): Promise<MessageShape<O>> {
-    return this.retrying(requestId, call, (deadline) =>
+    return this.withRetries(requestId, call, (deadline) =>
       this.attempt(method, message, requestId, deadline, call.signal),
     );
   }
 
-  /** Retried until its first message has come; a stream that breaks later fails. */
+  /** Yields the messages of a response. Retries until the first message has arrived; a later failure ends the stream. */
   async *stream<I extends DescMessage, O extends DescMessage>(
     method: GrpcMethod<I, O>,
     encode: () => Buffer,
     call: Call = {},
   ): AsyncGenerator<MessageShape<O>> {
     const message = encode();
-    const { stream, iterator, first } = await this.retrying(undefined, call, async (deadline) => {
+    const { stream, iterator, first } = await this.withRetries(undefined, call, async (deadline) => {
       const opened = this.open(method, message, deadline, call.signal);
       const messages = opened[Symbol.asyncIterator]() as AsyncIterator<MessageShape<O>>;
       try {
@@ -89,7 +85,10 @@ export class GrpcConnection {
     }
   }
 
-  /** Changes nothing by itself, so it is tried again like a load; but only when the parts can be had again. */
+  /**
+   * Sends a request in parts and returns its response. An upload alone changes no record, so it is retried like a load;
+   * but only when `isRepeatable`, that is, when `parts` can be called again.
+   */
   async upload<I extends DescMessage, O extends DescMessage>(
     method: GrpcMethod<I, O>,
     parts: () => AsyncIterable<MessageInitShape<I>>,
@@ -98,8 +97,8 @@ export class GrpcConnection {
   ): Promise<MessageShape<O>> {
     const attempt = (deadline: number): Promise<MessageShape<O>> =>
       this.attemptUpload(method, parts(), deadline, call.signal);
-    if (isRepeatable) return this.retrying(undefined, call, attempt);
-    const deadline = call.deadline ?? Date.now() + this.options.timeoutMs;
+    if (isRepeatable) return this.withRetries(undefined, call, attempt);
+    const deadline = this.deadlineOf(call);
     await this.connected(deadline, call.signal, true);
     return attempt(deadline);
   }
@@ -108,55 +107,51 @@ export class GrpcConnection {
     this.client.close();
   }
 
-  private async retrying<T>(
+  private deadlineOf(call: Call): number {
+    return call.deadline ?? Date.now() + this.options.timeoutMs;
+  }
+
+  private withRetries<T>(
     requestId: string | undefined,
     call: Call,
     attempt: (deadline: number) => Promise<T>,
   ): Promise<T> {
-    const deadline = call.deadline ?? Date.now() + this.options.timeoutMs;
-    let lost: StoreError | undefined;
-    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
-      let failure: StoreError;
-      let isSent = false;
-      try {
-        await this.connected(deadline, call.signal, requestId !== undefined);
-        isSent = true;
-        return await attempt(deadline);
-      } catch (error) {
-        failure = error as StoreError;
-        if (isSent && isLost(failure)) lost = failure;
-      }
-      const wait = pause * (0.5 + Math.random() / 2);
-      const isOver = call.signal?.aborted === true || Date.now() + wait >= deadline;
-      if (isOver || failure.retry !== "same_request" || NOT_WAITED_FOR.includes(failure.reason)) {
-        // A later attempt that was put off says nothing about the earlier one.
-        throw lost && requestId !== undefined && failure.retry === "same_request"
-          ? outcomeUnknown(requestId, lost)
-          : failure;
-      }
-      // Whether it was aborted is asked before the next attempt.
-      await sleep(wait, undefined, { signal: call.signal }).catch(() => undefined);
-    }
+    const deadline = this.deadlineOf(call);
+    const { signal } = call;
+    return callWithRetries({
+      requestId,
+      deadline,
+      signal,
+      connect: () => this.connected(deadline, signal, requestId !== undefined),
+      attempt: () => attempt(deadline),
+    });
   }
 
-  /** Nothing is sent before there is a connection: what fails here has certainly not been applied. */
+  /** Resolves when the channel is connected. No request is sent earlier, so a failure here means: not applied. */
   private connected(deadline: number, signal: AbortSignal | undefined, isMutation: boolean): Promise<void> {
     const variant = isMutation ? "WriteFailed" : "ReadFailed";
-    if (signal?.aborted === true) {
-      return Promise.reject(new StoreError(variant, "CANCELLED", "the call was aborted before it was sent"));
-    }
+    const aborted = (): StoreError =>
+      new StoreError(variant, "CANCELLED", "the call was aborted before its request was sent: nothing was changed");
+    if (signal?.aborted === true) return Promise.reject(aborted());
     if (this.client.getChannel().getConnectivityState(true) === connectivityState.READY) return Promise.resolve();
     return new Promise((resolve, reject) => {
       const abort = (): void => {
-        reject(new StoreError(variant, "CANCELLED", "the call was aborted before it was sent"));
+        reject(aborted());
       };
       signal?.addEventListener("abort", abort, { once: true });
       this.client.waitForReady(deadline, (error) => {
         signal?.removeEventListener("abort", abort);
         if (!error) resolve();
-        else reject(new StoreError(variant, "UNAVAILABLE", `no daemon answers at ${this.target}`, { cause: error }));
+        else reject(new StoreError(variant, "UNAVAILABLE", this.unavailableText(), { cause: error }));
       });
     });
+  }
+
+  private unavailableText(): string {
+    return (
+      `expected a daemon at ${this.target}, but no connection was made before the deadline: ` +
+      "check that the daemon is running and listens there"
+    );
   }
 
   private attempt<I extends DescMessage, O extends DescMessage>(
@@ -169,18 +164,18 @@ export class GrpcConnection {
     return new Promise((resolve, reject) => {
       const sent = this.client.makeUnaryRequest(
         method.path,
-        asItIs,
+        alreadyEncoded,
         method.responseDeserialize,
         message,
         this.metadata,
         { deadline },
-        (error, answer) => {
+        (error, response) => {
           release();
-          if (answer !== undefined) resolve(answer);
+          if (response !== undefined) resolve(response);
           else reject(storeErrorOfCall(error as ServiceError, requestId !== undefined));
         },
       );
-      const release = cancelOn(signal, sent);
+      const release = cancelOnAbort(signal, sent);
     });
   }
 
@@ -191,22 +186,22 @@ export class GrpcConnection {
     signal: AbortSignal | undefined,
   ): Promise<MessageShape<O>> {
     return new Promise((resolve, reject) => {
-      const answered = new AbortController();
+      const responded = new AbortController();
       const stream = this.client.makeClientStreamRequest(
         method.path,
         method.requestSerialize,
         method.responseDeserialize,
         this.metadata,
         { deadline },
-        (error, answer) => {
+        (error, response) => {
           release();
-          answered.abort();
-          if (answer !== undefined) resolve(answer);
+          responded.abort();
+          if (response !== undefined) resolve(response);
           else reject(storeErrorOfCall(error as ServiceError, true));
         },
       );
-      const release = cancelOn(signal, stream);
-      send(parts, stream, answered.signal).catch((error: unknown) => {
+      const release = cancelOnAbort(signal, stream);
+      writeParts(parts, stream, responded.signal).catch((error: unknown) => {
         stream.cancel();
         reject(error instanceof StoreError ? error : storeErrorOfCall(error as ServiceError, true));
       });
@@ -221,19 +216,22 @@ export class GrpcConnection {
   ): ClientReadableStream<MessageShape<O>> {
     const stream = this.client.makeServerStreamRequest(
       method.path,
-      asItIs,
+      alreadyEncoded,
       method.responseDeserialize,
       message,
       this.metadata,
       { deadline },
     );
-    stream.once("close", cancelOn(signal, stream));
+    stream.once("close", cancelOnAbort(signal, stream));
     return stream;
   }
 }
 
-/** Answers what is to be done when the call is over. */
-function cancelOn(signal: AbortSignal | undefined, call: { cancel(): void }): () => void {
+/** Serializes for grpc-js. A request is encoded once, before its first attempt, and not again in each attempt. */
+const alreadyEncoded = (message: Buffer): Buffer => message;
+
+/** Cancels the call when the signal aborts. Returns a function that removes the listener; call it when the call ends. */
+function cancelOnAbort(signal: AbortSignal | undefined, call: { cancel(): void }): () => void {
   const cancel = (): void => {
     call.cancel();
   };
@@ -241,11 +239,40 @@ function cancelOn(signal: AbortSignal | undefined, call: { cancel(): void }): ()
   return () => signal?.removeEventListener("abort", cancel);
 }
 
-/** As fast as the other side takes them, and no longer than it wants them: an answer may come before all were sent. */
-async function send<T>(parts: AsyncIterable<T>, stream: ClientWritableStream<T>, answered: AbortSignal): Promise<void> {
+/**
+ * Writes the parts as fast as the daemon reads them. Stops when the response has arrived, since the daemon may refuse an
+ * upload before it has read all of it.
+ */
+async function writeParts<T>(
+  parts: AsyncIterable<T>,
+  stream: ClientWritableStream<T>,
+  responded: AbortSignal,
+): Promise<void> {
   for await (const part of parts) {
-    if (answered.aborted) return;
-    if (!stream.write(part)) await once(stream, "drain", { signal: answered }).catch(() => undefined);
+    if (responded.aborted) return;
+    if (!stream.write(part)) await once(stream, "drain", { signal: responded }).catch(() => undefined);
   }
   stream.end();
+}
+
+/** The reasons for statuses without our error detail. gRPC itself, a proxy or another server sent them. */
+const REASON_OF_STATUS: Partial<Record<status, StoreErrorReason>> = {
+  [status.INVALID_ARGUMENT]: "INVALID_ARGUMENT",
+  [status.RESOURCE_EXHAUSTED]: "TOO_LARGE",
+  [status.UNAUTHENTICATED]: "UNAUTHENTICATED",
+  [status.UNIMPLEMENTED]: "UNSUPPORTED",
+  [status.UNAVAILABLE]: "UNAVAILABLE",
+  [status.DEADLINE_EXCEEDED]: "DEADLINE_EXCEEDED",
+  [status.CANCELLED]: "CANCELLED",
+};
+
+/** Returns the daemon's own error when the status carries one, and otherwise an error made from the status code. */
+function storeErrorOfCall(error: ServiceError, isMutation: boolean): StoreError {
+  const [details] = error.metadata.get(STATUS_DETAILS_KEY);
+  const carried = details instanceof Buffer ? fromWireStatus(details) : undefined;
+  if (carried) return carried;
+  const reason = REASON_OF_STATUS[error.code] ?? "INTERNAL";
+  if (reason === "UNSUPPORTED") return new StoreError("Unsupported", reason, error.details, { cause: error });
+  if (reason === "INTERNAL") return new StoreError("Internal", reason, error.details, { cause: error });
+  return new StoreError(isMutation ? "WriteFailed" : "ReadFailed", reason, error.details, { cause: error });
 }
