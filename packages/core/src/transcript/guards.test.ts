@@ -7,7 +7,7 @@ import { rewriteGuard } from "./rewrite-guard.js";
 import { EqualSpans } from "./equal-spans.js";
 import { SessionDocument } from "./session-document.js";
 import { wholeText } from "./session-text.js";
-import { readVectors } from "../trials/vectors.js";
+import { readVectors } from "../testing/vectors.js";
 import { WorkMeter, workLimit } from "./work-meter.js";
 
 interface GuardCase {

@@ -1,10 +1,10 @@
 import fc from "fast-check";
-import { checkBoth, partsOf, started, textOf } from "./both-checks.test.helper.js";
-import { EDIT, edited } from "./document-edits.test.helper.js";
-import { MESSAGE, list, member, name, plain, struct } from "./random-message.test.helper.js";
+import { checkBoth, partsOf, started, textOf } from "../testing/both-checks.js";
+import { EDIT, edited } from "../testing/document-edits.js";
+import { MESSAGE, list, member, name, plain, struct } from "../testing/random-message.js";
 import { placedLists } from "./remembered-session.js";
-import { type SessionState, appended, rewritten, startedSession } from "./session-state.test.helper.js";
-import type { Specimen } from "./specimen.test.helper.js";
+import { type SessionState, appended, rewritten, startedSession } from "../testing/session-state.js";
+import type { Specimen } from "../testing/specimen.js";
 
 const MESSAGES = fc.array(MESSAGE, { minLength: 1, maxLength: 5 });
 const REWRITES = fc.array(fc.record({ start: fc.nat(5), count: fc.nat(3), replacement: MESSAGES, then: MESSAGES }), {

@@ -3,13 +3,13 @@ import type { DocumentPart } from "@bolthole/contract";
 import { assembleYielding } from "../documents/yielding";
 import { checkTranscript } from "./check.js";
 import { EqualSpans } from "./equal-spans.js";
-import { MESSAGE } from "./random-message.test.helper.js";
+import { MESSAGE } from "../testing/random-message.js";
 import { CacheMiss, placedLists } from "./remembered-session.js";
 import { ResumableSha256 } from "./resumable-sha256.js";
 import { SessionDocument } from "./session-document.js";
-import { appended, rewritten, sessionText, startedSession } from "./session-state.test.helper.js";
+import { appended, rewritten, sessionText, startedSession } from "../testing/session-state.js";
 import { type SessionText, TextPlan, wholeText } from "./session-text.js";
-import { written } from "./specimen.test.helper.js";
+import { written } from "../testing/specimen.js";
 import type { CheckTools, Transcript } from "./transcript.js";
 import { WorkMeter } from "./work-meter.js";
 

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { type Session, readSession, readTranscriptHistory } from "@bolthole/json";
 import { checkTranscript } from "./check.js";
-import { MESSAGE, SYSTEM_MESSAGE } from "./random-message.test.helper.js";
+import { MESSAGE, SYSTEM_MESSAGE } from "../testing/random-message.js";
 import {
   type SessionState,
   appended,
@@ -9,8 +9,8 @@ import {
   rewritten,
   sessionSpecimen,
   startedSession,
-} from "./session-state.test.helper.js";
-import { type Choose, respelled, written } from "./specimen.test.helper.js";
+} from "../testing/session-state.js";
+import { type Choose, respelled, written } from "../testing/specimen.js";
 import { transcriptMessagesDigest } from "./transcript.js";
 
 const CHOICES = fc.infiniteStream(fc.nat({ max: 0xffff }));

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { type Member, type Specimen, written } from "./specimen.test.helper.js";
+import { type Member, type Specimen, written } from "./specimen.js";
 
 export const plain = (value: number | boolean | null): Specimen => ({ kind: "plain", json: String(value) });
 export const name = (value: string): Specimen => ({ kind: "plain", json: JSON.stringify(value) });

@@ -1,10 +1,10 @@
 import type { DocumentPart } from "@bolthole/contract";
 import { assembleYielding } from "../documents/yielding";
-import { type TranscriptVerdict, checkTranscript } from "./check.js";
-import { checkIncrementally } from "./incremental-check.js";
-import type { SessionIndex } from "./remembered-session.js";
-import { ResumableSha256 } from "./resumable-sha256.js";
-import { type SessionState, sessionText } from "./session-state.test.helper.js";
+import { type TranscriptVerdict, checkTranscript } from "../transcript/check.js";
+import { checkIncrementally } from "../transcript/incremental-check.js";
+import type { SessionIndex } from "../transcript/remembered-session.js";
+import { ResumableSha256 } from "../transcript/resumable-sha256.js";
+import { type SessionState, sessionText } from "./session-state.js";
 
 export const textOf = (state: SessionState): Buffer => Buffer.from(sessionText(state));
 

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import { absent, closed, list, member, name, plain, struct, usage } from "./random-message.test.helper.js";
-import { type Specimen, written } from "./specimen.test.helper.js";
+import { absent, closed, list, member, name, plain, struct, usage } from "./random-message.js";
+import { type Specimen, written } from "./specimen.js";
 
 export const digestOf = (messages: readonly Specimen[]): string =>
   `sha256:${createHash("sha256")

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import type { DocumentPart } from "@bolthole/contract";
-import type { PlacedMessages } from "./remembered-session.js";
+import type { PlacedMessages } from "../transcript/remembered-session.js";
 
 /** Texts that change what the bytes around them mean. */
 const TOKENS = [

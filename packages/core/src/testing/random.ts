@@ -1,8 +1,8 @@
-/** A stream of numbers that a seed decides (mulberry32). */
+/** A deterministic stream of pseudo-random numbers (mulberry32): the same seed returns the same numbers. */
 export class Random {
   constructor(private state: number) {}
 
-  /** From 0 up to, not including, `bound`. */
+  /** Returns an integer from 0 up to, not including, `bound`. */
   below(bound: number): number {
     this.state = (this.state + 0x6d2b79f5) | 0;
     let mixed = Math.imul(this.state ^ (this.state >>> 15), 1 | this.state);
