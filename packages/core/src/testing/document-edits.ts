@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import type { DocumentPart } from "@bolthole/contract";
-import type { PlacedMessages } from "../transcript/remembered-session.js";
+import type { PlacedList } from "../transcript/incremental/session-index.js";
 
-/** Texts that change what the bytes around them mean. */
+/** Texts that change the meaning of the bytes around them. */
 const TOKENS = [
   ...["{", "}", "[", "]", ",", ":", '"', "0"],
   "\\",
@@ -20,7 +20,7 @@ const TOKENS = [
   '{"role":"user","content":"more","created_at":"2026-05-28T15:31:27Z"}',
 ].map((text) => Buffer.from(text));
 
-/** An edit of a document's parts that may make anything of it. */
+/** A random edit of a document's parts. The result may be any text. */
 export const EDIT = fc.record({
   kind: fc.constantFrom("insert", "cut", "drop", "repeat", "swap", "move", "messages", "messages", "messages"),
   place: fc.nat(10_000),
@@ -29,23 +29,23 @@ export const EDIT = fc.record({
 });
 type EditOfParts = typeof EDIT extends fc.Arbitrary<infer T> ? T : never;
 
-/** Puts messages of one list before, after or in the place of a message of the same or another list. */
+/** Copies messages of one list before, after or over a message of the same or another list, or removes a message. */
 function movedMessages(
   parts: readonly DocumentPart[],
   { place, other }: EditOfParts,
-  lists: readonly PlacedMessages[],
+  lists: readonly PlacedList[],
 ): DocumentPart[] {
   const from = lists[place % lists.length];
   const to = lists[other % lists.length];
   if (!from || !to) return [...parts];
-  const start = (place >> 2) % from.messages.length;
-  const end = Math.min(from.messages.length - 1, start + ((other >> 4) % 3));
-  const offset = from.at + (from.messages.starts[start] ?? 0);
-  const run = { offset, length: from.at + (from.messages.ends[end] ?? 0) - offset };
-  const target = (other >> 2) % to.messages.length;
-  // Before anything else is edited, the places of the stored document are those of the new one up to the first change.
-  const [before, rest] = splitAt(parts, to.at + (to.messages.starts[target] ?? 0));
-  const [message, after] = splitAt(rest, (to.messages.ends[target] ?? 0) - (to.messages.starts[target] ?? 0));
+  const start = (place >> 2) % from.list.length;
+  const end = Math.min(from.list.length - 1, start + ((other >> 4) % 3));
+  const offset = from.at + (from.list.starts[start] ?? 0);
+  const run = { offset, length: from.at + (from.list.ends[end] ?? 0) - offset };
+  const target = (other >> 2) % to.list.length;
+  // If this is the first edit, offsets in the stored document are valid in the new one up to the first change.
+  const [before, rest] = splitAt(parts, to.at + (to.list.starts[target] ?? 0));
+  const [message, after] = splitAt(rest, (to.list.ends[target] ?? 0) - (to.list.starts[target] ?? 0));
   const comma = Buffer.from(",");
   switch ((place >> 5) % 4) {
     case 0:
@@ -55,16 +55,16 @@ function movedMessages(
     case 2:
       return [...before, run, ...after];
     default:
-      // Without the message, and without the comma after it.
+      // Removes the message and the comma after it.
       return [...before, ...splitAt(after, 1)[1]];
   }
 }
 
-/** Changes what is copied and inserted without a thought for what it means. */
+/** Applies an edit to the copied ranges and new bytes of a document, without regard to the JSON in them. */
 export function edited(
   parts: readonly DocumentPart[],
   edit: EditOfParts,
-  lists: readonly PlacedMessages[],
+  lists: readonly PlacedList[],
 ): DocumentPart[] {
   const { kind, place, other, token } = edit;
   const length = parts.reduce((total, part) => total + part.length, 0);

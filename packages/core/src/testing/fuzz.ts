@@ -1,9 +1,11 @@
 import { parseArgs } from "node:util";
-import { fuzzCase } from "./fuzz-case.js";
-import { fuzzSeeds } from "./fuzz-seeds.js";
+import { fuzzCase, fuzzSeeds } from "./fuzz-case.js";
 import { Random } from "./random.js";
 
-/** `pnpm fuzz --minutes 10 [--seed N]`: changes documents at random for a time, and shows the first that goes wrong. */
+/**
+ * The program behind `pnpm fuzz --minutes 10 [--seed N]`. It checks randomly changed documents for that time, and prints
+ * the first one whose check fails, does not end, or reads a message in two ways.
+ */
 function main(): void {
   const { values } = parseArgs({ options: { minutes: { type: "string" }, seed: { type: "string" } } });
   const seed = Number(values.seed ?? Date.now() % 0x7fffffff);
@@ -32,7 +34,7 @@ function main(): void {
       next = Date.now() + 30_000;
     }
   }
-  console.log(`done: ${String(count)} cases, at most ${String(Math.round(peak / 1e6))} MB of memory, nothing found`);
+  console.log(`done: ${String(count)} cases, at most ${String(Math.round(peak / 1e6))} MB of memory, no problem found`);
 }
 
 main();

@@ -192,7 +192,7 @@ export const SYSTEM_MESSAGE = fc
   .tuple(TEXT, TIME)
   .map(([content, at]) => message("system", at, member("content", text(content))));
 
-/** Messages of every role, with members of every kind. */
+/** Generates messages of every role, with members of every kind. */
 export const MESSAGE: fc.Arbitrary<Specimen> = fc.oneof(
   fc
     .tuple(CONTENT, TIME)

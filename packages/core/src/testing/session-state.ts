@@ -16,7 +16,7 @@ interface Revision {
   readonly messages: readonly Specimen[];
 }
 
-/** A session as it goes on, kept as the reference keeps it. */
+/** The state of a session, with the history that the reference would keep. */
 export interface SessionState {
   readonly id: string;
   readonly messages: readonly Specimen[];
@@ -32,6 +32,7 @@ export const startedSession = (messages: readonly Specimen[]): SessionState => (
   messages,
 });
 
+/** Adds messages, and one body if the session has a history. */
 export function appended(state: SessionState, added: readonly Specimen[]): SessionState {
   const messages = [...state.messages, ...added];
   const { history } = state;
@@ -41,6 +42,7 @@ export function appended(state: SessionState, added: readonly Specimen[]): Sessi
   return { ...state, messages, history: { ...history, head: revision, bodies } };
 }
 
+/** Replaces the messages in a half-open range, and adds the commit and the bodies of the rewrite to the history. */
 export function rewritten(
   state: SessionState,
   start: number,
@@ -93,10 +95,10 @@ export function sessionSpecimen({ id, messages, history }: SessionState): Specim
   );
 }
 
-/** As the reference writes it: everything inside metadata is sorted. */
+/** Returns the session as the reference writes it: the members of everything inside the metadata are sorted. */
 export function sessionText(state: SessionState): string {
   const session = sessionSpecimen(state);
-  if (session.kind !== "struct") throw new TypeError("a session is a struct");
+  if (session.kind !== "struct") throw new TypeError("expected the session to be a struct");
   return `{${session.members.map((one) => `"${one.name}":${written(one.value, one.name === "metadata")}`).join(",")}}`;
 }
 

@@ -1,36 +1,36 @@
-/** A JSON value that knows how else it may be spelled without meaning anything else. */
+/** A JSON value that can be written in canonical JSON, and in other spellings with the same meaning. */
 export type Specimen =
   | { readonly kind: "text"; readonly text: string }
   | { readonly kind: "time"; readonly text: string }
   | { readonly kind: "uuid"; readonly text: string }
-  /** Integers, names of alternatives, true, false: always spelled so. */
+  /** Integers, names of alternatives, true, false and null, which have one spelling. */
   | { readonly kind: "plain"; readonly json: string }
-  /** A number of free JSON that is a float: a count of eighths, so that every reading of it is exact. */
+  /** A float of raw JSON. It is a count of eighths, so that every reader gets the exact value. */
   | { readonly kind: "eighths"; readonly eighths: number }
   | { readonly kind: "list"; readonly items: readonly Specimen[] }
-  /** Free JSON: written with sorted names. */
+  /** An object of raw JSON, which is written with sorted names. */
   | { readonly kind: "map"; readonly members: readonly Member[] }
-  /** A struct: written in its own order; `isOpen` takes members that it does not know. */
+  /** A struct, which is written in the order of its members. If `isOpen`, unknown members are allowed. */
   | { readonly kind: "struct"; readonly members: readonly Member[]; readonly isOpen: boolean }
-  /** Content: a text may also be spelled as a list of one block. */
+  /** Message content: a text, which may also be spelled as a list of one block. */
   | { readonly kind: "content"; readonly text: string };
 
 export interface Member {
   readonly name: string;
   readonly value: Specimen;
-  /** The value that a missing member has; it may be left out. */
+  /** Whether the value is the default, so that the member may be missing. */
   readonly isDefault?: boolean;
-  /** An absent member, which may be spelled as null. */
+  /** Whether the member is absent. It may be spelled as null. */
   readonly isAbsent?: boolean;
 }
 
-/** Numbers from 0 up to, not including, a bound. */
+/** Chooses a number from 0 up to, not including, a bound. */
 export type Choose = (bound: number) => number;
 
 const byBytes = (left: Member, right: Member): number =>
   Buffer.compare(Buffer.from(left.name), Buffer.from(right.name));
 
-/** The one form that is written. `isSorted`: inside metadata, where the members of everything are sorted. */
+/** Returns the canonical JSON. `isSorted` sorts the members of everything, as inside metadata. */
 export function written(specimen: Specimen, isSorted = false): string {
   switch (specimen.kind) {
     case "text":
@@ -58,7 +58,7 @@ function floatText(eighths: number): string {
   return Number.isInteger(value) ? `${String(value)}.0` : String(value);
 }
 
-/** Some other form that means the same. */
+/** Returns a random spelling with the same meaning. */
 export function respelled(specimen: Specimen, choose: Choose): string {
   const space = (): string => ["", "", "", " ", "\n", "\t "][choose(6)] ?? "";
   const join = (open: string, parts: readonly string[], close: string): string =>
@@ -113,7 +113,7 @@ function respelledText(text: string, choose: Choose): string {
     else if (unit === "/" && choose(2) === 0) result += "\\/";
     else result += /[\ud800-\udfff]/.test(unit) ? unit : JSON.stringify(unit).slice(1, -1);
   }
-  // Half of a pair as an escape needs its other half as one.
+  // If one half of a surrogate pair is an escape and the other one is not, the text is not well-formed.
   return `"${result.isWellFormed() ? result : JSON.stringify(text).slice(1, -1)}"`;
 }
 

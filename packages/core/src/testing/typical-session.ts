@@ -59,7 +59,7 @@ function turn(random: Random, index: number): object[] {
   return [...messages, { role: "block_assistant", blocks, stop_reason: "end_turn", created_at }];
 }
 
-/** A session of about that many bytes, as an agent that reads files leaves it, in its written form. */
+/** Returns a session of about `bytes` bytes in canonical JSON, as an agent that reads files produces it. */
 export function typicalSession(random: Random, bytes: number): Buffer {
   const messages: object[] = [
     { role: "system", content: prose(random, Math.min(4000, bytes / 4)), created_at: time(random, 0) },

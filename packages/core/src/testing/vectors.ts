@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 
-/** The cases of one file of golden vectors beside the project; undefined where there are none. */
+/** Returns the cases of one file of recorded vectors, or undefined if there are no vectors beside the project. */
 export function readVectors(file: string): readonly unknown[] | undefined {
   for (let folder = __dirname; folder !== dirname(folder); folder = dirname(folder)) {
     if (!existsSync(join(folder, "pnpm-workspace.yaml"))) continue;
