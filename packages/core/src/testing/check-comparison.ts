@@ -8,7 +8,7 @@ import { type SessionState, sessionText } from "./session-state.js";
 
 export const textOf = (state: SessionState): Buffer => Buffer.from(sessionText(state));
 
-/** Returns the parts of a document as a client sends them that looks for equal ranges of at least `least` bytes. */
+/** Returns the parts of a document as a client sends them that copies equal ranges of at least `least` bytes. */
 export function partsOf(base: Buffer, next: Buffer, least: number): DocumentPart[] {
   const parts: DocumentPart[] = [];
   let inserted = 0;
@@ -96,7 +96,7 @@ function expectSameIndex(
       starts: [...list.starts],
       ends: [...list.ends],
       depth: list.depth,
-      isNormalised: list.isNormalised,
+      isCanonicalRawJson: list.isCanonicalRawJson,
       systemText: list.systemText,
       transientNotices: [...list.transientNotices],
     })),
@@ -117,7 +117,7 @@ function expectSameIndex(
 export async function indexedSession(state: SessionState): Promise<IndexedDocument | undefined> {
   const text = textOf(state);
   const sha256 = await ResumableSha256.load();
-  // The session is checked against itself, as a turn that adds nothing: then the guards ask for all digests.
+  // The session is checked against itself, as a turn that adds nothing: then the guards compute all digests.
   const guard = { previous: copyOf(text), commit: undefined };
   const verdict = checkFully({ incoming: text, guard, buildsIndex: true }, { sha256 });
   if (verdict.kind !== "accepted") throw new Error(`expected a valid session to be accepted, found ${verdict.kind}`);

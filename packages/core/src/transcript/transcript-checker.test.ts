@@ -36,7 +36,8 @@ const storedAs = (bytes: Buffer): NonNullable<CheckRequest["guard"]> => ({
       target.set(bytes);
       return Promise.resolve();
     },
-    stretches: (ranges) => Promise.resolve(ranges.map(({ offset, length }) => bytes.subarray(offset, offset + length))),
+    readRanges: (ranges) =>
+      Promise.resolve(ranges.map(({ offset, length }) => bytes.subarray(offset, offset + length))),
   },
 });
 
@@ -74,7 +75,7 @@ test("many large documents wait for a worker, and one that fails does not affect
       facts: { length: large.length },
       bytes: () => Promise.reject(new Error("the disk failed")),
       readInto: () => Promise.reject(new Error("the disk failed")),
-      stretches: () => Promise.reject(new Error("the disk failed")),
+      readRanges: () => Promise.reject(new Error("the disk failed")),
     },
   };
   const results = await Promise.allSettled([

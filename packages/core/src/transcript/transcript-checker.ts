@@ -10,14 +10,14 @@ import { ResumableSha256 } from "./incremental/resumable-sha256.js";
 import { type SessionIndex, memoryBytes } from "./incremental/session-index.js";
 import { WorkLimitError } from "./work-meter.js";
 
-/** A document that is to be stored, and is not read yet. */
+/** A document that is to be stored and is not read yet. */
 export interface IncomingDocument {
-  /** In bytes. */
+  /** The length of the whole document in bytes. */
   readonly length: number;
   readonly document: DocumentParts;
-  /** The stored document that the parts refer to. */
+  /** The stored document whose ranges the parts name. Absent if all parts are new bytes. */
   readonly base?: StoredDocument | undefined;
-  /** Memory that contains just this document. A worker may own it during the check. */
+  /** Memory that contains only this document. A worker may own it during the check. */
   readonly block?: DocumentBlock | undefined;
   bytes(): Promise<Uint8Array>;
   /** Copies the whole document into memory of its length. */
@@ -32,7 +32,8 @@ export interface StoredDocument {
   bytes(): Promise<Uint8Array>;
   /** Copies the whole document into memory of its length. */
   readInto(target: Uint8Array): Promise<void>;
-  stretches(ranges: readonly ByteRange[]): Promise<readonly Uint8Array[]>;
+  /** Reads byte ranges, in their order. */
+  readRanges(ranges: readonly ByteRange[]): Promise<readonly Uint8Array[]>;
 }
 
 export interface CheckRequest {
@@ -50,13 +51,13 @@ export interface CheckOptions {
   readonly memoryBytes: number;
 }
 
-/** The check options of a store that is given none: incremental checks, with 64 MiB for the indexes. */
+/** The default of `CheckOptions`: incremental checks, with 64 MiB for the indexes. */
 export const DEFAULT_CHECK_OPTIONS: CheckOptions = { incremental: true, memoryBytes: 64 * 1024 * 1024 };
 
-/** Documents up to this size, incoming and stored together, are checked on the event loop: that takes some milliseconds. */
+/** Documents up to this size, incoming and stored together, are checked on the event loop, within some milliseconds. */
 const INLINE_BYTES = 256 * 1024;
 
-/** The work limit of a check on the event loop. Small documents that were made for it can need more, and get a worker. */
+/** The work limit of a check on the event loop. A small document that was made to exceed it is checked on a worker. */
 const INLINE_WORK = 8 * 1024 * 1024;
 
 /** A full check of a smaller document costs less than an incremental one. */
@@ -77,11 +78,12 @@ export class TranscriptChecker {
     this.indexes = new SessionIndexCache(options.memoryBytes);
   }
 
+  /** Returns the verdict on a document. Throws `BUSY` when too many large documents wait for a check. */
   async check(request: CheckRequest): Promise<TranscriptVerdict> {
     return (await this.tryIncrementally(request)) ?? (await this.runFullCheck(request));
   }
 
-  /** Keeps the index of an accepted document. To be called when the document was committed, with the commit's sequence. */
+  /** Keeps the index of an accepted document that was committed with this commit sequence. */
   keepIndex(runtimeId: RuntimeId, sequence: number, verdict: TranscriptVerdict): void {
     if (verdict.kind !== "accepted" || !verdict.index) return;
     this.indexes.put(runtimeId, sequence, verdict.index);
@@ -92,7 +94,7 @@ export class TranscriptChecker {
     const { base, document } = incoming;
     const index = base && this.isIndexed(incoming) ? this.indexes.get(base.runtimeId, base.row.sequence) : undefined;
     if (!base || !index) return undefined;
-    return checkIncrementally({ document, index, guard, readRanges: (ranges) => base.stretches(ranges) });
+    return checkIncrementally({ document, index, guard, readRanges: (ranges) => base.readRanges(ranges) });
   }
 
   /** Whether an index of the document is worthwhile: a client that sent a patch will probably send another one. */

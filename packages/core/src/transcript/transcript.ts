@@ -7,7 +7,7 @@ import type { WorkMeter } from "./work-meter.js";
  * is half open, and messages are counted from 0.
  *
  * All transcripts of one check have the same implementation: `ParsedTranscript` in a full check, `IndexedTranscript` in an
- * incremental one. The latter throws `CacheMissError` for a question that only the bytes of elided messages can decide.
+ * incremental one. The latter throws `CacheMissError` where only the bytes of elided messages could decide.
  */
 export interface Transcript {
   readonly length: number;
@@ -22,7 +22,7 @@ export interface Transcript {
 
   // The facts below are for the session index.
 
-  /** The list in the incoming document; undefined in a transcript that stands for the stored document. */
+  /** The list in the incoming document; undefined if the transcript is one of the stored document's. */
   readonly messages: MessageList | undefined;
   /** The state of a SHA-256 computation over all messages, where it is known. */
   readonly sha256State?: Uint8Array | undefined;
@@ -51,9 +51,9 @@ const MESSAGE_WORK = 64;
 const SYSTEM = Buffer.from('{"role":"system",');
 const PENDING_NOTICE = Buffer.from('{"role":"system_notice","kind":"mcp_pending",');
 
-/** A transcript whose messages were all parsed. It computes digests once and keeps them. */
+/** A transcript whose messages were all parsed. It computes each digest once. */
 export class ParsedTranscript implements Transcript {
-  /** Most transcripts are only asked for the digest of the whole. */
+  /** The digest of the whole list is kept apart, because most transcripts need no other one. */
   private wholeDigest: string | undefined;
   private rangeDigests: Map<string, string> | undefined;
   /** A hash over the messages of a range; a longer range with the same beginning continues it. */

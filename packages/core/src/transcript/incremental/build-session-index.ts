@@ -34,7 +34,7 @@ export class EqualRanges implements EqualRangeListener {
   }
 }
 
-/** An accepted document, and what its check found out. */
+/** An accepted document, and the facts that its check found. */
 export interface AcceptedDocument {
   readonly document: SessionDocument;
   readonly text: DocumentText;
@@ -83,7 +83,7 @@ export function buildSessionIndex({
   }
 }
 
-/** Indexes the lists of one document: finds their places, and numbers the new ones. */
+/** Indexes the lists of one document. It finds their places, and gives numbers to the new ones. */
 class ListIndexer {
   private readonly indexes = new Map<MessageList, ListIndex>();
   private readonly placed = new Set<ListIndex>();
@@ -120,7 +120,7 @@ class ListIndexer {
     const unchanged = unchangedList(messages);
     if (unchanged) {
       this.add(messages, unchanged);
-      // Otherwise the index would keep lists that are no longer in any document, and grow with every turn.
+      // Otherwise the index would keep lists that are no longer in the document, and grow with every turn.
       if (unchanged.shared && !this.placed.has(unchanged.shared.with)) throw new CacheMissError();
       return { list: unchanged, at: offsetOf(messages.gaps[0]?.place ?? 0) };
     }
@@ -131,7 +131,7 @@ class ListIndexer {
       starts,
       ends,
       depth: messages.depth,
-      isNormalised: messages.isNormalised,
+      isCanonicalRawJson: messages.isNormalised,
       digests: transcript.computedDigests(),
       sha256State: transcript.sha256State ?? this.sha256States.get(transcript),
       systemText: transcript.leadingSystemText(),

@@ -13,7 +13,7 @@ export interface DocumentText {
 
 export const completeText = (bytes: Uint8Array): DocumentText => ({ bytes, offsetOf: (place) => place });
 
-/** Runs of messages with fewer bytes are parsed again: that costs less than a gap saves. */
+/** Runs of messages with fewer bytes are parsed again, which costs less than a gap. */
 const MIN_ELIDED_BYTES = 512;
 
 /** A run of elided messages, and its length in bytes. */
@@ -78,7 +78,11 @@ export class TextPlan {
     return { bytes, gaps: new Gaps(gaps), offsetOf: (place) => place + shiftAt(place, shifts) };
   }
 
-  /** Adds a range of the stored document, without the messages that are in it as a whole. */
+  /**
+   * Adds a range of the stored document, without the messages that it contains completely. They may be a part of a list:
+   * that spares a large document a full check when it is stored without a guard after its system text was extended, or
+   * after its last messages were removed.
+   */
   private addCopied(start: number, end: number, lists: readonly PlacedList[]): void {
     let from = start;
     for (let index = firstEndingAfter(lists, start); index < lists.length; index++) {

@@ -12,7 +12,7 @@ import { IndexContext, IndexedTranscript } from "./indexed-transcript.js";
 import { ResumableSha256 } from "./resumable-sha256.js";
 import { CacheMissError, type SessionIndex, placedLists } from "./session-index.js";
 
-/** More text than this is left to a full check, which does not block the event loop. In bytes. */
+/** The longest text that is parsed here, in bytes. A longer one is left to a full check, which does not block the event loop. */
 const MAX_TEXT = 512 * 1024;
 const MAX_WORK = 8 * 1024 * 1024;
 
@@ -31,8 +31,8 @@ export interface IncrementalCheck {
 /**
  * Accepts a document without parsing unchanged messages of the stored one again. It parses the document's text with a gap
  * for each run of such messages. Every other byte is parsed, and a gap is valid only where a message of the same list may
- * be, so that the elided run is in the document as messages. The guards are those of the full check, over transcripts
- * that answer from the index.
+ * be, so that the elided run is in the document as messages. The guards are those of the full check. Their transcripts
+ * take the facts about elided messages from the index.
  *
  * Returns undefined when the index does not suffice, or the document would be refused. It then needs a full check, so that
  * both ways return the same verdict.

@@ -25,8 +25,8 @@ const RUN = fc.record({
 
 const QUESTION = fc.record({ from: fc.nat(12), to: fc.nat(12), other: fc.nat(20), otherFrom: fc.nat(8) });
 
-/** Expects both to return the same value. Returns false when the indexed transcript cannot answer. */
-function isAnswered(indexed: () => unknown, parsed: () => unknown): boolean {
+/** Expects both to return the same value. Returns false on a cache miss. */
+function isKnown(indexed: () => unknown, parsed: () => unknown): boolean {
   let value: unknown;
   try {
     value = indexed();
@@ -58,7 +58,7 @@ const storedTranscripts = ({ transcript, history }: SessionIndex, context: Index
 
 test("an indexed transcript returns what a parsed one returns, or a cache miss", async () => {
   const sha256 = await ResumableSha256.load();
-  let answers = 0;
+  let known = 0;
   await fc.assert(
     fc.asyncProperty(
       MESSAGES,
@@ -76,15 +76,15 @@ test("an indexed transcript returns what a parsed one returns, or a cache miss",
         const lists = placedLists(index);
 
         const messages = runs.flatMap(({ list, from, count, isNew }, place): DocumentPart[] => {
-          const { at, list: known } = lists[list % lists.length] ?? {};
+          const { at, list: source } = lists[list % lists.length] ?? {};
           const comma = place === 0 ? [] : [Buffer.from(",")];
-          if (isNew || at === undefined || !known) {
+          if (isNew || at === undefined || !source) {
             return [...comma, Buffer.from(first.map((one) => written(one)).join(","))];
           }
-          const start = from % known.length;
-          const end = Math.min(known.length, start + count) - 1;
-          const offset = at + (known.starts[start] ?? 0);
-          return [...comma, { offset, length: at + (known.ends[end] ?? 0) - offset }];
+          const start = from % source.length;
+          const end = Math.min(source.length, start + count) - 1;
+          const offset = at + (source.starts[start] ?? 0);
+          return [...comma, { offset, length: at + (source.ends[end] ?? 0) - offset }];
         });
         const [head = "", tail = ""] = sessionText(startedSession([])).split('"messages":[');
         const document = [Buffer.from(`${head}"messages":[`), ...messages, Buffer.from(tail)];
@@ -113,38 +113,38 @@ test("an indexed transcript returns what a parsed one returns, or a cache miss",
           const one = indexed[number] ?? mine;
           const another = parsed[number] ?? whole;
           return [
-            isAnswered(
+            isKnown(
               () => mine.digest(start, end),
               () => whole.digest(start, end),
             ),
-            isAnswered(
+            isKnown(
               () => mine.equals(start, one, otherFrom, end - start),
               () => whole.equals(start, another, otherFrom, end - start),
             ),
-            isAnswered(
+            isKnown(
               () => startsWith(mine, one),
               () => startsWith(whole, another),
             ),
           ];
         });
         asked.push(
-          isAnswered(
+          isKnown(
             () => mine.digest(),
             () => whole.digest(),
           ),
-          isAnswered(
+          isKnown(
             () => mine.leadingSystemText(),
             () => whole.leadingSystemText(),
           ),
-          isAnswered(
+          isKnown(
             () => mine.transientNotices(),
             () => whole.transientNotices(),
           ),
         );
-        answers += asked.filter(Boolean).length;
+        known += asked.filter(Boolean).length;
       },
     ),
     { numRuns: 300 },
   );
-  expect(answers).toBeGreaterThan(1000);
+  expect(known).toBeGreaterThan(1000);
 });

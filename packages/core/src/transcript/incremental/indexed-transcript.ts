@@ -62,8 +62,9 @@ export class IndexContext {
  * A transcript of which only some messages were parsed. The others are elided; what is known of them is in the index of
  * the stored document.
  *
- * The guards' questions are answered for elided messages at the beginning, the head, and for parsed messages that follow:
- * the form of every list after an append. Lists of another form occur in documents that no guard checks.
+ * Digests and comparisons are known for elided messages at the beginning of the list, the head, and for parsed messages
+ * behind them. Every list has this form after an append. Lists of another form occur when a document is stored without a
+ * guard; a guard that meets one gets a cache miss.
  */
 export class IndexedTranscript implements Transcript {
   sha256State: Uint8Array | undefined;

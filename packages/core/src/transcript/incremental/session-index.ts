@@ -14,8 +14,8 @@ export class CacheMissError extends Error {
 }
 
 /**
- * The facts that are kept of one message list of a stored document: enough to recognise its messages in the next document,
- * and to answer the questions of the guards, without the bytes. Plain data, so that a worker thread can send it.
+ * The facts that are kept of one message list of a stored document. They suffice to recognise its messages in the next
+ * document, and to run the guards without their bytes. Plain data, so that a worker thread can send it.
  */
 export interface ListIndex {
   /** Identifies the list among those of its session. A list has a higher number than the lists that are older. */
@@ -25,11 +25,11 @@ export interface ListIndex {
   /** The byte range of each message, counted from the beginning of the first message. */
   readonly starts: Uint32Array;
   readonly ends: Uint32Array;
-  /** How many JSON containers enclose the messages. They were not checked for a deeper place. */
+  /** How many JSON containers enclose the messages. In a deeper place they may exceed the nesting limit. */
   readonly depth: number;
-  /** Whether the messages are in the canonical form of free JSON. */
-  readonly isNormalised: boolean;
-  /** The digests of the ranges that were asked for; a key is `from to`. */
+  /** Whether the messages are part of a raw JSON value that is in canonical JSON, as bodies in the metadata are. */
+  readonly isCanonicalRawJson: boolean;
+  /** The digests that checks computed; a key is `from to`. */
   readonly digests: ReadonlyMap<string, string>;
   /** The state of a SHA-256 computation over all messages, before the end of the list. */
   readonly sha256State: Uint8Array | undefined;
@@ -82,7 +82,7 @@ export class ElidedMessages implements Gap {
     readonly count: number,
   ) {
     this.depth = list.depth;
-    this.isNormalised = list.isNormalised;
+    this.isNormalised = list.isCanonicalRawJson;
   }
 }
 
@@ -105,7 +105,7 @@ export function sharedPrefixLength(one: ListIndex, other: ListIndex): number {
   return count;
 }
 
-/** Returns the digest of a range of a list, if it was asked for of this list or of one that shares the messages. */
+/** Returns the digest of a range of a list, if it was computed for this list or for one that shares the messages. */
 export function knownDigest(list: ListIndex, from: number, to: number): string | undefined {
   for (let current = list; ;) {
     const digest = current.digests.get(`${from} ${to}`);
