@@ -136,7 +136,9 @@ test("a row under another key than its own is told, and nothing of its runtime i
   await putRawRow(file, { table: "runtime_input_states", key, value: first?.json ?? Buffer.of() });
   const left = await importFile();
   expect(left.code).toBe(EXIT.INCOMPLETE);
-  expect(left.out).toContain(`refused   "one": input state ${key.input_id}: it says that it is ${FIRST}`);
+  expect(left.out).toContain(
+    `refused   "one": input state ${key.input_id}: expected the input id of its key, found ${FIRST}`,
+  );
   expect(summary(left)).toContain("1 added, 0 replaced, 0 unchanged, 0 kept, 1 left");
   expect(summary(await importFile("--skip-damaged"))).toContain("1 added, 0 replaced, 1 unchanged");
   await exportTo("out");
