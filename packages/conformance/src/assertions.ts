@@ -27,7 +27,7 @@ export async function assertRefused(call: Promise<unknown>, refusal: Refusal): P
   const error = await refusalOf(call);
   const { variant, reason, message, subject } = error;
   const found = { ...subject, variant, reason, message };
-  for (const [fact, expected] of Object.entries(refusal) as [keyof Refusal, unknown][]) {
+  for (const [fact, expected] of Object.entries(refusal) as [keyof Refusal, string | boolean | undefined][]) {
     if (expected === undefined) continue;
     const isExpected = fact === "record" ? found.record?.includes(String(expected)) : found[fact] === expected;
     assert.ok(isExpected, `expected a refusal with ${fact} ${inspect(expected)}, found ${inspect(found)}`);

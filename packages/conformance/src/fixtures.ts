@@ -14,7 +14,7 @@ import type {
   Version,
 } from "@bolthole/contract";
 
-// Records and documents that the cases store. Equal arguments always give equal values.
+// Records and documents that the cases store. Equal arguments return equal values.
 
 export const INSTANT = "2026-05-28T15:31:27Z";
 /** The runtime that a case uses when one is enough. */

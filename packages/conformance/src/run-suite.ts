@@ -5,8 +5,8 @@ import { CHAPTERS } from "./chapters/index.js";
 import type { StoreFactory, StoreHandle } from "./store-factory.js";
 
 /**
- * Reports that a store breaks a case of the suite. The message names the chapter and the case, and says what was expected
- * and found; `cause` is the error of the check.
+ * Reports that a store breaks a case of the suite. The message names the chapter and the case, and says what was expected and
+ * found; `cause` is the error of the check.
  */
 export class ConformanceError extends Error {
   override readonly name = "ConformanceError";

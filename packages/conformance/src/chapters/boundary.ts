@@ -27,7 +27,7 @@ export const boundaryChapter = chapter(
   [],
   [
     testCase("an apply stores snapshot, receipt and input rows together", async ({ store }) => {
-      const proof = receipt(1, 0n, {
+      const applied = receipt(1, 0n, {
         contributingInputIds: [inputId(2), inputId(1), inputId(2)],
         conversationDigest: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         messageCount: 2n,
@@ -35,12 +35,12 @@ export const boundaryChapter = chapter(
       await store.atomicApply(
         RUNTIME,
         { sessionSnapshot: session(1, 2) },
-        proof,
+        applied,
         [inputState(2), inputState(1)],
         sessionId(1),
       );
       assertSameBytes(await store.loadSessionSnapshot(RUNTIME), session(1, 2));
-      assertSame(await loadReceipt(store, 1, 0n), proof);
+      assertSame(await loadReceipt(store, 1, 0n), applied);
       assertSame(await store.loadInputStates(RUNTIME), [inputState(1), inputState(2)]);
     }),
 
@@ -105,12 +105,12 @@ export const boundaryChapter = chapter(
         ["a", 1, 1n],
       ] as const;
       for (const [index, [runtimeId, run, sequence]] of keys.entries()) {
-        const proof = receipt(run, sequence, { messageCount: BigInt(index) });
-        await store.atomicApply(runtimeId, undefined, proof, [], undefined);
+        const applied = receipt(run, sequence, { messageCount: BigInt(index) });
+        await store.atomicApply(runtimeId, undefined, applied, [], undefined);
       }
       for (const [index, [runtimeId, run, sequence]] of keys.entries()) {
-        const proof = receipt(run, sequence, { messageCount: BigInt(index) });
-        assertSame(await store.loadBoundaryReceipt(runtimeId, runId(run), sequence), proof);
+        const applied = receipt(run, sequence, { messageCount: BigInt(index) });
+        assertSame(await store.loadBoundaryReceipt(runtimeId, runId(run), sequence), applied);
       }
       assertEqual(await store.loadBoundaryReceipt("b", runId(2), 0n), undefined);
       assertEqual(await store.loadBoundaryReceipt("a", runId(2), 1n), undefined);
@@ -138,9 +138,9 @@ export const boundaryChapter = chapter(
           receipt(2, 0n, { conversationDigest: "", contributingInputIds: [inputId(5)] }),
           receipt(3, 0n, { conversationDigest: "no digest \u{1f600} \0", boundary: "immediate" }),
         ];
-        for (const proof of receipts) await store.atomicApply(RUNTIME, undefined, proof, [], undefined);
-        for (const proof of receipts)
-          assertSame(await store.loadBoundaryReceipt(RUNTIME, proof.runId, proof.sequence), proof);
+        for (const applied of receipts) await store.atomicApply(RUNTIME, undefined, applied, [], undefined);
+        for (const applied of receipts)
+          assertSame(await store.loadBoundaryReceipt(RUNTIME, applied.runId, applied.sequence), applied);
         assertSame(await store.loadInputStates(RUNTIME), []);
       },
     ),

@@ -26,7 +26,7 @@ const yieldToEventLoop = (): Promise<void> => setImmediate();
 const startCalls = <T>(call: (n: number) => Promise<T>): Promise<T>[] =>
   Array.from({ length: CALLERS }, (_, n) => call(n));
 
-/** Concurrent callers: conflicting writes have one winner, and readers never see part of a write. */
+/** Concurrent callers: exactly one of several conflicting writes applies, and readers never see a part of a write. */
 export const concurrencyChapter = chapter(
   "concurrency",
   [],
@@ -36,9 +36,9 @@ export const concurrencyChapter = chapter(
       async ({ store }) => {
         const lost = await refusals(
           startCalls((n) => {
-            const proof = receipt(1, 0n, { messageCount: BigInt(n) });
+            const applied = receipt(1, 0n, { messageCount: BigInt(n) });
             const rows = [inputState(1, { attemptCount: n }), inputState(100 + n)];
-            return store.atomicApply(RUNTIME, { sessionSnapshot: session(n, 0) }, proof, rows, undefined);
+            return store.atomicApply(RUNTIME, { sessionSnapshot: session(n, 0) }, applied, rows, undefined);
           }),
           "RECEIPT_EXISTS",
         );
@@ -176,8 +176,8 @@ export const concurrencyChapter = chapter(
           const snapshot = await store.loadSessionSnapshot(RUNTIME);
           if (!snapshot) continue;
           const { messages } = JSON.parse(Buffer.from(snapshot).toString()) as { messages: unknown[] };
-          const proof = await store.loadBoundaryReceipt(RUNTIME, runId(1), BigInt(messages.length));
-          assert.ok(proof, `expected the receipt of the apply with ${messages.length} messages, found none`);
+          const applied = await store.loadBoundaryReceipt(RUNTIME, runId(1), BigInt(messages.length));
+          assert.ok(applied, `expected the receipt of the apply with ${messages.length} messages, found none`);
           const row = await store.loadInputState(RUNTIME, inputId(1));
           const count = row?.attemptCount ?? 0;
           assert.ok(count >= messages.length, `expected row ${messages.length} or a later one, found row ${count}`);

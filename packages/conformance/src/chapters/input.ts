@@ -89,8 +89,12 @@ const REJECTED = {
 } as const;
 
 /** Stores a row, and checks that it is loaded as `expected`, alone and in the list. */
-async function assertLoadedAs(store: RuntimeStore, given: StoredInputState, expected: StoredInputState): Promise<void> {
-  await store.persistInputState(RUNTIME, given);
+async function assertLoadedAs(
+  store: RuntimeStore,
+  persisted: StoredInputState,
+  expected: StoredInputState,
+): Promise<void> {
+  await store.persistInputState(RUNTIME, persisted);
   assertSame(await store.loadInputState(RUNTIME, expected.inputId), expected);
   const listed = await store.loadInputStates(RUNTIME);
   assertSame(
@@ -164,7 +168,7 @@ export const inputChapter = chapter(
       const header =
         `"header":{"visibility":{"operator_eligible":false,"transcript_eligible":false},"durability":"derived",` +
         `"source":{"type":"system","more":1},"timestamp":"2026-05-28 17:31:27+02:00","id":"${inputId(1).toUpperCase()}"}`;
-      const given = inputState(1, {
+      const persisted = inputState(1, {
         createdAt: "2026-05-28T17:31:27.120000+02:00",
         updatedAt: "2026-5-28t15:31:27utc",
         history: [{ timestamp: "2026-05-28T15:31:27.5Z", from: "accepted", to: "queued" }],
@@ -179,9 +183,9 @@ export const inputChapter = chapter(
           `"durability":"derived","visibility":{"transcript_eligible":false,"operator_eligible":false}},` +
           `"reason":"A","handling_mode":"queue"}`,
       });
-      await assertLoadedAs(store, given, canonical);
-      await store.atomicApply("other", undefined, receipt(1, 0n), [given], undefined);
-      await store.commitMachineLifecycle("third", lifecycle("idle"), [given]);
+      await assertLoadedAs(store, persisted, canonical);
+      await store.atomicApply("other", undefined, receipt(1, 0n), [persisted], undefined);
+      await store.commitMachineLifecycle("third", lifecycle("idle"), [persisted]);
       for (const runtimeId of ["other", "third"]) assertSame(await store.loadInputStates(runtimeId), [canonical]);
     }),
 
@@ -189,11 +193,11 @@ export const inputChapter = chapter(
       const header = promptPayload(1, "").slice('{"input_type":"prompt",'.length, -',"text":""}'.length);
       const event = (payload: string) =>
         `{"input_type":"external_event",${header},"event_type":"e","payload":${payload},"handling_mode":"queue"}`;
-      const given = event('{"b":[1E2,-0,18446744073709551615,0.1],"a":"\\u2028","a":null}');
+      const persisted = event('{"b":[1E2,-0,18446744073709551615,0.1],"a":"\\u2028","a":null}');
       const canonical = event('{"a":null,"b":[100.0,-0.0,18446744073709551615,0.1]}');
       await assertLoadedAs(
         store,
-        inputState(1, { persistedInput: given }),
+        inputState(1, { persistedInput: persisted }),
         inputState(1, { persistedInput: canonical }),
       );
     }),

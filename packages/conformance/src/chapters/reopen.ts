@@ -40,7 +40,7 @@ export const reopenChapter = chapter(
       assertSame(await contentsOf(context.store, "other"), { snapshot: session(2, 1), inputs: [] });
     }),
 
-    testCase("a refused apply leaves nothing behind", async (context) => {
+    testCase("a refused apply stores nothing", async (context) => {
       await context.store.atomicApply(RUNTIME, undefined, receipt(1, 0n), [inputState(1)], undefined);
       await context.reopen();
       const call = () =>

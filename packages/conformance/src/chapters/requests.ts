@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import type { Committed, RuntimeMutation, VersionedStore } from "@bolthole/contract";
+import type { Committed, VersionedStore } from "@bolthole/contract";
 import { encodeLifecycleRecord } from "@bolthole/contract/wire";
 import {
   EMPTY_CONTENTS,
@@ -29,12 +29,12 @@ const DAY = 24 * 60 * 60 * 1000;
 type Call = (store: VersionedStore, requestId: string, runtimeId?: string) => Promise<Committed>;
 
 const delta = (messages: number) => ({ sessionSnapshot: session(1, messages) });
-const of = (runtimeId: string, requestId: string): RuntimeMutation => ({ runtimeId, requestId });
 
 const apply = (messages: number, sequence = 0n): Call => {
   return (store, requestId, runtimeId = RUNTIME) =>
     store.atomicApply({
-      ...of(runtimeId, requestId),
+      runtimeId,
+      requestId,
       sessionDelta: delta(messages),
       receipt: receipt(1, sequence),
       inputUpdates: [inputState(1), inputState(2)],
@@ -43,7 +43,7 @@ const apply = (messages: number, sequence = 0n): Call => {
 };
 const persist = (n: number): Call => {
   return (store, requestId, runtimeId = RUNTIME) =>
-    store.persistInputState({ ...of(runtimeId, requestId), state: inputState(n) });
+    store.persistInputState({ runtimeId, requestId, state: inputState(n) });
 };
 
 /** Changes every record that one of the mutations can write. */
@@ -71,11 +71,7 @@ const MISSES_WITHOUT_SNAPSHOT: readonly MutatingMethod[] = [
 const REUSED = { variant: "WriteFailed", reason: "REQUEST_ID_REUSED", record: "request_id" } as const;
 const SEALED = { variant: "WriteFailed", reason: "REQUEST_ID_SEALED", record: "request_id" } as const;
 
-/**
- * Retries: a request id makes a repeated call safe. The first cases cover every mutating method, because
- * `MUTATIONS` does.
- */
-
+/** Retries: a request id makes a repeated call safe. The first cases cover every mutating method, as `MUTATIONS` does. */
 export const requestsChapter = chapter(
   "requests",
   ["versions"],
@@ -133,7 +129,8 @@ export const requestsChapter = chapter(
         const others: Call[] = [apply(3), apply(2, 1n), persist(1), (one, id) => apply(2)(one, id, "other")];
         for (const call of others) await assertRefused(call(versioned, requestId), REUSED);
         const expecting = versioned.atomicApply({
-          ...of(RUNTIME, requestId),
+          runtimeId: RUNTIME,
+          requestId,
           sessionDelta: delta(2),
           receipt: receipt(1, 0n),
           inputUpdates: [inputState(1)],
@@ -157,7 +154,7 @@ export const requestsChapter = chapter(
         };
         const requestId = freshRequestId();
         const persistOps = (one: typeof snapshot) =>
-          versioned.persistOpsLifecycle({ ...of(RUNTIME, requestId), snapshot: one });
+          versioned.persistOpsLifecycle({ runtimeId: RUNTIME, requestId, snapshot: one });
         const first = await persistOps(snapshot);
         const again = await persistOps(reversed);
         assertSame([again.version, again.replayed], [first.version, true]);
@@ -236,8 +233,8 @@ export const requestsChapter = chapter(
     ),
 
     testCase("a request id that is not a UUIDv7, or has a future time, is refused", async ({ store, versioned }) => {
-      const bad = ["", "x", "f47ac10b-58cc-4372-a567-0e02b2c3d479", requestIdAt(Date.now() + 2 * DAY)];
-      for (const requestId of bad) {
+      const invalid = ["", "x", "f47ac10b-58cc-4372-a567-0e02b2c3d479", requestIdAt(Date.now() + 2 * DAY)];
+      for (const requestId of invalid) {
         const refusal = { variant: "WriteFailed", reason: "INVALID_ARGUMENT", record: "request_id" } as const;
         await assertRefused(persist(1)(versioned, requestId), refusal);
         await assertRefused(apply(1)(versioned, requestId), refusal);
@@ -250,12 +247,12 @@ export const requestsChapter = chapter(
       for (const call of [persist(1), apply(1)]) {
         const requestId = freshRequestId();
         const release = context.hold();
-        const working = call(context.versioned, requestId);
-        // A later request has returned, so the store has received the held one.
+        const held = call(context.versioned, requestId);
+        // When a later request has returned, the store has received the held one.
         await context.store.loadInputStates(RUNTIME);
         const status = await context.versioned.getCommit({ requestId, seal: false });
         release();
-        const { version } = committed(await working);
+        const { version } = committed(await held);
         assertSame(status, { state: "pending" });
         assertSame((await context.versioned.getCommit({ requestId, seal: false })).state, "applied");
         assert.notEqual(version, "");

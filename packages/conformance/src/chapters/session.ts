@@ -151,7 +151,7 @@ export const sessionChapter = chapter(
     testCase("a document that is not a session is refused, and the stored snapshot stays", async ({ store }) => {
       for (const before of [undefined, session(1, 2)]) {
         if (before) await store.commitSessionSnapshot(RUNTIME, { sessionSnapshot: before });
-        for (const [what, document] of INVALID_SESSIONS) {
+        for (const [description, document] of INVALID_SESSIONS) {
           const error = await assertRefused(store.commitSessionSnapshot(RUNTIME, { sessionSnapshot: document }), {
             variant: "WriteFailed",
             reason: "INVALID_ARGUMENT",
@@ -160,7 +160,7 @@ export const sessionChapter = chapter(
           assert.match(
             error.message,
             /^Store write failed: /,
-            `${what}: expected a failed write, found ${error.message}`,
+            `${description}: expected a failed write, found ${error.message}`,
           );
           assertSameBytes(await store.loadSessionSnapshot(RUNTIME), before);
         }

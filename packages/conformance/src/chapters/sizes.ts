@@ -88,7 +88,7 @@ async function assertNothingStored(store: RuntimeStore): Promise<void> {
   assertEqual(await store.loadBoundaryReceipt(RUNTIME, runId(1), 0n), undefined);
 }
 
-/** Invalid arguments and limits: what is refused names its field and leaves nothing behind. */
+/** Invalid arguments and limits: a refusal names the field, and nothing is stored. */
 export const sizesChapter = chapter(
   "sizes",
   [],

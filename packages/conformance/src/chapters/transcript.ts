@@ -2,8 +2,17 @@ import assert from "node:assert/strict";
 import type { RuntimeStore } from "@bolthole/contract";
 import { assertEqual, assertRefused, assertSameBytes } from "../assertions.js";
 import { chapter, testCase } from "../chapter.js";
-import { RUNTIME, receipt, sessionId } from "../fixtures.js";
-import { type History, type Texts, appended, rewrite, someTexts, transcript } from "../fixtures.js";
+import {
+  type History,
+  RUNTIME,
+  type Texts,
+  appended,
+  receipt,
+  rewrite,
+  sessionId,
+  someTexts,
+  transcript,
+} from "../fixtures.js";
 
 const REJECTED = { variant: "WriteFailed", reason: "TRANSCRIPT_REJECTED" } as const;
 const SAVE = `Store write failed: session ${sessionId(1)} save rejected: `;

@@ -142,7 +142,7 @@ export const uploadsChapter = chapter(
     ),
 
     testCase(
-      "an upload with a declared length above the limit is refused before its bytes are read",
+      "an upload with a declared length above the limit is refused, and is not read to its end",
       async ({ versioned }) => {
         const { limits } = await versioned.getServerInfo({});
         let requested = 0;

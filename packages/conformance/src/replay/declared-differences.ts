@@ -51,7 +51,7 @@ export const DECLARED_DIFFERENCES: readonly DeclaredDifference[] = [
     result: { err: { variant: "WriteFailed", text: "Store write failed: expected an object" } },
   },
   { trace: "snapshot/what_is_a_session", steps: [283], decision: 19, result: { storedBy: 258, argument: "snapshot" } },
-  // A message without a time always gets the same stand-in time, so a document continues itself.
+  // A message without a time always gets the same time, so a document continues itself.
   { trace: "snapshot/created_at_missing_trap", steps: [2], decision: 10, result: { ok: null } },
   { trace: "snapshot/created_at_missing_trap", steps: [4], decision: 10, result: { storedBy: 2, argument: "receipt" } },
   // External rows in the tables of the reference. A lifecycle record is returned decoded, as a message.
