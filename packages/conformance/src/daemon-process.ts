@@ -7,35 +7,37 @@ const START_LIMIT_MS = 30_000;
 const POLL_MS = 10;
 
 export interface DaemonProcessOptions {
-  /** The script behind the command `bolthole`. */
+  /** The script of the command `bolthole`. */
   readonly main: string;
+  /** The value of `--data`. */
   readonly data: string;
-  /** Where the daemon's own files lie, when that is not the data folder. */
+  /** The folder of the daemon's own files, when it is not the data folder. */
   readonly home?: string | undefined;
   /** Further arguments of `bolthole serve`. */
   readonly args?: readonly string[] | undefined;
+  /** Environment variables to add to those of this process. */
   readonly env?: NodeJS.ProcessEnv | undefined;
 }
 
-/** How a daemon ended. */
+/** How a daemon process ended: with an exit code or by a signal. */
 export interface Ending {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
 }
 
-/** A real daemon in a process of its own. Whoever starts one stops it, in a `finally`. */
+/** A daemon in a separate process, started by its command line. The caller must stop it, best in a `finally`. */
 export class DaemonProcess {
-  /** Everything the daemon has written, of all its starts. */
+  /** Everything that the daemon has written to stdout and stderr, over all its starts. */
   output = "";
   private child: ChildProcess | undefined;
   private ending: Promise<Ending> | undefined;
 
   constructor(private readonly options: DaemonProcessOptions) {}
 
-  /** Resolves when the daemon serves; fails with its output when it ends instead. */
+  /** Starts the daemon, and resolves when it serves. Rejects with its output when it ends instead, or takes too long. */
   async start(): Promise<this> {
     const endpoint = join(this.home, "endpoint");
-    // A killed daemon leaves its file behind; what appears from here on is the new one's.
+    // A killed daemon leaves its endpoint file behind. A file that appears after this line is from the new daemon.
     rmSync(endpoint, { force: true });
     const ended = this.spawn();
     let ending: Ending | undefined;
@@ -44,14 +46,17 @@ export class DaemonProcess {
     });
     const limit = Date.now() + START_LIMIT_MS;
     while (!existsSync(endpoint)) {
+      // The torture kinds match the beginning of this text.
       if (ending) throw new Error(`the daemon ended with ${String(ending.code ?? ending.signal)}:\n${this.output}`);
-      if (Date.now() > limit) throw new Error(`the daemon does not serve after ${START_LIMIT_MS} ms:\n${this.output}`);
+      if (Date.now() > limit) {
+        throw new Error(`expected the daemon to serve within ${START_LIMIT_MS} ms, but it does not:\n${this.output}`);
+      }
       await sleep(POLL_MS);
     }
     return this;
   }
 
-  /** Lets a daemon run that is not expected to serve, and answers how it ended. */
+  /** Starts a daemon that is expected to end without serving, and resolves when it has ended. */
   runToEnd(): Promise<Ending> {
     return this.spawn();
   }
@@ -60,27 +65,28 @@ export class DaemonProcess {
     return this.options.home ?? this.options.data;
   }
 
+  /** The process id. Throws before the first start. */
   get pid(): number {
     const pid = this.child?.pid;
-    if (pid === undefined) throw new Error("the daemon is not running");
+    if (pid === undefined) throw new Error("expected a running daemon, but none was started");
     return pid;
   }
 
-  /** Where it listens, the socket first. */
+  /** The gRPC targets on which the daemon listens, the unix socket first. */
   get targets(): string[] {
     return readFileSync(join(this.home, "endpoint"), "utf8").split("\n").filter(Boolean);
   }
 
-  /** The unix socket, as a gRPC client takes it. */
+  /** The gRPC target of the unix socket. */
   get target(): string {
     const [target] = this.targets;
-    if (target === undefined) throw new Error("the daemon names no endpoint");
+    if (target === undefined) throw new Error(`expected a target in ${join(this.home, "endpoint")}, but it is empty`);
     return target;
   }
 
-  /** Resolves when the daemon that was started last has ended, by whatever cause. */
+  /** Resolves when the daemon that was started last has ended, for whatever reason. */
   get ended(): Promise<Ending> {
-    if (!this.ending) throw new Error("the daemon was never started");
+    if (!this.ending) throw new Error("expected a daemon that was started, but none was");
     return this.ending;
   }
 
@@ -88,7 +94,7 @@ export class DaemonProcess {
     this.child?.kill(signal);
   }
 
-  /** Ends the daemon, if it still runs. */
+  /** Ends the daemon if it runs, and resolves when it has ended. */
   async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<Ending | undefined> {
     this.child?.kill(signal);
     return this.ending;
