@@ -66,18 +66,18 @@ class AdjacentUnion<T extends Tagged> implements Shape<T> {
     const variant = this.variants.find(({ kind }) => kind === value.kind);
     if (variant === undefined) throw JsonError.at(this.refusal(value.kind), undefined, this.tagName);
     out.depth++;
-    out.byte(OPEN_OBJECT);
-    out.literal(variant.head);
+    out.writeByte(OPEN_OBJECT);
+    out.writeLiteral(variant.head);
     variant.struct.write(value, out);
-    out.byte(CLOSE_OBJECT);
+    out.writeByte(CLOSE_OBJECT);
     out.depth--;
   }
 
-  isWritten(reader: JsonReader): boolean {
-    if (!reader.openWritten(OPEN_OBJECT)) return false;
+  skipCanonical(reader: JsonReader): boolean {
+    if (!reader.openCanonical(OPEN_OBJECT)) return false;
     for (const variant of this.variants) {
-      if (reader.readLiteral(variant.head))
-        return variant.struct.isWritten(reader) && reader.closeWritten(CLOSE_OBJECT);
+      if (reader.skipLiteral(variant.head))
+        return variant.struct.skipCanonical(reader) && reader.closeCanonical(CLOSE_OBJECT);
     }
     return false;
   }
@@ -119,7 +119,7 @@ class AdjacentUnion<T extends Tagged> implements Shape<T> {
 }
 
 /** A union that the model does not name, whose members stand apart from its tag. */
-export function adjacentUnion(
+export function adjacentlyTagged(
   label: string,
   tag: string,
   content: string,

@@ -24,7 +24,7 @@ export function list<T>(element: Shape<T>): Shape<readonly T[]> {
     write(values, out) {
       if (!Array.isArray(values)) throw JsonError.at("expected a list");
       out.depth++;
-      out.byte(OPEN_LIST);
+      out.writeByte(OPEN_LIST);
       let index = 0;
       try {
         for (const value of values as readonly T[]) {
@@ -35,16 +35,16 @@ export function list<T>(element: Shape<T>): Shape<readonly T[]> {
       } catch (error) {
         throw inside(error, index);
       }
-      out.byte(CLOSE_LIST);
+      out.writeByte(CLOSE_LIST);
       out.depth--;
     },
-    isWritten(reader) {
-      if (element.isWritten === undefined || !reader.openWritten(OPEN_LIST)) return false;
-      if (reader.closeWritten(CLOSE_LIST)) return true;
+    skipCanonical(reader) {
+      if (element.skipCanonical === undefined || !reader.openCanonical(OPEN_LIST)) return false;
+      if (reader.closeCanonical(CLOSE_LIST)) return true;
       do {
-        if (!element.isWritten(reader)) return false;
-      } while (reader.readLiteral(NEXT));
-      return reader.closeWritten(CLOSE_LIST);
+        if (!element.skipCanonical(reader)) return false;
+      } while (reader.skipLiteral(NEXT));
+      return reader.closeCanonical(CLOSE_LIST);
     },
   };
 }
@@ -73,9 +73,9 @@ export function uuidMap<T>(item: Shape<T>): Shape<Readonly<Record<string, T>>> {
     write(values, out) {
       if (typeof values !== "object" || values === null) throw JsonError.at("expected an object keyed by UUIDs");
       out.depth++;
-      out.byte(OPEN_OBJECT);
+      out.writeByte(OPEN_OBJECT);
       writeSorted(canonicalKeys(values), item, out);
-      out.byte(CLOSE_OBJECT);
+      out.writeByte(CLOSE_OBJECT);
       out.depth--;
     },
   };
@@ -98,8 +98,8 @@ function writeSorted<T>(byKey: ReadonlyMap<string, T>, item: Shape<T>, out: Json
     for (const [key, value] of [...byKey].sort(([left], [right]) => (left < right ? -1 : 1))) {
       step = key;
       separate(out, index++);
-      out.quoted(key);
-      out.byte(COLON);
+      out.writeQuoted(key);
+      out.writeByte(COLON);
       item.write(value, out);
     }
   } catch (error) {

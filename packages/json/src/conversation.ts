@@ -1,6 +1,6 @@
 import { list } from "./collection.js";
 import { CONTENT_BLOCK } from "./content-block.js";
-import { FREE_JSON, FREE_JSON_OBJECT, FreeJson } from "./free-json.js";
+import { RAW_JSON, RAW_OBJECT, RawJson } from "./free-json.js";
 import { STRING, enumeration } from "./scalar.js";
 import { nullable, omittedWhenEmpty, optional, optionalUnless, required } from "./field.js";
 import { struct } from "./struct.js";
@@ -10,7 +10,7 @@ import { opaqueUnion } from "./union.js";
 const RENDERABLE = opaqueUnion("renderable content", "type", {
   text: { text: required("text", STRING) },
   blocks: { blocks: required("blocks", list(CONTENT_BLOCK)) },
-  json: { value: required("value", FREE_JSON) },
+  json: { value: required("value", RAW_JSON) },
   system_notice: {
     noticeKind: required("kind", NOTICE_KIND),
     body: optional("body", STRING),
@@ -37,7 +37,7 @@ export const TOOL_OVERLAY = struct("a tool overlay", {
   blockedTools: nullable("blocked_tools", list(STRING)),
   dispatchContext: optionalUnless(
     "dispatch_context",
-    FREE_JSON_OBJECT,
-    (value) => value instanceof FreeJson && value.isEmptyObject(),
+    RAW_OBJECT,
+    (value) => value instanceof RawJson && value.isEmptyObject(),
   ),
 });

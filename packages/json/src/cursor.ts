@@ -13,7 +13,7 @@ import {
   hexValue,
   isDigit,
 } from "./ascii.js";
-import { isWrittenAsUnit } from "./escapes.js";
+import { isCanonicalUnicodeEscape } from "./escapes.js";
 import { JsonError } from "./json-error.js";
 import { hasLoneSurrogate } from "./surrogates.js";
 
@@ -28,7 +28,7 @@ const ESCAPE_LETTERS = new Uint8Array(256);
 for (const letter of Buffer.from('"\\/bfnrtu')) ESCAPE_LETTERS[letter] = 1;
 
 /** The bytes of a word that end a plain part of a string have their high bit set in the result; later bytes may have too. */
-function stops(word: number): number {
+function endMask(word: number): number {
   const quotes = word ^ 0x22222222;
   const backslashes = word ^ 0x5c5c5c5c;
   const found =
@@ -57,7 +57,7 @@ export class Cursor {
   private tokenHasEscapes = false;
   private tokenHasSurrogates = false;
   /** Among its escapes is one that would not be written so. */
-  private tokenHasOddEscapes = false;
+  private tokenHasOtherEscapes = false;
 
   protected readonly length: number;
   private readonly words: DataView;
@@ -106,7 +106,7 @@ export class Cursor {
   }
 
   /** Steps over exactly these bytes if the cursor stands before them; white space is not passed over. */
-  readLiteral(expected: Uint8Array): boolean {
+  skipLiteral(expected: Uint8Array): boolean {
     const bytes = this.bytes;
     const start = this.position;
     const length = expected.length;
@@ -120,15 +120,15 @@ export class Cursor {
   }
 
   /** Steps over a string right at the cursor that stands in its written form. */
-  isStringWritten(): boolean {
+  skipCanonicalString(): boolean {
     if (this.bytes[this.position] !== QUOTE) return false;
     this.scanString();
     this.checkToken();
-    return !this.tokenHasOddEscapes;
+    return !this.tokenHasOtherEscapes;
   }
 
   /** Makes a string of ASCII characters, whose place is known, the token and gives its text. */
-  takeAscii(length: number): string {
+  takeAsciiString(length: number): string {
     this.tokenStart = this.position + 1;
     this.tokenEnd = this.tokenStart + length;
     this.tokenIsAscii = true;
@@ -138,8 +138,8 @@ export class Cursor {
   }
 
   /** Whether the token's bytes are the written form of the string that it is. */
-  tokenIsWritten(): boolean {
-    return !this.tokenHasOddEscapes;
+  tokenIsCanonical(): boolean {
+    return !this.tokenHasOtherEscapes;
   }
 
   /** Whether they are also the string's own bytes. */
@@ -165,7 +165,7 @@ export class Cursor {
   }
 
   /** Makes the number at the cursor the token. */
-  stepOverNumber(): NumberForm {
+  scanNumber(): NumberForm {
     const bytes = this.bytes;
     const first = this.peek();
     let at = this.position;
@@ -202,14 +202,14 @@ export class Cursor {
     this.tokenStart = at;
     this.tokenHasEscapes = false;
     this.tokenHasSurrogates = false;
-    this.tokenHasOddEscapes = false;
+    this.tokenHasOtherEscapes = false;
     const { words } = this;
     const lastWord = this.length - 4;
     let all = 0;
     for (;;) {
       while (at <= lastWord) {
         const word = words.getInt32(at, true);
-        const found = stops(word);
+        const found = endMask(word);
         if (found !== 0) {
           const bits = 24 - Math.clz32(found & -found);
           all |= word & ((1 << bits) - 1);
@@ -250,7 +250,7 @@ export class Cursor {
     const code = this.bytes[at] ?? 0;
     if (ESCAPE_LETTERS[code] === 0) throw this.error("an unknown escape", at);
     if (code !== LETTER_U) {
-      if (code === SLASH) this.tokenHasOddEscapes = true;
+      if (code === SLASH) this.tokenHasOtherEscapes = true;
       return at + 1;
     }
     let unit = 0;
@@ -260,7 +260,7 @@ export class Cursor {
       unit = unit * 16 + digit;
     }
     if (unit >= 0xd800 && unit <= 0xdfff) this.tokenHasSurrogates = true;
-    if (!isWrittenAsUnit(unit, this.bytes[at + 4] ?? 0)) this.tokenHasOddEscapes = true;
+    if (!isCanonicalUnicodeEscape(unit, this.bytes[at + 4] ?? 0)) this.tokenHasOtherEscapes = true;
     return at + 5;
   }
 

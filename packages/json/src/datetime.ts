@@ -44,7 +44,7 @@ export function canonicalTimestamp(text: string): string | undefined {
 }
 
 /** How many bytes from `at` on are a timestamp in its written form, of a year from 0 to 9999; otherwise 0. */
-export function writtenTimestampLength(bytes: Uint8Array, at: number): number {
+export function canonicalTimestampLength(bytes: Uint8Array, at: number): number {
   const year = digits(bytes, at, 4);
   const isWritten =
     year >= 0 &&

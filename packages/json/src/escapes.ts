@@ -12,7 +12,7 @@ const LOWER_HEX = "0123456789abcdef";
 const LETTER_U = 0x75;
 
 /** Writes the escape of a control character; gives the place after it. */
-export function writeControl(bytes: Uint8Array, start: number, unit: number): number {
+export function writeControlEscape(bytes: Uint8Array, start: number, unit: number): number {
   let at = start;
   bytes[at++] = BACKSLASH;
   const letter = SHORT_ESCAPES.get(unit);
@@ -29,6 +29,6 @@ export function writeControl(bytes: Uint8Array, start: number, unit: number): nu
 }
 
 /** Whether a character is written as a `\u` escape with this last digit: a control character without a shorter escape. */
-export function isWrittenAsUnit(unit: number, lastDigit: number): boolean {
+export function isCanonicalUnicodeEscape(unit: number, lastDigit: number): boolean {
   return unit < 0x20 && !SHORT_ESCAPES.has(unit) && LOWER_HEX.charCodeAt(unit & 15) === lastDigit;
 }

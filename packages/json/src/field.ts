@@ -5,14 +5,14 @@ export interface Field<T> {
   readonly name: string;
   readonly shape: Shape<NonNullable<T>>;
   /** What reading makes of a missing member. */
-  readonly missing: "refused" | "absent" | "fallback";
+  readonly onMissing: "refused" | "absent" | "fallback";
   /** What reading makes of an explicit null. */
-  readonly null: "for the shape" | "absent";
+  readonly onNull: "for the shape" | "absent";
   /** What writing makes of an absent value. */
-  readonly absent: "refused" | "omitted" | "null";
+  readonly onAbsent: "refused" | "omitted" | "null";
   /** A value for which writing omits the member although it is there. */
   isEmpty?(value: unknown): boolean;
-  readonly fallback?: T;
+  readonly defaultValue?: T;
   /** The members of `shape` stand among those of this struct; `name` is unused. */
   readonly isFlattened?: boolean;
   /** A member without a place in the model: checked when everything else has been read, computed for writing. */
@@ -20,27 +20,27 @@ export interface Field<T> {
 }
 
 export function required<T>(name: string, shape: Shape<NonNullable<T>>): Field<T> {
-  return { name, shape, missing: "refused", null: "for the shape", absent: "refused" };
+  return { name, shape, onMissing: "refused", onNull: "for the shape", onAbsent: "refused" };
 }
 
 /** Missing and null both mean absent; omitted on write. */
 export function optional<T>(name: string, shape: Shape<NonNullable<T>>): Field<T> {
-  return { name, shape, missing: "absent", null: "absent", absent: "omitted" };
+  return { name, shape, onMissing: "absent", onNull: "absent", onAbsent: "omitted" };
 }
 
 /** Missing and null both mean absent; written as null. */
 export function nullable<T>(name: string, shape: Shape<NonNullable<T>>): Field<T> {
-  return { name, shape, missing: "absent", null: "absent", absent: "null" };
+  return { name, shape, onMissing: "absent", onNull: "absent", onAbsent: "null" };
 }
 
 /** Must be there, but may be null. */
 export function requiredNullable<T>(name: string, shape: Shape<NonNullable<T>>): Field<T> {
-  return { name, shape, missing: "refused", null: "absent", absent: "null" };
+  return { name, shape, onMissing: "refused", onNull: "absent", onAbsent: "null" };
 }
 
 /** Missing means the fallback, null is refused; always written. */
 export function defaulted<T>(name: string, shape: Shape<NonNullable<T>>, fallback: NoInfer<T>): Field<T> {
-  return { name, shape, missing: "fallback", null: "for the shape", absent: "refused", fallback };
+  return { name, shape, onMissing: "fallback", onNull: "for the shape", onAbsent: "refused", defaultValue: fallback };
 }
 
 /** Missing means an empty list, null is refused; omitted when empty. */
@@ -57,7 +57,7 @@ export function optionalUnless<T>(
   shape: Shape<NonNullable<T>>,
   isEmpty: (value: unknown) => boolean,
 ): Field<T> {
-  return { name, shape, missing: "absent", null: "for the shape", absent: "omitted", isEmpty };
+  return { name, shape, onMissing: "absent", onNull: "for the shape", onAbsent: "omitted", isEmpty };
 }
 
 /** The members of another object, standing among this struct's own. */

@@ -5,15 +5,15 @@ import { JsonError, inside } from "./json-error.js";
 import type { Gaps } from "./gaps.js";
 import { canonicalNumber } from "./number.js";
 import { compareByBytes } from "./byte-order.js";
-import { isNormalised, refuseMarker } from "./normalised-json.js";
-import { isWrittenHere } from "./normalised-text.js";
+import { skipCanonicalRawJson, rejectReservedName } from "./normalised-json.js";
+import { skipIfCanonical } from "./normalised-text.js";
 import { JsonReader } from "./reader.js";
 import type { Shape } from "./shape.js";
 import { skipValue } from "./skip.js";
 import { type JsonWriter, withWriter } from "./writer.js";
 
 /** JSON of any form, already in its written form: only the readers here make it, so writing it trusts it. */
-export class FreeJson {
+export class RawJson {
   private constructor(
     private readonly bytes: Buffer,
     /** Containers around it, where that is known. */
@@ -25,12 +25,12 @@ export class FreeJson {
    * Normalises (section 7.5): members sorted by the bytes of their names, the last of two equal ones wins, numbers in
    * their written form.
    */
-  static read(reader: JsonReader): FreeJson {
-    return new FreeJson(
+  static read(reader: JsonReader): RawJson {
+    return new RawJson(
       withWriter(
         0,
         (out) => {
-          copy(reader, out);
+          copyValue(reader, out);
         },
         (out) => out.toBuffer(),
       ),
@@ -38,26 +38,26 @@ export class FreeJson {
   }
 
   /** Leaves everything as it stands, except white space between values. */
-  static readVerbatim(reader: JsonReader): FreeJson {
+  static readVerbatim(reader: JsonReader): RawJson {
     reader.peek();
     const start = reader.position;
     // What is kept is held to the rules of what is read.
-    reader.buffered++;
+    reader.bufferingDepth++;
     skipValue(reader);
-    reader.buffered--;
-    return new FreeJson(minified(reader.bytes.subarray(start, reader.position)));
+    reader.bufferingDepth--;
+    return new RawJson(minified(reader.bytes.subarray(start, reader.position)));
   }
 
   /** Like `read`, but shares the bytes of the text if they are normalised already. */
-  static readInPlace(reader: JsonReader): FreeJson {
+  static readInPlace(reader: JsonReader): RawJson {
     reader.peek();
     const start = reader.position;
-    const isInPlace = isWrittenHere(FREE_JSON, reader);
-    if (!isInPlace) return FreeJson.read(reader);
-    return new FreeJson(reader.bytes.subarray(start, reader.position), reader.depth, reader.gapsFrom(start));
+    const isInPlace = skipIfCanonical(RAW_JSON, reader);
+    if (!isInPlace) return RawJson.read(reader);
+    return new RawJson(reader.bytes.subarray(start, reader.position), reader.depth, reader.gapsFrom(start));
   }
 
-  static readonly EMPTY_OBJECT = new FreeJson(Buffer.from("{}"));
+  static readonly EMPTY_OBJECT = new RawJson(Buffer.from("{}"));
 
   get byteLength(): number {
     return this.bytes.length;
@@ -72,7 +72,7 @@ export class FreeJson {
   }
 
   write(out: JsonWriter): void {
-    out.raw(this.bytes);
+    out.writeRaw(this.bytes);
   }
 
   toReader(): JsonReader {
@@ -96,73 +96,73 @@ export class FreeJson {
   }
 }
 
-class FreeJsonShape implements Shape<FreeJson> {
+class RawJsonShape implements Shape<RawJson> {
   constructor(
     readonly label: string,
     private readonly isObjectOnly: boolean,
     private readonly manner: "normalised" | "in place" | "verbatim",
   ) {}
 
-  read(reader: JsonReader): FreeJson {
+  read(reader: JsonReader): RawJson {
     if (this.isObjectOnly && reader.peek() !== OPEN_OBJECT) throw reader.error(`expected ${this.label}`);
-    if (this.manner === "verbatim") return FreeJson.readVerbatim(reader);
-    return this.manner === "in place" ? FreeJson.readInPlace(reader) : FreeJson.read(reader);
+    if (this.manner === "verbatim") return RawJson.readVerbatim(reader);
+    return this.manner === "in place" ? RawJson.readInPlace(reader) : RawJson.read(reader);
   }
 
-  write(value: FreeJson, out: JsonWriter): void {
-    if (!(value instanceof FreeJson)) throw JsonError.at(`expected ${this.label}`);
+  write(value: RawJson, out: JsonWriter): void {
+    if (!(value instanceof RawJson)) throw JsonError.at(`expected ${this.label}`);
     value.write(out);
   }
 
-  isWritten(reader: JsonReader): boolean {
+  skipCanonical(reader: JsonReader): boolean {
     if (this.isObjectOnly && reader.bytes[reader.position] !== OPEN_OBJECT) return false;
-    if (this.manner !== "verbatim") return isNormalised(reader);
+    if (this.manner !== "verbatim") return skipCanonicalRawJson(reader);
     const start = reader.position;
-    return FreeJson.readVerbatim(reader).byteLength === reader.position - start;
+    return RawJson.readVerbatim(reader).byteLength === reader.position - start;
   }
 }
 
-export const FREE_JSON: Shape<FreeJson> = new FreeJsonShape("a JSON value", false, "normalised");
-export const FREE_JSON_OBJECT: Shape<FreeJson> = new FreeJsonShape("an object", true, "normalised");
+export const RAW_JSON: Shape<RawJson> = new RawJsonShape("a JSON value", false, "normalised");
+export const RAW_OBJECT: Shape<RawJson> = new RawJsonShape("an object", true, "normalised");
 
 /** A large object that is rarely looked into: its text must stay as it is while the value is in use. */
-export const FREE_JSON_IN_PLACE: Shape<FreeJson> = new FreeJsonShape("an object", true, "in place");
+export const RAW_OBJECT_IN_PLACE: Shape<RawJson> = new RawJsonShape("an object", true, "in place");
 
 /** An object that is carried as it stands. */
-export const VERBATIM_OBJECT: Shape<FreeJson> = new FreeJsonShape("an object", true, "verbatim");
+export const VERBATIM_OBJECT: Shape<RawJson> = new RawJsonShape("an object", true, "verbatim");
 
 /** The written form of a JSON text of any shape. */
-export function normaliseRawJson(source: Uint8Array | string): string {
+export function canonicalRawJson(source: Uint8Array | string): string {
   const reader = new JsonReader(source);
   return withWriter(
     0,
     (out) => {
-      copy(reader, out);
+      copyValue(reader, out);
       reader.finish();
     },
     (out) => out.toString(),
   );
 }
 
-function copy(reader: JsonReader, out: JsonWriter): void {
+function copyValue(reader: JsonReader, out: JsonWriter): void {
   const code = reader.peek();
   if (code === QUOTE) {
-    reader.stepOverString();
+    reader.scanValidString();
     copyString(reader, out);
   } else if (code === OPEN_OBJECT) {
     copyObject(reader, out);
   } else if (code === OPEN_LIST) {
     copyList(reader, out);
   } else if (code === MINUS || isDigit(code)) {
-    reader.stepOverNumber();
-    const text = reader.isNormalised ? reader.tokenText() : canonicalNumber(reader.tokenText());
+    reader.scanNumber();
+    const text = reader.isCanonicalRawJson ? reader.tokenText() : canonicalNumber(reader.tokenText());
     if (text === undefined) throw reader.error("a number out of range", reader.tokenStart);
-    out.ascii(text);
+    out.writeAscii(text);
   } else if (code === 0x6e) {
     reader.readWord("null");
-    out.ascii("null");
+    out.writeAscii("null");
   } else if (code === 0x74 || code === 0x66) {
-    out.ascii(reader.readBoolean() ? "true" : "false");
+    out.writeAscii(reader.readBoolean() ? "true" : "false");
   } else {
     throw reader.error("expected a value");
   }
@@ -170,28 +170,28 @@ function copy(reader: JsonReader, out: JsonWriter): void {
 
 /** The token, which has been checked: without escapes its bytes are what would be written. */
 function copyString(reader: JsonReader, out: JsonWriter): void {
-  if (!reader.tokenIsPlain()) out.string(reader.tokenText());
-  else out.raw(reader.bytes, reader.tokenStart - 1, reader.tokenEnd + 1);
+  if (!reader.tokenIsPlain()) out.writeString(reader.tokenText());
+  else out.writeRaw(reader.bytes, reader.tokenStart - 1, reader.tokenEnd + 1);
 }
 
 function copyList(reader: JsonReader, out: JsonWriter): void {
   reader.openList();
-  out.byte(OPEN_LIST);
+  out.writeByte(OPEN_LIST);
   let index = 0;
   try {
     for (; reader.nextElement(index === 0); index++) {
-      if (index > 0) out.byte(COMMA);
-      copy(reader, out);
+      if (index > 0) out.writeByte(COMMA);
+      copyValue(reader, out);
     }
   } catch (error) {
     throw inside(error, index);
   }
-  out.byte(CLOSE_LIST);
+  out.writeByte(CLOSE_LIST);
 }
 
 function copyObject(reader: JsonReader, out: JsonWriter): void {
   reader.openObject();
-  out.byte(OPEN_OBJECT);
+  out.writeByte(OPEN_OBJECT);
   const names: string[] = [];
   const starts: number[] = [];
   let isSorted = true;
@@ -200,22 +200,22 @@ function copyObject(reader: JsonReader, out: JsonWriter): void {
     while (reader.nextMember(names.length === 0)) {
       const previous = name;
       name = reader.tokenText();
-      refuseMarker(reader);
+      rejectReservedName(reader);
       if (names.length > 0) {
         if (isSorted && compareByBytes(previous, name) >= 0) isSorted = false;
-        out.byte(COMMA);
+        out.writeByte(COMMA);
       }
       names.push(name);
       starts.push(out.length);
       copyString(reader, out);
-      out.byte(COLON);
-      copy(reader, out);
+      out.writeByte(COLON);
+      copyValue(reader, out);
     }
   } catch (error) {
     throw inside(error, name);
   }
   if (!isSorted) sortMembers(out, names, starts);
-  out.byte(CLOSE_OBJECT);
+  out.writeByte(CLOSE_OBJECT);
 }
 
 /** Puts members that were written in another order into theirs, and drops all but the last of one name. */
@@ -224,14 +224,14 @@ function sortMembers(out: JsonWriter, names: readonly string[], starts: readonly
   const end = out.length;
   const last = new Map<string, number>();
   for (let index = 0; index < names.length; index++) last.set(names[index] ?? "", index);
-  const written = out.takeFrom(origin);
+  const written = out.cutFrom(origin);
   let isFirst = true;
   for (const name of sortedByBytes([...last.keys()])) {
     const index = last.get(name) ?? 0;
-    if (!isFirst) out.byte(COMMA);
+    if (!isFirst) out.writeByte(COMMA);
     isFirst = false;
     const next = starts[index + 1];
-    out.raw(written, (starts[index] ?? origin) - origin, (next === undefined ? end : next - 1) - origin);
+    out.writeRaw(written, (starts[index] ?? origin) - origin, (next === undefined ? end : next - 1) - origin);
   }
 }
 

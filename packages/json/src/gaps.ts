@@ -5,7 +5,7 @@ export interface Gap {
   /** Containers around them where they were read: nowhere deeper are they known to be good. */
   readonly depth: number;
   /** They stand in the written form of free JSON. */
-  readonly isNormalised: boolean;
+  readonly isCanonicalRawJson: boolean;
 }
 
 /** Stands for what was left out. No JSON text has this byte: wherever a gap is not expected, the reading fails. */

@@ -3,7 +3,7 @@ import { JsonError } from "./json-error.js";
 import { STRING, U32, UUID, enumeration } from "./scalar.js";
 import type { Shape } from "./shape.js";
 import { struct } from "./struct.js";
-import { TEXT } from "./text-slice.js";
+import { STRING_SLICE } from "./text-slice.js";
 import { opaqueUnion } from "./union.js";
 
 /** A text that says something. */
@@ -19,7 +19,7 @@ const PROMPT: Shape<string> = {
     if (value === "") throw JsonError.at("prompt_text must not be empty");
     STRING.write(value, out);
   },
-  isWritten: (reader) => reader.isStringWritten() && reader.tokenEnd > reader.tokenStart,
+  skipCanonical: (reader) => reader.skipCanonicalString() && reader.tokenEnd > reader.tokenStart,
 };
 
 const REVISED_PROMPT = opaqueUnion("what became of a prompt", "disposition", {
@@ -35,14 +35,14 @@ const REVISED_PROMPT = opaqueUnion("what became of a prompt", "disposition", {
 const PROVIDER_IMAGE_META = opaqueUnion("image metadata of a provider", "provider", {
   not_emitted: {},
   open_ai: {
-    targetModel: required("target_model", TEXT),
-    responseId: optional("response_id", TEXT),
-    imageGenerationCallId: optional("image_generation_call_id", TEXT),
+    targetModel: required("target_model", STRING_SLICE),
+    responseId: optional("response_id", STRING_SLICE),
+    imageGenerationCallId: optional("image_generation_call_id", STRING_SLICE),
   },
   gemini: {
-    targetModel: required("target_model", TEXT),
-    responseId: optional("response_id", TEXT),
-    continuityRef: optional("continuity_ref", TEXT),
+    targetModel: required("target_model", STRING_SLICE),
+    responseId: optional("response_id", STRING_SLICE),
+    continuityRef: optional("continuity_ref", STRING_SLICE),
   },
 });
 
@@ -52,11 +52,11 @@ export const GENERATED_IMAGE = {
   blobRef: required(
     "blob_ref",
     struct("a blob reference", {
-      blobId: required("blob_id", TEXT),
-      mediaType: required("media_type", TEXT),
+      blobId: required("blob_id", STRING_SLICE),
+      mediaType: required("media_type", STRING_SLICE),
     }),
   ),
-  mediaType: required("media_type", TEXT),
+  mediaType: required("media_type", STRING_SLICE),
   width: required("width", U32),
   height: required("height", U32),
   revisedPrompt: required("revised_prompt", REVISED_PROMPT),

@@ -2,7 +2,7 @@ export { JsonError } from "./json-error.js";
 export { JsonReader } from "./reader.js";
 export { canonicalUuid, isCanonicalUuid, uuidFromBytes, uuidToBytes } from "./uuid.js";
 export { canonicalTimestamp } from "./datetime.js";
-export { normaliseRawJson } from "./free-json.js";
+export { canonicalRawJson } from "./free-json.js";
 export { readInputState, readStoredInputState, writeInputState } from "./input-state.js";
 export { readReceipt, writeReceipt } from "./receipt.js";
 export { readOpsSnapshot, writeOpsSnapshot } from "./operations.js";

@@ -24,7 +24,7 @@ import {
 } from "./model/index.js";
 import { list } from "./collection.js";
 import { readDocument, writeDocument } from "./document.js";
-import { normalisedText, trustedText } from "./normalised-text.js";
+import { jsonText, trustedJsonText } from "./normalised-text.js";
 import { PERSISTED_INPUT } from "./persisted-input.js";
 import { RUN_APPLY_BOUNDARY } from "./receipt.js";
 import { BOOLEAN, STRING, TIMESTAMP, U32, U64, UUID, enumeration } from "./scalar.js";
@@ -122,8 +122,8 @@ function inputState(payload: Shape<string>): Shape<StoredInputState> {
   });
 }
 
-const INPUT_STATE = inputState(normalisedText(PERSISTED_INPUT));
-const STORED_INPUT_STATE = inputState(trustedText("an input"));
+const INPUT_STATE = inputState(jsonText(PERSISTED_INPUT));
+const STORED_INPUT_STATE = inputState(trustedJsonText("an input"));
 
 export function readInputState(source: Uint8Array | string): StoredInputState {
   return readDocument(INPUT_STATE, source);

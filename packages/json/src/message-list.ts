@@ -4,7 +4,7 @@ import { CLOSE_LIST, COMMA, OPEN_LIST } from "./ascii.js";
 import type { Gap } from "./gaps.js";
 import { inside } from "./json-error.js";
 import { MESSAGE } from "./message.js";
-import { isWrittenHere } from "./normalised-text.js";
+import { skipIfCanonical } from "./normalised-text.js";
 import type { JsonReader } from "./reader.js";
 import type { Shape } from "./shape.js";
 import { JsonWriter } from "./writer.js";
@@ -36,25 +36,25 @@ export class MessageList {
     /** Containers around the messages. */
     readonly depth: number,
     /** They stand in the written form of free JSON. */
-    readonly isNormalised: boolean,
+    readonly isCanonicalRawJson: boolean,
   ) {}
 
   static read(reader: JsonReader): MessageList {
     reader.openList();
-    const messages = new MessageList(reader.bytes, reader.depth, reader.isNormalised);
+    const messages = new MessageList(reader.bytes, reader.depth, reader.isCanonicalRawJson);
     const { starts, ends, places, placesEnd } = messages;
     let out: JsonWriter | undefined;
     try {
       for (let isFirst = true; reader.nextElement(isFirst); isFirst = false) {
         reader.peek();
         const start = reader.position;
-        const gap = reader.stepOverGap();
+        const gap = reader.skipGap();
         if (gap) {
           messages.gaps.push({ before: starts.length, gap, place: start });
           continue;
         }
         places.push(start);
-        if (isWrittenHere(MESSAGE, reader)) {
+        if (skipIfCanonical(MESSAGE, reader)) {
           starts.push(start);
           ends.push(reader.position);
           placesEnd.push(reader.position);
@@ -62,7 +62,7 @@ export class MessageList {
         }
         const value = MESSAGE.read(reader);
         out ??= new JsonWriter();
-        if (out.length > 0) out.byte(COMMA);
+        if (out.length > 0) out.writeByte(COMMA);
         const place = out.length;
         MESSAGE.write(value, out);
         starts.push(~place);
@@ -141,13 +141,13 @@ export const MESSAGES: Shape<MessageList> = {
   label: "a list of messages",
   read: (reader) => MessageList.read(reader),
   write(messages, out) {
-    out.byte(OPEN_LIST);
+    out.writeByte(OPEN_LIST);
     let isFirst = true;
     for (const slice of messages.slices(0, messages.length)) {
-      if (!isFirst) out.byte(COMMA);
+      if (!isFirst) out.writeByte(COMMA);
       isFirst = false;
-      out.raw(slice);
+      out.writeRaw(slice);
     }
-    out.byte(CLOSE_LIST);
+    out.writeByte(CLOSE_LIST);
   },
 };

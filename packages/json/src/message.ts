@@ -3,12 +3,12 @@ import { list } from "./collection.js";
 import { RENDER_METADATA } from "./content-block.js";
 import { readDocument } from "./document.js";
 import { defaulted, nullable, omittedWhenEmpty, optional, required } from "./field.js";
-import { FREE_JSON } from "./free-json.js";
+import { RAW_JSON } from "./free-json.js";
 import { BOOLEAN, TIMESTAMP, U64, enumeration } from "./scalar.js";
 import { struct } from "./struct.js";
-import { TEXT } from "./text-slice.js";
+import { STRING_SLICE } from "./text-slice.js";
 import { NOTICE_BLOCK, NOTICE_KIND } from "./system-notice.js";
-import { TEXT_OR_BLOCKS } from "./text-or-blocks.js";
+import { STRING_OR_BLOCKS } from "./text-or-blocks.js";
 import { type Tagged, opaqueUnion } from "./union.js";
 
 /** What stands in for the time of a message that has none, in every computation (section 14.10). */
@@ -22,14 +22,14 @@ export const USAGE = struct("token usage", {
 });
 
 const TOOL_CALL = struct("a tool call", {
-  id: required("id", TEXT),
-  name: required("name", TEXT),
-  args: required("args", FREE_JSON),
+  id: required("id", STRING_SLICE),
+  name: required("name", STRING_SLICE),
+  args: required("args", RAW_JSON),
 });
 
 const TOOL_RESULT = struct("a tool result", {
-  toolUseId: required("tool_use_id", TEXT),
-  content: required("content", TEXT_OR_BLOCKS),
+  toolUseId: required("tool_use_id", STRING_SLICE),
+  content: required("content", STRING_OR_BLOCKS),
   isError: defaulted("is_error", BOOLEAN, false),
 });
 
@@ -42,21 +42,21 @@ const stopReason = required(
 /** One message of a transcript (section 7.2). */
 export const MESSAGE = opaqueUnion("a message", "role", {
   user: {
-    content: required("content", TEXT_OR_BLOCKS),
+    content: required("content", STRING_OR_BLOCKS),
     renderMetadata: optional("render_metadata", RENDER_METADATA),
     createdAt,
   },
   block_assistant: { blocks: required("blocks", list(ASSISTANT_BLOCK)), stopReason, createdAt },
   tool_results: { results: required("results", list(TOOL_RESULT)), createdAt },
-  system: { content: required("content", TEXT), createdAt },
+  system: { content: required("content", STRING_SLICE), createdAt },
   system_notice: {
     noticeKind: required("kind", NOTICE_KIND),
-    body: optional("body", TEXT),
+    body: optional("body", STRING_SLICE),
     blocks: omittedWhenEmpty("blocks", list(NOTICE_BLOCK)),
     createdAt,
   },
   assistant: {
-    content: required("content", TEXT),
+    content: required("content", STRING_SLICE),
     toolCalls: defaulted("tool_calls", list(TOOL_CALL), []),
     stopReason,
     usage: required("usage", USAGE),

@@ -15,33 +15,33 @@ const FALSE_BYTES = Buffer.from("false");
 const RAW_VALUE_MARKER = Buffer.from("$serde_json::private::RawValue");
 
 /** Steps over a value of any shape in its written form; false when it is in another. */
-export function isNormalised(reader: JsonReader): boolean {
+export function skipCanonicalRawJson(reader: JsonReader): boolean {
   const start = reader.position;
   const code = reader.bytes[start] ?? 0;
-  if (code === QUOTE) return reader.isStringWritten();
-  if (code === OPEN_OBJECT) return isObjectNormalised(reader);
-  if (code === OPEN_LIST) return isListNormalised(reader);
+  if (code === QUOTE) return reader.skipCanonicalString();
+  if (code === OPEN_OBJECT) return skipCanonicalObject(reader);
+  if (code === OPEN_LIST) return skipCanonicalList(reader);
   if (code === MINUS || isDigit(code)) {
-    if (reader.stepOverNumber() === "digits" && reader.tokenEnd - start <= 18) return true;
+    if (reader.scanNumber() === "digits" && reader.tokenEnd - start <= 18) return true;
     const text = reader.tokenText();
-    return reader.isNormalised || canonicalNumber(text) === text;
+    return reader.isCanonicalRawJson || canonicalNumber(text) === text;
   }
-  return reader.readLiteral(NULL_BYTES) || reader.readLiteral(TRUE_BYTES) || reader.readLiteral(FALSE_BYTES);
+  return reader.skipLiteral(NULL_BYTES) || reader.skipLiteral(TRUE_BYTES) || reader.skipLiteral(FALSE_BYTES);
 }
 
-function isListNormalised(reader: JsonReader): boolean {
+function skipCanonicalList(reader: JsonReader): boolean {
   reader.openList();
-  if (reader.closeWritten(CLOSE_LIST)) return true;
+  if (reader.closeCanonical(CLOSE_LIST)) return true;
   do {
-    const gap = reader.stepOverGap();
-    if (gap ? !gap.isNormalised : !isNormalised(reader)) return false;
-  } while (reader.readLiteral(COMMA_BYTES));
-  return reader.closeWritten(CLOSE_LIST);
+    const gap = reader.skipGap();
+    if (gap ? !gap.isCanonicalRawJson : !skipCanonicalRawJson(reader)) return false;
+  } while (reader.skipLiteral(COMMA_BYTES));
+  return reader.closeCanonical(CLOSE_LIST);
 }
 
-function isObjectNormalised(reader: JsonReader): boolean {
+function skipCanonicalObject(reader: JsonReader): boolean {
   reader.openObject();
-  if (reader.closeWritten(CLOSE_OBJECT)) return true;
+  if (reader.closeCanonical(CLOSE_OBJECT)) return true;
   let start = 0;
   let end = 0;
   /** Of a name with escapes, whose bytes are not in the order of the names. */
@@ -50,11 +50,11 @@ function isObjectNormalised(reader: JsonReader): boolean {
     const previous = start;
     const previousEnd = end;
     const previousEscaped = escaped;
-    if (!reader.isStringWritten()) return false;
+    if (!reader.skipCanonicalString()) return false;
     start = reader.tokenStart;
     end = reader.tokenEnd;
     escaped = reader.tokenIsPlain() ? undefined : reader.tokenText();
-    refuseMarker(reader);
+    rejectReservedName(reader);
     if (previous > 0) {
       const order =
         escaped === undefined && previousEscaped === undefined
@@ -62,12 +62,12 @@ function isObjectNormalised(reader: JsonReader): boolean {
           : compareByBytes(escaped ?? reader.tokenText(), previousEscaped ?? reader.textBetween(previous, previousEnd));
       if (order <= 0) return false;
     }
-    if (!reader.readLiteral(COLON_BYTES) || !isNormalised(reader)) return false;
-  } while (reader.readLiteral(COMMA_BYTES));
-  return reader.closeWritten(CLOSE_OBJECT);
+    if (!reader.skipLiteral(COLON_BYTES) || !skipCanonicalRawJson(reader)) return false;
+  } while (reader.skipLiteral(COMMA_BYTES));
+  return reader.closeCanonical(CLOSE_OBJECT);
 }
 
 /** Refuses a member name, the token, that has a meaning of its own for the reference. */
-export function refuseMarker(reader: JsonReader): void {
+export function rejectReservedName(reader: JsonReader): void {
   if (reader.tokenIs(RAW_VALUE_MARKER)) throw reader.error("a marker of embedded JSON", reader.tokenStart);
 }

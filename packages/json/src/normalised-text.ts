@@ -8,13 +8,13 @@ import { withWriter } from "./writer.js";
  * A value whose model is its own JSON text: read through `content` and given in the written form; any JSON text that
  * `content` accepts may be written.
  */
-export function normalisedText<T>(content: Shape<T>): Shape<string> {
+export function jsonText<T>(content: Shape<T>): Shape<string> {
   return {
     label: `JSON text of ${content.label}`,
     read(reader) {
       reader.peek();
       const start = reader.position;
-      if (isWrittenHere(content, reader)) return reader.textBetween(start, reader.position);
+      if (skipIfCanonical(content, reader)) return reader.textBetween(start, reader.position);
       const value = content.read(reader);
       return withWriter(
         reader.depth,
@@ -28,8 +28,8 @@ export function normalisedText<T>(content: Shape<T>): Shape<string> {
       if (typeof text !== "string") throw JsonError.at("expected JSON text");
       // At the depth at which it will be read again.
       const reader = new JsonReader(text, out.depth);
-      if (isWrittenHere(content, reader) && reader.position === reader.bytes.length) {
-        out.raw(reader.bytes);
+      if (skipIfCanonical(content, reader) && reader.position === reader.bytes.length) {
+        out.writeRaw(reader.bytes);
         return;
       }
       reader.position = 0;
@@ -41,7 +41,7 @@ export function normalisedText<T>(content: Shape<T>): Shape<string> {
 }
 
 /** The same text taken as it stands, for a document that is known to be in its written form. Cannot be written. */
-export function trustedText(label: string): Shape<string> {
+export function trustedJsonText(label: string): Shape<string> {
   return {
     label,
     read(reader) {
@@ -57,11 +57,11 @@ export function trustedText(label: string): Shape<string> {
 }
 
 /** Steps over a value that stands in its written form at the cursor; otherwise stays. */
-export function isWrittenHere(content: Shape<unknown>, reader: JsonReader): boolean {
-  const { position, depth, buffered } = reader;
+export function skipIfCanonical(content: Shape<unknown>, reader: JsonReader): boolean {
+  const { position, depth, bufferingDepth: buffered } = reader;
   let isWritten = false;
   try {
-    isWritten = content.isWritten?.(reader) === true;
+    isWritten = content.skipCanonical?.(reader) === true;
   } catch (error) {
     // A real reading will fail too, and name the place.
     if (!(error instanceof JsonError)) throw error;
@@ -69,7 +69,7 @@ export function isWrittenHere(content: Shape<unknown>, reader: JsonReader): bool
   if (!isWritten) {
     reader.position = position;
     reader.depth = depth;
-    reader.buffered = buffered;
+    reader.bufferingDepth = buffered;
   }
   return isWritten;
 }

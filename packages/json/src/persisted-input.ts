@@ -2,7 +2,7 @@ import { HANDLING_MODES, INPUT_DURABILITIES } from "./model/index.js";
 import { list } from "./collection.js";
 import { CONTENT_BLOCK, RENDER_METADATA } from "./content-block.js";
 import { CONTEXT_APPEND, CONVERSATION_APPEND, TOOL_OVERLAY } from "./conversation.js";
-import { FREE_JSON, VERBATIM_OBJECT } from "./free-json.js";
+import { RAW_JSON, VERBATIM_OBJECT } from "./free-json.js";
 import { BOOLEAN, FLOAT32, STRING, TIMESTAMP, U64, UUID, enumeration } from "./scalar.js";
 import { defaulted, nullable, omittedWhenEmpty, optional, required } from "./field.js";
 import { struct } from "./struct.js";
@@ -93,7 +93,7 @@ export const PERSISTED_INPUT = opaqueUnion(
       header,
       convention: optional("convention", PEER_CONVENTION),
       body: required("body", STRING),
-      payload: optional("payload", FREE_JSON),
+      payload: optional("payload", RAW_JSON),
       blocks,
       handlingMode: optional("handling_mode", HANDLING_MODE),
     },
@@ -107,7 +107,7 @@ export const PERSISTED_INPUT = opaqueUnion(
     external_event: {
       header,
       eventType: required("event_type", STRING),
-      payload: required("payload", FREE_JSON),
+      payload: required("payload", RAW_JSON),
       blocks,
       handlingMode: defaulted("handling_mode", HANDLING_MODE, "queue"),
       renderMetadata: optional("render_metadata", RENDER_METADATA),

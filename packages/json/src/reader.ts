@@ -12,7 +12,7 @@ export class JsonReader extends Cursor {
    * Above zero inside a value that the reference keeps in memory as a whole before it looks at it: there ignored
    * members are held to the same rules as the others (section 15.5).
    */
-  buffered = 0;
+  bufferingDepth = 0;
 
   constructor(
     source: Uint8Array | string,
@@ -21,7 +21,7 @@ export class JsonReader extends Cursor {
      * The text is the written form of values that were read before. Its numbers are those values: reading one again could
      * give another (section 15.1).
      */
-    readonly isNormalised = false,
+    readonly isCanonicalRawJson = false,
     private readonly gaps?: Gaps,
   ) {
     super(source);
@@ -81,7 +81,7 @@ export class JsonReader extends Cursor {
   }
 
   /** Steps over the gap right at the cursor, if there is one that may stand here. */
-  stepOverGap(): Gap | undefined {
+  skipGap(): Gap | undefined {
     if (this.gaps === undefined || this.bytes[this.position] !== GAP_BYTE) return undefined;
     const gap = this.gaps.at(this.position);
     if (gap === undefined || this.depth > gap.depth) return undefined;
@@ -117,26 +117,26 @@ export class JsonReader extends Cursor {
   }
 
   readString(): string {
-    this.stepOverString();
+    this.scanValidString();
     return this.tokenText();
   }
 
   /** Makes the string at the cursor the token, checked but not decoded. */
-  stepOverString(): void {
+  scanValidString(): void {
     if (this.peek() !== QUOTE) throw this.error("expected a string");
     this.scanString();
     this.checkToken();
   }
 
   /** Enters a container that opens right at the cursor. */
-  openWritten(code: number): boolean {
+  openCanonical(code: number): boolean {
     if (this.bytes[this.position] !== code) return false;
     this.open();
     return true;
   }
 
   /** Leaves a container that closes right at the cursor. */
-  closeWritten(code: number): boolean {
+  closeCanonical(code: number): boolean {
     if (this.bytes[this.position] !== code) return false;
     this.position++;
     this.depth--;

@@ -1,6 +1,6 @@
 import type { MachineLifecycle, RuntimeState } from "./model/index.js";
 import {
-  normaliseRawJson,
+  canonicalRawJson,
   readInputState,
   readMachineLifecycle,
   readOpsSnapshot,
@@ -35,7 +35,7 @@ testVectors("inputs.jsonl", "input states are read and written as the reference 
 
 testVectors("ops.jsonl", "operation snapshots are read and written as the reference does", (vector) => {
   const pass = (source: Uint8Array | string) => writeOpsSnapshot(readOpsSnapshot(source)).toString();
-  return verdict(vector, "sorted", () => normaliseRawJson(stable(pass(bytesOf(vector)), pass)));
+  return verdict(vector, "sorted", () => canonicalRawJson(stable(pass(bytesOf(vector)), pass)));
 });
 
 function lifecycleOf(input: Readonly<Record<string, string | null>>): MachineLifecycle {

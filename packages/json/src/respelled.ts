@@ -3,14 +3,14 @@ import type { Shape } from "./shape.js";
 import { withWriter } from "./writer.js";
 
 /** Tells whether a value is written by writing it: for a shape with members that follow from others. */
-export function respelled<T>(shape: Shape<T>): Shape<T> {
+export function canonicalByWriting<T>(shape: Shape<T>): Shape<T> {
   return {
     label: shape.label,
     read: (reader) => shape.read(reader),
     write: (value, out) => {
       shape.write(value, out);
     },
-    isWritten(reader: JsonReader) {
+    skipCanonical(reader: JsonReader) {
       const start = reader.position;
       const value = shape.read(reader);
       return withWriter(

@@ -1,6 +1,6 @@
 import { canonicalTimestamp } from "./datetime.js";
 import { readDocument, writeDocument } from "./document.js";
-import { normaliseRawJson } from "./free-json.js";
+import { canonicalRawJson } from "./free-json.js";
 import { JsonError } from "./json-error.js";
 import { readFloat64 } from "./number.js";
 import { FLOAT32, STRING, TIMESTAMP, U64 } from "./scalar.js";
@@ -14,7 +14,7 @@ const through =
     writeDocument(shape, readDocument(shape, source)).toString();
 
 const READERS: Readonly<Record<string, (vector: VectorCase) => string>> = {
-  number: (vector) => normaliseRawJson(bytesOf(vector)),
+  number: (vector) => canonicalRawJson(bytesOf(vector)),
   float32: (vector) => through(FLOAT32)(bytesOf(vector)),
   datetime: (vector) => timestamp(String(vector.input)),
   datetime_json: (vector) => through(TIMESTAMP)(bytesOf(vector)),
@@ -45,7 +45,7 @@ function bitsProblem(vector: VectorCase): string | undefined {
 function againProblem(vector: VectorCase): string | undefined {
   const { ok } = vector.expect;
   if (vector.kind !== "number" || ok?.["text"] === undefined) return undefined;
-  const again = normaliseRawJson(ok["text"]);
+  const again = canonicalRawJson(ok["text"]);
   return again === (ok["again"] ?? ok["text"]) ? undefined : `becomes ${again} in a second pass`;
 }
 
@@ -61,11 +61,11 @@ describe("scalars", () => {
     ["18446744073709551615", "18446744073709551615"],
     ["18446744073709551616", "1.8446744073709552e+19"],
   ])("the free number %s is written %s", (read, written) => {
-    expect(normaliseRawJson(read)).toBe(written);
+    expect(canonicalRawJson(read)).toBe(written);
   });
 
   test.each(["1e400", "01", "1.", "+1", "", "1 2"])("the free number %j is refused", (text) => {
-    expect(() => normaliseRawJson(text)).toThrow(JsonError);
+    expect(() => canonicalRawJson(text)).toThrow(JsonError);
   });
 
   test.each([

@@ -1,12 +1,12 @@
 import { Buffer } from "node:buffer";
 
 import { QUOTE } from "./ascii.js";
-import { canonicalTimestamp, writtenTimestampLength } from "./datetime.js";
+import { canonicalTimestamp, canonicalTimestampLength } from "./datetime.js";
 import { JsonError } from "./json-error.js";
 import { formatFloat32, readFloat32 } from "./number.js";
 import type { JsonReader } from "./reader.js";
 import type { Shape } from "./shape.js";
-import { canonicalUuid, writtenUuidLength } from "./uuid.js";
+import { canonicalUuid, canonicalUuidLength } from "./uuid.js";
 import type { JsonWriter } from "./writer.js";
 
 /** Any text that UTF-8 can express. */
@@ -15,9 +15,9 @@ export const STRING: Shape<string> = {
   read: (reader) => reader.readString(),
   write(value, out) {
     if (typeof value !== "string") throw JsonError.at("expected a string");
-    out.string(value);
+    out.writeString(value);
   },
-  isWritten: (reader) => reader.isStringWritten(),
+  skipCanonical: (reader) => reader.skipCanonicalString(),
 };
 
 const TRUE = Buffer.from("true");
@@ -28,16 +28,16 @@ export const BOOLEAN: Shape<boolean> = {
   read: (reader) => reader.readBoolean(),
   write(value, out) {
     if (typeof value !== "boolean") throw JsonError.at("expected true or false");
-    out.literal(value ? TRUE : FALSE);
+    out.writeLiteral(value ? TRUE : FALSE);
   },
-  isWritten: (reader) => reader.readLiteral(TRUE) || reader.readLiteral(FALSE),
+  skipCanonical: (reader) => reader.skipLiteral(TRUE) || reader.skipLiteral(FALSE),
 };
 
 /**
  * A text with one written form among several accepted ones. `canonical` is undefined for a text that is none;
  * `writtenLength` is how many bytes from `at` on are the written form already, or 0 when `canonical` has to look at them.
  */
-function spelled(
+function canonicalString(
   label: string,
   writtenLength: (bytes: Uint8Array, at: number) => number,
   canonical: (text: string) => string | undefined,
@@ -52,7 +52,7 @@ function spelled(
     read(reader) {
       reader.peek();
       const length = lengthAt(reader);
-      if (length > 0) return reader.takeAscii(length);
+      if (length > 0) return reader.takeAsciiString(length);
       const text = canonical(reader.readString());
       if (text === undefined) throw reader.error(`expected ${label}`, reader.tokenStart);
       return text;
@@ -60,14 +60,14 @@ function spelled(
     write(value, out) {
       if (typeof value !== "string") throw JsonError.at(`expected ${label}`);
       const start = out.length;
-      const isAscii = out.quoted(value);
+      const isAscii = out.writeQuoted(value);
       if (isAscii && value !== "" && writtenLength(out.bytes, start + 1) === value.length) return;
       out.length = start;
       const text = canonical(value);
       if (text === undefined) throw JsonError.at(`expected ${label}`);
-      out.quoted(text);
+      out.writeQuoted(text);
     },
-    isWritten(reader) {
+    skipCanonical(reader) {
       const length = lengthAt(reader);
       reader.position += length + 2;
       return length > 0;
@@ -75,8 +75,8 @@ function spelled(
   };
 }
 
-export const UUID = spelled("a UUID", writtenUuidLength, canonicalUuid);
-export const TIMESTAMP = spelled("an RFC 3339 timestamp", writtenTimestampLength, canonicalTimestamp);
+export const UUID = canonicalString("a UUID", canonicalUuidLength, canonicalUuid);
+export const TIMESTAMP = canonicalString("an RFC 3339 timestamp", canonicalTimestampLength, canonicalTimestamp);
 
 function unsignedNumber(max: number): Shape<number> {
   const label = `an integer from 0 to ${max}`;
@@ -89,9 +89,9 @@ function unsignedNumber(max: number): Shape<number> {
     },
     write(value, out) {
       if (!Number.isInteger(value) || value < 0 || value > max) throw JsonError.at(`expected ${label}`);
-      out.unsigned(value);
+      out.writeUnsigned(value);
     },
-    isWritten(reader) {
+    skipCanonical(reader) {
       const value = reader.isDigitNext() ? readDigits(reader, label) : undefined;
       return value !== undefined && value <= max;
     },
@@ -115,15 +115,15 @@ export const U64: Shape<bigint> = {
   },
   write(value, out) {
     if (typeof value !== "bigint" || value < 0n || value > U64_MAX) throw JsonError.at(`expected ${U64_LABEL}`);
-    if (value <= 0xffffffffn) out.unsigned(Number(value));
-    else out.ascii(String(value));
+    if (value <= 0xffffffffn) out.writeUnsigned(Number(value));
+    else out.writeAscii(String(value));
   },
-  isWritten: (reader) => reader.isDigitNext() && U64.read(reader) >= 0n,
+  skipCanonical: (reader) => reader.isDigitNext() && U64.read(reader) >= 0n,
 };
 
 /** The value of a number of plain digits; undefined when a double cannot hold it for certain. */
 function readDigits(reader: JsonReader, label: string): number | undefined {
-  if (reader.stepOverNumber() !== "digits") throw reader.error(`expected ${label}`, reader.tokenStart);
+  if (reader.scanNumber() !== "digits") throw reader.error(`expected ${label}`, reader.tokenStart);
   if (reader.tokenEnd - reader.tokenStart > 15) return undefined;
   let value = 0;
   for (let at = reader.tokenStart; at < reader.tokenEnd; at++) value = value * 10 + ((reader.bytes[at] ?? 0) - 0x30);
@@ -134,18 +134,18 @@ function readDigits(reader: JsonReader, label: string): number | undefined {
 export const FLOAT32: Shape<number> = {
   label: "a number",
   read(reader) {
-    reader.stepOverNumber();
+    reader.scanNumber();
     const value = readFloat32(reader.tokenText());
     if (value === undefined) throw reader.error("a number out of range", reader.tokenStart);
     return value;
   },
   write(value, out) {
     if (typeof value !== "number") throw JsonError.at("expected a number");
-    out.ascii(formatFloat32(Math.fround(value)));
+    out.writeAscii(formatFloat32(Math.fround(value)));
   },
-  isWritten(reader) {
+  skipCanonical(reader) {
     const start = reader.position;
-    reader.stepOverNumber();
+    reader.scanNumber();
     const text = reader.tokenText();
     const value = readFloat32(text);
     return reader.tokenStart === start && value !== undefined && formatFloat32(value) === text;
@@ -161,7 +161,7 @@ export function enumeration<const V extends string>(values: readonly V[]): Shape
     label,
     read(reader: JsonReader): V {
       if (reader.peek() !== QUOTE) throw reader.error(`expected ${label}`);
-      for (const name of names) if (reader.readLiteral(name.bytes)) return name.value;
+      for (const name of names) if (reader.skipLiteral(name.bytes)) return name.value;
       const text = reader.readString();
       const value = values.find((candidate) => candidate === text);
       if (value === undefined) throw reader.error(`expected ${label}, not ${JSON.stringify(text)}`, reader.tokenStart);
@@ -170,10 +170,10 @@ export function enumeration<const V extends string>(values: readonly V[]): Shape
     write(value: V, out: JsonWriter): void {
       const bytes = written.get(value);
       if (bytes === undefined) throw JsonError.at(`expected ${label}, not ${JSON.stringify(value)}`);
-      out.literal(bytes);
+      out.writeLiteral(bytes);
     },
-    isWritten(reader: JsonReader): boolean {
-      for (const name of names) if (reader.readLiteral(name.bytes)) return true;
+    skipCanonical(reader: JsonReader): boolean {
+      for (const name of names) if (reader.skipLiteral(name.bytes)) return true;
       return false;
     },
   };

@@ -4,7 +4,7 @@ import type { SessionId, SystemTime } from "./model/index.js";
 import { readDocument, writeDocument } from "./document.js";
 import { defaulted, hidden, required } from "./field.js";
 import type { Gaps } from "./gaps.js";
-import { FREE_JSON_IN_PLACE, FreeJson } from "./free-json.js";
+import { RAW_OBJECT_IN_PLACE, RawJson } from "./free-json.js";
 import { MESSAGES, type MessageList } from "./message-list.js";
 import { USAGE } from "./message.js";
 import { U32, UUID } from "./scalar.js";
@@ -18,7 +18,7 @@ export interface Session {
   readonly createdAt: SystemTime;
   readonly updatedAt: SystemTime;
   /** Of any content: only a look at the transcript history reads it further. */
-  readonly metadata: FreeJson;
+  readonly metadata: RawJson;
   readonly usage: object;
 }
 
@@ -38,7 +38,7 @@ const SESSION = struct<Session>("a session", {
   messages: required("messages", MESSAGES),
   createdAt: required("created_at", SYSTEM_TIME),
   updatedAt: required("updated_at", SYSTEM_TIME),
-  metadata: defaulted("metadata", FREE_JSON_IN_PLACE, FreeJson.EMPTY_OBJECT),
+  metadata: defaulted("metadata", RAW_OBJECT_IN_PLACE, RawJson.EMPTY_OBJECT),
   usage: defaulted<object>("usage", USAGE, { inputTokens: 0n, outputTokens: 0n }),
 });
 

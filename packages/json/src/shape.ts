@@ -15,7 +15,7 @@ export interface Shape<T> {
    * Steps over a value that stands in its written form already. False when it does not, or when it takes more than a
    * look to tell, which is also what a missing method means; the cursor is then anywhere.
    */
-  isWritten?(reader: JsonReader): boolean;
+  skipCanonical?(reader: JsonReader): boolean;
 }
 
 /** A shape that is an object and can lend its members to an enclosing one. */
@@ -25,10 +25,10 @@ export interface MemberShape<T> extends Shape<T> {
   /** Writes the members without braces; whether anything has been written into the object by now. */
   writeMembers(value: T, out: JsonWriter, isEmpty: boolean): boolean;
   /** Like `isWritten`, for the members up to the closing brace, or up to those of an enclosing object. */
-  areMembersWritten(reader: JsonReader, isFirst: boolean): boolean;
+  skipCanonicalMembers(reader: JsonReader, isFirst: boolean): boolean;
 }
 
 /** Writes the elements of a list or a map with their commas. */
 export function separate(out: JsonWriter, index: number): void {
-  if (index > 0) out.byte(COMMA);
+  if (index > 0) out.writeByte(COMMA);
 }

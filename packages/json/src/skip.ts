@@ -7,7 +7,7 @@ import type { JsonReader } from "./reader.js";
  * the grammar counts: any depth, any number, broken UTF-8 and half surrogates go unnoticed (section 15.5).
  */
 export function skipValue(reader: JsonReader): void {
-  const isStrict = reader.buffered > 0;
+  const isStrict = reader.bufferingDepth > 0;
   // Not recursive, because nothing bounds the depth of an ignored member.
   const open: number[] = [];
   for (;;) {
@@ -51,7 +51,7 @@ function stepToNextValue(reader: JsonReader, open: number[], isStrict: boolean):
 function stepOverName(reader: JsonReader): void {
   if (reader.peek() !== QUOTE) throw reader.error("expected a member name");
   reader.scanString();
-  if (reader.buffered > 0) reader.checkToken();
+  if (reader.bufferingDepth > 0) reader.checkToken();
   if (reader.peek() !== COLON) throw reader.error("expected a colon");
   reader.position++;
 }
@@ -61,7 +61,7 @@ function stepOverScalar(reader: JsonReader, code: number, isStrict: boolean): vo
     reader.scanString();
     if (isStrict) reader.checkToken();
   } else if (code === MINUS || isDigit(code)) {
-    reader.stepOverNumber();
+    reader.scanNumber();
     if (isStrict && !isNumberInRange(reader)) throw reader.error("a number out of range", reader.tokenStart);
   } else if (code === 0x6e) {
     reader.readWord("null");

@@ -16,9 +16,9 @@ class Member {
   readonly first: Uint8Array;
   readonly next: Uint8Array;
   readonly shape: Shape<unknown>;
-  readonly missing: Field<unknown>["missing"];
+  readonly missing: Field<unknown>["onMissing"];
   readonly isNullAbsent: boolean;
-  readonly absent: Field<unknown>["absent"];
+  readonly absent: Field<unknown>["onAbsent"];
   readonly isEmpty: ((value: unknown) => boolean) | undefined;
   readonly fallback: unknown;
   readonly isFlattened: boolean;
@@ -33,11 +33,11 @@ class Member {
     this.first = Buffer.from(`${JSON.stringify(field.name)}:`);
     this.next = Buffer.concat([Buffer.from(","), this.first]);
     this.shape = field.shape;
-    this.missing = field.missing;
-    this.isNullAbsent = field.null === "absent";
-    this.absent = field.absent;
+    this.missing = field.onMissing;
+    this.isNullAbsent = field.onNull === "absent";
+    this.absent = field.onAbsent;
     this.isEmpty = field.isEmpty;
-    this.fallback = field.fallback;
+    this.fallback = field.defaultValue;
     this.isFlattened = field.isFlattened ?? false;
     this.hidden = field.hidden;
   }
@@ -83,7 +83,7 @@ export class Struct<T extends object> implements MemberShape<T> {
     let step = "";
     try {
       for (let isFirst = !isTagRead; ; isFirst = false) {
-        let index = this.indexOfWritten(reader, expected, isFirst);
+        let index = this.skipCanonicalName(reader, expected, isFirst);
         if (index < 0) {
           if (!reader.nextMember(isFirst)) break;
           index = this.indexOfToken(reader);
@@ -121,9 +121,9 @@ export class Struct<T extends object> implements MemberShape<T> {
 
   write(value: T, out: JsonWriter): void {
     out.depth++;
-    out.byte(OPEN_OBJECT);
+    out.writeByte(OPEN_OBJECT);
     this.writeMembers(value, out, true);
-    out.byte(CLOSE_OBJECT);
+    out.writeByte(CLOSE_OBJECT);
     out.depth--;
   }
 
@@ -144,9 +144,9 @@ export class Struct<T extends object> implements MemberShape<T> {
           isFirst = (member.shape as MemberShape<unknown>).writeMembers(item, out, isFirst);
           continue;
         }
-        out.literal(isFirst ? member.first : member.next);
+        out.writeLiteral(isFirst ? member.first : member.next);
         isFirst = false;
-        if (isAbsent) out.literal(NULL);
+        if (isAbsent) out.writeLiteral(NULL);
         else member.shape.write(item, out);
       }
     } catch (error) {
@@ -156,28 +156,32 @@ export class Struct<T extends object> implements MemberShape<T> {
   }
 
   /** Finds the next member as it is when it was written by us: in order, without spaces. Otherwise -1, nothing is read. */
-  private indexOfWritten(reader: JsonReader, expected: number, isFirst: boolean): number {
+  private skipCanonicalName(reader: JsonReader, expected: number, isFirst: boolean): number {
     const members = this.members;
     for (let index = expected; index < members.length; index++) {
       const member = members[index];
       if (member === undefined || member.isFlattened) continue;
-      if (reader.readLiteral(isFirst ? member.first : member.next)) return index;
+      if (reader.skipLiteral(isFirst ? member.first : member.next)) return index;
     }
     return -1;
   }
 
-  isWritten(reader: JsonReader): boolean {
-    return reader.openWritten(OPEN_OBJECT) && this.areMembersWritten(reader, true) && reader.closeWritten(CLOSE_OBJECT);
+  skipCanonical(reader: JsonReader): boolean {
+    return (
+      reader.openCanonical(OPEN_OBJECT) &&
+      this.skipCanonicalMembers(reader, true) &&
+      reader.closeCanonical(CLOSE_OBJECT)
+    );
   }
 
-  areMembersWritten(reader: JsonReader, isFirst: boolean): boolean {
+  skipCanonicalMembers(reader: JsonReader, isFirst: boolean): boolean {
     let isEmpty = isFirst;
     for (const member of this.members) {
       if (member.hidden !== undefined) return false;
       if (member.isFlattened) {
-        if (!(member.shape as MemberShape<unknown>).areMembersWritten(reader, isEmpty)) return false;
-      } else if (reader.readLiteral(isEmpty ? member.first : member.next)) {
-        if (!isItemWritten(reader, member)) return false;
+        if (!(member.shape as MemberShape<unknown>).skipCanonicalMembers(reader, isEmpty)) return false;
+      } else if (reader.skipLiteral(isEmpty ? member.first : member.next)) {
+        if (!skipCanonicalItem(reader, member)) return false;
       } else if (member.absent === "omitted" || member.isEmpty !== undefined) {
         continue;
       } else {
@@ -225,9 +229,9 @@ const EMPTY_LIST = Buffer.from("[]");
 const EMPTY_OBJECT = Buffer.from("{}");
 
 /** Whether a member's value is written, and is not one for which the member would have been left out. */
-function isItemWritten(reader: JsonReader, member: Member): boolean {
-  if (member.isNullAbsent && reader.readLiteral(NULL)) return member.absent === "null";
-  if (member.isEmpty !== undefined && (reader.readLiteral(EMPTY_LIST) || reader.readLiteral(EMPTY_OBJECT)))
+function skipCanonicalItem(reader: JsonReader, member: Member): boolean {
+  if (member.isNullAbsent && reader.skipLiteral(NULL)) return member.absent === "null";
+  if (member.isEmpty !== undefined && (reader.skipLiteral(EMPTY_LIST) || reader.skipLiteral(EMPTY_OBJECT)))
     return false;
-  return member.shape.isWritten?.(reader) === true;
+  return member.shape.skipCanonical?.(reader) === true;
 }

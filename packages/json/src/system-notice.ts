@@ -1,7 +1,7 @@
 import { QUOTE } from "./ascii.js";
 import { list } from "./collection.js";
 import { CONTENT_BLOCK } from "./content-block.js";
-import { FREE_JSON, type FreeJson } from "./free-json.js";
+import { RAW_JSON, type RawJson } from "./free-json.js";
 import { BOOLEAN, STRING, enumeration } from "./scalar.js";
 import { defaulted, omittedWhenEmpty, optional, required } from "./field.js";
 import type { Shape } from "./shape.js";
@@ -35,7 +35,7 @@ const KNOWN_BLOCK = opaqueUnion("a system notice block", "type", {
     intent: optional("intent", STRING),
     status: optional("status", STRING),
     summary: optional("summary", STRING),
-    payload: optional("payload", FREE_JSON),
+    payload: optional("payload", RAW_JSON),
     content: omittedWhenEmpty("content", list(CONTENT_BLOCK)),
   },
   external_event: {
@@ -43,7 +43,7 @@ const KNOWN_BLOCK = opaqueUnion("a system notice block", "type", {
     eventType: required("event_type", STRING),
     summary: optional("summary", STRING),
     body: optional("body", STRING),
-    payload: optional("payload", FREE_JSON),
+    payload: optional("payload", RAW_JSON),
     content: omittedWhenEmpty("content", list(CONTENT_BLOCK)),
   },
   tool_config: { payload: required("payload", TOOL_CONFIG) },
@@ -69,9 +69,9 @@ const KNOWN_BLOCK = opaqueUnion("a system notice block", "type", {
   runtime_notice: {
     category: required("category", STRING),
     detail: optional("detail", STRING),
-    payload: optional("payload", FREE_JSON),
+    payload: optional("payload", RAW_JSON),
   },
-  unknown: { summary: optional("summary", STRING), payload: optional("payload", FREE_JSON) },
+  unknown: { summary: optional("summary", STRING), payload: optional("payload", RAW_JSON) },
 });
 
 const BLOCK_TYPES: ReadonlySet<string> = new Set([
@@ -92,7 +92,7 @@ const BLOCK_TYPES: ReadonlySet<string> = new Set([
 export const NOTICE_BLOCK: Shape<Tagged> = {
   label: KNOWN_BLOCK.label,
   read(reader) {
-    const whole = FREE_JSON.read(reader);
+    const whole = RAW_JSON.read(reader);
     const texts = textMembers(whole);
     const type = texts.get("type");
     if (type === undefined) throw reader.error("a system notice block without a type");
@@ -105,11 +105,11 @@ export const NOTICE_BLOCK: Shape<Tagged> = {
     KNOWN_BLOCK.write(value, out);
   },
   // What stands as it would be written has every member once and in its place, so that the detour changes nothing.
-  isWritten: (reader) => KNOWN_BLOCK.isWritten?.(reader) === true,
+  skipCanonical: (reader) => KNOWN_BLOCK.skipCanonical?.(reader) === true,
 };
 
 /** The members of an object that are texts; the others stand with undefined. */
-function textMembers(value: FreeJson): Map<string, string | undefined> {
+function textMembers(value: RawJson): Map<string, string | undefined> {
   const members = new Map<string, string | undefined>();
   const reader = value.toReader();
   if (!value.isObject()) return members;

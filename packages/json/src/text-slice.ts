@@ -4,7 +4,7 @@ import { STRING } from "./scalar.js";
 import type { Shape } from "./shape.js";
 
 /** A string in its written form, as a place in a text that must stay as it is while the slice is in use. */
-export class TextSlice {
+export class StringSlice {
   constructor(
     readonly bytes: Buffer,
     /** With the quotes. */
@@ -18,16 +18,16 @@ export class TextSlice {
 }
 
 /** Any text, which is not decoded where it is only read to be written again. */
-export const TEXT: Shape<string | TextSlice> = {
+export const STRING_SLICE: Shape<string | StringSlice> = {
   ...STRING,
   read(reader) {
-    reader.stepOverString();
-    return reader.tokenIsWritten()
-      ? new TextSlice(reader.bytes, reader.tokenStart - 1, reader.tokenEnd + 1)
+    reader.scanValidString();
+    return reader.tokenIsCanonical()
+      ? new StringSlice(reader.bytes, reader.tokenStart - 1, reader.tokenEnd + 1)
       : reader.tokenText();
   },
   write(value, out) {
-    if (value instanceof TextSlice) out.raw(value.bytes, value.start, value.end);
+    if (value instanceof StringSlice) out.writeRaw(value.bytes, value.start, value.end);
     else STRING.write(value, out);
   },
 };

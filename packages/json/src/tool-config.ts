@@ -1,6 +1,6 @@
 import { list } from "./collection.js";
 import { BOOLEAN, STRING, U32, U64, enumeration } from "./scalar.js";
-import { respelled } from "./respelled.js";
+import { canonicalByWriting } from "./respelled.js";
 import { hidden, omittedWhenEmpty, optional, required } from "./field.js";
 import type { Shape } from "./shape.js";
 import { struct } from "./struct.js";
@@ -62,7 +62,7 @@ function statusText(status: ToolConfigStatus): string {
 }
 
 /** A change of the tool configuration, as a system notice carries it. */
-export const TOOL_CONFIG = respelled(
+export const TOOL_CONFIG = canonicalByWriting(
   struct("a tool configuration change", {
     operation: required("operation", TOOL_OPERATION),
     target: required("target", STRING),

@@ -1,7 +1,7 @@
 import type { SystemTime, TranscriptRewriteCommit } from "./model/index.js";
 import { list } from "./collection.js";
 import { omittedWhenEmpty, optional, required } from "./field.js";
-import type { FreeJson } from "./free-json.js";
+import type { RawJson } from "./free-json.js";
 import { MESSAGES, type MessageList } from "./message-list.js";
 import { REWRITE_COMMIT } from "./rewrite-commit.js";
 import { STRING } from "./scalar.js";
@@ -42,7 +42,7 @@ const HISTORY = struct<TranscriptHistory>("a transcript history", {
 const HISTORY_MEMBER = "session_transcript_history_state_v1";
 
 /** The history that a session's metadata carries, if any; a `JsonError` when it has another shape. */
-export function readTranscriptHistory(metadata: FreeJson): TranscriptHistory | undefined {
+export function readTranscriptHistory(metadata: RawJson): TranscriptHistory | undefined {
   const reader = metadata.member(HISTORY_MEMBER);
   return reader && HISTORY.read(reader);
 }

@@ -62,7 +62,7 @@ class TaggedUnion<T extends Tagged> implements MemberShape<T> {
   }
 
   readMembers(reader: JsonReader): T {
-    reader.buffered++;
+    reader.bufferingDepth++;
     const start = reader.position;
     const { depth } = reader;
     let isFirst = true;
@@ -75,7 +75,7 @@ class TaggedUnion<T extends Tagged> implements MemberShape<T> {
         }
         const tag = { name: this.tag, isRead: isFirst };
         const value = variant.struct.readInto({ kind: variant.kind }, reader, start, tag) as T;
-        reader.buffered--;
+        reader.bufferingDepth--;
         return value;
       }
       isFirst = false;
@@ -86,9 +86,9 @@ class TaggedUnion<T extends Tagged> implements MemberShape<T> {
 
   write(value: T, out: JsonWriter): void {
     out.depth++;
-    out.byte(OPEN_OBJECT);
+    out.writeByte(OPEN_OBJECT);
     this.writeMembers(value, out, true);
-    out.byte(CLOSE_OBJECT);
+    out.writeByte(CLOSE_OBJECT);
     out.depth--;
   }
 
@@ -96,18 +96,22 @@ class TaggedUnion<T extends Tagged> implements MemberShape<T> {
     if (typeof value !== "object" || value === null) throw JsonError.at(`expected ${this.label}`);
     const variant = this.variants.get(value.kind);
     if (variant === undefined) throw JsonError.at(this.refusal(value.kind), undefined, this.tagName);
-    out.literal(isEmpty ? variant.first : variant.next);
+    out.writeLiteral(isEmpty ? variant.first : variant.next);
     return variant.struct.writeMembers(value, out, false);
   }
 
-  isWritten(reader: JsonReader): boolean {
-    return reader.openWritten(OPEN_OBJECT) && this.areMembersWritten(reader, true) && reader.closeWritten(CLOSE_OBJECT);
+  skipCanonical(reader: JsonReader): boolean {
+    return (
+      reader.openCanonical(OPEN_OBJECT) &&
+      this.skipCanonicalMembers(reader, true) &&
+      reader.closeCanonical(CLOSE_OBJECT)
+    );
   }
 
-  areMembersWritten(reader: JsonReader, isFirst: boolean): boolean {
+  skipCanonicalMembers(reader: JsonReader, isFirst: boolean): boolean {
     for (const variant of this.variants.values()) {
-      if (!reader.readLiteral(isFirst ? variant.first : variant.next)) continue;
-      return variant.struct.areMembersWritten(reader, false);
+      if (!reader.skipLiteral(isFirst ? variant.first : variant.next)) continue;
+      return variant.struct.skipCanonicalMembers(reader, false);
     }
     return false;
   }
@@ -179,11 +183,11 @@ export function externallyTagged<T extends Tagged>(
         return;
       }
       out.depth++;
-      out.byte(OPEN_OBJECT);
-      out.quoted(found.kind);
-      out.byte(COLON);
+      out.writeByte(OPEN_OBJECT);
+      out.writeQuoted(found.kind);
+      out.writeByte(COLON);
       writeUnder(found, value, out);
-      out.byte(CLOSE_OBJECT);
+      out.writeByte(CLOSE_OBJECT);
       out.depth--;
     },
   };

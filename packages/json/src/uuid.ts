@@ -11,7 +11,7 @@ export function isCanonicalUuid(text: string): boolean {
 }
 
 /** 36 when the bytes from `at` on are a UUID in its written form, otherwise 0. */
-export function writtenUuidLength(bytes: Uint8Array, at: number): number {
+export function canonicalUuidLength(bytes: Uint8Array, at: number): number {
   for (let i = 0; i < HYPHENATED; i++) {
     const code = bytes[at + i] ?? 0;
     if (isHyphenPlace(i) ? code !== MINUS : !isLowerHex(code)) return 0;

@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 
 import { BACKSLASH, QUOTE, SPACE, ZERO } from "./ascii.js";
-import { writeControl } from "./escapes.js";
+import { writeControlEscape } from "./escapes.js";
 import { JsonError } from "./json-error.js";
 
 /** Room for escapes is made for this many UTF-16 units at a time, not for a whole long text at its worst. */
@@ -33,13 +33,13 @@ export class JsonWriter {
     this.isAscii = true;
   }
 
-  byte(code: number): void {
+  writeByte(code: number): void {
     if (this.length === this.bytes.length) this.reserve(1);
     this.bytes[this.length++] = code;
   }
 
   /** A part of bytes that already are JSON. */
-  raw(source: Buffer, from = 0, to = source.length): void {
+  writeRaw(source: Buffer, from = 0, to = source.length): void {
     const length = to - from;
     this.reserve(length);
     const bytes = this.bytes;
@@ -60,7 +60,7 @@ export class JsonWriter {
   }
 
   /** Short ASCII bytes prepared by a table. */
-  literal(source: Uint8Array): void {
+  writeLiteral(source: Uint8Array): void {
     const length = source.length;
     this.reserve(length);
     const bytes = this.bytes;
@@ -70,7 +70,7 @@ export class JsonWriter {
   }
 
   /** A JSON text of ASCII characters, such as a number. */
-  ascii(text: string): void {
+  writeAscii(text: string): void {
     const length = text.length;
     this.reserve(length);
     const bytes = this.bytes;
@@ -83,7 +83,7 @@ export class JsonWriter {
    * A string of characters that need no escape, such as an id. False when it holds others than ASCII characters: then
    * what was written is wrong and the caller takes it back.
    */
-  quoted(text: string): boolean {
+  writeQuoted(text: string): boolean {
     const length = text.length;
     this.reserve(length + 2);
     const bytes = this.bytes;
@@ -100,12 +100,12 @@ export class JsonWriter {
     return all < 0x80;
   }
 
-  unsigned(value: number): void {
-    if (value < 10) this.byte(ZERO + value);
-    else this.ascii(String(value));
+  writeUnsigned(value: number): void {
+    if (value < 10) this.writeByte(ZERO + value);
+    else this.writeAscii(String(value));
   }
 
-  string(text: string): void {
+  writeString(text: string): void {
     const length = text.length;
     this.reserve(length + 2);
     const bytes = this.bytes;
@@ -115,8 +115,8 @@ export class JsonWriter {
       const unit = text.charCodeAt(i);
       if (unit < SPACE || unit === QUOTE || unit === BACKSLASH || unit >= 0x80) {
         this.length = at;
-        this.stringRest(text, i);
-        this.byte(QUOTE);
+        this.writeStringRest(text, i);
+        this.writeByte(QUOTE);
         return;
       }
       bytes[at++] = unit;
@@ -126,7 +126,7 @@ export class JsonWriter {
   }
 
   /** Takes the bytes from `start` on out again, for the caller to write them in another order. */
-  takeFrom(start: number): Buffer {
+  cutFrom(start: number): Buffer {
     const taken = Buffer.from(this.bytes.subarray(start, this.length));
     this.length = start;
     return taken;
@@ -140,14 +140,14 @@ export class JsonWriter {
     return this.bytes.toString(this.isAscii ? "latin1" : "utf8", 0, this.length);
   }
 
-  private stringRest(text: string, from: number): void {
+  private writeStringRest(text: string, from: number): void {
     for (let start = from; start < text.length;) {
-      start = this.stringChunk(text, start, Math.min(start + CHUNK, text.length));
+      start = this.writeStringChunk(text, start, Math.min(start + CHUNK, text.length));
     }
   }
 
   /** Writes from `start` up to `end`, or one unit further to keep a pair together; says where it stopped. */
-  private stringChunk(text: string, start: number, end: number): number {
+  private writeStringChunk(text: string, start: number, end: number): number {
     this.reserve((end - start + 1) * 6);
     const bytes = this.bytes;
     let at = this.length;
@@ -158,7 +158,7 @@ export class JsonWriter {
         bytes[at++] = BACKSLASH;
         bytes[at++] = unit;
       } else if (unit < SPACE) {
-        at = writeControl(bytes, at, unit);
+        at = writeControlEscape(bytes, at, unit);
       } else if (unit < 0x80) {
         bytes[at++] = unit;
       } else if (unit < 0x800) {

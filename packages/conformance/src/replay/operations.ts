@@ -8,7 +8,7 @@ import {
   loadRuntimeState,
 } from "@bolthole/contract";
 import {
-  normaliseRawJson,
+  canonicalRawJson,
   readInputState,
   readOpsSnapshot,
   readReceipt,
@@ -33,7 +33,7 @@ const written = <T>(value: T | undefined, write: (value: T) => Buffer): TraceRes
 });
 
 /** The members of every object in order: the reference writes its maps in random order. */
-const sorted = (json: Buffer): Buffer => Buffer.from(normaliseRawJson(json.toString()));
+const sorted = (json: Buffer): Buffer => Buffer.from(canonicalRawJson(json.toString()));
 
 /** Every store call that occurs in the traces; the answer in their form. */
 export const OPERATIONS: Readonly<Record<string, Operation>> = {

@@ -4,7 +4,7 @@ import type { RememberedMessages } from "./remembered-session.js";
 /** Remembered messages, from `from` on, in the place of their bytes. */
 export class LeftOut implements Gap {
   readonly depth: number;
-  readonly isNormalised: boolean;
+  readonly isCanonicalRawJson: boolean;
 
   constructor(
     readonly known: RememberedMessages,
@@ -12,6 +12,6 @@ export class LeftOut implements Gap {
     readonly count: number,
   ) {
     this.depth = known.depth;
-    this.isNormalised = known.isNormalised;
+    this.isCanonicalRawJson = known.isNormalised;
   }
 }

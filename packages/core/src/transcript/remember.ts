@@ -90,7 +90,7 @@ class Placer {
       starts,
       ends,
       depth: list.depth,
-      isNormalised: list.isNormalised,
+      isNormalised: list.isCanonicalRawJson,
       digests: transcript.knownDigests(),
       sha256State: transcript.sha256State,
       systemText: transcript.leadingSystemText(),

@@ -1,10 +1,10 @@
-import { normaliseRawJson, readOpsSnapshot, writeOpsSnapshot } from "@bolthole/json";
+import { canonicalRawJson, readOpsSnapshot, writeOpsSnapshot } from "@bolthole/json";
 import { judge, reading } from "../vector.js";
 import { type Family, compared, differences } from "./family.js";
 
 /** With the members of every object in order. */
 const written = (snapshot: Parameters<typeof writeOpsSnapshot>[0]): string =>
-  normaliseRawJson(writeOpsSnapshot(snapshot).toString());
+  canonicalRawJson(writeOpsSnapshot(snapshot).toString());
 
 export const opsSnapshots: Family = {
   needs: [],

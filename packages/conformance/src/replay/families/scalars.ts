@@ -2,7 +2,7 @@ import { Buffer } from "node:buffer";
 import { type RuntimeStore, StoreError, type StoredInputState } from "@bolthole/contract";
 import {
   canonicalTimestamp,
-  normaliseRawJson,
+  canonicalRawJson,
   readInputState,
   readRewriteCommit,
   writeInputState,
@@ -63,7 +63,7 @@ const inKey = (hole: string): string => row(INSTANT, `,"idempotency_key":${hole}
 
 const KINDS: Readonly<Record<string, (vector: Vector, store: RuntimeStore, runtimeId: string) => Promise<Verdict>>> = {
   async number(vector, store, runtimeId) {
-    const read = judge(vector, "text", reading(vector, normaliseRawJson), (text) => text);
+    const read = judge(vector, "text", reading(vector, canonicalRawJson), (text) => text);
     const inRow = through(secondPass(vector), inPayload, throughRow);
     return differences(read ?? inRow ?? (await storedPayload(vector, store, runtimeId)));
   },
