@@ -8,7 +8,7 @@ import {
   loadRuntimeState,
 } from "@bolthole/contract";
 import {
-  normaliseRawJson,
+  canonicalRawJson,
   readInputState,
   readOpsSnapshot,
   readReceipt,
@@ -42,7 +42,7 @@ const written = <T>(value: T | undefined, write: (value: T) => Buffer): TraceRes
 });
 
 /** Sorts the members of every object, because the reference writes its maps in random order. */
-const sorted = (json: Buffer): Buffer => Buffer.from(normaliseRawJson(json.toString()));
+const sorted = (json: Buffer): Buffer => Buffer.from(canonicalRawJson(json.toString()));
 
 /** The store calls of the traces by name. Each returns its result in the form of a trace. */
 export const OPERATIONS: Readonly<Record<string, Operation>> = {

@@ -2,7 +2,7 @@ import { Buffer } from "node:buffer";
 import { type RuntimeStore, StoreError, type StoredInputState } from "@bolthole/contract";
 import {
   canonicalTimestamp,
-  normaliseRawJson,
+  canonicalRawJson,
   readInputState,
   readRewriteCommit,
   writeInputState,
@@ -74,7 +74,7 @@ const inKey = (hole: string): string => row(INSTANT, `,"idempotency_key":${hole}
 /** The kinds of scalars by name. */
 const KINDS: Readonly<Record<string, (vector: Vector, store: RuntimeStore, runtimeId: string) => Promise<Verdict>>> = {
   async number(vector, store, runtimeId) {
-    const alone = judge(vector, "text", reading(vector, normaliseRawJson), (text) => text);
+    const alone = judge(vector, "text", reading(vector, canonicalRawJson), (text) => text);
     const inRow = passThrough(secondPass(vector), inPayload, rewriteRow);
     return differences(alone ?? inRow ?? (await storePayload(vector, store, runtimeId)));
   },

@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 import { type MachineLifecycle, type RuntimeStore, StoreError, loadMachineLifecycle } from "@bolthole/contract";
 import {
-  normaliseRawJson,
+  canonicalRawJson,
   readInputState,
   readMachineLifecycle,
   readOpsSnapshot,
@@ -205,7 +205,7 @@ const opsSnapshots: Family = {
 
 /** Returns the written form with the members of every object sorted, because the reference's order is random. */
 const opsText = (snapshot: Parameters<typeof writeOpsSnapshot>[0]): string =>
-  normaliseRawJson(writeOpsSnapshot(snapshot).toString());
+  canonicalRawJson(writeOpsSnapshot(snapshot).toString());
 
 /** The families by the names of their files, without `.jsonl`. */
 export const FAMILIES: Readonly<Record<string, Family>> = {

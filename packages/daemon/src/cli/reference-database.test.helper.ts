@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { vectorsFolder } from "@bolthole/conformance";
 import { type RuntimeStore, StoreError, loadRuntimeState } from "@bolthole/contract";
 import {
-  normaliseRawJson,
+  canonicalRawJson,
   writeInputState,
   writeMachineLifecycle,
   writeOpsSnapshot,
@@ -113,7 +113,7 @@ const plain = (result: Result): Result =>
 
 const sorted = (result: Result): Result => {
   const ok = result.ok as { text?: string } | null | undefined;
-  return ok?.text === undefined ? result : { ok: normaliseRawJson(ok.text) };
+  return ok?.text === undefined ? result : { ok: canonicalRawJson(ok.text) };
 };
 
 async function answer(load: () => Promise<unknown>): Promise<Result> {

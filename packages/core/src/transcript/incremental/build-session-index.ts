@@ -131,7 +131,7 @@ class ListIndexer {
       starts,
       ends,
       depth: messages.depth,
-      isCanonicalRawJson: messages.isNormalised,
+      isCanonicalRawJson: messages.isCanonicalRawJson,
       digests: transcript.computedDigests(),
       sha256State: transcript.sha256State ?? this.sha256States.get(transcript),
       systemText: transcript.leadingSystemText(),

@@ -74,7 +74,7 @@ export interface SessionIndex {
 /** Messages of a stored list, from index `from` on, that a check leaves out of the text that it parses. */
 export class ElidedMessages implements Gap {
   readonly depth: number;
-  readonly isNormalised: boolean;
+  readonly isCanonicalRawJson: boolean;
 
   constructor(
     readonly list: ListIndex,
@@ -82,7 +82,7 @@ export class ElidedMessages implements Gap {
     readonly count: number,
   ) {
     this.depth = list.depth;
-    this.isNormalised = list.isCanonicalRawJson;
+    this.isCanonicalRawJson = list.isCanonicalRawJson;
   }
 }
 
