@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { connect, constants } from "node:http2";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setImmediate as nextTurn } from "node:timers/promises";
+import { setImmediate as nextLoopIteration } from "node:timers/promises";
 import { promisify } from "node:util";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { ServerCredentials } from "@grpc/grpc-js";
@@ -16,14 +16,14 @@ import { registerStream } from "./handler.js";
 
 const CHUNK = Buffer.alloc(1 << 20, "a");
 const CHUNKS = 16;
-/** One on its way, one in the stream, one read ahead, one that is being read. */
-const AT_ONCE = 4;
-/** Many more than it takes to read all of them. */
-const TURNS = 2000;
+/** One chunk that is being sent, one in the stream, one that was read ahead, and one that is being read. */
+const MAX_CHUNKS_READ = 4;
+/** Many more iterations of the event loop than reading all chunks takes. */
+const LOOP_ITERATIONS = 2000;
 
 const method = RuntimeStoreService.method.loadSessionSnapshot;
 
-test("a reader that stands still makes the daemon hold a few parts of its document, not all", async () => {
+test("the daemon reads only a few chunks of a document ahead of a client that receives nothing", async () => {
   const folder = mkdtempSync(join(tmpdir(), "bolthole-slow-"));
   const server = createGrpcServer(resolveConfig({ data: folder }, {}), {});
   let read = 0;
@@ -45,13 +45,13 @@ test("a reader that stands still makes the daemon hold a few parts of its docume
       [constants.HTTP2_HEADER_TE]: "trailers",
     });
     const message = toBinary(method.input, create(method.input, { runtimeId: "a runtime" }));
-    const head = Buffer.alloc(5);
-    head.writeUInt32BE(message.length, 1);
-    stream.end(Buffer.concat([head, message]));
+    const prefix = Buffer.alloc(5);
+    prefix.writeUInt32BE(message.length, 1);
+    stream.end(Buffer.concat([prefix, message]));
     await once(stream, "response");
-    for (let turn = 0; turn < TURNS; turn += 1) await nextTurn();
+    for (let iteration = 0; iteration < LOOP_ITERATIONS; iteration += 1) await nextLoopIteration();
     expect(read).toBeGreaterThan(0);
-    expect(read).toBeLessThanOrEqual(AT_ONCE);
+    expect(read).toBeLessThanOrEqual(MAX_CHUNKS_READ);
 
     let bytes = 0;
     for await (const part of stream as AsyncIterable<Buffer>) bytes += part.length;

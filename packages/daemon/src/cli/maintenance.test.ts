@@ -5,12 +5,11 @@ import type { BoltholeStore } from "@bolthole/client";
 import type { DaemonProcess } from "@bolthole/conformance/process";
 import type { Version } from "@bolthole/contract";
 import { EXIT } from "../exit-code.js";
-import { Daemons } from "./daemons.test.helper.js";
-import { INPUT_ID, inputRow } from "./input-row.test.helper.js";
-import { bolthole } from "./run-command.test.helper.js";
+import { Daemons, bolthole } from "../testing/daemons.js";
+import { INPUT_ID, inputRow } from "../testing/input-row.js";
 
-const MARK = "a text that is in one row alone";
-/** Of several leaves, and not of one page. */
+const MARK = "a text that only one row contains";
+/** A document of several leaves, larger than one page. */
 const document = Buffer.from(Array.from({ length: 200_000 }, (_, index) => (index * 7919) % 251));
 
 let folder: string;
@@ -18,7 +17,7 @@ let data: string;
 let file: string;
 let daemons: Daemons;
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "bolthole-care-"));
+  folder = mkdtempSync(join(tmpdir(), "bolthole-maintenance-"));
   data = join(folder, "data");
   file = join(folder, "backup");
   daemons = new Daemons();
@@ -31,14 +30,14 @@ afterEach(async () => {
 const served = <T>(at: string, use: (store: BoltholeStore, daemon: DaemonProcess) => Promise<T>): Promise<T> =>
   daemons.serve(daemons.add(at), use);
 
-const REQUEST_ID = (): string =>
+const newRequestId = (): string =>
   `${Date.now()
     .toString(16)
     .padStart(12, "0")
     .replace(/^(.{8})/, "$1-")}-7000-8000-000000000001`;
 
 async function fill(store: BoltholeStore): Promise<{ version: Version; requestId: string; storeId: string }> {
-  const requestId = REQUEST_ID();
+  const requestId = newRequestId();
   await store.commitSessionSnapshot("one", { sessionSnapshot: document, profile: "opaque" });
   await store.persistInputState("one", inputRow("one"));
   await store.persistInputState("two", inputRow(MARK));
@@ -63,7 +62,7 @@ const reasonOf = (call: Promise<unknown>): Promise<unknown> =>
     (error: unknown) => (error as { reason?: unknown }).reason ?? error,
   );
 
-/** Changes one byte of a text in the data file that stands there once. */
+/** Changes the first byte of the last copy of a text in the data file. */
 function flip(path: string, text: string): void {
   const bytes = readFileSync(path);
   const at = bytes.lastIndexOf(text);
@@ -73,14 +72,14 @@ function flip(path: string, text: string): void {
 }
 
 describe("a backup", () => {
-  test("of a running daemon is restored as a new store, whose versions never match those of before", async () => {
+  test("of a running daemon is restored as a new store, whose versions differ from all old versions", async () => {
     const before = await served(data, async (store) => {
       const facts = await fill(store);
-      const made = await bolthole("backup", file, "--data", data);
-      expect([made.code, made.err]).toEqual([EXIT.CLEAN, ""]);
-      expect(made.out).toContain(`store ${facts.storeId}`);
-      expect(made.out).toContain("2 runtimes, 4 records");
-      // What comes after it is not in it.
+      const backup = await bolthole("backup", file, "--data", data);
+      expect([backup.code, backup.err]).toEqual([EXIT.CLEAN, ""]);
+      expect(backup.out).toContain(`store ${facts.storeId}`);
+      expect(backup.out).toContain("2 runtimes, 4 records");
+      // A change after the backup is not in the backup.
       await store.persistInputState("three", inputRow("later"));
       return { ...facts, contents: await contentsOf(store) };
     });
@@ -103,7 +102,7 @@ describe("a backup", () => {
       expect(await reasonOf(store.versioned.persistInputState({ ...change, expectedVersions: [lifecycle] }))).toBe(
         "VERSION_CONFLICT",
       );
-      // It was applied, and the new store does not know: it must not be applied once more.
+      // The request was applied in the old store, which the new store cannot know. It must not be applied again.
       expect(await reasonOf(store.versioned.persistInputState({ ...change, requestId: before.requestId }))).toBe(
         "REQUEST_ID_EXPIRED",
       );
@@ -112,7 +111,7 @@ describe("a backup", () => {
     });
   });
 
-  test("of a stopped store is restored with its OAuth flows only when that is asked for", async () => {
+  test("of a stopped store is restored with its OAuth flows only with --keep-oauth", async () => {
     await served(data, fill);
     expect((await bolthole("backup", file, "--data", data)).code).toBe(EXIT.CLEAN);
     expect((await bolthole("restore", file, "--data", join(folder, "kept"), "--keep-oauth")).code).toBe(EXIT.CLEAN);
@@ -123,11 +122,11 @@ describe("a backup", () => {
     expect((await bolthole("verify", "--data", join(folder, "kept"))).code).toBe(EXIT.CLEAN);
   });
 
-  test("is restored to a new or empty folder only, and not when any byte of it changed", async () => {
+  test("is restored only to a missing or empty folder, and is refused when any byte of it changed", async () => {
     await served(data, fill);
     await bolthole("backup", file, "--data", data);
-    const taken = await bolthole("restore", file, "--data", data);
-    expect([taken.code, taken.err]).toEqual([EXIT.DATA_FOLDER, expect.stringContaining("is not empty")]);
+    const refused = await bolthole("restore", file, "--data", data);
+    expect([refused.code, refused.err]).toEqual([EXIT.DATA_FOLDER, expect.stringContaining("is not empty")]);
 
     const whole = readFileSync(file);
     const target = join(folder, "target");
@@ -153,16 +152,16 @@ describe("a backup", () => {
     expect((await bolthole("restore", file, "--data", target)).code).toBe(EXIT.CLEAN);
   });
 
-  test("of a damaged store is made, and says so", async () => {
+  test("of a damaged store is written and reports the damage", async () => {
     await served(data, fill);
     flip(join(data, "data.mdb"), MARK);
-    const made = await bolthole("backup", file, "--data", data);
-    expect([made.code, made.out]).toEqual([EXIT.DAMAGED, expect.stringContaining("1 findings")]);
+    const backup = await bolthole("backup", file, "--data", data);
+    expect([backup.code, backup.out]).toEqual([EXIT.DAMAGED, expect.stringContaining("1 findings")]);
     const restored = await bolthole("restore", file, "--data", join(folder, "second"));
     expect([restored.code, restored.out]).toEqual([EXIT.DAMAGED, expect.stringContaining('"two" input state')]);
   });
 
-  test("of another engine is refused with what to do", async () => {
+  test("of another engine is refused, and the error names the alternative", async () => {
     const database = join(folder, "sessions.sqlite3");
     const daemon = daemons.add(database, ["--engine", "sqlite"], `${database}.bolthole`);
     await daemon.start();
@@ -177,7 +176,7 @@ describe("a backup", () => {
 });
 
 describe("verify", () => {
-  test("reads a sound store, running or not, and finds nothing", async () => {
+  test("reports no finding for an undamaged store, with and without a daemon", async () => {
     await served(data, async (store) => {
       await fill(store);
       const online = await bolthole("verify", "--data", data, "--json");
@@ -195,7 +194,7 @@ describe("verify", () => {
     ]);
   });
 
-  test("names the runtime and the record of what is not as it was written, running or not", async () => {
+  test("names the runtime and the record of a finding, with and without a daemon", async () => {
     await served(data, fill);
     flip(join(data, "data.mdb"), MARK);
     const wanted = { code: "row-damaged", runtimeId: "two", record: `input state ${INPUT_ID}` };
@@ -210,25 +209,25 @@ describe("verify", () => {
   });
 
   test.each([
-    ["cut short", (bytes: Buffer): Buffer => bytes.subarray(0, 3 * 4096)],
-    ["of another make", (): Buffer => Buffer.alloc(64 * 4096, "photos")],
-    ["with a page of zeros in the place of its tree", zeroed],
-  ])("says of a data file that is %s what it is", async (_what, hurt) => {
+    ["truncated", (bytes: Buffer): Buffer => bytes.subarray(0, 3 * 4096)],
+    ["of another program", (): Buffer => Buffer.alloc(64 * 4096, "photos")],
+    ["with zeros in the root page of its tree", zeroed],
+  ])("reports damaged pages for a data file that is %s", async (_description, change) => {
     await served(data, fill);
     const path = join(data, "data.mdb");
-    writeFileSync(path, hurt(readFileSync(path)));
+    writeFileSync(path, change(readFileSync(path)));
     const found = await bolthole("verify", "--data", data);
     expect([found.code, found.out]).toEqual([EXIT.DAMAGED, expect.stringContaining("pages-damaged")]);
   });
 
-  test("refuses a folder that is none of ours", async () => {
+  test("refuses a folder without a store", async () => {
     expect((await bolthole("verify", "--data", join(folder, "nothing"))).code).toBe(EXIT.DATA_FOLDER);
     mkdirSync(join(folder, "other"), { mode: 0o700 });
     expect((await bolthole("verify", "--data", join(folder, "other"))).code).toBe(EXIT.DATA_FOLDER);
   });
 });
 
-/** The root of the newer of the two states. */
+/** Fills the root page of the newer of the two LMDB states with zeros. */
 function zeroed(bytes: Buffer): Buffer {
   const metas = [0, 4096].sort((a, b) => Number(bytes.readBigUInt64LE(b + 152) - bytes.readBigUInt64LE(a + 152)));
   const root = Number(bytes.readBigUInt64LE((metas[0] ?? 0) + 96 + 40));

@@ -16,7 +16,7 @@ interface Result {
   readonly err?: unknown;
 }
 
-/** Everything in one runtime, as the reference loads it (vectors, TRACES.md). */
+/** The contents of one runtime as the reference loads it (recorded vectors). */
 export interface ExpectedRuntime {
   readonly runtime_id: string;
   readonly session_snapshot: Result;
@@ -39,35 +39,36 @@ export interface ExpectedDatabase {
 
 const vectors = vectorsFolder(__dirname);
 
-/** The folder with the databases that the reference left, or nothing where there are none. They are only read. */
+/** The folder of the databases that the reference wrote, or undefined without recorded vectors. Tests must not change it. */
 export const databases = vectors === undefined ? undefined : join(vectors, "sqlite");
 
+/** Returns what the reference loads from one of these databases. */
 export const expectedOf = (name: string): ExpectedDatabase =>
   JSON.parse(readFileSync(join(databases ?? "", `${name}.expected.json`), "utf8")) as ExpectedDatabase;
 
-/** The same loads over another store, in the same form. */
-export async function answersOf(store: RuntimeStore, { runtimes }: ExpectedDatabase): Promise<ExpectedDatabase> {
+/** Performs the same loads on another store and returns the results in the same form. */
+export async function loadsOf(store: RuntimeStore, { runtimes }: ExpectedDatabase): Promise<ExpectedDatabase> {
   const loaded: ExpectedRuntime[] = [];
   for (const { runtime_id: id, input_state, boundary_receipt } of runtimes) {
     loaded.push({
       runtime_id: id,
-      session_snapshot: await answer(async () => text(await store.loadSessionSnapshot(id))),
-      machine_lifecycle_record: await answer(async () => {
+      session_snapshot: await resultOf(async () => text(await store.loadSessionSnapshot(id))),
+      machine_lifecycle_record: await resultOf(async () => {
         const record = await store.loadMachineLifecycleRecord(id);
         return text(record && writeMachineLifecycle(decodeLifecycleRecord(record)));
       }),
-      runtime_state: await answer(async () => (await loadRuntimeState(store, id)) ?? null),
-      ops_lifecycle: await answer(async () => {
+      runtime_state: await resultOf(async () => (await loadRuntimeState(store, id)) ?? null),
+      ops_lifecycle: await resultOf(async () => {
         const snapshot = await store.loadOpsLifecycle(id);
         return text(snapshot && writeOpsSnapshot(snapshot));
       }),
-      input_states: await answer(async () =>
+      input_states: await resultOf(async () =>
         (await store.loadInputStates(id)).map((row) => writeInputState(row).toString()),
       ),
       input_state: await Promise.all(
         input_state.map(async ({ input_id }) => ({
           input_id,
-          result: await answer(async () => {
+          result: await resultOf(async () => {
             const row = await store.loadInputState(id, input_id);
             return text(row && writeInputState(row));
           }),
@@ -77,7 +78,7 @@ export async function answersOf(store: RuntimeStore, { runtimes }: ExpectedDatab
         boundary_receipt.map(async ({ run_id, sequence_key }) => ({
           run_id,
           sequence_key,
-          result: await answer(async () => {
+          result: await resultOf(async () => {
             const receipt = await store.loadBoundaryReceipt(id, run_id, BigInt(sequence_key));
             return text(receipt && writeReceipt(receipt));
           }),
@@ -86,12 +87,12 @@ export async function answersOf(store: RuntimeStore, { runtimes }: ExpectedDatab
     });
   }
   return {
-    auth_oauth_flow_snapshot: await answer(async () => text(await store.loadAuthOauthFlowSnapshot())),
+    auth_oauth_flow_snapshot: await resultOf(async () => text(await store.loadAuthOauthFlowSnapshot())),
     runtimes: loaded,
   };
 }
 
-/** What is compared: the reference writes the maps of an operation snapshot in any order, and speaks in its own words. */
+/** Returns the parts that are compared. Excluded: the order of maps in operation snapshots, and the texts of errors. */
 export const comparable = ({ auth_oauth_flow_snapshot, runtimes }: ExpectedDatabase): unknown => [
   auth_oauth_flow_snapshot,
   runtimes.map((runtime) => ({
@@ -116,7 +117,7 @@ const sorted = (result: Result): Result => {
   return ok?.text === undefined ? result : { ok: canonicalRawJson(ok.text) };
 };
 
-async function answer(load: () => Promise<unknown>): Promise<Result> {
+async function resultOf(load: () => Promise<unknown>): Promise<Result> {
   try {
     return { ok: await load() };
   } catch (error) {
