@@ -16,7 +16,8 @@ export class ConformanceError extends Error {
     readonly caseName: string,
     cause: unknown,
   ) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    // The message of a failed check says what was expected. Any other error is a call that failed where it must not.
+    const reason = cause instanceof assert.AssertionError ? cause.message : `expected no error, found ${String(cause)}`;
     super(`chapter "${chapter}", case "${caseName}": ${reason}`, { cause });
   }
 }
@@ -142,6 +143,6 @@ function emptyChapterError(chapter: Chapter, { capabilities }: StoreFactory): Co
   if (missingCapabilities(chapter.needs, capabilities).length > 0) return undefined;
   const canRun = chapter.cases.some(({ needs }) => missingCapabilities(needs, capabilities).length === 0);
   if (canRun) return undefined;
-  const cause = "expected at least one case to run with the declared capabilities, found none: declare more of them";
-  return new ConformanceError(chapter.name, "(all)", cause);
+  const message = "expected at least one case to run with the declared capabilities, found none: declare more of them";
+  return new ConformanceError(chapter.name, "(all)", new assert.AssertionError({ message }));
 }

@@ -9,7 +9,7 @@ import { type Trace, type TraceResult, type TraceStep, bytesOf, hasArgument, isS
 export interface TraceOptions {
   /** Also opens a durable store again before the step in the middle of each trace. */
   readonly reopenMidway?: boolean | undefined;
-  /** For stores that are not empty: returns whether the store has data of these runtimes, or OAuth state. */
+  /** Returns whether a store that is not empty has data of these runtimes, or OAuth state. Such traces are skipped. */
   readonly hasDataOf?: ((runtimeIds: ReadonlySet<string>, withOauth: boolean) => Promise<boolean>) | undefined;
 }
 
