@@ -60,7 +60,7 @@ const isText = (block: Tagged | undefined): block is TextBlock => block?.kind ==
 
 /** Content that is a string or a list of blocks. A single text block is written as its text (section 7.2). */
 export const STRING_OR_BLOCKS: Shape<string | StringSlice | readonly Tagged[]> = {
-  label: "a text or a list of blocks",
+  label: "a string or a list of blocks",
   read(reader) {
     if (reader.peek() === QUOTE) return STRING_SLICE.read(reader);
     const blocks = readBlocks(reader);
@@ -87,7 +87,10 @@ export const STRING_OR_BLOCKS: Shape<string | StringSlice | readonly Tagged[]> =
   },
 };
 
-/** For any block that is wrong the reference reports only this text, unless the JSON itself is not valid (section 15.9). */
+/**
+ * Reads the blocks. The reference reports the same text for every problem in them, unless the JSON itself is not valid
+ * (section 15.9).
+ */
 function readBlocks(reader: JsonReader): readonly Tagged[] {
   const { position, depth, bufferingDepth } = reader;
   try {

@@ -18,6 +18,7 @@ import {
 } from "./persisted-input.js";
 import { RUN_APPLY_BOUNDARY, type RunApplyBoundary } from "./receipt.js";
 
+/** The lifecycle states of an input (section 5.2). */
 export const INPUT_LIFECYCLE_STATES = [
   "accepted",
   "queued",
@@ -31,17 +32,20 @@ export const INPUT_LIFECYCLE_STATES = [
 ] as const;
 export type InputLifecycleState = (typeof INPUT_LIFECYCLE_STATES)[number];
 
+/** The reasons without further data for which an input is abandoned (section 5.2). */
 export const INPUT_ABANDON_REASONS = ["retired", "reset", "stopped", "destroyed", "cancelled"] as const;
 export type InputAbandonReason =
   | { readonly kind: (typeof INPUT_ABANDON_REASONS)[number] }
   | { readonly kind: "max_attempts_exhausted"; readonly attempts: number };
 
+/** The result of an input that has reached a terminal state (section 5.2). */
 export type InputTerminalOutcome =
   | { readonly kind: "consumed" }
   | { readonly kind: "superseded"; readonly supersededBy: InputId }
   | { readonly kind: "coalesced"; readonly aggregateId: InputId }
   | { readonly kind: "abandoned"; readonly reason: InputAbandonReason };
 
+/** The values of the members of a policy decision and of runtime semantics (section 5.2). */
 export const APPLY_MODES = ["stage_run_start", "stage_run_boundary", "inject_now", "ignore"] as const;
 export const WAKE_MODES = ["wake_if_idle", "interrupt_yielding", "none"] as const;
 export const QUEUE_MODES = ["none", "fifo", "coalesce", "supersede", "priority"] as const;
@@ -51,6 +55,7 @@ export const ROUTING_DISPOSITIONS = ["queue", "steer", "immediate", "drop"] as c
 export const RUN_EXECUTION_KINDS = ["content_turn", "resume_pending"] as const;
 export const PEER_RESPONSE_TERMINAL_APPLY_INTENTS = ["append_context_and_run"] as const;
 
+/** The machine's decision how to apply an input (section 5.2). The store does not interpret it. */
 export interface PolicyDecision {
   readonly applyMode: (typeof APPLY_MODES)[number];
   readonly wakeMode: (typeof WAKE_MODES)[number];
@@ -60,20 +65,25 @@ export interface PolicyDecision {
   readonly routingDisposition: (typeof ROUTING_DISPOSITIONS)[number];
   readonly recordTranscript: boolean;
   readonly emitOperatorContent: boolean;
+  /** 0 to 2^64-1. */
   readonly policyVersion: bigint;
 }
 
+/** A policy decision, with the version of the policy that applied to the input. */
 export interface PolicySnapshot {
+  /** 0 to 2^64-1. */
   readonly version: bigint;
   readonly decision: PolicyDecision;
 }
 
+/** The way in which the runtime applies an input (section 5.2). The store does not interpret it. */
 export interface RuntimeInputSemantics {
   readonly boundary: RunApplyBoundary;
   readonly executionKind: (typeof RUN_EXECUTION_KINDS)[number];
   readonly peerResponseTerminalApplyIntent?: (typeof PEER_RESPONSE_TERMINAL_APPLY_INTENTS)[number] | undefined;
 }
 
+/** One change of an input's lifecycle state. */
 export interface InputHistoryEntry {
   readonly timestamp: Timestamp;
   readonly from: InputLifecycleState;
@@ -81,6 +91,7 @@ export interface InputHistoryEntry {
   readonly reason?: string | undefined;
 }
 
+/** The origin of an input that was made from other inputs or events (section 5.2). */
 export type ReconstructionSource =
   | { readonly kind: "projection"; readonly ruleId: string; readonly sourceEventId: string }
   | { readonly kind: "coalescing"; readonly sourceInputIds: readonly InputId[] };

@@ -8,6 +8,7 @@ import { taggedUnion } from "../shapes/union.js";
 import { UUID, type Uuid } from "../shapes/uuid.js";
 import type { OperationId, SessionId } from "./ids.js";
 
+/** The states of an operation (section 6). */
 export const OPERATION_STATUSES = [
   "absent",
   "provisioning",
@@ -22,20 +23,25 @@ export const OPERATION_STATUSES = [
 ] as const;
 export type OperationStatus = (typeof OPERATION_STATUSES)[number];
 
+/** The kinds of operations (section 6). */
 export const OPERATION_KINDS = ["mob_member_child", "background_tool_op", "background_tool_capacity_slot"] as const;
 export type OperationKind = (typeof OPERATION_KINDS)[number];
 
+/** The ways to reach a backend peer (section 6). */
 export const PEER_TRANSPORTS = ["inproc", "uds", "tcp"] as const;
 
+/** The address of a backend peer. */
 export interface PeerAddress {
   readonly transport: (typeof PEER_TRANSPORTS)[number];
   readonly endpoint: string;
 }
 
+/** The executor of an operation: a child session, or a backend peer. */
 export type OperationSource =
   | { readonly kind: "session_child"; readonly sessionId: SessionId }
   | { readonly kind: "backend_peer"; readonly peerId: Uuid; readonly address: PeerAddress };
 
+/** The result of an operation that has reached a terminal state. */
 export type OperationTerminalOutcome =
   | {
       readonly kind: "completed";
@@ -51,6 +57,7 @@ export type OperationTerminalOutcome =
   | { readonly kind: "retired" }
   | { readonly kind: "terminated"; readonly reason: string };
 
+/** The state of one operation. Counts are 0 to 2^32-1, sequences 0 to 2^64-1. */
 export interface OperationState {
   readonly status: OperationStatus;
   readonly kind: OperationKind;
@@ -63,12 +70,14 @@ export interface OperationState {
   readonly terminalBuffered: boolean;
 }
 
+/** One completion, as the runtime publishes it to its observers. */
 export interface CompletionFeedEntry {
   readonly seq: bigint;
   readonly kind: OperationKind;
   readonly terminalOutcome: OperationTerminalOutcome;
 }
 
+/** The state of the part of the machine that owns the operations. All integers are 0 to 2^64-1. */
 export interface OperationAuthorityState {
   /** Keyed by operation id, like the other maps of the snapshot. The order of the keys has no meaning. */
   readonly operations: Readonly<Record<OperationId, OperationState>>;
@@ -82,6 +91,7 @@ export interface OperationAuthorityState {
   readonly nextCompletionSeq: bigint;
 }
 
+/** The fixed properties of an operation. */
 export interface OperationSpec {
   readonly id: OperationId;
   readonly kind: OperationKind;
@@ -93,6 +103,7 @@ export interface OperationSpec {
   readonly expectPeerChannel: boolean;
 }
 
+/** One completed operation. */
 export interface CompletionEntry {
   readonly seq: bigint;
   readonly operationId: OperationId;
@@ -102,6 +113,7 @@ export interface CompletionEntry {
   readonly completedAtMs?: bigint | undefined;
 }
 
+/** The positions up to which completions were processed: sequences from 0 to 2^64-1. */
 export interface OperationCursors {
   readonly agentAppliedCursor: bigint;
   readonly runtimeObservedSeq: bigint;

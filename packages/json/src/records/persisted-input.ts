@@ -8,9 +8,11 @@ import { UUID } from "../shapes/uuid.js";
 import { CONTENT_BLOCK, RENDER_METADATA } from "./content.js";
 import { NOTICE_BLOCK, NOTICE_KIND } from "./system-notice.js";
 
+/** The durabilities of an input (section 5.2). */
 export const INPUT_DURABILITIES = ["durable", "ephemeral", "derived"] as const;
 export type InputDurability = (typeof INPUT_DURABILITIES)[number];
 
+/** The ways in which the runtime handles an input: in the queue, or by steering the current turn (section 5.2). */
 export const HANDLING_MODES = ["queue", "steer"] as const;
 export type HandlingMode = (typeof HANDLING_MODES)[number];
 

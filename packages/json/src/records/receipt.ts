@@ -7,6 +7,7 @@ import { optional, required, struct } from "../shapes/struct.js";
 import { UUID } from "../shapes/uuid.js";
 import type { InputId, RunId } from "./ids.js";
 
+/** The boundaries of a run at which changes are applied (section 4). */
 export const RUN_APPLY_BOUNDARIES = ["immediate", "run_start", "run_checkpoint"] as const;
 export type RunApplyBoundary = (typeof RUN_APPLY_BOUNDARIES)[number];
 
@@ -14,7 +15,7 @@ export type RunApplyBoundary = (typeof RUN_APPLY_BOUNDARIES)[number];
 export interface RunBoundaryReceipt {
   readonly runId: RunId;
   readonly boundary: RunApplyBoundary;
-  /** In the order of contribution. */
+  /** The inputs in the order of their contribution. */
   readonly contributingInputIds: readonly InputId[];
   readonly conversationDigest?: string | undefined;
   /** 0 to 2^64-1. */

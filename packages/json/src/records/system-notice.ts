@@ -103,7 +103,7 @@ const JOB_STATUSES = ["completed", "failed", "aborted", "cancelled", "retired", 
 
 const PEER = struct("a peer", { id: required("id", STRING), displayName: optional("display_name", STRING) });
 
-const KNOWN_BLOCK = opaqueUnion("a system notice block", "type", {
+const KNOWN_BLOCKS = {
   comms: {
     commsKind: required("kind", STRING),
     direction: required("direction", enumeration(DIRECTIONS)),
@@ -149,18 +149,10 @@ const KNOWN_BLOCK = opaqueUnion("a system notice block", "type", {
     payload: optional("payload", RAW_JSON),
   },
   unknown: { summary: optional("summary", STRING), payload: optional("payload", RAW_JSON) },
-});
+};
 
-const BLOCK_TYPES: ReadonlySet<string> = new Set([
-  "comms",
-  "external_event",
-  "tool_config",
-  "mcp",
-  "background_job",
-  "auth",
-  "runtime_notice",
-  "unknown",
-]);
+const KNOWN_BLOCK = opaqueUnion("a system notice block", "type", KNOWN_BLOCKS);
+const KNOWN_TYPES: ReadonlySet<string> = new Set(Object.keys(KNOWN_BLOCKS));
 
 /**
  * A block of a system notice (section 7.2). The reference reads it from its canonical raw JSON: of repeated members the last
@@ -173,7 +165,7 @@ export const NOTICE_BLOCK: Shape<Tagged> = {
     const texts = stringMembers(whole);
     const type = texts.get("type");
     if (type === undefined) throw reader.error("expected a system notice block with a type");
-    if (BLOCK_TYPES.has(type)) return KNOWN_BLOCK.read(whole.toReader());
+    if (KNOWN_TYPES.has(type)) return KNOWN_BLOCK.read(whole.toReader());
     const named = ["summary", "body", "detail"].find((name) => texts.has(name));
     const summary = named === undefined ? undefined : texts.get(named);
     return { kind: "unknown", summary, payload: whole } as Tagged;

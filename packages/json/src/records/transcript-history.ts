@@ -18,13 +18,19 @@ export interface TranscriptRewriteSelection {
 
 /** The audit record of one transcript rewrite (section 7.7). Two commits are equal when all their members are equal. */
 export interface TranscriptRewriteCommit {
+  /** The digest of the messages before the rewrite. */
   readonly parentRevision: string;
+  /** The digest of the messages after the rewrite. */
   readonly revision: string;
   readonly selection: TranscriptRewriteSelection;
+  /** The digest of the messages that were replaced. */
   readonly originalSpanDigest: string;
+  /** The digest of the messages that replaced them. */
   readonly replacementDigest: string;
+  /** The number of messages before and after the rewrite: 0 to 2^64-1. */
   readonly messagesBefore: bigint;
   readonly messagesAfter: bigint;
+  /** Free text for audits. The store does not interpret it. */
   readonly reason: { readonly kind: string; readonly note?: string | undefined };
   readonly actor?: string | undefined;
   readonly committedAt: SystemTime;
@@ -40,6 +46,7 @@ export interface TranscriptRevisionBody {
 
 /** The revisions that a session keeps after a rewrite (section 7.7). */
 export interface TranscriptHistory {
+  /** The revision of the session's messages. */
   readonly head: string;
   readonly commits: readonly TranscriptRewriteCommit[];
   readonly revisions: readonly TranscriptRevisionBody[];

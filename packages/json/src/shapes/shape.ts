@@ -23,7 +23,7 @@ export interface Shape<T> {
   skipCanonical?(reader: JsonReader): boolean;
 }
 
-/** The shape of an object whose members can also stand among the members of another object. */
+/** The shape of an object whose members can also be members of an enclosing object. */
 export interface MemberShape<T> extends Shape<T> {
   /** Reads the members from the cursor to the closing brace, and skips the brace. */
   readMembers(reader: JsonReader): T;

@@ -13,13 +13,13 @@ export interface Field<T> {
   /** Reading a missing member: throw, leave the model's property out, or use the default value. */
   readonly onMissing: "rejected" | "absent" | "default";
   /** Reading `null`: pass it to the shape, or handle it as absent. */
-  readonly onNull: "for the shape" | "absent";
+  readonly onNull: "passed to the shape" | "absent";
   /** Writing a property that is undefined or null: throw, omit the member, or write `null`. */
   readonly onAbsent: "rejected" | "omitted" | "null";
   readonly defaultValue?: T;
   /** Whether writing omits the member although the value is present. */
   isEmpty?(value: unknown): boolean;
-  /** Whether the members of `shape` stand among the members of this struct. Then `name` is not used. */
+  /** Whether the members of `shape` are members of this struct in the JSON text. Then `name` is not used. */
   readonly isFlattened?: boolean;
   readonly hidden?: HiddenRules<T>;
 }
@@ -34,7 +34,7 @@ interface HiddenRules<T> {
 
 /** A member that must be present and not null. */
 export function required<T>(name: string, shape: Shape<NonNullable<T>>): Field<T> {
-  return { name, shape, onMissing: "rejected", onNull: "for the shape", onAbsent: "rejected" };
+  return { name, shape, onMissing: "rejected", onNull: "passed to the shape", onAbsent: "rejected" };
 }
 
 /** A member that may be missing or null, which both mean absent. Omitted when absent. */
@@ -54,7 +54,7 @@ export function requiredNullable<T>(name: string, shape: Shape<NonNullable<T>>):
 
 /** A member with a default value, used when it is missing. Null is rejected. Always written. */
 export function defaulted<T>(name: string, shape: Shape<NonNullable<T>>, defaultValue: NoInfer<T>): Field<T> {
-  return { name, shape, onMissing: "default", onNull: "for the shape", onAbsent: "rejected", defaultValue };
+  return { name, shape, onMissing: "default", onNull: "passed to the shape", onAbsent: "rejected", defaultValue };
 }
 
 /** A list that is empty when it is missing. Null is rejected. Omitted when empty. */
@@ -71,10 +71,10 @@ export function optionalUnless<T>(
   shape: Shape<NonNullable<T>>,
   isEmpty: (value: unknown) => boolean,
 ): Field<T> {
-  return { name, shape, onMissing: "absent", onNull: "for the shape", onAbsent: "omitted", isEmpty };
+  return { name, shape, onMissing: "absent", onNull: "passed to the shape", onAbsent: "omitted", isEmpty };
 }
 
-/** A property of the model whose members stand among the members of this struct. */
+/** A property of the model whose members are members of this struct in the JSON text (serde: flatten). */
 export function flattened<T>(shape: MemberShape<NonNullable<T>>): Field<T> {
   return { ...required<T>("", shape), isFlattened: true };
 }

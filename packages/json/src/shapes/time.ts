@@ -34,8 +34,8 @@ const LETTER_Z = 0x5a;
 
 // The characters of Unicode's White_Space. They differ from those of \s in a regular expression.
 const SPACES = "[\\t-\\r \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]*";
-const number = (digits: string) => `${SPACES}(${digits})`;
-const LENIENT = new RegExp(
+const number = (pattern: string) => `${SPACES}(${pattern})`;
+const ACCEPTED = new RegExp(
   `^${number("[0-9]{1,4}|[-+][0-9]+")}${SPACES}-${number("[0-9]{1,2}")}${SPACES}-${number("[0-9]{1,2}")}[tT ]` +
     `${number("[0-9]{1,2}")}${SPACES}:${number("[0-9]{1,2}")}${SPACES}:${number("[0-9]{1,2}")}(?:\\.([0-9]+))?` +
     `${SPACES}(?:[zZ]|[uU][tT][cC]|([-+\\u2212])([0-9]{2})(?::|${SPACES.slice(0, -1)})*([0-5][0-9]))${SPACES}$`,
@@ -46,7 +46,7 @@ const LENIENT = new RegExp(
  * Undefined for any other text.
  */
 export function canonicalTimestamp(text: string): Timestamp | undefined {
-  const match = LENIENT.exec(text);
+  const match = ACCEPTED.exec(text);
   if (match === null) return undefined;
   const [, year = "", month = "", day = "", hour = "", minute = "", second = "", fraction = ""] = match;
   const [, , , , , , , , sign, offsetHour, offsetMinute] = match;

@@ -24,7 +24,7 @@ type OpaqueVariants = Readonly<Record<string, Readonly<Record<string, Field<unkn
 type Aliases = Readonly<Record<string, string>>;
 
 /**
- * An object whose members depend on one of them, the tag (serde: internally tagged). The tag may stand anywhere and is
+ * An object whose members depend on one of them, the tag (serde: internally tagged). The tag may be at any place and is
  * written first. `aliases` are other names that reading accepts for a variant.
  */
 export function taggedUnion<T extends Tagged>(
@@ -107,9 +107,7 @@ interface TaggedVariant extends Variant {
   readonly next: Uint8Array;
 }
 
-/**
- * The reference buffers such an object to find the tag, so everything inside is checked strictly (`bufferingDepth`).
- */
+/** The shape of a tagged union. The reference buffers the object to find the tag, so everything inside is checked strictly. */
 class TaggedUnion<T extends Tagged> implements MemberShape<T> {
   private readonly variants: ReadonlyMap<string, TaggedVariant>;
   /** The same, with the aliases. */
@@ -279,7 +277,7 @@ class AdjacentUnion implements Shape<Tagged> {
     return false;
   }
 
-  /** Reads content that stands before its tag, in a second pass. */
+  /** Reads content that precedes its tag, in a second pass. */
   private readContentAt(position: number, variant: AdjacentVariant, reader: JsonReader): object {
     const end = reader.position;
     reader.position = position;

@@ -31,7 +31,7 @@ export interface Gap {
   readonly isCanonicalRawJson: boolean;
 }
 
-/** The byte that stands for a gap. No JSON text contains it, so reading fails wherever a gap is not allowed. */
+/** The byte that represents a gap. No JSON text contains it, so reading fails wherever a gap is not allowed. */
 export const GAP_BYTE = 0;
 
 /** The gaps of a text, by their positions. */

@@ -204,17 +204,17 @@ const KEPT_CAPACITY = 256 * 1024;
 let spare: JsonWriter | undefined;
 
 /**
- * Calls `write` with an empty writer at a depth, then `take` with the result, and returns the value of `take`. The writer is
- * reused: `take` must copy what it keeps. Calls may be nested.
+ * Calls `write` with an empty writer at a depth, then `finish` with the same writer, and returns the result of `finish`. The
+ * writer is used again later, so `finish` must return a copy. Calls may be nested.
  */
-export function withWriter<R>(depth: number, write: (out: JsonWriter) => void, take: (out: JsonWriter) => R): R {
+export function withWriter<R>(depth: number, write: (out: JsonWriter) => void, finish: (out: JsonWriter) => R): R {
   const out = spare ?? new JsonWriter();
   spare = undefined;
   out.reset();
   out.depth = depth;
   try {
     write(out);
-    return take(out);
+    return finish(out);
   } finally {
     if (out.capacity <= KEPT_CAPACITY) spare = out;
   }
