@@ -31,7 +31,7 @@ const onlyId: Column = { ...id, nullable: true };
 const blob = (name: string): Column => ({ name, type: "BLOB" });
 
 /** The tables of the reference's runtime store (section 9.1). */
-const RUNTIME_TABLES: Readonly<Record<string, readonly Column[]>> = {
+const REFERENCE_COLUMNS: Readonly<Record<string, readonly Column[]>> = {
   runtime_input_states: [id, { name: "input_id", type: "TEXT", key: 2 }, blob("state_json")],
   runtime_boundary_receipts: [
     id,
@@ -107,7 +107,7 @@ export async function claimReferenceSchema(connection: SqliteConnection, path: s
   await connection.transaction(async () => {
     // Another process may have created the tables in the meantime.
     if ((await tableNames(connection)).length > 0) return;
-    for (const [table, columns] of Object.entries(RUNTIME_TABLES)) await connection.exec(ddlOf(table, columns));
+    for (const [table, columns] of Object.entries(REFERENCE_COLUMNS)) await connection.exec(ddlOf(table, columns));
     for (const sql of SESSION_STORE) await connection.exec(sql);
   });
 }
@@ -137,14 +137,14 @@ export async function isEmpty(connection: SqliteConnection, path: string): Promi
     });
   }
   if (tables.length === 0) return true;
-  const missing = Object.keys(RUNTIME_TABLES).filter((name) => !tables.includes(name));
+  const missing = Object.keys(REFERENCE_COLUMNS).filter((name) => !tables.includes(name));
   if (missing.length > 0) {
     throw new UnusableFileError(
       `${path} is not a database of Meerkat's runtime store: expected the tables ${missing.slice(0, 3).join(", ")}, ` +
         `found ${tables.slice(0, 3).join(", ")}; name a database of Meerkat, or a new file`,
     );
   }
-  for (const [table, columns] of Object.entries(RUNTIME_TABLES)) {
+  for (const [table, columns] of Object.entries(REFERENCE_COLUMNS)) {
     const found = await columnsOf(connection, table);
     if (found !== describe(columns)) {
       throw new UnusableFileError(
