@@ -78,14 +78,29 @@ test.each([
   expect(accepted).toBeGreaterThan(0);
 });
 
+const message = (role: string, text: string): Specimen =>
+  struct(member("role", name(role)), member("content", name(text)), member("created_at", name("2026-05-28T15:31:27Z")));
+
+test.each<[title: string, next: (messages: readonly Specimen[]) => Specimen[]]>([
+  ["the system text was extended", ([, ...rest]) => [message("system", "rules and context"), ...rest]],
+  ["the last messages were removed", (messages) => messages.slice(0, -2)],
+])(
+  "a document without a guard gets an incremental check after %s, and one with a guard a full check",
+  async (_title, next) => {
+    const texts = ["one", "two", "three", "four"].map((text) => message("user", text.repeat(20)));
+    const messages = [message("system", "rules"), ...texts];
+    const before = await indexedSession(startedSession(messages));
+    if (!before) throw new Error("the session has no index");
+    const parts = partsOf(before.text, textOf(startedSession(next(messages))), 100);
+    const { incremental } = await compareChecks(before, parts, false);
+    expect(incremental).toMatchObject({ kind: "accepted", index: expect.anything() as unknown });
+    expect((await compareChecks(before, parts, true)).incremental).toBeUndefined();
+  },
+);
+
 /** A session that was rewritten twice, with messages of some length and a deeply nested value. */
 function specimenSession(): SessionState {
-  const user = (text: string): Specimen =>
-    struct(
-      member("role", name("user")),
-      member("content", name(text)),
-      member("created_at", name("2026-05-28T15:31:27Z")),
-    );
+  const user = (text: string): Specimen => message("user", text);
   const deep = (levels: number): Specimen => (levels === 0 ? plain(1) : list([deep(levels - 1)]));
   const tool = struct(
     member("role", name("block_assistant")),
