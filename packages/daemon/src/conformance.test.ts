@@ -7,7 +7,7 @@ import { resolveConfig } from "./config.js";
 import { startDaemon } from "./daemon.js";
 import { createLog } from "./log.js";
 
-/** A store that covers client, gRPC, daemon and LMDB. The daemon runs in this process; serve.test.ts starts it in a separate one. */
+/** A store over client, gRPC, daemon and LMDB. The daemon runs in the test process; serve.test.ts uses a separate one. */
 const overDaemon = (transport: "socket" | "tcp"): StoreFactory => ({
   capabilities: {
     durable: true,

@@ -49,17 +49,27 @@ const commandsOf = (command: Command, name = ""): [string, Command][] =>
     ? [[name, command]]
     : command.commands.flatMap((one) => commandsOf(one, `${name} ${one.name()}`.trim()));
 
+/** Returns a command with its arguments in capitals, such as `bolthole backup FILE`. */
+const usageOf = ([name, command]: [string, Command]): string =>
+  ["bolthole", name, ...command.registeredArguments.map((argument) => argument.name().toUpperCase())].join(" ");
+
 test("docs/operating.md lists every command with exactly its arguments and options", () => {
   const rows = rowsOf(page("docs/operating.md"));
   const expected = commandsOf(createProgram()).map(([name, command]) => {
-    const operands = command.registeredArguments.map((argument) => argument.name().toUpperCase());
     const options = name === "serve" ? ["all settings"] : command.options.map(({ long }) => long);
-    return [`bolthole ${[name, ...operands].join(" ")}`, options.join(", ")];
+    return [usageOf([name, command]), options.join(", ")];
   });
   const documented = rows
     .filter(([cell = ""]) => cell.startsWith("bolthole "))
     .map(([name, options]) => [name, options]);
   expect(documented).toEqual(expected);
+});
+
+test("the README of the package lists every command", () => {
+  const documented = rowsOf(page("packages/daemon/README.md")).flatMap(([cell = ""]) =>
+    cell.startsWith("bolthole ") ? [cell] : [],
+  );
+  expect(documented).toEqual(commandsOf(createProgram()).map(usageOf));
 });
 
 test("docs/operating.md or docs/moving.md mentions every option of every command", () => {
@@ -69,7 +79,9 @@ test("docs/operating.md or docs/moving.md mentions every option of every command
     ...command.options.map(({ long }) => long ?? ""),
     "--help",
   ]);
-  expect([...new Set(options)].filter((option) => !new RegExp(`\`${option}\\b`).test(text))).toEqual([]);
+  expect([...new Set(options)].filter((option) => !new RegExp(`(?<![\\w-])${option}(?![\\w-])`).test(text))).toEqual(
+    [],
+  );
 });
 
 test("docs/grpcurl.md has a recipe for every RPC", () => {

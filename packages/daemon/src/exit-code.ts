@@ -48,7 +48,10 @@ export class StartupError extends Error {
   }
 }
 
-/** Runs work on a store, a backup or a database file. Rejects with a StartupError where the cause is not a defect of the program. */
+/**
+ * Runs work on a store, a backup or a database file. Rejects with a StartupError when the cause is known and is not a defect of the
+ * program.
+ */
 export async function withExitCode<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -69,7 +72,7 @@ export async function withExitCode<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Returns the error that ends a start: a StartupError where the data, its folder or its disk is the cause, else `error` itself. */
+/** Returns the error that ends a start: a StartupError when the data, its folder or its disk is the cause, and else `error`. */
 export function startFailure(folder: string, error: unknown): unknown {
   const failure =
     error instanceof StartupError || error instanceof UnusableFileError ? error : openFailure(folder, error);

@@ -30,7 +30,7 @@ export function createGrpcServer(config: Config, options: ServerOptions): Server
   });
 }
 
-/** A gRPC server behind one listening socket. The socket is opened here and not by grpc-js, so that connections can be limited. */
+/** A gRPC server on one listening socket. The socket is opened here, and not by grpc-js, so that connections can be limited. */
 export class Listener {
   private readonly sockets = new Set<Socket>();
   private callsEnded: Promise<void> | undefined;
@@ -48,7 +48,7 @@ export class Listener {
 
   static async onSocket(path: string, server: Server, maxConnections: number): Promise<Listener> {
     if (existsSync(path)) {
-      // This process holds the folder's lock, so the socket is either left from a crash or not a daemon's. A live one is kept.
+      // This process has locked the folder, so a crash left the socket behind, or it belongs to another program and is not removed.
       if (await isListening(path)) {
         throw new StartupError(EXIT.ADDRESS, `socket ${path} is in use by another process; stop that process`);
       }
@@ -77,7 +77,13 @@ export class Listener {
     return new Promise((resolve, reject) => {
       acceptor.once("error", (error: NodeJS.ErrnoException) => {
         const address = where.path ?? `${String(where.host)}:${String(where.port)}`;
-        reject(new StartupError(EXIT.ADDRESS, `cannot listen on ${address} (${String(error.code)})`, error));
+        reject(
+          new StartupError(
+            EXIT.ADDRESS,
+            `cannot listen on ${address} (${String(error.code)}); choose another address`,
+            error,
+          ),
+        );
       });
       acceptor.listen(where, () => {
         const listener = new Listener(targetOf(acceptor.address() as AddressInfo), server, acceptor);
@@ -101,7 +107,7 @@ export class Listener {
     });
   }
 
-  /** Closes all connections. Streams that are still open, such as health watches, first get a moment for their last message. */
+  /** Closes all connections. Open streams, such as health watches, have LAST_MESSAGE_MS to send their last message. */
   async close(): Promise<void> {
     this.stopAccepting();
     await Promise.race([this.callsEnded, sleep(LAST_MESSAGE_MS)]);

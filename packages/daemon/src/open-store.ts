@@ -118,7 +118,10 @@ export class KnownDamage {
   }
 }
 
-/** Starts the scrub of the store, unless it is disabled or the engine cannot check its data. The control folder keeps its progress. */
+/**
+ * Starts the scrub of the store, unless it is disabled or the engine cannot check its data. Its progress is kept in the control
+ * folder.
+ */
 export function startScrub(
   { unguardedEngine, damage }: OpenStore,
   { scrubRate, scrubInterval }: Config,

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { Command, Option } from "commander";
-import { type BackupManifest, BackupReader, restoreBackup } from "@bolthole/lmdb";
+import { type BackupManifest, BackupReader, type Restored, restoreBackup } from "@bolthole/lmdb";
 import { variableOf } from "../config.js";
 import { EXIT, StartupError, withExitCode } from "../exit-code.js";
 import { makeFolder } from "../folder/data-folder.js";
@@ -102,18 +102,7 @@ export function restoreCommand(): Command {
 
 async function restore(path: string, { data, keepOauth }: RestoreFlags): Promise<void> {
   if (!existsSync(path)) throw new StartupError(EXIT.USAGE, `there is no backup file ${path}`);
-  makeParent(data);
-  const progress = new ByteProgress();
-  const restored = await withExitCode(() =>
-    restoreBackup(path, data, {
-      keepsOauth: keepOauth === true,
-      onRead: (bytes) => {
-        progress.add(bytes);
-      },
-    }),
-  ).finally(() => {
-    progress.stop();
-  });
+  const restored = await withExitCode(() => restoreInto(data, path, keepOauth === true));
   const { manifest, storeId, findings } = restored;
   const lines = [
     ...findings.map(findingText),
@@ -124,14 +113,19 @@ async function restore(path: string, { data, keepOauth }: RestoreFlags): Promise
   if (findings.length > 0) process.exitCode = EXIT.DAMAGED;
 }
 
-function makeParent(data: string): void {
+async function restoreInto(data: string, path: string, keepsOauth: boolean): Promise<Restored> {
+  const progress = new ByteProgress();
   try {
     makeFolder(dirname(data));
+    const onRead = (bytes: number): void => {
+      progress.add(bytes);
+    };
+    return await restoreBackup(path, data, { keepsOauth, onRead });
   } catch (error) {
-    throw new StartupError(
-      EXIT.DATA_FOLDER,
-      `data folder ${data} cannot be created: ${(error as Error).message}`,
-      error,
-    );
+    const isSystemError = error instanceof Error && "syscall" in error;
+    if (!isSystemError) throw error;
+    throw new StartupError(EXIT.DATA_FOLDER, `data folder ${data} cannot be created: ${error.message}`, error);
+  } finally {
+    progress.stop();
   }
 }

@@ -100,7 +100,7 @@ describe("the data folder", () => {
       "the control folder of a database",
       (path: string) => ["serve", "--engine", "sqlite", "--data", join(path, "file")],
     ],
-    ["the parent of a restored folder", (path: string) => ["restore", __filename, "--data", join(path, "data")]],
+    ["a restored data folder", (path: string) => ["restore", __filename, "--data", path]],
   ])("that the file system refuses to create ends the command with an error: %s", async (_description, args) => {
     // In /proc, mkdir reports ENOENT although the parent exists.
     for (const path of ["/proc/x", "/proc/x/y"]) {
@@ -192,12 +192,12 @@ describe("listening", () => {
   test("the start prints each target and a grpcurl command for the socket", async () => {
     const served = await daemon({ args: ["--listen", "127.0.0.1:0", "--log-level", "silent"] }).start();
     // The endpoint file, which `start` waits for, is written before the text.
-    for (let attempt = 0; attempt < 500 && !served.output.includes("try:"); attempt += 1) await sleep(10);
+    for (let attempt = 0; attempt < 500 && !served.output.includes("try "); attempt += 1) await sleep(10);
     await served.stop();
     expect(served.output.split("\n")).toEqual([
       `bolthole listens on unix:${join(data(), "bolthole.sock")}`,
       expect.stringMatching(/^bolthole listens on 127\.0\.0\.1:\d+$/),
-      `try: grpcurl -plaintext unix://${join(data(), "bolthole.sock")} bolthole.v1.RuntimeStoreService/GetServerInfo`,
+      `try (grpcurl 1.9.2 or later): grpcurl -plaintext unix://${join(data(), "bolthole.sock")} bolthole.v1.RuntimeStoreService/GetServerInfo`,
       "",
     ]);
   });

@@ -77,9 +77,10 @@ async function serve(flags: Partial<Record<SettingName, string | boolean>>): Pro
 
 function welcome(targets: readonly string[]): string {
   const [socket = ""] = targets;
+  const url = socket.replace(/^unix:/, "unix://");
   return [
     ...targets.map((target) => `bolthole listens on ${target}`),
-    `try: grpcurl -plaintext ${socket.replace(/^unix:/, "unix://")} bolthole.v1.RuntimeStoreService/GetServerInfo`,
+    `try (grpcurl 1.9.2 or later): grpcurl -plaintext ${url} bolthole.v1.RuntimeStoreService/GetServerInfo`,
     "",
   ].join("\n");
 }

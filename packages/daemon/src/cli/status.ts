@@ -38,7 +38,8 @@ export function statusCommand(): Command {
 /** Returns the status of the daemon that serves this folder. Throws a StartupError with NOT_RUNNING when no daemon responds. */
 export async function getStatus(folder: string): Promise<GetStatusResponse> {
   const [target] = readEndpoint(findControlFolder(folder));
-  if (target === undefined) throw new StartupError(EXIT.NOT_RUNNING, `no daemon serves ${folder}`);
+  if (target === undefined)
+    throw new StartupError(EXIT.NOT_RUNNING, `no daemon serves ${folder}; start one with bolthole serve`);
   const client = new Client(target, credentials.createInsecure(), { "grpc.default_authority": "localhost" });
   const { path, requestSerialize, responseDeserialize } = grpcMethod(AdminService.method.getStatus);
   try {

@@ -47,7 +47,11 @@ export async function openStoreTarget(
   const flags = { ...(data !== undefined && { data }), ...engineOf(data, engine) };
   const config = resolveConfig(flags, process.env);
   if (!existsSync(config.data)) {
-    if (missing === "refuse") throw new StartupError(EXIT.DATA_FOLDER, `there is no store at ${config.data}`);
+    if (missing === "refuse")
+      throw new StartupError(
+        EXIT.DATA_FOLDER,
+        `there is no store at ${config.data}; choose an existing one with --data`,
+      );
     if (missing === "memory") return openLocal({ ...config, engine: "memory" }, () => undefined);
   }
   const [target] = readEndpoint(findControlFolder(config.data));

@@ -54,7 +54,8 @@ async function report(data: string, isJson: boolean): Promise<number> {
 
 /** Yields the results of the check: by the running daemon, or by this process when no daemon serves the folder. */
 async function* eventsOf(data: string): AsyncGenerator<VerifyEvent> {
-  if (!existsSync(data)) throw new StartupError(EXIT.DATA_FOLDER, `there is no store at ${data}`);
+  if (!existsSync(data))
+    throw new StartupError(EXIT.DATA_FOLDER, `there is no store at ${data}; choose an existing one with --data`);
   const controlFolder = findControlFolder(data);
   const [target] = readEndpoint(controlFolder);
   let unlock: () => void;

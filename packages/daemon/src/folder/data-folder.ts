@@ -22,7 +22,10 @@ const STICKY = 0o1000;
 const CONTROL_FOLDER_SUFFIX = ".bolthole";
 const LOCK_FILE = "bolthole.lock";
 
-/** Returns the control folder: the folder of the lock, socket, endpoint and token. For SQLite it is beside the database file. */
+/**
+ * Returns the control folder: the folder of the lock, socket, endpoint and token files. It is the data folder; for the engine
+ * sqlite it is a folder beside the database file.
+ */
 export const controlFolderOf = ({ data, engine }: Pick<Config, "data" | "engine">): string =>
   engine === "sqlite" ? controlFolderOfFile(data) : data;
 
@@ -37,7 +40,10 @@ function controlFolderOfFile(file: string): string {
   return join(realFolder, `${basename(file)}${CONTROL_FOLDER_SUFFIX}`);
 }
 
-/** Creates the folder when it is missing. Refuses a path that is not a folder, that this process cannot write, or that other users can write. */
+/**
+ * Creates the folder when it is missing. Refuses a path that is not a folder, and a folder that this process cannot write or that
+ * other users can write.
+ */
 export function prepareDataFolder(folder: string): void {
   try {
     makeFolder(folder);
@@ -109,7 +115,10 @@ export function lockFolder(folder: string, startedAt: Date): () => void {
   if (!tryLock(descriptor)) {
     const owner = describeLockOwner(path);
     closeSync(descriptor);
-    throw new StartupError(EXIT.HELD, `data folder ${folder} is in use by another bolthole process${owner}`);
+    throw new StartupError(
+      EXIT.HELD,
+      `data folder ${folder} is in use by another bolthole process${owner}; stop it, or choose another folder`,
+    );
   }
   const owner: LockOwner = { pid: process.pid, startedAt: startedAt.toISOString() };
   ftruncateSync(descriptor, 0);
@@ -123,7 +132,7 @@ export function lockFolder(folder: string, startedAt: Date): () => void {
 function describeLockOwner(path: string): string {
   try {
     const { pid, startedAt } = JSON.parse(readFileSync(path, "utf8")) as LockOwner;
-    return `: pid ${String(pid)}, started ${startedAt}`;
+    return ` (pid ${String(pid)}, started ${startedAt})`;
   } catch {
     // The owner holds the lock before it writes its pid.
     return "";

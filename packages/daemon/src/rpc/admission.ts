@@ -15,7 +15,10 @@ export class Admission {
 
   constructor(private readonly limits: AdmissionLimits) {}
 
-  /** Admits a request of this size and returns the function that ends it. Throws BUSY above the limits, SHUTTING_DOWN in a drain. */
+  /**
+   * Admits a request of this size and returns the function that removes it. Throws a StoreError with BUSY above
+   * the limits, and with SHUTTING_DOWN during a drain.
+   */
   enter(bytes: number): () => void {
     if (this.isClosing) throw writeFailed("SHUTTING_DOWN", "the daemon is shutting down; retry when it runs again");
     if (this.requests >= this.limits.requests || this.bytes + bytes > this.limits.bytes) {

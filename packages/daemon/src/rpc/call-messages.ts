@@ -17,7 +17,7 @@ export interface ReceivedMessage<D extends DescMessage = DescMessage> {
 }
 
 /**
- * Returns the deserializer of a request message. Decoding is left to the handler, because grpc-js answers every error of a
+ * Returns the deserializer of a request message. Decoding is left to the handler, because grpc-js reports every error of a
  * deserializer with INTERNAL.
  */
 export const receive =

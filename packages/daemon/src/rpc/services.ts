@@ -48,7 +48,7 @@ const statusCodec = unary(AdminService.method.getStatus, {
   encodeResponse: (status: DaemonStatus) => status,
 });
 
-/** Registers AdminService, for the operator of the daemon. Register it on the socket only: it has no authorization of its own. */
+/** Registers AdminService, for the operator of the daemon. Register it on the socket only: its calls are not authorized. */
 export function registerAdminService(
   server: Server,
   context: HandlerContext,

@@ -15,7 +15,7 @@ export interface CommandResult {
   readonly err: string;
 }
 
-/** Runs `bolthole` and returns its exit code and output. The code is -1 when the command was ended by a signal or by the timeout. */
+/** Runs `bolthole` and returns its exit code and output. The code is -1 when a signal or the timeout ended it. */
 export const bolthole = (...args: readonly string[]): Promise<CommandResult> =>
   new Promise((resolve) => {
     const options = { timeout: COMMAND_TIMEOUT_MS, killSignal: "SIGKILL" } as const;
