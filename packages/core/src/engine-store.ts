@@ -1,6 +1,6 @@
 import type { Limits, OutcomeRetention, RuntimeTransfer, VersionedStore } from "@bolthole/contract";
 import { Committer } from "./commit/committer.js";
-import { DocumentMemory } from "./documents/document-memory";
+import { DocumentMemory } from "./documents/document-memory.js";
 import type { Engine } from "./engine.js";
 import { KeyedQueue } from "./keyed-queue.js";
 import { boundaryOperations } from "./operations/boundary.js";
@@ -13,8 +13,8 @@ import { storeOperations } from "./operations/store.js";
 import { transferOperations } from "./operations/transfer.js";
 import { pruneOutcomes } from "./commit/outcome-pruning.js";
 import { loadRow } from "./store-context.js";
-import { decodeStoreManifest } from "./commit/store-manifest";
-import { Uploads } from "./documents/uploads";
+import { decodeStoreManifest } from "./commit/store-manifest.js";
+import { Uploads } from "./documents/uploads.js";
 import { type CheckOptions, TranscriptChecker } from "./transcript/transcript-checker.js";
 
 export const DEFAULT_LIMITS: Limits = {

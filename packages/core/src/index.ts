@@ -17,8 +17,17 @@ export type {
   RowWrite,
 } from "./engine.js";
 export { StaleBaseError } from "./engine.js";
-export { DEFAULT_DOCUMENT_MEMORY } from "./documents/document-memory";
-export { assembleYielding, crc32Yielding } from "./documents/yielding";
+export {
+  type Apply,
+  type Awaitable,
+  type DecidedBatch,
+  type Group,
+  GroupCommit,
+  type GroupRow,
+  type MaintenanceTask,
+} from "./commit/group-commit.js";
+export { DEFAULT_DOCUMENT_MEMORY } from "./documents/document-memory.js";
+export { assembleYielding, crc32Yielding } from "./documents/yielding.js";
 export {
   DEFAULT_LIMITS,
   DEFAULT_RETENTION,
@@ -31,13 +40,13 @@ export { Scrub, type ScrubOptions, type ScrubStatus } from "./scrub/scrub.js";
 export type { PassReport, ScrubMemory, ScrubNote } from "./scrub/scrub-note.js";
 export type { Clock } from "./scrub/pace.js";
 export { quarantine } from "./audit/quarantine.js";
-export { storeMaintenance, verifyEvents } from "./audit/store-maintenance";
+export { storeMaintenance, verifyEvents } from "./audit/store-maintenance.js";
 export { MemoryEngine } from "./memory-engine.js";
 export { foreignRow, deriveRuntimeManifest, ownOrForeignRow, deriveStoreManifest } from "./commit/derived.js";
-export type { CountedTable } from "./commit/runtime-manifest";
+export type { CountedTable } from "./commit/runtime-manifest.js";
 export { keyText } from "./commit/row.js";
 export { type RestoreOptions, restoredStoreManifest } from "./commit/restored.js";
-export { type SnapshotFacts, decodeSnapshotFacts, encodeSnapshotFacts } from "./documents/snapshot-facts";
+export { type SnapshotFacts, decodeSnapshotFacts, encodeSnapshotFacts } from "./documents/snapshot-facts.js";
 export { isSoundSeed } from "./rules/input-seed.js";
 export { transcriptMessagesDigest } from "./transcript/transcript.js";
 export { DEFAULT_CHECK_OPTIONS } from "./transcript/transcript-checker.js";

@@ -16,7 +16,7 @@ import {
   type WriteBatch,
   type View,
 } from "./engine.js";
-import { assembleYielding, crc32Yielding } from "./documents/yielding";
+import { assembleYielding, crc32Yielding } from "./documents/yielding.js";
 
 /** A row as it lies in memory, with the document of a `snapshot` row. */
 interface Kept {

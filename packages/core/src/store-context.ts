@@ -5,7 +5,7 @@ import type { Engine, Row, RowKey } from "./engine.js";
 import type { KeyedQueue } from "./keyed-queue.js";
 import { verifiedValue, unreadable } from "./commit/row.js";
 import type { TranscriptChecker } from "./transcript/transcript-checker.js";
-import type { Uploads } from "./documents/uploads";
+import type { Uploads } from "./documents/uploads.js";
 import { type Fail, checkRuntimeId } from "./validate.js";
 import { versionText } from "./commit/version.js";
 

@@ -8,7 +8,7 @@ import {
   decodeRuntimeManifest,
   isCountedTable,
   updateDigest,
-} from "../commit/runtime-manifest";
+} from "../commit/runtime-manifest.js";
 import type { Row, RowKey } from "../engine.js";
 import { damageOf } from "./row-audit.js";
 

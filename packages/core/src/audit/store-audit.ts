@@ -1,9 +1,9 @@
 import type { Finding, StoreCounts } from "@bolthole/contract";
-import { updateDigest } from "../commit/runtime-manifest";
+import { updateDigest } from "../commit/runtime-manifest.js";
 import { describeKey } from "../commit/row.js";
-import { EMPTY_STORE_MANIFEST, type StoreManifest, decodeStoreManifest } from "../commit/store-manifest";
+import { EMPTY_STORE_MANIFEST, type StoreManifest, decodeStoreManifest } from "../commit/store-manifest.js";
 import type { Row, RowKey } from "../engine.js";
-import { decodeSnapshotFacts } from "../documents/snapshot-facts";
+import { decodeSnapshotFacts } from "../documents/snapshot-facts.js";
 import { damageOf } from "./row-audit.js";
 import { RuntimeAudit, difference } from "./runtime-audit.js";
 

@@ -1,12 +1,12 @@
 import type { InputsVersions, KeptInput, Mutation, RuntimeMutation, StoreError, Version } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
-import { WriteSet } from "./write-set";
+import { WriteSet } from "./write-set.js";
 import type { Decision, Engine, Row, RowKey, StagedDocument } from "../engine.js";
 import { expectationArguments, expectationsOf, runtimeManifestKey } from "./expectations.js";
 import { type Argument, type Outcome, decodeOutcome, encodeOutcome, fingerprint } from "./outcome.js";
 import { type RequestId, parseRequestId } from "./request-id.js";
 import { verifiedValue } from "./row.js";
-import { EMPTY_STORE_MANIFEST, decodeStoreManifest } from "./store-manifest";
+import { EMPTY_STORE_MANIFEST, decodeStoreManifest } from "./store-manifest.js";
 import { versionText } from "./version.js";
 
 /** What a rule decides about one of the rows that its change named: a new value, or a deletion. */

@@ -8,9 +8,9 @@ import {
   encodeRuntimeManifest,
   isEmptyRuntimeManifest,
   updateDigest,
-} from "./runtime-manifest";
+} from "./runtime-manifest.js";
 import { makeRow, verifiedValue } from "./row.js";
-import { EMPTY_STORE_MANIFEST, decodeStoreManifest, encodeStoreManifest } from "./store-manifest";
+import { EMPTY_STORE_MANIFEST, decodeStoreManifest, encodeStoreManifest } from "./store-manifest.js";
 
 /*
  * For an engine whose rows somebody else may write, too: what our books say then follows from what is there.

@@ -1,7 +1,7 @@
 import type { Engine, RowKey } from "../engine.js";
-import { updateDigest } from "./runtime-manifest";
+import { updateDigest } from "./runtime-manifest.js";
 import { makeRow } from "./row.js";
-import { EMPTY_STORE_MANIFEST, decodeStoreManifest, encodeStoreManifest } from "./store-manifest";
+import { EMPTY_STORE_MANIFEST, decodeStoreManifest, encodeStoreManifest } from "./store-manifest.js";
 import { decodeRow } from "../store-context.js";
 
 export interface OutcomeBounds {

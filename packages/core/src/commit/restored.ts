@@ -1,6 +1,6 @@
 import type { Row } from "../engine.js";
 import { makeRow, verifiedValue } from "./row.js";
-import { EMPTY_STORE_MANIFEST, decodeStoreManifest, encodeStoreManifest } from "./store-manifest";
+import { EMPTY_STORE_MANIFEST, decodeStoreManifest, encodeStoreManifest } from "./store-manifest.js";
 
 /**
  * The store's tally after a restore, which drops every request outcome: a request of before it may have been applied, so

@@ -1,4 +1,4 @@
-import type { TableDigest } from "./runtime-manifest";
+import type { TableDigest } from "./runtime-manifest.js";
 
 /** The books of the store as a whole, beside the heads of its runtimes. */
 export interface StoreManifest {

@@ -8,9 +8,14 @@ import {
   isCountedTable,
   isEmptyRuntimeManifest,
   updateDigest,
-} from "./runtime-manifest";
+} from "./runtime-manifest.js";
 import { makeRow, verifiedValue } from "./row.js";
-import { EMPTY_STORE_MANIFEST, type StoreManifest, decodeStoreManifest, encodeStoreManifest } from "./store-manifest";
+import {
+  EMPTY_STORE_MANIFEST,
+  type StoreManifest,
+  decodeStoreManifest,
+  encodeStoreManifest,
+} from "./store-manifest.js";
 
 /** The rows of one commit: what was read, what is written instead, and the books that follow from it. */
 export class WriteSet {

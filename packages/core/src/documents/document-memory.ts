@@ -1,4 +1,4 @@
-import { releaseMemory } from "./release-memory";
+import { releaseMemory } from "./release-memory.js";
 
 /** What is smaller is taken from the heap, and left to the garbage collector. */
 const LEAST_BYTES = 1 << 20;

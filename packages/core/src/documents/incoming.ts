@@ -1,13 +1,13 @@
 import { hash } from "node:crypto";
 import type { RuntimeId, SessionChange, SnapshotPatch } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
-import type { Argument } from "../commit/outcome";
-import type { DocumentBlock } from "./document-memory";
-import type { DocumentParts } from "../engine";
-import { copyYielding, sha256Yielding } from "./yielding";
-import { type StoreContext, versionOf } from "../store-context";
-import { type StoredSession, inMemory } from "./stored-document";
-import { checkSize, invalid } from "../validate";
+import type { Argument } from "../commit/outcome.js";
+import type { DocumentBlock } from "./document-memory.js";
+import type { DocumentParts } from "../engine.js";
+import { copyYielding, sha256Yielding } from "./yielding.js";
+import { type StoreContext, versionOf } from "../store-context.js";
+import { type StoredSession, inMemory } from "./stored-document.js";
+import { checkSize, invalid } from "../validate.js";
 
 /** A new document on its way into the store, however it was sent. */
 export interface Incoming {

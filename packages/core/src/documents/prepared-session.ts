@@ -1,14 +1,14 @@
 import type { RuntimeId, SessionProfile } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
-import type { Change, Committed, RowEdit } from "../commit/committer";
-import { sequenceOf } from "../commit/version";
-import { StaleBaseError, type StagedDocument } from "../engine";
-import type { Incoming } from "./incoming";
-import { encodeSnapshotFacts } from "./snapshot-facts";
-import type { StoreContext } from "../store-context";
-import type { TranscriptVerdict } from "../transcript/check";
-import { type StoredSession, snapshotKey, storedSession } from "./stored-document";
-import { invalid } from "../validate";
+import type { Change, Committed, RowEdit } from "../commit/committer.js";
+import { sequenceOf } from "../commit/version.js";
+import { StaleBaseError, type StagedDocument } from "../engine.js";
+import type { Incoming } from "./incoming.js";
+import { encodeSnapshotFacts } from "./snapshot-facts.js";
+import type { StoreContext } from "../store-context.js";
+import type { TranscriptVerdict } from "../transcript/check.js";
+import { type StoredSession, snapshotKey, storedSession } from "./stored-document.js";
+import { invalid } from "../validate.js";
 
 /** The snapshot row is the first one of every change of a session. */
 const SNAPSHOT_ROW = 0;

@@ -1,9 +1,9 @@
 import { type Hash, createHash, randomUUID } from "node:crypto";
 import type { Limits, RuntimeId, UploadSessionSnapshot } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
-import type { DocumentBlock, DocumentMemory } from "./document-memory";
-import { releaseMemory } from "./release-memory";
-import { checkSize, invalid } from "../validate";
+import type { DocumentBlock, DocumentMemory } from "./document-memory.js";
+import { releaseMemory } from "./release-memory.js";
+import { checkSize, invalid } from "../validate.js";
 
 interface Upload {
   readonly runtimeId: RuntimeId;

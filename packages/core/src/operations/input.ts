@@ -3,7 +3,7 @@ import { StoreError, readFailed } from "@bolthole/contract";
 import { readInputState, readStoredInputState } from "@bolthole/json";
 import { isForeignRow } from "../commit/derived.js";
 import type { RowEntry, KeyOf, Row, View } from "../engine.js";
-import { EMPTY_RUNTIME_MANIFEST, type RuntimeManifest, decodeRuntimeManifest } from "../commit/runtime-manifest";
+import { EMPTY_RUNTIME_MANIFEST, type RuntimeManifest, decodeRuntimeManifest } from "../commit/runtime-manifest.js";
 import { damaged } from "../commit/row.js";
 import { versionText } from "../commit/version.js";
 import { inputRows, putInputs } from "../rules/input.js";

@@ -3,11 +3,11 @@ import type { ExpectedSnapshot, NamedSnapshot, RuntimeId, SessionChange, Version
 import { namedSnapshot, readFailed, writeFailed } from "@bolthole/contract";
 import { writeRewriteCommit } from "@bolthole/json";
 import { sequenceOf } from "../commit/version.js";
-import { changeArguments, incomingOf } from "../documents/incoming";
-import { type Prepared, commitOverSession } from "../documents/prepared-session";
+import { changeArguments, incomingOf } from "../documents/incoming.js";
+import { type Prepared, commitOverSession } from "../documents/prepared-session.js";
 import { acceptedId, refuseOnOpaque, resolveProfile } from "../rules/session.js";
 import { type StoreContext, checkRuntime, commit, singleRow, versionOf } from "../store-context.js";
-import { type StoredSession, kept, loadDocument, snapshotKey } from "../documents/stored-document";
+import { type StoredSession, kept, loadDocument, snapshotKey } from "../documents/stored-document.js";
 import { invalid, shaped } from "../validate.js";
 
 type SessionOperations = Pick<

@@ -1,6 +1,6 @@
 import type { OutcomeRetention, RuntimeSummary, VersionedStore } from "@bolthole/contract";
 import { readFailed } from "@bolthole/contract";
-import { decodeRuntimeManifest } from "../commit/runtime-manifest";
+import { decodeRuntimeManifest } from "../commit/runtime-manifest.js";
 import { type StoreContext, decodeRow, versionOf } from "../store-context.js";
 import { checkRuntimeId, invalid, tooLarge } from "../validate.js";
 

@@ -3,8 +3,8 @@ import type { Finding, RuntimeId } from "@bolthole/contract";
 import { damageOf } from "../audit/row-audit.js";
 import { describeKey } from "../commit/row.js";
 import type { Engine } from "../engine.js";
-import { decodeSnapshotFacts } from "../documents/snapshot-facts";
-import { stretch } from "../documents/stored-document";
+import { decodeSnapshotFacts } from "../documents/snapshot-facts.js";
+import { stretch } from "../documents/stored-document.js";
 import type { Pace } from "./pace.js";
 
 /** Of a document in one look; what it holds may have to come from the disk. */

@@ -2,8 +2,8 @@ import type { Finding } from "@bolthole/contract";
 import { damageOf } from "../audit/row-audit.js";
 import { difference } from "../audit/runtime-audit.js";
 import { storeDiffers } from "../audit/store-audit.js";
-import { updateDigest } from "../commit/runtime-manifest";
-import { EMPTY_STORE_MANIFEST, decodeStoreManifest } from "../commit/store-manifest";
+import { updateDigest } from "../commit/runtime-manifest.js";
+import { EMPTY_STORE_MANIFEST, decodeStoreManifest } from "../commit/store-manifest.js";
 import type { Engine, RowEntry, KeyOf } from "../engine.js";
 import type { Pace } from "./pace.js";
 
