@@ -5,6 +5,7 @@ export type {
   DocumentParts,
   Engine,
   EngineStats,
+  EntryOf,
   RowEntry,
   KeyOf,
   RowRange,
@@ -16,7 +17,8 @@ export type {
   StagedDocument,
   RowWrite,
 } from "./engine.js";
-export { StaleBaseError } from "./engine.js";
+export { StaleBaseError, pagesOf } from "./engine.js";
+export { ReadSet, type RowHandle, type RowReader } from "./commit/read-set.js";
 export {
   type Apply,
   type Awaitable,

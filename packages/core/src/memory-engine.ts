@@ -12,10 +12,11 @@ import {
   type Row,
   type RowKey,
   type StagedDocument,
-  type Table,
   type WriteBatch,
   type View,
 } from "./engine.js";
+import { ReadRows } from "./commit/read-set.js";
+import { compareKeys } from "./commit/row.js";
 import { assembleYielding, crc32Yielding } from "./documents/yielding.js";
 
 /** A row as it lies in memory, with the document of a `snapshot` row. */
@@ -39,18 +40,15 @@ export class MemoryEngine implements Engine {
     return read(viewOf(this.rows.clone()));
   }
 
-  commit<T>(unit: WriteBatch<T>): Promise<T> {
+  commit<T>(batch: WriteBatch<T>): Promise<T> {
     // Through a promise, so that a refusal is a rejection here as with every other engine.
     return Promise.resolve().then(() => {
       const sequence = this.sequence + 1;
-      const { writes, result: answer } = unit.decide(
-        unit.reads.map((key) => this.rows.get(key)?.row),
-        sequence,
-      );
+      const rows = batch.reads.handles.map(({ key }) => ({ row: this.rows.get(key)?.row }));
+      const { writes, result } = batch.decide(new ReadRows(rows), sequence);
       this.sequence = sequence;
-      for (const { at, row, document } of writes) {
-        const key = unit.reads[at];
-        if (!key) throw new RangeError(`no row ${String(at)} was read`);
+      for (const { handle, row, document } of writes) {
+        const { key } = handle;
         const before = this.rows.get(key);
         this.bytes -= before ? sizeOf(before) : 0;
         if (row) {
@@ -61,7 +59,7 @@ export class MemoryEngine implements Engine {
           this.rows.delete(key);
         }
       }
-      return answer;
+      return result;
     });
   }
 
@@ -139,40 +137,12 @@ function scan<R extends RowRange>(rows: Rows, range: R, limit: number): RowEntry
 function startOf(range: RowRange): RowKey {
   switch (range.table) {
     case "input":
-      return { table: "input", runtimeId: range.runtimeId, inputId: range.after ?? "" };
+      return range.after ?? { table: "input", runtimeId: range.runtimeId, inputId: "" };
     case "receipt":
-      return { table: "receipt", runtimeId: range.runtimeId, ...(range.after ?? { runId: "", sequence: 0n }) };
+      return range.after ?? { table: "receipt", runtimeId: range.runtimeId, runId: "", sequence: 0n };
     case "runtimeManifest":
-      return { table: "runtimeManifest", runtimeId: range.after ?? "" };
+      return range.after ?? { table: "runtimeManifest", runtimeId: "" };
     case "outcome":
-      return { table: "outcome", requestId: range.after ?? "" };
+      return range.after ?? { table: "outcome", requestId: "" };
   }
-}
-
-const ORDER: Record<Table, number> = {
-  storeManifest: 0,
-  oauth: 1,
-  outcome: 2,
-  runtimeManifest: 3,
-  snapshot: 4,
-  lifecycle: 5,
-  ops: 6,
-  input: 7,
-  receipt: 8,
-};
-
-const compare = (a: string | bigint, b: string | bigint): number => (a < b ? -1 : a > b ? 1 : 0);
-
-function compareKeys(a: RowKey, b: RowKey): number {
-  const tables = ORDER[a.table] - ORDER[b.table];
-  if (tables !== 0) return tables;
-  if (a.table === "outcome" && b.table === "outcome") return compare(a.requestId, b.requestId);
-  if (!("runtimeId" in a) || !("runtimeId" in b)) return 0;
-  const runtimes = compare(a.runtimeId, b.runtimeId);
-  if (runtimes !== 0) return runtimes;
-  if (a.table === "input" && b.table === "input") return compare(a.inputId, b.inputId);
-  if (a.table === "receipt" && b.table === "receipt") {
-    return compare(a.runId, b.runId) || compare(a.sequence, b.sequence);
-  }
-  return 0;
 }

@@ -3,7 +3,8 @@ import { writeFailed } from "@bolthole/contract";
 import type { Change, Committed, Committer } from "./commit/committer.js";
 import type { Engine, Row, RowKey } from "./engine.js";
 import type { KeyedQueue } from "./keyed-queue.js";
-import { verifiedValue, unreadable } from "./commit/row.js";
+import { ReadSet } from "./commit/read-set.js";
+import { decodeRow } from "./commit/row.js";
 import type { TranscriptChecker } from "./transcript/transcript-checker.js";
 import type { Uploads } from "./documents/uploads.js";
 import { type Fail, checkRuntimeId } from "./validate.js";
@@ -46,21 +47,9 @@ export async function loadRow<T>(
   return row && { value: decodeRow(key, row, decode), version: versionOf(context, row) };
 }
 
-export function decodeRow<T>(key: RowKey, row: Row, decode: (value: Uint8Array, row: Row) => T): T {
-  const value = verifiedValue(key, row);
-  try {
-    return decode(value, row);
-  } catch (cause) {
-    throw unreadable(key, cause);
-  }
-}
-
 /** For mutations of one row whose new value does not depend on anything stored. */
-export const singleRow = (method: string, mutation: Mutation, key: RowKey, value: Uint8Array | undefined): Change => ({
-  method,
-  mutation,
-  args: value ? [value] : [],
-  rows: [key],
-  bytes: value?.length ?? 0,
-  decide: () => [{ row: 0, value }],
-});
+export function singleRow(method: string, mutation: Mutation, key: RowKey, value: Uint8Array | undefined): Change {
+  const reads = new ReadSet();
+  const edits = [{ handle: reads.add(key), value }];
+  return { method, mutation, args: value ? [value] : [], reads, bytes: value?.length ?? 0, decide: () => edits };
+}

@@ -4,7 +4,6 @@ import {
   type DecidedBatch,
   type Group,
   type GroupRow,
-  type RowKey,
   type RowWrite,
   StaleBaseError,
   type WriteBatch,
@@ -66,15 +65,15 @@ export class LmdbGroup implements Group<Slot> {
   }
 
   read({ reads }: WriteBatch<unknown>): readonly Slot[] {
-    return reads.map((key) => this.slot(encodeKey(key)));
+    return reads.handles.map(({ key }) => this.slot(encodeKey(key)));
   }
 
   prepare({ batch, decision, rows, sequence }: DecidedBatch<Slot>): Awaitable<Apply | undefined> {
     const { writes, freesSpace: frees } = decision;
-    const replacements = writes.map(({ at, document }) => this.replacement(batch.reads[at], rows[at], document));
+    const replacements = writes.map((write) => this.replacement(write, rows[write.handle.index]));
     return this.admit({ load: loadOf(writes, replacements), bytes: batch.bytes, frees }, () => {
       writes.forEach((write, index) => {
-        this.put(write, batch.reads[write.at], rows[write.at], sequence, replacements[index]);
+        this.put(write, rows[write.handle.index], sequence, replacements[index]);
       });
       this.sequence = sequence;
     });
@@ -143,12 +142,8 @@ export class LmdbGroup implements Group<Slot> {
   }
 
   /** Plans the replacement of a document. A document that shares nodes with its base can replace that base only. */
-  private replacement(
-    key: RowKey | undefined,
-    slot: Slot | undefined,
-    document: RowWrite["document"],
-  ): Replacement | undefined {
-    if (key?.table !== "snapshot") return undefined;
+  private replacement({ handle: { key }, document }: RowWrite, slot: Slot | undefined): Replacement | undefined {
+    if (key.table !== "snapshot") return undefined;
     const staged = document as StagedTree | undefined;
     if (staged?.base !== undefined && staged.base !== slot?.row?.sequence) throw new StaleBaseError();
     return this.changes().plan(key.runtimeId, slot?.row?.root, staged);
@@ -166,13 +161,12 @@ export class LmdbGroup implements Group<Slot> {
   }
 
   private put(
-    { row }: RowWrite,
-    key: RowKey | undefined,
+    { handle: { key }, row }: RowWrite,
     slot: Slot | undefined,
     sequence: number,
     replacement: Replacement | undefined,
   ): void {
-    if (!key || !slot) throw new RangeError("a batch wrote a row that it had not read");
+    if (!slot) throw new RangeError("a batch wrote a row that it had not read");
     if (replacement) this.changes().replace(sequence, replacement);
     const runtimeId = "runtimeId" in key && isHashedId(key.runtimeId) ? key.runtimeId : undefined;
     // Member by member: this is the hottest place of all, and a spread is many times slower.

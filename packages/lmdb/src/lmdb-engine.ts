@@ -262,7 +262,7 @@ function viewOf(
 function scan(transaction: ReadTransaction, range: RowRange, limit: number): RowEntry[] {
   switch (range.table) {
     case "input":
-      return collect(transaction, inputBounds(range.runtimeId, range.after), limit, (key) => ({
+      return collect(transaction, inputBounds(range.runtimeId, range.after?.inputId), limit, (key) => ({
         table: "input",
         runtimeId: range.runtimeId,
         inputId: trailingUuid(key),
@@ -274,12 +274,12 @@ function scan(transaction: ReadTransaction, range: RowRange, limit: number): Row
         ...trailingReceipt(key),
       }));
     case "outcome":
-      return collect(transaction, outcomeBounds(range.after), limit, (key) => ({
+      return collect(transaction, outcomeBounds(range.after?.requestId), limit, (key) => ({
         table: "outcome",
         requestId: trailingUuid(key),
       }));
     case "runtimeManifest":
-      return scanHeads(transaction, range.after, limit);
+      return scanHeads(transaction, range.after?.runtimeId, limit);
   }
 }
 

@@ -5,7 +5,7 @@ import { crc32 } from "node:zlib";
 import fc from "fast-check";
 import type { StoredInputState } from "@bolthole/contract";
 import { encodeLifecycleRecord } from "@bolthole/contract/wire";
-import { type EngineStore, createEngineStore } from "@bolthole/core";
+import { type EngineStore, ReadSet, createEngineStore } from "@bolthole/core";
 import { LmdbEngine } from "./lmdb-engine.js";
 import { scrubbed } from "./scrub.test.helper.js";
 
@@ -163,10 +163,12 @@ test("whatever is written between its looks and during them, a sound store has n
         await tail;
         expect(passes).toBeGreaterThan(1);
         // The store is not merely unread: what is hurt now is found.
+        const reads = new ReadSet();
+        const handle = reads.add({ table: "input", runtimeId: "runtime 0", inputId: idOf(0) });
         await engine.commit({
-          reads: [{ table: "input", runtimeId: "runtime 0", inputId: idOf(0) }],
+          reads,
           bytes: 0,
-          decide: () => ({ writes: [{ at: 0, row: undefined }], result: undefined, freesSpace: false }),
+          decide: () => ({ writes: [{ handle, row: undefined }], result: undefined, freesSpace: false }),
         });
         expect((await scrubbed(engine)).found).toMatchObject([{ code: "head-differs", runtimeId: "runtime 0" }]);
       } finally {

@@ -43,20 +43,16 @@ export class SqliteGroup implements Group {
   async read({ reads }: WriteBatch<unknown>): Promise<GroupRow[]> {
     const rows: GroupRow[] = [];
     await this.reading(async () => {
-      for (const key of reads) rows.push({ row: await this.rows.get(key) });
+      for (const { key } of reads.handles) rows.push({ row: await this.rows.get(key) });
     });
     this.refuseAfterFailure();
     return rows;
   }
 
-  prepare({ batch, decision, sequence }: DecidedBatch): Apply {
+  prepare({ decision, sequence }: DecidedBatch): Apply {
     return async () => {
       this.refuseAfterFailure();
-      for (const { at, row, document } of decision.writes) {
-        const key = batch.reads[at];
-        if (!key) throw new RangeError("a batch wrote a row that it had not read");
-        await this.rows.put(key, row, document);
-      }
+      for (const { handle, row, document } of decision.writes) await this.rows.put(handle.key, row, document);
       this.sequence = sequence;
     };
   }

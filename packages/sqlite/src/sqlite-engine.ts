@@ -145,13 +145,13 @@ const viewOf = (rows: Rows): View => {
 function scan(rows: Rows, range: RowRange, limit: number): Promise<RowEntry[]> {
   switch (range.table) {
     case "input":
-      return rows.inputs(range.runtimeId, range.after ?? "", limit);
+      return rows.inputs(range.runtimeId, range.after?.inputId ?? "", limit);
     case "receipt":
       return rows.receipts(range.runtimeId, range.after, limit);
     case "outcome":
-      return rows.outcomes(range.after ?? "", limit);
+      return rows.outcomes(range.after?.requestId ?? "", limit);
     case "runtimeManifest":
-      return rows.runtimeManifests(range.after, limit);
+      return rows.runtimeManifests(range.after?.runtimeId, limit);
   }
 }
 

@@ -37,9 +37,9 @@ export function quarantine(engine: Engine, runtimes: ReadonlySet<RuntimeId>): En
       return engine.stage(runtimeId, base, document);
     },
     discard: (staged) => engine.discard(staged),
-    async commit(unit) {
-      unit.reads.forEach(admit);
-      return engine.commit(unit);
+    async commit(batch) {
+      for (const { key } of batch.reads.handles) admit(key);
+      return engine.commit(batch);
     },
     stats: () => engine.stats(),
     ...(engine.backUp && { backUp: engine.backUp.bind(engine) }),

@@ -2,13 +2,12 @@ import { type Finding, StoreError } from "@bolthole/contract";
 import { readOpsSnapshot, readReceipt } from "@bolthole/json";
 import { decodeRuntimeManifest } from "../commit/runtime-manifest.js";
 import { decodeOutcome } from "../commit/outcome.js";
-import { describeKey, verifiedValue } from "../commit/row.js";
+import { decodeRow, describeKey, verifiedValue } from "../commit/row.js";
 import { decodeStoreManifest } from "../commit/store-manifest.js";
 import type { Row, RowKey } from "../engine.js";
 import { readRow } from "../operations/input.js";
 import { checkLifecycleRecord } from "../rules/lifecycle.js";
 import { decodeSnapshotFacts } from "../documents/snapshot-facts.js";
-import { decodeRow } from "../store-context.js";
 
 /** What is wrong with a row in itself. Of values longer than `formBytes` the checksum is all that is looked at. */
 export function damageOf(key: RowKey, row: Row, formBytes = Infinity): Finding | undefined {

@@ -1,37 +1,31 @@
 import type { ExpectedVersion, Mutation, RuntimeMutation } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
 import { inspectLifecycleRecord } from "@bolthole/contract/wire";
-import type { Row, RowKey } from "../engine.js";
+import type { RowKey } from "../engine.js";
 import type { Argument } from "./outcome.js";
 import { parseUuid, tooLarge } from "../validate.js";
+import type { ReadSet, RowReader } from "./read-set.js";
 import { versionText } from "./version.js";
+import type { WriteSet } from "./write-set.js";
 
 const isOfRuntime = (mutation: Mutation | RuntimeMutation): mutation is RuntimeMutation => "runtimeId" in mutation;
-
-/** The row of the runtime's head, if the mutation is of one. */
-export const runtimeManifestKey = (mutation: Mutation | RuntimeMutation): RowKey | undefined =>
-  isOfRuntime(mutation) ? { table: "runtimeManifest", runtimeId: mutation.runtimeId } : undefined;
 
 /** As many as one request may have rows. */
 const MAX_EXPECTED_VERSIONS = 4096;
 
-/** A condition on one stored row, from the caller. */
-export interface Expectation {
-  readonly key: RowKey;
-  /** Throws when the stored row is not what the caller expects; `value` gives its sound value. */
-  readonly check: (row: Row | undefined, value: () => Uint8Array | undefined) => void;
-}
+/** Throws when a stored row is not what the caller expects. */
+export type Expectation = (rows: RowReader, values: Pick<WriteSet, "read">) => void;
 
-/** The mutation's fence token and expected versions, as conditions for the writer. */
-export function expectationsOf(mutation: Mutation | RuntimeMutation, epoch: string): Expectation[] {
+/** Returns the mutation's fence token and expected versions as conditions on rows, which it adds to the read set. */
+export function expectationsOf(mutation: Mutation | RuntimeMutation, reads: ReadSet, epoch: string): Expectation[] {
   if (!isOfRuntime(mutation)) return [];
   const versions = mutation.expectedVersions ?? [];
   if (versions.length > MAX_EXPECTED_VERSIONS) {
     throw tooLarge(writeFailed, "expected_versions", MAX_EXPECTED_VERSIONS, versions.length, "entries");
   }
-  const expectations = versions.map((one, index) => expectVersion(one, index, mutation.runtimeId, epoch));
+  const expectations = versions.map((one, index) => expectVersion(one, index, mutation.runtimeId, reads, epoch));
   if (mutation.expectedFenceToken !== undefined) {
-    expectations.unshift(expectFence(mutation.expectedFenceToken, mutation.runtimeId));
+    expectations.unshift(expectFence(mutation.expectedFenceToken, mutation.runtimeId, reads));
   }
   return expectations;
 }
@@ -46,39 +40,42 @@ export function expectationArguments(mutation: Mutation | RuntimeMutation): Argu
   ];
 }
 
-function expectFence(token: bigint, runtimeId: string): Expectation {
-  return {
-    key: { table: "lifecycle", runtimeId },
-    check: (_row, value) => {
-      const record = value();
-      const stored = record && inspectLifecycleRecord(record).fenceToken;
-      if (stored === token) return;
-      const actual = stored === undefined ? "none" : stored.toString();
-      throw writeFailed("FENCE_CONFLICT", `expected fence token ${token.toString()}, the runtime's is ${actual}`, {
-        runtimeId,
-        record: "machine_lifecycle",
-        expected: token.toString(),
-        actual,
-      });
-    },
+function expectFence(token: bigint, runtimeId: string, reads: ReadSet): Expectation {
+  const handle = reads.add({ table: "lifecycle", runtimeId });
+  return (_rows, values) => {
+    const record = values.read(handle, (value) => value);
+    const stored = record && inspectLifecycleRecord(record).fenceToken;
+    if (stored === token) return;
+    const actual = stored === undefined ? "none" : stored.toString();
+    throw writeFailed("FENCE_CONFLICT", `expected fence token ${token.toString()}, the runtime's is ${actual}`, {
+      runtimeId,
+      record: "machine_lifecycle",
+      expected: token.toString(),
+      actual,
+    });
   };
 }
 
-function expectVersion(expected: ExpectedVersion, index: number, runtimeId: string, epoch: string): Expectation {
-  return {
-    key: expectedKey(expected, `expected_versions[${String(index)}]`, runtimeId),
-    check: (row) => {
-      const actual = row && versionText(epoch, row.sequence);
-      if (actual === expected.version) return;
-      const name = expected.inputId === undefined ? expected.record : `${expected.record} ${expected.inputId}`;
-      const wanted = expected.version ?? "none";
-      throw writeFailed("VERSION_CONFLICT", `expected ${name} at version ${wanted}, it is at ${actual ?? "none"}`, {
-        runtimeId,
-        record: name,
-        expected: wanted,
-        actual: actual ?? "none",
-      });
-    },
+function expectVersion(
+  expected: ExpectedVersion,
+  index: number,
+  runtimeId: string,
+  reads: ReadSet,
+  epoch: string,
+): Expectation {
+  const handle = reads.add(expectedKey(expected, `expected_versions[${String(index)}]`, runtimeId));
+  return (rows) => {
+    const row = rows.get(handle);
+    const actual = row && versionText(epoch, row.sequence);
+    if (actual === expected.version) return;
+    const name = expected.inputId === undefined ? expected.record : `${expected.record} ${expected.inputId}`;
+    const wanted = expected.version ?? "none";
+    throw writeFailed("VERSION_CONFLICT", `expected ${name} at version ${wanted}, it is at ${actual ?? "none"}`, {
+      runtimeId,
+      record: name,
+      expected: wanted,
+      actual: actual ?? "none",
+    });
   };
 }
 

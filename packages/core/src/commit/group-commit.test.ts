@@ -8,6 +8,7 @@ import {
   GroupCommit,
   type GroupRow,
 } from "./group-commit.js";
+import { ReadSet } from "./read-set.js";
 import { keyText } from "./row.js";
 
 const MIB = 1 << 20;
@@ -72,8 +73,8 @@ class TestGroup implements Group<TestRow> {
 
   read({ reads }: WriteBatch<unknown>): Awaitable<readonly TestRow[]> {
     return this.later(
-      reads.map((one) => {
-        const name = keyText(one);
+      reads.handles.map((handle) => {
+        const name = keyText(handle.key);
         const row = this.rows.get(name) ?? { name, row: this.store.rows.get(name) };
         this.rows.set(name, row);
         return row;
@@ -88,8 +89,8 @@ class TestGroup implements Group<TestRow> {
       if (this.applyError) throw this.applyError;
       this.batches += 1;
       this.nextSequence = sequence + 1;
-      for (const { at, row } of decision.writes) {
-        const target = rows[at];
+      for (const { handle, row } of decision.writes) {
+        const target = rows[handle.index];
         if (!target) throw new RangeError("no such row");
         target.row = row;
         this.written.push(target.name);
@@ -123,23 +124,27 @@ class TestGroup implements Group<TestRow> {
 }
 
 /** Appends to the text of a row, and returns the text that it found. */
-const append = (name: string, text: string, bytes = 1): WriteBatch<string> => ({
-  reads: [key(name)],
-  bytes,
-  decide: ([row], sequence) => {
+function append(name: string, text: string, bytes = 1): WriteBatch<string> {
+  const reads = new ReadSet();
+  const handle = reads.add(key(name));
+  const decide: WriteBatch<string>["decide"] = (rows, sequence) => {
+    const row = rows.get(handle);
     const before = row ? Buffer.from(row.value).toString() : "";
     const written = { sequence, checksum: 0, value: Buffer.from(before + text) };
-    return { writes: [{ at: 0, row: written }], result: before, freesSpace: false };
-  },
-});
+    return { writes: [{ handle, row: written }], result: before, freesSpace: false };
+  };
+  return { reads, bytes, decide };
+}
 
-const refuse = (name: string): WriteBatch<never> => ({
-  reads: [key(name)],
-  bytes: 1,
-  decide: ([row]) => {
+function refuse(name: string): WriteBatch<never> {
+  const reads = new ReadSet();
+  const handle = reads.add(key(name));
+  const decide: WriteBatch<never>["decide"] = (rows) => {
+    const row = rows.get(handle);
     throw writeFailed("RECEIPT_EXISTS", `found ${row ? Buffer.from(row.value).toString() : "nothing"}`);
-  },
-});
+  };
+  return { reads, bytes: 1, decide };
+}
 
 /** Follows a promise without waiting for it. */
 function follow<T>(promise: Promise<T>): { state: "pending" | "done" | "refused"; result?: T; error?: StoreError } {

@@ -1,5 +1,6 @@
 import { StoreError } from "@bolthole/contract";
 import type { Decision, Row, WriteBatch } from "../engine.js";
+import { ReadRows } from "./read-set.js";
 
 /** A group stops growing at about this many bytes of new values. One batch alone may be larger. */
 const GROUP_BYTES = 1 << 20;
@@ -35,8 +36,8 @@ export interface Group<R extends GroupRow = GroupRow> {
   /** The commit sequence of the next batch that writes something. */
   readonly nextSequence: number;
   /**
-   * Returns the rows that the batch reads, in the order of `batch.reads`, as the earlier batches of the group left them. An
-   * error refuses this batch alone.
+   * Returns the rows that a batch reads, in the order of its handles, as the earlier batches of the group left them. An error
+   * refuses this batch alone.
    */
   read(batch: WriteBatch<unknown>): Awaitable<readonly R[]>;
   /**
@@ -197,10 +198,7 @@ export class GroupCommit<G extends Group> {
           const read = group.read(work);
           const rows = read instanceof Promise ? await read : read;
           const sequence = group.nextSequence;
-          const decision = work.decide(
-            rows.map(({ row }) => row),
-            sequence,
-          );
+          const decision = work.decide(new ReadRows(rows), sequence);
           result = decision.result;
           if (decision.writes.length > 0) prepared = group.prepare({ batch: work, decision, rows, sequence });
         } else {

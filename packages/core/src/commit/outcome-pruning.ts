@@ -1,8 +1,8 @@
-import type { Engine, RowKey } from "../engine.js";
-import { updateDigest } from "./runtime-manifest.js";
-import { makeRow } from "./row.js";
-import { EMPTY_STORE_MANIFEST, decodeStoreManifest, encodeStoreManifest } from "./store-manifest.js";
-import { decodeRow } from "../store-context.js";
+import type { Engine } from "../engine.js";
+import { ReadSet } from "./read-set.js";
+import { decodeRow } from "./row.js";
+import { EMPTY_STORE_MANIFEST, STORE_MANIFEST_KEY, decodeStoreManifest } from "./store-manifest.js";
+import { WriteSet } from "./write-set.js";
 
 export interface OutcomeBounds {
   readonly maxCount: number;
@@ -16,14 +16,13 @@ const BATCH = 128;
 const timeOf = (requestId: string): number => Number.parseInt(requestId.slice(0, 8) + requestId.slice(9, 13), 16);
 
 /**
- * Forgets the oldest outcomes beyond the bounds, and moves the horizon behind which request ids are refused in the same
- * commit: an id whose outcome may be forgotten can never be applied again. Answers how many were forgotten.
+ * Deletes the oldest outcomes beyond the bounds, and moves the horizon in the same commit: a request id before the horizon is
+ * refused, so that an id whose outcome was deleted can never be applied again. Returns the number of deleted outcomes.
  */
 export async function pruneOutcomes(engine: Engine, bounds: OutcomeBounds, nowMs: number): Promise<number> {
-  const tallyKey = { table: "storeManifest" } as const;
   const victims = await engine.view(async (view) => {
-    const row = await view.get(tallyKey);
-    const { outcome } = row ? decodeRow(tallyKey, row, decodeStoreManifest) : EMPTY_STORE_MANIFEST;
+    const row = await view.get(STORE_MANIFEST_KEY);
+    const { outcome } = row ? decodeRow(STORE_MANIFEST_KEY, row, decodeStoreManifest) : EMPTY_STORE_MANIFEST;
     const excess = outcome.rows - bounds.maxCount;
     const oldest = await view.scan({ table: "outcome" }, BATCH);
     return oldest.filter(({ key }, index) => index < excess || timeOf(key.requestId) < nowMs - bounds.maxAgeMs);
@@ -31,22 +30,16 @@ export async function pruneOutcomes(engine: Engine, bounds: OutcomeBounds, nowMs
   const last = victims.at(-1);
   if (!last) return 0;
   const horizonMs = timeOf(last.key.requestId) + 1;
-  const reads: RowKey[] = [tallyKey, ...victims.map(({ key }) => key)];
+  const reads = new ReadSet();
+  const manifests = { store: reads.add(STORE_MANIFEST_KEY) };
+  const handles = victims.map(({ key }) => reads.add(key));
   await engine.commit({
     reads,
     bytes: 0,
-    decide: ([tallyRow, ...rows], sequence) => {
-      let tally = tallyRow ? decodeRow(tallyKey, tallyRow, decodeStoreManifest) : EMPTY_STORE_MANIFEST;
-      for (const row of rows) if (row) tally = { ...tally, outcome: updateDigest(tally.outcome, row, undefined) };
-      tally = { ...tally, horizonMs: Math.max(tally.horizonMs, horizonMs) };
-      return {
-        writes: [
-          { at: 0, row: makeRow(tallyKey, sequence, encodeStoreManifest(tally)) },
-          ...victims.map((_victim, index) => ({ at: index + 1, row: undefined })),
-        ],
-        result: undefined,
-        freesSpace: true,
-      };
+    decide: (rows, sequence) => {
+      const writes = new WriteSet(rows, manifests, sequence);
+      for (const handle of handles) writes.delete(handle);
+      return { writes: writes.close(horizonMs), result: undefined, freesSpace: true };
     },
   });
   return victims.length;

@@ -1,7 +1,7 @@
 import { crc32 } from "node:zlib";
 import { readFailed } from "@bolthole/contract";
 import { JsonError } from "@bolthole/json";
-import type { Row, RowKey } from "../engine.js";
+import type { Row, RowKey, Table } from "../engine.js";
 
 /** A key as text, different for different keys: for checksums and for maps in memory. */
 export function keyText(key: RowKey): string {
@@ -41,6 +41,16 @@ export function verifiedValue(key: RowKey, row: Row): Uint8Array {
   return row.value;
 }
 
+/** Returns the decoded value of a row. Throws DAMAGED_RECORD for a row that does not match its checksum or its form. */
+export function decodeRow<T>(key: RowKey, row: Row, decode: (value: Uint8Array, row: Row) => T): T {
+  const value = verifiedValue(key, row);
+  try {
+    return decode(value, row);
+  } catch (cause) {
+    throw unreadable(key, cause);
+  }
+}
+
 export function damaged(key: RowKey, what: string, cause?: unknown): Error {
   const runtimeId = "runtimeId" in key ? key.runtimeId : undefined;
   return readFailed("DAMAGED_RECORD", `stored ${describeKey(key)} ${what}`, {
@@ -51,7 +61,7 @@ export function damaged(key: RowKey, what: string, cause?: unknown): Error {
 }
 
 /** What its form does not allow. The text of a rule is the reference's (section 14.18). */
-export function unreadable(key: RowKey, cause: unknown): Error {
+function unreadable(key: RowKey, cause: unknown): Error {
   if (!(cause instanceof JsonError)) return damaged(key, "cannot be read", cause);
   if (!cause.isRule) return damaged(key, `cannot be read: ${cause.message}`, cause);
   const runtimeId = "runtimeId" in key ? key.runtimeId : undefined;
@@ -80,4 +90,34 @@ export function describeKey(key: RowKey): string {
     case "storeManifest":
       return "store manifest";
   }
+}
+
+/** The order of the tables among themselves. It matters to `compareKeys` only. */
+const ORDER: Record<Table, number> = {
+  storeManifest: 0,
+  oauth: 1,
+  outcome: 2,
+  runtimeManifest: 3,
+  snapshot: 4,
+  lifecycle: 5,
+  ops: 6,
+  input: 7,
+  receipt: 8,
+};
+
+const compare = (a: string | bigint, b: string | bigint): number => (a < b ? -1 : a > b ? 1 : 0);
+
+/** Orders keys by table, runtime and the rest; 0 for two keys of the same row. */
+export function compareKeys(a: RowKey, b: RowKey): number {
+  const tables = ORDER[a.table] - ORDER[b.table];
+  if (tables !== 0) return tables;
+  if (a.table === "outcome" && b.table === "outcome") return compare(a.requestId, b.requestId);
+  if (!("runtimeId" in a) || !("runtimeId" in b)) return 0;
+  const runtimes = compare(a.runtimeId, b.runtimeId);
+  if (runtimes !== 0) return runtimes;
+  if (a.table === "input" && b.table === "input") return compare(a.inputId, b.inputId);
+  if (a.table === "receipt" && b.table === "receipt") {
+    return compare(a.runId, b.runId) || compare(a.sequence, b.sequence);
+  }
+  return 0;
 }

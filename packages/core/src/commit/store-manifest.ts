@@ -10,6 +10,8 @@ export interface StoreManifest {
   readonly horizonMs: number;
 }
 
+export const STORE_MANIFEST_KEY = { table: "storeManifest" } as const;
+
 export const EMPTY_STORE_MANIFEST: StoreManifest = {
   outcome: { rows: 0, sum: 0 },
   oauth: { rows: 0, sum: 0 },

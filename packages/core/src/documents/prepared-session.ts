@@ -1,6 +1,7 @@
 import type { RuntimeId, SessionProfile } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
 import type { Change, Committed, RowEdit } from "../commit/committer.js";
+import { ReadSet, type RowHandle } from "../commit/read-set.js";
 import { sequenceOf } from "../commit/version.js";
 import { StaleBaseError, type StagedDocument } from "../engine.js";
 import type { Incoming } from "./incoming.js";
@@ -10,11 +11,9 @@ import type { TranscriptVerdict } from "../transcript/check.js";
 import { type StoredSession, snapshotKey, storedSession } from "./stored-document.js";
 import { invalid } from "../validate.js";
 
-/** The snapshot row is the first one of every change of a session. */
-const SNAPSHOT_ROW = 0;
 const ATTEMPTS = 8;
 
-type Request = Pick<Change, "method" | "mutation" | "args" | "unchangedInputs">;
+type Request = Pick<Change, "method" | "mutation" | "args">;
 
 export interface CheckedDocument {
   readonly incoming: Incoming;
@@ -27,8 +26,8 @@ export interface CheckedDocument {
 export interface Prepared {
   /** Undefined: the stored document is deleted. */
   readonly document: CheckedDocument | undefined;
-  /** What else the change does, in rows that follow the snapshot's. */
-  readonly beside?: Pick<Change, "rows" | "bytes" | "decide"> | undefined;
+  /** What the change does beside the document. */
+  readonly beside?: Pick<Change, "reads" | "bytes" | "decide"> | undefined;
 }
 
 /**
@@ -69,15 +68,17 @@ async function commitPrepared(
   const staged = document && (await stage(context, runtimeId, base, document.incoming));
   let isTaken = false;
   try {
-    const edit = snapshotEdit(staged, document?.profile);
+    const reads = beside?.reads ?? new ReadSet();
+    const snapshot = reads.add(snapshotKey(runtimeId));
+    const edit = snapshotEdit(snapshot, staged, document?.profile);
     const committed = await context.committer.commit({
       ...request,
-      rows: [snapshotKey(runtimeId), ...(beside?.rows ?? [])],
+      reads,
       bytes: (staged?.bytes ?? 0) + (beside?.bytes ?? 0),
-      decide: ([snapshot, ...rows]) => {
-        if (snapshot?.sequence !== base) throw new StaleBaseError();
+      decide: (rows) => {
+        if (rows.get(snapshot)?.sequence !== base) throw new StaleBaseError();
         const edits = beside ? beside.decide(rows) : [];
-        return edits && [edit, ...edits.map((one) => ({ ...one, row: one.row + 1 }))];
+        return edits && [edit, ...edits];
       },
     });
     isTaken = committed !== undefined && !committed.replayed;
@@ -110,7 +111,11 @@ async function stage(
   );
 }
 
-const snapshotEdit = (staged: StagedDocument | undefined, profile: SessionProfile = "session"): RowEdit =>
+const snapshotEdit = (
+  handle: RowHandle,
+  staged: StagedDocument | undefined,
+  profile: SessionProfile = "session",
+): RowEdit =>
   staged
-    ? { row: SNAPSHOT_ROW, value: encodeSnapshotFacts({ ...staged, profile }), document: staged }
-    : { row: SNAPSHOT_ROW, value: undefined };
+    ? { handle, value: encodeSnapshotFacts({ ...staged, profile }), document: staged }
+    : { handle, value: undefined };

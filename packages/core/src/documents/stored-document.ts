@@ -1,10 +1,10 @@
 import { crc32 } from "node:zlib";
 import type { ByteRange, LoadedSnapshot, RuntimeId } from "@bolthole/contract";
-import { damaged } from "../commit/row.js";
+import { damaged, decodeRow } from "../commit/row.js";
 import { type DocumentParts, StaleBaseError, type Row, type RowKey, type View } from "../engine.js";
 import { copyYielding } from "./yielding.js";
 import { type SnapshotFacts, decodeSnapshotFacts } from "./snapshot-facts.js";
-import { type StoreContext, decodeRow, versionOf } from "../store-context.js";
+import { type StoreContext, versionOf } from "../store-context.js";
 
 export const snapshotKey = (runtimeId: RuntimeId): RowKey => ({ table: "snapshot", runtimeId });
 

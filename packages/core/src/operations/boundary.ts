@@ -2,6 +2,7 @@ import type { VersionedStore } from "@bolthole/contract";
 import { readFailed } from "@bolthole/contract";
 import { readReceipt } from "@bolthole/json";
 import type { Change } from "../commit/committer.js";
+import { ReadSet } from "../commit/read-set.js";
 import { changeArguments, incomingOf } from "../documents/incoming.js";
 import { commitOverSession } from "../documents/prepared-session.js";
 import { inputRows, putInputs } from "../rules/input.js";
@@ -31,16 +32,18 @@ export const boundaryOperations = (context: StoreContext): BoundaryOperations =>
         sessionStoreKey,
         request.unchangedInputs?.inputsVersion,
         receipt.value,
-        ...inputs.values,
+        ...inputs.rows.map(({ value }) => value),
       ],
-      unchangedInputs: request.unchangedInputs?.inputsVersion,
     };
-    const boundary: Pick<Change, "rows" | "bytes" | "decide"> = {
-      rows: [receipt.key, ...inputs.keys],
+    const reads = new ReadSet();
+    const receiptHandle = reads.add(receipt.key);
+    const edits = [{ handle: receiptHandle, value: receipt.value }, ...putInputs(inputs, reads)];
+    const boundary: Pick<Change, "reads" | "bytes" | "decide"> = {
+      reads,
       bytes: receipt.value.length + inputs.bytes,
-      decide: ([taken]) => {
-        refuseTakenReceipt(taken, request.receipt, runtimeId, receipt.value);
-        return [{ row: 0, value: receipt.value }, ...putInputs(inputs, 1)];
+      decide: (rows) => {
+        refuseTakenReceipt(rows.get(receiptHandle), request.receipt, runtimeId, receipt.value);
+        return edits;
       },
     };
     if (!sessionDelta) return commit(context, { ...identity, ...boundary });

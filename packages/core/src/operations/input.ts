@@ -2,32 +2,34 @@ import type { StoredInputState, VersionedStore, Versioned } from "@bolthole/cont
 import { StoreError, readFailed } from "@bolthole/contract";
 import { readInputState, readStoredInputState } from "@bolthole/json";
 import { isForeignRow } from "../commit/derived.js";
-import type { RowEntry, KeyOf, Row, View } from "../engine.js";
+import { type RowEntry, type KeyOf, type Row, type View, pagesOf } from "../engine.js";
 import { EMPTY_RUNTIME_MANIFEST, type RuntimeManifest, decodeRuntimeManifest } from "../commit/runtime-manifest.js";
-import { damaged } from "../commit/row.js";
+import { ReadSet } from "../commit/read-set.js";
+import { damaged, decodeRow } from "../commit/row.js";
 import { versionText } from "../commit/version.js";
 import { inputRows, putInputs } from "../rules/input.js";
-import { type StoreContext, checkRuntime, commit, decodeRow, loadRow, versionOf } from "../store-context.js";
+import { type StoreContext, checkRuntime, commit, loadRow, versionOf } from "../store-context.js";
 import { parseUuid } from "../validate.js";
 
 type InputOperations = Pick<VersionedStore, "persistInputState" | "loadInputState" | "loadInputStates">;
 type InputEntry = RowEntry<KeyOf<"input">>;
 
-const SCAN_ROWS = 1024;
 /** Of stored values in one batch, so that its message stays below 1 MiB on the wire. */
 const BATCH_BYTES = 700_000;
 
 export const inputOperations = (context: StoreContext): InputOperations => ({
   async persistInputState(request) {
     const runtimeId = checkRuntime(context, request.runtimeId);
-    const rows = inputRows(runtimeId, [request.state], () => "state", context.limits);
+    const inputs = inputRows(runtimeId, [request.state], () => "state", context.limits);
+    const reads = new ReadSet();
+    const edits = putInputs(inputs, reads);
     return commit(context, {
       method: "PersistInputState",
       mutation: request,
-      args: rows.values,
-      rows: rows.keys,
-      bytes: rows.bytes,
-      decide: () => putInputs(rows, 0),
+      args: inputs.rows.map(({ value }) => value),
+      reads,
+      bytes: inputs.bytes,
+      decide: () => edits,
     });
   },
 
@@ -101,13 +103,11 @@ async function readLedger(
   const head = headRow ? attempt(() => decodeRow(headKey, headRow, decodeRuntimeManifest)) : EMPTY_RUNTIME_MANIFEST;
   const entries: InputEntry[] = [];
   let sum = 0;
-  for (let after: string | undefined; ; after = entries.at(-1)?.key.inputId) {
-    const page = await view.scan({ table: "input", runtimeId, after }, SCAN_ROWS);
+  for await (const page of pagesOf(view, { table: "input", runtimeId })) {
     for (const entry of page) {
       sum = (sum + entry.row.checksum) >>> 0;
       entries.push(entry);
     }
-    if (page.length < SCAN_ROWS) break;
   }
   if (head && (entries.length !== head.input.rows || sum !== head.input.sum)) {
     attempt(() => {

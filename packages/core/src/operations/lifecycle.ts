@@ -1,5 +1,6 @@
 import type { VersionedStore } from "@bolthole/contract";
 import { readFailed } from "@bolthole/contract";
+import { ReadSet } from "../commit/read-set.js";
 import { inputRows, putInputs } from "../rules/input.js";
 import { checkLifecycleRecord } from "../rules/lifecycle.js";
 import { type StoreContext, checkRuntime, commit, loadRow } from "../store-context.js";
@@ -22,14 +23,19 @@ export const lifecycleOperations = (context: StoreContext): LifecycleOperations 
       (index) => `input_states[${String(index)}]`,
       context.limits,
     );
+    const reads = new ReadSet();
+    const edits = [
+      { handle: reads.add({ table: "lifecycle", runtimeId }), value: record },
+      ...putInputs(inputs, reads),
+    ];
     return commit(context, {
       method: "CommitMachineLifecycle",
       mutation: request,
-      args: [record, request.unchangedInputs?.inputsVersion, ...inputs.values],
-      unchangedInputs: request.unchangedInputs?.inputsVersion,
-      rows: [{ table: "lifecycle", runtimeId }, ...inputs.keys],
+      args: [record, request.unchangedInputs?.inputsVersion, ...inputs.rows.map(({ value }) => value)],
+
+      reads,
       bytes: record.length + inputs.bytes,
-      decide: () => [{ row: 0, value: record }, ...putInputs(inputs, 1)],
+      decide: () => edits,
     });
   },
 });

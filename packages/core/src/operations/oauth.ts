@@ -1,5 +1,6 @@
 import type { UpdatedOauth, Versioned, VersionedStore } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
+import { ReadSet } from "../commit/read-set.js";
 import { type StoreContext, commit, loadRow, singleRow, versionOf } from "../store-context.js";
 import { checkSize } from "../validate.js";
 
@@ -24,13 +25,18 @@ export const oauthOperations = (context: StoreContext): OauthOperations => ({
   async updateAuthOauthFlowSnapshot(request): Promise<UpdatedOauth> {
     const { snapshot, expected } = request;
     checkSize(snapshot.length, context.limits.oauthSnapshotBytes, "snapshot", writeFailed);
+    const reads = new ReadSet();
+    const handle = reads.add(KEY);
     const committed = await context.committer.commit({
       method: "UpdateAuthOauthFlowSnapshot",
       mutation: request,
       args: [expected, snapshot],
-      rows: [KEY],
+      reads,
       bytes: snapshot.length,
-      decide: ([row]) => ((row && versionOf(context, row)) === expected ? [{ row: 0, value: snapshot }] : undefined),
+      decide: (rows) => {
+        const row = rows.get(handle);
+        return (row && versionOf(context, row)) === expected ? [{ handle, value: snapshot }] : undefined;
+      },
     });
     if (committed) return { ...committed, updated: true };
     return { updated: false, current: await loadSnapshot(context) };

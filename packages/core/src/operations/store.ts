@@ -1,7 +1,9 @@
 import type { OutcomeRetention, RuntimeSummary, VersionedStore } from "@bolthole/contract";
 import { readFailed } from "@bolthole/contract";
 import { decodeRuntimeManifest } from "../commit/runtime-manifest.js";
-import { type StoreContext, decodeRow, versionOf } from "../store-context.js";
+import { decodeRow } from "../commit/row.js";
+import type { KeyOf } from "../engine.js";
+import { type StoreContext, versionOf } from "../store-context.js";
 import { checkRuntimeId, invalid, tooLarge } from "../validate.js";
 
 type StoreOperations = Pick<VersionedStore, "listRuntimes" | "getCommit" | "getServerInfo">;
@@ -20,7 +22,7 @@ export const storeOperations = (
     if (pageSize > MAX_PAGE) throw tooLarge(readFailed, "page_size", MAX_PAGE, pageSize, "runtimes");
     const limit = pageSize === 0 ? DEFAULT_PAGE : pageSize;
     const after = parsePageToken(pageToken);
-    if (after !== undefined) checkRuntimeId(after, context.limits, readFailed);
+    if (after) checkRuntimeId(after.runtimeId, context.limits, readFailed);
     const entries = await context.engine.view((view) => view.scan({ table: "runtimeManifest", after }, limit));
     const runtimes: RuntimeSummary[] = [];
     let bytes = 0;
@@ -66,11 +68,11 @@ const TOKEN_PREFIX = "after:";
 const makePageToken = (runtimeId: string): string =>
   Buffer.from(TOKEN_PREFIX + runtimeId, "utf8").toString("base64url");
 
-function parsePageToken(token: string): string | undefined {
+function parsePageToken(token: string): KeyOf<"runtimeManifest"> | undefined {
   if (token === "") return undefined;
   const text = Buffer.from(token, "base64url").toString("utf8");
   if (!text.startsWith(TOKEN_PREFIX)) {
     throw invalid(readFailed, "page_token", "the next_page_token of an earlier page");
   }
-  return text.slice(TOKEN_PREFIX.length);
+  return { table: "runtimeManifest", runtimeId: text.slice(TOKEN_PREFIX.length) };
 }

@@ -4,8 +4,9 @@ import { readInputState, readOpsSnapshot, readReceipt, writeOpsSnapshot } from "
 import type { RowEdit } from "../commit/committer.js";
 import { deriveRuntimeManifest } from "../commit/derived.js";
 import { isCountedTable } from "../commit/runtime-manifest.js";
-import { damaged, keyText } from "../commit/row.js";
-import { type RowEntry, type KeyOf, StaleBaseError, type Row, type RowKey, type View } from "../engine.js";
+import { ReadSet } from "../commit/read-set.js";
+import { damaged, decodeRow, keyText } from "../commit/row.js";
+import { type RowEntry, StaleBaseError, type Row, type RowKey, type View, pagesOf } from "../engine.js";
 import { incomingOf } from "../documents/incoming.js";
 import { crc32Yielding } from "../documents/yielding.js";
 import { inputRows } from "../rules/input.js";
@@ -13,11 +14,10 @@ import { checkLifecycleRecord } from "../rules/lifecycle.js";
 import { receiptRow } from "../rules/receipt.js";
 import { acceptedId } from "../rules/session.js";
 import { decodeSnapshotFacts, encodeSnapshotFacts } from "../documents/snapshot-facts.js";
-import { type StoreContext, checkRuntime, commit, decodeRow } from "../store-context.js";
+import { type StoreContext, checkRuntime, commit } from "../store-context.js";
 import { storedSession } from "../documents/stored-document.js";
 import { checkSize, shaped } from "../validate.js";
 
-const PAGE = 1024;
 const ATTEMPTS = 8;
 
 /** Whole runtimes in and out: what changes meanwhile is noticed by the runtime's head, and the work begins anew. */
@@ -77,16 +77,8 @@ async function readRuntime(view: View, runtimeId: RuntimeId): Promise<StoredRunt
     const row = await view.get(key);
     if (row) entries.push({ key, row });
   }
-  let inputs: RowEntry<KeyOf<"input">>[] = [];
-  do {
-    inputs = await view.scan({ table: "input", runtimeId, after: inputs.at(-1)?.key.inputId }, PAGE);
-    entries.push(...inputs);
-  } while (inputs.length === PAGE);
-  let receipts: RowEntry<KeyOf<"receipt">>[] = [];
-  do {
-    receipts = await view.scan({ table: "receipt", runtimeId, after: receipts.at(-1)?.key }, PAGE);
-    entries.push(...receipts);
-  } while (receipts.length === PAGE);
+  for await (const page of pagesOf(view, { table: "input", runtimeId })) entries.push(...page);
+  for await (const page of pagesOf(view, { table: "receipt", runtimeId })) entries.push(...page);
   return { head: await view.get({ table: "runtimeManifest", runtimeId }), entries };
 }
 
@@ -150,7 +142,7 @@ async function checkedRows(context: StoreContext, contents: RuntimeContents): Pr
   // A ledger may be longer than one batch may be.
   const noLimit = { ...limits, batchRows: Number.MAX_SAFE_INTEGER };
   const inputs = inputRows(runtimeId, contents.inputs, (index) => `inputs[${String(index)}]`, noLimit);
-  inputs.keys.forEach((key, index) => rows.push({ key, value: inputs.values[index] ?? Buffer.of() }));
+  rows.push(...inputs.rows);
   for (const receipt of receipts) rows.push(receiptRow(runtimeId, receipt));
   return rows;
 }
@@ -185,30 +177,27 @@ async function put(
 ): Promise<void> {
   const kept = new Set(wanted.map(({ key }) => keyText(key)));
   const obsolete = entries.filter(({ key }) => !kept.has(keyText(key)));
-  const rows: RowKey[] = [
-    { table: "runtimeManifest", runtimeId },
-    ...wanted.map(({ key }) => key),
-    ...obsolete.map(({ key }) => key),
-  ];
+  const reads = new ReadSet();
+  const manifest = reads.add({ table: "runtimeManifest", runtimeId });
   const base = entries.find(({ key }) => key.table === "snapshot")?.row.sequence;
   const document = session && (await context.engine.stage(runtimeId, base, [session.snapshot]));
   const edits: RowEdit[] = [
-    ...wanted.map(({ key, value }, index) => ({
-      row: index + 1,
+    ...wanted.map(({ key, value }) => ({
+      handle: reads.add(key),
       value,
-      ...(key.table === "snapshot" && { document }),
+      document: key.table === "snapshot" ? document : undefined,
     })),
-    ...obsolete.map((_entry, index) => ({ row: index + 1 + wanted.length, value: undefined })),
+    ...obsolete.map(({ key }) => ({ handle: reads.add(key), value: undefined })),
   ];
   try {
     await commit(context, {
       method: "ImportRuntime",
       mutation: { runtimeId },
       args: [],
-      rows,
+      reads,
       bytes: wanted.reduce((total, { value }) => total + value.length, session?.snapshot.length ?? 0),
-      decide: ([current]) => {
-        if (current?.sequence !== head?.sequence) throw new StaleBaseError();
+      decide: (rows) => {
+        if (rows.get(manifest)?.sequence !== head?.sequence) throw new StaleBaseError();
         return edits;
       },
     });

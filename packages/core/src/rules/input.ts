@@ -2,14 +2,15 @@ import type { InputId, Limits, RuntimeId, StoredInputState } from "@bolthole/con
 import { writeFailed } from "@bolthole/contract";
 import { writeInputState } from "@bolthole/json";
 import type { RowEdit } from "../commit/committer.js";
-import type { RowKey } from "../engine.js";
+import type { ReadSet } from "../commit/read-set.js";
+import type { KeyOf } from "../engine.js";
 import { checkSize, parseUuid, shaped, tooLarge } from "../validate.js";
 import { checkSeed } from "./input-seed.js";
 
-/** Input rows of one request, checked, in normal form, each id once. */
+/** The input rows of one request: checked, in canonical JSON, each id once. */
 export interface InputRows {
-  readonly keys: readonly RowKey[];
-  readonly values: readonly Uint8Array[];
+  readonly rows: readonly { readonly key: KeyOf<"input">; readonly value: Uint8Array }[];
+  /** About how many bytes of values they are. */
   readonly bytes: number;
 }
 
@@ -32,14 +33,11 @@ export function inputRows(
     checkSeed(inputId === state.inputId ? state : { ...state, inputId }, runtimeId, field);
     rows.set(inputId, value);
   });
-  const values = [...rows.values()];
-  return {
-    keys: [...rows.keys()].map((inputId) => ({ table: "input", runtimeId, inputId })),
-    values,
-    bytes: values.reduce((total, value) => total + value.length, 0),
-  };
+  let bytes = 0;
+  for (const value of rows.values()) bytes += value.length;
+  return { rows: [...rows].map(([inputId, value]) => ({ key: { table: "input", runtimeId, inputId }, value })), bytes };
 }
 
-/** Puts each row, whatever was stored: any phase may overwrite any other (section 5.5). */
-export const putInputs = ({ values }: InputRows, firstRow: number): RowEdit[] =>
-  values.map((value, index) => ({ row: firstRow + index, value }));
+/** Replaces each row, whatever is stored: any phase may overwrite any other (section 5.5). */
+export const putInputs = ({ rows }: InputRows, reads: ReadSet): RowEdit[] =>
+  rows.map(({ key, value }) => ({ handle: reads.add(key), value }));

@@ -89,7 +89,7 @@ async function readSlice(view: View, runtimeId: RuntimeId, from: SliceRange | un
     const inputs = await view.scan({ table: "input", runtimeId, after }, SLICE_ROWS - entries.length);
     entries.push(...inputs);
     if (entries.length === SLICE_ROWS) {
-      return { head, entries, next: { table: "input", runtimeId, after: inputs.at(-1)?.key.inputId } };
+      return { head, entries, next: { table: "input", runtimeId, after: inputs.at(-1)?.key } };
     }
   }
   const after = from?.table === "receipt" ? from.after : undefined;

@@ -143,8 +143,9 @@ export class Scrub {
   /** A list of runtimes that cannot be read any further ends the pass. */
   private async nextRuntime(pass: UnfinishedPass): Promise<RuntimeId | undefined> {
     let next: RuntimeId | undefined;
+    const after = pass.after === undefined ? undefined : ({ table: "runtimeManifest", runtimeId: pass.after } as const);
     const findings = await this.attempt(undefined, async () => {
-      const [head] = await this.engine.view((view) => view.scan({ table: "runtimeManifest", after: pass.after }, 1));
+      const [head] = await this.engine.view((view) => view.scan({ table: "runtimeManifest", after }, 1));
       next = head?.key.runtimeId;
       return [];
     });

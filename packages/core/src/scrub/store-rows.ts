@@ -4,7 +4,7 @@ import { difference } from "../audit/runtime-audit.js";
 import { storeDiffers } from "../audit/store-audit.js";
 import { updateDigest } from "../commit/runtime-manifest.js";
 import { EMPTY_STORE_MANIFEST, decodeStoreManifest } from "../commit/store-manifest.js";
-import type { Engine, RowEntry, KeyOf } from "../engine.js";
+import { type Engine, type View, pagesOf } from "../engine.js";
 import type { Pace } from "./pace.js";
 
 /** Outcomes have about a hundred bytes. */
@@ -17,17 +17,17 @@ const SLICE_ROWS = 64;
 export async function scrubStoreRows(engine: Engine, pace: Pace): Promise<Finding[]> {
   const findings = await scrubBooks(engine, pace);
   await pace.rest();
-  let page: RowEntry<KeyOf<"outcome">>[] = [];
-  do {
-    const after = page.at(-1)?.key.requestId;
-    page = await engine.view((view) => view.scan({ table: "outcome", after }, SLICE_ROWS));
+  const viewOfEachPage: Pick<View, "scan"> = {
+    scan: (range, limit) => engine.view((view) => view.scan(range, limit)),
+  };
+  for await (const page of pagesOf(viewOfEachPage, { table: "outcome" }, SLICE_ROWS)) {
     for (const { key, row } of page) {
       const damage = damageOf(key, row);
       if (damage) findings.push(damage);
       await pace.spend(row.value.length);
     }
     await pace.rest();
-  } while (page.length === SLICE_ROWS);
+  }
   return findings;
 }
 
