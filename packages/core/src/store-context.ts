@@ -1,6 +1,7 @@
-import type { Limits, Mutation, RuntimeId, Version, Versioned } from "@bolthole/contract";
+import type { Limits, RuntimeId, Version, Versioned } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
-import type { Change, Committed, Committer } from "./commit/committer.js";
+import type { AnyMutation, Change, Committed, Committer } from "./commit/committer.js";
+import type { RequestArguments } from "./commit/fingerprint.js";
 import type { Engine, Row, RowKey } from "./engine.js";
 import type { KeyedQueue } from "./keyed-queue.js";
 import { ReadSet } from "./commit/read-set.js";
@@ -24,7 +25,7 @@ export interface StoreContext {
 }
 
 /** Commits a change whose `decide` never misses. */
-export async function commit(context: StoreContext, change: Change): Promise<Committed> {
+export async function commit<R extends AnyMutation>(context: StoreContext, change: Change<R>): Promise<Committed> {
   const committed = await context.committer.commit(change);
   if (!committed) throw new TypeError(`${change.method} has no expectation to miss`);
   return committed;
@@ -48,8 +49,14 @@ export async function loadRow<T>(
 }
 
 /** For mutations of one row whose new value does not depend on anything stored. */
-export function singleRow(method: string, mutation: Mutation, key: RowKey, value: Uint8Array | undefined): Change {
+export function singleRow<R extends AnyMutation>(
+  method: string,
+  request: R,
+  args: RequestArguments<NoInfer<R>>,
+  key: RowKey,
+  value: Uint8Array | undefined,
+): Change<R> {
   const reads = new ReadSet();
   const edits = [{ handle: reads.add(key), value }];
-  return { method, mutation, args: value ? [value] : [], reads, bytes: value?.length ?? 0, decide: () => edits };
+  return { method, request, args, reads, bytes: value?.length ?? 0, decide: () => edits };
 }

@@ -9,8 +9,9 @@ import type {
 } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
 import type { Decision, Engine, StagedDocument } from "../engine.js";
-import { expectationArguments, expectationsOf } from "./expectations.js";
-import { type Argument, type Outcome, decodeOutcome, encodeOutcome, fingerprint } from "./outcome.js";
+import { expectationsOf } from "./expectations.js";
+import { type Fingerprinted, fingerprint } from "./fingerprint.js";
+import { type Outcome, decodeOutcome, encodeOutcome } from "./outcome.js";
 import { ReadRows, ReadSet, type RowHandle, type RowReader } from "./read-set.js";
 import { type RequestId, parseRequestId } from "./request-id.js";
 import { decodeRow } from "./row.js";
@@ -25,13 +26,8 @@ export interface RowEdit {
   readonly document?: StagedDocument | undefined;
 }
 
-/** One mutation, checked and ready for the writer. */
-export interface Change {
-  /** The name of the RPC. It is kept with the outcome. */
-  readonly method: string;
-  readonly mutation: AnyMutation;
-  /** The arguments in canonical form. They tell a retry from another request. */
-  readonly args: readonly Argument[];
+/** One mutation, checked and ready for the writer. Method and fingerprint are kept with the outcome. */
+export interface Change<R extends AnyMutation> extends Fingerprinted<R> {
   /** Every row that `decide` reads or edits. */
   readonly reads: ReadSet;
   /** About how many bytes of values the change writes. */
@@ -43,7 +39,7 @@ export interface Change {
   decide(rows: RowReader): readonly RowEdit[] | undefined;
 }
 
-type AnyMutation = (Mutation | RuntimeMutation) & { readonly unchangedInputs?: UnchangedInputs | undefined };
+export type AnyMutation = (Mutation | RuntimeMutation) & { readonly unchangedInputs?: UnchangedInputs | undefined };
 
 export interface Committed {
   readonly version: Version;
@@ -72,12 +68,12 @@ export class Committer {
    * Returns the stored response of a mutation's request id, if there is one. A session change asks for it first, because a
    * repeated change would be refused over the document that its first call stored.
    */
-  async replayed(change: Pick<Change, "method" | "mutation" | "args">): Promise<Committed | undefined> {
-    const requestId = this.requestIdOf(change.mutation);
+  async replayed<R extends AnyMutation>(change: Fingerprinted<R>): Promise<Committed | undefined> {
+    const requestId = this.requestIdOf(change.request);
     if (!requestId) return undefined;
     const key = { table: "outcome", requestId: requestId.text } as const;
     const row = await this.engine.view((view) => view.get(key));
-    return row && this.replay(decodeRow(key, row, decodeOutcome), requestId, fingerprintOf(change));
+    return row && this.replay(decodeRow(key, row, decodeOutcome), requestId, fingerprint(change));
   }
 
   /** Runs `work`, and reports the request id of the mutation as pending until it ends. */
@@ -86,19 +82,20 @@ export class Committer {
   }
 
   /** Commits a change. Undefined: the compare-and-set of `decide` missed. */
-  async commit(change: Change): Promise<Committed | undefined> {
-    const { mutation, reads } = change;
-    const requestId = this.requestIdOf(mutation);
+  async commit<R extends AnyMutation>(change: Change<R>): Promise<Committed | undefined> {
+    const { reads } = change;
+    const request: AnyMutation = change.request;
+    const requestId = this.requestIdOf(request);
     const { epoch } = this.engine;
-    const expectations = expectationsOf(mutation, reads, epoch);
+    const expectations = expectationsOf(request, reads, epoch);
     const manifests = {
       store: reads.add(STORE_MANIFEST_KEY),
       runtime:
-        "runtimeId" in mutation ? reads.add({ table: "runtimeManifest", runtimeId: mutation.runtimeId }) : undefined,
+        "runtimeId" in request ? reads.add({ table: "runtimeManifest", runtimeId: request.runtimeId }) : undefined,
     };
     const kept = requestId && {
       requestId,
-      fingerprint: fingerprintOf(change),
+      fingerprint: fingerprint(change),
       handle: reads.add({ table: "outcome", requestId: requestId.text }),
     };
 
@@ -111,7 +108,7 @@ export class Committer {
       }
       for (const check of expectations) check(rows, writes);
       const inputsBefore = manifests.runtime && versionText(epoch, writes.runtimeManifest.inputsSequence);
-      refuseChangedInputs(mutation, inputsBefore);
+      refuseChangedInputs(request, inputsBefore);
 
       const edits = change.decide(rows);
       if (!edits) return nothingWritten(undefined);
@@ -232,18 +229,15 @@ export class Committer {
 
 const nothingWritten = <T>(result: T): Decision<T> => ({ writes: [], result, freesSpace: false });
 
-const fingerprintOf = ({ method, mutation, args }: Pick<Change, "method" | "mutation" | "args">): Uint8Array =>
-  fingerprint(method, [...expectationArguments(mutation), ...args]);
-
 /** A caller may omit unchanged input rows only while no input row of the runtime has been written since its version. */
-function refuseChangedInputs(mutation: AnyMutation, actual = "none"): void {
-  const expected = mutation.unchangedInputs?.inputsVersion;
+function refuseChangedInputs(request: AnyMutation, actual = "none"): void {
+  const expected = request.unchangedInputs?.inputsVersion;
   if (expected === undefined || expected === actual) return;
   throw writeFailed(
     "INPUT_NOT_CURRENT",
     `input rows were written since version ${expected}; send the rows themselves`,
     {
-      runtimeId: "runtimeId" in mutation ? mutation.runtimeId : undefined,
+      runtimeId: "runtimeId" in request ? request.runtimeId : undefined,
       record: "unchanged_inputs",
       expected,
       actual,

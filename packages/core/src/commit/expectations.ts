@@ -2,7 +2,6 @@ import type { ExpectedVersion, Mutation, RuntimeMutation } from "@bolthole/contr
 import { writeFailed } from "@bolthole/contract";
 import { inspectLifecycleRecord } from "@bolthole/contract/wire";
 import type { RowKey } from "../engine.js";
-import type { Argument } from "./outcome.js";
 import { parseUuid, tooLarge } from "../validate.js";
 import type { ReadSet, RowReader } from "./read-set.js";
 import { versionText } from "./version.js";
@@ -28,16 +27,6 @@ export function expectationsOf(mutation: Mutation | RuntimeMutation, reads: Read
     expectations.unshift(expectFence(mutation.expectedFenceToken, mutation.runtimeId, reads));
   }
   return expectations;
-}
-
-/** They belong to the arguments that tell one request from another. */
-export function expectationArguments(mutation: Mutation | RuntimeMutation): Argument[] {
-  if (!isOfRuntime(mutation)) return [];
-  return [
-    mutation.runtimeId,
-    mutation.expectedFenceToken?.toString(),
-    ...(mutation.expectedVersions ?? []).flatMap(({ record, inputId, version }) => [record, inputId, version]),
-  ];
 }
 
 function expectFence(token: bigint, runtimeId: string, reads: ReadSet): Expectation {

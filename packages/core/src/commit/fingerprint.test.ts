@@ -1,11 +1,18 @@
 import crypto, { createHash } from "node:crypto";
-import type { PersistedOpsSnapshot, RunBoundaryReceipt, StoredInputState } from "@bolthole/contract";
+import type {
+  ExpectedVersion,
+  PersistedOpsSnapshot,
+  RunBoundaryReceipt,
+  StoredInputState,
+  UpdateAuthOauthFlowSnapshot,
+} from "@bolthole/contract";
 import { encodeLifecycleRecord } from "@bolthole/contract/wire";
 import { readRewriteCommit } from "@bolthole/json";
 import { type EngineStore, createEngineStore } from "../engine-store.js";
 import { MemoryEngine } from "../memory-engine.js";
 import { rewritten, sessionSpecimen, startedSession } from "../transcript/session-state.test.helper.js";
 import { type Specimen, written } from "../transcript/specimen.test.helper.js";
+import { type RequestArguments, argumentsOf, fingerprint } from "./fingerprint.js";
 import { decodeOutcome } from "./outcome.js";
 import { verifiedValue } from "./row.js";
 
@@ -302,4 +309,16 @@ test.each(CALLS)("the fingerprint of %s stays what it was", async (_name, expect
   expect(outcome).toMatchObject({ state: "applied" });
   const fingerprint = outcome?.state === "applied" ? outcome.fingerprint : Buffer.of();
   expect(Buffer.from(fingerprint).toString("hex")).toBe(expected);
+});
+
+test("a field of a request without its canonical form does not compile", () => {
+  const complete: RequestArguments<UpdateAuthOauthFlowSnapshot> = { expected: undefined, snapshot: opaque };
+  // @ts-expect-error -- `expected` is missing
+  const missing: RequestArguments<UpdateAuthOauthFlowSnapshot> = { snapshot: opaque };
+  // @ts-expect-error -- the version is missing
+  argumentsOf<ExpectedVersion>({ record: "input_state", inputId: idOf(1) });
+  const request = { snapshot: opaque, expected: undefined };
+  const of = (args: RequestArguments<UpdateAuthOauthFlowSnapshot>): string =>
+    Buffer.from(fingerprint<UpdateAuthOauthFlowSnapshot>({ method: "Method", request, args })).toString("hex");
+  expect(of(complete)).not.toBe(of(missing));
 });

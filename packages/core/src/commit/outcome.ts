@@ -1,4 +1,3 @@
-import { hash } from "node:crypto";
 import type { Version } from "@bolthole/contract";
 
 /** What is kept of a request id: the answer of the mutation that was applied under it, or that none may ever be. */
@@ -41,27 +40,3 @@ export function decodeOutcome(value: Uint8Array): Outcome {
     method: bytes.toString("latin1", methodAt, methodAt + bytes.readUInt8(2)),
   };
 }
-
-/** A part of a request's arguments in normal form. Absent and empty are different. */
-export type Argument = Uint8Array | string | undefined;
-
-/**
- * Tells one request from another under the same id: SHA-256 over method and arguments, each with its length, so that no
- * two lists of arguments meet. Large documents come as their own digest.
- */
-export function fingerprint(method: string, args: readonly Argument[]): Uint8Array {
-  const parts = [method, ...args].map((arg) => (typeof arg === "string" ? Buffer.from(arg, "utf8") : arg));
-  const bytes = Buffer.allocUnsafe(parts.reduce((total, part) => total + LENGTH_BYTES + (part?.length ?? 0), 0));
-  let at = 0;
-  for (const part of parts) {
-    at = bytes.writeInt32LE(part ? part.length : ABSENT, at);
-    if (part) {
-      bytes.set(part, at);
-      at += part.length;
-    }
-  }
-  return hash("sha256", bytes, "buffer");
-}
-
-const LENGTH_BYTES = 4;
-const ABSENT = -1;

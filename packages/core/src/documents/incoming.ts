@@ -1,7 +1,7 @@
 import { hash } from "node:crypto";
-import type { RuntimeId, SessionChange, SnapshotPatch } from "@bolthole/contract";
+import type { RuntimeId, SessionChange, SessionDelta, SnapshotPatch } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
-import type { Argument } from "../commit/outcome.js";
+import { type Argument, argumentsOf } from "../commit/fingerprint.js";
 import type { DocumentBlock } from "./document-memory.js";
 import type { DocumentParts } from "../engine.js";
 import { copyYielding, sha256Yielding } from "./yielding.js";
@@ -38,13 +38,13 @@ export async function changeArguments(
   field: string,
 ): Promise<Argument[]> {
   const profile = change.profile ?? "";
-  if ("uploadId" in change) return [`upload ${change.uploadId}`, profile];
+  if ("uploadId" in change) return argumentsOf<typeof change>({ uploadId: `upload ${change.uploadId}`, profile });
   if ("patch" in change) {
     checkPatch(change.patch, context, `${field}.patch`);
-    return [patchDigest(change.patch), profile];
+    return argumentsOf<typeof change>({ patch: patchDigest(change.patch), profile });
   }
   checkSize(change.sessionSnapshot.length, context.limits.documentBytes, field, writeFailed);
-  return [await sha256Yielding(change.sessionSnapshot), profile];
+  return argumentsOf<SessionDelta>({ sessionSnapshot: await sha256Yielding(change.sessionSnapshot), profile });
 }
 
 function checkPatch({ pieces, resultLength, resultCrc32 }: SnapshotPatch, context: StoreContext, field: string): void {
@@ -62,16 +62,17 @@ function checkPatch({ pieces, resultLength, resultCrc32 }: SnapshotPatch, contex
   }
 }
 
-/** Over the base's version and the pieces, each with its kind and length. */
+/** Returns the SHA-256 of all fields, with the form of each piece, followed by the new bytes. */
 function patchDigest({ baseVersion, resultLength, resultCrc32, pieces }: SnapshotPatch): Uint8Array {
-  const head = JSON.stringify([
+  const fields: Record<keyof SnapshotPatch, unknown> = {
     baseVersion,
     resultLength,
     resultCrc32,
-    ...pieces.map((piece) => (piece instanceof Uint8Array ? piece.length : [piece.offset, piece.length])),
-  ]);
+    pieces: pieces.map((piece) => (piece instanceof Uint8Array ? piece.length : [piece.offset, piece.length])),
+  };
+  const text = JSON.stringify(Object.values(fields).flat());
   const inserts = pieces.filter((piece): piece is Uint8Array => piece instanceof Uint8Array);
-  return hash("sha256", Buffer.concat([Buffer.from(head, "utf8"), ...inserts]), "buffer");
+  return hash("sha256", Buffer.concat([Buffer.from(text, "utf8"), ...inserts]), "buffer");
 }
 
 /** The document that a change brings, over the one that is stored. */

@@ -1,6 +1,7 @@
 import type { RuntimeId, SessionProfile } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
-import type { Change, Committed, RowEdit } from "../commit/committer.js";
+import type { AnyMutation, Change, Committed, RowEdit } from "../commit/committer.js";
+import type { Fingerprinted } from "../commit/fingerprint.js";
 import { ReadSet, type RowHandle } from "../commit/read-set.js";
 import { sequenceOf } from "../commit/version.js";
 import { StaleBaseError, type StagedDocument } from "../engine.js";
@@ -12,8 +13,6 @@ import { type StoredSession, snapshotKey, storedSession } from "./stored-documen
 import { invalid } from "../validate.js";
 
 const ATTEMPTS = 8;
-
-type Request = Pick<Change, "method" | "mutation" | "args">;
 
 export interface CheckedDocument {
   readonly incoming: Incoming;
@@ -27,17 +26,17 @@ export interface Prepared {
   /** Undefined: the stored document is deleted. */
   readonly document: CheckedDocument | undefined;
   /** What the change does beside the document. */
-  readonly beside?: Pick<Change, "reads" | "bytes" | "decide"> | undefined;
+  readonly beside?: Pick<Change<AnyMutation>, "reads" | "bytes" | "decide"> | undefined;
 }
 
 /**
  * Prepares a session-writing change outside the writer and commits it bound to the snapshot that it was prepared over.
  * If another one is stored meanwhile, it is prepared again. Undefined: the caller's expectation was missed.
  */
-export function commitOverSession(
+export function commitOverSession<R extends AnyMutation>(
   context: StoreContext,
   runtimeId: RuntimeId,
-  request: Request,
+  request: Fingerprinted<R>,
   prepare: (stored: StoredSession | undefined) => Promise<Prepared | undefined>,
 ): Promise<Committed | undefined> {
   const inTurn = async (): Promise<Committed | undefined> => {
@@ -54,13 +53,13 @@ export function commitOverSession(
     }
     throw writeFailed("BUSY", "the session snapshot changed each time a commit over it was prepared", { runtimeId });
   };
-  return context.committer.pendingDuring(request.mutation, () => context.sessions.run(runtimeId, inTurn));
+  return context.committer.pendingDuring(request.request, () => context.sessions.run(runtimeId, inTurn));
 }
 
-async function commitPrepared(
+async function commitPrepared<R extends AnyMutation>(
   context: StoreContext,
   runtimeId: RuntimeId,
-  request: Request,
+  request: Fingerprinted<R>,
   stored: StoredSession | undefined,
   { document, beside }: Prepared,
 ): Promise<Committed | undefined> {

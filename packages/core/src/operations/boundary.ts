@@ -1,11 +1,11 @@
-import type { VersionedStore } from "@bolthole/contract";
+import type { AtomicApply, VersionedStore } from "@bolthole/contract";
 import { readFailed } from "@bolthole/contract";
 import { readReceipt } from "@bolthole/json";
 import type { Change } from "../commit/committer.js";
 import { ReadSet } from "../commit/read-set.js";
 import { changeArguments, incomingOf } from "../documents/incoming.js";
 import { commitOverSession } from "../documents/prepared-session.js";
-import { inputRows, putInputs } from "../rules/input.js";
+import { inputRows, putInputs, unchangedArguments } from "../rules/input.js";
 import { receiptRow, refuseTakenReceipt } from "../rules/receipt.js";
 import { acceptedId, checkSessionKey, refuseOnOpaque, resolveProfile } from "../rules/session.js";
 import { type StoreContext, checkRuntime, commit, loadRow } from "../store-context.js";
@@ -26,19 +26,21 @@ export const boundaryOperations = (context: StoreContext): BoundaryOperations =>
     );
     const identity = {
       method: "AtomicApply",
-      mutation: request,
-      args: [
-        ...(sessionDelta ? await changeArguments(sessionDelta, context, "session_delta") : [undefined, undefined]),
+      request,
+      args: {
+        sessionDelta: sessionDelta
+          ? await changeArguments(sessionDelta, context, "session_delta")
+          : [undefined, undefined],
         sessionStoreKey,
-        request.unchangedInputs?.inputsVersion,
-        receipt.value,
-        ...inputs.rows.map(({ value }) => value),
-      ],
+        unchangedInputs: unchangedArguments(request.unchangedInputs),
+        receipt: receipt.value,
+        inputUpdates: inputs.rows.map(({ value }) => value),
+      },
     };
     const reads = new ReadSet();
     const receiptHandle = reads.add(receipt.key);
     const edits = [{ handle: receiptHandle, value: receipt.value }, ...putInputs(inputs, reads)];
-    const boundary: Pick<Change, "reads" | "bytes" | "decide"> = {
+    const boundary: Pick<Change<AtomicApply>, "reads" | "bytes" | "decide"> = {
       reads,
       bytes: receipt.value.length + inputs.bytes,
       decide: (rows) => {

@@ -25,8 +25,8 @@ export const inputOperations = (context: StoreContext): InputOperations => ({
     const edits = putInputs(inputs, reads);
     return commit(context, {
       method: "PersistInputState",
-      mutation: request,
-      args: inputs.rows.map(({ value }) => value),
+      request,
+      args: { state: inputs.rows.map(({ value }) => value) },
       reads,
       bytes: inputs.bytes,
       decide: () => edits,

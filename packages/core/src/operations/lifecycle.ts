@@ -1,7 +1,7 @@
 import type { VersionedStore } from "@bolthole/contract";
 import { readFailed } from "@bolthole/contract";
 import { ReadSet } from "../commit/read-set.js";
-import { inputRows, putInputs } from "../rules/input.js";
+import { inputRows, putInputs, unchangedArguments } from "../rules/input.js";
 import { checkLifecycleRecord } from "../rules/lifecycle.js";
 import { type StoreContext, checkRuntime, commit, loadRow } from "../store-context.js";
 
@@ -30,8 +30,12 @@ export const lifecycleOperations = (context: StoreContext): LifecycleOperations 
     ];
     return commit(context, {
       method: "CommitMachineLifecycle",
-      mutation: request,
-      args: [record, request.unchangedInputs?.inputsVersion, ...inputs.rows.map(({ value }) => value)],
+      request,
+      args: {
+        record,
+        unchangedInputs: unchangedArguments(request.unchangedInputs),
+        inputStates: inputs.rows.map(({ value }) => value),
+      },
 
       reads,
       bytes: record.length + inputs.bytes,

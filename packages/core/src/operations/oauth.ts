@@ -17,7 +17,7 @@ export const oauthOperations = (context: StoreContext): OauthOperations => ({
   async persistAuthOauthFlowSnapshot(request) {
     const { snapshot } = request;
     checkSize(snapshot.length, context.limits.oauthSnapshotBytes, "snapshot", writeFailed);
-    return commit(context, singleRow("PersistAuthOauthFlowSnapshot", request, KEY, snapshot));
+    return commit(context, singleRow("PersistAuthOauthFlowSnapshot", request, { snapshot }, KEY, snapshot));
   },
 
   loadAuthOauthFlowSnapshot: () => loadSnapshot(context),
@@ -29,8 +29,8 @@ export const oauthOperations = (context: StoreContext): OauthOperations => ({
     const handle = reads.add(KEY);
     const committed = await context.committer.commit({
       method: "UpdateAuthOauthFlowSnapshot",
-      mutation: request,
-      args: [expected, snapshot],
+      request,
+      args: { expected, snapshot },
       reads,
       bytes: snapshot.length,
       decide: (rows) => {

@@ -11,7 +11,10 @@ export const opsOperations = (context: StoreContext): OpsOperations => ({
     const runtimeId = checkRuntime(context, request.runtimeId);
     const value = shaped("snapshot", writeFailed, () => writeOpsSnapshot(request.snapshot));
     checkSize(value.length, context.limits.operationSnapshotBytes, "snapshot", writeFailed);
-    return commit(context, singleRow("PersistOpsLifecycle", request, { table: "ops", runtimeId }, value));
+    return commit(
+      context,
+      singleRow("PersistOpsLifecycle", request, { snapshot: value }, { table: "ops", runtimeId }, value),
+    );
   },
 
   async loadOpsLifecycle(request) {
@@ -21,6 +24,6 @@ export const opsOperations = (context: StoreContext): OpsOperations => ({
 
   async deleteOpsLifecycle(request) {
     const runtimeId = checkRuntime(context, request.runtimeId);
-    return commit(context, singleRow("DeleteOpsLifecycle", request, { table: "ops", runtimeId }, undefined));
+    return commit(context, singleRow("DeleteOpsLifecycle", request, {}, { table: "ops", runtimeId }, undefined));
   },
 });

@@ -25,11 +25,11 @@ export const sessionOperations = (context: StoreContext): SessionOperations => (
   async commitSessionSnapshot(request) {
     const runtimeId = checkRuntime(context, request.runtimeId);
     const { sessionDelta } = request;
-    const args = await changeArguments(sessionDelta, context, "session_delta");
+    const args = { sessionDelta: await changeArguments(sessionDelta, context, "session_delta") };
     const committed = await commitOverSession(
       context,
       runtimeId,
-      { method: "CommitSessionSnapshot", mutation: request, args },
+      { method: "CommitSessionSnapshot", request, args },
       (stored) => prepareReplacement(context, runtimeId, sessionDelta, "session_delta", stored),
     );
     if (!committed) throw new TypeError("a plain commit expects nothing");
@@ -40,11 +40,11 @@ export const sessionOperations = (context: StoreContext): SessionOperations => (
     const runtimeId = checkRuntime(context, request.runtimeId);
     const { sessionDelta } = request;
     const text = shaped("commit", writeFailed, () => writeRewriteCommit(request.commit));
-    const args = [...(await changeArguments(sessionDelta, context, "session_delta")), text];
+    const args = { sessionDelta: await changeArguments(sessionDelta, context, "session_delta"), commit: text };
     const committed = await commitOverSession(
       context,
       runtimeId,
-      { method: "CommitSessionTranscriptRewriteSnapshot", mutation: request, args },
+      { method: "CommitSessionTranscriptRewriteSnapshot", request, args },
       async (stored) => {
         const profile = resolveProfile(sessionDelta, stored?.facts.profile, runtimeId);
         refuseOnOpaque(profile, "a transcript rewrite", runtimeId);
@@ -72,18 +72,21 @@ export const sessionOperations = (context: StoreContext): SessionOperations => (
 
   async clearSessionSnapshot(request) {
     const runtimeId = checkRuntime(context, request.runtimeId);
-    return commit(context, singleRow("ClearSessionSnapshot", request, snapshotKey(runtimeId), undefined));
+    return commit(context, singleRow("ClearSessionSnapshot", request, {}, snapshotKey(runtimeId), undefined));
   },
 
   async replaceSessionSnapshotIfCurrent(request) {
     const runtimeId = checkRuntime(context, request.runtimeId);
     const { replacement } = request;
     const expected = checkedExpectation(request.expected);
-    const args = [...expectedArguments(expected), ...(await changeArguments(replacement, context, "replacement"))];
+    const args = {
+      expected: expectedArguments(expected),
+      replacement: await changeArguments(replacement, context, "replacement"),
+    };
     return commitOverSession(
       context,
       runtimeId,
-      { method: "ReplaceSessionSnapshotIfCurrent", mutation: request, args },
+      { method: "ReplaceSessionSnapshotIfCurrent", request, args },
       async (stored) => {
         const prepared = await prepareReplacement(context, runtimeId, replacement, "replacement", stored);
         return (await isCurrent(context, runtimeId, expected, stored)) ? prepared : undefined;
@@ -97,7 +100,7 @@ export const sessionOperations = (context: StoreContext): SessionOperations => (
     return commitOverSession(
       context,
       runtimeId,
-      { method: "ClearSessionSnapshotIfCurrent", mutation: request, args: expectedArguments(expected) },
+      { method: "ClearSessionSnapshotIfCurrent", request, args: { expected: expectedArguments(expected) } },
       async (stored) => ((await isCurrent(context, runtimeId, expected, stored)) ? { document: undefined } : undefined),
     );
   },

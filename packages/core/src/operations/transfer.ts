@@ -192,8 +192,8 @@ async function put(
   try {
     await commit(context, {
       method: "ImportRuntime",
-      mutation: { runtimeId },
-      args: [],
+      request: { runtimeId },
+      args: {},
       reads,
       bytes: wanted.reduce((total, { value }) => total + value.length, session?.snapshot.length ?? 0),
       decide: (rows) => {

@@ -1,7 +1,8 @@
-import type { InputId, Limits, RuntimeId, StoredInputState } from "@bolthole/contract";
+import type { InputId, Limits, RuntimeId, StoredInputState, UnchangedInputs } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
 import { writeInputState } from "@bolthole/json";
 import type { RowEdit } from "../commit/committer.js";
+import { type Argument, argumentsOf } from "../commit/fingerprint.js";
 import type { ReadSet } from "../commit/read-set.js";
 import type { KeyOf } from "../engine.js";
 import { checkSize, parseUuid, shaped, tooLarge } from "../validate.js";
@@ -37,6 +38,9 @@ export function inputRows(
   for (const value of rows.values()) bytes += value.length;
   return { rows: [...rows].map(([inputId, value]) => ({ key: { table: "input", runtimeId, inputId }, value })), bytes };
 }
+
+export const unchangedArguments = (unchanged: UnchangedInputs | undefined): Argument[] =>
+  argumentsOf<UnchangedInputs>({ inputsVersion: unchanged?.inputsVersion });
 
 /** Replaces each row, whatever is stored: any phase may overwrite any other (section 5.5). */
 export const putInputs = ({ rows }: InputRows, reads: ReadSet): RowEdit[] =>
