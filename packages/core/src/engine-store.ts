@@ -2,7 +2,7 @@ import type { Limits, OutcomeRetention, RuntimeTransfer, VersionedStore } from "
 import { Committer } from "./commit/committer.js";
 import { DocumentMemory } from "./documents/document-memory.js";
 import type { Engine } from "./engine.js";
-import { KeyedQueue } from "./keyed-queue.js";
+import { KeyedQueue } from "./commit/preparation.js";
 import { boundaryOperations } from "./operations/boundary.js";
 import { inputOperations } from "./operations/input.js";
 import { lifecycleOperations } from "./operations/lifecycle.js";

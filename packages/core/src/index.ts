@@ -29,7 +29,7 @@ export {
   type MaintenanceTask,
 } from "./commit/group-commit.js";
 export { DEFAULT_DOCUMENT_MEMORY } from "./documents/document-memory.js";
-export { assembleYielding, crc32Yielding } from "./documents/yielding.js";
+export { assembleYielding, bufferOf, crc32Yielding } from "./bytes.js";
 export {
   DEFAULT_LIMITS,
   DEFAULT_RETENTION,

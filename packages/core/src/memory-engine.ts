@@ -17,7 +17,7 @@ import {
 } from "./engine.js";
 import { ReadRows } from "./commit/read-set.js";
 import { compareKeys } from "./commit/row.js";
-import { assembleYielding, crc32Yielding } from "./documents/yielding.js";
+import { assembleYielding, crc32Yielding } from "./bytes.js";
 
 /** A row as it lies in memory, with the document of a `snapshot` row. */
 interface Kept {

@@ -3,7 +3,7 @@ import { writeFailed } from "@bolthole/contract";
 import type { AnyMutation, Change, Committed, Committer } from "./commit/committer.js";
 import type { RequestArguments } from "./commit/fingerprint.js";
 import type { Engine, Row, RowKey } from "./engine.js";
-import type { KeyedQueue } from "./keyed-queue.js";
+import type { KeyedQueue } from "./commit/preparation.js";
 import { ReadSet } from "./commit/read-set.js";
 import { decodeRow } from "./commit/row.js";
 import type { TranscriptChecker } from "./transcript/transcript-checker.js";

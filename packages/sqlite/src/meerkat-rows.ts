@@ -11,7 +11,7 @@ import {
   writeReceipt,
 } from "@bolthole/json";
 import { decodeLifecycleRecord, encodeLifecycleRecord } from "@bolthole/contract/wire";
-import { isSoundSeed } from "@bolthole/core";
+import { bufferOf, isSoundSeed } from "@bolthole/core";
 import { clamped } from "./reference-place.js";
 
 /** The rows of one runtime, as they lie in the reference's tables (section 9.1). */
@@ -125,7 +125,7 @@ function receiptFrom({ runId, sequence, json }: MeerkatRows["receipts"][number])
 
 function snapshotOf({ snapshot, profile }: NonNullable<RuntimeContents["session"]>): Buffer {
   if (profile !== "session") throw new Error("it is opaque, and no session of the reference's");
-  return Buffer.from(snapshot.buffer, snapshot.byteOffset, snapshot.byteLength);
+  return bufferOf(snapshot);
 }
 
 function lifecycleOf(record: Uint8Array): Buffer {

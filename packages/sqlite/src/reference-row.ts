@@ -1,10 +1,12 @@
 import { crc32 } from "node:zlib";
+import type { SessionProfile } from "@bolthole/contract";
 import { readMachineLifecycleRecord, writeMachineLifecycle } from "@bolthole/json";
 import { decodeLifecycleRecord, encodeStoredLifecycleRecord } from "@bolthole/contract/wire";
 import {
   type Row,
   type RowKey,
   type StagedDocument,
+  bufferOf,
   decodeSnapshotFacts,
   encodeSnapshotFacts,
   foreignRow,
@@ -30,7 +32,7 @@ export const rowOf = ({ sequence, checksum, value }: Note): Row => ({
 export function rowFrom(key: ReferenceKey, blob: Buffer, note: Note | undefined): Row {
   switch (key.table) {
     case "snapshot": {
-      const profile = note?.value ? decodeSnapshotFacts(note.value).profile : "session";
+      const profile = notedProfile(note);
       const facts = { length: blob.length, crc32: crc32(blob) };
       const own = ownOrForeignRow(key, Buffer.from(encodeSnapshotFacts({ ...facts, profile })), note);
       // What somebody else wrote is a session of theirs.
@@ -49,6 +51,15 @@ export function rowFrom(key: ReferenceKey, blob: Buffer, note: Note | undefined)
     case "receipt":
     case "oauth":
       return ownOrForeignRow(key, blob, note);
+  }
+}
+
+/** The profile of our note. A note that cannot be read fits no row, so the row counts as one of another program. */
+function notedProfile(note: Note | undefined): SessionProfile {
+  try {
+    return note?.value ? decodeSnapshotFacts(note.value).profile : "session";
+  } catch {
+    return "session";
   }
 }
 
@@ -103,5 +114,3 @@ function lifecycleFromJson(json: Uint8Array): Buffer | undefined {
     return undefined;
   }
 }
-
-const bufferOf = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);

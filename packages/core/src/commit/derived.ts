@@ -3,13 +3,14 @@ import type { Row, RowKey } from "../engine.js";
 import {
   type CountedTable,
   EMPTY_RUNTIME_MANIFEST,
+  type RuntimeManifest,
   copyRuntimeManifest,
   decodeRuntimeManifest,
   encodeRuntimeManifest,
   isEmptyRuntimeManifest,
   updateDigest,
 } from "./runtime-manifest.js";
-import { makeRow, verifiedValue } from "./row.js";
+import { decodeRow, makeRow } from "./row.js";
 import { EMPTY_STORE_MANIFEST, decodeStoreManifest, encodeStoreManifest } from "./store-manifest.js";
 
 /*
@@ -54,17 +55,26 @@ export function deriveRuntimeManifest(
     if (table === "input") inputs.update(`${String(row.sequence)} ${String(row.checksum)},`);
   }
   if (isEmptyRuntimeManifest(head)) return undefined;
-  const before = noted ? decodeRuntimeManifest(noted) : EMPTY_RUNTIME_MANIFEST;
+  const before = notedManifest(noted);
   const isSame = before.input.rows === head.input.rows && before.input.sum === head.input.sum;
   head.inputsSequence = isSame ? before.inputsSequence : foreignSequence(inputs.digest());
   return encodeRuntimeManifest(head);
+}
+
+/** Another program may have written into our notes, too: what cannot be read there counts as absent. */
+function notedManifest(noted: Uint8Array | undefined): RuntimeManifest {
+  try {
+    return noted ? decodeRuntimeManifest(noted) : EMPTY_RUNTIME_MANIFEST;
+  } catch {
+    return EMPTY_RUNTIME_MANIFEST;
+  }
 }
 
 /** The store's tally, with what it says of the OAuth row brought up to date. */
 export function deriveStoreManifest(stored: Row | undefined, oauth: Row | undefined): Row | undefined {
   const key = { table: "storeManifest" } as const;
   if (!stored && !oauth) return undefined;
-  const before = stored ? decodeStoreManifest(verifiedValue(key, stored)) : EMPTY_STORE_MANIFEST;
+  const before = stored ? decodeRow(key, stored, decodeStoreManifest) : EMPTY_STORE_MANIFEST;
   const tally = { ...before, oauth: updateDigest(EMPTY_STORE_MANIFEST.oauth, undefined, oauth) };
   return makeRow(key, stored?.sequence ?? 0, encodeStoreManifest(tally));
 }

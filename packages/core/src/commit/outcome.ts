@@ -1,4 +1,6 @@
 import type { Version } from "@bolthole/contract";
+import { UnknownFormError } from "./row.js";
+import { bufferOf } from "../bytes.js";
 
 /** What is kept of a request id: the answer of the mutation that was applied under it, or that none may ever be. */
 export type Outcome =
@@ -31,7 +33,8 @@ export function encodeOutcome(outcome: Outcome): Uint8Array {
 
 export function decodeOutcome(value: Uint8Array): Outcome {
   if (value[0] === SEALED) return { state: "sealed" };
-  const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+  if (value[0] !== APPLIED) throw new UnknownFormError("state", `${String(APPLIED)} or ${String(SEALED)}`, value[0]);
+  const bytes = bufferOf(value);
   const methodAt = TEXTS_AT + bytes.readUInt8(1);
   return {
     state: "applied",

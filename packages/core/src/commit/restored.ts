@@ -1,5 +1,5 @@
 import type { Row } from "../engine.js";
-import { makeRow, verifiedValue } from "./row.js";
+import { decodeRow, makeRow } from "./row.js";
 import { EMPTY_STORE_MANIFEST, decodeStoreManifest, encodeStoreManifest } from "./store-manifest.js";
 
 /**
@@ -8,7 +8,7 @@ import { EMPTY_STORE_MANIFEST, decodeStoreManifest, encodeStoreManifest } from "
  */
 export function restoredStoreManifest(stored: Row | undefined, { keepsOauth, nowMs }: RestoreOptions): Row {
   const key = { table: "storeManifest" } as const;
-  const before = stored ? decodeStoreManifest(verifiedValue(key, stored)) : EMPTY_STORE_MANIFEST;
+  const before = stored ? decodeRow(key, stored, decodeStoreManifest) : EMPTY_STORE_MANIFEST;
   const oauth = keepsOauth ? before.oauth : EMPTY_STORE_MANIFEST.oauth;
   const tally = {
     ...before,

@@ -60,8 +60,23 @@ export function damaged(key: RowKey, what: string, cause?: unknown): Error {
   });
 }
 
+/** The bytes of a value do not have the form that its table has. */
+export class UnknownFormError extends Error {
+  override readonly name = "UnknownFormError";
+
+  constructor(member: string, expected: string, found: number | undefined) {
+    super(`expected ${expected} as its ${member}, found ${found === undefined ? "no byte" : String(found)}`);
+  }
+}
+
+/** Throws unless a value begins with the byte of its form. */
+export function expectForm(value: Uint8Array, form: number): void {
+  if (value[0] !== form) throw new UnknownFormError("form", String(form), value[0]);
+}
+
 /** What its form does not allow. The text of a rule is the reference's (section 14.18). */
 function unreadable(key: RowKey, cause: unknown): Error {
+  if (cause instanceof UnknownFormError) return damaged(key, `cannot be read: ${cause.message}`, cause);
   if (!(cause instanceof JsonError)) return damaged(key, "cannot be read", cause);
   if (!cause.isRule) return damaged(key, `cannot be read: ${cause.message}`, cause);
   const runtimeId = "runtimeId" in key ? key.runtimeId : undefined;

@@ -1,4 +1,6 @@
 import type { Row, Table } from "../engine.js";
+import { expectForm } from "./row.js";
+import { bufferOf } from "../bytes.js";
 
 /** The tables whose rows a runtime's head counts, in the order of its form. Append only. */
 export const COUNTED_TABLES = ["snapshot", "lifecycle", "ops", "input", "receipt"] as const satisfies readonly Table[];
@@ -80,7 +82,8 @@ export function encodeRuntimeManifest(head: RuntimeManifest): Uint8Array {
 }
 
 export function decodeRuntimeManifest(value: Uint8Array): RuntimeManifest {
-  const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+  expectForm(value, FORM);
+  const bytes = bufferOf(value);
   const tally = (table: CountedTable): TableDigest => {
     const at = 1 + COUNTED_TABLES.indexOf(table) * ENTRY;
     return { rows: bytes.readUInt32LE(at), sum: bytes.readUInt32LE(at + 4) };

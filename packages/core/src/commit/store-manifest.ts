@@ -1,4 +1,6 @@
 import type { TableDigest } from "./runtime-manifest.js";
+import { expectForm } from "./row.js";
+import { bufferOf } from "../bytes.js";
 
 /** The books of the store as a whole, beside the heads of its runtimes. */
 export interface StoreManifest {
@@ -37,7 +39,8 @@ export function encodeStoreManifest({ outcome, oauth, runtimeManifest: head, hor
 }
 
 export function decodeStoreManifest(value: Uint8Array): StoreManifest {
-  const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+  expectForm(value, FORM);
+  const bytes = bufferOf(value);
   return {
     outcome: { rows: bytes.readUInt32LE(1), sum: bytes.readUInt32LE(5) },
     oauth: { rows: bytes.readUInt32LE(9), sum: bytes.readUInt32LE(13) },

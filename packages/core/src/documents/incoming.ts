@@ -4,7 +4,7 @@ import { writeFailed } from "@bolthole/contract";
 import { type Argument, argumentsOf } from "../commit/fingerprint.js";
 import type { DocumentBlock } from "./document-memory.js";
 import type { DocumentParts } from "../engine.js";
-import { copyYielding, sha256Yielding } from "./yielding.js";
+import { copyYielding, sha256Yielding } from "../bytes.js";
 import { type StoreContext, versionOf } from "../store-context.js";
 import { type StoredSession, inMemory } from "./stored-document.js";
 import { checkSize, invalid } from "../validate.js";

@@ -2,6 +2,7 @@ import type { RuntimeId, SessionProfile } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
 import type { AnyMutation, Change, Committed, RowEdit } from "../commit/committer.js";
 import type { Fingerprinted } from "../commit/fingerprint.js";
+import { repeatWhileStale } from "../commit/preparation.js";
 import { ReadSet, type RowHandle } from "../commit/read-set.js";
 import { sequenceOf } from "../commit/version.js";
 import { StaleBaseError, type StagedDocument } from "../engine.js";
@@ -11,8 +12,6 @@ import type { StoreContext } from "../store-context.js";
 import type { TranscriptVerdict } from "../transcript/check.js";
 import { type StoredSession, snapshotKey, storedSession } from "./stored-document.js";
 import { invalid } from "../validate.js";
-
-const ATTEMPTS = 8;
 
 export interface CheckedDocument {
   readonly incoming: Incoming;
@@ -42,16 +41,17 @@ export function commitOverSession<R extends AnyMutation>(
   const inTurn = async (): Promise<Committed | undefined> => {
     const replayed = await context.committer.replayed(request);
     if (replayed) return replayed;
-    for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-      const stored = await storedSession(context, runtimeId);
-      try {
+    return repeatWhileStale(
+      async () => {
+        const stored = await storedSession(context, runtimeId);
         const prepared = await prepare(stored);
-        return prepared && (await commitPrepared(context, runtimeId, request, stored, prepared));
-      } catch (error) {
-        if (!(error instanceof StaleBaseError)) throw error;
-      }
-    }
-    throw writeFailed("BUSY", "the session snapshot changed each time a commit over it was prepared", { runtimeId });
+        return prepared && commitPrepared(context, runtimeId, request, stored, prepared);
+      },
+      () =>
+        writeFailed("BUSY", "other writers changed the session snapshot during every attempt; try again", {
+          runtimeId,
+        }),
+    );
   };
   return context.committer.pendingDuring(request.request, () => context.sessions.run(runtimeId, inTurn));
 }

@@ -1,4 +1,6 @@
 import type { SessionProfile } from "@bolthole/contract";
+import { UnknownFormError, expectForm } from "../commit/row.js";
+import { bufferOf } from "../bytes.js";
 
 /** The value of a `snapshot` row: what is known of the document that goes with it. */
 export interface SnapshotFacts {
@@ -23,9 +25,13 @@ export function encodeSnapshotFacts({ profile, length, crc32 }: SnapshotFacts): 
 }
 
 export function decodeSnapshotFacts(value: Uint8Array): SnapshotFacts {
-  const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+  expectForm(value, FORM);
+  const bytes = bufferOf(value);
+  const profile = PROFILES[bytes.readUInt8(1)];
+  // Any other profile would turn the guards of the stored one off.
+  if (!profile) throw new UnknownFormError("profile", `a number below ${String(PROFILES.length)}`, value[1]);
   return {
-    profile: PROFILES[bytes.readUInt8(1)] ?? "opaque",
+    profile,
     crc32: bytes.readUInt32LE(2),
     length: bytes.readDoubleLE(6),
   };

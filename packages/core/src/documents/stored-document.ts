@@ -2,7 +2,7 @@ import { crc32 } from "node:zlib";
 import type { ByteRange, LoadedSnapshot, RuntimeId } from "@bolthole/contract";
 import { damaged, decodeRow } from "../commit/row.js";
 import { type DocumentParts, StaleBaseError, type Row, type RowKey, type View } from "../engine.js";
-import { copyYielding } from "./yielding.js";
+import { copyYielding } from "../bytes.js";
 import { type SnapshotFacts, decodeSnapshotFacts } from "./snapshot-facts.js";
 import { type StoreContext, versionOf } from "../store-context.js";
 

@@ -4,11 +4,12 @@ import { readInputState, readOpsSnapshot, readReceipt, writeOpsSnapshot } from "
 import type { RowEdit } from "../commit/committer.js";
 import { deriveRuntimeManifest } from "../commit/derived.js";
 import { isCountedTable } from "../commit/runtime-manifest.js";
+import { repeatWhileStale } from "../commit/preparation.js";
 import { ReadSet } from "../commit/read-set.js";
 import { damaged, decodeRow, keyText } from "../commit/row.js";
 import { type RowEntry, StaleBaseError, type Row, type RowKey, type View, pagesOf } from "../engine.js";
 import { incomingOf } from "../documents/incoming.js";
-import { crc32Yielding } from "../documents/yielding.js";
+import { crc32Yielding } from "../bytes.js";
 import { inputRows } from "../rules/input.js";
 import { checkLifecycleRecord } from "../rules/lifecycle.js";
 import { receiptRow } from "../rules/receipt.js";
@@ -18,31 +19,37 @@ import { type StoreContext, checkRuntime, commit } from "../store-context.js";
 import { storedSession } from "../documents/stored-document.js";
 import { checkSize, shaped } from "../validate.js";
 
-const ATTEMPTS = 8;
-
 /** Whole runtimes in and out: what changes meanwhile is noticed by the runtime's head, and the work begins anew. */
 export const transferOperations = (context: StoreContext): RuntimeTransfer => ({
   async exportRuntime(request) {
     const runtimeId = checkRuntime(context, request.runtimeId, readFailed);
-    return attempted(runtimeId, readFailed, async () => {
-      const stored = await context.engine.view((view) => readRuntime(view, runtimeId));
-      return stored.head && contentsOf(context, runtimeId, stored);
-    });
+    return repeatWhileStale(
+      async () => {
+        const stored = await context.engine.view((view) => readRuntime(view, runtimeId));
+        return stored.head && contentsOf(context, runtimeId, stored);
+      },
+      () => readFailed("BUSY", CHANGED_EACH_TIME, { runtimeId }),
+    );
   },
 
   async importRuntime({ contents, overwrite, dryRun }) {
     const runtimeId = checkRuntime(context, contents.runtimeId);
     const wanted = await checkedRows(context, contents);
     return context.sessions.run(runtimeId, () =>
-      attempted(runtimeId, writeFailed, async () => {
-        const stored = await context.engine.view((view) => readRuntime(view, runtimeId));
-        const result = await compare(context, contents, wanted, stored, overwrite);
-        if (!dryRun && (result === "added" || result === "replaced")) await put(context, contents, wanted, stored);
-        return result;
-      }),
+      repeatWhileStale(
+        async () => {
+          const stored = await context.engine.view((view) => readRuntime(view, runtimeId));
+          const result = await compare(context, contents, wanted, stored, overwrite);
+          if (!dryRun && (result === "added" || result === "replaced")) await put(context, contents, wanted, stored);
+          return result;
+        },
+        () => writeFailed("BUSY", CHANGED_EACH_TIME, { runtimeId }),
+      ),
     );
   },
 });
+
+const CHANGED_EACH_TIME = "other writers changed the runtime during every attempt; try again";
 
 /** All rows of a runtime, and what its head says of them. */
 interface StoredRuntime {
@@ -53,21 +60,6 @@ interface StoredRuntime {
 interface WantedRow {
   readonly key: RowKey;
   readonly value: Uint8Array;
-}
-
-async function attempted<T>(
-  runtimeId: RuntimeId,
-  fail: typeof readFailed | typeof writeFailed,
-  attempt: () => Promise<T>,
-): Promise<T> {
-  for (let count = 0; count < ATTEMPTS; count += 1) {
-    try {
-      return await attempt();
-    } catch (error) {
-      if (!(error instanceof StaleBaseError)) throw error;
-    }
-  }
-  throw fail("BUSY", "the runtime changed each time it was looked at", { runtimeId });
 }
 
 async function readRuntime(view: View, runtimeId: RuntimeId): Promise<StoredRuntime> {

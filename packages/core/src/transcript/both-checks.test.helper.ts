@@ -1,5 +1,5 @@
 import type { DocumentPart } from "@bolthole/contract";
-import { assembleYielding } from "../documents/yielding";
+import { assembleYielding } from "../bytes.js";
 import { type TranscriptVerdict, checkTranscript } from "./check.js";
 import { checkIncrementally } from "./incremental-check.js";
 import type { SessionIndex } from "./remembered-session.js";

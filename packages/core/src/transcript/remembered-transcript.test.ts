@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import type { DocumentPart } from "@bolthole/contract";
-import { assembleYielding } from "../documents/yielding";
+import { assembleYielding } from "../bytes.js";
 import { checkTranscript } from "./check.js";
 import { EqualSpans } from "./equal-spans.js";
 import { MESSAGE } from "./random-message.test.helper.js";

@@ -1,4 +1,4 @@
-import type { StagedDocument } from "@bolthole/core";
+import { type StagedDocument, bufferOf } from "@bolthole/core";
 import type { Put } from "../environment.js";
 import { documentKey } from "../keys.js";
 import type { Draft, OpenedBranch } from "./draft.js";
@@ -47,11 +47,11 @@ export function stagedTree(
   let bytes = 0;
   const nodes = draft.fresh.map((node, index): Put => {
     const id = range.first + index;
-    const value = node instanceof Uint8Array ? asBuffer(node) : encodeBranch(id, named(references, node, range));
+    const value = node instanceof Uint8Array ? bufferOf(node) : encodeBranch(id, named(references, node, range));
     bytes += value.length;
     return [documentKey("node", id), value];
   });
-  const extended = [...draft.extended].map(([id, value]): Put => [documentKey("node", id), asBuffer(value)]);
+  const extended = [...draft.extended].map(([id, value]): Put => [documentKey("node", id), bufferOf(value)]);
   for (const [, value] of extended) bytes += value?.length ?? 0;
   if (root) refer(references, root);
   return {
@@ -93,5 +93,3 @@ function refer(references: Map<number, References>, { id, level }: NodeName): vo
   if (known) known.times += 1;
   else references.set(id, { id, level, times: 1 });
 }
-
-const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
