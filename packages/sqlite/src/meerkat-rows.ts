@@ -11,7 +11,7 @@ import {
   writeReceipt,
 } from "@bolthole/json";
 import { decodeLifecycleRecord, encodeLifecycleRecord } from "@bolthole/contract/wire";
-import { bufferOf, isSoundSeed } from "@bolthole/core";
+import { bufferOf, isValidSeed } from "@bolthole/core";
 import { clamped } from "./reference-place.js";
 
 /** The rows of one runtime, as they lie in the reference's tables (section 9.1). */
@@ -111,7 +111,7 @@ const lifecycleFrom = (json: Buffer): Uint8Array => encodeLifecycleRecord(readMa
 function inputFrom({ inputId, json }: MeerkatRows["inputs"][number]): StoredInputState {
   const state = readInputState(json);
   if (state.inputId !== inputId) throw new Error(`it says that it is ${state.inputId}`);
-  if (!isSoundSeed(state)) throw new Error("its phase, outcome, lane and attempts contradict each other");
+  if (!isValidSeed(state)) throw new Error("its phase, outcome, lane and attempts contradict each other");
   return state;
 }
 

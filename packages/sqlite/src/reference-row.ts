@@ -9,8 +9,8 @@ import {
   bufferOf,
   decodeSnapshotFacts,
   encodeSnapshotFacts,
-  foreignRow,
-  ownOrForeignRow,
+  externalRow,
+  ownOrExternalRow,
 } from "@bolthole/core";
 import type { ReferenceKey } from "./reference-place.js";
 
@@ -34,23 +34,23 @@ export function rowFrom(key: ReferenceKey, blob: Buffer, note: Note | undefined)
     case "snapshot": {
       const profile = notedProfile(note);
       const facts = { length: blob.length, crc32: crc32(blob) };
-      const own = ownOrForeignRow(key, Buffer.from(encodeSnapshotFacts({ ...facts, profile })), note);
+      const own = ownOrExternalRow(key, Buffer.from(encodeSnapshotFacts({ ...facts, profile })), note);
       // What somebody else wrote is a session of theirs.
       if (own.sequence === note?.sequence || profile === "session") return own;
-      return foreignRow(key, encodeSnapshotFacts({ ...facts, profile: "session" }));
+      return externalRow(key, encodeSnapshotFacts({ ...facts, profile: "session" }));
     }
     case "lifecycle": {
       const kept = note?.value && lifecycleToJson(note.value).equals(blob) ? note.value : undefined;
       const record = kept ?? lifecycleFromJson(blob);
       // No record at all: a row whose checksum cannot fit, so that its reader names it.
-      if (!record) return { ...foreignRow(key, blob), checksum: -1 };
-      return ownOrForeignRow(key, record, note);
+      if (!record) return { ...externalRow(key, blob), checksum: -1 };
+      return ownOrExternalRow(key, record, note);
     }
     case "ops":
     case "input":
     case "receipt":
     case "oauth":
-      return ownOrForeignRow(key, blob, note);
+      return ownOrExternalRow(key, blob, note);
   }
 }
 

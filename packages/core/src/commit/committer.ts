@@ -11,12 +11,10 @@ import { writeFailed } from "@bolthole/contract";
 import type { Decision, Engine, StagedDocument } from "../engine.js";
 import { expectationsOf } from "./expectations.js";
 import { type Fingerprinted, fingerprint } from "./fingerprint.js";
-import { type Outcome, decodeOutcome, encodeOutcome } from "./outcome.js";
+import { STORE_MANIFEST_KEY } from "./manifests.js";
+import { type Outcome, type RequestId, decodeOutcome, encodeOutcome, parseRequestId } from "./outcome.js";
 import { ReadRows, ReadSet, type RowHandle, type RowReader } from "./read-set.js";
-import { type RequestId, parseRequestId } from "./request-id.js";
-import { decodeRow } from "./row.js";
-import { STORE_MANIFEST_KEY } from "./store-manifest.js";
-import { versionText } from "./version.js";
+import { decodeRow, versionText } from "./row.js";
 import { WriteSet } from "./write-set.js";
 
 /** A new value of a row that a change reads, or the deletion of the row. */
@@ -27,17 +25,22 @@ export interface RowEdit {
 }
 
 /** One mutation, checked and ready for the writer. Method and fingerprint are kept with the outcome. */
-export interface Change<R extends AnyMutation> extends Fingerprinted<R> {
+export interface Change<R extends AnyMutation> extends Fingerprinted<R>, Edits {}
+
+/** The rows that a change reads, and what becomes of them. */
+export interface Edits {
   /** Every row that `decide` reads or edits. */
   readonly reads: ReadSet;
   /** About how many bytes of values the change writes. */
   readonly bytes: number;
-  /**
-   * Returns the edits, or throws a refusal. It is pure, and may be called again over newer rows. Undefined: the compare-and-set
-   * of the caller missed; then nothing is written, and no outcome is kept.
-   */
-  decide(rows: RowReader): readonly RowEdit[] | undefined;
+  /** Returns the edits, or throws a refusal. It is pure, and may be called again over newer rows. */
+  decide(rows: RowReader): readonly RowEdit[];
 }
+
+/** A change that is not made when the compare-and-set of its caller misses: then `decide` returns undefined. */
+export type ConditionalChange<R extends AnyMutation> = Omit<Change<R>, "decide"> & {
+  decide(rows: RowReader): readonly RowEdit[] | undefined;
+};
 
 export type AnyMutation = (Mutation | RuntimeMutation) & { readonly unchangedInputs?: UnchangedInputs | undefined };
 
@@ -81,8 +84,14 @@ export class Committer {
     return this.track(this.requestIdOf(mutation), work);
   }
 
-  /** Commits a change. Undefined: the compare-and-set of `decide` missed. */
-  async commit<R extends AnyMutation>(change: Change<R>): Promise<Committed | undefined> {
+  async commit<R extends AnyMutation>(change: Change<R>): Promise<Committed> {
+    const committed = await this.commitIfCurrent(change);
+    if (!committed) throw new TypeError(`${change.method} returned no edits`);
+    return committed;
+  }
+
+  /** Returns undefined when the compare-and-set of the change missed. Nothing is written then, and no outcome is kept. */
+  async commitIfCurrent<R extends AnyMutation>(change: ConditionalChange<R>): Promise<Committed | undefined> {
     const { reads } = change;
     const request: AnyMutation = change.request;
     const requestId = this.requestIdOf(request);

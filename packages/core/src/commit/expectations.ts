@@ -1,35 +1,33 @@
-import type { ExpectedVersion, Mutation, RuntimeMutation } from "@bolthole/contract";
+import type { ExpectedVersion, Mutation, RuntimeId, RuntimeMutation } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
 import { inspectLifecycleRecord } from "@bolthole/contract/wire";
 import type { RowKey } from "../engine.js";
 import { parseUuid, tooLarge } from "../validate.js";
 import type { ReadSet, RowReader } from "./read-set.js";
-import { versionText } from "./version.js";
+import { versionText } from "./row.js";
 import type { WriteSet } from "./write-set.js";
 
-const isOfRuntime = (mutation: Mutation | RuntimeMutation): mutation is RuntimeMutation => "runtimeId" in mutation;
-
-/** As many as one request may have rows. */
+/** A request may expect the versions of as many rows as it may contain. */
 const MAX_EXPECTED_VERSIONS = 4096;
 
 /** Throws when a stored row is not what the caller expects. */
 export type Expectation = (rows: RowReader, values: Pick<WriteSet, "read">) => void;
 
-/** Returns the mutation's fence token and expected versions as conditions on rows, which it adds to the read set. */
+/** Returns the fence token and the expected versions of a mutation as expectations. Adds their rows to the read set. */
 export function expectationsOf(mutation: Mutation | RuntimeMutation, reads: ReadSet, epoch: string): Expectation[] {
-  if (!isOfRuntime(mutation)) return [];
-  const versions = mutation.expectedVersions ?? [];
-  if (versions.length > MAX_EXPECTED_VERSIONS) {
-    throw tooLarge(writeFailed, "expected_versions", MAX_EXPECTED_VERSIONS, versions.length, "entries");
+  if (!("runtimeId" in mutation)) return [];
+  const { runtimeId, expectedFenceToken, expectedVersions = [] } = mutation;
+  if (expectedVersions.length > MAX_EXPECTED_VERSIONS) {
+    throw tooLarge(writeFailed, "expected_versions", MAX_EXPECTED_VERSIONS, expectedVersions.length, "entries");
   }
-  const expectations = versions.map((one, index) => expectVersion(one, index, mutation.runtimeId, reads, epoch));
-  if (mutation.expectedFenceToken !== undefined) {
-    expectations.unshift(expectFence(mutation.expectedFenceToken, mutation.runtimeId, reads));
-  }
+  const expectations = expectedVersions.map((expected, index) =>
+    expectVersion(expected, `expected_versions[${String(index)}]`, runtimeId, reads, epoch),
+  );
+  if (expectedFenceToken !== undefined) expectations.unshift(expectFence(expectedFenceToken, runtimeId, reads));
   return expectations;
 }
 
-function expectFence(token: bigint, runtimeId: string, reads: ReadSet): Expectation {
+function expectFence(token: bigint, runtimeId: RuntimeId, reads: ReadSet): Expectation {
   const handle = reads.add({ table: "lifecycle", runtimeId });
   return (_rows, values) => {
     const record = values.read(handle, (value) => value);
@@ -47,12 +45,12 @@ function expectFence(token: bigint, runtimeId: string, reads: ReadSet): Expectat
 
 function expectVersion(
   expected: ExpectedVersion,
-  index: number,
-  runtimeId: string,
+  field: string,
+  runtimeId: RuntimeId,
   reads: ReadSet,
   epoch: string,
 ): Expectation {
-  const handle = reads.add(expectedKey(expected, `expected_versions[${String(index)}]`, runtimeId));
+  const handle = reads.add(keyOfExpected(expected, field, runtimeId));
   return (rows) => {
     const row = rows.get(handle);
     const actual = row && versionText(epoch, row.sequence);
@@ -68,7 +66,7 @@ function expectVersion(
   };
 }
 
-function expectedKey({ record, inputId }: ExpectedVersion, field: string, runtimeId: string): RowKey {
+function keyOfExpected({ record, inputId }: ExpectedVersion, field: string, runtimeId: RuntimeId): RowKey {
   switch (record) {
     case "session_snapshot":
       return { table: "snapshot", runtimeId };
@@ -77,10 +75,6 @@ function expectedKey({ record, inputId }: ExpectedVersion, field: string, runtim
     case "ops_lifecycle":
       return { table: "ops", runtimeId };
     case "input_state":
-      return {
-        table: "input",
-        runtimeId,
-        inputId: parseUuid(inputId ?? "", `${field}.input_id`, writeFailed),
-      };
+      return { table: "input", runtimeId, inputId: parseUuid(inputId ?? "", `${field}.input_id`, writeFailed) };
   }
 }

@@ -1,13 +1,20 @@
 import { StoreError } from "@bolthole/contract";
-import { decodeSnapshotFacts, encodeSnapshotFacts } from "../documents/snapshot-facts.js";
+import { decodeSnapshotFacts, encodeSnapshotFacts } from "../documents/stored-document.js";
 import type { RowKey } from "../engine.js";
 import { createEngineStore } from "../engine-store.js";
 import { MemoryEngine } from "../memory-engine.js";
 import { decodeOutcome, encodeOutcome } from "./outcome.js";
 import { ReadSet } from "./read-set.js";
 import { decodeRow, makeRow } from "./row.js";
-import { EMPTY_RUNTIME_MANIFEST, decodeRuntimeManifest, encodeRuntimeManifest } from "./runtime-manifest.js";
-import { EMPTY_STORE_MANIFEST, decodeStoreManifest, encodeStoreManifest } from "./store-manifest.js";
+
+import {
+  EMPTY_RUNTIME_MANIFEST,
+  EMPTY_STORE_MANIFEST,
+  decodeRuntimeManifest,
+  decodeStoreManifest,
+  encodeRuntimeManifest,
+  encodeStoreManifest,
+} from "./manifests.js";
 
 const runtimeId = "a runtime";
 const SNAPSHOT: RowKey = { table: "snapshot", runtimeId };

@@ -1,22 +1,20 @@
 import type { RowWrite, StagedDocument } from "../engine.js";
 import {
   EMPTY_RUNTIME_MANIFEST,
+  EMPTY_STORE_MANIFEST,
   type RuntimeManifest,
+  type StoreManifest,
   copyRuntimeManifest,
   decodeRuntimeManifest,
+  decodeStoreManifest,
   encodeRuntimeManifest,
+  encodeStoreManifest,
   isCountedTable,
   isEmptyRuntimeManifest,
   updateDigest,
-} from "./runtime-manifest.js";
+} from "./manifests.js";
 import type { RowHandle, RowReader } from "./read-set.js";
 import { decodeRow, makeRow } from "./row.js";
-import {
-  EMPTY_STORE_MANIFEST,
-  type StoreManifest,
-  decodeStoreManifest,
-  encodeStoreManifest,
-} from "./store-manifest.js";
 
 /** The manifests that a batch keeps up to date: the store's, and its runtime's if it is of one. */
 export interface ManifestHandles {

@@ -1,6 +1,6 @@
 import type { OutcomeRetention, RuntimeSummary, VersionedStore } from "@bolthole/contract";
 import { readFailed } from "@bolthole/contract";
-import { decodeRuntimeManifest } from "../commit/runtime-manifest.js";
+import { decodeRuntimeManifest } from "../commit/manifests.js";
 import { decodeRow } from "../commit/row.js";
 import type { KeyOf } from "../engine.js";
 import { type StoreContext, versionOf } from "../store-context.js";
@@ -10,7 +10,7 @@ type StoreOperations = Pick<VersionedStore, "listRuntimes" | "getCommit" | "getS
 
 const DEFAULT_PAGE = 100;
 const MAX_PAGE = 1000;
-/** Of runtime ids in one page. */
+/** The runtime ids of one page have at most so many bytes, unless it is a single one. */
 const PAGE_BYTES = 1 << 20;
 
 export const storeOperations = (
@@ -29,15 +29,15 @@ export const storeOperations = (
     for (const { key, row } of entries) {
       bytes += Buffer.byteLength(key.runtimeId, "utf8");
       if (bytes > PAGE_BYTES && runtimes.length > 0) break;
-      const head = decodeRow(key, row, decodeRuntimeManifest);
+      const manifest = decodeRow(key, row, decodeRuntimeManifest);
       runtimes.push({
         runtimeId: key.runtimeId,
         version: versionOf(context, row),
-        inputCount: head.input.rows,
-        receiptCount: head.receipt.rows,
-        hasSessionSnapshot: head.snapshot.rows > 0,
-        hasMachineLifecycle: head.lifecycle.rows > 0,
-        hasOpsLifecycle: head.ops.rows > 0,
+        inputCount: manifest.input.rows,
+        receiptCount: manifest.receipt.rows,
+        hasSessionSnapshot: manifest.snapshot.rows > 0,
+        hasMachineLifecycle: manifest.lifecycle.rows > 0,
+        hasOpsLifecycle: manifest.ops.rows > 0,
       });
     }
     const last = runtimes.at(-1);
@@ -62,7 +62,7 @@ export const storeOperations = (
     }),
 });
 
-/** A token is never empty, because the empty runtime id is a legal place to go on after. */
+/** Makes every token nonempty: the empty runtime id is legal, and a page may end with it. */
 const TOKEN_PREFIX = "after:";
 
 const makePageToken = (runtimeId: string): string =>

@@ -5,9 +5,9 @@ import { ReadSet } from "../commit/read-set.js";
 import type { Engine, Row, RowKey, RowWrite, WriteBatch } from "../engine.js";
 import { createEngineStore } from "../engine-store.js";
 import { MemoryEngine } from "../memory-engine.js";
-import { Scrub, type ScrubOptions } from "./scrub.js";
-import type { ScrubNote } from "./scrub-note.js";
-import { SteppedClock } from "./stepped-clock.test.helper.js";
+import { Scrub, type ScrubNote, type ScrubOptions } from "./scrub.js";
+
+import { SteppedClock } from "../testing/stepped-clock.js";
 
 const HOUR = 3_600_000;
 const NOW = "2026-05-28T15:31:27Z";

@@ -36,7 +36,7 @@ const stored = (bytes: Buffer): NonNullable<CheckRequest["guard"]> => ({
       target.set(bytes);
       return Promise.resolve();
     },
-    stretches: (ranges) => Promise.resolve(ranges.map(({ offset, length }) => bytes.subarray(offset, offset + length))),
+    readRanges: (ranges) => Promise.resolve(ranges.map(({ offset, length }) => bytes.subarray(offset, offset + length))),
   },
 });
 
@@ -74,7 +74,7 @@ test("many large documents wait for one another, and a failing one does not stop
       facts: { length: large.length },
       bytes: () => Promise.reject(new Error("the disk is gone")),
       readInto: () => Promise.reject(new Error("the disk is gone")),
-      stretches: () => Promise.reject(new Error("the disk is gone")),
+      readRanges: () => Promise.reject(new Error("the disk is gone")),
     },
   };
   const results = await Promise.allSettled([

@@ -31,7 +31,7 @@ export interface StoredDocument {
   bytes(): Promise<Uint8Array>;
   /** Reads it into memory of its length. */
   readInto(target: Uint8Array): Promise<void>;
-  stretches(ranges: readonly ByteRange[]): Promise<readonly Uint8Array[]>;
+  readRanges(ranges: readonly ByteRange[]): Promise<readonly Uint8Array[]>;
 }
 
 export interface CheckRequest {
@@ -91,7 +91,7 @@ export class TranscriptChecker {
     const { base, document } = incoming;
     const before = base && this.remembers(incoming) ? this.memory.get(base.runtimeId, base.row.sequence) : undefined;
     if (!base || !before) return undefined;
-    return checkIncrementally({ document, before, guard, read: (stretches) => base.stretches(stretches) });
+    return checkIncrementally({ document, before, guard, read: (stretches) => base.readRanges(stretches) });
   }
 
   /** A client that sends patches will send the next one too. */

@@ -1,59 +1,58 @@
 import type { RuntimeId, SessionProfile } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
-import type { AnyMutation, Change, Committed, RowEdit } from "../commit/committer.js";
+import type { AnyMutation, Committed, Edits, RowEdit } from "../commit/committer.js";
 import type { Fingerprinted } from "../commit/fingerprint.js";
 import { repeatWhileStale } from "../commit/preparation.js";
 import { ReadSet, type RowHandle } from "../commit/read-set.js";
-import { sequenceOf } from "../commit/version.js";
+import { sequenceOf } from "../commit/row.js";
 import { StaleBaseError, type StagedDocument } from "../engine.js";
-import type { Incoming } from "./incoming.js";
-import { encodeSnapshotFacts } from "./snapshot-facts.js";
 import type { StoreContext } from "../store-context.js";
 import type { TranscriptVerdict } from "../transcript/check.js";
-import { type StoredSession, snapshotKey, storedSession } from "./stored-document.js";
 import { invalid } from "../validate.js";
+import type { Incoming } from "./incoming.js";
+import { type StoredSession, encodeSnapshotFacts, snapshotKey, storedSession } from "./stored-document.js";
 
 export interface CheckedDocument {
   readonly incoming: Incoming;
   readonly profile: SessionProfile;
-  /** Absent: the profile asks for no check. */
-  readonly finding?: TranscriptVerdict | undefined;
+  /** Absent when the profile requires no check. */
+  readonly verdict?: TranscriptVerdict | undefined;
 }
 
-/** A document that was checked, and what goes with it. */
+/** A session change that was checked over the stored document. */
 export interface Prepared {
-  /** Undefined: the stored document is deleted. */
+  /** The new document. Undefined: the stored document is deleted. */
   readonly document: CheckedDocument | undefined;
-  /** What the change does beside the document. */
-  readonly beside?: Pick<Change<AnyMutation>, "reads" | "bytes" | "decide"> | undefined;
+  /** The other rows of the change. */
+  readonly beside?: Edits | undefined;
 }
 
 /**
- * Prepares a session-writing change outside the writer and commits it bound to the snapshot that it was prepared over.
- * If another one is stored meanwhile, it is prepared again. Undefined: the caller's expectation was missed.
+ * Prepares a session change outside the writer, and commits it bound to the snapshot that it was prepared over. When another
+ * snapshot was stored in between, it is prepared again. Resolves with undefined when `prepare` does: then the expectation of
+ * the caller was missed, and nothing is written.
  */
-export function commitOverSession<R extends AnyMutation>(
+export function commitOverSession<R extends AnyMutation, P extends Prepared | undefined>(
   context: StoreContext,
   runtimeId: RuntimeId,
   request: Fingerprinted<R>,
-  prepare: (stored: StoredSession | undefined) => Promise<Prepared | undefined>,
-): Promise<Committed | undefined> {
-  const inTurn = async (): Promise<Committed | undefined> => {
-    const replayed = await context.committer.replayed(request);
-    if (replayed) return replayed;
-    return repeatWhileStale(
-      async () => {
-        const stored = await storedSession(context, runtimeId);
-        const prepared = await prepare(stored);
-        return prepared && commitPrepared(context, runtimeId, request, stored, prepared);
-      },
-      () =>
-        writeFailed("BUSY", "other writers changed the session snapshot during every attempt; try again", {
-          runtimeId,
-        }),
-    );
+  prepare: (stored: StoredSession | undefined) => Promise<P>,
+): Promise<Committed | Extract<P, undefined>> {
+  const prepareAndCommit = async (): Promise<Committed | Extract<P, undefined>> => {
+    const stored = await storedSession(context, runtimeId);
+    const prepared = await prepare(stored);
+    return prepared
+      ? commitPrepared(context, runtimeId, request, stored, prepared)
+      : (prepared as Extract<P, undefined>);
   };
-  return context.committer.pendingDuring(request.request, () => context.sessions.run(runtimeId, inTurn));
+  const busy = () =>
+    writeFailed("BUSY", "other writers changed the session snapshot during every attempt; try again", { runtimeId });
+  return context.committer.pendingDuring(request.request, () =>
+    context.sessions.run(
+      runtimeId,
+      async () => (await context.committer.replayed(request)) ?? repeatWhileStale(prepareAndCommit, busy),
+    ),
+  );
 }
 
 async function commitPrepared<R extends AnyMutation>(
@@ -62,10 +61,10 @@ async function commitPrepared<R extends AnyMutation>(
   request: Fingerprinted<R>,
   stored: StoredSession | undefined,
   { document, beside }: Prepared,
-): Promise<Committed | undefined> {
+): Promise<Committed> {
   const base = stored?.row.sequence;
   const staged = document && (await stage(context, runtimeId, base, document.incoming));
-  let isTaken = false;
+  let isCommitted = false;
   try {
     const reads = beside?.reads ?? new ReadSet();
     const snapshot = reads.add(snapshotKey(runtimeId));
@@ -76,23 +75,23 @@ async function commitPrepared<R extends AnyMutation>(
       bytes: (staged?.bytes ?? 0) + (beside?.bytes ?? 0),
       decide: (rows) => {
         if (rows.get(snapshot)?.sequence !== base) throw new StaleBaseError();
-        const edits = beside ? beside.decide(rows) : [];
-        return edits && [edit, ...edits];
+        return beside ? [edit, ...beside.decide(rows)] : [edit];
       },
     });
-    isTaken = committed !== undefined && !committed.replayed;
-    if (committed && isTaken && document) {
+    isCommitted = !committed.replayed;
+    if (isCommitted && document) {
       document.incoming.committed?.();
       const sequence = sequenceOf(context.engine.epoch, committed.version);
-      if (document.finding && sequence !== undefined)
-        context.transcripts.remember(runtimeId, sequence, document.finding);
+      if (document.verdict && sequence !== undefined)
+        context.transcripts.remember(runtimeId, sequence, document.verdict);
     }
     return committed;
   } finally {
-    if (staged && !isTaken) await context.engine.discard(staged);
+    if (staged && !isCommitted) await context.engine.discard(staged);
   }
 }
 
+/** Stages a document, and compares its checksum with the sender's. */
 async function stage(
   context: StoreContext,
   runtimeId: RuntimeId,
