@@ -2,7 +2,7 @@ import { type RunBoundaryReceipt, StoreError, type TranscriptRewriteCommit } fro
 import { readRewriteCommit } from "@bolthole/json";
 import { type EngineStore, createEngineStore } from "./engine-store.js";
 import { MemoryEngine } from "./memory-engine.js";
-import { acceptedId } from "./rules/session.js";
+import { acceptedId } from "./operations/sessions.js";
 import {
   type SessionState,
   appended,

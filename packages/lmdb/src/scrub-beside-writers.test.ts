@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import fc from "fast-check";
 import { encodeLifecycleRecord } from "@bolthole/contract/wire";
-import { type EngineStore, createEngineStore } from "@bolthole/core";
+import { type EngineStore, ReadSet, createEngineStore } from "@bolthole/core";
 import { LmdbEngine } from "./lmdb-engine.js";
 import { inputId, inputState } from "./testing/input-states.js";
 import { runScrub } from "./testing/scrub-run.js";
@@ -152,10 +152,12 @@ test("an undamaged store has no findings while any operations are written during
         await tail;
         expect(passes).toBeGreaterThan(1);
         // A row that is deleted without its manifest is found: the scrub really reads the store.
+        const reads = new ReadSet();
+        const handle = reads.add({ table: "input", runtimeId: "runtime 0", inputId: inputId(0) });
         await engine.commit({
-          reads: [{ table: "input", runtimeId: "runtime 0", inputId: inputId(0) }],
+          reads,
           bytes: 0,
-          decide: () => ({ writes: [{ at: 0, row: undefined }], result: undefined, freesSpace: false }),
+          decide: () => ({ writes: [{ handle, row: undefined }], result: undefined, freesSpace: false }),
         });
         expect((await runScrub(engine)).found).toMatchObject([{ code: "head-differs", runtimeId: "runtime 0" }]);
       } finally {

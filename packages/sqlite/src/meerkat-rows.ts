@@ -11,7 +11,7 @@ import {
   writeReceipt,
 } from "@bolthole/json";
 import { decodeLifecycleRecord, encodeLifecycleRecord } from "@bolthole/contract/wire";
-import { isSoundSeed } from "@bolthole/core";
+import { bufferOf, isValidSeed } from "@bolthole/core";
 import { clamped } from "./reference-tables.js";
 
 /** The rows of one runtime in the reference's tables (section 9.1). */
@@ -116,7 +116,7 @@ const lifecycleFrom = (json: Buffer): Uint8Array => encodeLifecycleRecord(readMa
 function inputFrom({ inputId, json }: MeerkatRows["inputs"][number]): StoredInputState {
   const state = readInputState(json);
   if (state.inputId !== inputId) throw new Error(`expected the input id of its key, found ${state.inputId}`);
-  if (!isSoundSeed(state)) throw new Error("its phase, outcome, lane and attempt count are inconsistent");
+  if (!isValidSeed(state)) throw new Error("its phase, outcome, lane and attempt count are inconsistent");
   return state;
 }
 
@@ -130,7 +130,7 @@ function receiptFrom({ runId, sequence, json }: MeerkatRows["receipts"][number])
 
 function snapshotOf({ snapshot, profile }: NonNullable<RuntimeContents["session"]>): Buffer {
   if (profile !== "session") throw new Error("it is opaque, but the reference stores only sessions");
-  return Buffer.from(snapshot.buffer, snapshot.byteOffset, snapshot.byteLength);
+  return bufferOf(snapshot);
 }
 
 function lifecycleOf(record: Uint8Array): Buffer {

@@ -1,14 +1,16 @@
 import { crc32 } from "node:zlib";
+import type { SessionProfile } from "@bolthole/contract";
 import { decodeLifecycleRecord, encodeStoredLifecycleRecord } from "@bolthole/contract/wire";
 import {
   type KeyOf,
   type Row,
   type RowKey,
   type StagedDocument,
+  bufferOf,
   decodeSnapshotFacts,
   encodeSnapshotFacts,
-  foreignRow,
-  ownOrForeignRow,
+  externalRow,
+  ownOrExternalRow,
 } from "@bolthole/core";
 import { readMachineLifecycleRecord, writeMachineLifecycle } from "@bolthole/json";
 import type { Value } from "./connection.js";
@@ -99,25 +101,34 @@ export const rowOf = ({ sequence, checksum, value }: Note): Row => ({
 export function rowFrom(key: ReferenceKey, blob: Buffer, note: Note | undefined): Row {
   switch (key.table) {
     case "snapshot": {
-      const profile = note?.value ? decodeSnapshotFacts(note.value).profile : "session";
+      const profile = notedProfile(note);
       const facts = { length: blob.length, crc32: crc32(blob) };
-      const own = ownOrForeignRow(key, Buffer.from(encodeSnapshotFacts({ ...facts, profile })), note);
+      const own = ownOrExternalRow(key, Buffer.from(encodeSnapshotFacts({ ...facts, profile })), note);
       if (own.sequence === note?.sequence || profile === "session") return own;
       // The profile belongs to the snapshot that was replaced. Another program writes only sessions.
-      return foreignRow(key, encodeSnapshotFacts({ ...facts, profile: "session" }));
+      return externalRow(key, encodeSnapshotFacts({ ...facts, profile: "session" }));
     }
     case "lifecycle": {
       const stored = note?.value && lifecycleToJson(note.value).equals(blob) ? note.value : undefined;
       const record = stored ?? lifecycleFromJson(blob);
       // The blob is not a lifecycle record. A checksum that never matches makes the reader report the row.
-      if (!record) return { ...foreignRow(key, blob), checksum: -1 };
-      return ownOrForeignRow(key, record, note);
+      if (!record) return { ...externalRow(key, blob), checksum: -1 };
+      return ownOrExternalRow(key, record, note);
     }
     case "ops":
     case "input":
     case "receipt":
     case "oauth":
-      return ownOrForeignRow(key, blob, note);
+      return ownOrExternalRow(key, blob, note);
+  }
+}
+
+/** Returns the profile of a note. A note that cannot be read fits no row, so the row counts as an external row. */
+function notedProfile(note: Note | undefined): SessionProfile {
+  try {
+    return note?.value ? decodeSnapshotFacts(note.value).profile : "session";
+  } catch {
+    return "session";
   }
 }
 
@@ -174,5 +185,3 @@ function lifecycleFromJson(json: Uint8Array): Buffer | undefined {
 /** Converts a column to bytes. The reference writes only blobs; a text that another program wrote is read as UTF-8. */
 export const bytesOf = (value: Value | undefined): Buffer =>
   Buffer.isBuffer(value) ? value : Buffer.from(String(value ?? ""), "utf8");
-
-const bufferOf = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);

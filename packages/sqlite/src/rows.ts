@@ -8,7 +8,7 @@ import {
   type StagedDocument,
   deriveRuntimeManifest,
   keyText,
-  ownOrForeignRow,
+  ownOrExternalRow,
   deriveStoreManifest,
 } from "@bolthole/core";
 import type { SqliteConnection, Statement, Value } from "./connection.js";
@@ -236,7 +236,7 @@ export class Rows {
     } while (receipts.length === PAGE);
     const note = await this.note(key);
     const value = deriveRuntimeManifest(rows, note?.value);
-    return value && ownOrForeignRow(key, value, note);
+    return value && ownOrExternalRow(key, value, note);
   }
 
   private async stored(key: ReferenceKey): Promise<Row | undefined> {

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SqliteConnection } from "./connection.js";
 import { SqliteEngine } from "./sqlite-engine.js";
-import type { Row, RowKey } from "@bolthole/core";
+import { ReadSet, type Row, type RowKey } from "@bolthole/core";
 
 /*
  * The stored form of our own table is part of the product: a later version must read the notes that this one wrote. A
@@ -29,12 +29,14 @@ test("each kind of row has its note under a fixed name, with its value only wher
   const file = join(folder, "store.sqlite3");
   try {
     const engine = await SqliteEngine.open(file);
+    const reads = new ReadSet();
+    const handles = KEYS.map((key) => reads.add(key));
     await engine.commit({
-      reads: KEYS,
+      reads,
       bytes: 0,
       decide: (_rows, sequence) => {
         const row: Row = { sequence, checksum: 7, value: Buffer.from("value") };
-        return { writes: KEYS.map((_key, at) => ({ at, row })), result: undefined, freesSpace: false };
+        return { writes: handles.map((handle) => ({ handle, row })), result: undefined, freesSpace: false };
       },
     });
     await engine.close();

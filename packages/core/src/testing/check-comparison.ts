@@ -1,5 +1,5 @@
 import type { DocumentPart } from "@bolthole/contract";
-import { assembleYielding } from "../documents/yielding.js";
+import { assembleYielding } from "../bytes.js";
 import { type TranscriptVerdict, checkFully } from "../transcript/full-check.js";
 import { checkIncrementally } from "../transcript/incremental/incremental-check.js";
 import { ResumableSha256 } from "../transcript/incremental/resumable-sha256.js";

@@ -1,5 +1,5 @@
 import type { Finding, RuntimeId } from "@bolthole/contract";
-import type { DocumentParts, RowKey, StagedDocument } from "@bolthole/core";
+import { type DocumentParts, ReadSet, type RowKey, type StagedDocument } from "@bolthole/core";
 import { checkDocuments } from "../document-tree/read/check.js";
 import { Environment } from "../environment.js";
 import { DOCUMENT_KEYS, documentBounds } from "../keys.js";
@@ -12,15 +12,18 @@ export const commitDocument = (
   engine: LmdbEngine,
   runtimeId: RuntimeId,
   staged: StagedDocument | undefined,
-): Promise<number> =>
-  engine.commit({
-    reads: [snapshotKey(runtimeId)],
+): Promise<number> => {
+  const reads = new ReadSet();
+  const handle = reads.add(snapshotKey(runtimeId));
+  return engine.commit({
+    reads,
     bytes: staged?.bytes ?? 0,
     decide: (_rows, sequence) => {
       const row = staged && { sequence, checksum: 0, value: Buffer.from(String(staged.crc32)) };
-      return { writes: [{ at: 0, row, document: staged }], result: sequence, freesSpace: staged === undefined };
+      return { writes: [{ handle, row, document: staged }], result: sequence, freesSpace: staged === undefined };
     },
   });
+};
 
 export const storedSequence = (engine: LmdbEngine, runtimeId: RuntimeId): Promise<number | undefined> =>
   engine.view(async (view) => (await view.get(snapshotKey(runtimeId)))?.sequence);

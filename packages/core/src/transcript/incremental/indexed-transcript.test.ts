@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import type { DocumentPart } from "@bolthole/contract";
-import { assembleYielding } from "../../documents/yielding.js";
+import { assembleYielding } from "../../bytes.js";
 import { MESSAGE } from "../../testing/random-message.js";
 import { appended, rewritten, sessionText, startedSession } from "../../testing/session-state.js";
 import { written } from "../../testing/specimen.js";

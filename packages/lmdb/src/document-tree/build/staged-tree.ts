@@ -1,4 +1,4 @@
-import type { StagedDocument } from "@bolthole/core";
+import { type StagedDocument, bufferOf } from "@bolthole/core";
 import type { Put } from "../../environment.js";
 import { UnusableFolderError } from "../../format.js";
 import { NODE_ID_KEY, documentKey } from "../../keys.js";
@@ -44,11 +44,11 @@ export function stageTree(
   const nodes = builder.newNodes.map((node, index): Put => {
     const id = range.first + index;
     const value =
-      node instanceof Uint8Array ? asBuffer(node) : encodeBranch(id, numberChildren(references, node, range));
+      node instanceof Uint8Array ? bufferOf(node) : encodeBranch(id, numberChildren(references, node, range));
     bytes += value.length;
     return [documentKey("node", id), value];
   });
-  const extended = [...builder.extended].map(([id, value]): Put => [documentKey("node", id), asBuffer(value)]);
+  const extended = [...builder.extended].map(([id, value]): Put => [documentKey("node", id), bufferOf(value)]);
   for (const [, value] of extended) bytes += value?.length ?? 0;
   if (root) countReference(references, root);
   return {
@@ -89,8 +89,6 @@ function countReference(references: Map<number, ReferenceTimes>, { id, level }: 
   if (known) known.times += 1;
   else references.set(id, { id, level, times: 1 });
 }
-
-const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 const COUNTER_BYTES = 8;
 

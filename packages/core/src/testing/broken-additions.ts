@@ -1,6 +1,6 @@
 import { StoreError, type VersionedStore } from "@bolthole/contract";
-import type { BrokenStore } from "./broken-contract.test.helper.js";
-import { memoryStores } from "./memory-stores.test.helper.js";
+import type { BrokenStore } from "./broken-contract.js";
+import { memoryStores } from "./memory-stores.js";
 
 /** They break what this project promises beyond the reference's contract. */
 export const BROKEN_ADDITIONS: readonly BrokenStore[] = [

@@ -1,4 +1,4 @@
-import type { Clock } from "./pace.js";
+import type { Clock } from "../scrub/pace.js";
 
 /** A clock that sleeps advance at once, but never beyond a limit: there they wait until it is moved on. */
 export class SteppedClock implements Clock {

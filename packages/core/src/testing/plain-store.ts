@@ -1,6 +1,6 @@
 import type { StoreFactory } from "@bolthole/conformance";
 import type { RuntimeStore } from "@bolthole/contract";
-import { memoryStores } from "./memory-stores.test.helper.js";
+import { memoryStores } from "./memory-stores.js";
 
 /** A change to the plain store, where one to the store with versions would not do. */
 export function withPlain(alter: (store: RuntimeStore) => Partial<RuntimeStore>): StoreFactory {

@@ -1,7 +1,7 @@
 import { type StoreFactory, holdable } from "@bolthole/conformance";
 import { RuntimeStoreAdapter, type VersionedStore } from "@bolthole/contract";
-import { DEFAULT_LIMITS, createEngineStore } from "./engine-store.js";
-import { MemoryEngine } from "./memory-engine.js";
+import { DEFAULT_LIMITS, createEngineStore } from "../engine-store.js";
+import { MemoryEngine } from "../memory-engine.js";
 
 /** Stores in memory for the suite; `alter` puts something between the store and its callers. */
 export const memoryStores = (alter: (store: VersionedStore) => VersionedStore = (store) => store): StoreFactory => ({

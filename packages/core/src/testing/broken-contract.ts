@@ -1,7 +1,7 @@
 import type { StoreFactory } from "@bolthole/conformance";
 import { type RuntimeStore, internal } from "@bolthole/contract";
-import { memoryStores } from "./memory-stores.test.helper.js";
-import { withPlain } from "./plain-store.test.helper.js";
+import { memoryStores } from "./memory-stores.js";
+import { withPlain } from "./plain-store.js";
 
 /** A store that is sound but for one thing, and the chapter and the step that must find it out. */
 export type BrokenStore = readonly [flaw: string, chapter: string, step: RegExp, factory: StoreFactory];
