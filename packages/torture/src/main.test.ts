@@ -26,7 +26,7 @@ function torture(...args: string[]): Promise<{ code: number; stdout: string; std
 
 test("kills a daemon a few times, finds nothing, and leaves nothing behind", async () => {
   const { code, stdout } = await torture("kill", "--cycles", "2", "--seed", "7", "--json");
-  expect(stdout).toContain('"findings":[]');
+  expect(stdout).toContain('"violations":[]');
   expect(code).toBe(0);
   const lines = stdout.trimEnd().split("\n");
   expect(lines).toHaveLength(3);
@@ -67,7 +67,7 @@ test.each(["io", "full"])("%s runs a few cycles and finds nothing, or says what 
     expect(stderr).toContain("this kind needs");
     return;
   }
-  expect(stdout).toContain('"findings":[]');
+  expect(stdout).toContain('"violations":[]');
   expect(code).toBe(0);
 });
 

@@ -1,3 +1,5 @@
+
+
 /** A stream of numbers that a seed decides (mulberry32). */
 export class Random {
   constructor(private state: number) {}
