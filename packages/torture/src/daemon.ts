@@ -27,9 +27,16 @@ export class HealthProbe {
     const { path, requestSerialize, responseDeserialize } = grpcMethod(Health.method.check);
     return new Promise((resolve) => {
       const deadline = Date.now() + HEALTH_MS;
-      this.client.makeUnaryRequest(path, requestSerialize, responseDeserialize, {}, { deadline }, (_error, response) => {
-        resolve(response?.status === HealthCheckResponse_ServingStatus.SERVING);
-      });
+      this.client.makeUnaryRequest(
+        path,
+        requestSerialize,
+        responseDeserialize,
+        {},
+        { deadline },
+        (_error, response) => {
+          resolve(response?.status === HealthCheckResponse_ServingStatus.SERVING);
+        },
+      );
     });
   }
 

@@ -31,7 +31,9 @@ test("every recorded run is in the form that the command writes", () => {
 test("every control has a recorded result for each kind that must catch it", () => {
   const rows = readControls(PAGE);
   for (const row of rows) expect(PAGE).toContain(`\n${controlLine(row)}\n`);
-  const expected = Object.entries(CONTROLS).flatMap(([control, { kinds }]) => kinds.map((kind) => `${kind} ${control}`));
+  const expected = Object.entries(CONTROLS).flatMap(([control, { kinds }]) =>
+    kinds.map((kind) => `${kind} ${control}`),
+  );
   expect(rows.map(({ kind, control }) => `${kind} ${control}`).sort()).toEqual(expected.sort());
   for (const { cycle, promises } of rows) {
     expect(cycle).toBeGreaterThan(0);
@@ -60,7 +62,15 @@ test("a recorded run becomes the last row of its kind, and nothing else changes"
 });
 
 test("a kind without a ledger leaves those cells empty", () => {
-  const report = { kind: "linear", seed: 1, cycles: 2, seconds: 3, violations: [], events: { operations: 5 }, lines: [] };
+  const report = {
+    kind: "linear",
+    seed: 1,
+    cycles: 2,
+    seconds: 3,
+    violations: [],
+    events: { operations: 5 },
+    lines: [],
+  };
   const row = runRow(report, "pnpm torture linear --seed 1", "2026-12-01");
   expect(runLine(row)).toBe(
     "| 2026-12-01 | `pnpm torture linear --seed 1` | 1 | 2 | - | - | - | - | - | - | operations: 5 | 0 |",

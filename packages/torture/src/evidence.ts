@@ -87,7 +87,10 @@ export function withRun(page: string, kind: string, row: RunRow): string {
 export function withControl(page: string, row: ControlRow): string {
   const lines = page.split("\n");
   const { start, end } = tableOf(lines, CONTROLS, CONTROL_HEAD);
-  const at = lines.slice(start, end).map(controlRow).findIndex((old) => old.kind === row.kind && old.control === row.control);
+  const at = lines
+    .slice(start, end)
+    .map(controlRow)
+    .findIndex((old) => old.kind === row.kind && old.control === row.control);
   if (at < 0) lines.splice(end, 0, controlLine(row));
   else lines[start + at] = controlLine(row);
   return lines.join("\n");

@@ -166,7 +166,10 @@ async function runInProcess(kind: string, minutes: number, seed: number): Promis
 
 /** The command that repeats a run. */
 function commandText(kind: string, { cycles, minutes, seed }: Flags): string {
-  const limits = [cycles === undefined ? "" : ` --cycles ${String(cycles)}`, minutes === undefined ? "" : ` --minutes ${String(minutes)}`];
+  const limits = [
+    cycles === undefined ? "" : ` --cycles ${String(cycles)}`,
+    minutes === undefined ? "" : ` --minutes ${String(minutes)}`,
+  ];
   return `pnpm torture ${kind}${limits.join("")} --seed ${String(seed)}`;
 }
 

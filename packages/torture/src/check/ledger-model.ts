@@ -1,5 +1,14 @@
 import type { StoreErrorReason, VersionedStore } from "@bolthole/contract";
-import { type AckLine, type Line, type ReadLine, type RecordKey, type RepeatLine, STORE, type SentLine, type StatusLine } from "../ledger.js";
+import {
+  type AckLine,
+  type Line,
+  type ReadLine,
+  type RecordKey,
+  type RepeatLine,
+  STORE,
+  type SentLine,
+  type StatusLine,
+} from "../ledger.js";
 import { type StoredRecord, loadRecord } from "../load/records.js";
 import type { Violations } from "../run.js";
 
@@ -110,7 +119,11 @@ class OauthChain {
     if (!isSettled) return;
     for (let link = 1; link < this.last; link += 1) {
       if (!this.links.has(link)) {
-        this.violations.add("compare-and-set", STORE, `OAuth value ${String(link)} was replaced, but no client wrote it`);
+        this.violations.add(
+          "compare-and-set",
+          STORE,
+          `OAuth value ${String(link)} was replaced, but no client wrote it`,
+        );
       }
     }
   }
@@ -217,7 +230,11 @@ export class LedgerModel {
   judgeReads(): void {
     for (const { runtime, key, digest, version } of this.reads) {
       if (!this.runtime(runtime).everStored.has(`${key} ${String(digest)} ${String(version)}`)) {
-        this.violations.add("durable reads", runtime, `${key} was read at version ${String(version)}, and never became durable`);
+        this.violations.add(
+          "durable reads",
+          runtime,
+          `${key} was read at version ${String(version)}, and never became durable`,
+        );
       }
     }
     this.reads = [];
@@ -245,7 +262,11 @@ export class LedgerModel {
     if (replayed) this.counts.replayed += 1;
     if (operation.fate === "sealed") this.contradiction(operation, "was sealed, but is acknowledged");
     if (operation.isStored === true && !replayed) {
-      this.violations.add("at most once", operation.sent.runtime, `${nameOf(operation)} was stored, and was applied a second time`);
+      this.violations.add(
+        "at most once",
+        operation.sent.runtime,
+        `${nameOf(operation)} was stored, and was applied a second time`,
+      );
     }
     if (operation.isStored === false && replayed)
       this.contradiction(operation, "has a replayed response, but was not stored");
@@ -256,15 +277,19 @@ export class LedgerModel {
   private status({ id, state, version }: StatusLine): void {
     const operation = this.operation(id);
     if (state === "applied") {
-      if (operation.isStored === false) this.contradiction(operation, "is applied according to GetCommit, but was not stored");
-      if (operation.fate === "sealed") this.contradiction(operation, "was sealed, but is applied according to GetCommit");
+      if (operation.isStored === false)
+        this.contradiction(operation, "is applied according to GetCommit, but was not stored");
+      if (operation.fate === "sealed")
+        this.contradiction(operation, "was sealed, but is applied according to GetCommit");
       this.counts.foundApplied += 1;
       this.apply(operation, version ?? "");
     } else {
-      if (operation.isStored === true) this.contradiction(operation, `is ${state} according to GetCommit, but is stored`);
+      if (operation.isStored === true)
+        this.contradiction(operation, `is ${state} according to GetCommit, but is stored`);
       if (state === "expired") this.contradiction(operation, "is expired according to GetCommit, but is new");
       if (state === "sealed") {
-        if (!operation.isSealing) this.contradiction(operation, "is sealed according to GetCommit, but no client sealed it");
+        if (!operation.isSealing)
+          this.contradiction(operation, "is sealed according to GetCommit, but no client sealed it");
         operation.fate = "sealed";
       } else if (operation.fate === "sealed") {
         this.contradiction(operation, `was sealed, but is ${state} according to GetCommit`);

@@ -21,40 +21,42 @@ const UNIMPLEMENTED = 12;
 const INTERNAL = 13;
 const UNAUTHENTICATED = 16;
 
-/** Who responses a request, and so what it may response. */
+/** The code that responds to a request. It determines which responses are allowed. */
 type Responder =
-  /** It is framed as gRPC asks and names one of our RPCs: our code responses. */
+  /** The request is framed correctly and names one of our RPCs, so our code responds. */
   | "ours"
   /** The same, for the health and reflection services, which libraries serve. */
   | "library"
-  /** Its frame or its headers are broken: grpc-js responses before anybody sees it. */
+  /** The frame or the headers are broken, so grpc-js responds before our code sees the request. */
   | "broken"
-  /** It comes over TCP without a token. */
-  | "stranger";
+  /** The request arrives over TCP without a token. */
+  | "unauthenticated";
 
-/** What grpc-js and the libraries on top of it say by themselves, beside statuses that any daemon gives. */
+/** Texts of INTERNAL responses that grpc-js and the libraries on it may send. */
 const LIBRARY_INTERNAL = [/^Error(%20| )deserializing(%20| )request/];
 
-/** What is wrong with a response, if anything is. */
+/** Returns the problem of a response; undefined when the response is allowed. */
 function problemOf(responder: Responder, response: RawResponse): string | undefined {
   const { status, text, hasDetails, httpStatus } = response;
   const said = `${nameOf(response)} ${text.slice(0, 200)}`;
   switch (responder) {
     case "ours":
-      if (status === undefined) return `no status came (HTTP ${String(httpStatus)})`;
-      if (status === INTERNAL || status === UNKNOWN) return `answered ${said}`;
-      // Refusals of ours have details; grpc-js speaks for itself only about size.
-      if (status !== OK && !hasDetails && status !== RESOURCE_EXHAUSTED) return `answered without details: ${said}`;
+      if (status === undefined) return `the response has no gRPC status (HTTP ${String(httpStatus)})`;
+      if (status === INTERNAL || status === UNKNOWN) return `the response was ${said}`;
+      // Our refusals have details. Only grpc-js's refusals of large messages have none.
+      if (status !== OK && !hasDetails && status !== RESOURCE_EXHAUSTED) return `a response without details: ${said}`;
       return undefined;
     case "library":
-      if (status === undefined) return `no status came (HTTP ${String(httpStatus)})`;
-      if (status === UNKNOWN) return `answered ${said}`;
-      if (status === INTERNAL && !LIBRARY_INTERNAL.some((form) => form.test(text))) return `answered ${said}`;
+      if (status === undefined) return `the response has no gRPC status (HTTP ${String(httpStatus)})`;
+      if (status === UNKNOWN) return `the response was ${said}`;
+      if (status === INTERNAL && !LIBRARY_INTERNAL.some((form) => form.test(text))) return `the response was ${said}`;
       return undefined;
     case "broken":
-      return status === UNKNOWN || status === OK ? `a broken call was answered ${said}` : undefined;
-    case "stranger":
-      return status === UNAUTHENTICATED || status === UNIMPLEMENTED ? undefined : `a stranger was answered ${said}`;
+      return status === UNKNOWN || status === OK ? `the response to a broken call was ${said}` : undefined;
+    case "unauthenticated":
+      return status === UNAUTHENTICATED || status === UNIMPLEMENTED
+        ? undefined
+        : `a call without a token returned ${said}`;
   }
 }
 
@@ -62,41 +64,44 @@ interface Break {
   readonly frame?: (message: Buffer) => Buffer;
   readonly headers?: Readonly<Record<string, string>>;
   readonly path?: string;
-  /** What grpc-js responses by itself: gRPC statuses, or an HTTP status where it takes the call for none of its own. */
+  /** The allowed responses: gRPC statuses, or an HTTP status when grpc-js does not accept the call as gRPC. */
   readonly responses: readonly string[];
 }
 
-/** Whatever our code says to a call that got through. */
+/** The responses of our code to a call that reaches it. */
 const OURS = ["OK", "INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED"];
 
-/** Calls that grpc-js turns away, or puts right, before our code sees them. */
+/** Calls that grpc-js refuses or repairs before our code sees them. */
 const BREAKS: Readonly<Record<string, Break>> = {
   "no message": { frame: () => Buffer.alloc(0), responses: ["UNIMPLEMENTED"] },
-  "half a frame head": { frame: () => Buffer.alloc(3), responses: ["UNIMPLEMENTED"] },
-  "less than the head says": {
+  "half a frame header": { frame: () => Buffer.alloc(3), responses: ["UNIMPLEMENTED"] },
+  "fewer bytes than announced": {
     frame: (message) => framed(message, 0, message.length + 10),
     responses: ["UNIMPLEMENTED"],
   },
   "a frame of 4 GiB": { frame: (message) => framed(message, 0, 0xffffffff), responses: ["RESOURCE_EXHAUSTED"] },
-  "two messages": { frame: (message) => Buffer.concat([framed(message), framed(message)]), responses: ["UNIMPLEMENTED"] },
-  // It is read as it stands.
-  "compressed without a name": { frame: (message) => framed(message, 1), responses: OURS },
-  "not what gzip makes": {
+  "two messages": {
+    frame: (message) => Buffer.concat([framed(message), framed(message)]),
+    responses: ["UNIMPLEMENTED"],
+  },
+  // grpc-js reads the message as if it were not compressed.
+  "compressed flag without an encoding": { frame: (message) => framed(message, 1), responses: OURS },
+  "bytes that are not gzip": {
     frame: (message) => framed(message, 1),
     headers: { "grpc-encoding": "gzip" },
     responses: ["INTERNAL"],
   },
-  "an encoding nobody has": {
+  "an unknown encoding": {
     frame: (message) => framed(message, 1),
     headers: { "grpc-encoding": "zip" },
     responses: ["UNIMPLEMENTED"],
   },
   "another content type": { headers: { "content-type": "application/json" }, responses: ["HTTP 415"] },
-  "a timeout that is none": { headers: { "grpc-timeout": "soon" }, responses: ["INTERNAL"] },
-  "no time at all": { headers: { "grpc-timeout": "0n" }, responses: ["DEADLINE_EXCEEDED", ...OURS] },
-  "an RPC that is not there": { path: "/bolthole.v1.RuntimeStoreService/Nothing", responses: ["UNIMPLEMENTED"] },
-  "a service that is not there": { path: "/bolthole.v2.Store/AtomicApply", responses: ["UNIMPLEMENTED"] },
-  "a path that is none": { path: "/", responses: ["UNIMPLEMENTED"] },
+  "an invalid timeout": { headers: { "grpc-timeout": "soon" }, responses: ["INTERNAL"] },
+  "a timeout of zero": { headers: { "grpc-timeout": "0n" }, responses: ["DEADLINE_EXCEEDED", ...OURS] },
+  "an unknown RPC": { path: "/bolthole.v1.RuntimeStoreService/Nothing", responses: ["UNIMPLEMENTED"] },
+  "an unknown service": { path: "/bolthole.v2.Store/AtomicApply", responses: ["UNIMPLEMENTED"] },
+  "an empty path": { path: "/", responses: ["UNIMPLEMENTED"] },
 };
 
 interface BrokenCallResult {
@@ -105,7 +110,7 @@ interface BrokenCallResult {
   readonly isExpected: boolean;
 }
 
-/** One call of ours with something broken around its message. */
+/** Sends a call of ours with a broken frame, header or path. */
 async function breakCall(client: RawClient, call: FuzzCall, random: Random): Promise<BrokenCallResult> {
   const [name, { frame = framed, headers = {}, path = call.path, responses }] = random.pick(
     Object.entries(BREAKS) as [[string, Break]],
@@ -114,26 +119,26 @@ async function breakCall(client: RawClient, call: FuzzCall, random: Random): Pro
   return { name, response, isExpected: responses.includes(response) };
 }
 
-/** Not many calls on each: they share its window of 64 KiB, in which large requests come slowly past small ones. */
+/** Several connections, because the calls of one connection share its window of 64 KiB, which delays large requests. */
 const CONNECTIONS = 16;
 const AT_ONCE = 192;
-/** One request in so many goes out as it is, to show that the others start from valid ones. */
+/** One request in this number is sent unchanged, to show that the mutated ones start from valid requests. */
 const VALID_ONE_IN = 10;
 const MOST_PROBLEMS = 20;
 
-/** Calls whose requests come in parts: there a second message, or a stream that ends early, is nothing broken. */
+/** RPCs with a request stream. A second message, or a stream that ends early, is valid there. */
 const TAKES_PARTS = new Set(
   [...RuntimeStoreService.methods, ...AdminService.methods]
     .filter(({ methodKind }) => methodKind === "client_streaming")
     .map((method) => grpcMethod(method).path),
 );
 
-/** Sends changed requests and judges every response. */
+/** Sends mutated requests and judges every response. */
 export class Fuzzer {
   readonly statuses = new Counter();
   readonly broken = new Counter();
   readonly unauthenticated = new Counter();
-  /** RPCs that took a request as valid. */
+  /** RPCs that accepted a request as valid. */
   readonly accepted = new Counter();
   readonly seeds: Seeds;
   private readonly clients: readonly RawClient[];
@@ -150,6 +155,7 @@ export class Fuzzer {
     this.unauthenticatedClient = new RawClient(tcp);
   }
 
+  /** Sends mutated requests, and some valid ones. */
   requests(count: number): Promise<void> {
     return this.together(count, async (index) => {
       const call = this.seeds.next();
@@ -163,24 +169,24 @@ export class Fuzzer {
     });
   }
 
-  /** Around the message, not in it. */
+  /** Sends calls with a valid message in a broken frame, header or path. */
   brokenCalls(count: number): Promise<void> {
     return this.together(count, async (index) => {
       let call = this.seeds.next();
       while (!call.isOurs || TAKES_PARTS.has(call.path)) call = this.seeds.next();
       const { name, response, isExpected } = await breakCall(this.client(index), call, this.random);
       this.broken.add(`${name}: ${response}`);
-      if (!isExpected) this.problem(call, `${name} was answered ${response}`);
+      if (!isExpected) this.problem(call, `${name}: the response was ${response}`);
     });
   }
 
-  /** Over TCP, without a token. */
+  /** Sends calls over TCP without a token. */
   unauthenticatedCalls(count: number): Promise<void> {
     return this.together(count, async () => {
       const call = this.seeds.next();
       const response = await this.unauthenticatedClient.call(call.path, framed(call.message), call);
       this.unauthenticated.add(nameOf(response));
-      this.judge(call.path.startsWith("/grpc.health.v1.") ? "library" : "stranger", call, response);
+      this.judge(call.path.startsWith("/grpc.health.v1.") ? "library" : "unauthenticated", call, response);
     });
   }
 

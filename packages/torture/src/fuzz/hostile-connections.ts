@@ -6,7 +6,7 @@ import { randomBytes } from "./mutation.js";
 import { RawClient, frame, framed, preface, recordConnection } from "./raw-http2.js";
 import type { Seeds } from "./requests.js";
 
-/** What a attack needs: the daemon's ways in, requests, and a runtime with a document of megabytes. */
+/** What an attack needs: the daemon's addresses, requests, and a runtime with a document of megabytes. */
 export interface AttackTarget {
   readonly socket: string;
   readonly onTcp: NetConnectOpts;
@@ -15,12 +15,12 @@ export interface AttackTarget {
   readonly largeRuntime: Buffer;
 }
 
-/** Does something that no client should; responses how often. */
+/** Does something that no client should do. Returns how often it did it. */
 type Attack = (target: AttackTarget) => Promise<number>;
 
 const HOLD_MS = 1500;
 const GARBLED = 150;
-/** Each makes the daemon hold a few messages of its document. */
+/** The number of slow readers. The daemon may hold a few messages of the document for each. */
 export const READERS = 60;
 const SENDERS = 200;
 const RESETS = 3000;
@@ -37,7 +37,7 @@ const PING = 6;
 const WINDOW_UPDATE = 8;
 const CONTINUATION = 9;
 
-/** A whole connection's bytes as a client sends them, broken somewhere. */
+/** Sends the bytes of a valid connection with a random change, or cut off. */
 const garbledConnections: Attack = async ({ socket, onTcp, seeds, random }) => {
   const calls = Array.from({ length: 5 }, () => seeds.next());
   const bytes = await recordConnection(calls.map(({ path, message }) => ({ path, body: framed(message) })));
@@ -61,7 +61,7 @@ const garbledConnections: Attack = async ({ socket, onTcp, seeds, random }) => {
   return GARBLED;
 };
 
-/** Loads that nobody reads. */
+/** Starts loads and does not read the responses. */
 const slowReaders: Attack = async ({ socket, largeRuntime }) => {
   const clients = Array.from({ length: 4 }, () => new RawClient({ path: socket }));
   const streams = Array.from({ length: READERS }, (_, index) => {
@@ -76,7 +76,7 @@ const slowReaders: Attack = async ({ socket, largeRuntime }) => {
   return READERS;
 };
 
-/** Requests that come a byte at a time, and never to their end. */
+/** Sends requests byte by byte, and never completes them. */
 const slowSenders: Attack = async ({ socket, seeds }) => {
   const client = new RawClient({ path: socket });
   const streams = Array.from({ length: SENDERS }, () => {
@@ -95,7 +95,7 @@ const slowSenders: Attack = async ({ socket, seeds }) => {
   return SENDERS;
 };
 
-/** Streams that are reset as soon as they are there. */
+/** Resets streams immediately after they are opened. */
 const resets: Attack = async ({ socket, seeds, random }) => {
   await inSteps(RESETS / IN_STEPS_OF, 2, async () => {
     const client = new RawClient({ path: socket });
@@ -113,9 +113,9 @@ const resets: Attack = async ({ socket, seeds, random }) => {
   return RESETS;
 };
 
-/** Very many small frames of each sort, as fast as they are taken. */
+/** Sends many small frames of each type as fast as possible. */
 const floods: Attack = async ({ socket, random }) => {
-  const sorts = [
+  const kinds = [
     frame(PING, 0, 0, Buffer.alloc(8)),
     frame(SETTINGS, 0, 0, Buffer.alloc(0)),
     frame(DATA, 0, 1, Buffer.alloc(0)),
@@ -124,12 +124,12 @@ const floods: Attack = async ({ socket, random }) => {
     frame(CONTINUATION, 0, 1, Buffer.alloc(1)),
   ];
   await Promise.all(
-    sorts.slice(0, FLOODS).map(async (sort) => {
+    kinds.slice(0, FLOODS).map(async (kind) => {
       const connection = opened({ path: socket });
       connection.write(preface());
-      const many = Buffer.concat(Array.from({ length: 100 }, () => sort));
+      const many = Buffer.concat(Array.from({ length: 100 }, () => kind));
       for (let sent = 0; sent < FLOOD_FRAMES && !connection.destroyed; sent += 100) {
-        // Who does not take them at once is not waited for.
+        // Not awaited: a flood does not wait for the daemon to read.
         connection.write(many);
         await new Promise(setImmediate);
       }
@@ -140,7 +140,7 @@ const floods: Attack = async ({ socket, random }) => {
   return FLOODS * FLOOD_FRAMES;
 };
 
-/** Connections that say nothing, three times as many as the daemon takes. */
+/** Opens idle connections, three times as many as the daemon accepts. */
 const idleConnections: Attack = async ({ socket, random }) => {
   const connections = Array.from({ length: IDLE }, () => {
     const connection = opened({ path: socket });
@@ -161,7 +161,7 @@ export const ATTACKS = {
   "idle connections": idleConnections,
 } as const;
 
-/** A connection whose failures are the point. */
+/** Opens a connection and ignores its errors, which are expected. */
 function opened(where: NetConnectOpts): Socket {
   const connection = connect(where);
   connection.on("error", () => undefined);

@@ -1,10 +1,10 @@
 import type { Random } from "../random.js";
 
-/** One field of a protobuf message as it lies on the wire. */
+/** One field of an encoded protobuf message. */
 interface WireField {
   readonly number: number;
   readonly wireType: number;
-  /** Without the tag; of a length-delimited field without the length. */
+  /** The bytes after the tag, and after the length when there is one. */
   readonly value: Buffer;
 }
 
@@ -13,7 +13,7 @@ const FIXED64 = 1;
 const LENGTH_DELIMITED = 2;
 const FIXED32 = 5;
 
-/** The fields of a message, or undefined when the bytes are none. */
+/** Reads the fields of a message; undefined when the bytes are not a message. */
 export function readFields(bytes: Buffer): WireField[] | undefined {
   const fields: WireField[] = [];
   for (let at = 0; at < bytes.length;) {
@@ -66,7 +66,7 @@ function extentOf(bytes: Buffer, at: number, wireType: number): { start: number;
   }
 }
 
-/** A number of more than 32 bits has its lowest 32 only: tags and lengths have no more. */
+/** Reads the lowest 32 bits of a number, which is enough for tags and lengths. */
 function readVarint(bytes: Buffer, from: number): { value: number; end: number } | undefined {
   let value = 0;
   for (let index = 0; index < 10; index += 1) {
@@ -81,7 +81,7 @@ function readVarint(bytes: Buffer, from: number): { value: number; end: number }
 const MOST_CHANGES = 3;
 const VARINTS = [0n, 1n, 127n, 128n, 2n ** 31n - 1n, 2n ** 31n, 2n ** 32n, 2n ** 53n, 2n ** 63n, 2n ** 64n - 1n];
 
-/** Texts and bytes that readers stumble over. */
+/** Texts that are hard for readers. */
 const NASTY = [
   "",
   "\0",
@@ -100,9 +100,10 @@ const NASTY = [
   "x".repeat(9000),
   "é".repeat(4096),
 ].map((text) => Buffer.from(text));
-const NO_TEXT = [Buffer.from("c328", "hex"), Buffer.from("ffffffff", "hex"), Buffer.from("eda080", "hex")];
+/** Bytes that are not valid UTF-8. */
+const NOT_UTF8 = [Buffer.from("c328", "hex"), Buffer.from("ffffffff", "hex"), Buffer.from("eda080", "hex")];
 
-/** A message that was valid, changed at a few places: as a tree of fields, or as mere bytes. */
+/** Returns a valid message with one to three changes, to its fields or to its bytes. */
 export function mutated(message: Buffer, other: Buffer, random: Random): Buffer {
   let result = message;
   for (let count = 1 + random.below(MOST_CHANGES); count > 0; count -= 1) {
@@ -161,7 +162,7 @@ function nested(field: WireField, depth: number): Buffer {
 function changedValue({ wireType, value }: WireField, random: Random): Buffer {
   if (wireType === 0) return writeVarint(VARINTS[random.below(VARINTS.length)] ?? 0n);
   if (wireType !== LENGTH_DELIMITED || random.oneIn(3)) return changedBytes(value, value, random);
-  const nasty = random.oneIn(4) ? NO_TEXT : NASTY;
+  const nasty = random.oneIn(4) ? NOT_UTF8 : NASTY;
   return nasty[random.below(nasty.length)] ?? value;
 }
 

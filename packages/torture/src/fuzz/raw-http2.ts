@@ -3,35 +3,35 @@ import { type NetConnectOpts, connect as connectSocket } from "node:net";
 import { Duplex } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** How one call ended, as HTTP/2 shows it. */
+/** The end of one call, as HTTP/2 shows it. */
 export interface RawResponse {
-  /** The gRPC status; undefined: the stream ended without one. */
+  /** The gRPC status; undefined when the stream ended without one. */
   readonly status: number | undefined;
   readonly text: string;
-  /** Whether the daemon's own details came with the status. */
+  /** Whether the status has the daemon's details. */
   readonly hasDetails: boolean;
   readonly httpStatus: number | undefined;
 }
 
 type Headers = Readonly<Record<string, unknown>>;
 
-/** Far beyond what a busy machine takes: nothing may be left without a response. */
+/** The longest time until a response. A call without a response is a violation, so this allows for a busy machine. */
 const CALL_MS = 120_000;
 
-/** gRPC without a gRPC library in the way: whatever bytes are wanted, many calls at a time on one connection. */
+/** A gRPC client without a gRPC library. It sends any bytes, and many calls at a time on one connection. */
 export class RawClient {
   private session: ClientHttp2Session | undefined;
 
   constructor(private readonly where: NetConnectOpts) {}
 
-  /** One call. Of a response that is endless nothing but its first bytes are waited for. */
+  /** Makes one call. If the response stream never ends, only its first bytes are awaited. */
   call(path: string, frame: Buffer, { isEndless = false, headers = {} } = {}): Promise<RawResponse> {
     const stream = this.open(path, headers);
     stream.end(frame);
     return responseOf(stream, isEndless);
   }
 
-  /** A stream whose request is up to the caller. */
+  /** Opens a stream; the caller writes the request. */
   open(path: string, headers: Readonly<Record<string, string>> = {}): ClientHttp2Stream {
     return this.connected().request({
       ":method": "POST",
@@ -88,7 +88,7 @@ function responseOf(stream: ClientHttp2Stream, isEndless: boolean): Promise<RawR
   });
 }
 
-/** A gRPC message in its frame. */
+/** Returns a gRPC message in its frame. */
 export function framed(message: Buffer, flag = 0, length = message.length): Buffer {
   const head = Buffer.alloc(5);
   head.writeUInt8(flag, 0);
@@ -98,7 +98,7 @@ export function framed(message: Buffer, flag = 0, length = message.length): Buff
 
 const SETTINGS = 4;
 
-/** An HTTP/2 frame. */
+/** Returns an HTTP/2 frame. */
 export function frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
   const head = Buffer.alloc(9);
   head.writeUIntBE(payload.length, 0, 3);
@@ -108,13 +108,13 @@ export function frame(type: number, flags: number, stream: number, payload: Buff
   return Buffer.concat([head, payload]);
 }
 
-/** What a client says first. */
+/** Returns the first bytes that a client sends. */
 export const preface = (): Buffer =>
   Buffer.concat([Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), frame(SETTINGS, 0, 0, Buffer.alloc(0))]);
 
 const WRITTEN_MS = 50;
 
-/** The bytes that an HTTP/2 client writes for these calls, when nobody responses it. */
+/** Returns the bytes that an HTTP/2 client writes for these calls when no server responds. */
 export async function recordConnection(calls: readonly { path: string; body: Buffer }[]): Promise<Buffer> {
   const written: Buffer[] = [];
   const duplex = new Duplex({

@@ -1,7 +1,21 @@
 import { createHash } from "node:crypto";
 import type { VersionedStore } from "@bolthole/contract";
-import { AdminService, RuntimeStoreService, encodeMessage, file_grpc_health_v1_health, grpcMethod, storeCodecs } from "@bolthole/contract/wire";
-import { type DescField, type DescMessage, type DescService, type Message, ScalarType, toBinary } from "@bufbuild/protobuf";
+import {
+  AdminService,
+  RuntimeStoreService,
+  encodeMessage,
+  file_grpc_health_v1_health,
+  grpcMethod,
+  storeCodecs,
+} from "@bolthole/contract/wire";
+import {
+  type DescField,
+  type DescMessage,
+  type DescService,
+  type Message,
+  ScalarType,
+  toBinary,
+} from "@bufbuild/protobuf";
 import { type ReflectMessage, reflect } from "@bufbuild/protobuf/reflect";
 import { BinaryWriter } from "@bufbuild/protobuf/wire";
 import { RuntimeState } from "../load/operation.js";
@@ -13,12 +27,12 @@ import type { Random } from "../random.js";
 const DEEPEST = 6;
 const IDS = Array.from({ length: 4 }, (_, index) => `0198f0a0-0000-7000-8000-00000000000${String(index)}`);
 
-/** A message of any type with every member that its descriptor names, each with a value of the kind that its name promises. */
+/** Makes a message of any type from its descriptor. The name of a field determines the form of its value. */
 function plausibleMessage(desc: DescMessage, random: Random, depth = 0): Message {
   const message = reflect(desc);
   for (const field of desc.fields) {
     if (field.oneof) continue;
-    // Expectations and request ids mostly turn a request away before its rules are met.
+    // Random expectations and request ids mostly cause a refusal before the rules are checked.
     const isExtra = field.name.startsWith("expected_") || field.name === "request_id" || field.name === "profile";
     if (isExtra ? random.oneIn(8) : depth === 0 || !random.oneIn(4)) fill(message, field, random, depth);
   }
@@ -111,25 +125,25 @@ function document(random: Random): Buffer {
   return script.document(script.next(random, freshId()));
 }
 
-/** One request, and where it goes. */
+/** One request and its RPC. */
 export interface FuzzCall {
   readonly path: string;
   readonly message: Buffer;
-  /** Its response has no end of its own. */
+  /** Whether the response stream never ends. */
   readonly isEndless: boolean;
-  /** Served by our code, or by a library that speaks for us. */
+  /** Whether our code serves the RPC, and not a library. */
   readonly isOurs: boolean;
 }
 
 const POOL = 1500;
-/** So many requests are made from the pool before half of it is made anew. */
+/** The number of requests after which half of the pool is replaced. */
 const USES = 30_000;
 const SIZE = { firstMessageBytes: 60, documentBytes: 30_000 };
 const REFLECTION = ["grpc.reflection.v1", "grpc.reflection.v1alpha"].map(
   (name) => `/${name}.ServerReflection/ServerReflectionInfo`,
 );
 
-/** Valid requests of every RPC of the daemon: those of the load, and those that the descriptors alone tell of. */
+/** A pool of valid requests of every RPC: some from the load, some made from the descriptors. */
 export class Seeds {
   private pool: FuzzCall[] = [];
   private uses = 0;
@@ -145,7 +159,7 @@ export class Seeds {
     return this.pool[this.random.below(this.pool.length)] as FuzzCall;
   }
 
-  /** Every RPC there is. */
+  /** The paths of all RPCs of the daemon. */
   static get paths(): string[] {
     return [...SERVICES.flatMap(pathsOf), ...REFLECTION];
   }
@@ -156,7 +170,7 @@ export class Seeds {
     this.pool = [...made, ...kept.slice(0, POOL)];
   }
 
-  /** Requests that follow each other, as a runtime sends them. */
+  /** Makes successive requests, as a runtime sends them. */
   private ofTheLoad(count: number): FuzzCall[] {
     const calls: FuzzCall[] = [];
     const recorder = recordingStore(calls);
@@ -210,7 +224,7 @@ const pathsOf = (service: DescService): string[] =>
 const encoded = (desc: DescMessage, random: Random): Buffer =>
   Buffer.from(toBinary(desc, plausibleMessage(desc, random)));
 
-/** A store that keeps what it is asked, in its form on the wire, and responses nothing of use. */
+/** A store that records the encoded requests and returns placeholder responses. */
 function recordingStore(calls: FuzzCall[]): VersionedStore {
   const methods = Object.entries(storeCodecs).map(([name, codec]) => {
     const { method, encodeRequest } = codec as unknown as {
@@ -228,7 +242,7 @@ function recordingStore(calls: FuzzCall[]): VersionedStore {
   return Object.fromEntries(methods) as VersionedStore;
 }
 
-/** Uploads that are whole after their first message. */
+/** Makes uploads of an empty document, which consist of one message. */
 function emptyUploads(count: number): FuzzCall[] {
   const method = RuntimeStoreService.method.uploadSessionSnapshot;
   const sha256 = createHash("sha256").digest();

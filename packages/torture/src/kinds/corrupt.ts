@@ -10,7 +10,15 @@ import { DAEMON, nextPass } from "../daemon.js";
 import { STORE } from "../ledger.js";
 import { type StoredRecord, loadInputs, loadRecord } from "../load/records.js";
 import { Random } from "../random.js";
-import { type Kind, type RunOptions, type RunReport, Violations, hasNextCycle, preloadEnvironment, secondsSince } from "../run.js";
+import {
+  type Kind,
+  type RunOptions,
+  type RunReport,
+  Violations,
+  hasNextCycle,
+  preloadEnvironment,
+  secondsSince,
+} from "../run.js";
 
 const LIMIT_MS = 60_000;
 /** The exit codes for an unusable data folder and for a damaged store. */
@@ -22,7 +30,8 @@ const NOW = "2026-05-28T15:31:27Z";
 
 export const corrupt: Kind = {
   name: "corrupt",
-  description: "stores with flipped bits, zeroed, swapped, stale and torn pages, truncated files, and files of another format",
+  description:
+    "stores with flipped bits, zeroed, swapped, stale and torn pages, truncated files, and files of another format",
   mountsDisk: false,
   run: (options) => new CorruptRun(options).run(),
 };
@@ -221,7 +230,11 @@ class CorruptRun {
     const only = findings.filter(({ runtimeId }) => runtimeId !== undefined && !damaged.has(runtimeId));
     for (const finding of only) {
       const text = JSON.stringify(finding);
-      this.violations.add("correct responses", finding.runtimeId ?? STORE, `${mutation}: only the scrub reports ${text}`);
+      this.violations.add(
+        "correct responses",
+        finding.runtimeId ?? STORE,
+        `${mutation}: only the scrub reports ${text}`,
+      );
     }
     this.scrubs += 1;
   }
@@ -245,7 +258,8 @@ class CorruptRun {
       });
       await store.persistInputState(runtimeId, state);
       const rows = await store.loadInputStates(runtimeId);
-      if (rows.length !== 1) this.violations.add("stays in service", mutation, `${runtimeId} has ${String(rows.length)} rows`);
+      if (rows.length !== 1)
+        this.violations.add("stays in service", mutation, `${runtimeId} has ${String(rows.length)} rows`);
     }
   }
 }

@@ -177,35 +177,36 @@ const onFaultyCalls = (
   name: string,
   description: string,
   injectFault: (plan: FaultPlan, cycle: number, context: FaultContext) => Promise<Ending | undefined>,
-): Kind => faultKind({
-  name,
-  description: `${description} (needs a C compiler; Linux)`,
-  acknowledgedBefore: 50,
-  withinMs: 50,
-  // A failed write makes the daemon exit with 6, or makes the native library corrupt its memory.
-  endings: ["6", "SIGABRT", "SIGSEGV", "SIGBUS"],
-  allowedRefusals: [],
-  mountsDisk: false,
-  prepare: async (folder) => {
-    const library = join(folder, "faults.so");
-    await compileFaultLibrary(library);
-    const plan = new FaultPlan(join(folder, "faults"));
-    let cycle = 0;
-    return {
-      data: join(folder, "data"),
-      env: { LD_PRELOAD: library, TORTURE_FAULTS: plan.path },
-      injectFault: (context) => injectFault(plan, (cycle += 1), context),
-      recover: () => {
-        plan.disarm();
-        return Promise.resolve();
-      },
-      dispose: () => {
-        plan.close();
-        return Promise.resolve();
-      },
-    };
-  },
-});
+): Kind =>
+  faultKind({
+    name,
+    description: `${description} (needs a C compiler; Linux)`,
+    acknowledgedBefore: 50,
+    withinMs: 50,
+    // A failed write makes the daemon exit with 6, or makes the native library corrupt its memory.
+    endings: ["6", "SIGABRT", "SIGSEGV", "SIGBUS"],
+    allowedRefusals: [],
+    mountsDisk: false,
+    prepare: async (folder) => {
+      const library = join(folder, "faults.so");
+      await compileFaultLibrary(library);
+      const plan = new FaultPlan(join(folder, "faults"));
+      let cycle = 0;
+      return {
+        data: join(folder, "data"),
+        env: { LD_PRELOAD: library, TORTURE_FAULTS: plan.path },
+        injectFault: (context) => injectFault(plan, (cycle += 1), context),
+        recover: () => {
+          plan.disarm();
+          return Promise.resolve();
+        },
+        dispose: () => {
+          plan.close();
+          return Promise.resolve();
+        },
+      };
+    },
+  });
 
 const callOf = (cycle: number): number => 1 + ((cycle * STRIDE) % CALL_COUNT);
 
@@ -220,6 +221,9 @@ export const io = onFaultyCalls(
 );
 
 /** A write that reports success and does nothing. This tests more than is promised. */
-export const lie = onFaultyCalls("lie", "page writes that are silently lost; more than is promised", (plan, cycle, context) =>
-  breakCommit(plan, { fault: "lost write", at: callOf(cycle), aim: "page write", isLasting: false }, context),
+export const lie = onFaultyCalls(
+  "lie",
+  "page writes that are silently lost; more than is promised",
+  (plan, cycle, context) =>
+    breakCommit(plan, { fault: "lost write", at: callOf(cycle), aim: "page write", isLasting: false }, context),
 );

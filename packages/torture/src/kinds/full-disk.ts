@@ -14,27 +14,28 @@ const onSmallDisk = (
   name: string,
   description: string,
   make: (folder: string, mount: string) => Promise<SmallDisk>,
-): Kind => faultKind({
-  name,
-  description,
-  acknowledgedBefore: 100,
-  withinMs: 200,
-  endings: [],
-  allowedRefusals: ["DISK_FULL"],
-  mountsDisk: true,
-  prepare: async (folder) => {
-    const mount = join(folder, "disk");
-    mkdirSync(mount);
-    const disk = await make(folder, mount);
-    await disk.mount();
-    return {
-      data: join(mount, "data"),
-      injectFault: (context) => fillAndFree(mount, context),
-      recover: () => Promise.resolve(),
-      dispose: () => disk.unmount(),
-    };
-  },
-});
+): Kind =>
+  faultKind({
+    name,
+    description,
+    acknowledgedBefore: 100,
+    withinMs: 200,
+    endings: [],
+    allowedRefusals: ["DISK_FULL"],
+    mountsDisk: true,
+    prepare: async (folder) => {
+      const mount = join(folder, "disk");
+      mkdirSync(mount);
+      const disk = await make(folder, mount);
+      await disk.mount();
+      return {
+        data: join(mount, "data"),
+        injectFault: (context) => fillAndFree(mount, context),
+        recover: () => Promise.resolve(),
+        dispose: () => disk.unmount(),
+      };
+    },
+  });
 
 export const fullExt4 = onSmallDisk(
   "full",
@@ -72,7 +73,10 @@ async function fillAndFree(
     const fastMs = Math.max(FAST_MS, FAST_WRITES * (performance.now() - startedAt));
     ballast.fill();
     const refusal = await untilRefused(probe);
-    expect(refusal.reason === "DISK_FULL", `on a full disk a write returned ${String(refusal.reason)}, expected DISK_FULL`);
+    expect(
+      refusal.reason === "DISK_FULL",
+      `on a full disk a write returned ${String(refusal.reason)}, expected DISK_FULL`,
+    );
     expect(refusal.afterMs < fastMs, `a refusal took ${String(refusal.afterMs)} ms`);
     count("refused immediately");
     await sleep(random.below(FULL_FOR_MS));
@@ -92,7 +96,10 @@ async function fillAndFree(
     do {
       again = await probe.write();
     } while (again === "DISK_FULL" && performance.now() - freedAt < RESUMED_MS);
-    expect(again === undefined, `${String(RESUMED_MS)} ms after the disk was freed a write was refused: ${String(again)}`);
+    expect(
+      again === undefined,
+      `${String(RESUMED_MS)} ms after the disk was freed a write was refused: ${String(again)}`,
+    );
     count("resumed without a restart");
   } finally {
     ballast.remove();

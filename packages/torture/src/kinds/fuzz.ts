@@ -12,7 +12,17 @@ import { ATTACKS, type AttackTarget, READERS } from "../fuzz/hostile-connections
 import { Seeds } from "../fuzz/requests.js";
 import { ClientProcess } from "../load/client-process.js";
 import { Random } from "../random.js";
-import { Counter, UnsupportedMachineError, type Kind, type RunOptions, type RunReport, Violations, hasNextCycle, preloadEnvironment, secondsSince } from "../run.js";
+import {
+  Counter,
+  UnsupportedMachineError,
+  type Kind,
+  type RunOptions,
+  type RunReport,
+  Violations,
+  hasNextCycle,
+  preloadEnvironment,
+  secondsSince,
+} from "../run.js";
 
 const MEBIBYTE = 1024 * 1024;
 const REQUESTS = 25_000;
@@ -38,7 +48,8 @@ export const fuzz: Kind = {
   description: "mutated requests to every RPC, broken frames, floods, resets, slow and idle connections (Linux)",
   mountsDisk: false,
   run: (options) => {
-    if (!MemoryWatch.isPossible()) throw new UnsupportedMachineError("this kind needs /proc, from which it reads the memory of a process");
+    if (!MemoryWatch.isPossible())
+      throw new UnsupportedMachineError("this kind needs /proc, from which it reads the memory of a process");
     return new FuzzRun(options).run();
   },
 };
@@ -88,7 +99,8 @@ class FuzzRun {
     };
     let requestsMs = 0;
     try {
-      while (hasNextCycle(this.options, this.cycles, this.violations)) requestsMs += await this.cycle(daemon, fuzzer, target, healthy, store, memory);
+      while (hasNextCycle(this.options, this.cycles, this.violations))
+        requestsMs += await this.cycle(daemon, fuzzer, target, healthy, store, memory);
     } finally {
       fuzzer.close();
       memory.stop();
@@ -165,7 +177,8 @@ class FuzzRun {
     for (const line of healthy.ledger.read()) this.model.add(line);
     await this.checker.checkRuntimes(store.versioned);
     const acknowledged = this.model.counts.acknowledged - before;
-    if (acknowledged === 0) this.violations.add("stays in service", "", "no write of the healthy client was acknowledged");
+    if (acknowledged === 0)
+      this.violations.add("stays in service", "", "no write of the healthy client was acknowledged");
     await this.checkDaemon(daemon, memory);
     const facts = { cycle: this.cycles, tookMs: Math.round(tookMs), attack: name, acknowledged, memory: memory.now() };
     this.options.onCycle(
@@ -184,9 +197,15 @@ class FuzzRun {
       this.violations.add("stays in service", "", `a new client cannot connect: ${String(error)}`);
     }
     const inFlight = await requestsInFlight(join(this.options.folder, "data"));
-    if (inFlight > 0) this.violations.add("stays in service", "", `${String(inFlight)} requests stay in flight although no client waits`);
+    if (inFlight > 0)
+      this.violations.add(
+        "stays in service",
+        "",
+        `${String(inFlight)} requests stay in flight although no client waits`,
+      );
     const faults = daemon.output.split("\n").filter((line) => levelOf(line) >= ERROR_LEVEL);
-    for (const fault of faults) this.violations.add("stays in service", "", `the daemon's log: ${fault.slice(0, 1000)}`);
+    for (const fault of faults)
+      this.violations.add("stays in service", "", `the daemon's log: ${fault.slice(0, 1000)}`);
     if (memory.peak > MEMORY_BYTES) {
       this.violations.add("bounded memory", "", `the daemon held ${mebibytes(memory.peak)} of anonymous memory`);
     }

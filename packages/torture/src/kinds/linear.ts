@@ -8,7 +8,16 @@ import { type HistoryLine, LinearChecker, OAUTH } from "../linear/history-checke
 import { LinearClient } from "../linear/linear-client.js";
 import { loadRecord } from "../load/records.js";
 import { Random } from "../random.js";
-import { Counter, type Kind, type RunOptions, type RunReport, Violations, hasNextCycle, preloadEnvironment, secondsSince } from "../run.js";
+import {
+  Counter,
+  type Kind,
+  type RunOptions,
+  type RunReport,
+  Violations,
+  hasNextCycle,
+  preloadEnvironment,
+  secondsSince,
+} from "../run.js";
 import { Proxy } from "./network.js";
 
 const CLIENTS = 8;
@@ -168,7 +177,13 @@ class LinearRun {
       writeFileSync(file, lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
     }
     this.options.onCycle(
-      { cycle: this.cycles, fault, ...verdict, checkedInMs: Math.round(tookMs), violations: this.violations.all.length },
+      {
+        cycle: this.cycles,
+        fault,
+        ...verdict,
+        checkedInMs: Math.round(tookMs),
+        violations: this.violations.all.length,
+      },
       `cycle ${String(this.cycles)} (${fault}): ${String(verdict.operations)} operations, ${String(verdict.open)} left open, ` +
         `checked in ${String(Math.round(tookMs))} ms, ${String(verdict.undecided.length)} undecided, ` +
         `${String(this.violations.all.length)} violations`,

@@ -99,14 +99,16 @@ export const hasPrivateMounts = (): boolean => process.env[MARK] === "1";
 /** Throws UnsupportedMachineError when this machine cannot mount a file system. */
 export function checkMachine(): void {
   if (process.platform !== "linux") throw new UnsupportedMachineError("this kind needs Linux");
-  if (process.getuid?.() !== 0) throw new UnsupportedMachineError("this kind needs root, to mount a file system and to shut it down");
+  if (process.getuid?.() !== 0)
+    throw new UnsupportedMachineError("this kind needs root, to mount a file system and to shut it down");
   for (const [command, argument] of [
     ["unshare", "--version"],
     ["mkfs.ext4", "-V"],
     ["mount", "--version"],
     ["python3", "--version"],
   ] as const) {
-    if (spawnSync(command, [argument]).status !== 0) throw new UnsupportedMachineError(`this kind needs the command ${command}`);
+    if (spawnSync(command, [argument]).status !== 0)
+      throw new UnsupportedMachineError(`this kind needs the command ${command}`);
   }
 }
 

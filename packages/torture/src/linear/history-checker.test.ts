@@ -14,13 +14,13 @@ jest.setTimeout(300_000);
 let folder: string;
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "bolthole-linear-"));
-  if (!isGoHere) console.warn("there is no Go: the checker of linear is not tested");
+  if (!isGoHere) console.warn("the command go was not found: the linearizability checker is not tested");
 });
 afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Without a way to the module there is no checker either; the trial says so in the same way. */
+/** Returns undefined when this machine cannot build the checker, for example without access to the Go module. */
 async function build(): Promise<LinearChecker | undefined> {
   try {
     return await LinearChecker.build(folder);
@@ -46,7 +46,7 @@ const read = (digest: string, version: string): HistoryLine => ({
   seen: { digest, version },
 });
 
-test("a history of ours is understood: a fresh read is legal, a stale one is not, and is drawn", async () => {
+test("a fresh read is linearizable; a stale read is not, and is drawn", async () => {
   const checker = await build();
   if (!checker) return;
   expect(await checker.check([...history, read("b", "e.2")], 60, folder)).toEqual({

@@ -4,38 +4,38 @@ import { UnsupportedMachineError } from "../run.js";
 import type { RecordKey } from "../ledger.js";
 import type { StoredRecord } from "../load/records.js";
 
-/** The partition of the one record that belongs to no runtime. */
+/** The partition of the OAuth value, which belongs to no runtime. */
 export const OAUTH = "oauth";
 
 export interface ExpectedRecord {
   readonly record: RecordKey;
-  /** Null: it must not be there. */
+  /** Null means that the record must not exist. */
   readonly version: string | null;
 }
 
-/** What a write does and asks for, as the checker's models know it (linear-checker/history.go). */
+/** The effects and expectations of a write, in the form that linear-checker/history.go reads. */
 export interface WriteFacts {
-  /** Digests by record; null deletes. */
+  /** The digest of each record that it writes; null for a deletion. */
   readonly sets: Readonly<Record<RecordKey, string | null>>;
-  /** Records that must not be there yet. */
+  /** Records that must not exist before the write. */
   readonly inserts?: readonly RecordKey[] | undefined;
   /** The fence token of the lifecycle record that is written. */
   readonly newFence?: string | undefined;
   readonly fence?: string | undefined;
   readonly versions?: readonly ExpectedRecord[] | undefined;
-  /** Missed, it is a response and no refusal. */
+  /** The expectation of a compare-and-set; when it does not hold, the result is "missed" and not a refusal. */
   readonly ifCurrent?: ExpectedRecord | undefined;
 }
 
-/** One operation as its client saw it. Instants are nanoseconds of one clock. */
+/** One operation as its client saw it. Times are nanoseconds of one clock. */
 export interface HistoryLine extends Partial<WriteFacts> {
   readonly partition: string;
   readonly kind: "init" | "write" | "read" | "list";
   readonly client: number;
   readonly call: number;
-  /** Absent: no response came, it may take effect at any later time, or never. */
+  /** Absent when there was no response: the operation may be applied at any later time, or never. */
   readonly return?: number;
-  /** Of a write: ok, missed, or the reason of the refusal; absent when no response came. */
+  /** For a write: ok, missed, or the reason of the refusal; absent when there was no response. */
   readonly result?: string;
   readonly version?: string | undefined;
   readonly record?: RecordKey;
@@ -43,42 +43,42 @@ export interface HistoryLine extends Partial<WriteFacts> {
   readonly rows?: Readonly<Record<RecordKey, StoredRecord>>;
 }
 
-/** Of one clock for all clients of this process, in nanoseconds since it began. */
+/** Returns nanoseconds since the start of this process; all clients run in it. */
 export const now = (): number => Math.round(performance.now() * 1e6);
 
 const SOURCE = join(__dirname, "..", "..", "linear-checker");
 const BUILD_MS = 300_000;
 
-/** What the checker says of the histories of some partitions. */
+/** The result of a check. */
 interface Verdict {
   readonly partitions: number;
   readonly operations: number;
-  /** Of the operations: those without a response. */
+  /** The number of operations without a response. */
   readonly open: number;
   readonly illegal: readonly string[];
-  /** Partitions whose check took too long. */
+  /** Partitions whose check exceeded the time limit. */
   readonly undecided: readonly string[];
 }
 
-/** The Go program beside this package, which asks porcupine. */
+/** Runs the Go program in `linear-checker`, which uses porcupine. */
 export class LinearChecker {
   private constructor(private readonly program: string) {}
 
-  /** Builds it into a folder. */
+  /** Builds the program into a folder. Throws UnsupportedMachineError when that fails. */
   static async build(folder: string): Promise<LinearChecker> {
     const program = join(folder, "linear-checker");
     await new Promise<void>((resolve, reject) => {
       execFile("go", ["build", "-o", program, "."], { cwd: SOURCE, timeout: BUILD_MS }, (error, _stdout, stderr) => {
         if (!error) resolve();
         else if (error.code === "ENOENT")
-          reject(new UnsupportedMachineError("linear needs Go (https://go.dev), and there is none here"));
-        else reject(new UnsupportedMachineError(`linear needs its checker, and go cannot build it:\n${stderr}`));
+          reject(new UnsupportedMachineError("this kind needs Go (https://go.dev), and the command go was not found"));
+        else reject(new UnsupportedMachineError(`this kind needs its checker, and go could not build it:\n${stderr}`));
       });
     });
     return new LinearChecker(program);
   }
 
-  /** `folder` takes drawings of what is not linearizable. */
+  /** Checks a history. Drawings of parts that are not linearizable go to `folder`; `seconds` limits each partition. */
   check(lines: readonly HistoryLine[], seconds: number, folder: string): Promise<Verdict> {
     return new Promise((resolve, reject) => {
       const child = spawn(this.program, ["-timeout", `${String(seconds)}s`, "-folder", folder], {

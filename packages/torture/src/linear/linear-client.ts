@@ -1,27 +1,45 @@
 import { randomBytes } from "node:crypto";
-import { type Call, type ExpectedVersion, OutcomeUnknownError, type RuntimeMutation, StoreError, type StoreErrorReason, type VersionedStore } from "@bolthole/contract";
+import {
+  type Call,
+  type ExpectedVersion,
+  OutcomeUnknownError,
+  type RuntimeMutation,
+  StoreError,
+  type StoreErrorReason,
+  type VersionedStore,
+} from "@bolthole/contract";
 import { encodeLifecycleRecord } from "@bolthole/contract/wire";
 import type { RecordKey } from "../ledger.js";
 import type { Acknowledgement } from "../load/operation.js";
-import { type StoredRecord, boundaryReceipt, digestOf, digestOfBytes, freshId, inputRow, loadInputs, loadRecord, opsSnapshot } from "../load/records.js";
+import {
+  type StoredRecord,
+  boundaryReceipt,
+  digestOf,
+  digestOfBytes,
+  freshId,
+  inputRow,
+  loadInputs,
+  loadRecord,
+  opsSnapshot,
+} from "../load/records.js";
 import type { Random } from "../random.js";
 import type { Violations } from "../run.js";
 import { type ExpectedRecord, type HistoryLine, OAUTH, type WriteFacts, now } from "./history-checker.js";
 
-/** So few that clients meet. */
+/** Few input ids, so that clients write the same rows. */
 const INPUT_IDS = Array.from({ length: 3 }, (_, index) => `0198f0a0-0000-7000-8000-00000000000${String(index)}`);
 const RUN_ID = "0198f0a0-0000-7000-8000-0000000000aa";
 const RECEIPTS = 60;
 const PROFILE = "opaque";
 
-/** A write that is ready to be sent, any number of times under its id. */
+/** A write that can be sent any number of times with the same request id. */
 interface SharedWrite extends WriteFacts {
   readonly id: string;
   readonly partition: string;
   send(store: VersionedStore, call: Call): Promise<Acknowledgement | undefined>;
 }
 
-/** What one client last saw of a runtime that others write as well. */
+/** The state of a runtime as one client last saw it. Other clients write the same runtime. */
 class SharedRuntime {
   private readonly versions = new Map<RecordKey, string | null>();
   private fence: string | undefined;
@@ -69,7 +87,7 @@ class SharedRuntime {
     switch (kind) {
       case "input": {
         const [row] = inputs(random, id, 1);
-        if (!row) throw new RangeError("there are no input ids");
+        if (!row) throw new RangeError("there must be an input id");
         const sets = { [`input ${row.inputId}`]: digestOf(row) };
         return { sets, send: (store, call) => store.persistInputState({ ...request, state: row }, call) };
       }
@@ -129,7 +147,7 @@ class SharedRuntime {
     }
   }
 
-  /** Sometimes what was last seen of the runtime, which may be true no more. */
+  /** Chooses expectations: mostly none, sometimes the last state that was seen, which may be old. */
   private expects(random: Random): {
     carried: Partial<RuntimeMutation>;
     facts: Pick<WriteFacts, "fence" | "versions">;
@@ -150,7 +168,7 @@ class SharedRuntime {
   }
 }
 
-/** The one OAuth value: replaced whatever it is, or by a compare-and-set over what this client last saw. */
+/** Makes a write of the OAuth value: unconditional, or a compare-and-set from the version that was last seen. */
 function nextOauthWrite(random: Random, last: string | null): SharedWrite {
   const id = freshId();
   const snapshot = Buffer.from(id);
@@ -190,10 +208,10 @@ function document() {
   return { delta: { sessionSnapshot, profile: PROFILE }, sets: { snapshot: digestOfBytes(sessionSnapshot) } } as const;
 }
 
-/** Refusals that the models explain. */
+/** Refusals that the checker's model explains. */
 const MODELLED: readonly StoreErrorReason[] = ["FENCE_CONFLICT", "VERSION_CONFLICT", "RECEIPT_EXISTS"];
-/** Failures that change nothing and that a fault explains. */
-const HARMLESS: readonly StoreErrorReason[] = [
+/** Failures that change nothing. A fault explains them. */
+const EXPLAINED: readonly StoreErrorReason[] = [
   "UNAVAILABLE",
   "CANCELLED",
   "DEADLINE_EXCEEDED",
@@ -204,11 +222,11 @@ const HARMLESS: readonly StoreErrorReason[] = [
 const CALL_MS = 400;
 const SETTLE_MS = 2000;
 
-/** One of several clients of the same runtimes; notes what it asked and what it was told, with the time of both. */
+/** One of several clients of the same runtimes. It records each operation with the times of its call and its response. */
 export class LinearClient {
   private readonly runtimes: readonly SharedRuntime[];
   private oauthVersion: string | null;
-  /** Writes of the OAuth value without a response. */
+  /** Writes of the OAuth value that got no response. */
   private readonly openOauth: { readonly id: string; readonly line: HistoryLine }[] = [];
 
   constructor(
@@ -278,7 +296,7 @@ export class LinearClient {
     }
   }
 
-  /** Half of what is unknown is asked for and sealed; the rest stays open. */
+  /** Seals and settles half of the operations without a response; the others stay open. */
   private async settle(id: string, line: HistoryLine): Promise<void> {
     if (line.partition === OAUTH) this.openOauth.push({ id, line });
     else if (this.random.oneIn(2)) this.append(line);
@@ -292,16 +310,17 @@ export class LinearClient {
     }
   }
 
-  /** Settles what became of the OAuth value. */
+  /** Settles the writes of the OAuth value. */
   async settleOauth(store: VersionedStore): Promise<void> {
     for (const { id, line } of this.openOauth.splice(0)) await this.seal(store, id, line);
   }
 
-  /** What is sealed never happened: if it did, somebody will have seen what nobody wrote. */
+  /** Seals a request id. A sealed operation is left out of the history, so a read of its value would be reported. */
   private async seal(store: VersionedStore, id: string, line: HistoryLine): Promise<void> {
     const status = await store.getCommit({ requestId: id, seal: true }, { deadline: Date.now() + SETTLE_MS });
     if (status.state === "applied") this.append({ ...line, return: now(), result: "ok", version: status.version });
-    else if (status.state !== "sealed") this.violations.add("request outcome", id, `sealed, it is ${status.state}`);
+    else if (status.state !== "sealed")
+      this.violations.add("request outcome", id, `GetCommit with seal returned ${status.state}`);
   }
 
   private written(write: SharedWrite, version: string, runtime: SharedRuntime | undefined): void {
@@ -350,7 +369,7 @@ export class LinearClient {
   }
 
   private judge(error: StoreError, partition: string): void {
-    if (HARMLESS.includes(error.reason)) return;
+    if (EXPLAINED.includes(error.reason)) return;
     this.violations.add("correct responses", partition, `${error.reason}: ${error.message}`);
   }
 }

@@ -2,7 +2,14 @@ import type { SessionDelta, StoredInputState } from "@bolthole/contract";
 import { encodeLifecycleRecord } from "@bolthole/contract/wire";
 import { type Effect, STORE } from "../ledger.js";
 import type { Random } from "../random.js";
-import { type Operation, type OperationContext, type OperationFactory, type RuntimeState, expectationsOf, sha256 } from "./operation.js";
+import {
+  type Operation,
+  type OperationContext,
+  type OperationFactory,
+  type RuntimeState,
+  expectationsOf,
+  sha256,
+} from "./operation.js";
 import { boundaryReceipt, digestOf, digestOfBytes, freshId, inputRow, opsSnapshot } from "./records.js";
 import type { SessionStep } from "./session-script.js";
 
@@ -32,14 +39,21 @@ function draftOf(state: RuntimeState, step: SessionStep): SessionDraft {
   };
 }
 
-const base = ({ id, state }: OperationContext, method: string): Pick<Operation, "id" | "runtime" | "method" | "misses"> => ({
+const base = (
+  { id, state }: OperationContext,
+  method: string,
+): Pick<Operation, "id" | "runtime" | "method" | "misses"> => ({
   id,
   runtime: state.runtimeId,
   method,
   misses: "never",
 });
 
-const requestOf = ({ id, state, carried }: OperationContext) => ({ ...carried, runtimeId: state.runtimeId, requestId: id });
+const requestOf = ({ id, state, carried }: OperationContext) => ({
+  ...carried,
+  runtimeId: state.runtimeId,
+  requestId: id,
+});
 
 /** Returns a digest that no stored document has. */
 const unknownDigest = (id: string): Buffer => sha256(Buffer.from(id));

@@ -1,5 +1,14 @@
 import { createHash, randomBytes } from "node:crypto";
-import type { Call, InputLifecycleState, OperationState, PersistedOpsSnapshot, RunBoundaryReceipt, StoredInputState, Versioned, VersionedStore } from "@bolthole/contract";
+import type {
+  Call,
+  InputLifecycleState,
+  OperationState,
+  PersistedOpsSnapshot,
+  RunBoundaryReceipt,
+  StoredInputState,
+  Versioned,
+  VersionedStore,
+} from "@bolthole/contract";
 import type { RecordKey } from "../ledger.js";
 import type { Random } from "../random.js";
 

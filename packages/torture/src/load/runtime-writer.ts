@@ -129,12 +129,14 @@ export class RuntimeWriter {
     const { id, misses } = operation;
     if (response) {
       this.ledger.append({ t: "ack", id, version: response.version, replayed: response.replayed });
-      if (misses === "always") this.wrong(operation, `${id} was applied, but its compare-and-set expected a state that never existed`);
+      if (misses === "always")
+        this.wrong(operation, `${id} was applied, but its compare-and-set expected a state that never existed`);
       if (operation.refusedAs) this.wrong(operation, `${id} was applied, expected the refusal ${operation.refusedAs}`);
       this.adopt(operation, response.version);
     } else {
       this.ledger.append({ t: "not-applied", id, why: "missed" });
-      if (misses === "never") this.wrong(operation, `${id} (${operation.method}) missed, but no other client writes this runtime`);
+      if (misses === "never")
+        this.wrong(operation, `${id} (${operation.method}) missed, but no other client writes this runtime`);
     }
   }
 
