@@ -1,8 +1,8 @@
 import { StoreError } from "@bolthole/contract";
 import type { WriteBatch } from "@bolthole/core";
-import type { DiskReservation } from "./disk-reservation";
+import type { DiskReservation } from "./disk-reservation.js";
 import type { DocumentTrees } from "./document-tree/document-trees.js";
-import type { MaintenanceTask } from "./document-tree/reclaimer.js";
+import type { MaintenanceTask } from "./document-tree/reclaim/reclaimer.js";
 import type { Environment } from "./environment.js";
 import { Group, type Waiting } from "./group.js";
 

@@ -1,11 +1,11 @@
 import { StaleBaseError, type RowKey, type WriteBatch, type RowWrite } from "@bolthole/core";
-import type { DiskReservation } from "./disk-reservation";
-import type { MaintenanceTask } from "./document-tree/reclaimer.js";
-import type { StagedTree } from "./document-tree/staged-tree.js";
-import type { Replacement, TreeChanges } from "./document-tree/tree-changes.js";
+import type { DiskReservation } from "./disk-reservation.js";
+import type { MaintenanceTask } from "./document-tree/reclaim/reclaimer.js";
+import type { StagedTree } from "./document-tree/build/staged-tree.js";
+import type { Replacement, TreeChanges } from "./document-tree/reclaim/tree-changes.js";
 import type { Environment } from "./environment.js";
 import { SEQUENCE_KEY, encodeKey, isHashedId } from "./keys.js";
-import { type Load, pagesOfTransaction, pagesOfUnit } from "./page-estimate";
+import { type WriteLoad, estimateBatchPages, estimateTransactionPages } from "./page-estimate.js";
 import { type StoredRow, decodeRecord, encodeRecord } from "./record.js";
 
 /** What the writer is asked to do, and whom to tell. */
@@ -38,7 +38,7 @@ export class Group {
     public sequence: number,
     readonly documents: TreeChanges,
   ) {
-    this.pages = pagesOfTransaction(room.pages);
+    this.pages = estimateTransactionPages(room.pages);
   }
 
   /**
@@ -50,7 +50,7 @@ export class Group {
       const decided = "decide" in work ? this.decide(work) : this.chore(work);
       if (decided.load) {
         const { load } = decided;
-        const need = (): number => this.pages + pagesOfUnit(load, this.room.pages);
+        const need = (): number => this.pages + estimateBatchPages(load, this.room.pages);
         const pages = need();
         const demand = { pages, bytes: this.bytes + work.bytes, frees: decided.frees };
         if (!this.room.admits(demand)) {
@@ -171,14 +171,14 @@ interface Decided {
   readonly answer: unknown;
   readonly frees: boolean;
   /** Undefined: it writes nothing. */
-  readonly load: Load | undefined;
+  readonly load: WriteLoad | undefined;
   apply(): void;
 }
 
 /** A count of references, or one of the nodes in a garbage record. */
 const NODE_BYTES = 16;
 
-function loadOf(writes: readonly RowWrite[], replacements: readonly (Replacement | undefined)[]): Load {
+function loadOf(writes: readonly RowWrite[], replacements: readonly (Replacement | undefined)[]): WriteLoad {
   const values = writes.map(({ row }) => row?.value.length ?? 0);
   const parts: number[] = [];
   for (const replacement of replacements) {

@@ -13,18 +13,17 @@ import type {
   View,
 } from "@bolthole/core";
 import { StaleBaseError, type StagedDocument } from "@bolthole/core";
-import { backUp, removeOldScratch } from "./maintenance/backup";
-import { type CheckBeforeOpen, checkBeforeOpen, unmark } from "./maintenance/check-before-open";
-import { checkInProcess } from "./maintenance/check-process";
-import { type DocumentFinding, checkDocuments } from "./document-tree/check.js";
+import { backUp, removeUnfinishedBackups } from "./maintenance/backup.js";
+import { type OpenCheckOptions, checkBeforeOpen, markClosed } from "./maintenance/check.js";
+import { checkInProcess } from "./maintenance/check-process.js";
+import { checkDocuments } from "./document-tree/read/check.js";
 import { type Base, DocumentTrees } from "./document-tree/document-trees.js";
-import type { NodeReader } from "./document-tree/node-reader.js";
-import type { StagedTree } from "./document-tree/staged-tree.js";
-import { DiskReservation } from "./disk-reservation";
+import type { NodeReader } from "./document-tree/read/node-reader.js";
+import type { StagedTree } from "./document-tree/build/staged-tree.js";
+import { DiskReservation } from "./disk-reservation.js";
 import { Environment, EnvironmentError, type ReadTransaction, isCorruptionError } from "./environment.js";
 import { FORMAT_VERSION, claimFormat, loadIdentity } from "./format.js";
-import { preflight } from "./preflight";
-import { openFailure } from "./open-failure.js";
+import { openFailure, preflight } from "./disk-errors.js";
 import { GroupWriter } from "./group-writer.js";
 import {
   SEQUENCE_KEY,
@@ -47,7 +46,7 @@ export interface LmdbOptions {
   /** How many bytes the store may hold; more is refused as QUOTA, clears go on. Without end unless given. */
   readonly quotaBytes?: number | undefined;
   /** What is looked at before the store is opened; unless told otherwise, everything after an unclean end. */
-  readonly check?: CheckBeforeOpen | undefined;
+  readonly check?: OpenCheckOptions | undefined;
   /** Called for each record that this look found to be damaged. */
   readonly onFinding?: ((finding: Finding) => void) | undefined;
 }
@@ -76,7 +75,7 @@ export class LmdbEngine implements Engine {
     const undo: (() => Promise<void>)[] = [];
     try {
       claimFormat(folder);
-      removeOldScratch(folder);
+      removeUnfinishedBackups(folder);
       preflight(folder);
       for (const finding of await checkBeforeOpen(folder, check)) onFinding?.(finding);
       const environment = new Environment(folder);
@@ -136,7 +135,7 @@ export class LmdbEngine implements Engine {
     return {
       formatVersion: FORMAT_VERSION,
       storedBytes: end * pageBytes,
-      ...(await this.room.look()),
+      ...(await this.room.usage()),
       commitSequence: this.writer.sequence,
     };
   }
@@ -153,7 +152,7 @@ export class LmdbEngine implements Engine {
    * What is wrong with the stored documents, or not finished, in one consistent state. Reads all of them and gives others
    * turns; while it goes on, the file grows by what is written, so it should be read to its end without pauses.
    */
-  async *checkDocuments(): AsyncGenerator<DocumentFinding, void> {
+  async *checkDocuments(): AsyncGenerator<Finding, void> {
     const transaction = this.environment.read();
     try {
       yield* checkDocuments(transaction);
@@ -180,7 +179,7 @@ export class LmdbEngine implements Engine {
     await this.writer.close();
     await this.room.close();
     await this.environment.close();
-    if (!this.writer.hasFailed) unmark(this.folder);
+    if (!this.writer.hasFailed) markClosed(this.folder);
   }
 
   /** Found and held in one go: nothing of it can be dropped in between. */
@@ -204,7 +203,7 @@ export class LmdbEngine implements Engine {
   /** What a caller hears of an error; a reader who is the first to meet a failed write stops the writer. */
   private toldOf(error: unknown, variant: "WriteFailed" | "ReadFailed" = "ReadFailed"): unknown {
     if (!(error instanceof EnvironmentError)) return orDamage(error);
-    if (error.isCrowded) {
+    if (error.isOutOfReaders) {
       return readFailed("BUSY", "too many states of the store are being read; try again", { cause: error });
     }
     this.writer.stop(error.cause);
@@ -241,7 +240,7 @@ function viewOf(
   };
   const readers = new Map<RuntimeId, NodeReader>();
   const readerOf = (runtimeId: RuntimeId): NodeReader => {
-    const reader = readers.get(runtimeId) ?? trees.stretchReader(runtimeId);
+    const reader = readers.get(runtimeId) ?? trees.rangeReader(runtimeId);
     readers.set(runtimeId, reader);
     return reader;
   };

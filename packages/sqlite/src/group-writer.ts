@@ -2,7 +2,7 @@ import { StoreError, writeFailed } from "@bolthole/contract";
 import type { WriteBatch } from "@bolthole/core";
 import { type SqliteConnection, isBusy } from "./connection.js";
 import type { Rows } from "./rows.js";
-import type { Mutex } from "./mutex";
+import type { Mutex } from "./mutex.js";
 
 /** A group stops growing at about this many bytes of values; one unit alone may be larger. */
 const GROUP_BYTES = 1 << 20;

@@ -4,10 +4,10 @@ import type { DocumentParts, Engine, EngineStats, RowEntry, KeyOf, RowRange, Wri
 import { StaleBaseError, assembleYielding, crc32Yielding } from "@bolthole/core";
 import { SqliteConnection, type Statement } from "./connection.js";
 import { GroupWriter } from "./group-writer.js";
-import type { WholeDocument } from "./reference-row.js";
+import type { StagedBlob } from "./reference-tables.js";
 import { Rows } from "./rows.js";
 import { FORMAT_VERSION, type Identity, UnusableFileError, claimSchema } from "./schema.js";
-import { Mutex } from "./mutex";
+import { Mutex } from "./mutex.js";
 
 export interface SqliteOptions {
   /** Called once, when a write or flush failed: nothing may be written any more, and the process should end. */
@@ -65,7 +65,7 @@ export class SqliteEngine implements Engine {
     return this.reading(() => read(viewOf(this.parts.rows)));
   }
 
-  async stage(runtimeId: RuntimeId, base: number | undefined, document: DocumentParts): Promise<WholeDocument> {
+  async stage(runtimeId: RuntimeId, base: number | undefined, document: DocumentParts): Promise<StagedBlob> {
     let stored: Buffer | undefined;
     if (document.some((part) => !(part instanceof Uint8Array))) {
       stored = await this.reading(async () => {

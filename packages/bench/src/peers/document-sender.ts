@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type BoltholeStore, connect } from "@bolthole/client";
-import { Random } from "@bolthole/core/trials";
+import { Random } from "@bolthole/core/testing";
 import { Conversation } from "../sessions/conversation.js";
 
 /** Clients that each send one whole new document after the other. */

@@ -1,5 +1,5 @@
 import { type BoltholeStore, connect } from "@bolthole/client";
-import { Random, typicalSession } from "@bolthole/core/trials";
+import { Random, typicalSession } from "@bolthole/core/testing";
 import { Ledger } from "../ledger.js";
 import { WrongAnswer } from "../wrong-answer.js";
 import { startEngine } from "../peers/peers.js";

@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { Random } from "@bolthole/core/trials";
+import { Random } from "@bolthole/core/testing";
 import { Cast } from "../cast.js";
 import { DOCUMENT_FILE } from "../peers/bare-stream.js";
 import { startBareStream, startDaemon } from "../peers/peers.js";

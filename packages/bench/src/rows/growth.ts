@@ -1,6 +1,6 @@
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { Random } from "@bolthole/core/trials";
+import { Random } from "@bolthole/core/testing";
 import { Cast } from "../cast.js";
 import { startDaemon } from "../peers/peers.js";
 import { type Section, atMost, rowOf } from "../report.js";

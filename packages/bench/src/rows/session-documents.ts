@@ -1,7 +1,7 @@
 import { hash } from "node:crypto";
 import { readSession } from "@bolthole/json";
 import { transcriptMessagesDigest } from "@bolthole/core";
-import { Random, typicalSession } from "@bolthole/core/trials";
+import { Random, typicalSession } from "@bolthole/core/testing";
 import { type Row, type Section, atLeast, rowOf } from "../report.js";
 import type { Run } from "../subject.js";
 

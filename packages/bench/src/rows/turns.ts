@@ -1,5 +1,5 @@
 import type { RuntimeStore } from "@bolthole/contract";
-import { Random } from "@bolthole/core/trials";
+import { Random } from "@bolthole/core/testing";
 import { Cast } from "../cast.js";
 import { startDaemon } from "../peers/peers.js";
 import { type Goal, type Row, type Section, atLeast, atMost, rowOf } from "../report.js";

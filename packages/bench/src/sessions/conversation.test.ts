@@ -1,7 +1,7 @@
 import { deflateRawSync } from "node:zlib";
 import { readSession, readTranscriptHistory, writeSession } from "@bolthole/json";
 import { MemoryEngine, createEngineStore, transcriptMessagesDigest } from "@bolthole/core";
-import { Random } from "@bolthole/core/trials";
+import { Random } from "@bolthole/core/testing";
 import { Conversation } from "./conversation.js";
 
 const ID = "0198f0a0-0000-7000-8000-000000000001";

@@ -1,7 +1,7 @@
 import { type Hash, createHash } from "node:crypto";
 import type { TranscriptRewriteCommit } from "@bolthole/contract";
 import { writeRewriteCommit } from "@bolthole/json";
-import type { Random } from "@bolthole/core/trials";
+import type { Random } from "@bolthole/core/testing";
 import { type Message, summaryMessage, systemMessage, turnMessages } from "./message.js";
 import { sortedJson } from "./sorted-json.js";
 

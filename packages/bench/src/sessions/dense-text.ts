@@ -1,4 +1,4 @@
-import type { Random } from "@bolthole/core/trials";
+import type { Random } from "@bolthole/core/testing";
 
 const LONGEST_WORD = 12;
 

@@ -1,5 +1,5 @@
 import type { StoredInputState } from "@bolthole/contract";
-import { Random } from "@bolthole/core/trials";
+import { Random } from "@bolthole/core/testing";
 import { denseText } from "./dense-text.js";
 
 const INSTANT = "2026-05-28T15:31:27.123456789Z";

@@ -1,4 +1,4 @@
-import type { Random } from "@bolthole/core/trials";
+import type { Random } from "@bolthole/core/testing";
 import { denseText } from "./dense-text.js";
 import { sortedJson } from "./sorted-json.js";
 

@@ -6,7 +6,7 @@ import { StaleBaseError, type StagedDocument } from "../engine";
 import type { Incoming } from "./incoming";
 import { encodeSnapshotFacts } from "./snapshot-facts";
 import type { StoreContext } from "../store-context";
-import type { TranscriptVerdict } from "../transcript/check";
+import type { TranscriptVerdict } from "../transcript/full-check";
 import { type StoredSession, snapshotKey, storedSession } from "./stored-document";
 import { invalid } from "../validate";
 
@@ -85,7 +85,7 @@ async function commitPrepared(
       document.incoming.committed?.();
       const sequence = sequenceOf(context.engine.epoch, committed.version);
       if (document.finding && sequence !== undefined)
-        context.transcripts.remember(runtimeId, sequence, document.finding);
+        context.transcripts.keepIndex(runtimeId, sequence, document.finding);
     }
     return committed;
   } finally {

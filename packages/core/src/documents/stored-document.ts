@@ -18,7 +18,7 @@ export interface StoredSession {
   /** Reads it into memory of its length. */
   readInto(target: Uint8Array): Promise<void>;
   /** Stretches of it; `Moved` likewise. What they hold is checked as far as the engine can without the whole. */
-  stretches(ranges: readonly ByteRange[]): Promise<Uint8Array[]>;
+  readRanges(ranges: readonly ByteRange[]): Promise<Uint8Array[]>;
   /** Puts a document that takes stretches of this one together, in memory of its length; `Moved` likewise. */
   assemble(parts: DocumentParts, target: Uint8Array): Promise<void>;
 }
@@ -46,7 +46,7 @@ export async function storedSession(context: StoreContext, runtimeId: RuntimeId)
     facts,
     bytes: () => inMemory(facts.length, readInto),
     readInto,
-    stretches: (ranges) =>
+    readRanges: (ranges) =>
       look(async (view) => {
         const stretches: Uint8Array[] = [];
         for (const range of ranges) {

@@ -1,6 +1,6 @@
 import type { RuntimeId, SessionDelta, SessionId, SessionProfile } from "@bolthole/contract";
 import { readFailed, sessionKeyMismatch, transcriptRevisionConflict, writeFailed } from "@bolthole/contract";
-import type { TranscriptVerdict } from "../transcript/check.js";
+import type { TranscriptVerdict } from "../transcript/full-check.js";
 import { parseUuid } from "../validate.js";
 
 /** The profile of a commit: the one it names, which must be the stored one; or the stored one (section 14.16). */
