@@ -28,7 +28,7 @@ export interface SentLine {
   readonly runtime: string;
   readonly method: string;
   readonly effects: readonly Effect[];
-  /** For an OAuth update: the number of the value that it would write. */
+  /** The number of the value that an OAuth update would write. */
   readonly link?: number | undefined;
 }
 

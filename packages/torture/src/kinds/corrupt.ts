@@ -160,7 +160,7 @@ class CorruptRun {
     );
   }
 
-  /** Each record is as the ledger says, or answered as damaged with its runtime's name. */
+  /** Each record must equal the ledger's, or be reported as damaged with the name of its runtime. */
   private async compare(store: BoltholeStore, model: RuntimeModel, mutation: string): Promise<void> {
     const { runtimeId, records } = model;
     const isStore = runtimeId === STORE;

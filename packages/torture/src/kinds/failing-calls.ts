@@ -168,7 +168,7 @@ async function until(limitMs: number, holds: () => boolean | Promise<boolean>): 
   return true;
 }
 
-/** Within this number of cycles, each of the first CALL_COUNT calls fails once. */
+/** Each of the first calls fails once within this number of cycles. */
 const CALL_COUNT = 200;
 const STRIDE = 7;
 const ONE_START_IN = 10;

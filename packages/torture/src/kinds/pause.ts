@@ -134,7 +134,7 @@ async function takeOver(store: BoltholeStore, runtimeId: string, random: Random)
   return lastVersionOf(store, runtimeId);
 }
 
-/** From the first refusal on, every write must be refused as FENCE_CONFLICT. */
+/** Every write after the first refusal must be refused as FENCE_CONFLICT. */
 function refusalProblems(lines: readonly WriterLine[]): string[] {
   const first = lines.findIndex(({ applied }) => !applied);
   const after = first < 0 ? [] : lines.slice(first);

@@ -35,7 +35,7 @@ export interface HistoryLine extends Partial<WriteFacts> {
   readonly call: number;
   /** Absent when there was no response: the operation may be applied at any later time, or never. */
   readonly return?: number;
-  /** For a write: ok, missed, or the reason of the refusal; absent when there was no response. */
+  /** The result of a write: ok, missed, or the reason of the refusal; absent when there was no response. */
   readonly result?: string;
   readonly version?: string | undefined;
   readonly record?: RecordKey;

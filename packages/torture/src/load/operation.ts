@@ -117,7 +117,7 @@ export interface Operation {
   readonly runtime: string;
   readonly method: string;
   readonly effects: readonly Effect[];
-  /** For an OAuth update: the number of the value that it would write. */
+  /** The number of the value that an OAuth update would write. */
   readonly link?: number | undefined;
   /** Whether the operation is a compare-and-set that may miss or must miss. */
   readonly misses: "never" | "maybe" | "always";
