@@ -4,13 +4,13 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { type AddressInfo, connect, createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { cpuMsOf } from "./process-figures.js";
+import { cpuMsOf } from "../machine.js";
 
 const START_MS = 20_000;
 const POLL_MS = 50;
 const END_MS = 10_000;
 
-/** As much of etcd's interface as a Put needs; the numbers are etcd's (etcdserverpb/rpc.proto). */
+/** The part of etcd's interface that a Put needs, with etcd's field numbers (etcdserverpb/rpc.proto). */
 const PROTO = `syntax = "proto3";
 package etcdserverpb;
 service KV { rpc Put(PutRequest) returns (PutResponse); }
@@ -18,7 +18,7 @@ message PutRequest { bytes key = 1; bytes value = 2; }
 message PutResponse {}
 `;
 
-/** One etcd for itself, which flushes every Put before it answers; in a process of its own, on loopback ports. */
+/** One etcd node on loopback ports. It flushes every Put before it responds. */
 export class Etcd {
   readonly name = "etcd";
 
@@ -31,13 +31,13 @@ export class Etcd {
 
   static readonly METHOD = "etcdserverpb.KV/Put";
 
-  /** `etcd` is the path of the program. */
+  /** Starts etcd; `etcd` is the path of the program. */
   static async start(etcd: string, folder: string): Promise<Etcd> {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     const proto = join(folder, "put.proto");
     writeFileSync(proto, PROTO);
     const [client, peer] = [await freePort(), await freePort()].map((port) => `127.0.0.1:${String(port)}`);
-    if (client === undefined || peer === undefined) throw new RangeError("there are two ports");
+    if (client === undefined || peer === undefined) throw new RangeError("there must be two ports");
     const child = spawn(
       etcd,
       [
@@ -50,7 +50,7 @@ export class Etcd {
     );
     const one = new Etcd(child, client, proto);
     try {
-      await one.answers();
+      await one.waitForPort();
       return one;
     } catch (error) {
       await one.close();
@@ -71,8 +71,8 @@ export class Etcd {
     clearTimeout(late);
   }
 
-  /** Resolves when its port is open. A first call waits until it leads itself. */
-  private async answers(): Promise<void> {
+  /** Resolves when the port is open. The first call then waits until the node has elected itself. */
+  private async waitForPort(): Promise<void> {
     const [host = "", port = ""] = this.target.split(":");
     for (const limit = Date.now() + START_MS; Date.now() < limit;) {
       if (this.child.exitCode !== null) throw new Error(`etcd ended with ${String(this.child.exitCode)}`);
@@ -85,7 +85,7 @@ export class Etcd {
       if (isOpen) return;
       await sleep(POLL_MS);
     }
-    throw new Error(`etcd does not answer after ${String(START_MS)} ms`);
+    throw new Error(`etcd did not open its port within ${String(START_MS)} ms`);
   }
 }
 

@@ -1,30 +1,31 @@
 import { renameSync, writeFileSync } from "node:fs";
 import { Session } from "node:inspector";
 import { monitorEventLoopDelay } from "node:perf_hooks";
-// eslint-disable-next-line @typescript-eslint/no-require-imports -- the very object that the daemon sees
+
+// eslint-disable-next-line @typescript-eslint/no-require-imports -- must be the same object that the daemon uses
 import lmdb = require("lmdb");
 
-/** The script to run. */
+/** The variable that names the script to run. */
 export const OBSERVED_MAIN = "BENCH_OBSERVED_MAIN";
-/** Where the figures are to be written at each SIGUSR2, if anywhere. */
+/** The variable that names the file for the figures, which are written at each SIGUSR2. */
 export const FIGURES_FILE = "BENCH_FIGURES_FILE";
-/** Where a CPU profile is to be written at the end, if anywhere. */
+/** The variable that names the file for a CPU profile, which is written at the end. */
 export const PROFILE_FILE = "BENCH_PROFILE_FILE";
 
-/** What only the inside of a process knows. */
+/** Figures that can be measured only inside the process. */
 export interface InnerFigures {
-  /** Bytes of values that were handed to LMDB since the start. */
+  /** The bytes of all values that were put into LMDB since the start. */
   readonly putBytes: number;
-  /** The longest time that the event loop was held, since the last time anybody asked. */
-  readonly longestHoldMs: number;
+  /** The longest delay of the event loop since the last report. */
+  readonly longestDelayMs: number;
 }
 
 const PROFILE_INTERVAL_US = 250;
-/** Loading and compiling the program is not what anybody asks about. */
+/** The profile starts late, so that it leaves out loading and compiling. */
 const PROFILE_START_MS = 5000;
-const HOLD_RESOLUTION_MS = 2;
+const DELAY_RESOLUTION_MS = 2;
 
-/** Counts the values that go into LMDB, at LMDB's own door. */
+/** Counts the bytes of all values in calls of LMDB's `put`. */
 function countPuts(): () => number {
   let bytes = 0;
   const { open } = lmdb;
@@ -44,12 +45,12 @@ function countPuts(): () => number {
 
 function reportWhenAsked(file: string): void {
   const putBytes = countPuts();
-  const delays = monitorEventLoopDelay({ resolution: HOLD_RESOLUTION_MS });
+  const delays = monitorEventLoopDelay({ resolution: DELAY_RESOLUTION_MS });
   delays.enable();
   process.on("SIGUSR2", () => {
-    const longestHoldMs = Math.max(0, delays.max / 1e6 - HOLD_RESOLUTION_MS);
+    const longestDelayMs = Math.max(0, delays.max / 1e6 - DELAY_RESOLUTION_MS);
     delays.reset();
-    const figures: InnerFigures = { putBytes: putBytes(), longestHoldMs };
+    const figures: InnerFigures = { putBytes: putBytes(), longestDelayMs };
     writeFileSync(`${file}.new`, JSON.stringify(figures));
     renameSync(`${file}.new`, file);
   });
@@ -70,11 +71,11 @@ function profile(file: string): void {
   }, PROFILE_START_MS).unref();
 }
 
-/** Runs another script, and tells what goes on inside it. */
+/** Runs another script and reports figures about it. */
 function main(script: string, figuresFile: string | undefined, profileFile: string | undefined): void {
   if (figuresFile !== undefined) reportWhenAsked(figuresFile);
   if (profileFile !== undefined) profile(profileFile);
-  // eslint-disable-next-line @typescript-eslint/no-require-imports -- the script is known only now
+  // eslint-disable-next-line @typescript-eslint/no-require-imports -- the name of the script is a setting
   require(script);
 }
 

@@ -5,17 +5,17 @@ import { type BoltholeStore, connect } from "@bolthole/client";
 import { Random } from "@bolthole/core/testing";
 import { Conversation } from "../sessions/conversation.js";
 
-/** Clients that each send one whole new document after the other. */
-export interface Sending {
+/** The settings of clients that each send one whole new document after another. */
+interface Sending {
   readonly target: string;
   readonly clients: number;
   readonly documentBytes: number;
-  /** Of all clients together. */
+  /** The rate of all clients together. */
   readonly bytesPerSecond: number;
 }
 
-/** What was answered since the last time anybody asked. */
-export interface Sent {
+/** The number of documents that were committed since the last report. */
+interface Sent {
   readonly documents: number;
 }
 
@@ -23,20 +23,20 @@ type Order = "send" | "pause";
 
 const SESSION = "0198f0a0-0006-7000-8000-000000000001";
 const TURN_BYTES = 8000;
-/** A client's next document has nothing in common with the ones before it. */
+/** A client's documents have no content in common. */
 const DOCUMENTS_EACH = 3;
 const CALL_MS = 60_000;
 const END_MS = 10_000;
 
-/** The clients, in a process of their own: what they compute is not the daemon's doing, nor that of whoever measures. */
+/** The clients run in a separate process, so that their CPU time affects neither the daemon nor the measuring process. */
 export class DocumentSender {
   private constructor(private readonly child: ChildProcess) {}
 
-  /** Resolves when the documents are made and the connections stand. */
+  /** Resolves when the documents are made and the clients are connected. */
   static async start(sending: Sending): Promise<DocumentSender> {
     const child = fork(__filename, [JSON.stringify(sending)]);
     const sender = new DocumentSender(child);
-    await sender.answer();
+    await sender.reported();
     return sender;
   }
 
@@ -44,10 +44,10 @@ export class DocumentSender {
     this.child.send("send" satisfies Order);
   }
 
-  /** Resolves when everything that was sent is answered. */
+  /** Resolves when all sent documents are committed. */
   async pause(): Promise<Sent> {
     this.child.send("pause" satisfies Order);
-    return this.answer();
+    return this.reported();
   }
 
   async close(): Promise<void> {
@@ -59,12 +59,12 @@ export class DocumentSender {
     clearTimeout(late);
   }
 
-  private async answer(): Promise<Sent> {
+  private async reported(): Promise<Sent> {
     const waited = new AbortController();
     const { signal } = waited;
     const message = once(this.child, "message", { signal }).then(([sent]) => sent as Sent);
     const ended = once(this.child, "exit", { signal }).then(([code]): never => {
-      throw new Error(`the sender of documents ended with ${String(code)}`);
+      throw new Error(`the process that sends documents ended with ${String(code)}`);
     });
     try {
       return await Promise.race([message, ended]);
@@ -75,12 +75,12 @@ export class DocumentSender {
   }
 }
 
-/** In the process of the clients. */
+/** The clients in their process. */
 class Clients {
   private isSending = false;
   private documents = 0;
   private under: Promise<unknown> = Promise.resolve();
-  /** Of each client. */
+  /** The number of documents that each client sent. */
   private readonly sent: number[];
 
   constructor(
@@ -103,7 +103,7 @@ class Clients {
     return { documents: this.documents };
   }
 
-  /** At a steady pace, and as fast as the daemon answers when that is slower. */
+  /** Sends at a steady rate, or slower when the daemon is slower. */
   private async run(store: BoltholeStore, client: number): Promise<void> {
     const documents = this.made[client] ?? [];
     await sleep((this.intervalMs * client) / this.stores.length);
@@ -133,15 +133,15 @@ async function main({ target, clients, documentBytes, bytesPerSecond }: Sending)
     );
   }
   const running = new Clients(stores, made, (1000 * clients * documentBytes) / bytesPerSecond);
-  const tell = (sent: Sent): void => {
+  const report = (sent: Sent): void => {
     process.send?.(sent);
   };
   process.on("message", (order: Order) => {
     if (order === "send") running.send();
-    else void running.pause().then(tell);
+    else void running.pause().then(report);
   });
   process.on("disconnect", () => process.exit(0));
-  tell({ documents: 0 });
+  report({ documents: 0 });
 }
 
 if (require.main === module) void main(JSON.parse(process.argv[2] ?? "") as Sending);

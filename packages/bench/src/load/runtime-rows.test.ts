@@ -1,10 +1,10 @@
 import type { StoredInputState } from "@bolthole/contract";
 import { encodeLifecycleRecord } from "@bolthole/contract/wire";
-import { Ledger } from "./ledger.js";
-import { WrongAnswer } from "./wrong-answer.js";
+import { IncorrectResponseError } from "./loops.js";
+import { RuntimeRows } from "./runtime-rows.js";
 
-/** A store in a map that can be told to forget the next row it is given. */
-function fakeStore(): { store: ConstructorParameters<typeof Ledger>[0]; loseNext: () => void } {
+/** Makes a store in a map that can lose the next row. */
+function fakeStore(): { store: ConstructorParameters<typeof RuntimeRows>[0]; loseNext: () => void } {
   const rows = new Map<string, StoredInputState>();
   const records = new Map<string, Uint8Array>();
   let isLosing = false;
@@ -30,7 +30,7 @@ function fakeStore(): { store: ConstructorParameters<typeof Ledger>[0]; loseNext
         return value && { value, version: "1" };
       },
     },
-  } as ConstructorParameters<typeof Ledger>[0];
+  } as ConstructorParameters<typeof RuntimeRows>[0];
   return {
     store,
     loseNext: () => {
@@ -39,27 +39,27 @@ function fakeStore(): { store: ConstructorParameters<typeof Ledger>[0]; loseNext
   };
 }
 
-test("a ledger is content with what it committed, and ends the benchmark over a lost row", async () => {
+test("committed rows verify, and a lost row is an incorrect response", async () => {
   const { store, loseNext } = fakeStore();
-  const ledger = new Ledger(store, 64);
-  await ledger.fill();
-  await ledger.verify();
-  await ledger.commit(5);
-  await ledger.load(5);
-  await ledger.verify();
+  const rows = new RuntimeRows(store, 64);
+  await rows.fill();
+  await rows.verify();
+  await rows.commit(5);
+  await rows.load(5);
+  await rows.verify();
   loseNext();
-  await ledger.commit(5);
-  await expect(ledger.load(5)).rejects.toThrow(WrongAnswer);
-  await expect(ledger.verify()).rejects.toThrow(WrongAnswer);
+  await rows.commit(5);
+  await expect(rows.load(5)).rejects.toThrow(IncorrectResponseError);
+  await expect(rows.verify()).rejects.toThrow(IncorrectResponseError);
 });
 
-test("each caller of a loop has its runtimes for itself", () => {
-  const ledger = new Ledger(fakeStore().store, 128);
+test("no two callers of a loop use the same runtime", () => {
+  const rows = new RuntimeRows(fakeStore().store, 128);
   for (const callers of [1, 16, 64]) {
     const owner = new Map<number, number>();
     for (let caller = 0; caller < callers; caller += 1) {
       for (let call = 0; call < 300; call += 1) {
-        const runtime = ledger.runtime(callers, caller, call);
+        const runtime = rows.runtime(callers, caller, call);
         expect(owner.get(runtime) ?? caller).toBe(caller);
         owner.set(runtime, caller);
       }

@@ -2,14 +2,12 @@ import { execFile } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import type { Measured } from "../closed-loop.js";
-import { percentile } from "../open-loop.js";
-import { WrongAnswer } from "../wrong-answer.js";
+import { type CallFigures, IncorrectResponseError, percentile } from "./loops.js";
 
-/** Calls of one method, each with a message of its own, that were encoded before. */
+/** Calls of one method, each with its own message, which is already encoded. */
 export interface GhzLoad {
   readonly target: string;
-  /** The file that declares the method, and the folder that its imports start from. */
+  /** The file that declares the method, and the root folder of its imports. */
   readonly proto: string;
   readonly imports: string;
   /** Such as `package.Service/Method`. */
@@ -18,26 +16,26 @@ export interface GhzLoad {
   readonly messages: readonly Uint8Array[];
 }
 
-/** Of what ghz writes: https://ghz.sh/docs/output. */
+/** The used part of ghz's output (https://ghz.sh/docs/output). */
 interface GhzReport {
   readonly statusCodeDistribution: Readonly<Record<string, number>>;
   readonly errorDistribution: Readonly<Record<string, number>>;
   readonly details: readonly { readonly timestamp: string; readonly latency: number }[];
 }
 
-/** Callers of one connection, as the threads of one program share theirs. */
+/** Callers that share a connection, as the threads of one program do. */
 const CALLERS_A_CONNECTION = 8;
-/** Of all calls: those at the beginning, while connections are new, do not count. */
+/** The share of calls at the beginning that do not count, because connections are new. */
 const WARM_UP = 0.2;
 
-/** Drives any gRPC server without a Node client in the way. `ghz` is the path of the program. */
+/** Runs ghz against a gRPC server, so that no Node client limits the load. `ghz` is the path of the program. */
 export async function runGhz(
   ghz: string,
   load: GhzLoad,
   folder: string,
   serverCpuMs: () => number,
   signal: AbortSignal,
-): Promise<Measured> {
+): Promise<CallFigures> {
   const data = join(folder, "messages.bin");
   const out = join(folder, "ghz.json");
   writeFileSync(data, Buffer.concat(load.messages.map((bytes) => delimited(bytes))));
@@ -57,13 +55,13 @@ export async function runGhz(
   const serverCpuUs = ((serverCpuMs() - cpuBefore) * 1000) / load.messages.length;
   const report = JSON.parse(readFileSync(out, "utf8")) as GhzReport;
   if (report.statusCodeDistribution.OK !== load.messages.length) {
-    throw new WrongAnswer(`${load.method} was refused: ${JSON.stringify(report.errorDistribution)}`);
+    throw new IncorrectResponseError(`${load.method} was refused: ${JSON.stringify(report.errorDistribution)}`);
   }
   return { ...measuredOf(report), serverCpuUs, clientCpuUs: Number.NaN };
 }
 
-/** Rate and latencies of the calls after the warm-up. */
-function measuredOf({ details }: GhzReport): Pick<Measured, "rate" | "p50Ms" | "p99Ms"> {
+/** Returns rate and latencies of the calls after the warm-up. */
+function measuredOf({ details }: GhzReport): Pick<CallFigures, "rate" | "p50Ms" | "p99Ms"> {
   const calls = details
     .map(({ timestamp, latency }) => ({ startMs: instantMs(timestamp), ms: latency / 1e6 }))
     .sort((a, b) => a.startMs - b.startMs);
@@ -78,7 +76,7 @@ function measuredOf({ details }: GhzReport): Pick<Measured, "rate" | "p50Ms" | "
   };
 }
 
-/** Of an RFC 3339 text with nanoseconds, which `Date` would drop. */
+/** Parses an RFC 3339 text with nanoseconds, which `Date` would drop. */
 function instantMs(text: string): number {
   const [, seconds = "", fraction = ""] = /^(.*?)(\.\d+)?Z$/.exec(text) ?? [];
   return Date.parse(`${seconds}Z`) + Number(`0${fraction}`) * 1000;

@@ -1,8 +1,8 @@
 import type { BoltholeStore } from "@bolthole/client";
 import type { MachineLifecycle, StoredInputState, VersionedStore } from "@bolthole/contract";
-import { writeInputState } from "@bolthole/json";
 import { encodeLifecycleRecord } from "@bolthole/contract/wire";
-import { WrongAnswer } from "./wrong-answer.js";
+import { writeInputState } from "@bolthole/json";
+import { IncorrectResponseError } from "./loops.js";
 
 const CREATED_AT = "2026-05-28T15:31:27.123456789Z";
 const LIFECYCLE: MachineLifecycle = {
@@ -15,7 +15,7 @@ const PROGRESS_EVERY = 1000;
 
 export const runtimeIdOf = (runtime: number): string => `agent:bench:${String(runtime).padStart(7, "0")}`;
 
-/** A row of about 240 bytes as it is stored; every attempt makes another one. */
+/** Makes an input row of about 240 stored bytes. Each attempt makes a different row. */
 export const inputRow = (runtime: number, attemptCount: number, index = 0): StoredInputState => ({
   inputId: `0198f0a0-0000-7000-${(0x8000 + index).toString(16)}-${runtime.toString(16).padStart(12, "0")}`,
   currentState: "accepted",
@@ -26,52 +26,53 @@ export const inputRow = (runtime: number, attemptCount: number, index = 0): Stor
   updatedAt: CREATED_AT,
 });
 
-type LedgerStore = Pick<
+type RowStore = Pick<
   BoltholeStore,
   "storeId" | "commitMachineLifecycle" | "loadInputState" | "loadMachineLifecycleRecord"
 > & { readonly versioned: Pick<VersionedStore, "persistInputState" | "loadInputState"> };
 
 /**
- * Many runtimes with input rows on one server, and what was last committed of them. In a loop of N callers each
- * has every N-th runtime for itself, so that the last committed row is known.
+ * Many runtimes with input rows on one server, and the last committed attempt of each. In a loop of N callers each caller
+ * uses every N-th runtime alone, so that the last committed row is known.
  */
-export class Ledger {
+export class RuntimeRows {
   private readonly attempts: number[];
 
   constructor(
-    private readonly store: LedgerStore,
+    private readonly store: RowStore,
     /** A multiple of every number of callers. */
     readonly runtimes: number,
-    /** One of them is committed and loaded; the others are there. */
+    /** The first one is committed and loaded; the others are only stored. */
     private readonly inputsEach = 1,
   ) {
     this.attempts = new Array<number>(runtimes).fill(0);
   }
 
-  /** Which runtime a caller's next call is about. */
+  /** Returns the runtime of a caller's next call. */
   runtime(callers: number, caller: number, call: number): number {
     return (call * callers + caller) % this.runtimes;
   }
 
-  /** Answers the version in the answer, and the attempt that the row carries. */
+  /** Commits the next row. Returns the version in the response, and the attempt in the row. */
   async commit(runtime: number): Promise<{ version: string; attempt: number }> {
     const attempt = (this.attempts[runtime] ?? 0) + 1;
-    const answer = await this.store.versioned.persistInputState({
+    const response = await this.store.versioned.persistInputState({
       runtimeId: runtimeIdOf(runtime),
       state: inputRow(runtime, attempt),
       expectedStoreId: this.store.storeId,
     });
     this.attempts[runtime] = attempt;
-    if (answer.replayed) throw new WrongAnswer(`a new request was answered as a replayed one: ${runtimeIdOf(runtime)}`);
-    return { version: answer.version, attempt };
+    if (response.replayed)
+      throw new IncorrectResponseError(`the response to a new request has replayed set: ${runtimeIdOf(runtime)}`);
+    return { version: response.version, attempt };
   }
 
-  /** Looks at the row as far as costs nothing; `verify` looks at all of it. */
+  /** Loads the row and compares two cheap members; `verify` compares all bytes. */
   async load(runtime: number): Promise<void> {
     const { inputId, attemptCount } = inputRow(runtime, this.attempts[runtime] ?? 0);
     const loaded = await this.store.versioned.loadInputState({ runtimeId: runtimeIdOf(runtime), inputId });
     if (loaded?.value.inputId !== inputId || loaded.value.attemptCount !== attemptCount) {
-      throw new WrongAnswer(
+      throw new IncorrectResponseError(
         `${runtimeIdOf(runtime)}: attempt ${String(attemptCount)} of ${inputId} was committed, ` +
           `${loaded ? `attempt ${String(loaded.value.attemptCount)}` : "nothing"} was loaded`,
       );
@@ -81,7 +82,7 @@ export class Ledger {
   async loadLifecycle(runtime: number): Promise<void> {
     const record = await this.store.loadMachineLifecycleRecord(runtimeIdOf(runtime));
     if (!record || Buffer.compare(record, LIFECYCLE_BYTES) !== 0) {
-      throw new WrongAnswer(`${runtimeIdOf(runtime)}: the loaded lifecycle record is not the committed one`);
+      throw new IncorrectResponseError(`${runtimeIdOf(runtime)}: the loaded lifecycle record is not the committed one`);
     }
   }
 
@@ -94,13 +95,13 @@ export class Ledger {
     });
   }
 
-  /** Loads everything and compares it to the byte with what was committed last. */
+  /** Loads everything and compares all bytes with what was committed last. */
   async verify(): Promise<void> {
     await this.forEach(async (runtime) => {
       const expected = inputRow(runtime, this.attempts[runtime] ?? 0);
       const loaded = await this.store.loadInputState(runtimeIdOf(runtime), expected.inputId);
       if (!loaded || Buffer.compare(writeInputState(loaded), writeInputState(expected)) !== 0) {
-        throw new WrongAnswer(`${runtimeIdOf(runtime)}: the loaded input row is not the committed one`);
+        throw new IncorrectResponseError(`${runtimeIdOf(runtime)}: the loaded input row is not the committed one`);
       }
       await this.loadLifecycle(runtime);
     });
