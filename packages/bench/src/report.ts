@@ -1,6 +1,6 @@
 import Table from "cli-table3";
 import type { CallFigures } from "./load/loops.js";
-import { type MeasuredCell, median, medianOf, ratios } from "./rounds.js";
+import { type MeasuredCell, median, medianOf, ratios, type Run } from "./rounds.js";
 
 /** One line of the report. */
 export interface Row {
@@ -33,6 +33,9 @@ export interface Section {
   readonly cells: readonly MeasuredCell[];
   readonly rows: readonly Row[];
 }
+
+/** Measures one group of rows. It ends every process that it starts, also when it fails. */
+export type RowGroup = (run: Run) => Promise<Section>;
 
 export interface Report {
   readonly machine: Readonly<Record<string, string | number>>;

@@ -1,5 +1,4 @@
 import { type CallFigures, type Window, type Work, closedLoop } from "./load/loops.js";
-import type { Section } from "./report.js";
 
 /** One operation on one server with a number of callers. */
 export interface Cell {
@@ -74,6 +73,3 @@ export interface Run {
   /** The file for a CPU profile of the daemon. */
   readonly profileFile: string | undefined;
 }
-
-/** Measures one group of rows. It ends every process that it starts, also when it fails. */
-export type RowGroup = (run: Run) => Promise<Section>;
