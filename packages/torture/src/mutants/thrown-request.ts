@@ -5,7 +5,7 @@ interface Received {
 }
 type Receive = (desc: object) => (buffer: Buffer) => Received;
 
-// A request that is no message fails where gRPC reads it, and not where the daemon answers for it.
+// Bytes that are not a message fail inside gRPC, and not in the daemon's code.
 patchModule(
   (request) => request === "./call-messages.js",
   (exports: { readonly receive?: Receive }) => {
