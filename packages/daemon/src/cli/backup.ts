@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { Command, Option } from "commander";
-import { type BackupManifest, BackupReader, type Restored, restoreBackup } from "@bolthole/lmdb";
+import { type BackupManifest, BackupReader, type RestoreResult, restoreBackup } from "@bolthole/lmdb";
 import { variableOf } from "../config.js";
 import { EXIT, StartupError, withExitCode } from "../exit-code.js";
 import { makeFolder } from "../folder/data-folder.js";
@@ -113,7 +113,7 @@ async function restore(path: string, { data, keepOauth }: RestoreFlags): Promise
   if (findings.length > 0) process.exitCode = EXIT.DAMAGED;
 }
 
-async function restoreInto(data: string, path: string, keepsOauth: boolean): Promise<Restored> {
+async function restoreInto(data: string, path: string, keepsOauth: boolean): Promise<RestoreResult> {
   const progress = new ByteProgress();
   try {
     makeFolder(dirname(data));
