@@ -1,4 +1,3 @@
-import { statSync } from "node:fs";
 import type { RuntimeId } from "@bolthole/contract";
 import type { DocumentParts, Engine, EngineStats, RowEntry, KeyOf, RowRange, WriteBatch, View } from "@bolthole/core";
 import { StaleBaseError, assembleYielding, crc32Yielding } from "@bolthole/core";
@@ -6,7 +5,7 @@ import { SqliteConnection, type Statement } from "./connection.js";
 import { GroupWriter } from "./group-writer.js";
 import type { StagedBlob } from "./reference-tables.js";
 import { Rows } from "./rows.js";
-import { FORMAT_VERSION, type Identity, UnusableFileError, claimSchema } from "./schema.js";
+import { FORMAT_VERSION, type Identity, claimSchema } from "./schema.js";
 import { Mutex } from "./mutex.js";
 
 export interface SqliteOptions {
@@ -42,11 +41,8 @@ export class SqliteEngine implements Engine {
     this.writer = new GroupWriter(parts.connection, parts.rows, this.turns, onFailure);
   }
 
-  /** Makes the file if there is none; its folder must exist. */
+  /** Opens the file, and creates it if it is missing; its folder must exist. Throws an UnusableFileError. */
   static async open(file: string, options: SqliteOptions = {}): Promise<SqliteEngine> {
-    if (statSync(file, { throwIfNoEntry: false })?.isDirectory()) {
-      throw new UnusableFileError(`${file} is a folder; name a database file of Meerkat's, or a new file`);
-    }
     const connection = SqliteConnection.open(file);
     try {
       const identity = await claimSchema(connection, file);
