@@ -95,9 +95,10 @@ export function makeFolder(path: string): void {
   }
 }
 
-export const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+// `existsSync` also returns false below a file, where `statSync` throws ENOTDIR even with `throwIfNoEntry: false`.
+export const isFile = (path: string): boolean => existsSync(path) && statSync(path).isFile();
 
-const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+const isFolder = (path: string): boolean => existsSync(path) && statSync(path).isDirectory();
 
 /** The content of a lock file, for error messages. */
 interface LockOwner {
