@@ -1,3 +1,4 @@
+import { existsSync, statSync } from "node:fs";
 import Database from "libsql/promise";
 
 /** A value of a column. */
@@ -15,6 +16,11 @@ interface Driver {
   prepare(sql: string): Promise<DriverStatement>;
   exec(sql: string): Promise<void>;
   close(): void;
+}
+
+/** Thrown when a database file cannot be used. The text says why, and what to do. */
+export class UnusableFileError extends Error {
+  override readonly name = "UnusableFileError";
 }
 
 /** The longest wait for the lock of another process, as in the reference (section 9.2). */
@@ -45,9 +51,22 @@ const LOCK_WAIT_MS = 5000;
 export class SqliteConnection {
   private constructor(private readonly driver: Driver) {}
 
-  /** Opens the file, and creates it if it is missing. Writes nothing to it. */
+  /**
+   * Opens the file, and creates it if it is missing; its folder must exist. Writes nothing to it. Throws an UnusableFileError
+   * when SQLite cannot open it.
+   */
   static open(path: string): SqliteConnection {
-    return new SqliteConnection(new Database(path, { timeout: LOCK_WAIT_MS }));
+    try {
+      return new SqliteConnection(new Database(path, { timeout: LOCK_WAIT_MS }));
+    } catch (cause) {
+      if (existsSync(path) && statSync(path).isDirectory()) {
+        throw new UnusableFileError(`${path} is a folder; name a database of Meerkat, or a new file`, { cause });
+      }
+      throw new UnusableFileError(
+        `${path} cannot be opened or created; name a file in an existing folder, and make both readable and writable for this user`,
+        { cause },
+      );
+    }
   }
 
   /** Applies the settings that make changes durable. Returns the journal mode of the file, which must be "wal". */

@@ -1,13 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { type SqliteConnection, isNoDatabase } from "./connection.js";
+import { type SqliteConnection, UnusableFileError, isNoDatabase } from "./connection.js";
 
 /** The format version of our own tables. It is raised with every change that an older daemon would misread. */
 export const FORMAT_VERSION = 1;
-
-/** Thrown when a database file cannot be used. The text says why, and what to do. */
-export class UnusableFileError extends Error {
-  override readonly name = "UnusableFileError";
-}
 
 /** The identity of a store. */
 export interface Identity {

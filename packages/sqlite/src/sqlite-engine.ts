@@ -1,4 +1,3 @@
-import { statSync } from "node:fs";
 import type { RuntimeId } from "@bolthole/contract";
 import type { DocumentParts, Engine, EngineStats, RowEntry, KeyOf, RowRange, WriteBatch, View } from "@bolthole/core";
 import { GroupCommit, StaleBaseError, assembleYielding, crc32Yielding } from "@bolthole/core";
@@ -7,7 +6,7 @@ import { SqliteGroup } from "./group.js";
 import { Mutex } from "./mutex.js";
 import type { StagedBlob } from "./reference-tables.js";
 import { Rows } from "./rows.js";
-import { FORMAT_VERSION, type Identity, UnusableFileError, claimSchema } from "./schema.js";
+import { FORMAT_VERSION, type Identity, claimSchema } from "./schema.js";
 
 export interface SqliteOptions {
   /** Called once, when a write or flush failed: nothing may be written any more, and the process should end. */
@@ -42,11 +41,8 @@ export class SqliteEngine implements Engine {
     this.groups = new GroupCommit(() => SqliteGroup.begin(parts.connection, parts.rows, this.mutex), onFailure);
   }
 
-  /** Makes the file if there is none; its folder must exist. */
+  /** Opens the file, and creates it if it is missing; its folder must exist. Throws an UnusableFileError. */
   static async open(file: string, options: SqliteOptions = {}): Promise<SqliteEngine> {
-    if (statSync(file, { throwIfNoEntry: false })?.isDirectory()) {
-      throw new UnusableFileError(`${file} is a folder; name a database file of Meerkat's, or a new file`);
-    }
     const connection = SqliteConnection.open(file);
     try {
       const identity = await claimSchema(connection, file);

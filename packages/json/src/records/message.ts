@@ -10,7 +10,7 @@ import { JsonError } from "../text/json-error.js";
 import { RENDER_METADATA, STRING_OR_BLOCKS } from "./content.js";
 import { NOTICE_BLOCK, NOTICE_KIND } from "./system-notice.js";
 
-/** The time of a message without a time, in every computation (section 14.10). */
+/** The time that a message without a time has in every computation (section 14.10). */
 const NO_TIME = "1970-01-01T00:00:00Z";
 
 export const USAGE = struct("token usage", {
