@@ -23,9 +23,9 @@ export {
 } from "./store-error.js";
 export type * from "./runtime-store.js";
 export { type OptionalMethods, RuntimeStoreDefaults } from "./runtime-store-defaults.js";
-export { loadMachineLifecycle, loadRuntimeState } from "./lifecycle.js";
+export { loadMachineLifecycle, loadRuntimeState } from "./wire/lifecycle-record.js";
 export type * from "./versioned-store.js";
-export { namedSnapshot } from "./named-snapshot.js";
+export { namedSnapshot } from "./versioned-store.js";
 export {
   IMPORT_RESULTS,
   type ImportResult,

@@ -5,10 +5,10 @@ import type {
   SessionProfile,
   StoredInputState,
 } from "@bolthole/json/model";
-import type { OfRuntime } from "./versioned-store.js";
+import type { RuntimeRequest } from "./versioned-store.js";
 
 /** Everything that is stored of one runtime, as of one moment. */
-export interface RuntimeContents extends OfRuntime {
+export interface RuntimeContents extends RuntimeRequest {
   readonly session: { readonly snapshot: Uint8Array; readonly profile: SessionProfile } | undefined;
   /** A serialised `MachineLifecycleRecord`. */
   readonly lifecycle: Uint8Array | undefined;
@@ -35,7 +35,7 @@ export type ImportResult = (typeof IMPORT_RESULTS)[number];
 /** Whole runtimes in and out of a store. */
 export interface RuntimeTransfer {
   /** Undefined: nothing is stored. Fails with DAMAGED_RECORD when a row is not what was written, or is missing. */
-  exportRuntime(request: OfRuntime): Promise<RuntimeContents | undefined>;
+  exportRuntime(request: RuntimeRequest): Promise<RuntimeContents | undefined>;
   /** All in one commit. Each record is checked as in a commit of its own; a session is not compared with the stored one. */
   importRuntime(request: ImportRuntime): Promise<ImportResult>;
 }

@@ -1,3 +1,4 @@
+import { hash } from "node:crypto";
 import type {
   InputId,
   PersistedOpsSnapshot,
@@ -78,6 +79,10 @@ export interface CommittedInputs extends CommittedInput {
 export type ExpectedSnapshot = NamedSnapshot | { readonly document: Uint8Array };
 export type NamedSnapshot = { readonly version: Version } | { readonly sha256: Uint8Array };
 
+/** Returns expected bytes as their SHA-256, and any other expectation unchanged. */
+export const namedSnapshot = (expected: ExpectedSnapshot): NamedSnapshot =>
+  "document" in expected ? { sha256: hash("sha256", expected.document, "buffer") } : expected;
+
 export interface Versioned<T> {
   readonly value: T;
   readonly version: Version;
@@ -115,12 +120,12 @@ export interface LoadedInputStates {
   readonly failures: readonly StoreError[];
 }
 
-export interface LoadInputStates extends OfRuntime {
+export interface LoadInputStates extends RuntimeRequest {
   /** True: a damaged row is told in `failures`, and does not fail the load. */
   readonly eachOutcome?: boolean | undefined;
 }
 
-export interface UploadSessionSnapshot extends OfRuntime {
+export interface UploadSessionSnapshot extends RuntimeRequest {
   /** In bytes. */
   readonly length: number;
   /** Of the whole document: 32 bytes. */
@@ -238,13 +243,13 @@ export interface StoreInfo {
 
 /** The store as a whole. */
 export type NoArguments = Readonly<Record<string, never>>;
-export interface OfRuntime {
+export interface RuntimeRequest {
   readonly runtimeId: RuntimeId;
 }
-export interface LoadInputState extends OfRuntime {
+export interface LoadInputState extends RuntimeRequest {
   readonly inputId: InputId;
 }
-export interface LoadBoundaryReceipt extends OfRuntime {
+export interface LoadBoundaryReceipt extends RuntimeRequest {
   readonly runId: RunId;
   readonly sequence: bigint;
 }
@@ -277,7 +282,7 @@ export interface VersionedStore {
   atomicApply(request: AtomicApply, call?: Call): Promise<CommittedInputs>;
   loadInputStates(request: LoadInputStates, call?: Call): Promise<LoadedInputStates>;
   loadBoundaryReceipt(request: LoadBoundaryReceipt, call?: Call): Promise<Versioned<RunBoundaryReceipt> | undefined>;
-  loadSessionSnapshot(request: OfRuntime, call?: Call): Promise<LoadedSnapshot | undefined>;
+  loadSessionSnapshot(request: RuntimeRequest, call?: Call): Promise<LoadedSnapshot | undefined>;
   clearSessionSnapshot(request: RuntimeMutation, call?: Call): Promise<Committed>;
   /** Brings a document for a later mutation of the same runtime, under the id that it answers. */
   uploadSessionSnapshot(request: UploadSessionSnapshot, call?: Call): Promise<string>;
@@ -290,10 +295,10 @@ export interface VersionedStore {
   clearSessionSnapshotIfCurrent(request: ClearSessionSnapshotIfCurrent, call?: Call): Promise<Committed | undefined>;
   persistInputState(request: PersistInputState, call?: Call): Promise<CommittedInput>;
   loadInputState(request: LoadInputState, call?: Call): Promise<Versioned<StoredInputState> | undefined>;
-  loadMachineLifecycleRecord(request: OfRuntime, call?: Call): Promise<Versioned<Uint8Array> | undefined>;
+  loadMachineLifecycleRecord(request: RuntimeRequest, call?: Call): Promise<Versioned<Uint8Array> | undefined>;
   commitMachineLifecycle(request: CommitMachineLifecycle, call?: Call): Promise<CommittedInputs>;
   persistOpsLifecycle(request: PersistOpsLifecycle, call?: Call): Promise<Committed>;
-  loadOpsLifecycle(request: OfRuntime, call?: Call): Promise<Versioned<PersistedOpsSnapshot> | undefined>;
+  loadOpsLifecycle(request: RuntimeRequest, call?: Call): Promise<Versioned<PersistedOpsSnapshot> | undefined>;
   deleteOpsLifecycle(request: RuntimeMutation, call?: Call): Promise<Committed>;
 
   listRuntimes(request: ListRuntimes, call?: Call): Promise<RuntimePage>;

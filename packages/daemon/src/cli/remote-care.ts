@@ -1,7 +1,7 @@
 import type { MessageShape } from "@bufbuild/protobuf";
 import { Client, credentials } from "@grpc/grpc-js";
 import type { StoreMaintenance, VerifyEvent } from "@bolthole/contract";
-import { maintenanceCodecs, grpcMethod } from "@bolthole/contract/wire";
+import { adminCodecs, grpcMethod } from "@bolthole/contract/wire";
 import { storeError } from "./remote-transfer.js";
 
 /** The copy or the check of a running daemon's store, over its socket. */
@@ -13,12 +13,12 @@ export class RemoteCare implements StoreMaintenance {
   }
 
   backUp(): Promise<AsyncIterable<Uint8Array>> {
-    const { method, decodeResponse } = maintenanceCodecs.backup;
+    const { method, decodeResponse } = adminCodecs.backup;
     return Promise.resolve(decodeResponse(this.call<MessageShape<typeof method.output>>(method)));
   }
 
   verify(): AsyncIterable<VerifyEvent> {
-    const { method, decodeResponse } = maintenanceCodecs.verify;
+    const { method, decodeResponse } = adminCodecs.verify;
     return decodeResponse(this.call<MessageShape<typeof method.output>>(method));
   }
 

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { Client, type ServiceError, credentials } from "@grpc/grpc-js";
 import { type RuntimeTransfer, StoreError } from "@bolthole/contract";
-import { STATUS_DETAILS_KEY, fromWireStatus, grpcMethod, transferCodecs } from "@bolthole/contract/wire";
+import { STATUS_DETAILS_KEY, adminCodecs, fromWireStatus, grpcMethod } from "@bolthole/contract/wire";
 
 /** For a runtime of hundreds of megabytes on a slow disk. */
 const WAIT_MS = 10 * 60 * 1000;
@@ -22,7 +22,7 @@ export class RemoteTransfer implements RuntimeTransfer {
   async exportRuntime(
     request: Parameters<RuntimeTransfer["exportRuntime"]>[0],
   ): ReturnType<RuntimeTransfer["exportRuntime"]> {
-    const { method, encodeRequest, decodeResponse } = transferCodecs.exportRuntime;
+    const { method, encodeRequest, decodeResponse } = adminCodecs.exportRuntime;
     const { path, requestSerialize, responseDeserialize } = grpcMethod(method);
     const call = this.client.makeServerStreamRequest(
       path,
@@ -46,7 +46,7 @@ export class RemoteTransfer implements RuntimeTransfer {
   async importRuntime(
     request: Parameters<RuntimeTransfer["importRuntime"]>[0],
   ): ReturnType<RuntimeTransfer["importRuntime"]> {
-    const { method, encodeRequest, decodeResponse } = transferCodecs.importRuntime;
+    const { method, encodeRequest, decodeResponse } = adminCodecs.importRuntime;
     const { path, requestSerialize, responseDeserialize } = grpcMethod(method);
     const over = new AbortController();
     const answer = new Promise<MessageShape<typeof method.output>>((resolve, reject) => {

@@ -1,13 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Server } from "@grpc/grpc-js";
-import type { ImportRuntime, OfRuntime, RuntimeTransfer, StoreMaintenance } from "@bolthole/contract";
-import {
-  AdminService,
-  type GetStatusResponseSchema,
-  maintenanceCodecs,
-  transferCodecs,
-  unary,
-} from "@bolthole/contract/wire";
+import type { ImportRuntime, RuntimeRequest, RuntimeTransfer, StoreMaintenance } from "@bolthole/contract";
+import { type GetStatusResponseSchema, adminCodecs } from "@bolthole/contract/wire";
 import { type HandlerContext, registerStream, registerUnary, registerUpload } from "./handler.js";
 
 export type DaemonStatus = MessageInitShape<typeof GetStatusResponseSchema>;
@@ -20,16 +14,10 @@ export function registerAdminService(
   transfer: RuntimeTransfer,
   care: StoreMaintenance,
 ): void {
-  const codec = unary(AdminService.method.getStatus, {
-    decodeRequest: () => ({}),
-    encodeRequest: () => ({}),
-    decodeResponse: (message): DaemonStatus => message,
-    encodeResponse: (status: DaemonStatus) => status,
-  });
-  registerUnary(server, context, codec as never, getStatus);
-  registerStream(server, context, maintenanceCodecs.backup as never, () => care.backUp());
-  registerStream(server, context, maintenanceCodecs.verify as never, () => care.verify());
-  const { exportRuntime, importRuntime } = transferCodecs;
-  registerStream(server, context, exportRuntime as never, (request: OfRuntime) => transfer.exportRuntime(request));
+  registerUnary(server, context, adminCodecs.getStatus as never, getStatus);
+  registerStream(server, context, adminCodecs.backup as never, () => care.backUp());
+  registerStream(server, context, adminCodecs.verify as never, () => care.verify());
+  const { exportRuntime, importRuntime } = adminCodecs;
+  registerStream(server, context, exportRuntime as never, (request: RuntimeRequest) => transfer.exportRuntime(request));
   registerUpload(server, context, importRuntime as never, (request: ImportRuntime) => transfer.importRuntime(request));
 }

@@ -4,7 +4,7 @@ import {
   LoadSessionSnapshotResponseSchema,
   UploadSessionSnapshotRequestSchema,
 } from "../gen/bolthole/v1/store_pb.js";
-import { toBytes } from "./encode-message.js";
+import { toBytes } from "./serialization.js";
 
 const long = Buffer.from(Array.from({ length: 100_000 }, (_, index) => index % 251));
 const info = { version: "7", length: 5_000_000_000n };
