@@ -23,7 +23,7 @@ function secondCopy(): Copy {
 const copy = secondCopy();
 const failed = ["WriteFailed", "BUSY", "too many requests"] as const;
 
-test("the second copy has classes of its own", () => {
+test("the second copy has other classes than the first one", () => {
   expect(copy.StoreError).not.toBe(StoreError);
   expect(Object.getPrototypeOf(new copy.StoreError(...failed))).not.toBe(StoreError.prototype);
 });
@@ -52,7 +52,7 @@ test("a class that is derived from StoreError keeps the ordinary instanceof", ()
   expect(new StoreError(...failed) instanceof Rejection).toBe(false);
 });
 
-test("each error class sets its own name", () => {
+test("each error class sets its name", () => {
   expect(new StoreError(...failed).name).toBe("StoreError");
   expect(new OutcomeUnknownError("id", "lost").name).toBe("OutcomeUnknownError");
   expect(new InvalidArgumentError("f", "a value").name).toBe("InvalidArgumentError");

@@ -150,7 +150,7 @@ export const adminCodecs = {
       toWire: (status) => create(pb.GetStatusResponseSchema, status),
     },
   ),
-  /** The messages of a response do not name the runtime: the caller fills in `runtimeId`. */
+  /** Returns contents with an empty `runtimeId`, because the messages do not have it. The caller sets it. */
   exportRuntime: stream(
     rpc.exportRuntime,
     { runtimeId },
@@ -161,7 +161,7 @@ export const adminCodecs = {
       },
       async *encodeResponse(contents) {
         if (!contents) return;
-        // A runtime may have thousands of parts: other work gets its turn between them.
+        // A runtime may have thousands of parts. The promise lets the event loop run other work between two of them.
         for (const part of writeParts(contents)) yield await Promise.resolve({ part });
       },
     },

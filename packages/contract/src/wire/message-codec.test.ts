@@ -1,11 +1,14 @@
 import { create } from "@bufbuild/protobuf";
-import { StoredInputStateSchema } from "../gen/bolthole/v1/input_pb.js";
+import {
+  InputLifecycleStateSchema,
+  InputTerminalOutcomeSchema,
+  StoredInputStateSchema,
+} from "../gen/bolthole/v1/input_pb.js";
+import { PeerAddressSchema, PersistedOpsSnapshotSchema } from "../gen/bolthole/v1/operations_pb.js";
 import { AtomicApplyRequestSchema } from "../gen/bolthole/v1/store_pb.js";
 import { InvalidArgumentError, enumeration, list, message, same, union } from "./message-codec.js";
 import { inputState, opsSnapshot } from "./records.js";
 import { storeCodecs } from "./store-codecs.js";
-import { InputLifecycleStateSchema, InputTerminalOutcomeSchema } from "../gen/bolthole/v1/input_pb.js";
-import { PeerAddressSchema, PersistedOpsSnapshotSchema } from "../gen/bolthole/v1/operations_pb.js";
 
 /** Returns the error of a conversion that must fail. */
 function failure(convert: () => unknown): InvalidArgumentError {
@@ -42,7 +45,7 @@ test("an error names the field with the path from the request", () => {
   );
 });
 
-test("the path goes through maps and oneofs", () => {
+test("the path includes the keys of maps and the cases of oneofs", () => {
   const state = {
     status: 1,
     kind: 1,
@@ -59,7 +62,7 @@ test("the path goes through maps and oneofs", () => {
   });
 });
 
-test("a oneof without a case is refused with the cases that it may have", () => {
+test("a oneof without a case is refused with the cases that it allows", () => {
   const row = create(StoredInputStateSchema, { currentState: 6, terminalOutcome: {} });
   expect(failure(() => inputState.toModel(row))).toMatchObject({
     field: "terminal_outcome",
@@ -68,7 +71,7 @@ test("a oneof without a case is refused with the cases that it may have", () => 
   });
 });
 
-test("a caller without types gets the same path for a text that is none of an enum", () => {
+test("a text that is not in the enum is refused with the same path in the client", () => {
   const row = { ...inputState.toModel(create(StoredInputStateSchema, { currentState: 1 })), currentState: "asleep" };
   const request = { runtimeId: "rt", state: row } as never;
   expect(failure(() => storeCodecs.persistInputState.encodeRequest(request))).toMatchObject({
@@ -77,13 +80,13 @@ test("a caller without types gets the same path for a text that is none of an en
   });
 });
 
-test("a member without a value in the model has the zero value of the message", () => {
+test("a member that is absent in the model has its zero value in the message", () => {
   const wire = create(StoredInputStateSchema, { inputId: "i", currentState: 1 });
   const row = { ...inputState.toModel(wire), attemptCount: undefined };
   expect(inputState.toWire(row as never)).toEqual(wire);
 });
 
-test("a table that does not fit its message or enum is found when it is loaded", () => {
+test("a table that does not fit its message or enum is refused at load time", () => {
   const states = ["accepted", "queued"] as const;
   expect(() => enumeration(InputLifecycleStateSchema, states)).toThrow(
     "bolthole.v1.InputLifecycleState has values without a text",
@@ -99,7 +102,7 @@ test("a table that does not fit its message or enum is found when it is loaded",
   );
 });
 
-test("an error of another kind passes through", () => {
+test("an error of another class is rethrown unchanged", () => {
   const broken = {
     toModel: (): never => {
       throw new RangeError("a fault");

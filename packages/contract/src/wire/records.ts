@@ -16,7 +16,7 @@ import {
   optional,
   required,
   same,
-  texts,
+  strings,
   union,
 } from "./message-codec.js";
 
@@ -27,7 +27,7 @@ const runApplyBoundary = enumeration(RunApplyBoundarySchema, model.RUN_APPLY_BOU
 export const receipt: Codec<RunBoundaryReceipt, model.RunBoundaryReceipt> = message(RunBoundaryReceiptSchema, {
   runId: same,
   boundary: runApplyBoundary,
-  contributingInputIds: texts,
+  contributingInputIds: strings,
   conversationDigest: same,
   messageCount: same,
   sequence: same,
@@ -73,7 +73,7 @@ const abandonment: Codec<
   attempts: same,
 });
 
-/** The model has a number of attempts with one of the causes only; the message has it always. */
+/** An abandonment. The model has the number of attempts with one of the causes only, the message always has it. */
 const abandoned: Codec<input.InputAbandoned, { readonly reason: model.InputAbandonReason }> = {
   toModel: (wire) => {
     const { cause, attempts } = abandonment.toModel(wire);
@@ -109,7 +109,7 @@ const reconstructionSource: Codec<input.ReconstructionSource, model.Reconstructi
   "source",
   {
     projection: { ruleId: same, sourceEventId: same },
-    coalescing: { sourceInputIds: texts },
+    coalescing: { sourceInputIds: strings },
   },
 );
 
@@ -196,12 +196,12 @@ const authorityState: Codec<operations.OperationAuthorityState, model.OperationA
   {
     operations: map(operationState),
     completionFeedEntries: map(completionFeedEntry),
-    completedOrder: texts,
+    completedOrder: strings,
     maxCompleted: same,
     maxConcurrent: same,
     activeCount: same,
     waitRequestId: same,
-    waitOperationIds: texts,
+    waitOperationIds: strings,
     nextCompletionSeq: same,
   },
 );

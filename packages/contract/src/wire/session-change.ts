@@ -37,7 +37,6 @@ const patch: Codec<pb.SnapshotPatch, SnapshotPatch> = message(pb.SnapshotPatchSc
 
 type Content = pb.SessionDelta["content"];
 
-/** The content of a `SessionDelta`, which the model has as one member of three. */
 function contentOf(change: SessionChange): Content {
   if ("patch" in change) return { case: "patch", value: patch.toWire(change.patch) };
   if ("uploadId" in change) return { case: "uploadId", value: change.uploadId };
@@ -59,7 +58,7 @@ function changeOf(content: Content): SessionChange {
   }
 }
 
-/** The new document of a mutation. Both forms of a whole document become bytes. */
+/** The new document of a mutation. A document that was sent as text becomes bytes. */
 export const sessionChange: Codec<pb.SessionDelta, SessionChange> = {
   toModel: (wire) => {
     const profile = at("profile", () => sessionProfile.optional.toModel(wire.profile));

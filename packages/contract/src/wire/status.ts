@@ -9,7 +9,7 @@ import { StatusSchema } from "../gen/google/rpc/status_pb.js";
 import { StoreError } from "../store-error.js";
 import { enumeration } from "./message-codec.js";
 
-/** The trailer in which gRPC libraries of every language look for the details of an error. */
+/** The trailer that gRPC libraries of every language read the details of an error from. */
 export const STATUS_DETAILS_KEY = "grpc-status-details-bin";
 
 /** The `domain` of the `google.rpc.ErrorInfo` that accompanies every store error. */

@@ -41,7 +41,7 @@ const recordKind = enumeration(pb.RecordKindSchema, recordKinds);
 
 type VersionOrAbsent = pb.ExpectedVersion["expected"];
 
-/** The version that is expected, or undefined where nothing may be stored. */
+/** The version of a record that must be stored, or undefined when it must not be stored. */
 const versionOrAbsent: Codec<VersionOrAbsent, string | undefined> = {
   toModel: (wire) => {
     if (wire.case === "version") return wire.value;
@@ -53,7 +53,7 @@ const versionOrAbsent: Codec<VersionOrAbsent, string | undefined> = {
 
 type VersionOrSha256 = pb.ReplaceSessionSnapshotIfCurrentRequest["expected"];
 
-/** The snapshot that is expected. Expected bytes travel as their digest. */
+/** The snapshot that must be stored. Bytes are sent as their SHA-256. */
 const expectedSnapshot: Codec<VersionOrSha256, ExpectedSnapshot> = {
   toModel: (wire) => {
     if (wire.case === "version") return { version: wire.value };
@@ -93,7 +93,7 @@ const runtimeRequest = { runtimeId };
 const mutation = { requestId: same, expectedStoreId: same };
 const runtimeMutation = { runtimeId, ...mutation, expectedFenceToken: same, expectedVersions };
 
-/** A flag that is false where it is absent. */
+/** A flag that is optional in the model. Absent means false. */
 const flag: Codec<boolean, boolean | undefined> = { toModel: (wire) => wire, toWire: (value = false) => value };
 
 const committed = { version: same, replayed: same };
@@ -107,7 +107,7 @@ const unchangedInputs = optional<pb.UnchangedInputs, UnchangedInputs>(
   message(pb.UnchangedInputsSchema, { inputsVersion: same }),
 );
 
-/** The response of a load: a record with its version, or neither. */
+/** Returns the codec of the response of a load: a record with its version, or undefined. */
 function loaded<M extends Message & { version: string }, K extends Exclude<keyof M, keyof Message | "version">, T>(
   desc: GenMessage<M>,
   member: K & string,
@@ -125,7 +125,7 @@ function loaded<M extends Message & { version: string }, K extends Exclude<keyof
   };
 }
 
-/** The response of a compare-and-set: `done` is false when the expectation was missed. */
+/** Returns the codec of the response of a compare-and-set, whose member `done` is false when the expectation was missed. */
 function committedIf<M extends Message & Committed>(
   desc: GenMessage<M>,
   done: Exclude<keyof M, keyof Message> & string,
@@ -189,7 +189,7 @@ const limitMembers: Codec<pb.Limits, Limits> = message(pb.LimitsSchema, {
   quotaBytes: optional(roundedNumber),
 });
 
-/** The limits of a store. A quota that is not set is not a member of the model value, so that programs can list limits. */
+/** The limits of a store. Without a quota, the model has no member for it, so that programs can list the limits. */
 const limits: Codec<pb.Limits, Limits> = {
   toModel: (wire) => {
     const { quotaBytes, ...others } = limitMembers.toModel(wire);

@@ -96,7 +96,7 @@ export async function* writeUpload({
   for await (const chunk of chunks) yield { part: { case: "chunk", value: chunk } };
 }
 
-/** Reads input rows. The first message has the version of all rows together. */
+/** Reads input rows. The first message has the version of all rows together, and is sent even without rows. */
 export async function readInputStates(messages: AsyncIterable<pb.LoadInputStatesResponse>): Promise<LoadedInputStates> {
   const { first, all } = await withFirst(messages);
   const failures: StoreError[] = [];
@@ -117,7 +117,10 @@ export async function readInputStates(messages: AsyncIterable<pb.LoadInputStates
   return { inputsVersion: requireField(first, "inputs_version").inputsVersion, batches: batches(), failures };
 }
 
-/** Writes input rows, one message for each batch. Failures go with the next message, and at the end in one of their own. */
+/**
+ * Writes input rows, one message for each batch. Failures are sent with the next batch, and those after the last batch in
+ * an additional message.
+ */
 export async function* writeInputStates({
   inputsVersion,
   batches,
