@@ -77,7 +77,7 @@ export type {
   Mutation,
   NamedSnapshot,
   NoArguments,
-  OfRuntime,
+  RuntimeRequest,
   OutcomeRetention,
   RuntimeMutation,
   RuntimePage,
