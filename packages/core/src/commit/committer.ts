@@ -8,7 +8,7 @@ import type {
   Version,
 } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
-import type { Decision, Engine, StagedDocument } from "../engine.js";
+import type { Decision, Engine, StagedDocument, WriteBatch } from "../engine.js";
 import { expectationsOf } from "./expectations.js";
 import { type Fingerprinted, fingerprint } from "./fingerprint.js";
 import { STORE_MANIFEST_KEY } from "./manifests.js";
@@ -44,6 +44,12 @@ export type ConditionalChange<R extends AnyMutation> = Omit<Change<R>, "decide">
 
 export type AnyMutation = (Mutation | RuntimeMutation) & { readonly unchangedInputs?: UnchangedInputs | undefined };
 
+/** The identity of a request. A repeated request id must have the same fingerprint. */
+interface RequestIdentity {
+  readonly requestId: RequestId;
+  readonly fingerprint: Uint8Array;
+}
+
 export interface Committed {
   readonly version: Version;
   readonly replayed: boolean;
@@ -76,7 +82,7 @@ export class Committer {
     if (!requestId) return undefined;
     const key = { table: "outcome", requestId: requestId.text } as const;
     const row = await this.engine.view((view) => view.get(key));
-    return row && this.replay(decodeRow(key, row, decodeOutcome), requestId, fingerprint(change));
+    return row && this.replay(decodeRow(key, row, decodeOutcome), requestId, await fingerprint(change));
   }
 
   /** Runs `work`, and reports the request id of the mutation as pending until it ends. */
@@ -92,9 +98,19 @@ export class Committer {
 
   /** Returns undefined when the compare-and-set of the change missed. Nothing is written then, and no outcome is kept. */
   async commitIfCurrent<R extends AnyMutation>(change: ConditionalChange<R>): Promise<Committed | undefined> {
+    const requestId = this.requestIdOf(change.request);
+    return this.track(requestId, async () => {
+      const identity = requestId && { requestId, fingerprint: await fingerprint(change) };
+      return this.engine.commit(this.batchOf(change, identity));
+    });
+  }
+
+  private batchOf<R extends AnyMutation>(
+    change: ConditionalChange<R>,
+    identity: RequestIdentity | undefined,
+  ): WriteBatch<Committed | undefined> {
     const { reads } = change;
     const request: AnyMutation = change.request;
-    const requestId = this.requestIdOf(request);
     const { epoch } = this.engine;
     const expectations = expectationsOf(request, reads, epoch);
     const manifests = {
@@ -102,10 +118,9 @@ export class Committer {
       runtime:
         "runtimeId" in request ? reads.add({ table: "runtimeManifest", runtimeId: request.runtimeId }) : undefined,
     };
-    const kept = requestId && {
-      requestId,
-      fingerprint: fingerprint(change),
-      handle: reads.add({ table: "outcome", requestId: requestId.text }),
+    const kept = identity && {
+      ...identity,
+      handle: reads.add({ table: "outcome", requestId: identity.requestId.text }),
     };
 
     const decide = (rows: RowReader, sequence: number): Decision<Committed | undefined> => {
@@ -136,7 +151,7 @@ export class Committer {
         freesSpace: edits.every(({ value }) => value === undefined),
       };
     };
-    return this.track(requestId, () => this.engine.commit({ reads, bytes: change.bytes, decide }));
+    return { reads, bytes: change.bytes, decide };
   }
 
   /** Returns the state of a request id. With `seal`, a request that was not applied can never be applied later. */
