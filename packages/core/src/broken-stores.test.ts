@@ -1,8 +1,8 @@
 import { CHAPTERS, type StoreFactory, runCases } from "@bolthole/conformance";
-import { BROKEN_ADDITIONS } from "./broken-additions.test.helper.js";
-import { BROKEN_CONTRACT } from "./broken-contract.test.helper.js";
-import { memoryStores } from "./memory-stores.test.helper.js";
-import { withPlain } from "./plain-store.test.helper.js";
+import { BROKEN_ADDITIONS } from "./testing/broken-additions.js";
+import { BROKEN_CONTRACT } from "./testing/broken-contract.js";
+import { memoryStores } from "./testing/memory-stores.js";
+import { withPlain } from "./testing/plain-store.js";
 
 const BROKEN = [...BROKEN_CONTRACT, ...BROKEN_ADDITIONS];
 

@@ -1,4 +1,4 @@
 import { runConformance } from "@bolthole/conformance";
-import { memoryStores } from "./memory-stores.test.helper.js";
+import { memoryStores } from "./testing/memory-stores.js";
 
 runConformance("the memory engine", memoryStores());

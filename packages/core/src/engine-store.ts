@@ -1,20 +1,18 @@
 import type { Limits, OutcomeRetention, RuntimeTransfer, VersionedStore } from "@bolthole/contract";
 import { Committer } from "./commit/committer.js";
-import { DocumentMemory } from "./documents/document-memory";
+import { STORE_MANIFEST_KEY, decodeStoreManifest } from "./commit/manifests.js";
+import { pruneOutcomes } from "./commit/outcome.js";
+import { KeyedQueue } from "./commit/preparation.js";
+import { DocumentMemory } from "./documents/document-memory.js";
+import { Uploads } from "./documents/uploads.js";
 import type { Engine } from "./engine.js";
-import { KeyedQueue } from "./keyed-queue.js";
 import { boundaryOperations } from "./operations/boundary.js";
-import { inputOperations } from "./operations/input.js";
-import { lifecycleOperations } from "./operations/lifecycle.js";
-import { oauthOperations } from "./operations/oauth.js";
-import { opsOperations } from "./operations/ops.js";
-import { sessionOperations } from "./operations/session.js";
+import { inputOperations } from "./operations/inputs.js";
+import { recordOperations } from "./operations/records.js";
+import { sessionOperations } from "./operations/sessions.js";
 import { storeOperations } from "./operations/store.js";
 import { transferOperations } from "./operations/transfer.js";
-import { pruneOutcomes } from "./commit/outcome-pruning.js";
 import { loadRow } from "./store-context.js";
-import { decodeStoreManifest } from "./commit/store-manifest";
-import { Uploads } from "./documents/uploads";
 import { type CheckOptions, TranscriptChecker } from "./transcript/transcript-checker.js";
 
 export const DEFAULT_LIMITS: Limits = {
@@ -36,30 +34,35 @@ export const DEFAULT_LIMITS: Limits = {
 export const DEFAULT_RETENTION: OutcomeRetention = { maxAgeSeconds: 24 * 60 * 60, maxCount: 250_000 };
 
 export interface EngineStoreOptions {
+  /** `DEFAULT_LIMITS` unless set. */
   readonly limits?: Limits | undefined;
+  /** `DEFAULT_RETENTION` unless set. */
   readonly outcomeRetention?: OutcomeRetention | undefined;
   readonly serverVersion?: string | undefined;
   readonly checks?: CheckOptions | undefined;
-  /** Bytes of whole documents on their way into the store, all together; whoever sends more waits for room, for a while. */
+  /**
+   * The total size in bytes of the whole documents that are being stored; `DEFAULT_DOCUMENT_MEMORY` unless set. A sender of
+   * another one waits for space for up to 2 seconds.
+   */
   readonly documentMemoryBytes?: number | undefined;
   /**
-   * For whoever passes documents on and keeps none: a chunk of a loaded document is valid until the next one is asked for, and
-   * the memory of an uploaded one goes back to the system when its bytes were taken.
+   * Whether chunks share their memory, for a caller that passes documents on and keeps none: a chunk of a loaded document is
+   * valid until the next one is requested, and the memory of an uploaded chunk is released when its bytes have been copied.
    */
   readonly reusesChunkBuffers?: boolean | undefined;
-  /** Milliseconds since the epoch. */
+  /** Returns the time in milliseconds since the epoch; `Date.now` unless set. */
   readonly now?: (() => number) | undefined;
 }
 
-/** A store over an engine, and what its owner has to do from time to time. */
+/** A store over an engine, with the maintenance that its owner has to call from time to time. */
 export interface EngineStore extends VersionedStore, RuntimeTransfer {
-  /** Forgets outcomes beyond the retention, in small commits, until none is left. */
+  /** Deletes all outcomes beyond the retention, in small commits. */
   prune(): Promise<void>;
-  /** How many request outcomes are kept. */
+  /** Returns the number of request outcomes that are kept. */
   keptOutcomes(): Promise<number>;
 }
 
-/** The contract over any engine: all rules, none of the storage. */
+/** Returns the contract over any engine. All rules are here, and none of the storage. */
 export function createEngineStore(engine: Engine, options: EngineStoreOptions = {}): EngineStore {
   const { limits = DEFAULT_LIMITS, outcomeRetention = DEFAULT_RETENTION, serverVersion = "", now = Date.now } = options;
   const maxAgeMs = outcomeRetention.maxAgeSeconds * 1000;
@@ -75,16 +78,14 @@ export function createEngineStore(engine: Engine, options: EngineStoreOptions = 
     reusesChunkBuffers,
   };
   return {
-    ...oauthOperations(context),
+    ...recordOperations(context),
     ...sessionOperations(context),
     ...boundaryOperations(context),
     ...inputOperations(context),
-    ...lifecycleOperations(context),
-    ...opsOperations(context),
     ...storeOperations(context, serverVersion, outcomeRetention),
     ...transferOperations(context),
     async keptOutcomes() {
-      return (await loadRow(context, { table: "storeManifest" }, decodeStoreManifest))?.value.outcome.rows ?? 0;
+      return (await loadRow(context, STORE_MANIFEST_KEY, decodeStoreManifest))?.value.outcome.rows ?? 0;
     },
     async prune() {
       while ((await pruneOutcomes(engine, { maxCount: outcomeRetention.maxCount, maxAgeMs }, now())) > 0);

@@ -1,8 +1,9 @@
 import type { ByteRange, DocumentPart, Finding, InputId, RunId, RuntimeId, StoreCounts } from "@bolthole/contract";
+import type { ReadSet, RowHandle, RowReader } from "./commit/read-set.js";
 
 /**
- * Names one row. `head` and `tally` are the store's own books: what a runtime, and the store as a whole, hold.
- * An engine may keep each table in a form of its own; it never looks into a value.
+ * Names one row. The manifests are rows of the store itself: they say which rows a runtime, and the store as a whole, hold.
+ * An engine may keep each table in its own form. It never interprets a value.
  */
 export type RowKey =
   | { readonly table: "snapshot"; readonly runtimeId: RuntimeId }
@@ -18,142 +19,159 @@ export type Table = RowKey["table"];
 export type KeyOf<T extends Table> = Extract<RowKey, { readonly table: T }>;
 
 export interface Row {
-  /** The number of the commit that wrote the row. */
+  /** The sequence of the commit that wrote the row. */
   readonly sequence: number;
-  /** Over table, key, sequence and value; made and checked in core. */
+  /** A checksum of table, key, sequence and value. Core makes and verifies it. */
   readonly checksum: number;
   readonly value: Uint8Array;
 }
 
 /**
- * A document to be, in order: new bytes, and stretches of the document that is stored in its place now. The bytes are kept
- * by reference until the commit ends.
+ * A new document in order: new bytes, and ranges of the document that is stored at present. The bytes are kept by reference
+ * until the commit ends.
  */
 export type DocumentParts = readonly DocumentPart[];
 
-/** A document that an engine has made ready for its commit; engines keep more in it than this. */
+/** A document that an engine has prepared for a commit. Engines keep more in it than this. */
 export interface StagedDocument {
-  /** In bytes. */
+  /** The length of the document in bytes. */
   readonly length: number;
-  /** CRC-32 (as in zlib) of all of it. */
+  /** The CRC-32 (as in zlib) of the whole document. */
   readonly crc32: number;
-  /** About how many bytes of values its commit writes: an engine may share the rest with the stored document. */
+  /** About how many bytes of values the commit writes. An engine may share the rest with the stored document. */
   readonly bytes: number;
 }
 
-/** Another snapshot was stored meanwhile: the change has to be prepared again. */
-export class StaleBaseError extends Error {}
+/** Thrown when another snapshot was stored since a change was prepared. The change must be prepared again. */
+export class StaleBaseError extends Error {
+  override readonly name = "StaleBaseError";
+}
 
-/** Puts a row in the place of one that was read, or deletes that. */
+/** Replaces a row that the batch has read, or deletes it. */
 export interface RowWrite {
-  /** Into `Unit.reads`. */
-  readonly at: number;
+  readonly handle: RowHandle;
   readonly row: Row | undefined;
-  /** Goes with a `snapshot` row, and replaces the one that went with the old row. */
+  /** The document of a `snapshot` row. It replaces the document of the old row. */
   readonly document?: StagedDocument | undefined;
 }
 
-/** One operation of the writer: it is applied as a whole, or refused alone. */
+/** One operation handed to the writer. It is applied as a whole, or refused alone. */
 export interface WriteBatch<T> {
-  /** Every row that is looked at or written. One that is named twice is written under one of its names only. */
-  readonly reads: readonly RowKey[];
-  /** About how many bytes of values it writes; the writer closes a batch by it. */
+  /** Every row that the batch reads or writes. */
+  readonly reads: ReadSet;
+  /** About how many bytes of values the batch writes. The writer limits the size of a group by it. */
   readonly bytes: number;
   /**
-   * Pure and synchronous: gets the rows in the order of `reads` and the number of this commit; answers what to write,
-   * or throws a refusal. No parsing of values above 64 KiB here.
+   * Returns what to write, or throws a refusal. It is pure and synchronous, and does not parse values above 64 KiB. An engine
+   * may call it again over newer rows and with another sequence; only its last result counts.
    */
-  decide(rows: readonly (Row | undefined)[], sequence: number): Decision<T>;
+  decide(rows: RowReader, sequence: number): Decision<T>;
 }
 
 export interface Decision<T> {
   readonly writes: readonly RowWrite[];
   readonly result: T;
-  /** It makes room: an engine that has none left for others still takes it. */
+  /** Whether the batch only frees space. An engine that has no space left for others still accepts it. */
   readonly freesSpace: boolean;
 }
 
-/** The rows of one table that lie together, from just after `after` on, in ascending order of the key. */
+/** The rows of one table that are adjacent in key order, beginning after the row `after`. */
 export type RowRange =
-  | { readonly table: "input"; readonly runtimeId: RuntimeId; readonly after?: InputId | undefined }
-  | {
-      readonly table: "receipt";
-      readonly runtimeId: RuntimeId;
-      readonly after?: Pick<KeyOf<"receipt">, "runId" | "sequence"> | undefined;
-    }
-  | { readonly table: "runtimeManifest"; readonly after?: RuntimeId | undefined }
-  | { readonly table: "outcome"; readonly after?: string | undefined };
+  | { readonly table: "input"; readonly runtimeId: RuntimeId; readonly after?: KeyOf<"input"> | undefined }
+  | { readonly table: "receipt"; readonly runtimeId: RuntimeId; readonly after?: KeyOf<"receipt"> | undefined }
+  | { readonly table: "runtimeManifest"; readonly after?: KeyOf<"runtimeManifest"> | undefined }
+  | { readonly table: "outcome"; readonly after?: KeyOf<"outcome"> | undefined };
 
 export interface RowEntry<K extends RowKey = RowKey> {
   readonly key: K;
   readonly row: Row;
 }
+export type EntryOf<R extends RowRange> = RowEntry<KeyOf<R["table"]>>;
 
-/** One consistent state of all rows, everything in it durable. */
+/** One consistent state of all rows. Everything in it is durable. */
 export interface View {
   get(key: RowKey): Promise<Row | undefined>;
-  scan<R extends RowRange>(range: R, limit: number): Promise<RowEntry<KeyOf<R["table"]>>[]>;
+  /** Returns up to `limit` rows in ascending order of their keys. Fewer than that are the last ones of the range. */
+  scan<R extends RowRange>(range: R, limit: number): Promise<EntryOf<R>[]>;
   /**
-   * The bytes that went with the `snapshot` row, or a stretch of them, in pieces of at most 1 MiB. They stay readable after
-   * the view has ended, for as long as a reader goes on. A piece is valid until the next but one is asked for: its memory may be
-   * used again.
+   * Returns the document of a `snapshot` row, or a range of it, in pieces of at most 1 MiB. The pieces stay readable after the
+   * view has ended, as long as the reader continues. A piece is valid until the next but one is requested: its memory may be
+   * reused then.
    */
   document(runtimeId: RuntimeId, range?: ByteRange): Promise<AsyncIterable<Uint8Array>>;
 }
 
+const PAGE_ROWS = 1024;
+
+/** Reads a range to its end, page by page. All pages show one state if `view` is a single view. */
+export async function* pagesOf<R extends RowRange>(
+  view: Pick<View, "scan">,
+  range: R,
+  pageRows = PAGE_ROWS,
+): AsyncGenerator<EntryOf<R>[], void> {
+  for (let next = range; ;) {
+    const page = await view.scan(next, pageRows);
+    const last = page.at(-1);
+    if (!last) return;
+    yield page;
+    if (page.length < pageRows) return;
+    next = { ...range, after: last.key };
+  }
+}
+
 export interface EngineStats {
   readonly formatVersion: number;
-  /** Taken, with what is free inside. */
+  /** The size of the store in bytes, with the free space inside it. */
   readonly storedBytes: number;
-  /** Of these, what holds data. */
+  /** The part of `storedBytes` that holds data. */
   readonly usedBytes: number;
-  /** What the engine could still take; unknown to one that keeps nothing on a disk of its own. */
+  /** The space left on the disk in bytes. Absent when the engine has no disk space of its own. */
   readonly diskFreeBytes?: number | undefined;
   readonly commitSequence: number;
 }
 
 /**
- * Where rows are kept. A synchronous engine and one behind a network can both give this: reads and decision of a unit
- * are named beforehand, and nothing else happens inside the writer.
+ * The storage of rows. A synchronous engine and one behind a network can both implement it: a write batch names its reads in
+ * advance, and its decision is pure.
  */
 export interface Engine {
   readonly name: string;
-  /** False: what is acknowledged does not survive the process. */
+  /** Whether acknowledged changes survive the process. */
   readonly durable: boolean;
   readonly storeId: string;
-  /** Makes versions of this store differ from those before a restore. */
+  /** The first part of every version. It changes with each restore, so that no version of before is ever used again. */
   readonly epoch: string;
   view<T>(read: (view: View) => Promise<T>): Promise<T>;
   /**
-   * Makes a document ready for a commit, outside the writer; `base` is the sequence of the snapshot row whose document its
-   * stretches are of. `Moved` when another one is stored. What is staged is committed or discarded.
+   * Prepares a document for a commit, outside the writer. `base` is the sequence of the snapshot row whose document the ranges
+   * refer to; throws `StaleBaseError` when another one is stored. A staged document must be committed or discarded.
    */
   stage(runtimeId: RuntimeId, base: number | undefined, document: DocumentParts): Promise<StagedDocument>;
-  /** Forgets a staged document that no commit took. */
+  /** Drops a staged document that was not committed. */
   discard(staged: StagedDocument): Promise<void>;
   /**
-   * Resolves when the writes are durable, rejects with what `decide` threw, as DISK_FULL or QUOTA when there is no room for
-   * them, or as OUTCOME_UNKNOWN.
+   * Resolves when the writes are durable. Rejects with the error that `decide` threw, with DISK_FULL or QUOTA when there is no
+   * space for the writes, or with OUTCOME_UNKNOWN.
    */
-  commit<T>(unit: WriteBatch<T>): Promise<T>;
+  commit<T>(batch: WriteBatch<T>): Promise<T>;
   stats(): Promise<EngineStats>;
-  /** One consistent copy of everything, as the bytes of a backup file; absent where others back up the engine's files. */
+  /** Returns one consistent copy of the store as the bytes of a backup file. Absent where the engine's files have other tools. */
   backUp?(): Promise<AsyncIterable<Uint8Array>>;
-  /** Reads everything in one consistent state, beside its own work; answers how much is there. Absent: there is nothing to check. */
+  /** Reads everything in one consistent state, beside the engine's other work, and reports damage. Absent: nothing to check. */
   check?(listener: CheckListener): Promise<CheckResult>;
-  /** Waits for what is in the writer. */
+  /** Waits for the writer, then closes the store. */
   close(): Promise<void>;
 }
 
 export interface CheckListener {
   readonly onFinding: (finding: Finding) => void;
-  /** So many bytes were read since the last call. */
+  /** Called with the number of bytes that were read since the last call. */
   readonly onRead?: ((bytes: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
 export interface CheckResult {
-  /** Of everything that was read; absent when the reading did not come to its end. */
+  /** The number of rows of each kind. Absent when the check did not reach its end. */
   readonly counts?: StoreCounts | undefined;
   readonly commitSequence?: number | undefined;
 }

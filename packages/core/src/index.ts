@@ -1,24 +1,4 @@
-export type {
-  CheckListener,
-  CheckResult,
-  Decision,
-  DocumentParts,
-  Engine,
-  EngineStats,
-  RowEntry,
-  KeyOf,
-  RowRange,
-  Row,
-  RowKey,
-  Table,
-  WriteBatch,
-  View,
-  StagedDocument,
-  RowWrite,
-} from "./engine.js";
-export { StaleBaseError } from "./engine.js";
-export { DEFAULT_DOCUMENT_MEMORY } from "./documents/document-memory";
-export { assembleYielding, crc32Yielding } from "./documents/yielding";
+// The store over any engine.
 export {
   DEFAULT_LIMITS,
   DEFAULT_RETENTION,
@@ -26,18 +6,59 @@ export {
   type EngineStoreOptions,
   createEngineStore,
 } from "./engine-store.js";
-export { type AuditedRow, StoreAudit } from "./audit/store-audit.js";
-export { Scrub, type ScrubOptions, type ScrubStatus } from "./scrub/scrub.js";
-export type { PassReport, ScrubMemory, ScrubNote } from "./scrub/scrub-note.js";
-export type { Clock } from "./scrub/pace.js";
-export { quarantine } from "./audit/quarantine.js";
-export { storeMaintenance, verifyEvents } from "./audit/store-maintenance";
-export { MemoryEngine } from "./memory-engine.js";
-export { foreignRow, deriveRuntimeManifest, ownOrForeignRow, deriveStoreManifest } from "./commit/derived.js";
-export type { CountedTable } from "./commit/runtime-manifest";
-export { keyText } from "./commit/row.js";
-export { type RestoreOptions, restoredStoreManifest } from "./commit/restored.js";
-export { type SnapshotFacts, decodeSnapshotFacts, encodeSnapshotFacts } from "./documents/snapshot-facts";
-export { isSoundSeed } from "./rules/input-seed.js";
-export { transcriptMessagesDigest } from "./transcript/transcript.js";
+export { DEFAULT_DOCUMENT_MEMORY } from "./documents/document-memory.js";
 export { DEFAULT_CHECK_OPTIONS } from "./transcript/transcript-checker.js";
+export { transcriptMessagesDigest } from "./transcript/transcript.js";
+export { isValidSeed } from "./operations/inputs.js";
+
+// The engine port, and the parts that engines share.
+export type {
+  CheckListener,
+  CheckResult,
+  Decision,
+  DocumentParts,
+  Engine,
+  EngineStats,
+  EntryOf,
+  KeyOf,
+  Row,
+  RowEntry,
+  RowKey,
+  RowRange,
+  RowWrite,
+  StagedDocument,
+  Table,
+  View,
+  WriteBatch,
+} from "./engine.js";
+export { StaleBaseError, pagesOf } from "./engine.js";
+export { ReadSet, type RowHandle, type RowReader } from "./commit/read-set.js";
+export {
+  type Apply,
+  type Awaitable,
+  type DecidedBatch,
+  type Group,
+  GroupCommit,
+  type GroupRow,
+  type MaintenanceTask,
+} from "./commit/group-commit.js";
+export { keyText } from "./commit/row.js";
+export { deriveRuntimeManifest, deriveStoreManifest, externalRow, ownOrExternalRow } from "./commit/external-rows.js";
+export { type CountedTable, type RestoreOptions, restoredStoreManifest } from "./commit/manifests.js";
+export { type SnapshotFacts, decodeSnapshotFacts, encodeSnapshotFacts } from "./documents/stored-document.js";
+export { assembleYielding, bufferOf, crc32Yielding } from "./bytes.js";
+export { MemoryEngine } from "./memory-engine.js";
+
+// Verification and maintenance.
+export { type AuditedRow, StoreAudit } from "./audit/store-audit.js";
+export { quarantine } from "./audit/quarantine.js";
+export { storeMaintenance, verifyEvents } from "./audit/store-maintenance.js";
+export {
+  type PassReport,
+  Scrub,
+  type ScrubMemory,
+  type ScrubNote,
+  type ScrubOptions,
+  type ScrubStatus,
+} from "./scrub/scrub.js";
+export type { Clock } from "./scrub/pace.js";

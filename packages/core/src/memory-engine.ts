@@ -1,31 +1,31 @@
 import { randomUUID } from "node:crypto";
 import BTree from "sorted-btree";
 import type { ByteRange, RuntimeId } from "@bolthole/contract";
+import { assembleYielding, crc32Yielding } from "./bytes.js";
+import { ReadRows } from "./commit/read-set.js";
+import { compareKeys } from "./commit/row.js";
 import {
   type DocumentParts,
   type Engine,
   type EngineStats,
-  type RowEntry,
-  type KeyOf,
-  StaleBaseError,
-  type RowRange,
+  type EntryOf,
   type Row,
   type RowKey,
+  type RowRange,
   type StagedDocument,
-  type Table,
-  type WriteBatch,
+  StaleBaseError,
   type View,
+  type WriteBatch,
 } from "./engine.js";
-import { assembleYielding, crc32Yielding } from "./documents/yielding";
 
-/** A row as it lies in memory, with the document of a `snapshot` row. */
+/** A row in memory, with the document of a `snapshot` row. */
 interface Kept {
   readonly row: Row;
   readonly document?: Uint8Array | undefined;
 }
 type Rows = BTree<RowKey, Kept>;
 
-/** Keeps rows as long as the process lives. A view is a copy-on-write clone of the tree, so nobody waits for anybody. */
+/** Keeps rows in the memory of the process. A view is a copy-on-write clone of the tree: readers and writers never wait. */
 export class MemoryEngine implements Engine {
   readonly name = "memory";
   readonly durable = false;
@@ -39,33 +39,19 @@ export class MemoryEngine implements Engine {
     return read(viewOf(this.rows.clone()));
   }
 
-  commit<T>(unit: WriteBatch<T>): Promise<T> {
-    // Through a promise, so that a refusal is a rejection here as with every other engine.
-    return Promise.resolve().then(() => {
-      const sequence = this.sequence + 1;
-      const { writes, result: answer } = unit.decide(
-        unit.reads.map((key) => this.rows.get(key)?.row),
-        sequence,
-      );
-      this.sequence = sequence;
-      for (const { at, row, document } of writes) {
-        const key = unit.reads[at];
-        if (!key) throw new RangeError(`no row ${String(at)} was read`);
-        const before = this.rows.get(key);
-        this.bytes -= before ? sizeOf(before) : 0;
-        if (row) {
-          const kept = { row: copyOf(row), document: document && (document as WholeDocument).content };
-          this.bytes += sizeOf(kept);
-          this.rows.set(key, kept);
-        } else {
-          this.rows.delete(key);
-        }
-      }
-      return answer;
-    });
+  /** Needs no group commit: nothing is flushed, so that each batch is a group of its own. */
+  async commit<T>(batch: WriteBatch<T>): Promise<T> {
+    // A commit resolves later than it is called, as with every other engine.
+    await Promise.resolve();
+    const sequence = this.sequence + 1;
+    const rows = batch.reads.handles.map(({ key }) => ({ row: this.rows.get(key)?.row }));
+    const { writes, result } = batch.decide(new ReadRows(rows), sequence);
+    this.sequence = sequence;
+    for (const { handle, row, document } of writes) this.put(handle.key, row, document);
+    return result;
   }
 
-  /** Always a copy: what is kept belongs to nobody else. */
+  /** Copies the document: the caller may change its bytes after the commit. */
   async stage(runtimeId: RuntimeId, base: number | undefined, document: DocumentParts): Promise<WholeDocument> {
     const stored = this.rows.get({ table: "snapshot", runtimeId });
     if (stored?.row.sequence !== base) throw new StaleBaseError();
@@ -89,13 +75,25 @@ export class MemoryEngine implements Engine {
   close(): Promise<void> {
     return Promise.resolve();
   }
+
+  private put(key: RowKey, row: Row | undefined, document: StagedDocument | undefined): void {
+    const before = this.rows.get(key);
+    this.bytes -= before ? sizeOf(before) : 0;
+    if (!row) {
+      this.rows.delete(key);
+      return;
+    }
+    const kept = { row: copyOf(row), document: document && (document as WholeDocument).content };
+    this.bytes += sizeOf(kept);
+    this.rows.set(key, kept);
+  }
 }
 
 interface WholeDocument extends StagedDocument {
   readonly content: Uint8Array;
 }
 
-/** What goes in and what comes out belongs to the caller, who may write over it. */
+/** Rows are copied on their way in and out, because their callers may change the bytes. */
 const copyOf = (row: Row): Row => ({ ...row, value: Buffer.from(row.value) });
 
 const sizeOf = ({ row, document }: Kept): number => row.value.length + (document?.length ?? 0);
@@ -109,70 +107,43 @@ function viewOf(rows: Rows): View {
     scan: (range, limit) => Promise.resolve(scan(rows, range, limit)),
     document: (runtimeId, range) => {
       const document = rows.get({ table: "snapshot", runtimeId })?.document ?? new Uint8Array();
-      return Promise.resolve(pieces(document, range));
+      return Promise.resolve(piecesOf(document, range));
     },
   };
 }
 
-const MAX_PIECE = 1 << 20;
+const PIECE_BYTES = 1 << 20;
 
-// eslint-disable-next-line @typescript-eslint/require-await -- the bytes are there already; the port allows waiting for them
-async function* pieces(document: Uint8Array, range?: ByteRange): AsyncGenerator<Uint8Array> {
+// eslint-disable-next-line @typescript-eslint/require-await -- the bytes are in memory; other engines have to wait for them
+async function* piecesOf(document: Uint8Array, range?: ByteRange): AsyncGenerator<Uint8Array> {
   const end = range ? range.offset + range.length : document.length;
-  for (let at = range?.offset ?? 0; at < end; at += MAX_PIECE) {
-    yield Buffer.from(document.subarray(at, Math.min(end, at + MAX_PIECE)));
+  for (let at = range?.offset ?? 0; at < end; at += PIECE_BYTES) {
+    yield Buffer.from(document.subarray(at, Math.min(end, at + PIECE_BYTES)));
   }
 }
 
-function scan<R extends RowRange>(rows: Rows, range: R, limit: number): RowEntry<KeyOf<R["table"]>>[] {
-  const found: RowEntry<KeyOf<R["table"]>>[] = [];
+function scan<R extends RowRange>(rows: Rows, range: R, limit: number): EntryOf<R>[] {
+  const found: EntryOf<R>[] = [];
   const start = startOf(range);
   for (const [key, { row }] of rows.entries(start)) {
     if (key.table !== range.table || found.length === limit) break;
     if ("runtimeId" in range && "runtimeId" in key && key.runtimeId !== range.runtimeId) break;
-    if (range.after !== undefined && compareKeys(key, start) === 0) continue;
-    found.push({ key: key as KeyOf<R["table"]>, row });
+    if (range.after && compareKeys(key, start) === 0) continue;
+    found.push({ key, row } as EntryOf<R>);
   }
   return found;
 }
 
+/** Returns the row after which a range begins, or a key that is before all its rows. */
 function startOf(range: RowRange): RowKey {
   switch (range.table) {
     case "input":
-      return { table: "input", runtimeId: range.runtimeId, inputId: range.after ?? "" };
+      return range.after ?? { table: "input", runtimeId: range.runtimeId, inputId: "" };
     case "receipt":
-      return { table: "receipt", runtimeId: range.runtimeId, ...(range.after ?? { runId: "", sequence: 0n }) };
+      return range.after ?? { table: "receipt", runtimeId: range.runtimeId, runId: "", sequence: 0n };
     case "runtimeManifest":
-      return { table: "runtimeManifest", runtimeId: range.after ?? "" };
+      return range.after ?? { table: "runtimeManifest", runtimeId: "" };
     case "outcome":
-      return { table: "outcome", requestId: range.after ?? "" };
+      return range.after ?? { table: "outcome", requestId: "" };
   }
-}
-
-const ORDER: Record<Table, number> = {
-  storeManifest: 0,
-  oauth: 1,
-  outcome: 2,
-  runtimeManifest: 3,
-  snapshot: 4,
-  lifecycle: 5,
-  ops: 6,
-  input: 7,
-  receipt: 8,
-};
-
-const compare = (a: string | bigint, b: string | bigint): number => (a < b ? -1 : a > b ? 1 : 0);
-
-function compareKeys(a: RowKey, b: RowKey): number {
-  const tables = ORDER[a.table] - ORDER[b.table];
-  if (tables !== 0) return tables;
-  if (a.table === "outcome" && b.table === "outcome") return compare(a.requestId, b.requestId);
-  if (!("runtimeId" in a) || !("runtimeId" in b)) return 0;
-  const runtimes = compare(a.runtimeId, b.runtimeId);
-  if (runtimes !== 0) return runtimes;
-  if (a.table === "input" && b.table === "input") return compare(a.inputId, b.inputId);
-  if (a.table === "receipt" && b.table === "receipt") {
-    return compare(a.runId, b.runId) || compare(a.sequence, b.sequence);
-  }
-  return 0;
 }

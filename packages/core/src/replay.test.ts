@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { countOf, describeFailure, describeSkips, playFile, vectorsFolder } from "@bolthole/conformance";
-import { memoryStores } from "./memory-stores.test.helper.js";
+import { memoryStores } from "./testing/memory-stores.js";
 
 const FILES = [
   "traces-basic",

@@ -2,7 +2,7 @@ import { type RunBoundaryReceipt, StoreError, type TranscriptRewriteCommit } fro
 import { readRewriteCommit } from "@bolthole/json";
 import { type EngineStore, createEngineStore } from "./engine-store.js";
 import { MemoryEngine } from "./memory-engine.js";
-import { acceptedId } from "./rules/session.js";
+import { acceptedId } from "./operations/sessions.js";
 import {
   type SessionState,
   appended,
@@ -10,8 +10,8 @@ import {
   rewritten,
   sessionSpecimen,
   startedSession,
-} from "./transcript/session-state.test.helper.js";
-import { type Specimen, written } from "./transcript/specimen.test.helper.js";
+} from "./testing/session-state.js";
+import { type Specimen, written } from "./testing/specimen.js";
 
 const RUNTIME = { runtimeId: "rt:session:x" };
 

@@ -1,42 +1,27 @@
-import type { Limits, Mutation, RuntimeId, Version, Versioned } from "@bolthole/contract";
-import { writeFailed } from "@bolthole/contract";
-import type { Change, Committed, Committer } from "./commit/committer.js";
+import type { Limits, Version, Versioned } from "@bolthole/contract";
+import type { Committer } from "./commit/committer.js";
+import type { KeyedQueue } from "./commit/preparation.js";
+import { decodeRow, versionText } from "./commit/row.js";
+import type { Uploads } from "./documents/uploads.js";
 import type { Engine, Row, RowKey } from "./engine.js";
-import type { KeyedQueue } from "./keyed-queue.js";
-import { verifiedValue, unreadable } from "./commit/row.js";
 import type { TranscriptChecker } from "./transcript/transcript-checker.js";
-import type { Uploads } from "./documents/uploads";
-import { type Fail, checkRuntimeId } from "./validate.js";
-import { versionText } from "./commit/version.js";
 
 /** What the operations of one store share. */
 export interface StoreContext {
   readonly engine: Engine;
   readonly committer: Committer;
   readonly limits: Limits;
-  /** Session-writing operations of one runtime pass one after the other from prepare to commit. */
+  /** Runs the changes of one session one after the other, from their preparation to their commit. */
   readonly sessions: KeyedQueue;
   readonly transcripts: TranscriptChecker;
   readonly uploads: Uploads;
-  /** As in the store's options. */
+  /** `EngineStoreOptions.reusesChunkBuffers`. */
   readonly reusesChunkBuffers: boolean;
-}
-
-/** Commits a change whose `decide` never misses. */
-export async function commit(context: StoreContext, change: Change): Promise<Committed> {
-  const committed = await context.committer.commit(change);
-  if (!committed) throw new TypeError(`${change.method} has no expectation to miss`);
-  return committed;
-}
-
-export function checkRuntime(context: StoreContext, runtimeId: RuntimeId, fail: Fail = writeFailed): RuntimeId {
-  checkRuntimeId(runtimeId, context.limits, fail);
-  return runtimeId;
 }
 
 export const versionOf = (context: StoreContext, row: Row): Version => versionText(context.engine.epoch, row.sequence);
 
-/** One stored row in its model form. A form that cannot be read is damage, whatever wrote it. */
+/** Loads and decodes one row. A value that cannot be decoded is DAMAGED_RECORD, also when another program wrote it. */
 export async function loadRow<T>(
   context: StoreContext,
   key: RowKey,
@@ -45,22 +30,3 @@ export async function loadRow<T>(
   const row = await context.engine.view((view) => view.get(key));
   return row && { value: decodeRow(key, row, decode), version: versionOf(context, row) };
 }
-
-export function decodeRow<T>(key: RowKey, row: Row, decode: (value: Uint8Array, row: Row) => T): T {
-  const value = verifiedValue(key, row);
-  try {
-    return decode(value, row);
-  } catch (cause) {
-    throw unreadable(key, cause);
-  }
-}
-
-/** For mutations of one row whose new value does not depend on anything stored. */
-export const singleRow = (method: string, mutation: Mutation, key: RowKey, value: Uint8Array | undefined): Change => ({
-  method,
-  mutation,
-  args: value ? [value] : [],
-  rows: [key],
-  bytes: value?.length ?? 0,
-  decide: () => [{ row: 0, value }],
-});

@@ -1,7 +1,8 @@
 import type { Limits, RuntimeId, StoreError, StoreErrorReason, StoreErrorSubject, Uuid } from "@bolthole/contract";
+import { writeFailed } from "@bolthole/contract";
 import { JsonError, canonicalUuid } from "@bolthole/json";
 
-/** Which variant a bad argument gets: `writeFailed` in mutations, `readFailed` in loads (DESIGN, Errors). */
+/** Makes the error of an invalid argument: `writeFailed` for mutations, `readFailed` for loads. */
 export type Fail = (reason: StoreErrorReason, text: string, subject?: StoreErrorSubject) => StoreError;
 
 export function invalid(fail: Fail, field: string, expected: string, actual?: string): StoreError {
@@ -20,27 +21,28 @@ export function tooLarge(fail: Fail, field: string, limit: number, actual: numbe
   });
 }
 
-/** Verbatim UTF-8 of bounded length; nothing is normalised (section 14.14). */
-export function checkRuntimeId(id: RuntimeId, limits: Limits, fail: Fail): void {
-  // Only a caller inside the process can bring a text that is no Unicode; the wire refuses it earlier.
-  if (!id.isWellFormed()) throw invalid(fail, "runtime_id", "well-formed Unicode", "a lone surrogate");
-  if (id.length * 3 <= limits.runtimeIdBytes) return;
-  const bytes = Buffer.byteLength(id, "utf8");
-  if (bytes > limits.runtimeIdBytes) throw tooLarge(fail, "runtime_id", limits.runtimeIdBytes, bytes);
+export function checkSize(size: number, limit: number, field: string, fail: Fail, unit = "bytes"): void {
+  if (size > limit) throw tooLarge(fail, field, limit, size, unit);
 }
 
-/** The lower-case hyphenated form of any spelling that the reference accepts. */
+/** Returns a valid runtime id as it is: UTF-8 of bounded length, without any normalisation (section 14.14). */
+export function checkRuntimeId(id: RuntimeId, limits: Limits, fail: Fail = writeFailed): RuntimeId {
+  // Only a caller inside this process can pass ill-formed Unicode. The wire refuses it earlier.
+  if (!id.isWellFormed()) throw invalid(fail, "runtime_id", "well-formed Unicode", "a lone surrogate");
+  if (id.length * 3 > limits.runtimeIdBytes) {
+    checkSize(Buffer.byteLength(id, "utf8"), limits.runtimeIdBytes, "runtime_id", fail);
+  }
+  return id;
+}
+
+/** Returns the lower-case hyphenated form of a UUID, from any form that the reference accepts. */
 export function parseUuid(text: string, field: string, fail: Fail): Uuid {
   const uuid = canonicalUuid(text);
   if (uuid === undefined) throw invalid(fail, field, "a UUID", text.length > 64 ? `${text.slice(0, 64)}...` : text);
   return uuid;
 }
 
-export function checkSize(size: number, limit: number, field: string, fail: Fail, unit = "bytes"): void {
-  if (size > limit) throw tooLarge(fail, field, limit, size, unit);
-}
-
-/** Runs a JSON shape over a caller's value; what the shape refuses is the caller's mistake, named by field. */
+/** Runs a JSON shape over a value of the caller. What the shape refuses becomes an INVALID_ARGUMENT that names the field. */
 export function shaped<T>(field: string, fail: Fail, run: () => T): T {
   try {
     return run();

@@ -1,127 +1,93 @@
-import { StaleBaseError, type RowKey, type WriteBatch, type RowWrite } from "@bolthole/core";
-import type { DiskReservation } from "./disk-reservation";
-import type { MaintenanceTask } from "./document-tree/reclaimer.js";
-import type { StagedTree } from "./document-tree/staged-tree.js";
-import type { Replacement, TreeChanges } from "./document-tree/tree-changes.js";
-import type { Environment } from "./environment.js";
+import {
+  type Apply,
+  type Awaitable,
+  type DecidedBatch,
+  type Group,
+  type GroupRow,
+  type RowWrite,
+  StaleBaseError,
+  type WriteBatch,
+} from "@bolthole/core";
+import type { DiskReservation, ReservationRequest } from "./disk-reservation.js";
+import type { DocumentTrees } from "./document-tree/document-trees.js";
+import type { MaintenanceTask } from "./document-tree/reclaim/reclaimer.js";
+import type { StagedTree } from "./document-tree/build/staged-tree.js";
+import type { Replacement, TreeChanges } from "./document-tree/reclaim/tree-changes.js";
+import type { Environment, Put } from "./environment.js";
 import { SEQUENCE_KEY, encodeKey, isHashedId } from "./keys.js";
-import { type Load, pagesOfTransaction, pagesOfUnit } from "./page-estimate";
+import { type WriteLoad, estimateBatchPages, estimateTransactionPages } from "./page-estimate.js";
 import { type StoredRow, decodeRecord, encodeRecord } from "./record.js";
 
-/** What the writer is asked to do, and whom to tell. */
-export interface Waiting {
-  readonly work: WriteBatch<unknown> | MaintenanceTask;
-  readonly resolve: (answer: unknown) => void;
-  readonly reject: (error: unknown) => void;
+/** What all groups of one store use. */
+export interface Writer {
+  readonly environment: Environment;
+  readonly reservation: DiskReservation;
+  readonly trees: DocumentTrees;
+  /** The commit sequence of the last durable batch. */
+  sequence: number;
 }
 
-/** A row as the group sees it: as it was, or as a unit before left it. */
-interface Slot {
+/** A row as stored, or as an earlier batch of the group left it. */
+interface Slot extends GroupRow {
   readonly key: Buffer;
   row: StoredRow | undefined;
   isChanged: boolean;
 }
 
-/** The units of one transaction, each decided over what those before it left. */
-export class Group {
-  bytes = 0;
-  /** The most that the transaction may take. */
-  pages: number;
-  /** Of the transaction with the unit that did not fit, as the pages are counted then. */
-  wanted = (): number => 0;
-  isWriting = false;
+/** What a batch or a task would add to the transaction. */
+interface Demand {
+  readonly load: WriteLoad;
+  readonly bytes: number;
+  /** Whether it only deletes. */
+  readonly frees: boolean;
+}
+
+/**
+ * The batches of one LMDB transaction. They are collected in memory and given to LMDB as one list of puts. The disk is
+ * reserved for each batch before it is applied, because LMDB cannot continue after a transaction that found the disk full.
+ */
+export class LmdbGroup implements Group<Slot> {
   private readonly slots = new Map<string, Slot>();
+  private treeChanges: TreeChanges | undefined;
+  private sequence: number;
+  /** The most pages that the transaction can take. */
+  private pages: number;
+  private bytes = 0;
+  private isEmpty = true;
 
-  constructor(
-    private readonly environment: Environment,
-    private readonly room: DiskReservation,
-    public sequence: number,
-    readonly documents: TreeChanges,
-  ) {
-    this.pages = pagesOfTransaction(room.pages);
+  constructor(private readonly writer: Writer) {
+    this.sequence = writer.sequence;
+    this.pages = estimateTransactionPages(writer.reservation.pages);
   }
 
-  /**
-   * Decides a unit or does a chore; answers how to tell its caller once the group is durable. Undefined: there is no room
-   * for `wanted` pages, and nothing is changed; with `isLastWord` it is refused instead.
-   */
-  take({ work, resolve, reject }: Waiting, isLastWord = false): (() => void) | undefined {
-    try {
-      const decided = "decide" in work ? this.decide(work) : this.chore(work);
-      if (decided.load) {
-        const { load } = decided;
-        const need = (): number => this.pages + pagesOfUnit(load, this.room.pages);
-        const pages = need();
-        const demand = { pages, bytes: this.bytes + work.bytes, frees: decided.frees };
-        if (!this.room.admits(demand)) {
-          if (isLastWord) throw this.room.refusal(demand);
-          this.wanted = need;
-          return undefined;
-        }
-        this.pages = pages;
-        this.isWriting = true;
-        decided.apply();
-      }
-      this.bytes += work.bytes;
-      return () => {
-        resolve(decided.answer);
-      };
-    } catch (error) {
-      return () => {
-        reject(error);
-      };
-    }
+  get nextSequence(): number {
+    return this.sequence + 1;
   }
 
-  /** Nothing is changed yet. */
-  private decide(unit: WriteBatch<unknown>): Decided {
-    const sequence = this.sequence + 1;
-    const slots = unit.reads.map((key) => this.slot(encodeKey(key)));
-    const {
-      writes,
-      result: answer,
-      freesSpace: frees,
-    } = unit.decide(
-      slots.map(({ row }) => row),
-      sequence,
-    );
-    if (writes.length === 0) return { answer, frees, load: undefined, apply: () => undefined };
-    const replacements = writes.map(({ at, document }) => this.replacement(unit.reads[at], slots[at], document));
-    return {
-      answer,
-      frees,
-      load: loadOf(writes, replacements),
-      apply: () => {
-        writes.forEach((write, index) => {
-          this.put(write, unit.reads[write.at], slots[write.at], sequence, replacements[index]);
-        });
-        this.sequence = sequence;
-      },
-    };
+  read({ reads }: WriteBatch<unknown>): readonly Slot[] {
+    return reads.handles.map(({ key }) => this.slot(encodeKey(key)));
   }
 
-  private chore(work: MaintenanceTask): Decided {
-    const { load, frees } = work;
-    const apply = (): void => {
-      work.apply(this.documents);
-    };
-    return { answer: undefined, frees, load, apply };
+  prepare({ batch, decision, rows, sequence }: DecidedBatch<Slot>): Awaitable<Apply | undefined> {
+    const { writes, freesSpace: frees } = decision;
+    const replacements = writes.map((write) => this.replacement(write, rows[write.handle.index]));
+    return this.admit({ load: loadOf(writes, replacements), bytes: batch.bytes, frees }, () => {
+      writes.forEach((write, index) => {
+        this.put(write, rows[write.handle.index], sequence, replacements[index]);
+      });
+      this.sequence = sequence;
+    });
   }
 
-  /** Of a document by another. One that shares nodes with its base fits that one only. */
-  private replacement(
-    key: RowKey | undefined,
-    slot: Slot | undefined,
-    document: RowWrite["document"],
-  ): Replacement | undefined {
-    if (key?.table !== "snapshot") return undefined;
-    const staged = document as StagedTree | undefined;
-    if (staged?.base !== undefined && staged.base !== slot?.row?.sequence) throw new StaleBaseError();
-    return this.documents.plan(key.runtimeId, slot?.row?.root, staged);
+  prepareTask(task: MaintenanceTask): Awaitable<Apply | undefined> {
+    return this.admit(task, () => {
+      task.apply(this.changes());
+    });
   }
 
-  async flush(): Promise<void> {
-    const puts = this.documents.puts();
+  async flush(): Promise<undefined> {
+    const { writer } = this;
+    const puts: Put[] = this.treeChanges?.puts() ?? [];
     for (const { key, row, isChanged } of this.slots.values()) {
       if (isChanged) puts.push([key, row && encodeRecord(row)]);
     }
@@ -129,15 +95,65 @@ export class Group {
     const sequence = Buffer.allocUnsafe(8);
     sequence.writeDoubleLE(this.sequence);
     puts.push([SEQUENCE_KEY, sequence]);
-    this.room.spend(this);
-    await this.environment.write(puts);
+    writer.reservation.spend({ pages: this.pages, bytes: this.bytes });
+    await writer.environment.write(puts);
+    writer.sequence = this.sequence;
+    if (this.treeChanges) writer.trees.flushed(this.treeChanges);
+  }
+
+  abort(): void {
+    // LMDB ends a failed transaction itself.
+  }
+
+  /** Reserves pages for what `apply` adds to the transaction, and returns it. */
+  private admit(demand: Demand, apply: Apply): Awaitable<Apply | undefined> {
+    return this.reserve(demand) ? apply : this.admitAfterGrowth(demand, apply);
+  }
+
+  /** Without room on the disk, a batch that opens the group is refused. Any other one waits for the next group. */
+  private async admitAfterGrowth(demand: Demand, apply: Apply): Promise<Apply | undefined> {
+    const { reservation } = this.writer;
+    await reservation.prepare(() => this.pagesWith(demand));
+    if (this.reserve(demand)) return apply;
+    if (this.isEmpty) throw reservation.refusal(this.request(demand));
+    return undefined;
+  }
+
+  private reserve(demand: Demand): boolean {
+    const request = this.request(demand);
+    if (!this.writer.reservation.admits(request)) return false;
+    this.pages = request.pages;
+    this.bytes = request.bytes;
+    this.isEmpty = false;
+    return true;
+  }
+
+  /** Returns the demand of the whole transaction with this work in it. */
+  private request(demand: Demand): ReservationRequest {
+    return { pages: this.pagesWith(demand), bytes: this.bytes + demand.bytes, frees: demand.frees };
+  }
+
+  private pagesWith({ load }: Demand): number {
+    return this.pages + estimateBatchPages(load, this.writer.reservation.pages);
+  }
+
+  private changes(): TreeChanges {
+    return (this.treeChanges ??= this.writer.trees.changes());
+  }
+
+  /** Plans the replacement of a document. A document that shares nodes with its base can replace that base only. */
+  private replacement({ handle: { key }, document }: RowWrite, slot: Slot | undefined): Replacement | undefined {
+    if (key.table !== "snapshot") return undefined;
+    const staged = document as StagedTree | undefined;
+    if (staged?.base !== undefined && staged.base !== slot?.row?.sequence) throw new StaleBaseError();
+    return this.changes().plan(key.runtimeId, slot?.row?.root, staged);
   }
 
   private slot(key: Buffer): Slot {
     const text = key.toString("latin1");
     let slot = this.slots.get(text);
     if (!slot) {
-      const record = this.environment.get(key);
+      const record = this.writer.environment.get(key);
       slot = { key, row: record && decodeRecord(record), isChanged: false };
       this.slots.set(text, slot);
     }
@@ -145,14 +161,13 @@ export class Group {
   }
 
   private put(
-    { row }: RowWrite,
-    key: RowKey | undefined,
+    { handle: { key }, row }: RowWrite,
     slot: Slot | undefined,
     sequence: number,
     replacement: Replacement | undefined,
   ): void {
-    if (!key || !slot) throw new RangeError("a unit wrote a row that it had not read");
-    if (replacement) this.documents.replace(sequence, replacement);
+    if (!slot) throw new RangeError("a batch wrote a row that it had not read");
+    if (replacement) this.changes().replace(sequence, replacement);
     const runtimeId = "runtimeId" in key && isHashedId(key.runtimeId) ? key.runtimeId : undefined;
     // Member by member: this is the hottest place of all, and a spread is many times slower.
     slot.row = row && {
@@ -166,19 +181,10 @@ export class Group {
   }
 }
 
-/** What a unit or a chore would do. */
-interface Decided {
-  readonly answer: unknown;
-  readonly frees: boolean;
-  /** Undefined: it writes nothing. */
-  readonly load: Load | undefined;
-  apply(): void;
-}
-
-/** A count of references, or one of the nodes in a garbage record. */
+/** The bytes of a reference count, or of one node in a garbage record. */
 const NODE_BYTES = 16;
 
-function loadOf(writes: readonly RowWrite[], replacements: readonly (Replacement | undefined)[]): Load {
+function loadOf(writes: readonly RowWrite[], replacements: readonly (Replacement | undefined)[]): WriteLoad {
   const values = writes.map(({ row }) => row?.value.length ?? 0);
   const parts: number[] = [];
   for (const replacement of replacements) {

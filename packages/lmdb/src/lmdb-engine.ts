@@ -12,20 +12,19 @@ import type {
   WriteBatch,
   View,
 } from "@bolthole/core";
-import { StaleBaseError, type StagedDocument } from "@bolthole/core";
-import { backUp, removeOldScratch } from "./maintenance/backup";
-import { type CheckBeforeOpen, checkBeforeOpen, unmark } from "./maintenance/check-before-open";
-import { checkInProcess } from "./maintenance/check-process";
-import { type DocumentFinding, checkDocuments } from "./document-tree/check.js";
+import { GroupCommit, StaleBaseError, type StagedDocument } from "@bolthole/core";
+import { backUp, removeUnfinishedBackups } from "./maintenance/backup.js";
+import { type OpenCheckOptions, checkBeforeOpen, markClosed } from "./maintenance/check.js";
+import { checkInProcess } from "./maintenance/check-process.js";
+import { checkDocuments } from "./document-tree/read/check.js";
 import { type Base, DocumentTrees } from "./document-tree/document-trees.js";
-import type { NodeReader } from "./document-tree/node-reader.js";
-import type { StagedTree } from "./document-tree/staged-tree.js";
-import { DiskReservation } from "./disk-reservation";
+import type { NodeReader } from "./document-tree/read/node-reader.js";
+import type { StagedTree } from "./document-tree/build/staged-tree.js";
+import { DiskReservation } from "./disk-reservation.js";
 import { Environment, EnvironmentError, type ReadTransaction, isCorruptionError } from "./environment.js";
 import { FORMAT_VERSION, claimFormat, loadIdentity } from "./format.js";
-import { preflight } from "./preflight";
-import { openFailure } from "./open-failure.js";
-import { GroupWriter } from "./group-writer.js";
+import { openFailure, preflight } from "./disk-errors.js";
+import { LmdbGroup, type Writer } from "./group.js";
 import {
   SEQUENCE_KEY,
   TABLES,
@@ -47,7 +46,7 @@ export interface LmdbOptions {
   /** How many bytes the store may hold; more is refused as QUOTA, clears go on. Without end unless given. */
   readonly quotaBytes?: number | undefined;
   /** What is looked at before the store is opened; unless told otherwise, everything after an unclean end. */
-  readonly check?: CheckBeforeOpen | undefined;
+  readonly check?: OpenCheckOptions | undefined;
   /** Called for each record that this look found to be damaged. */
   readonly onFinding?: ((finding: Finding) => void) | undefined;
 }
@@ -61,10 +60,8 @@ export class LmdbEngine implements Engine {
     readonly storeId: string,
     readonly epoch: string,
     private readonly folder: string,
-    private readonly environment: Environment,
-    private readonly room: DiskReservation,
-    private readonly writer: GroupWriter,
-    private readonly trees: DocumentTrees,
+    private readonly writer: Writer,
+    private readonly groups: GroupCommit<LmdbGroup>,
   ) {}
 
   /**
@@ -76,18 +73,21 @@ export class LmdbEngine implements Engine {
     const undo: (() => Promise<void>)[] = [];
     try {
       claimFormat(folder);
-      removeOldScratch(folder);
+      removeUnfinishedBackups(folder);
       preflight(folder);
       for (const finding of await checkBeforeOpen(folder, check)) onFinding?.(finding);
       const environment = new Environment(folder);
       undo.unshift(() => environment.close());
-      const room = await DiskReservation.open(folder, environment, quotaBytes);
-      undo.unshift(() => room.close());
-      const { storeId, epoch } = await loadIdentity(environment, room);
+      const reservation = await DiskReservation.open(folder, environment, quotaBytes);
+      undo.unshift(() => reservation.close());
+      const { storeId, epoch } = await loadIdentity(environment, reservation);
       const sequence = environment.get(SEQUENCE_KEY)?.readDoubleLE() ?? 0;
-      const trees: DocumentTrees = new DocumentTrees(environment, (chore) => writer.perform(chore));
-      const writer = new GroupWriter(environment, room, sequence, trees, onFailure);
-      return new LmdbEngine(storeId, epoch, folder, environment, room, writer, trees);
+      const trees = new DocumentTrees(environment, (task) =>
+        groups.perform({ bytes: task.bytes, prepare: (group) => group.prepareTask(task) }),
+      );
+      const writer = { environment, reservation, trees, sequence };
+      const groups: GroupCommit<LmdbGroup> = new GroupCommit(() => new LmdbGroup(writer), onFailure);
+      return new LmdbEngine(storeId, epoch, folder, writer, groups);
     } catch (error) {
       for (const close of undo) await close();
       throw openFailure(folder, error);
@@ -96,14 +96,14 @@ export class LmdbEngine implements Engine {
 
   async view<T>(read: (view: View) => Promise<T>): Promise<T> {
     const transaction = this.begin();
-    const ticket = this.trees.leases.enterView();
+    const ticket = this.writer.trees.leases.enterView();
     try {
-      return await read(viewOf(transaction, this.trees, (chunks) => this.told(chunks)));
+      return await read(viewOf(transaction, this.writer.trees, (chunks) => this.told(chunks)));
     } catch (error) {
       throw this.toldOf(error);
     } finally {
       transaction.done();
-      this.trees.leases.leaveView(ticket);
+      this.writer.trees.leases.leaveView(ticket);
     }
   }
 
@@ -111,20 +111,20 @@ export class LmdbEngine implements Engine {
     // A document of new bytes alone takes the place of anything, a damaged one too.
     const isPatch = document.some((part) => !(part instanceof Uint8Array));
     try {
-      return await this.trees.stage(runtimeId, isPatch ? this.baseOf(runtimeId, base) : undefined, document);
+      return await this.writer.trees.stage(runtimeId, isPatch ? this.baseOf(runtimeId, base) : undefined, document);
     } catch (error) {
       throw this.toldOf(error, "WriteFailed");
     }
   }
 
   discard(staged: StagedDocument): Promise<void> {
-    this.trees.discard(staged as StagedTree);
+    this.writer.trees.discard(staged as StagedTree);
     return Promise.resolve();
   }
 
   async commit<T>(unit: WriteBatch<T>): Promise<T> {
     try {
-      return await this.writer.commit(unit);
+      return await this.groups.commit(unit);
     } catch (error) {
       throw this.toldOf(error, "WriteFailed");
     }
@@ -132,11 +132,11 @@ export class LmdbEngine implements Engine {
 
   async stats(): Promise<EngineStats> {
     this.begin().done();
-    const { end, pageBytes } = this.environment.pages();
+    const { end, pageBytes } = this.writer.environment.pages();
     return {
       formatVersion: FORMAT_VERSION,
       storedBytes: end * pageBytes,
-      ...(await this.room.look()),
+      ...(await this.writer.reservation.usage()),
       commitSequence: this.writer.sequence,
     };
   }
@@ -146,15 +146,15 @@ export class LmdbEngine implements Engine {
    * It happens by itself; this is for those who count.
    */
   reclaimed(): Promise<void> {
-    return this.trees.reclaimed();
+    return this.writer.trees.reclaimed();
   }
 
   /**
    * What is wrong with the stored documents, or not finished, in one consistent state. Reads all of them and gives others
    * turns; while it goes on, the file grows by what is written, so it should be read to its end without pauses.
    */
-  async *checkDocuments(): AsyncGenerator<DocumentFinding, void> {
-    const transaction = this.environment.read();
+  async *checkDocuments(): AsyncGenerator<Finding, void> {
+    const transaction = this.writer.environment.read();
     try {
       yield* checkDocuments(transaction);
     } finally {
@@ -163,7 +163,7 @@ export class LmdbEngine implements Engine {
   }
 
   backUp(): Promise<AsyncIterable<Uint8Array>> {
-    return backUp(this.folder, this.environment, this.storeId);
+    return backUp(this.folder, this.writer.environment, this.storeId);
   }
 
   /** In a process of its own, which reads one state beside this one: while it does, the file grows by what is written. */
@@ -171,31 +171,31 @@ export class LmdbEngine implements Engine {
     try {
       return await checkInProcess({ folder: this.folder, pages: false, rows: true }, listener);
     } finally {
-      this.environment.forgetDeadReaders();
+      this.writer.environment.forgetDeadReaders();
     }
   }
 
   async close(): Promise<void> {
-    await this.trees.close();
-    await this.writer.close();
-    await this.room.close();
-    await this.environment.close();
-    if (!this.writer.hasFailed) unmark(this.folder);
+    await this.writer.trees.close();
+    await this.groups.close();
+    await this.writer.reservation.close();
+    await this.writer.environment.close();
+    if (!this.groups.hasFailed) markClosed(this.folder);
   }
 
   /** Found and held in one go: nothing of it can be dropped in between. */
   private baseOf(runtimeId: RuntimeId, sequence: number | undefined): Base {
-    const record = this.environment.get(encodeKey({ table: "snapshot", runtimeId }));
+    const record = this.writer.environment.get(encodeKey({ table: "snapshot", runtimeId }));
     const row = record && decodeRecord(record);
     if (!row || row.sequence !== sequence) throw new StaleBaseError();
-    return { sequence, root: row.root, lease: this.trees.leases.hold(runtimeId, sequence) };
+    return { sequence, root: row.root, lease: this.writer.trees.leases.hold(runtimeId, sequence) };
   }
 
   /** The native library may know of a failed write before its writer does; then a reader is the first to hear of it. */
   private begin(): ReadTransaction {
-    this.writer.refuseReadsAfterFailure();
+    this.groups.refuseReadsAfterFailure();
     try {
-      return this.environment.read();
+      return this.writer.environment.read();
     } catch (error) {
       throw this.toldOf(error);
     }
@@ -204,11 +204,11 @@ export class LmdbEngine implements Engine {
   /** What a caller hears of an error; a reader who is the first to meet a failed write stops the writer. */
   private toldOf(error: unknown, variant: "WriteFailed" | "ReadFailed" = "ReadFailed"): unknown {
     if (!(error instanceof EnvironmentError)) return orDamage(error);
-    if (error.isCrowded) {
+    if (error.isOutOfReaders) {
       return readFailed("BUSY", "too many states of the store are being read; try again", { cause: error });
     }
-    this.writer.stop(error.cause);
-    return this.writer.refusal(variant);
+    this.groups.stop(error.cause);
+    return this.groups.refusal(variant);
   }
 
   /** A document is read on after its view has ended. */
@@ -241,7 +241,7 @@ function viewOf(
   };
   const readers = new Map<RuntimeId, NodeReader>();
   const readerOf = (runtimeId: RuntimeId): NodeReader => {
-    const reader = readers.get(runtimeId) ?? trees.stretchReader(runtimeId);
+    const reader = readers.get(runtimeId) ?? trees.rangeReader(runtimeId);
     readers.set(runtimeId, reader);
     return reader;
   };
@@ -261,7 +261,7 @@ function viewOf(
 function scan(transaction: ReadTransaction, range: RowRange, limit: number): RowEntry[] {
   switch (range.table) {
     case "input":
-      return collect(transaction, inputBounds(range.runtimeId, range.after), limit, (key) => ({
+      return collect(transaction, inputBounds(range.runtimeId, range.after?.inputId), limit, (key) => ({
         table: "input",
         runtimeId: range.runtimeId,
         inputId: trailingUuid(key),
@@ -273,12 +273,12 @@ function scan(transaction: ReadTransaction, range: RowRange, limit: number): Row
         ...trailingReceipt(key),
       }));
     case "outcome":
-      return collect(transaction, outcomeBounds(range.after), limit, (key) => ({
+      return collect(transaction, outcomeBounds(range.after?.requestId), limit, (key) => ({
         table: "outcome",
         requestId: trailingUuid(key),
       }));
     case "runtimeManifest":
-      return scanHeads(transaction, range.after, limit);
+      return scanHeads(transaction, range.after?.runtimeId, limit);
   }
 }
 

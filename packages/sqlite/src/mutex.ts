@@ -1,10 +1,25 @@
-/** Lets one piece of work have the connection at a time, in the order in which they came. */
+/** A lock that is granted in the order of the requests. */
 export class Mutex {
-  private last: Promise<unknown> = Promise.resolve();
+  private last: Promise<void> = Promise.resolve();
 
-  take<T>(work: () => Promise<T>): Promise<T> {
-    const mine = this.last.then(work);
-    this.last = mine.catch(() => undefined);
-    return mine;
+  /** Waits for the lock and returns the function that releases it. */
+  async lock(): Promise<() => void> {
+    const before = this.last;
+    let release = (): void => undefined;
+    this.last = new Promise((resolve) => {
+      release = resolve;
+    });
+    await before;
+    return release;
+  }
+
+  /** Runs `work` while it holds the lock. */
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    const release = await this.lock();
+    try {
+      return await work();
+    } finally {
+      release();
+    }
   }
 }

@@ -1,13 +1,13 @@
 import { statSync } from "node:fs";
 import type { RuntimeId } from "@bolthole/contract";
 import type { DocumentParts, Engine, EngineStats, RowEntry, KeyOf, RowRange, WriteBatch, View } from "@bolthole/core";
-import { StaleBaseError, assembleYielding, crc32Yielding } from "@bolthole/core";
+import { GroupCommit, StaleBaseError, assembleYielding, crc32Yielding } from "@bolthole/core";
 import { SqliteConnection, type Statement } from "./connection.js";
-import { GroupWriter } from "./group-writer.js";
-import type { WholeDocument } from "./reference-row.js";
+import { SqliteGroup } from "./group.js";
+import { Mutex } from "./mutex.js";
+import type { StagedBlob } from "./reference-tables.js";
 import { Rows } from "./rows.js";
 import { FORMAT_VERSION, type Identity, UnusableFileError, claimSchema } from "./schema.js";
-import { Mutex } from "./mutex";
 
 export interface SqliteOptions {
   /** Called once, when a write or flush failed: nothing may be written any more, and the process should end. */
@@ -29,8 +29,8 @@ export class SqliteEngine implements Engine {
   readonly durable = true;
   readonly storeId: string;
   readonly epoch: string;
-  private readonly turns = new Mutex();
-  private readonly writer: GroupWriter;
+  private readonly mutex = new Mutex();
+  private readonly groups: GroupCommit<SqliteGroup>;
 
   private constructor(
     { storeId, epoch }: Identity,
@@ -39,7 +39,7 @@ export class SqliteEngine implements Engine {
   ) {
     this.storeId = storeId;
     this.epoch = epoch;
-    this.writer = new GroupWriter(parts.connection, parts.rows, this.turns, onFailure);
+    this.groups = new GroupCommit(() => SqliteGroup.begin(parts.connection, parts.rows, this.mutex), onFailure);
   }
 
   /** Makes the file if there is none; its folder must exist. */
@@ -65,7 +65,7 @@ export class SqliteEngine implements Engine {
     return this.reading(() => read(viewOf(this.parts.rows)));
   }
 
-  async stage(runtimeId: RuntimeId, base: number | undefined, document: DocumentParts): Promise<WholeDocument> {
+  async stage(runtimeId: RuntimeId, base: number | undefined, document: DocumentParts): Promise<StagedBlob> {
     let stored: Buffer | undefined;
     if (document.some((part) => !(part instanceof Uint8Array))) {
       stored = await this.reading(async () => {
@@ -83,7 +83,7 @@ export class SqliteEngine implements Engine {
   }
 
   commit<T>(unit: WriteBatch<T>): Promise<T> {
-    return this.writer.commit(unit);
+    return this.groups.commit(unit);
   }
 
   stats(): Promise<EngineStats> {
@@ -99,8 +99,8 @@ export class SqliteEngine implements Engine {
   }
 
   async close(): Promise<void> {
-    await this.writer.close();
-    await this.turns.take(async () => {
+    await this.groups.close();
+    await this.mutex.run(async () => {
       // So that the file alone is the whole database.
       await this.parts.connection.exec("PRAGMA wal_checkpoint(TRUNCATE)");
       this.parts.connection.close();
@@ -108,7 +108,8 @@ export class SqliteEngine implements Engine {
   }
 
   private reading<T>(read: () => Promise<T>): Promise<T> {
-    return this.turns.take(async () => {
+    return this.mutex.run(async () => {
+      this.groups.refuseReadsAfterFailure();
       await this.parts.rows.begin();
       try {
         await this.parts.rows.refresh();
@@ -144,13 +145,13 @@ const viewOf = (rows: Rows): View => {
 function scan(rows: Rows, range: RowRange, limit: number): Promise<RowEntry[]> {
   switch (range.table) {
     case "input":
-      return rows.inputs(range.runtimeId, range.after ?? "", limit);
+      return rows.inputs(range.runtimeId, range.after?.inputId ?? "", limit);
     case "receipt":
       return rows.receipts(range.runtimeId, range.after, limit);
     case "outcome":
-      return rows.outcomes(range.after ?? "", limit);
+      return rows.outcomes(range.after?.requestId ?? "", limit);
     case "runtimeManifest":
-      return rows.runtimeManifests(range.after, limit);
+      return rows.runtimeManifests(range.after?.runtimeId, limit);
   }
 }
 

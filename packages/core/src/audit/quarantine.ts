@@ -3,13 +3,13 @@ import { damaged } from "../commit/row.js";
 import type { Engine, RowKey, View } from "../engine.js";
 
 /**
- * An engine that answers for some runtimes as damaged, whatever is asked of them: their books do not say what is there, so a
- * row that is sound in itself may be an old one. More of them may come.
+ * Returns an engine that throws DAMAGED_RECORD for every access to some runtimes. Their manifests do not match their rows, so
+ * that even a row with a valid checksum may be an old one. Runtimes may be added to the set later.
  */
 export function quarantine(engine: Engine, runtimes: ReadonlySet<RuntimeId>): Engine {
   const admit = (key: RowKey | { readonly runtimeId: RuntimeId }): void => {
     if ("runtimeId" in key && runtimes.has(key.runtimeId)) {
-      throw damaged({ table: "runtimeManifest", runtimeId: key.runtimeId }, "does not fit the rows that are there");
+      throw damaged({ table: "runtimeManifest", runtimeId: key.runtimeId }, "does not match the rows that are there");
     }
   };
   const guard = (view: View): View => ({
@@ -37,9 +37,9 @@ export function quarantine(engine: Engine, runtimes: ReadonlySet<RuntimeId>): En
       return engine.stage(runtimeId, base, document);
     },
     discard: (staged) => engine.discard(staged),
-    async commit(unit) {
-      unit.reads.forEach(admit);
-      return engine.commit(unit);
+    async commit(batch) {
+      if (runtimes.size > 0) for (const { key } of batch.reads.handles) admit(key);
+      return engine.commit(batch);
     },
     stats: () => engine.stats(),
     ...(engine.backUp && { backUp: engine.backUp.bind(engine) }),

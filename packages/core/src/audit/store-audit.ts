@@ -1,13 +1,111 @@
-import type { Finding, StoreCounts } from "@bolthole/contract";
-import { updateDigest } from "../commit/runtime-manifest";
-import { describeKey } from "../commit/row.js";
-import { EMPTY_STORE_MANIFEST, type StoreManifest, decodeStoreManifest } from "../commit/store-manifest";
+import { type Finding, type RuntimeId, type StoreCounts, StoreError } from "@bolthole/contract";
+import { readOpsSnapshot, readReceipt } from "@bolthole/json";
+import {
+  COUNTED_TABLES,
+  EMPTY_RUNTIME_MANIFEST,
+  EMPTY_STORE_MANIFEST,
+  type RuntimeManifest,
+  type StoreManifest,
+  type TableDigest,
+  copyRuntimeManifest,
+  decodeRuntimeManifest,
+  decodeStoreManifest,
+  isCountedTable,
+  updateDigest,
+} from "../commit/manifests.js";
+import { decodeOutcome } from "../commit/outcome.js";
+import { decodeRow, describeKey, verifiedValue } from "../commit/row.js";
+import { decodeSnapshotFacts } from "../documents/stored-document.js";
 import type { Row, RowKey } from "../engine.js";
-import { decodeSnapshotFacts } from "../documents/snapshot-facts";
-import { damageOf } from "./row-audit.js";
-import { RuntimeAudit, difference } from "./runtime-audit.js";
+import { decodeInputState } from "../operations/inputs.js";
+import { checkLifecycleRecord } from "../operations/records.js";
 
-/** A row, and what the engine knows of the document that goes with a `snapshot`; nothing for an empty one. */
+/** Returns the damage of a single row, if any. The form of a value longer than `formBytes` is not checked, only its checksum. */
+export function damageOf(key: RowKey, row: Row, formBytes = Infinity): Finding | undefined {
+  const runtimeId = "runtimeId" in key ? key.runtimeId : undefined;
+  const record = describeKey(key);
+  try {
+    verifiedValue(key, row);
+  } catch {
+    return { code: "row-damaged", runtimeId, record, text: "the row does not match its checksum" };
+  }
+  if (row.value.length > formBytes) return undefined;
+  try {
+    decodeRow(key, row, (value) => decodeValue(key, value, row));
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof StoreError)) throw error;
+    return { code: "row-unreadable", runtimeId, record, text: error.message };
+  }
+}
+
+/** Decodes a value as the loads of its table do. */
+function decodeValue(key: RowKey, value: Uint8Array, row: Row): unknown {
+  switch (key.table) {
+    case "runtimeManifest":
+      return decodeRuntimeManifest(value);
+    case "storeManifest":
+      return decodeStoreManifest(value);
+    case "outcome":
+      return decodeOutcome(value);
+    case "snapshot":
+      return decodeSnapshotFacts(value);
+    case "input":
+      return decodeInputState(value, row);
+    case "receipt":
+      return readReceipt(value);
+    case "ops":
+      return readOpsSnapshot(value);
+    case "lifecycle":
+      checkLifecycleRecord(value);
+      return undefined;
+    case "oauth":
+      return value;
+  }
+}
+
+/** Compares a stored digest of a table with the rows that are there. Returns the difference as text, if any. */
+export function difference(table: string, stored: TableDigest, found: TableDigest): string | undefined {
+  if (stored.rows !== found.rows) {
+    return `${table} rows: ${String(stored.rows)} are counted, ${String(found.rows)} are there`;
+  }
+  return stored.sum === found.sum ? undefined : `${table} rows: ${String(found.rows)}, but not those that were counted`;
+}
+
+/** Checks all rows of one state of a runtime, the runtime manifest included, and compares the manifest with the rows. */
+export class RuntimeAudit {
+  private manifest: RuntimeManifest | undefined;
+  private readonly found = copyRuntimeManifest(EMPTY_RUNTIME_MANIFEST);
+
+  constructor(
+    readonly runtimeId: RuntimeId,
+    private readonly formBytes = Infinity,
+  ) {}
+
+  /** Checks one row. The rows may come in any order. */
+  take(key: RowKey, row: Row): Finding | undefined {
+    const damage = damageOf(key, row, this.formBytes);
+    if (isCountedTable(key.table)) this.found[key.table] = updateDigest(this.found[key.table], undefined, row);
+    else if (key.table === "runtimeManifest" && !damage) this.manifest = decodeRuntimeManifest(row.value);
+    return damage;
+  }
+
+  /** Compares the manifest with the rows, after the last row. */
+  end(): Finding[] {
+    const { runtimeId, manifest, found } = this;
+    const record = "runtime manifest";
+    if (!manifest) {
+      const text = "no readable runtime manifest counts the stored rows";
+      return [{ code: "head-missing", runtimeId, record, text }];
+    }
+    return COUNTED_TABLES.flatMap((table): Finding[] => {
+      const text = difference(table, manifest[table], found[table]);
+      return text === undefined ? [] : [{ code: "head-differs", runtimeId, record, text }];
+    });
+  }
+}
+
+/** A row, and what the engine knows of the document of a `snapshot`; no document for an empty one. */
 export interface AuditedRow {
   readonly key: RowKey;
   readonly row: Row;
@@ -15,12 +113,12 @@ export interface AuditedRow {
 }
 
 /**
- * Goes over every row of one state of a store: each is what was written and has its form, and the books say what is there.
- * The store's own rows come first, then runtime after runtime, the head before the rest.
+ * Checks all rows of one state of a store, and compares the manifests with the rows. The rows of the store itself must come
+ * first, then one runtime after the other, its manifest before its other rows.
  */
 export class StoreAudit {
   readonly counts = { runtimes: 0, rows: 0, outcomes: 0 } satisfies StoreCounts;
-  private books: StoreManifest | undefined;
+  private manifest: StoreManifest | undefined;
   private found = EMPTY_STORE_MANIFEST;
   private runtime: RuntimeAudit | undefined;
 
@@ -35,16 +133,16 @@ export class StoreAudit {
     if (damage) findings.push(damage);
     switch (key.table) {
       case "storeManifest":
-        if (damage) findings.push(storeDiffers("its own row is damaged"));
-        else this.books = decodeStoreManifest(row.value);
+        if (damage) findings.push(storeDiffers("its row is damaged"));
+        else this.manifest = decodeStoreManifest(row.value);
         break;
       case "outcome":
         this.counts.outcomes += 1;
-        this.note("outcome", row);
+        this.count("outcome", row);
         break;
       case "oauth":
       case "runtimeManifest":
-        this.note(key.table, row);
+        this.count(key.table, row);
         break;
       case "snapshot":
       case "lifecycle":
@@ -57,18 +155,18 @@ export class StoreAudit {
     return findings;
   }
 
-  /** After the last row. */
+  /** Compares the store manifest with the rows, after the last row. */
   end(): Finding[] {
     const findings = this.endRuntime();
-    const { books = EMPTY_STORE_MANIFEST, found } = this;
+    const { manifest = EMPTY_STORE_MANIFEST, found } = this;
     for (const table of ["outcome", "oauth", "runtimeManifest"] as const) {
-      const text = difference(table, books[table], found[table]);
+      const text = difference(table, manifest[table], found[table]);
       if (text !== undefined) findings.push(storeDiffers(text));
     }
     return findings;
   }
 
-  private note(table: "outcome" | "oauth" | "runtimeManifest", row: Row): void {
+  private count(table: "outcome" | "oauth" | "runtimeManifest", row: Row): void {
     this.found = { ...this.found, [table]: updateDigest(this.found[table], undefined, row) };
   }
 
@@ -79,9 +177,9 @@ export class StoreAudit {
   }
 }
 
-export const storeDiffers = (what: string): Finding => ({
+export const storeDiffers = (problem: string): Finding => ({
   code: "store-differs",
-  text: `the books of the store differ: ${what}`,
+  text: `the store manifest does not match the rows that are there: ${problem}`,
 });
 
 function documentDiffers(key: RowKey, row: Row, document: AuditedRow["document"]): Finding[] {
@@ -89,6 +187,6 @@ function documentDiffers(key: RowKey, row: Row, document: AuditedRow["document"]
   const { length, crc32 } = document ?? { length: 0, crc32: 0 };
   if (facts.length === length && facts.crc32 === crc32) return [];
   const runtimeId = "runtimeId" in key ? key.runtimeId : undefined;
-  const text = `${String(facts.length)} bytes belong to the snapshot, its document has ${String(length)}, or is another one`;
+  const text = `the snapshot has ${String(facts.length)} bytes, its document has ${String(length)} or other ones`;
   return [{ code: "document-differs", runtimeId, record: describeKey(key), text }];
 }

@@ -1,20 +1,20 @@
 import { type StoreMaintenance, type VerifyEvent, readFailed } from "@bolthole/contract";
 import type { CheckListener, CheckResult, Engine } from "../engine.js";
 
-/** Of an engine that does not do it itself. */
-const unsupported = (engine: Engine, what: string): Error =>
+/** Returns the error of an engine that has no backup or no check. */
+const unsupported = (engine: Engine, verb: string): Error =>
   readFailed(
     "UNSUPPORTED",
     engine.durable
-      ? `the engine ${engine.name} keeps a database of its own kind: ${what} it with that database's tools`
-      : `the engine ${engine.name} keeps nothing that could be used again`,
+      ? `the engine ${engine.name} keeps a database of its own kind: ${verb} it with that database's tools`
+      : `the engine ${engine.name} keeps nothing on a disk: there is nothing to ${verb}`,
   );
 
-/** One copy or check at a time: each reads the whole store. */
+/** Returns backup and verification of an engine. Only one of them runs at a time, because each reads the whole store. */
 export function storeMaintenance(engine: Engine): StoreMaintenance {
   let isBusy = false;
   async function* alone<T>(work: () => Promise<AsyncIterable<T>> | AsyncIterable<T>): AsyncGenerator<T, void> {
-    if (isBusy) throw readFailed("BUSY", "the store is being copied or checked for somebody else; try again later");
+    if (isBusy) throw readFailed("BUSY", "another backup or verification is running; try again when it has ended");
     isBusy = true;
     try {
       yield* await work();
@@ -36,28 +36,28 @@ export function storeMaintenance(engine: Engine): StoreMaintenance {
   };
 }
 
-/** A check's calls as a stream; when the reader leaves, the check is given up. */
+/** Yields the calls of a check as events. The check is aborted when the reader stops reading. */
 export async function* verifyEvents(
   check: (listener: CheckListener) => Promise<CheckResult>,
 ): AsyncGenerator<VerifyEvent, void> {
-  const over = new AbortController();
+  const abort = new AbortController();
   const events: VerifyEvent[] = [];
   const state = { isDone: false, wake: (): void => undefined };
-  const tell = (event: VerifyEvent): void => {
+  const emit = (event: VerifyEvent): void => {
     events.push(event);
     state.wake();
   };
   const ended = check({
-    signal: over.signal,
+    signal: abort.signal,
     onFinding: (finding) => {
-      tell({ finding });
+      emit({ finding });
     },
     onRead: (bytesRead) => {
-      tell({ bytesRead });
+      emit({ bytesRead });
     },
   })
     .then(({ counts }) => {
-      if (counts) tell({ counts });
+      if (counts) emit({ counts });
     })
     .finally(() => {
       state.isDone = true;
@@ -73,6 +73,6 @@ export async function* verifyEvents(
     }
     await ended;
   } finally {
-    over.abort();
+    abort.abort();
   }
 }

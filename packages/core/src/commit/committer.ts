@@ -1,128 +1,137 @@
-import type { InputsVersions, KeptInput, Mutation, RuntimeMutation, StoreError, Version } from "@bolthole/contract";
+import type {
+  InputsVersions,
+  KeptInput,
+  Mutation,
+  RuntimeMutation,
+  StoreError,
+  UnchangedInputs,
+  Version,
+} from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
-import { WriteSet } from "./write-set";
-import type { Decision, Engine, Row, RowKey, StagedDocument } from "../engine.js";
-import { expectationArguments, expectationsOf, runtimeManifestKey } from "./expectations.js";
-import { type Argument, type Outcome, decodeOutcome, encodeOutcome, fingerprint } from "./outcome.js";
-import { type RequestId, parseRequestId } from "./request-id.js";
-import { verifiedValue } from "./row.js";
-import { EMPTY_STORE_MANIFEST, decodeStoreManifest } from "./store-manifest";
-import { versionText } from "./version.js";
+import type { Decision, Engine, StagedDocument } from "../engine.js";
+import { expectationsOf } from "./expectations.js";
+import { type Fingerprinted, fingerprint } from "./fingerprint.js";
+import { STORE_MANIFEST_KEY } from "./manifests.js";
+import { type Outcome, type RequestId, decodeOutcome, encodeOutcome, parseRequestId } from "./outcome.js";
+import { ReadRows, ReadSet, type RowHandle, type RowReader } from "./read-set.js";
+import { decodeRow, versionText } from "./row.js";
+import { WriteSet } from "./write-set.js";
 
-/** What a rule decides about one of the rows that its change named: a new value, or a deletion. */
+/** A new value of a row that a change reads, or the deletion of the row. */
 export interface RowEdit {
-  /** Into `Change.rows`. */
-  readonly row: number;
+  readonly handle: RowHandle;
   readonly value: Uint8Array | undefined;
   readonly document?: StagedDocument | undefined;
 }
 
-/** One mutation, checked and ready for the writer. */
-export interface Change {
-  /** The RPC's name; kept with the outcome. */
-  readonly method: string;
-  readonly mutation: Mutation | RuntimeMutation;
-  /** The arguments in normal form, for telling a retry from another request. */
-  readonly args: readonly Argument[];
-  /** Every row that `decide` looks at or edits. */
-  readonly rows: readonly RowKey[];
-  /** The version that all input rows of the runtime must have together; otherwise INPUT_NOT_CURRENT. */
-  readonly unchangedInputs?: Version | undefined;
-  /** About how many bytes of values it writes. */
+/** One mutation, checked and ready for the writer. Method and fingerprint are kept with the outcome. */
+export interface Change<R extends AnyMutation> extends Fingerprinted<R>, Edits {}
+
+/** The rows that a change reads, and what becomes of them. */
+export interface Edits {
+  /** Every row that `decide` reads or edits. */
+  readonly reads: ReadSet;
+  /** About how many bytes of values the change writes. */
   readonly bytes: number;
-  /** Pure. Undefined: the caller's compare-and-set missed, nothing is written and no outcome is kept. */
-  decide(rows: readonly (Row | undefined)[]): readonly RowEdit[] | undefined;
+  /** Returns the edits, or throws a refusal. It is pure, and may be called again over newer rows. */
+  decide(rows: RowReader): readonly RowEdit[];
 }
+
+/** A change that is not made when the compare-and-set of its caller misses: then `decide` returns undefined. */
+export type ConditionalChange<R extends AnyMutation> = Omit<Change<R>, "decide"> & {
+  decide(rows: RowReader): readonly RowEdit[] | undefined;
+};
+
+export type AnyMutation = (Mutation | RuntimeMutation) & { readonly unchangedInputs?: UnchangedInputs | undefined };
 
 export interface Committed {
   readonly version: Version;
   readonly replayed: boolean;
   readonly keptInputs: readonly KeptInput[];
-  /** Absent when replayed, and for mutations that are of no runtime. */
+  /** Absent in a replayed response, and for a mutation without a runtime. */
   readonly inputs?: InputsVersions | undefined;
 }
 
 /**
- * Takes changes through the writer: request outcome, expectations, the rule, and then the books. Everything that all
- * mutations share is here, so that a rule says only what is its own.
+ * Takes changes through the writer: first the outcome of the request id, then the expectations, then the rule, then the
+ * manifests. Everything that all mutations share is here; a rule contains only its own part.
  */
 export class Committer {
+  /** The number of calls that work on each request id. */
   private readonly working = new Map<string, number>();
 
   constructor(
     private readonly engine: Engine,
-    /** How old a request id may be whose outcome is not stored. */
+    /** The greatest age of a request id without a stored outcome, in milliseconds. */
     private readonly maxAgeMs: number,
     private readonly now: () => number,
   ) {}
 
-  /** Whether a mutation with this request id is being worked on. */
-  isPending(requestId: string): boolean {
-    return this.working.has(requestId);
-  }
-
   /**
-   * The answer that is kept of this mutation's request id, if there is one. Session rules ask first, because what they
-   * prepare would be refused over the state that the first call left.
+   * Returns the stored response of a mutation's request id, if there is one. A session change asks for it first, because a
+   * repeated change would be refused over the document that its first call stored.
    */
-  async replayed(change: Pick<Change, "method" | "mutation" | "args">): Promise<Committed | undefined> {
-    const requestId = this.requestIdOf(change.mutation);
+  async replayed<R extends AnyMutation>(change: Fingerprinted<R>): Promise<Committed | undefined> {
+    const requestId = this.requestIdOf(change.request);
     if (!requestId) return undefined;
     const key = { table: "outcome", requestId: requestId.text } as const;
     const row = await this.engine.view((view) => view.get(key));
-    return row && this.replay(decodeOutcome(verifiedValue(key, row)), requestId, fingerprintOf(change));
+    return row && this.replay(decodeRow(key, row, decodeOutcome), requestId, fingerprint(change));
   }
 
-  /** While `work` goes on, the mutation's request id is pending. */
+  /** Runs `work`, and reports the request id of the mutation as pending until it ends. */
   async pendingDuring<T>(mutation: Mutation, work: () => Promise<T>): Promise<T> {
     return this.track(this.requestIdOf(mutation), work);
   }
 
-  /** Undefined: the compare-and-set of `decide` missed. */
-  async commit(change: Change): Promise<Committed | undefined> {
-    const requestId = this.requestIdOf(change.mutation);
-    const print = requestId && fingerprintOf(change);
+  async commit<R extends AnyMutation>(change: Change<R>): Promise<Committed> {
+    const committed = await this.commitIfCurrent(change);
+    if (!committed) throw new TypeError(`${change.method} returned no edits`);
+    return committed;
+  }
+
+  /** Returns undefined when the compare-and-set of the change missed. Nothing is written then, and no outcome is kept. */
+  async commitIfCurrent<R extends AnyMutation>(change: ConditionalChange<R>): Promise<Committed | undefined> {
+    const { reads } = change;
+    const request: AnyMutation = change.request;
+    const requestId = this.requestIdOf(request);
     const { epoch } = this.engine;
-    const expectations = expectationsOf(change.mutation, epoch);
+    const expectations = expectationsOf(request, reads, epoch);
+    const manifests = {
+      store: reads.add(STORE_MANIFEST_KEY),
+      runtime:
+        "runtimeId" in request ? reads.add({ table: "runtimeManifest", runtimeId: request.runtimeId }) : undefined,
+    };
+    const kept = requestId && {
+      requestId,
+      fingerprint: fingerprint(change),
+      handle: reads.add({ table: "outcome", requestId: requestId.text }),
+    };
 
-    const reads = [...change.rows];
-    const at = (key: RowKey): number => reads.push(key) - 1;
-    const tallyAt = at({ table: "storeManifest" });
-    const head = runtimeManifestKey(change.mutation);
-    const headAt = head && at(head);
-    const outcomeAt = requestId ? at({ table: "outcome", requestId: requestId.text }) : -1;
-    const expectedAt = expectations.map(({ key }) => at(key));
-
-    const decide = (rows: readonly (Row | undefined)[], sequence: number): Decision<Committed | undefined> => {
-      const book = new WriteSet(reads, rows, sequence);
-      if (requestId && print) {
-        const outcome = book.read(outcomeAt, decodeOutcome);
-        if (outcome) return { writes: [], result: this.replay(outcome, requestId, print), freesSpace: false };
-        this.refuseExpired(requestId, (book.read(tallyAt, decodeStoreManifest) ?? EMPTY_STORE_MANIFEST).horizonMs);
+    const decide = (rows: RowReader, sequence: number): Decision<Committed | undefined> => {
+      const writes = new WriteSet(rows, manifests, sequence);
+      if (kept) {
+        const outcome = writes.read(kept.handle, decodeOutcome);
+        if (outcome) return nothingWritten(this.replay(outcome, kept.requestId, kept.fingerprint));
+        this.refuseExpired(kept.requestId, writes.storeManifest.horizonMs);
       }
-      expectations.forEach(({ check }, index) => {
-        const row = expectedAt[index] ?? -1;
-        check(rows[row], () => book.read(row, (value) => value));
-      });
-      const inputsBefore = headAt === undefined ? undefined : versionText(epoch, book.head(headAt).inputsSequence);
-      if (change.unchangedInputs !== undefined && change.unchangedInputs !== inputsBefore) {
-        throw inputsMoved(change.mutation, change.unchangedInputs, inputsBefore);
-      }
+      for (const check of expectations) check(rows, writes);
+      const inputsBefore = manifests.runtime && versionText(epoch, writes.runtimeManifest.inputsSequence);
+      refuseChangedInputs(request, inputsBefore);
 
       const edits = change.decide(rows);
-      if (!edits) return { writes: [], result: undefined, freesSpace: false };
-      const keptInputs = this.apply(edits, change.rows, book);
+      if (!edits) return nothingWritten(undefined);
+      const keptInputs = this.apply(edits, rows, writes);
       const only = edits.length === 1 ? keptInputs[0] : undefined;
       const version = only?.version ?? versionText(epoch, sequence);
-      const inputs =
-        inputsBefore === undefined
-          ? undefined
-          : { before: inputsBefore, after: book.writesInputs() ? versionText(epoch, sequence) : inputsBefore };
-      if (print) {
-        book.put(outcomeAt, encodeOutcome({ state: "applied", version, method: change.method, fingerprint: print }));
+      const inputsAfter = writes.writesInputs() ? versionText(epoch, sequence) : inputsBefore;
+      const inputs = inputsBefore && inputsAfter ? { before: inputsBefore, after: inputsAfter } : undefined;
+      if (kept) {
+        const { method } = change;
+        writes.put(kept.handle, encodeOutcome({ state: "applied", version, method, fingerprint: kept.fingerprint }));
       }
       return {
-        writes: book.close(headAt, tallyAt),
+        writes: writes.close(),
         result: { version, replayed: false, keptInputs, inputs },
         freesSpace: edits.every(({ value }) => value === undefined),
       };
@@ -130,62 +139,65 @@ export class Committer {
     return this.track(requestId, () => this.engine.commit({ reads, bytes: change.bytes, decide }));
   }
 
-  /** What became of a request id; with `seal`, one that was not applied never will be. */
+  /** Returns the state of a request id. With `seal`, a request that was not applied can never be applied later. */
   async status(
     text: string,
     seal: boolean,
   ): Promise<Outcome | { readonly state: "pending" | "not_found" | "expired" }> {
     const requestId = parseRequestId(text, this.now());
-    const key = { table: "outcome", requestId: requestId.text } as const;
-    const reads: RowKey[] = [key, { table: "storeManifest" }];
-    const known = (book: WriteSet): Outcome | { readonly state: "expired" } | undefined => {
-      const outcome = book.read(0, decodeOutcome);
+    const reads = new ReadSet();
+    const handle = reads.add({ table: "outcome", requestId: requestId.text });
+    const manifests = { store: reads.add(STORE_MANIFEST_KEY) };
+    const known = (writes: WriteSet): Outcome | { readonly state: "expired" } | undefined => {
+      const outcome = writes.read(handle, decodeOutcome);
       if (outcome) return outcome;
-      return this.isExpired(requestId, (book.read(1, decodeStoreManifest) ?? EMPTY_STORE_MANIFEST).horizonMs)
-        ? { state: "expired" }
-        : undefined;
+      return this.isExpired(requestId, writes.storeManifest.horizonMs) ? { state: "expired" } : undefined;
     };
     if (!seal) {
-      const rows = await this.engine.view((view) => Promise.all(reads.map((one) => view.get(one))));
-      return known(new WriteSet(reads, rows, 0)) ?? { state: this.isPending(requestId.text) ? "pending" : "not_found" };
+      const rows = await this.engine.view((view) =>
+        Promise.all(reads.handles.map(async ({ key }) => ({ row: await view.get(key) }))),
+      );
+      const status = known(new WriteSet(new ReadRows(rows), manifests, 0));
+      return status ?? { state: this.working.has(requestId.text) ? "pending" : "not_found" };
     }
     return this.engine.commit({
       reads,
       bytes: 0,
       decide: (rows, sequence) => {
-        const book = new WriteSet(reads, rows, sequence);
-        const answer = known(book);
-        if (answer) return { writes: [], result: answer, freesSpace: false };
-        book.put(0, encodeOutcome({ state: "sealed" }));
-        return { writes: book.close(undefined, 1), result: { state: "sealed" } as const, freesSpace: false };
+        const writes = new WriteSet(rows, manifests, sequence);
+        const status = known(writes);
+        if (status) return nothingWritten(status);
+        writes.put(handle, encodeOutcome({ state: "sealed" }));
+        return { writes: writes.close(), result: { state: "sealed" } as const, freesSpace: false };
       },
     });
   }
 
   private async track<T>(requestId: RequestId | undefined, work: () => Promise<T>): Promise<T> {
     if (!requestId) return work();
-    this.working.set(requestId.text, (this.working.get(requestId.text) ?? 0) + 1);
+    const { working } = this;
+    working.set(requestId.text, (working.get(requestId.text) ?? 0) + 1);
     try {
       return await work();
     } finally {
-      const left = (this.working.get(requestId.text) ?? 1) - 1;
-      if (left === 0) this.working.delete(requestId.text);
-      else this.working.set(requestId.text, left);
+      const left = (working.get(requestId.text) ?? 1) - 1;
+      if (left === 0) working.delete(requestId.text);
+      else working.set(requestId.text, left);
     }
   }
 
-  /** Writes the edits but those input rows that equal the stored ones, and names these. */
-  private apply(edits: readonly RowEdit[], keys: readonly RowKey[], book: WriteSet): KeptInput[] {
+  /** Puts the edits into the write set. An input row that equals the stored one is left out, and returned. */
+  private apply(edits: readonly RowEdit[], rows: RowReader, writes: WriteSet): KeptInput[] {
     const kept: KeptInput[] = [];
-    for (const { row, value, document } of edits) {
-      const key = keys[row];
-      const stored = book.sequenceOf(row);
-      if (key?.table === "input" && value && stored !== undefined && book.holds(row, value)) {
-        kept.push({ inputId: key.inputId, version: versionText(this.engine.epoch, stored) });
+    for (const { handle, value, document } of edits) {
+      const { key } = handle;
+      const stored = key.table === "input" ? rows.get(handle) : undefined;
+      if (key.table === "input" && value && stored && Buffer.compare(stored.value, value) === 0) {
+        kept.push({ inputId: key.inputId, version: versionText(this.engine.epoch, stored.sequence) });
       } else if (value) {
-        book.put(row, value, document);
+        writes.put(handle, value, document);
       } else {
-        book.delete(row);
+        writes.delete(handle);
       }
     }
     return kept;
@@ -202,11 +214,11 @@ export class Committer {
     return requestId === undefined ? undefined : parseRequestId(requestId, this.now());
   }
 
-  private replay(outcome: Outcome, requestId: RequestId, print: Uint8Array): Committed {
+  private replay(outcome: Outcome, requestId: RequestId, expected: Uint8Array): Committed {
     if (outcome.state === "sealed") {
       throw refusedId("REQUEST_ID_SEALED", requestId, "was sealed by GetCommit and can never be applied");
     }
-    if (Buffer.compare(outcome.fingerprint, print) !== 0) {
+    if (Buffer.compare(outcome.fingerprint, expected) !== 0) {
       throw refusedId("REQUEST_ID_REUSED", requestId, `was already used for another request (${outcome.method})`);
     }
     return { version: outcome.version, replayed: true, keptInputs: [] };
@@ -216,7 +228,7 @@ export class Committer {
     return requestId.timeMs < Math.max(horizonMs, this.now() - this.maxAgeMs);
   }
 
-  /** An outcome this old may have been forgotten: whether the request was applied cannot be told any more. */
+  /** The outcome of an id this old may have been deleted: it is not known whether the request was applied. */
   private refuseExpired(requestId: RequestId, horizonMs: number): void {
     if (this.isExpired(requestId, horizonMs)) {
       throw refusedId("REQUEST_ID_EXPIRED", requestId, "is older than the outcomes that are kept");
@@ -224,16 +236,23 @@ export class Committer {
   }
 }
 
-const fingerprintOf = ({ method, mutation, args }: Pick<Change, "method" | "mutation" | "args">): Uint8Array =>
-  fingerprint(method, [...expectationArguments(mutation), ...args]);
+const nothingWritten = <T>(result: T): Decision<T> => ({ writes: [], result, freesSpace: false });
 
-const inputsMoved = (mutation: Mutation | RuntimeMutation, expected: Version, actual = "none"): StoreError =>
-  writeFailed("INPUT_NOT_CURRENT", `input rows were written since version ${expected}; send the rows themselves`, {
-    runtimeId: "runtimeId" in mutation ? mutation.runtimeId : undefined,
-    record: "unchanged_inputs",
-    expected,
-    actual,
-  });
+/** A caller may omit unchanged input rows only while no input row of the runtime has been written since its version. */
+function refuseChangedInputs(request: AnyMutation, actual = "none"): void {
+  const expected = request.unchangedInputs?.inputsVersion;
+  if (expected === undefined || expected === actual) return;
+  throw writeFailed(
+    "INPUT_NOT_CURRENT",
+    `input rows were written since version ${expected}; send the rows themselves`,
+    {
+      runtimeId: "runtimeId" in request ? request.runtimeId : undefined,
+      record: "unchanged_inputs",
+      expected,
+      actual,
+    },
+  );
+}
 
 const refusedId = (
   reason: "REQUEST_ID_SEALED" | "REQUEST_ID_REUSED" | "REQUEST_ID_EXPIRED",

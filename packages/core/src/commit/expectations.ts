@@ -1,88 +1,72 @@
-import type { ExpectedVersion, Mutation, RuntimeMutation } from "@bolthole/contract";
+import type { ExpectedVersion, Mutation, RuntimeId, RuntimeMutation } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
 import { inspectLifecycleRecord } from "@bolthole/contract/wire";
-import type { Row, RowKey } from "../engine.js";
-import type { Argument } from "./outcome.js";
+import type { RowKey } from "../engine.js";
 import { parseUuid, tooLarge } from "../validate.js";
-import { versionText } from "./version.js";
+import type { ReadSet, RowReader } from "./read-set.js";
+import { versionText } from "./row.js";
+import type { WriteSet } from "./write-set.js";
 
-const isOfRuntime = (mutation: Mutation | RuntimeMutation): mutation is RuntimeMutation => "runtimeId" in mutation;
-
-/** The row of the runtime's head, if the mutation is of one. */
-export const runtimeManifestKey = (mutation: Mutation | RuntimeMutation): RowKey | undefined =>
-  isOfRuntime(mutation) ? { table: "runtimeManifest", runtimeId: mutation.runtimeId } : undefined;
-
-/** As many as one request may have rows. */
+/** A request may expect the versions of as many rows as it may contain. */
 const MAX_EXPECTED_VERSIONS = 4096;
 
-/** A condition on one stored row, from the caller. */
-export interface Expectation {
-  readonly key: RowKey;
-  /** Throws when the stored row is not what the caller expects; `value` gives its sound value. */
-  readonly check: (row: Row | undefined, value: () => Uint8Array | undefined) => void;
-}
+/** Throws when a stored row is not what the caller expects. */
+export type Expectation = (rows: RowReader, values: Pick<WriteSet, "read">) => void;
 
-/** The mutation's fence token and expected versions, as conditions for the writer. */
-export function expectationsOf(mutation: Mutation | RuntimeMutation, epoch: string): Expectation[] {
-  if (!isOfRuntime(mutation)) return [];
-  const versions = mutation.expectedVersions ?? [];
-  if (versions.length > MAX_EXPECTED_VERSIONS) {
-    throw tooLarge(writeFailed, "expected_versions", MAX_EXPECTED_VERSIONS, versions.length, "entries");
+/** Returns the fence token and the expected versions of a mutation as expectations. Adds their rows to the read set. */
+export function expectationsOf(mutation: Mutation | RuntimeMutation, reads: ReadSet, epoch: string): Expectation[] {
+  if (!("runtimeId" in mutation)) return [];
+  const { runtimeId, expectedFenceToken, expectedVersions = [] } = mutation;
+  if (expectedVersions.length > MAX_EXPECTED_VERSIONS) {
+    throw tooLarge(writeFailed, "expected_versions", MAX_EXPECTED_VERSIONS, expectedVersions.length, "entries");
   }
-  const expectations = versions.map((one, index) => expectVersion(one, index, mutation.runtimeId, epoch));
-  if (mutation.expectedFenceToken !== undefined) {
-    expectations.unshift(expectFence(mutation.expectedFenceToken, mutation.runtimeId));
-  }
+  const expectations = expectedVersions.map((expected, index) =>
+    expectVersion(expected, `expected_versions[${String(index)}]`, runtimeId, reads, epoch),
+  );
+  if (expectedFenceToken !== undefined) expectations.unshift(expectFence(expectedFenceToken, runtimeId, reads));
   return expectations;
 }
 
-/** They belong to the arguments that tell one request from another. */
-export function expectationArguments(mutation: Mutation | RuntimeMutation): Argument[] {
-  if (!isOfRuntime(mutation)) return [];
-  return [
-    mutation.runtimeId,
-    mutation.expectedFenceToken?.toString(),
-    ...(mutation.expectedVersions ?? []).flatMap(({ record, inputId, version }) => [record, inputId, version]),
-  ];
-}
-
-function expectFence(token: bigint, runtimeId: string): Expectation {
-  return {
-    key: { table: "lifecycle", runtimeId },
-    check: (_row, value) => {
-      const record = value();
-      const stored = record && inspectLifecycleRecord(record).fenceToken;
-      if (stored === token) return;
-      const actual = stored === undefined ? "none" : stored.toString();
-      throw writeFailed("FENCE_CONFLICT", `expected fence token ${token.toString()}, the runtime's is ${actual}`, {
-        runtimeId,
-        record: "machine_lifecycle",
-        expected: token.toString(),
-        actual,
-      });
-    },
+function expectFence(token: bigint, runtimeId: RuntimeId, reads: ReadSet): Expectation {
+  const handle = reads.add({ table: "lifecycle", runtimeId });
+  return (_rows, values) => {
+    const record = values.read(handle, (value) => value);
+    const stored = record && inspectLifecycleRecord(record).fenceToken;
+    if (stored === token) return;
+    const actual = stored === undefined ? "none" : stored.toString();
+    throw writeFailed("FENCE_CONFLICT", `expected fence token ${token.toString()}, the runtime's is ${actual}`, {
+      runtimeId,
+      record: "machine_lifecycle",
+      expected: token.toString(),
+      actual,
+    });
   };
 }
 
-function expectVersion(expected: ExpectedVersion, index: number, runtimeId: string, epoch: string): Expectation {
-  return {
-    key: expectedKey(expected, `expected_versions[${String(index)}]`, runtimeId),
-    check: (row) => {
-      const actual = row && versionText(epoch, row.sequence);
-      if (actual === expected.version) return;
-      const name = expected.inputId === undefined ? expected.record : `${expected.record} ${expected.inputId}`;
-      const wanted = expected.version ?? "none";
-      throw writeFailed("VERSION_CONFLICT", `expected ${name} at version ${wanted}, it is at ${actual ?? "none"}`, {
-        runtimeId,
-        record: name,
-        expected: wanted,
-        actual: actual ?? "none",
-      });
-    },
+function expectVersion(
+  expected: ExpectedVersion,
+  field: string,
+  runtimeId: RuntimeId,
+  reads: ReadSet,
+  epoch: string,
+): Expectation {
+  const handle = reads.add(keyOfExpected(expected, field, runtimeId));
+  return (rows) => {
+    const row = rows.get(handle);
+    const actual = row && versionText(epoch, row.sequence);
+    if (actual === expected.version) return;
+    const name = expected.inputId === undefined ? expected.record : `${expected.record} ${expected.inputId}`;
+    const wanted = expected.version ?? "none";
+    throw writeFailed("VERSION_CONFLICT", `expected ${name} at version ${wanted}, it is at ${actual ?? "none"}`, {
+      runtimeId,
+      record: name,
+      expected: wanted,
+      actual: actual ?? "none",
+    });
   };
 }
 
-function expectedKey({ record, inputId }: ExpectedVersion, field: string, runtimeId: string): RowKey {
+function keyOfExpected({ record, inputId }: ExpectedVersion, field: string, runtimeId: RuntimeId): RowKey {
   switch (record) {
     case "session_snapshot":
       return { table: "snapshot", runtimeId };
@@ -91,10 +75,6 @@ function expectedKey({ record, inputId }: ExpectedVersion, field: string, runtim
     case "ops_lifecycle":
       return { table: "ops", runtimeId };
     case "input_state":
-      return {
-        table: "input",
-        runtimeId,
-        inputId: parseUuid(inputId ?? "", `${field}.input_id`, writeFailed),
-      };
+      return { table: "input", runtimeId, inputId: parseUuid(inputId ?? "", `${field}.input_id`, writeFailed) };
   }
 }

@@ -1,11 +1,51 @@
-import { hash } from "node:crypto";
-import type { Version } from "@bolthole/contract";
+import type { StoreError, Uuid, Version } from "@bolthole/contract";
+import { writeFailed } from "@bolthole/contract";
+import { bufferOf } from "../bytes.js";
+import type { Engine } from "../engine.js";
+import { parseUuid } from "../validate.js";
+import { EMPTY_STORE_MANIFEST, STORE_MANIFEST_KEY, decodeStoreManifest } from "./manifests.js";
+import { ReadSet } from "./read-set.js";
+import { UnknownFormError, decodeRow } from "./row.js";
+import { WriteSet } from "./write-set.js";
 
-/** What is kept of a request id: the answer of the mutation that was applied under it, or that none may ever be. */
+/** A request id: a UUIDv7. Its time says whether its outcome can still be kept. */
+export interface RequestId {
+  readonly text: Uuid;
+  /** Milliseconds since the epoch. */
+  readonly timeMs: number;
+}
+
+/** How far the time of a request id may be ahead of this machine's clock. */
+const MAX_CLOCK_SKEW_MS = 60 * 60 * 1000;
+
+/** Returns the time of a UUIDv7 in milliseconds since the epoch. */
+const timeOfRequest = (requestId: Uuid): number => Number.parseInt(requestId.slice(0, 8) + requestId.slice(9, 13), 16);
+
+/** Throws INVALID_ARGUMENT unless the text is a UUIDv7 with a plausible time. */
+export function parseRequestId(text: string, nowMs: number): RequestId {
+  const uuid = parseUuid(text, "request_id", writeFailed);
+  if (uuid[14] !== "7") {
+    throw invalidRequestId(`expected a UUID of version 7, got version ${uuid.charAt(14)}`, "a UUID of version 7", text);
+  }
+  const timeMs = timeOfRequest(uuid);
+  if (timeMs > nowMs + MAX_CLOCK_SKEW_MS) {
+    throw invalidRequestId(
+      "its time is more than one hour ahead of the store's clock",
+      `a time up to ${new Date(nowMs + MAX_CLOCK_SKEW_MS).toISOString()}`,
+      new Date(timeMs).toISOString(),
+    );
+  }
+  return { text: uuid, timeMs };
+}
+
+const invalidRequestId = (text: string, expected: string, actual: string): StoreError =>
+  writeFailed("INVALID_ARGUMENT", `request_id: ${text}`, { record: "request_id", expected, actual });
+
+/** The stored result of a request id: the response of the mutation that was applied under it, or that it was sealed. */
 export type Outcome =
   | {
       readonly state: "applied";
-      /** In the answer. */
+      /** The version in the response. */
       readonly version: Version;
       readonly method: string;
       readonly fingerprint: Uint8Array;
@@ -15,7 +55,7 @@ export type Outcome =
 const APPLIED = 1;
 const SEALED = 2;
 const FINGERPRINT_BYTES = 32;
-/** After the state, the fingerprint, and the lengths of version and method. */
+/** The texts follow the state, the lengths of version and method, and the fingerprint. */
 const TEXTS_AT = 3 + FINGERPRINT_BYTES;
 
 export function encodeOutcome(outcome: Outcome): Uint8Array {
@@ -32,7 +72,8 @@ export function encodeOutcome(outcome: Outcome): Uint8Array {
 
 export function decodeOutcome(value: Uint8Array): Outcome {
   if (value[0] === SEALED) return { state: "sealed" };
-  const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+  if (value[0] !== APPLIED) throw new UnknownFormError("state", `${String(APPLIED)} or ${String(SEALED)}`, value[0]);
+  const bytes = bufferOf(value);
   const methodAt = TEXTS_AT + bytes.readUInt8(1);
   return {
     state: "applied",
@@ -42,26 +83,40 @@ export function decodeOutcome(value: Uint8Array): Outcome {
   };
 }
 
-/** A part of a request's arguments in normal form. Absent and empty are different. */
-export type Argument = Uint8Array | string | undefined;
-
-/**
- * Tells one request from another under the same id: SHA-256 over method and arguments, each with its length, so that no
- * two lists of arguments meet. Large documents come as their own digest.
- */
-export function fingerprint(method: string, args: readonly Argument[]): Uint8Array {
-  const parts = [method, ...args].map((arg) => (typeof arg === "string" ? Buffer.from(arg, "utf8") : arg));
-  const bytes = Buffer.allocUnsafe(parts.reduce((total, part) => total + LENGTH_BYTES + (part?.length ?? 0), 0));
-  let at = 0;
-  for (const part of parts) {
-    at = bytes.writeInt32LE(part ? part.length : ABSENT, at);
-    if (part) {
-      bytes.set(part, at);
-      at += part.length;
-    }
-  }
-  return hash("sha256", bytes, "buffer");
+export interface OutcomeBounds {
+  readonly maxCount: number;
+  readonly maxAgeMs: number;
 }
 
-const LENGTH_BYTES = 4;
-const ABSENT = -1;
+/** So few that an engine without space for other changes still has space for this one. */
+const PRUNED_TOGETHER = 128;
+
+/**
+ * Deletes some of the oldest outcomes beyond the bounds, and returns their number. The same commit moves the horizon: a request
+ * id before the horizon is refused, so that an id whose outcome was deleted can never be applied again.
+ */
+export async function pruneOutcomes(engine: Engine, bounds: OutcomeBounds, nowMs: number): Promise<number> {
+  const pruned = await engine.view(async (view) => {
+    const row = await view.get(STORE_MANIFEST_KEY);
+    const { outcome } = row ? decodeRow(STORE_MANIFEST_KEY, row, decodeStoreManifest) : EMPTY_STORE_MANIFEST;
+    const excess = outcome.rows - bounds.maxCount;
+    const oldest = await view.scan({ table: "outcome" }, PRUNED_TOGETHER);
+    return oldest.filter(({ key }, index) => index < excess || timeOfRequest(key.requestId) < nowMs - bounds.maxAgeMs);
+  });
+  const last = pruned.at(-1);
+  if (!last) return 0;
+  const horizonMs = timeOfRequest(last.key.requestId) + 1;
+  const reads = new ReadSet();
+  const manifests = { store: reads.add(STORE_MANIFEST_KEY) };
+  const handles = pruned.map(({ key }) => reads.add(key));
+  await engine.commit({
+    reads,
+    bytes: 0,
+    decide: (rows, sequence) => {
+      const writes = new WriteSet(rows, manifests, sequence);
+      for (const handle of handles) writes.delete(handle);
+      return { writes: writes.close(horizonMs), result: undefined, freesSpace: true };
+    },
+  });
+  return pruned.length;
+}

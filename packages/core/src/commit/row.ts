@@ -1,9 +1,10 @@
 import { crc32 } from "node:zlib";
+import type { Version } from "@bolthole/contract";
 import { readFailed } from "@bolthole/contract";
 import { JsonError } from "@bolthole/json";
-import type { Row, RowKey } from "../engine.js";
+import type { Row, RowKey, Table } from "../engine.js";
 
-/** A key as text, different for different keys: for checksums and for maps in memory. */
+/** Returns a key as text, different for different keys: for checksums, and for maps in memory. */
 export function keyText(key: RowKey): string {
   switch (key.table) {
     case "input":
@@ -14,7 +15,7 @@ export function keyText(key: RowKey): string {
       return `outcome ${key.requestId}`;
     case "oauth":
       return key.table;
-    // Checksums on the disk cover these two older names.
+    // Checksums on the disk cover the older names of these two tables.
     case "storeManifest":
       return "tally";
     case "runtimeManifest":
@@ -26,39 +27,37 @@ export function keyText(key: RowKey): string {
   }
 }
 
-const checksumOf = (key: RowKey, sequence: number, value: Uint8Array): number =>
-  crc32(value, crc32(`${keyText(key)} ${String(sequence)}`));
+/** The order of the tables in `compareKeys`. It is not stored anywhere. */
+const ORDER: Record<Table, number> = {
+  storeManifest: 0,
+  oauth: 1,
+  outcome: 2,
+  runtimeManifest: 3,
+  snapshot: 4,
+  lifecycle: 5,
+  ops: 6,
+  input: 7,
+  receipt: 8,
+};
 
-export const makeRow = (key: RowKey, sequence: number, value: Uint8Array): Row => ({
-  sequence,
-  checksum: checksumOf(key, sequence, value),
-  value,
-});
+const compare = (a: string | bigint, b: string | bigint): number => (a < b ? -1 : a > b ? 1 : 0);
 
-/** The value of a row that is what was written, or DAMAGED_RECORD. */
-export function verifiedValue(key: RowKey, row: Row): Uint8Array {
-  if (checksumOf(key, row.sequence, row.value) !== row.checksum) throw damaged(key, "does not match its checksum");
-  return row.value;
+/** Orders keys by table, runtime and the rest. Returns 0 for two keys of the same row. */
+export function compareKeys(a: RowKey, b: RowKey): number {
+  const tables = ORDER[a.table] - ORDER[b.table];
+  if (tables !== 0) return tables;
+  if (a.table === "outcome" && b.table === "outcome") return compare(a.requestId, b.requestId);
+  if (!("runtimeId" in a) || !("runtimeId" in b)) return 0;
+  const runtimes = compare(a.runtimeId, b.runtimeId);
+  if (runtimes !== 0) return runtimes;
+  if (a.table === "input" && b.table === "input") return compare(a.inputId, b.inputId);
+  if (a.table === "receipt" && b.table === "receipt") {
+    return compare(a.runId, b.runId) || compare(a.sequence, b.sequence);
+  }
+  return 0;
 }
 
-export function damaged(key: RowKey, what: string, cause?: unknown): Error {
-  const runtimeId = "runtimeId" in key ? key.runtimeId : undefined;
-  return readFailed("DAMAGED_RECORD", `stored ${describeKey(key)} ${what}`, {
-    runtimeId,
-    record: describeKey(key),
-    cause,
-  });
-}
-
-/** What its form does not allow. The text of a rule is the reference's (section 14.18). */
-export function unreadable(key: RowKey, cause: unknown): Error {
-  if (!(cause instanceof JsonError)) return damaged(key, "cannot be read", cause);
-  if (!cause.isRule) return damaged(key, `cannot be read: ${cause.message}`, cause);
-  const runtimeId = "runtimeId" in key ? key.runtimeId : undefined;
-  return readFailed("DAMAGED_RECORD", cause.message, { runtimeId, record: describeKey(key), cause });
-}
-
-/** A key as people read it, without the runtime's id. */
+/** Returns the name of a row for people, without the id of its runtime. */
 export function describeKey(key: RowKey): string {
   switch (key.table) {
     case "input":
@@ -80,4 +79,72 @@ export function describeKey(key: RowKey): string {
     case "storeManifest":
       return "store manifest";
   }
+}
+
+/** Returns the version of a row that was written by the commit with this sequence: `<epoch>.<sequence>`. Callers compare versions only for equality. */
+export const versionText = (epoch: string, sequence: number): Version => `${epoch}.${String(sequence)}`;
+
+/** Returns the sequence of the commit that a version names, or undefined when the version is not one of this store. */
+export function sequenceOf(epoch: string, version: Version): number | undefined {
+  if (!version.startsWith(`${epoch}.`)) return undefined;
+  const sequence = Number(version.slice(epoch.length + 1));
+  return versionText(epoch, sequence) === version ? sequence : undefined;
+}
+
+const checksumOf = (key: RowKey, sequence: number, value: Uint8Array): number =>
+  crc32(value, crc32(`${keyText(key)} ${String(sequence)}`));
+
+export const makeRow = (key: RowKey, sequence: number, value: Uint8Array): Row => ({
+  sequence,
+  checksum: checksumOf(key, sequence, value),
+  value,
+});
+
+/** Returns the value of a row, or throws DAMAGED_RECORD when the row does not match its checksum. */
+export function verifiedValue(key: RowKey, row: Row): Uint8Array {
+  if (checksumOf(key, row.sequence, row.value) !== row.checksum) throw damaged(key, "does not match its checksum");
+  return row.value;
+}
+
+/** Returns the decoded value of a row, or throws DAMAGED_RECORD when the row does not match its checksum or its form. */
+export function decodeRow<T>(key: RowKey, row: Row, decode: (value: Uint8Array, row: Row) => T): T {
+  const value = verifiedValue(key, row);
+  try {
+    return decode(value, row);
+  } catch (cause) {
+    throw unreadable(key, cause);
+  }
+}
+
+/** Returns the DAMAGED_RECORD error of a row. `problem` continues a sentence that begins with the row's name. */
+export function damaged(key: RowKey, problem: string, cause?: unknown): Error {
+  const runtimeId = "runtimeId" in key ? key.runtimeId : undefined;
+  return readFailed("DAMAGED_RECORD", `stored ${describeKey(key)} ${problem}`, {
+    runtimeId,
+    record: describeKey(key),
+    cause,
+  });
+}
+
+/** The bytes of a value do not have the form of their table. */
+export class UnknownFormError extends Error {
+  override readonly name = "UnknownFormError";
+
+  constructor(member: string, expected: string, found: number | undefined) {
+    super(`expected ${expected} as its ${member}, found ${found === undefined ? "no byte" : String(found)}`);
+  }
+}
+
+/** Throws `UnknownFormError` unless a value begins with the byte of its form. */
+export function expectForm(value: Uint8Array, form: number): void {
+  if (value[0] !== form) throw new UnknownFormError("form", String(form), value[0]);
+}
+
+/** Returns the error of a value that cannot be decoded. The text of a rule of the reference is kept (section 14.18). */
+function unreadable(key: RowKey, cause: unknown): Error {
+  if (cause instanceof UnknownFormError) return damaged(key, `cannot be read: ${cause.message}`, cause);
+  if (!(cause instanceof JsonError)) return damaged(key, "cannot be read", cause);
+  if (!cause.isRule) return damaged(key, `cannot be read: ${cause.message}`, cause);
+  const runtimeId = "runtimeId" in key ? key.runtimeId : undefined;
+  return readFailed("DAMAGED_RECORD", cause.message, { runtimeId, record: describeKey(key), cause });
 }

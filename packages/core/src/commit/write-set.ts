@@ -1,100 +1,103 @@
-import type { Row, RowKey, StagedDocument, RowWrite } from "../engine.js";
+import type { RowWrite, StagedDocument } from "../engine.js";
 import {
   EMPTY_RUNTIME_MANIFEST,
+  EMPTY_STORE_MANIFEST,
   type RuntimeManifest,
+  type StoreManifest,
   copyRuntimeManifest,
   decodeRuntimeManifest,
+  decodeStoreManifest,
   encodeRuntimeManifest,
+  encodeStoreManifest,
   isCountedTable,
   isEmptyRuntimeManifest,
   updateDigest,
-} from "./runtime-manifest";
-import { makeRow, verifiedValue } from "./row.js";
-import { EMPTY_STORE_MANIFEST, type StoreManifest, decodeStoreManifest, encodeStoreManifest } from "./store-manifest";
+} from "./manifests.js";
+import type { RowHandle, RowReader } from "./read-set.js";
+import { decodeRow, makeRow } from "./row.js";
 
-/** The rows of one commit: what was read, what is written instead, and the books that follow from it. */
+/** The manifests that a batch keeps up to date: the store's, and its runtime's if it is of one. */
+export interface ManifestHandles {
+  readonly store: RowHandle;
+  readonly runtime?: RowHandle | undefined;
+}
+
+/** The writes of one batch, and the changes of the manifests that follow from them. */
 export class WriteSet {
-  private readonly edits = new Map<number, RowWrite>();
-  private headBefore: RuntimeManifest | undefined;
+  /** By the index of the row's handle. */
+  private readonly writes: (RowWrite | undefined)[] = [];
+  private runtimeBefore: RuntimeManifest | undefined;
+  private storeBefore: StoreManifest | undefined;
 
   constructor(
-    private readonly keys: readonly RowKey[],
-    private readonly rows: readonly (Row | undefined)[],
+    private readonly rows: RowReader,
+    private readonly manifests: ManifestHandles,
     private readonly sequence: number,
   ) {}
 
-  /** The sound value of a row as it was read, in its own form. */
-  read<T>(index: number, decode: (value: Uint8Array) => T): T | undefined {
-    const row = this.rows[index];
-    return row && decode(verifiedValue(this.key(index), row));
+  /** Returns the verified and decoded value of a row as it was read. Throws DAMAGED_RECORD. */
+  read<T>(handle: RowHandle, decode: (value: Uint8Array) => T): T | undefined {
+    const row = this.rows.get(handle);
+    return row && decodeRow(handle.key, row, decode);
   }
 
-  /** The runtime's head as it was read. */
-  head(at: number): RuntimeManifest {
-    return (this.headBefore ??= this.read(at, decodeRuntimeManifest) ?? EMPTY_RUNTIME_MANIFEST);
+  /** The runtime's manifest as it was read; empty without a runtime. */
+  get runtimeManifest(): RuntimeManifest {
+    const { runtime } = this.manifests;
+    return (this.runtimeBefore ??= (runtime && this.read(runtime, decodeRuntimeManifest)) ?? EMPTY_RUNTIME_MANIFEST);
+  }
+
+  /** The store's manifest as it was read. */
+  get storeManifest(): StoreManifest {
+    return (this.storeBefore ??= this.read(this.manifests.store, decodeStoreManifest) ?? EMPTY_STORE_MANIFEST);
   }
 
   writesInputs(): boolean {
-    for (const index of this.edits.keys()) if (this.key(index).table === "input") return true;
-    return false;
+    return this.writes.some((write) => write?.handle.key.table === "input");
   }
 
-  sequenceOf(index: number): number | undefined {
-    return this.rows[index]?.sequence;
+  put(handle: RowHandle, value: Uint8Array, document?: StagedDocument): void {
+    this.writes[handle.index] = { handle, row: makeRow(handle.key, this.sequence, value), document };
   }
 
-  /** Whether the stored value is this very one. */
-  holds(index: number, value: Uint8Array): boolean {
-    const row = this.rows[index];
-    return row !== undefined && Buffer.compare(row.value, value) === 0;
+  delete(handle: RowHandle): void {
+    if (this.rows.get(handle)) this.writes[handle.index] = { handle, row: undefined };
   }
 
-  put(index: number, value: Uint8Array, document?: StagedDocument): void {
-    const key = this.key(index);
-    this.edits.set(index, { at: index, row: makeRow(key, this.sequence, value), document });
+  /** Brings the manifests up to date and returns all writes. `horizonMs` may move the store's horizon forward. */
+  close(horizonMs = 0): RowWrite[] {
+    const { runtime, store } = this.manifests;
+    if (runtime) this.updateRuntimeManifest(runtime);
+    this.updateStoreManifest(store, horizonMs);
+    return this.writes.filter((write) => write !== undefined);
   }
 
-  delete(index: number): void {
-    if (this.rows[index]) this.edits.set(index, { at: index, row: undefined });
-  }
-
-  /** Everything to write: the edits, and the books of the runtime and of the store brought up to date. */
-  close(headAt: number | undefined, tallyAt: number): readonly RowWrite[] {
-    if (headAt !== undefined) this.keepHead(headAt);
-    this.keepTally(tallyAt);
-    return [...this.edits.values()];
-  }
-
-  private keepHead(at: number): void {
-    const head = copyRuntimeManifest(this.head(at));
+  private updateRuntimeManifest(handle: RowHandle): void {
+    const manifest = copyRuntimeManifest(this.runtimeManifest);
     let isChanged = false;
-    for (const { at: index, row } of this.edits.values()) {
-      const { table } = this.key(index);
+    for (const write of this.writes) {
+      if (!write) continue;
+      const { table } = write.handle.key;
       if (!isCountedTable(table)) continue;
-      head[table] = updateDigest(head[table], this.rows[index], row);
-      if (table === "input") head.inputsSequence = this.sequence;
+      manifest[table] = updateDigest(manifest[table], this.rows.get(write.handle), write.row);
+      if (table === "input") manifest.inputsSequence = this.sequence;
       isChanged = true;
     }
     if (!isChanged) return;
-    if (isEmptyRuntimeManifest(head)) this.delete(at);
-    else this.put(at, encodeRuntimeManifest(head));
+    if (isEmptyRuntimeManifest(manifest)) this.delete(handle);
+    else this.put(handle, encodeRuntimeManifest(manifest));
   }
 
-  private keepTally(at: number): void {
-    const before = this.read(at, decodeStoreManifest);
-    let tally: StoreManifest = before ?? EMPTY_STORE_MANIFEST;
-    for (const { at: index, row } of this.edits.values()) {
-      const { table } = this.key(index);
+  private updateStoreManifest(handle: RowHandle, horizonMs: number): void {
+    const before = this.storeManifest;
+    let manifest = horizonMs > before.horizonMs ? { ...before, horizonMs } : before;
+    for (const write of this.writes) {
+      if (!write) continue;
+      const { table } = write.handle.key;
       if (table === "outcome" || table === "oauth" || table === "runtimeManifest") {
-        tally = { ...tally, [table]: updateDigest(tally[table], this.rows[index], row) };
+        manifest = { ...manifest, [table]: updateDigest(manifest[table], this.rows.get(write.handle), write.row) };
       }
     }
-    if (tally !== (before ?? EMPTY_STORE_MANIFEST)) this.put(at, encodeStoreManifest(tally));
-  }
-
-  private key(index: number): RowKey {
-    const key = this.keys[index];
-    if (!key) throw new RangeError(`no row ${String(index)} was named`);
-    return key;
+    if (manifest !== before) this.put(handle, encodeStoreManifest(manifest));
   }
 }

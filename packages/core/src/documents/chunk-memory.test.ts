@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { VersionedStore } from "@bolthole/contract";
-import { createEngineStore } from "../engine-store";
-import { MemoryEngine } from "../memory-engine";
+import { createEngineStore } from "../engine-store.js";
+import { MemoryEngine } from "../memory-engine.js";
 
 const RUNTIME = "a runtime";
 const BYTES = 1 << 20;

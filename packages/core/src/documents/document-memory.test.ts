@@ -1,4 +1,4 @@
-import { type DocumentBlock, DocumentMemory } from "./document-memory";
+import { type DocumentBlock, DocumentMemory } from "./document-memory.js";
 
 const MIB = 1 << 20;
 const LONGEST_WAIT_MS = 100;

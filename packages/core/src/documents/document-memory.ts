@@ -1,27 +1,27 @@
-import { releaseMemory } from "./release-memory";
+import { MessageChannel } from "node:worker_threads";
 
-/** What is smaller is taken from the heap, and left to the garbage collector. */
+/** Smaller documents use the heap, and are left to the garbage collector. */
 const LEAST_BYTES = 1 << 20;
 /**
- * Of a block, at least. What has more than 32 MiB is mapped by itself, whatever the allocator learnt from what was freed before,
- * and leaves no gaps between other things; pages that no document reached take no memory.
+ * The least size of a block. The system maps what has more than 32 MiB separately, whatever its allocator learned from earlier
+ * memory, so that a block leaves no gaps between other allocations. Pages that no document has reached use no memory.
  */
 const BLOCK_BYTES = 33 << 20;
-/** Two documents of 10 MB: while one is checked and stored, the next one comes in. */
+/** Two documents of 10 MB: while one is checked and stored, the next one is received. */
 export const DEFAULT_DOCUMENT_MEMORY = 24 << 20;
-/** Nobody waits longer than this for room: a sender before them may stand still. */
+/** The longest wait for space: the sender of an earlier document may have stopped. */
 const LONGEST_WAIT_MS = 2000;
-/** After this long without a document, the memory goes back to the system. */
+/** After this time without a document, free memory is returned to the system. */
 const IDLE_MS = 10_000;
 
-/** Memory that holds one whole document. A worker thread may have it for a while, and hands it back. */
+/** Memory for one whole document. A worker thread may have it for a time, and returns it. */
 export class DocumentBlock {
-  /** Bytes that some document reached. */
+  /** The bytes of the memory that any document has used so far. */
   reached = 0;
   private readonly capacity: number;
 
   constructor(
-    /** Of the document. */
+    /** The length of the document. */
     public length: number,
     public memory: ArrayBuffer,
   ) {
@@ -32,12 +32,12 @@ export class DocumentBlock {
     return Buffer.from(this.memory, 0, this.length);
   }
 
-  /** A worker that had it ended before it handed it back. */
+  /** Whether a worker that had the memory ended before it returned it. */
   get isLost(): boolean {
     return this.memory.byteLength < this.capacity;
   }
 
-  holds(length: number): boolean {
+  canHold(length: number): boolean {
     return length <= this.capacity && !this.isLost;
   }
 }
@@ -45,7 +45,7 @@ export class DocumentBlock {
 interface Waiter {
   readonly length: number;
   readonly resolve: (block: DocumentBlock) => void;
-  readonly late: NodeJS.Timeout;
+  readonly timer: NodeJS.Timeout;
 }
 
 export interface DocumentMemoryOptions {
@@ -54,67 +54,66 @@ export interface DocumentMemoryOptions {
 }
 
 /**
- * Memory for whole documents on their way into the store. All of them together stay within a bound, so that many senders at
- * once wait and hold nothing here, each for a while at most; one document alone may be larger. Blocks are used again: the
- * garbage collector comes late for large buffers, which are few objects, and the system's allocator keeps the gaps that they
- * leave.
+ * Memory for whole documents that are being stored. All documents together stay within a bound: further senders wait, each for
+ * a limited time. One document alone may be larger. Blocks are reused, because the garbage collector runs late for large
+ * buffers, which are few objects, and because the system's allocator keeps the gaps that they leave.
  */
 export class DocumentMemory {
-  /** Bytes of documents whose blocks somebody has. */
-  private lent = 0;
-  /** The one that was given back last comes last. */
+  /** The total length of the documents that have a block. */
+  private usedBytes = 0;
+  /** Free blocks, the most recently used one last. */
   private free: DocumentBlock[] = [];
   private readonly waiting: Waiter[] = [];
   private readonly boundBytes: number;
   private readonly longestWaitMs: number;
-  private idle: NodeJS.Timeout | undefined;
+  private idleTimer: NodeJS.Timeout | undefined;
 
   constructor({ boundBytes = DEFAULT_DOCUMENT_MEMORY, longestWaitMs = LONGEST_WAIT_MS }: DocumentMemoryOptions = {}) {
     this.boundBytes = boundBytes;
     this.longestWaitMs = longestWaitMs;
   }
 
-  /** Bytes that are taken from the system, about. */
+  /** About how many bytes of the system's memory are in use. */
   get size(): number {
-    return this.lent + this.freeBytes;
+    return this.usedBytes + this.freeBytes;
   }
 
-  /** Waits for room, in the order of arrival. */
+  /** Waits for space, in the order of the calls. */
   async take(length: number): Promise<DocumentBlock> {
-    if (length < LEAST_BYTES || (this.waiting.length === 0 && this.hasRoom(length))) return this.takeNow(length);
+    if (length < LEAST_BYTES || (this.waiting.length === 0 && this.hasSpace(length))) return this.takeNow(length);
     return new Promise((resolve) => {
-      const late = setTimeout(() => {
+      const timer = setTimeout(() => {
         this.admit(waiter);
       }, this.longestWaitMs).unref();
-      const waiter = { length, resolve, late };
+      const waiter = { length, resolve, timer };
       this.waiting.push(waiter);
     });
   }
 
-  /** For those who hold others up when they wait. */
+  /** Returns a block immediately, also beyond the bound. For a caller on which others wait. */
   takeNow(length: number): DocumentBlock {
     if (length < LEAST_BYTES) return new DocumentBlock(length, Buffer.allocUnsafeSlow(length).buffer);
-    this.lent += length;
-    const block = this.reused(length) ?? this.fresh(length);
+    this.usedBytes += length;
+    const block = this.reusedBlock(length) ?? this.newBlock(length);
     block.length = length;
     block.reached = Math.max(block.reached, length);
     return block;
   }
 
-  /** Nobody may look at its bytes any more. */
+  /** Frees a block. Its bytes must not be read any more. */
   giveBack(block: DocumentBlock): void {
     if (block.length >= LEAST_BYTES && !block.isLost) this.free.push(block);
     this.forget(block);
   }
 
-  /** Leaves it to the garbage collector: somebody may still look at its bytes. */
+  /** Leaves a block to the garbage collector, because its bytes may still be read. */
   forget({ length }: DocumentBlock): void {
     if (length < LEAST_BYTES) return;
-    this.lent -= length;
-    this.shrinkTo(this.boundBytes - this.lent);
-    while (this.waiting[0] && this.hasRoom(this.waiting[0].length)) this.admit(this.waiting[0]);
-    clearTimeout(this.idle);
-    this.idle = setTimeout(() => {
+    this.usedBytes -= length;
+    this.shrinkTo(this.boundBytes - this.usedBytes);
+    while (this.waiting[0] && this.hasSpace(this.waiting[0].length)) this.admit(this.waiting[0]);
+    clearTimeout(this.idleTimer);
+    this.idleTimer = setTimeout(() => {
       this.shrinkTo(0);
     }, IDLE_MS).unref();
   }
@@ -123,31 +122,40 @@ export class DocumentMemory {
     return this.free.reduce((total, { reached }) => total + reached, 0);
   }
 
-  private hasRoom(length: number): boolean {
-    return this.lent === 0 || this.lent + length <= this.boundBytes;
+  private hasSpace(length: number): boolean {
+    return this.usedBytes === 0 || this.usedBytes + length <= this.boundBytes;
   }
 
   private admit(waiter: Waiter): void {
-    clearTimeout(waiter.late);
+    clearTimeout(waiter.timer);
     this.waiting.splice(this.waiting.indexOf(waiter), 1);
     waiter.resolve(this.takeNow(waiter.length));
   }
 
-  private reused(length: number): DocumentBlock | undefined {
-    const index = this.free.findLastIndex((block) => block.holds(length));
+  private reusedBlock(length: number): DocumentBlock | undefined {
+    const index = this.free.findLastIndex((block) => block.canHold(length));
     return index < 0 ? undefined : this.free.splice(index, 1)[0];
   }
 
-  private fresh(length: number): DocumentBlock {
-    this.shrinkTo(this.boundBytes - this.lent);
+  private newBlock(length: number): DocumentBlock {
+    this.shrinkTo(this.boundBytes - this.usedBytes);
     return new DocumentBlock(length, Buffer.allocUnsafeSlow(Math.max(length, BLOCK_BYTES)).buffer);
   }
 
-  /** Gives back to the system what is free beyond so many bytes, what was used last at the end. */
+  /** Returns free memory beyond so many bytes to the system, the least recently used block first. */
   private shrinkTo(bytes: number): void {
     while (this.freeBytes > Math.max(0, bytes)) {
       const oldest = this.free.shift();
       if (oldest) releaseMemory(oldest.memory);
     }
   }
+}
+
+/** Returns the memory of a buffer to the system immediately. The buffer is empty afterwards. */
+export function releaseMemory(memory: ArrayBuffer): void {
+  const { port1, port2 } = new MessageChannel();
+  port2.close();
+  // Memory that is transferred to a closed port is freed.
+  port1.postMessage(undefined, [memory]);
+  port1.close();
 }

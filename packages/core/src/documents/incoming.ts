@@ -1,50 +1,49 @@
 import { hash } from "node:crypto";
-import type { RuntimeId, SessionChange, SnapshotPatch } from "@bolthole/contract";
+import type { RuntimeId, SessionChange, SessionDelta, SnapshotPatch } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
-import type { Argument } from "../commit/outcome";
-import type { DocumentBlock } from "./document-memory";
-import type { DocumentParts } from "../engine";
-import { copyYielding, sha256Yielding } from "./yielding";
-import { type StoreContext, versionOf } from "../store-context";
-import { type StoredSession, inMemory } from "./stored-document";
-import { checkSize, invalid } from "../validate";
+import { copyYielding, sha256Yielding } from "../bytes.js";
+import { type Argument, argumentsOf } from "../commit/fingerprint.js";
+import type { DocumentParts } from "../engine.js";
+import { type StoreContext, versionOf } from "../store-context.js";
+import { checkSize, invalid } from "../validate.js";
+import type { DocumentBlock } from "./document-memory.js";
+import { type StoredSession, inMemory } from "./stored-document.js";
 
-/** A new document on its way into the store, however it was sent. */
+/** A new document that is to be stored, in whichever way it was sent. */
 export interface Incoming {
   readonly document: DocumentParts;
-  /** Memory that only this document has; a worker may have it while nobody else looks at it. */
+  /** Memory that only this document uses. A worker may have it while nothing else reads it. */
   readonly block?: DocumentBlock | undefined;
-  /** What it takes stretches from. */
+  /** The stored document of which the new one contains ranges. */
   readonly base?: StoredSession | undefined;
-  /** In bytes. */
+  /** The length of the document in bytes. */
   readonly length: number;
-  /** What the sender says of the whole document. */
+  /** The checksum of the whole document, as its sender computed it. */
   readonly crc32?: number | undefined;
-  /** The whole document, put together when it is not there as one. */
+  /** Returns the whole document, and assembles it if necessary. */
   bytes(): Promise<Uint8Array>;
-  /** Puts the whole document into memory of its length. */
+  /** Reads the whole document into memory of its length. */
   readInto(target: Uint8Array): Promise<void>;
-  /** To be called when the document has been committed. */
+  /** Called when the document has been committed. */
   committed?(): void;
 }
 
-/** Of a stretch or a new part. */
-const lengthOf = (document: DocumentParts): number => document.reduce((total, { length }) => total + length, 0);
+const totalLength = (document: DocumentParts): number => document.reduce((total, { length }) => total + length, 0);
 
-/** Checks what can be checked without the store; gives what tells this document from another in a request's fingerprint. */
+/** Checks a change without the stored document. Returns its content and its profile for the fingerprint of the request. */
 export async function changeArguments(
   change: SessionChange,
   context: StoreContext,
   field: string,
 ): Promise<Argument[]> {
   const profile = change.profile ?? "";
-  if ("uploadId" in change) return [`upload ${change.uploadId}`, profile];
+  if ("uploadId" in change) return argumentsOf<typeof change>({ uploadId: `upload ${change.uploadId}`, profile });
   if ("patch" in change) {
     checkPatch(change.patch, context, `${field}.patch`);
-    return [patchDigest(change.patch), profile];
+    return argumentsOf<typeof change>({ patch: patchDigest(change.patch), profile });
   }
   checkSize(change.sessionSnapshot.length, context.limits.documentBytes, field, writeFailed);
-  return [await sha256Yielding(change.sessionSnapshot), profile];
+  return argumentsOf<SessionDelta>({ sessionSnapshot: await sha256Yielding(change.sessionSnapshot), profile });
 }
 
 function checkPatch({ pieces, resultLength, resultCrc32 }: SnapshotPatch, context: StoreContext, field: string): void {
@@ -53,7 +52,7 @@ function checkPatch({ pieces, resultLength, resultCrc32 }: SnapshotPatch, contex
   checkSize(pieces.length, limits.patchPieces, `${field}.pieces`, writeFailed, "pieces");
   const inserted = pieces.reduce((total, piece) => total + (piece instanceof Uint8Array ? piece.length : 0), 0);
   checkSize(inserted, limits.patchInsertBytes, `${field}.pieces`, writeFailed, "bytes of new content");
-  const total = lengthOf(pieces);
+  const total = totalLength(pieces);
   if (total !== resultLength) {
     throw invalid(writeFailed, `${field}.result_length`, `${String(total)}, as the pieces have`, String(resultLength));
   }
@@ -62,19 +61,20 @@ function checkPatch({ pieces, resultLength, resultCrc32 }: SnapshotPatch, contex
   }
 }
 
-/** Over the base's version and the pieces, each with its kind and length. */
+/** Returns the SHA-256 of all fields of a patch, with the form of each piece, followed by the new bytes. */
 function patchDigest({ baseVersion, resultLength, resultCrc32, pieces }: SnapshotPatch): Uint8Array {
-  const head = JSON.stringify([
+  const fields: Record<keyof SnapshotPatch, unknown> = {
     baseVersion,
     resultLength,
     resultCrc32,
-    ...pieces.map((piece) => (piece instanceof Uint8Array ? piece.length : [piece.offset, piece.length])),
-  ]);
+    pieces: pieces.map((piece) => (piece instanceof Uint8Array ? piece.length : [piece.offset, piece.length])),
+  };
+  const text = JSON.stringify(Object.values(fields).flat());
   const inserts = pieces.filter((piece): piece is Uint8Array => piece instanceof Uint8Array);
-  return hash("sha256", Buffer.concat([Buffer.from(head, "utf8"), ...inserts]), "buffer");
+  return hash("sha256", Buffer.concat([Buffer.from(text, "utf8"), ...inserts]), "buffer");
 }
 
-/** The document that a change brings, over the one that is stored. */
+/** Returns the new document of a change over the stored one. */
 export function incomingOf(
   context: StoreContext,
   runtimeId: RuntimeId,
@@ -82,23 +82,22 @@ export function incomingOf(
   field: string,
   stored: StoredSession | undefined,
 ): Incoming {
-  if ("sessionSnapshot" in change) return whole(change.sessionSnapshot);
-  if ("uploadId" in change) {
-    return uploaded(context, runtimeId, change.uploadId);
-  }
-  return patched(context, runtimeId, change.patch, `${field}.patch`, stored);
+  if ("sessionSnapshot" in change) return wholeDocument(change.sessionSnapshot);
+  if ("uploadId" in change) return uploadedDocument(context, runtimeId, change.uploadId);
+  return patchedDocument(context, runtimeId, change.patch, `${field}.patch`, stored);
 }
 
-const whole = (bytes: Uint8Array): Incoming => ({
+const wholeDocument = (bytes: Uint8Array): Incoming => ({
   document: [bytes],
   length: bytes.length,
   bytes: () => Promise.resolve(bytes),
   readInto: (target) => copyYielding(bytes, target, 0),
 });
 
-function uploaded({ uploads }: StoreContext, runtimeId: RuntimeId, uploadId: string): Incoming {
+function uploadedDocument({ uploads }: StoreContext, runtimeId: RuntimeId, uploadId: string): Incoming {
   const block = uploads.read(runtimeId, uploadId);
   return {
+    // The memory of the block may change while a worker has it.
     get document() {
       return [block.bytes];
     },
@@ -112,7 +111,7 @@ function uploaded({ uploads }: StoreContext, runtimeId: RuntimeId, uploadId: str
   };
 }
 
-function patched(
+function patchedDocument(
   context: StoreContext,
   runtimeId: RuntimeId,
   patch: SnapshotPatch,

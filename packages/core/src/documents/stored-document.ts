@@ -1,25 +1,55 @@
 import { crc32 } from "node:zlib";
-import type { ByteRange, LoadedSnapshot, RuntimeId } from "@bolthole/contract";
-import { damaged } from "../commit/row";
-import { type DocumentParts, StaleBaseError, type Row, type RowKey, type View } from "../engine";
-import { copyYielding } from "./yielding";
-import { type SnapshotFacts, decodeSnapshotFacts } from "./snapshot-facts";
-import { type StoreContext, decodeRow, versionOf } from "../store-context";
+import type { ByteRange, LoadedSnapshot, RuntimeId, SessionProfile } from "@bolthole/contract";
+import { bufferOf, copyYielding } from "../bytes.js";
+import { UnknownFormError, damaged, decodeRow, expectForm } from "../commit/row.js";
+import { type DocumentParts, type KeyOf, type Row, type RowKey, StaleBaseError, type View } from "../engine.js";
+import { type StoreContext, versionOf } from "../store-context.js";
 
-export const snapshotKey = (runtimeId: RuntimeId): RowKey => ({ table: "snapshot", runtimeId });
+/** The value of a `snapshot` row: the facts about its document. */
+export interface SnapshotFacts {
+  readonly profile: SessionProfile;
+  /** The length of the document in bytes. */
+  readonly length: number;
+  /** The CRC-32 of the whole document. */
+  readonly crc32: number;
+}
 
-/** What is stored of a runtime's session while the next one is prepared. */
+const FORM = 1;
+const PROFILES: readonly SessionProfile[] = ["session", "opaque"];
+const FACTS_BYTES = 14;
+
+export function encodeSnapshotFacts({ profile, length, crc32 }: SnapshotFacts): Uint8Array {
+  const bytes = Buffer.allocUnsafe(FACTS_BYTES);
+  bytes[0] = FORM;
+  bytes[1] = PROFILES.indexOf(profile);
+  bytes.writeUInt32LE(crc32, 2);
+  bytes.writeDoubleLE(length, 6);
+  return bytes;
+}
+
+/** Throws `UnknownFormError` for an unknown profile too: any default would turn the guards of the stored profile off. */
+export function decodeSnapshotFacts(value: Uint8Array): SnapshotFacts {
+  expectForm(value, FORM);
+  const bytes = bufferOf(value);
+  const profile = PROFILES[bytes.readUInt8(1)];
+  if (!profile) throw new UnknownFormError("profile", `a number below ${String(PROFILES.length)}`, value[1]);
+  return { profile, crc32: bytes.readUInt32LE(2), length: bytes.readDoubleLE(6) };
+}
+
+export const snapshotKey = (runtimeId: RuntimeId): KeyOf<"snapshot"> => ({ table: "snapshot", runtimeId });
+
+/** The stored document of a runtime, over which the next one is prepared. */
 export interface StoredSession {
   readonly runtimeId: RuntimeId;
   readonly row: Row;
   readonly facts: SnapshotFacts;
-  /** The document; `Moved` when another one is stored meanwhile. */
+  /** Returns the document. This and all other methods throw `StaleBaseError` when another one is stored. */
   bytes(): Promise<Buffer>;
-  /** Reads it into memory of its length. */
+  /** Reads the document into memory of its length. */
   readInto(target: Uint8Array): Promise<void>;
-  /** Stretches of it; `Moved` likewise. What they hold is checked as far as the engine can without the whole. */
-  stretches(ranges: readonly ByteRange[]): Promise<Uint8Array[]>;
-  /** Puts a document that takes stretches of this one together, in memory of its length; `Moved` likewise. */
+  /** Returns ranges of the document. Their content is verified as far as the engine can without the whole document. */
+  readRanges(ranges: readonly ByteRange[]): Promise<Uint8Array[]>;
+  /** Puts a document that contains ranges of this one together, in memory of its length. */
   assemble(parts: DocumentParts, target: Uint8Array): Promise<void>;
 }
 
@@ -32,10 +62,9 @@ export async function storedSession(context: StoreContext, runtimeId: RuntimeId)
   const readInto = async (target: Uint8Array): Promise<void> => {
     const loaded = await loadDocument(context, runtimeId);
     if (loaded?.version !== version) throw new StaleBaseError();
-    await collect(loaded.chunks, target);
+    await copyChunks(loaded.chunks, target);
   };
-  /** Of this document, not of one that took its place. */
-  const look = <T>(read: (view: View) => Promise<T>): Promise<T> =>
+  const viewOfDocument = <T>(read: (view: View) => Promise<T>): Promise<T> =>
     context.engine.view(async (view) => {
       if ((await view.get(key))?.sequence !== row.sequence) throw new StaleBaseError();
       return read(view);
@@ -46,27 +75,25 @@ export async function storedSession(context: StoreContext, runtimeId: RuntimeId)
     facts,
     bytes: () => inMemory(facts.length, readInto),
     readInto,
-    stretches: (ranges) =>
-      look(async (view) => {
-        const stretches: Uint8Array[] = [];
-        for (const range of ranges) {
-          stretches.push(await stretch(await view.document(runtimeId, range), range.length));
-        }
-        return stretches;
+    readRanges: (ranges) =>
+      viewOfDocument(async (view) => {
+        const found: Uint8Array[] = [];
+        for (const range of ranges) found.push(await joined(await view.document(runtimeId, range), range.length));
+        return found;
       }),
     assemble: (parts, target) =>
-      look(async (view) => {
+      viewOfDocument(async (view) => {
         let at = 0;
         for (const part of parts) {
           if (part instanceof Uint8Array) await copyYielding(part, target, at);
-          else await collect(await view.document(runtimeId, part), target, at);
+          else await copyChunks(await view.document(runtimeId, part), target, at);
           at += part.length;
         }
       }),
   };
 }
 
-/** A document that can be read into memory, in memory of its own. */
+/** Reads a document of known length into new memory. */
 export async function inMemory(length: number, readInto: (target: Uint8Array) => Promise<void>): Promise<Buffer> {
   const bytes = Buffer.allocUnsafeSlow(length);
   await readInto(bytes);
@@ -74,15 +101,15 @@ export async function inMemory(length: number, readInto: (target: Uint8Array) =>
 }
 
 /**
- * The stored document. It fails before its last bytes when what is read is not what was committed. A chunk is valid until the
- * next one is asked for.
+ * Returns the stored document. Its chunks fail with DAMAGED_RECORD before the last one when they are not what was committed. A
+ * chunk is valid until the next one is requested.
  */
 export async function loadDocument(context: StoreContext, runtimeId: RuntimeId): Promise<LoadedSnapshot | undefined> {
   const key = snapshotKey(runtimeId);
   const found = await context.engine.view(async (view) => {
     const row = await view.get(key);
     if (!row) return undefined;
-    // Before the document is asked for: what an engine gives must be read.
+    // Before the document is requested: a document that an engine returned must be read.
     const facts = decodeRow(key, row, decodeSnapshotFacts);
     return { row, facts, document: await view.document(runtimeId) };
   });
@@ -92,11 +119,12 @@ export async function loadDocument(context: StoreContext, runtimeId: RuntimeId):
     version: versionOf(context, row),
     length: facts.length,
     profile: facts.profile,
-    chunks: verified(key, facts, document),
+    chunks: verifiedChunks(key, facts, document),
   };
 }
 
-async function* verified(
+/** Yields each chunk when the next one has been read, so that the last one is yielded only after the checksum was compared. */
+async function* verifiedChunks(
   key: RowKey,
   facts: SnapshotFacts,
   document: AsyncIterable<Uint8Array>,
@@ -114,25 +142,25 @@ async function* verified(
   if (held) yield held;
 }
 
-/** Chunks that stay what they are. */
-export async function* kept(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+/** Yields copies, whose memory is not reused. */
+export async function* copiedChunks(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   for await (const chunk of chunks) yield Buffer.from(chunk);
 }
 
-/** A stretch of a document, or what there is of it; mostly a short one, which comes in one piece. */
-export async function stretch(document: AsyncIterable<Uint8Array>, length: number): Promise<Uint8Array> {
-  let joined: Buffer | undefined;
+/** Returns the pieces of a range as one. The range may end early; a short one is mostly one piece, which is not copied. */
+export async function joined(pieces: AsyncIterable<Uint8Array>, length: number): Promise<Uint8Array> {
+  let whole: Buffer | undefined;
   let filled = 0;
-  for await (const piece of document) {
+  for await (const piece of pieces) {
     if (piece.length === length) return piece;
-    joined ??= Buffer.allocUnsafeSlow(length);
-    joined.set(piece, filled);
+    whole ??= Buffer.allocUnsafeSlow(length);
+    whole.set(piece, filled);
     filled += piece.length;
   }
-  return joined?.subarray(0, filled) ?? Buffer.of();
+  return whole?.subarray(0, filled) ?? Buffer.of();
 }
 
-async function collect(chunks: AsyncIterable<Uint8Array>, target: Uint8Array, start = 0): Promise<void> {
+async function copyChunks(chunks: AsyncIterable<Uint8Array>, target: Uint8Array, start = 0): Promise<void> {
   let at = start;
   for await (const chunk of chunks) {
     await copyYielding(chunk, target, at);

@@ -1,64 +1,63 @@
-import { type Hash, createHash, randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import type { Limits, RuntimeId, UploadSessionSnapshot } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
-import type { DocumentBlock, DocumentMemory } from "./document-memory";
-import { releaseMemory } from "./release-memory";
-import { checkSize, invalid } from "../validate";
+import { checkSize, invalid } from "../validate.js";
+import { type DocumentBlock, type DocumentMemory, releaseMemory } from "./document-memory.js";
 
 interface Upload {
   readonly runtimeId: RuntimeId;
   readonly block: DocumentBlock;
-  readonly forget: NodeJS.Timeout;
+  readonly idleTimer: NodeJS.Timeout;
 }
 
 /**
- * Documents on their way: received in pieces, kept until a commit uses them, forgotten when nothing happens to them or
- * when the process ends. All of them together stay within `Limits.uploadBytes`.
+ * Documents that were received in chunks before the commit that uses them. An upload that is not used is dropped after
+ * `Limits.uploadIdleSeconds`, or when the process ends. All uploads together stay within `Limits.uploadBytes`.
  */
 export class Uploads {
-  private readonly sealed = new Map<string, Upload>();
-  private reserved = 0;
+  private readonly received = new Map<string, Upload>();
+  private reservedBytes = 0;
 
   constructor(
     private readonly limits: Limits,
     private readonly memory: DocumentMemory,
-    /** The memory of a chunk goes back to the system when its bytes were taken. */
+    /** Whether the memory of a chunk is released when its bytes have been copied. */
     private readonly reusesChunkBuffers: boolean,
   ) {}
 
-  /** Takes all bytes in, and answers the upload's id. What was declared is checked before any of them is taken. */
+  /** Receives a document and returns the id of the upload. The declared length is checked before any chunk is read. */
   async receive({ runtimeId, length, sha256, chunks }: UploadSessionSnapshot): Promise<string> {
     checkSize(length, this.limits.documentBytes, "upload.length", writeFailed);
     if (sha256.length !== 32) {
       throw invalid(writeFailed, "upload.sha256", "32 bytes", `${String(sha256.length)} bytes`);
     }
-    if (this.reserved + length > this.limits.uploadBytes) {
-      const wanted = String(this.reserved + length);
-      throw writeFailed("BUSY", `uploads on their way would have ${wanted} bytes; try again a little later`, {
+    if (this.reservedBytes + length > this.limits.uploadBytes) {
+      const wanted = String(this.reservedBytes + length);
+      throw writeFailed("BUSY", `all uploads together would have ${wanted} bytes; try again a little later`, {
         runtimeId,
         expected: `at most ${String(this.limits.uploadBytes)} bytes`,
         actual: `${wanted} bytes`,
       });
     }
-    this.reserved += length;
+    this.reservedBytes += length;
     try {
       const block = await this.memory.take(length);
       try {
-        await collect(block.bytes, sha256, this.reusesChunkBuffers ? released(chunks) : chunks);
+        await receiveInto(block.bytes, sha256, this.reusesChunkBuffers ? releasedChunks(chunks) : chunks);
       } catch (error) {
         this.memory.giveBack(block);
         throw error;
       }
-      return this.seal(runtimeId, block);
+      return this.add(runtimeId, block);
     } catch (error) {
-      this.reserved -= length;
+      this.reservedBytes -= length;
       throw error;
     }
   }
 
-  /** The document of an upload, which lives on: only a commit that is applied uses it up. */
+  /** Returns the document of an upload. The upload stays until a commit that uses it is applied. */
   read(runtimeId: RuntimeId, id: string): DocumentBlock {
-    const upload = this.sealed.get(id);
+    const upload = this.received.get(id);
     if (upload?.runtimeId !== runtimeId || upload.block.isLost) {
       throw writeFailed("UPLOAD_UNKNOWN", `there is no upload ${id} for this runtime; send the document again`, {
         runtimeId,
@@ -66,46 +65,46 @@ export class Uploads {
         actual: id,
       });
     }
-    upload.forget.refresh();
+    upload.idleTimer.refresh();
     return upload.block;
   }
 
-  /** To be called when a commit was applied, and looks at the bytes no more. */
+  /** Drops an upload after its commit. Its bytes must not be read any more. */
   use(id: string): void {
     const block = this.remove(id);
     if (block) this.memory.giveBack(block);
   }
 
-  private seal(runtimeId: RuntimeId, block: DocumentBlock): string {
+  private add(runtimeId: RuntimeId, block: DocumentBlock): string {
     const id = randomUUID();
-    const forget = setTimeout(() => {
-      // A commit may be about to use it.
-      const forgotten = this.remove(id);
-      if (forgotten) this.memory.forget(forgotten);
+    const idleTimer = setTimeout(() => {
+      // A commit may have begun to read it, so its memory cannot be reused.
+      const dropped = this.remove(id);
+      if (dropped) this.memory.forget(dropped);
     }, this.limits.uploadIdleSeconds * 1000).unref();
-    this.sealed.set(id, { runtimeId, block, forget });
+    this.received.set(id, { runtimeId, block, idleTimer });
     return id;
   }
 
   private remove(id: string): DocumentBlock | undefined {
-    const upload = this.sealed.get(id);
+    const upload = this.received.get(id);
     if (!upload) return undefined;
-    clearTimeout(upload.forget);
-    this.sealed.delete(id);
-    this.reserved -= upload.block.length;
+    clearTimeout(upload.idleTimer);
+    this.received.delete(id);
+    this.reservedBytes -= upload.block.length;
     return upload.block;
   }
 }
 
-async function collect(bytes: Buffer, sha256: Uint8Array, chunks: AsyncIterable<Uint8Array>): Promise<void> {
-  const { length } = bytes;
-  const digest: Hash = createHash("sha256");
+async function receiveInto(target: Buffer, sha256: Uint8Array, chunks: AsyncIterable<Uint8Array>): Promise<void> {
+  const { length } = target;
+  const digest = createHash("sha256");
   let at = 0;
   for await (const chunk of chunks) {
     if (at + chunk.length > length) {
       throw invalid(writeFailed, "chunk", `${String(length)} bytes in all, as declared`, `more`);
     }
-    bytes.set(chunk, at);
+    target.set(chunk, at);
     digest.update(chunk);
     at += chunk.length;
   }
@@ -118,17 +117,17 @@ async function collect(bytes: Buffer, sha256: Uint8Array, chunks: AsyncIterable<
   }
 }
 
-/** A shorter chunk may share its memory with others, and is not worth the trouble. */
-const LEAST_RELEASED = 64 * 1024;
-/** Of the message that a chunk came in. */
+/** A shorter chunk may share its memory with others, and releasing it is not worth the cost. */
+const LEAST_RELEASED_BYTES = 64 * 1024;
+/** The part of a chunk's memory that belongs to the message around it, at most. */
 const MESSAGE_BYTES = 64;
 
-/** Chunks that are gone when the next one is asked for: the garbage collector would come late for them. */
-async function* released(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+/** Yields chunks, and releases the memory of each one when the next one is requested: the garbage collector would do it late. */
+async function* releasedChunks(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   for await (const chunk of chunks) {
     yield chunk;
     const { buffer } = chunk;
-    const isAlone = chunk.length >= LEAST_RELEASED && buffer.byteLength - chunk.length <= MESSAGE_BYTES;
+    const isAlone = chunk.length >= LEAST_RELEASED_BYTES && buffer.byteLength - chunk.length <= MESSAGE_BYTES;
     if (isAlone && buffer instanceof ArrayBuffer) releaseMemory(buffer);
   }
 }

@@ -1,68 +1,67 @@
-import type { VersionedStore } from "@bolthole/contract";
-import { readFailed } from "@bolthole/contract";
-import { readReceipt } from "@bolthole/json";
-import type { Change } from "../commit/committer.js";
-import { changeArguments, incomingOf } from "../documents/incoming";
-import { commitOverSession } from "../documents/prepared-session";
-import { inputRows, putInputs } from "../rules/input.js";
-import { receiptRow, refuseTakenReceipt } from "../rules/receipt.js";
-import { acceptedId, checkSessionKey, refuseOnOpaque, resolveProfile } from "../rules/session.js";
-import { type StoreContext, checkRuntime, commit, loadRow } from "../store-context.js";
-import { invalid, parseUuid } from "../validate.js";
+import type { RunBoundaryReceipt, RuntimeId, VersionedStore } from "@bolthole/contract";
+import { readFailed, writeFailed } from "@bolthole/contract";
+import { readReceipt, writeReceipt } from "@bolthole/json";
+import type { Edits } from "../commit/committer.js";
+import { ReadSet } from "../commit/read-set.js";
+import { changeArguments, incomingOf } from "../documents/incoming.js";
+import { commitOverSession } from "../documents/session-commit.js";
+import type { KeyOf, Row } from "../engine.js";
+import { type StoreContext, loadRow } from "../store-context.js";
+import { checkRuntimeId, invalid, parseUuid, shaped } from "../validate.js";
+import { inputArguments, inputRows, replaceInputs, unchangedArguments } from "./inputs.js";
+import { acceptedId, checkSessionKey, refuseOnOpaque, resolveProfile } from "./sessions.js";
 
 type BoundaryOperations = Pick<VersionedStore, "atomicApply" | "loadBoundaryReceipt">;
 
 export const boundaryOperations = (context: StoreContext): BoundaryOperations => ({
   async atomicApply(request) {
-    const runtimeId = checkRuntime(context, request.runtimeId);
+    const runtimeId = checkRuntimeId(request.runtimeId, context.limits);
     const { sessionDelta, sessionStoreKey } = request;
     const receipt = receiptRow(runtimeId, request.receipt);
-    const inputs = inputRows(
-      runtimeId,
-      request.inputUpdates,
-      (index) => `input_updates[${String(index)}]`,
-      context.limits,
-    );
-    const identity = {
+    const fieldOf = (index: number): string => `input_updates[${String(index)}]`;
+    const inputs = inputRows(runtimeId, request.inputUpdates, fieldOf, context.limits);
+    const fingerprinted = {
       method: "AtomicApply",
-      mutation: request,
-      args: [
-        ...(sessionDelta ? await changeArguments(sessionDelta, context, "session_delta") : [undefined, undefined]),
+      request,
+      args: {
+        sessionDelta: sessionDelta
+          ? await changeArguments(sessionDelta, context, "session_delta")
+          : [undefined, undefined],
         sessionStoreKey,
-        request.unchangedInputs?.inputsVersion,
-        receipt.value,
-        ...inputs.values,
-      ],
-      unchangedInputs: request.unchangedInputs?.inputsVersion,
-    };
-    const boundary: Pick<Change, "rows" | "bytes" | "decide"> = {
-      rows: [receipt.key, ...inputs.keys],
-      bytes: receipt.value.length + inputs.bytes,
-      decide: ([taken]) => {
-        refuseTakenReceipt(taken, request.receipt, runtimeId, receipt.value);
-        return [{ row: 0, value: receipt.value }, ...putInputs(inputs, 1)];
+        unchangedInputs: unchangedArguments(request.unchangedInputs),
+        receipt: receipt.value,
+        inputUpdates: inputArguments(inputs),
       },
     };
-    if (!sessionDelta) return commit(context, { ...identity, ...boundary });
+    const reads = new ReadSet();
+    const handle = reads.add(receipt.key);
+    const edits = [{ handle, value: receipt.value }, ...replaceInputs(inputs, reads)];
+    const boundary: Edits = {
+      reads,
+      bytes: receipt.value.length + inputs.bytes,
+      decide: (rows) => {
+        refuseTakenReceipt(rows.get(handle), request.receipt, runtimeId, receipt.value);
+        return edits;
+      },
+    };
+    if (!sessionDelta) return context.committer.commit({ ...fingerprinted, ...boundary });
 
-    const committed = await commitOverSession(context, runtimeId, identity, async (stored) => {
+    return commitOverSession(context, runtimeId, fingerprinted, async (stored) => {
       const profile = resolveProfile(sessionDelta, stored?.facts.profile, runtimeId);
       const incoming = incomingOf(context, runtimeId, sessionDelta, "session_delta", stored);
       if (profile === "opaque") {
         if (sessionStoreKey !== undefined) refuseOnOpaque(profile, "a session store key", runtimeId);
         return { document: { incoming, profile }, beside: boundary };
       }
-      const finding = await context.transcripts.check({ incoming, guard: { previous: stored } });
-      if ("id" in finding) checkSessionKey(sessionStoreKey, finding.id, runtimeId);
-      acceptedId(finding, "session_delta", runtimeId);
-      return { document: { incoming, profile, finding }, beside: boundary };
+      const verdict = await context.transcripts.check({ incoming, guard: { previous: stored } });
+      if ("id" in verdict) checkSessionKey(sessionStoreKey, verdict.id, runtimeId);
+      acceptedId(verdict, "session_delta", runtimeId);
+      return { document: { incoming, profile, verdict }, beside: boundary };
     });
-    if (!committed) throw new TypeError("a boundary expects nothing");
-    return committed;
   },
 
   async loadBoundaryReceipt(request) {
-    const runtimeId = checkRuntime(context, request.runtimeId, readFailed);
+    const runtimeId = checkRuntimeId(request.runtimeId, context.limits, readFailed);
     const runId = parseUuid(request.runId, "run_id", readFailed);
     const { sequence } = request;
     if (BigInt.asUintN(64, sequence) !== sequence) {
@@ -71,3 +70,30 @@ export const boundaryOperations = (context: StoreContext): BoundaryOperations =>
     return loadRow(context, { table: "receipt", runtimeId, runId, sequence }, readReceipt);
   },
 });
+
+/** Returns the key and the canonical JSON of a receipt. Its content is not compared with anything (section 4). */
+export function receiptRow(
+  runtimeId: RuntimeId,
+  receipt: RunBoundaryReceipt,
+): { key: KeyOf<"receipt">; value: Uint8Array } {
+  const value = shaped("receipt", writeFailed, () => writeReceipt(receipt));
+  const runId = parseUuid(receipt.runId, "receipt.run_id", writeFailed);
+  return { key: { table: "receipt", runtimeId, runId, sequence: receipt.sequence }, value };
+}
+
+/** Refuses a receipt whose key is stored already, also with equal content; the error says whether it is equal (section 14.1). */
+function refuseTakenReceipt(
+  stored: Row | undefined,
+  receipt: RunBoundaryReceipt,
+  runtimeId: RuntimeId,
+  value: Uint8Array,
+): void {
+  if (!stored) return;
+  const identical = Buffer.compare(stored.value, value) === 0;
+  throw writeFailed(
+    "RECEIPT_EXISTS",
+    `a receipt of run ${receipt.runId} with sequence ${receipt.sequence.toString()} is already stored` +
+      (identical ? ", identical to this one" : ", with other content"),
+    { runtimeId, record: "receipt", identical },
+  );
+}

@@ -1,14 +1,16 @@
 import type { OutcomeRetention, RuntimeSummary, VersionedStore } from "@bolthole/contract";
 import { readFailed } from "@bolthole/contract";
-import { decodeRuntimeManifest } from "../commit/runtime-manifest";
-import { type StoreContext, decodeRow, versionOf } from "../store-context.js";
+import { decodeRuntimeManifest } from "../commit/manifests.js";
+import { decodeRow } from "../commit/row.js";
+import type { KeyOf } from "../engine.js";
+import { type StoreContext, versionOf } from "../store-context.js";
 import { checkRuntimeId, invalid, tooLarge } from "../validate.js";
 
 type StoreOperations = Pick<VersionedStore, "listRuntimes" | "getCommit" | "getServerInfo">;
 
 const DEFAULT_PAGE = 100;
 const MAX_PAGE = 1000;
-/** Of runtime ids in one page. */
+/** The runtime ids of one page have at most so many bytes, unless it is a single one. */
 const PAGE_BYTES = 1 << 20;
 
 export const storeOperations = (
@@ -20,22 +22,22 @@ export const storeOperations = (
     if (pageSize > MAX_PAGE) throw tooLarge(readFailed, "page_size", MAX_PAGE, pageSize, "runtimes");
     const limit = pageSize === 0 ? DEFAULT_PAGE : pageSize;
     const after = parsePageToken(pageToken);
-    if (after !== undefined) checkRuntimeId(after, context.limits, readFailed);
+    if (after) checkRuntimeId(after.runtimeId, context.limits, readFailed);
     const entries = await context.engine.view((view) => view.scan({ table: "runtimeManifest", after }, limit));
     const runtimes: RuntimeSummary[] = [];
     let bytes = 0;
     for (const { key, row } of entries) {
       bytes += Buffer.byteLength(key.runtimeId, "utf8");
       if (bytes > PAGE_BYTES && runtimes.length > 0) break;
-      const head = decodeRow(key, row, decodeRuntimeManifest);
+      const manifest = decodeRow(key, row, decodeRuntimeManifest);
       runtimes.push({
         runtimeId: key.runtimeId,
         version: versionOf(context, row),
-        inputCount: head.input.rows,
-        receiptCount: head.receipt.rows,
-        hasSessionSnapshot: head.snapshot.rows > 0,
-        hasMachineLifecycle: head.lifecycle.rows > 0,
-        hasOpsLifecycle: head.ops.rows > 0,
+        inputCount: manifest.input.rows,
+        receiptCount: manifest.receipt.rows,
+        hasSessionSnapshot: manifest.snapshot.rows > 0,
+        hasMachineLifecycle: manifest.lifecycle.rows > 0,
+        hasOpsLifecycle: manifest.ops.rows > 0,
       });
     }
     const last = runtimes.at(-1);
@@ -60,17 +62,17 @@ export const storeOperations = (
     }),
 });
 
-/** A token is never empty, because the empty runtime id is a legal place to go on after. */
+/** Makes every token nonempty: the empty runtime id is legal, and a page may end with it. */
 const TOKEN_PREFIX = "after:";
 
 const makePageToken = (runtimeId: string): string =>
   Buffer.from(TOKEN_PREFIX + runtimeId, "utf8").toString("base64url");
 
-function parsePageToken(token: string): string | undefined {
+function parsePageToken(token: string): KeyOf<"runtimeManifest"> | undefined {
   if (token === "") return undefined;
   const text = Buffer.from(token, "base64url").toString("utf8");
   if (!text.startsWith(TOKEN_PREFIX)) {
     throw invalid(readFailed, "page_token", "the next_page_token of an earlier page");
   }
-  return text.slice(TOKEN_PREFIX.length);
+  return { table: "runtimeManifest", runtimeId: text.slice(TOKEN_PREFIX.length) };
 }

@@ -1,73 +1,65 @@
 import type { ImportResult, RuntimeContents, RuntimeId, RuntimeTransfer } from "@bolthole/contract";
 import { readFailed, writeFailed } from "@bolthole/contract";
 import { readInputState, readOpsSnapshot, readReceipt, writeOpsSnapshot } from "@bolthole/json";
-import type { RowEdit } from "../commit/committer.js";
-import { deriveRuntimeManifest } from "../commit/derived.js";
-import { isCountedTable } from "../commit/runtime-manifest";
-import { damaged, keyText } from "../commit/row.js";
-import { type RowEntry, type KeyOf, StaleBaseError, type Row, type RowKey, type View } from "../engine.js";
-import { incomingOf } from "../documents/incoming";
-import { crc32Yielding } from "../documents/yielding";
-import { inputRows } from "../rules/input.js";
-import { checkLifecycleRecord } from "../rules/lifecycle.js";
-import { receiptRow } from "../rules/receipt.js";
-import { acceptedId } from "../rules/session.js";
-import { decodeSnapshotFacts, encodeSnapshotFacts } from "../documents/snapshot-facts";
-import { type StoreContext, checkRuntime, commit, decodeRow } from "../store-context.js";
-import { storedSession } from "../documents/stored-document";
-import { checkSize, shaped } from "../validate.js";
+import { crc32Yielding } from "../bytes.js";
+import { deriveRuntimeManifest } from "../commit/external-rows.js";
+import { isCountedTable } from "../commit/manifests.js";
+import { repeatWhileStale } from "../commit/preparation.js";
+import { ReadSet } from "../commit/read-set.js";
+import { damaged, decodeRow, keyText } from "../commit/row.js";
+import { incomingOf } from "../documents/incoming.js";
+import { decodeSnapshotFacts, encodeSnapshotFacts, storedSession } from "../documents/stored-document.js";
+import { type Row, type RowEntry, type RowKey, StaleBaseError, type View, pagesOf } from "../engine.js";
+import type { StoreContext } from "../store-context.js";
+import { checkRuntimeId, checkSize, shaped } from "../validate.js";
+import { receiptRow } from "./boundary.js";
+import { inputRows } from "./inputs.js";
+import { checkLifecycleRecord } from "./records.js";
+import { acceptedId } from "./sessions.js";
 
-const PAGE = 1024;
-const ATTEMPTS = 8;
+const CHANGED_EACH_TIME = "other writers changed the runtime during every attempt; try again";
 
-/** Whole runtimes in and out: what changes meanwhile is noticed by the runtime's head, and the work begins anew. */
+/** Exports and imports whole runtimes. When the runtime manifest shows a change in between, the work is repeated. */
 export const transferOperations = (context: StoreContext): RuntimeTransfer => ({
   async exportRuntime(request) {
-    const runtimeId = checkRuntime(context, request.runtimeId, readFailed);
-    return attempted(runtimeId, readFailed, async () => {
-      const stored = await context.engine.view((view) => readRuntime(view, runtimeId));
-      return stored.head && contentsOf(context, runtimeId, stored);
-    });
+    const runtimeId = checkRuntimeId(request.runtimeId, context.limits, readFailed);
+    return repeatWhileStale(
+      async () => {
+        const stored = await context.engine.view((view) => readRuntime(view, runtimeId));
+        return stored.manifest && contentsOf(context, runtimeId, stored);
+      },
+      () => readFailed("BUSY", CHANGED_EACH_TIME, { runtimeId }),
+    );
   },
 
   async importRuntime({ contents, overwrite, dryRun }) {
-    const runtimeId = checkRuntime(context, contents.runtimeId);
+    const runtimeId = checkRuntimeId(contents.runtimeId, context.limits);
     const wanted = await checkedRows(context, contents);
     return context.sessions.run(runtimeId, () =>
-      attempted(runtimeId, writeFailed, async () => {
-        const stored = await context.engine.view((view) => readRuntime(view, runtimeId));
-        const result = await compare(context, contents, wanted, stored, overwrite);
-        if (!dryRun && (result === "added" || result === "replaced")) await put(context, contents, wanted, stored);
-        return result;
-      }),
+      repeatWhileStale(
+        async () => {
+          const stored = await context.engine.view((view) => readRuntime(view, runtimeId));
+          const result = await compare(context, contents, wanted, stored, overwrite);
+          if (!dryRun && (result === "added" || result === "replaced")) {
+            await replaceRuntime(context, contents, wanted, stored);
+          }
+          return result;
+        },
+        () => writeFailed("BUSY", CHANGED_EACH_TIME, { runtimeId }),
+      ),
     );
   },
 });
 
-/** All rows of a runtime, and what its head says of them. */
+/** All rows of a runtime, and its manifest. */
 interface StoredRuntime {
-  readonly head: Row | undefined;
+  readonly manifest: Row | undefined;
   readonly entries: readonly RowEntry[];
 }
 
 interface WantedRow {
   readonly key: RowKey;
   readonly value: Uint8Array;
-}
-
-async function attempted<T>(
-  runtimeId: RuntimeId,
-  fail: typeof readFailed | typeof writeFailed,
-  attempt: () => Promise<T>,
-): Promise<T> {
-  for (let count = 0; count < ATTEMPTS; count += 1) {
-    try {
-      return await attempt();
-    } catch (error) {
-      if (!(error instanceof StaleBaseError)) throw error;
-    }
-  }
-  throw fail("BUSY", "the runtime changed each time it was looked at", { runtimeId });
 }
 
 async function readRuntime(view: View, runtimeId: RuntimeId): Promise<StoredRuntime> {
@@ -77,36 +69,28 @@ async function readRuntime(view: View, runtimeId: RuntimeId): Promise<StoredRunt
     const row = await view.get(key);
     if (row) entries.push({ key, row });
   }
-  let inputs: RowEntry<KeyOf<"input">>[] = [];
-  do {
-    inputs = await view.scan({ table: "input", runtimeId, after: inputs.at(-1)?.key.inputId }, PAGE);
-    entries.push(...inputs);
-  } while (inputs.length === PAGE);
-  let receipts: RowEntry<KeyOf<"receipt">>[] = [];
-  do {
-    receipts = await view.scan({ table: "receipt", runtimeId, after: receipts.at(-1)?.key }, PAGE);
-    entries.push(...receipts);
-  } while (receipts.length === PAGE);
-  return { head: await view.get({ table: "runtimeManifest", runtimeId }), entries };
+  for await (const page of pagesOf(view, { table: "input", runtimeId })) entries.push(...page);
+  for await (const page of pagesOf(view, { table: "receipt", runtimeId })) entries.push(...page);
+  return { manifest: await view.get({ table: "runtimeManifest", runtimeId }), entries };
 }
 
 async function contentsOf(
   context: StoreContext,
   runtimeId: RuntimeId,
-  { head, entries }: StoredRuntime,
+  { manifest, entries }: StoredRuntime,
 ): Promise<RuntimeContents> {
-  const read = <T>(table: RowKey["table"], decode: (value: Uint8Array) => T): T[] =>
+  const decodeAll = <T>(table: RowKey["table"], decode: (value: Uint8Array) => T): T[] =>
     entries.flatMap(({ key, row }) => (key.table === table ? [decodeRow(key, row, decode)] : []));
   const contents = {
     runtimeId,
-    lifecycle: read("lifecycle", (value) => value)[0],
-    ops: read("ops", readOpsSnapshot)[0],
-    inputs: read("input", readInputState),
-    receipts: read("receipt", readReceipt),
+    lifecycle: decodeAll("lifecycle", (value) => value)[0],
+    ops: decodeAll("ops", readOpsSnapshot)[0],
+    inputs: decodeAll("input", readInputState),
+    receipts: decodeAll("receipt", readReceipt),
   };
   const counted = entries.flatMap(({ key: { table }, row }) => (isCountedTable(table) ? [{ table, row }] : []));
-  if (head && Buffer.compare(deriveRuntimeManifest(counted, head.value) ?? Buffer.of(), head.value) !== 0) {
-    throw damaged({ table: "runtimeManifest", runtimeId }, "does not fit the rows that are there");
+  if (manifest && Buffer.compare(deriveRuntimeManifest(counted, manifest.value) ?? Buffer.of(), manifest.value) !== 0) {
+    throw damaged({ table: "runtimeManifest", runtimeId }, "does not match the rows that are there");
   }
   const snapshot = entries.find(({ key }) => key.table === "snapshot");
   const session = snapshot && {
@@ -116,14 +100,14 @@ async function contentsOf(
   return { ...contents, session };
 }
 
-/** The document that goes with a row that was read; `Moved` when another one is stored meanwhile. */
+/** Returns the document of a row that was read. Throws `StaleBaseError` when another one is stored. */
 async function documentOf(context: StoreContext, runtimeId: RuntimeId, { row }: RowEntry): Promise<Buffer> {
   const stored = await storedSession(context, runtimeId);
   if (stored?.row.sequence !== row.sequence) throw new StaleBaseError();
   return stored.bytes();
 }
 
-/** Every record, checked by the rules of the commit that would write it alone. */
+/** Checks every record by the rules of the mutation that would store it alone, and returns the rows. */
 async function checkedRows(context: StoreContext, contents: RuntimeContents): Promise<WantedRow[]> {
   const { limits } = context;
   const { runtimeId, session, lifecycle, ops, receipts } = contents;
@@ -147,10 +131,9 @@ async function checkedRows(context: StoreContext, contents: RuntimeContents): Pr
     checkSize(value.length, limits.operationSnapshotBytes, "ops", writeFailed);
     rows.push({ key: { table: "ops", runtimeId }, value });
   }
-  // A ledger may be longer than one batch may be.
+  // A runtime may have more input rows than one request may contain.
   const noLimit = { ...limits, batchRows: Number.MAX_SAFE_INTEGER };
-  const inputs = inputRows(runtimeId, contents.inputs, (index) => `inputs[${String(index)}]`, noLimit);
-  inputs.keys.forEach((key, index) => rows.push({ key, value: inputs.values[index] ?? Buffer.of() }));
+  rows.push(...inputRows(runtimeId, contents.inputs, (index) => `inputs[${String(index)}]`, noLimit).rows);
   for (const receipt of receipts) rows.push(receiptRow(runtimeId, receipt));
   return rows;
 }
@@ -168,7 +151,7 @@ async function compare(
     wanted.length === entries.length &&
     wanted.every(({ key, value }) => Buffer.compare(stored.get(keyText(key))?.row.value ?? Buffer.of(), value) === 0);
   if (isSame) {
-    // Only now is it worth the reading: length and checksum of the documents are equal.
+    // The documents have the same length and checksum. Only now is the stored one worth reading.
     const snapshot = session && stored.get(keyText({ table: "snapshot", runtimeId }));
     const document = snapshot && (await documentOf(context, runtimeId, snapshot));
     if (!session || document?.equals(session.snapshot)) return "unchanged";
@@ -176,39 +159,36 @@ async function compare(
   return overwrite ? "replaced" : "kept";
 }
 
-/** In one commit, bound to the head that was compared. */
-async function put(
+/** Replaces a runtime in one commit, bound to the manifest that was compared. */
+async function replaceRuntime(
   context: StoreContext,
   { runtimeId, session }: RuntimeContents,
   wanted: readonly WantedRow[],
-  { head, entries }: StoredRuntime,
+  { manifest, entries }: StoredRuntime,
 ): Promise<void> {
   const kept = new Set(wanted.map(({ key }) => keyText(key)));
   const obsolete = entries.filter(({ key }) => !kept.has(keyText(key)));
-  const rows: RowKey[] = [
-    { table: "runtimeManifest", runtimeId },
-    ...wanted.map(({ key }) => key),
-    ...obsolete.map(({ key }) => key),
-  ];
+  const reads = new ReadSet();
+  const manifestHandle = reads.add({ table: "runtimeManifest", runtimeId });
   const base = entries.find(({ key }) => key.table === "snapshot")?.row.sequence;
   const document = session && (await context.engine.stage(runtimeId, base, [session.snapshot]));
-  const edits: RowEdit[] = [
-    ...wanted.map(({ key, value }, index) => ({
-      row: index + 1,
+  const edits = [
+    ...wanted.map(({ key, value }) => ({
+      handle: reads.add(key),
       value,
-      ...(key.table === "snapshot" && { document }),
+      document: key.table === "snapshot" ? document : undefined,
     })),
-    ...obsolete.map((_entry, index) => ({ row: index + 1 + wanted.length, value: undefined })),
+    ...obsolete.map(({ key }) => ({ handle: reads.add(key), value: undefined })),
   ];
   try {
-    await commit(context, {
+    await context.committer.commit({
       method: "ImportRuntime",
-      mutation: { runtimeId },
-      args: [],
-      rows,
+      request: { runtimeId },
+      args: {},
+      reads,
       bytes: wanted.reduce((total, { value }) => total + value.length, session?.snapshot.length ?? 0),
-      decide: ([current]) => {
-        if (current?.sequence !== head?.sequence) throw new StaleBaseError();
+      decide: (rows) => {
+        if (rows.get(manifestHandle)?.sequence !== manifest?.sequence) throw new StaleBaseError();
         return edits;
       },
     });

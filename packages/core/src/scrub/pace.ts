@@ -1,10 +1,10 @@
 import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 
-/** What time is to the scrub. */
+/** The time that a scrub uses. */
 export interface Clock {
-  /** Milliseconds since the epoch. */
+  /** Returns milliseconds since the epoch. */
   now(): number;
-  /** Ends early, and without an error, when the signal comes. */
+  /** Resolves after the time, or earlier when the signal aborts. Does not reject. */
   sleep(ms: number, signal: AbortSignal): Promise<void>;
 }
 
@@ -13,19 +13,20 @@ export const SYSTEM_CLOCK: Clock = {
   sleep: (ms, signal) => sleep(ms, undefined, { signal, ref: false }).catch(() => undefined),
 };
 
-/** The event loop's other work passes after so many bytes: forms are read at some tens of megabytes a second. */
-const TURN_BYTES = 64 << 10;
-/** The least that a look into the store reads: a page. */
-const LOOK_BYTES = 4096;
-/** Shorter rests are put together: to wake up costs more than what they would spread. */
+/** The event loop runs after so many bytes. Values are decoded at some tens of megabytes a second. */
+const YIELD_BYTES = 64 << 10;
+/** The least that one view of the store reads: a page. */
+const VIEW_BYTES = 4096;
+/** Shorter rests are added up: to wake up costs more than they would save. */
 const LEAST_REST_MS = 50;
 
-/** Bounds how much is read in a second, and how long the event loop is held at a time. */
+/** Limits how much is read per second, and how long the event loop is held. */
 export class Pace {
-  /** Of everything that was read. */
+  /** The bytes that were read so far. */
   bytes = 0;
-  private owed = 0;
-  private sinceTurn = 0;
+  /** The bytes that were read since the last rest. */
+  private owedBytes = 0;
+  private bytesSinceYield = 0;
 
   constructor(
     private readonly bytesPerSecond: number,
@@ -33,24 +34,24 @@ export class Pace {
     private readonly signal: AbortSignal,
   ) {}
 
-  /** So many bytes were read; to be awaited when there is something to await. Throws when the work is to end. */
+  /** Counts bytes that were read. Returns a promise when the event loop has to run. Throws when the scrub is stopped. */
   spend(bytes: number): Promise<void> | undefined {
     this.signal.throwIfAborted();
     this.bytes += bytes;
-    this.owed += bytes;
-    this.sinceTurn += bytes;
-    if (this.sinceTurn < TURN_BYTES) return undefined;
-    this.sinceTurn = 0;
+    this.owedBytes += bytes;
+    this.bytesSinceYield += bytes;
+    if (this.bytesSinceYield < YIELD_BYTES) return undefined;
+    this.bytesSinceYield = 0;
     return setImmediate();
   }
 
-  /** After a look into the store, with nothing of it held any more. Throws likewise. */
+  /** Rests as long as the rate requires. Called between two views, while no state of the store is held. Throws as `spend`. */
   async rest(): Promise<void> {
-    this.owed += LOOK_BYTES;
-    const ms = (this.owed / this.bytesPerSecond) * 1000;
+    this.owedBytes += VIEW_BYTES;
+    const ms = (this.owedBytes / this.bytesPerSecond) * 1000;
     if (ms < LEAST_REST_MS) await setImmediate();
     else {
-      this.owed = 0;
+      this.owedBytes = 0;
       await this.clock.sleep(ms, this.signal);
     }
     this.signal.throwIfAborted();

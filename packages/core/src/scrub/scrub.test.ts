@@ -1,12 +1,13 @@
 import { setImmediate } from "node:timers/promises";
 import type { Finding, RuntimeId, StoredInputState } from "@bolthole/contract";
 import { quarantine } from "../audit/quarantine.js";
-import type { Engine, Row, RowKey } from "../engine.js";
+import { ReadSet } from "../commit/read-set.js";
+import type { Engine, Row, RowKey, RowWrite, WriteBatch } from "../engine.js";
 import { createEngineStore } from "../engine-store.js";
 import { MemoryEngine } from "../memory-engine.js";
-import { Scrub, type ScrubOptions } from "./scrub.js";
-import type { ScrubNote } from "./scrub-note.js";
-import { SteppedClock } from "./stepped-clock.test.helper.js";
+import { Scrub, type ScrubNote, type ScrubOptions } from "./scrub.js";
+
+import { SteppedClock } from "../testing/stepped-clock.js";
 
 const HOUR = 3_600_000;
 const NOW = "2026-05-28T15:31:27Z";
@@ -37,15 +38,20 @@ async function filled(runtimes: readonly RuntimeId[] = ["one", "two"]): Promise<
 
 /** Changes a row behind the books' back. */
 const hurt = (engine: Engine, key: RowKey, change: (row: Row) => Row | undefined): Promise<void> =>
-  engine.commit({
-    reads: [key],
+  engine.commit(batchOf(key, (stored) => ({ row: stored && change(stored) })));
+
+function batchOf(
+  key: RowKey,
+  decide: (stored: Row | undefined) => Pick<RowWrite, "row" | "document">,
+): WriteBatch<undefined> {
+  const reads = new ReadSet();
+  const handle = reads.add(key);
+  return {
+    reads,
     bytes: 0,
-    decide: ([stored]) => ({
-      writes: stored ? [{ at: 0, row: change(stored) }] : [],
-      result: undefined,
-      freesSpace: false,
-    }),
-  });
+    decide: (rows) => ({ writes: [{ handle, ...decide(rows.get(handle)) }], result: undefined, freesSpace: false }),
+  };
+}
 
 const flipped = (stored: Row): Row => {
   const value = Buffer.from(stored.value);
@@ -109,11 +115,7 @@ const snapshotKey: RowKey = { table: "snapshot", runtimeId: "one" };
 async function exchangeDocument(engine: MemoryEngine): Promise<void> {
   const stored = await engine.view((view) => view.get(snapshotKey));
   const other = await engine.stage("one", stored?.sequence, [Buffer.alloc(document.length, "another")]);
-  await engine.commit({
-    reads: [snapshotKey],
-    bytes: 0,
-    decide: ([row]) => ({ writes: [{ at: 0, row, document: other }], result: undefined, freesSpace: false }),
-  });
+  await engine.commit(batchOf(snapshotKey, (row) => ({ row, document: other })));
 }
 
 test.each<[string, (engine: MemoryEngine) => Promise<void>, string[]]>([

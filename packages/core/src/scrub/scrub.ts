@@ -1,47 +1,84 @@
 import { type Finding, type RuntimeId, StoreError } from "@bolthole/contract";
 import type { Engine } from "../engine.js";
 import { type Clock, Pace, SYSTEM_CLOCK } from "./pace.js";
-import { scrubDocument } from "./runtime-document.js";
-import { scrubRows } from "./runtime-rows.js";
-import { type PassReport, type ScrubMemory, type ScrubNote, type UnfinishedPass, noteFinding } from "./scrub-note.js";
-import { scrubStoreRows } from "./store-rows.js";
+import { scrubDocument, scrubRows, scrubStoreRows } from "./scrub-reads.js";
+
+/** What one pass over a store has read and found. Times are milliseconds since the epoch. */
+export interface PassReport {
+  readonly startedAt: number;
+  readonly endedAt?: number | undefined;
+  /** The number of runtimes that were read to their end. */
+  readonly runtimes: number;
+  readonly bytes: number;
+  /** The number of all findings. */
+  readonly findingCount: number;
+  /** The first findings. */
+  readonly findings: readonly Finding[];
+}
+
+/** A pass that has not ended. */
+export interface UnfinishedPass extends PassReport {
+  runtimes: number;
+  bytes: number;
+  findingCount: number;
+  readonly findings: Finding[];
+  /** The last runtime that was read; undefined before the first one. */
+  after?: RuntimeId | undefined;
+}
+
+/** The state of a scrub. It continues there after a restart. */
+export interface ScrubNote {
+  /** The number of passes that have ended. */
+  passes: number;
+  current?: UnfinishedPass | undefined;
+  last?: PassReport | undefined;
+}
+
+/** Stores the note of a scrub. When a note is lost, the next pass begins again, and nothing else happens. */
+export interface ScrubMemory {
+  load(): ScrubNote | undefined;
+  save(note: ScrubNote): void;
+}
 
 export interface ScrubOptions {
   /** More than 0. */
   readonly bytesPerSecond: number;
-  /** A pass begins so long after the last one began, at the earliest. */
+  /** The least time between the beginnings of two passes. */
   readonly intervalMs: number;
   readonly memory: ScrubMemory;
-  /** Called for everything that is found, in each pass anew. */
+  /** Called for every finding, in each pass again. */
   readonly onFinding: (finding: Finding) => void;
-  /** Called when something went wrong that is no damage; the scrub goes on. */
+  /** Called for an error that is not damage. The scrub continues. */
   readonly onFault: (error: unknown) => void;
+  /** The system's clock unless set. */
   readonly clock?: Clock | undefined;
 }
 
 export interface ScrubStatus {
+  /** Whether a pass is reading at present. */
   readonly isRunning: boolean;
   readonly bytesPerSecond: number;
-  /** That came to their end. */
+  /** The number of passes that have ended. */
   readonly passes: number;
   readonly current?: PassReport | undefined;
   readonly last?: PassReport | undefined;
 }
 
-/** A crash loses no more of a pass than this. */
-const SAVE_MS = 30_000;
-/** After something that may be over soon. */
+/** The most time of a pass that a crash can lose. */
+const SAVE_INTERVAL_MS = 30_000;
+/** The pause after an error that may be temporary. */
 const RETRY_MS = 10_000;
 const LEAST_INTERVAL_MS = 1000;
-/** A clock that is put forward is noticed. */
+/** Limits each sleep, so that a clock that was set forward is noticed. */
 const LONGEST_SLEEP_MS = 3_600_000;
+const KEPT_FINDINGS = 20;
 
 /**
- * Reads everything that an engine holds, runtime after runtime, again and again: slowly, in short looks, and beside all other
- * work. It goes on where it was after a restart.
+ * Reads everything that an engine stores, runtime after runtime and pass after pass: slowly, in short views, beside all other
+ * work. After a restart it continues where it was.
  */
 export class Scrub {
-  private readonly over = new AbortController();
+  private readonly stopping = new AbortController();
   private readonly pace: Pace;
   private readonly clock: Clock;
   private readonly note: ScrubNote;
@@ -54,7 +91,7 @@ export class Scrub {
     private readonly options: ScrubOptions,
   ) {
     this.clock = options.clock ?? SYSTEM_CLOCK;
-    this.pace = new Pace(options.bytesPerSecond, this.clock, this.over.signal);
+    this.pace = new Pace(options.bytesPerSecond, this.clock, this.stopping.signal);
     this.note = options.memory.load() ?? { passes: 0 };
   }
 
@@ -62,9 +99,9 @@ export class Scrub {
     this.ended = this.run();
   }
 
-  /** Resolves when nothing is being read any more. */
+  /** Resolves when nothing is read any more. */
   async stop(): Promise<void> {
-    this.over.abort();
+    this.stopping.abort();
     await this.ended;
     this.save();
   }
@@ -75,29 +112,29 @@ export class Scrub {
   }
 
   private async run(): Promise<void> {
-    let isKnown = false;
+    let isRechecked = false;
     for (;;) {
       try {
-        if (!isKnown) await this.lookAgain();
-        isKnown = true;
+        if (!isRechecked) await this.recheckKnownDamage();
+        isRechecked = true;
         await this.untilDue();
         await this.pass();
       } catch (error) {
-        if (this.over.signal.aborted || isStopping(error)) break;
+        if (this.stopping.signal.aborted || isShuttingDown(error)) break;
         this.options.onFault(error);
-        await this.clock.sleep(RETRY_MS, this.over.signal);
+        await this.clock.sleep(RETRY_MS, this.stopping.signal);
       } finally {
         this.isRunning = false;
       }
     }
   }
 
-  /** What was known to be damaged before a restart is told at once, if it still is. */
-  private async lookAgain(): Promise<void> {
+  /** Reports damage of before a restart immediately, if it is still there. */
+  private async recheckKnownDamage(): Promise<void> {
     const known = [...(this.note.current?.findings ?? []), ...(this.note.last?.findings ?? [])];
     const runtimes = new Set(known.flatMap(({ runtimeId }) => (runtimeId === undefined ? [] : [runtimeId])));
     for (const runtimeId of runtimes) {
-      for (const finding of await this.runtime(runtimeId)) this.options.onFinding(finding);
+      for (const finding of await this.scrubRuntime(runtimeId)) this.options.onFinding(finding);
     }
   }
 
@@ -105,11 +142,11 @@ export class Scrub {
     const { current, last } = this.note;
     if (current || !last) return;
     const interval = Math.max(this.options.intervalMs, LEAST_INTERVAL_MS);
-    // The clock may have been put back.
+    // The clock may have been set back.
     const due = Math.min(last.startedAt, this.clock.now()) + interval;
     for (let left = due - this.clock.now(); left > 0; left = due - this.clock.now()) {
-      await this.clock.sleep(Math.min(left, LONGEST_SLEEP_MS), this.over.signal);
-      this.over.signal.throwIfAborted();
+      await this.clock.sleep(Math.min(left, LONGEST_SLEEP_MS), this.stopping.signal);
+      this.stopping.signal.throwIfAborted();
     }
   }
 
@@ -127,12 +164,12 @@ export class Scrub {
     for (;;) {
       const next = await this.nextRuntime(pass);
       if (next === undefined) break;
-      this.take(pass, await this.runtime(next));
+      this.record(pass, await this.scrubRuntime(next));
       pass.runtimes += 1;
       pass.after = next;
-      if (this.clock.now() - this.savedAt >= SAVE_MS) this.save();
+      if (this.clock.now() - this.savedAt >= SAVE_INTERVAL_MS) this.save();
     }
-    this.take(pass, await this.attempt(undefined, () => scrubStoreRows(this.engine, this.pace)));
+    this.record(pass, await this.attempt(undefined, () => scrubStoreRows(this.engine, this.pace)));
     const { startedAt, runtimes, bytes, findingCount, findings } = pass;
     this.note.last = { startedAt, endedAt: this.clock.now(), runtimes, bytes, findingCount, findings };
     this.note.current = undefined;
@@ -140,19 +177,20 @@ export class Scrub {
     this.save();
   }
 
-  /** A list of runtimes that cannot be read any further ends the pass. */
+  /** Returns the runtime after the last one. A list of runtimes that cannot be read any further ends the pass. */
   private async nextRuntime(pass: UnfinishedPass): Promise<RuntimeId | undefined> {
     let next: RuntimeId | undefined;
+    const after = pass.after === undefined ? undefined : ({ table: "runtimeManifest", runtimeId: pass.after } as const);
     const findings = await this.attempt(undefined, async () => {
-      const [head] = await this.engine.view((view) => view.scan({ table: "runtimeManifest", after: pass.after }, 1));
-      next = head?.key.runtimeId;
+      const [entry] = await this.engine.view((view) => view.scan({ table: "runtimeManifest", after }, 1));
+      next = entry?.key.runtimeId;
       return [];
     });
-    this.take(pass, findings);
+    this.record(pass, findings);
     return next;
   }
 
-  private async runtime(runtimeId: RuntimeId): Promise<Finding[]> {
+  private async scrubRuntime(runtimeId: RuntimeId): Promise<Finding[]> {
     const { engine, pace } = this;
     return [
       ...(await this.attempt(runtimeId, () => scrubRows(engine, runtimeId, pace))),
@@ -160,29 +198,30 @@ export class Scrub {
     ];
   }
 
-  /** One reading, and what it found. What is no damage concerns this reading alone. */
+  /** Runs one read and returns its findings. An error that is not damage ends this read alone. */
   private async attempt(runtimeId: RuntimeId | undefined, read: () => Promise<Finding[]>): Promise<Finding[]> {
     for (;;) {
       try {
         return await read();
       } catch (error) {
-        if (this.over.signal.aborted || isStopping(error)) throw error;
+        if (this.stopping.signal.aborted || isShuttingDown(error)) throw error;
         const reason = error instanceof StoreError ? error.reason : undefined;
-        if (error instanceof StoreError && reason === "DAMAGED_RECORD") return [metDamage(error, runtimeId)];
+        if (error instanceof StoreError && reason === "DAMAGED_RECORD") return [findingOf(error, runtimeId)];
         if (reason !== "BUSY") {
           this.options.onFault(error);
           return [];
         }
-        await this.clock.sleep(RETRY_MS, this.over.signal);
+        await this.clock.sleep(RETRY_MS, this.stopping.signal);
       }
     }
   }
 
-  private take(pass: UnfinishedPass, findings: readonly Finding[]): void {
+  private record(pass: UnfinishedPass, findings: readonly Finding[]): void {
     pass.bytes += this.pace.bytes;
     this.pace.bytes = 0;
     for (const finding of findings) {
-      noteFinding(pass, finding);
+      pass.findingCount += 1;
+      if (pass.findings.length < KEPT_FINDINGS) pass.findings.push(finding);
       this.options.onFinding(finding);
     }
   }
@@ -193,10 +232,10 @@ export class Scrub {
   }
 }
 
-const isStopping = (error: unknown): boolean => error instanceof StoreError && error.reason === "SHUTTING_DOWN";
+const isShuttingDown = (error: unknown): boolean => error instanceof StoreError && error.reason === "SHUTTING_DOWN";
 
-/** An engine names the runtime of a document that it cannot read; of its own pages it cannot say whose they are. */
-const metDamage = ({ message, subject }: StoreError, runtimeId: RuntimeId | undefined): Finding => ({
+/** Returns the finding of damage that ended a read. An engine names the runtime of a document, but cannot name that of a page. */
+const findingOf = ({ message, subject }: StoreError, runtimeId: RuntimeId | undefined): Finding => ({
   code: subject.runtimeId === undefined ? "pages-damaged" : "document-damaged",
   runtimeId,
   record: subject.record,

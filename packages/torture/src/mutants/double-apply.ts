@@ -1,18 +1,18 @@
 import { methodsOf, patchModule } from "./patch-module.js";
 
-interface Book {
-  readonly keys: readonly ({ readonly table: string } | undefined)[];
+interface Handle {
+  readonly key: { readonly table: string };
 }
-type Read = (this: Book, index: number, ...rest: unknown[]) => unknown;
+type Read = (this: object, handle: Handle, ...rest: unknown[]) => unknown;
 
-// Nobody looks for the outcome of a repeated request: it is applied once more.
+// The outcome of a repeated request is not looked up: the request is applied once more.
 patchModule(
   (request) => request === "./write-set.js",
   (exports: Record<string, unknown>) => {
     const methods = methodsOf(exports, "WriteSet", "read");
     const read = methods["read"] as Read;
-    const changed: Read = function (index, ...rest) {
-      return this.keys[index]?.table === "outcome" ? undefined : read.call(this, index, ...rest);
+    const changed: Read = function (handle, ...rest) {
+      return handle.key.table === "outcome" ? undefined : read.call(this, handle, ...rest);
     };
     Object.assign(methods, { read: changed });
     return undefined;

@@ -1,9 +1,9 @@
 import { methodsOf, patchModule } from "./patch-module.js";
 
-interface Book {
-  readonly keys: readonly ({ readonly table: string } | undefined)[];
+interface Handle {
+  readonly key: { readonly table: string };
 }
-type Put = (this: Book, index: number, ...rest: unknown[]) => void;
+type Put = (this: object, handle: Handle, ...rest: unknown[]) => void;
 
 const ONE_IN = 4;
 let count = 0;
@@ -14,9 +14,9 @@ patchModule(
   (exports: Record<string, unknown>) => {
     const methods = methodsOf(exports, "WriteSet", "put");
     const put = methods["put"] as Put;
-    const changed: Put = function (index, ...rest) {
-      if (this.keys[index]?.table === "outcome" && ++count % ONE_IN === 0) return;
-      put.call(this, index, ...rest);
+    const changed: Put = function (handle, ...rest) {
+      if (handle.key.table === "outcome" && ++count % ONE_IN === 0) return;
+      put.call(this, handle, ...rest);
     };
     Object.assign(methods, { put: changed });
     return undefined;

@@ -1,10 +1,10 @@
 import { methodsOf, patchModule } from "./patch-module.js";
 
-// After a failed write it tells those in the group, and goes on with the same environment.
+// After a failed write the batches of the group get their error, and the store goes on with the same environment.
 patchModule(
-  (request, from) => request === "./group-writer.js" && from.endsWith("lmdb-engine.js"),
+  (request, from) => request === "./commit/group-commit.js" && from.includes("core"),
   (exports: Record<string, unknown>) => {
-    Object.assign(methodsOf(exports, "GroupWriter", "stop"), { stop: () => undefined });
+    Object.assign(methodsOf(exports, "GroupCommit", "stop"), { stop: () => undefined });
     return undefined;
   },
 );

@@ -6,16 +6,23 @@ interface View {
 interface Committer {
   readonly engine: { view<T>(read: (view: View) => Promise<T>): Promise<T> };
 }
+interface Handle {
+  readonly key: unknown;
+  readonly index: number;
+}
+interface Rows {
+  get(handle: Handle): unknown;
+}
 interface Change {
-  readonly rows: readonly unknown[];
-  decide(rows: readonly unknown[]): unknown;
+  readonly reads: { readonly handles: readonly Handle[] };
+  decide(rows: Rows): unknown;
 }
 type Commit = (this: Committer, change: Change) => unknown;
 
 const ONE_IN = 3;
 let count = 0;
 
-// One rule in three decides over what was stored before the writer came to it: what another one wrote in between is lost.
+// One rule in three decides over the rows as stored before the writer reaches it: what another writer changed in between is lost.
 patchModule(
   (request) => request === "./commit/committer.js",
   (exports: Record<string, unknown>) => {
@@ -23,8 +30,9 @@ patchModule(
     const commit = methods["commit"] as unknown as Commit;
     const changed = async function (this: Committer, change: Change): Promise<unknown> {
       if (++count % ONE_IN !== 0) return commit.call(this, change);
-      const before = await this.engine.view((view) => Promise.all(change.rows.map((key) => view.get(key))));
-      return commit.call(this, { ...change, decide: () => change.decide(before) });
+      const { handles } = change.reads;
+      const before = await this.engine.view((view) => Promise.all(handles.map(({ key }) => view.get(key))));
+      return commit.call(this, { ...change, decide: () => change.decide({ get: ({ index }) => before[index] }) });
     };
     Object.assign(methods, { commit: changed });
     return undefined;

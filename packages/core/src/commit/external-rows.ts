@@ -1,0 +1,81 @@
+import { createHash, hash } from "node:crypto";
+import type { Row, RowKey } from "../engine.js";
+import {
+  type CountedTable,
+  EMPTY_RUNTIME_MANIFEST,
+  EMPTY_STORE_MANIFEST,
+  type RuntimeManifest,
+  STORE_MANIFEST_KEY,
+  copyRuntimeManifest,
+  decodeRuntimeManifest,
+  decodeStoreManifest,
+  encodeRuntimeManifest,
+  encodeStoreManifest,
+  isEmptyRuntimeManifest,
+  updateDigest,
+} from "./manifests.js";
+import { decodeRow, makeRow } from "./row.js";
+
+/*
+ * External rows are rows that another program wrote into a database that an engine shares with it. Nothing is known of their
+ * sequence and their form, and the stored manifests do not count them: the manifests are derived from the rows instead.
+ */
+
+/** The part of a digest that is used as a sequence: so many bytes are exact in a double. */
+const SEQUENCE_BYTES = 6;
+
+/** Returns a sequence that depends on the content. It is below zero, as the sequence of no commit is. */
+const externalSequence = (digest: Buffer): number => -1 - digest.readUIntBE(0, SEQUENCE_BYTES);
+
+export const externalRow = (key: RowKey, value: Uint8Array): Row =>
+  makeRow(key, externalSequence(hash("sha256", value, "buffer")), value);
+
+export const isExternalRow = ({ sequence }: Row): boolean => sequence < 0;
+
+/** Returns the row as a commit wrote it if the value matches its sequence and checksum, and as an external row otherwise. */
+export function ownOrExternalRow(
+  key: RowKey,
+  value: Uint8Array,
+  own: Pick<Row, "sequence" | "checksum"> | undefined,
+): Row {
+  const row = own && makeRow(key, own.sequence, value);
+  return row && row.checksum === own.checksum ? row : externalRow(key, value);
+}
+
+/**
+ * Returns the value of a runtime manifest over all rows of the runtime, or undefined when there are none. The sequence of the
+ * last input commit is taken from the manifest that was noted, as long as that one counts the same inputs.
+ */
+export function deriveRuntimeManifest(
+  rows: Iterable<{ readonly table: CountedTable; readonly row: Row }>,
+  noted: Uint8Array | undefined,
+): Uint8Array | undefined {
+  const manifest = copyRuntimeManifest(EMPTY_RUNTIME_MANIFEST);
+  const inputs = createHash("sha256");
+  for (const { table, row } of rows) {
+    manifest[table] = updateDigest(manifest[table], undefined, row);
+    if (table === "input") inputs.update(`${String(row.sequence)} ${String(row.checksum)},`);
+  }
+  if (isEmptyRuntimeManifest(manifest)) return undefined;
+  const before = readNoted(noted);
+  const isSame = before.input.rows === manifest.input.rows && before.input.sum === manifest.input.sum;
+  manifest.inputsSequence = isSame ? before.inputsSequence : externalSequence(inputs.digest());
+  return encodeRuntimeManifest(manifest);
+}
+
+/** The other program may have changed the note as well. A note that cannot be read counts as absent. */
+function readNoted(noted: Uint8Array | undefined): RuntimeManifest {
+  try {
+    return noted ? decodeRuntimeManifest(noted) : EMPTY_RUNTIME_MANIFEST;
+  } catch {
+    return EMPTY_RUNTIME_MANIFEST;
+  }
+}
+
+/** Returns the stored manifest of the store with the digest of the OAuth row that is there. */
+export function deriveStoreManifest(stored: Row | undefined, oauth: Row | undefined): Row | undefined {
+  if (!stored && !oauth) return undefined;
+  const before = stored ? decodeRow(STORE_MANIFEST_KEY, stored, decodeStoreManifest) : EMPTY_STORE_MANIFEST;
+  const manifest = { ...before, oauth: updateDigest(EMPTY_STORE_MANIFEST.oauth, undefined, oauth) };
+  return makeRow(STORE_MANIFEST_KEY, stored?.sequence ?? 0, encodeStoreManifest(manifest));
+}

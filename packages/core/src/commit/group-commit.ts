@@ -1,0 +1,234 @@
+import { StoreError } from "@bolthole/contract";
+import type { Decision, Row, WriteBatch } from "../engine.js";
+import { ReadRows } from "./read-set.js";
+
+/** A group stops growing at about this many bytes of new values. One batch alone may be larger. */
+const GROUP_BYTES = 1 << 20;
+
+/**
+ * A value, or a promise of one. A synchronous engine returns the value itself, so that a group of its batches is gathered
+ * without waiting for promises: this is the hot path of every small commit.
+ */
+export type Awaitable<T> = T | Promise<T>;
+
+/** Puts prepared work into the transaction of its group. An error of it fails the whole group. */
+export type Apply = () => Awaitable<void>;
+
+/** A row as a group sees it. An engine keeps more in it than this. */
+export interface GroupRow {
+  readonly row: Row | undefined;
+}
+
+/** A batch after its decision, which writes something. */
+export interface DecidedBatch<R extends GroupRow = GroupRow> {
+  readonly batch: WriteBatch<unknown>;
+  readonly decision: Decision<unknown>;
+  /** What `Group.read` returned for the batch. */
+  readonly rows: readonly R[];
+  readonly sequence: number;
+}
+
+/**
+ * One transaction of an engine, into which the batches of a group are put one after the other. No two calls overlap, and the
+ * last one is `flush` or `abort`.
+ */
+export interface Group<R extends GroupRow = GroupRow> {
+  /** The commit sequence of the next batch that writes something. */
+  readonly nextSequence: number;
+  /**
+   * Returns the rows that a batch reads, in the order of its handles, as the earlier batches of the group left them. An error
+   * refuses this batch alone.
+   */
+  read(batch: WriteBatch<unknown>): Awaitable<readonly R[]>;
+  /**
+   * Checks that the writes of a batch can be applied, and changes nothing. Returns the function that applies them, or
+   * undefined when they do not fit into this transaction: then the group is flushed, and the batch opens the next one. An
+   * error refuses this batch alone.
+   */
+  prepare(decided: DecidedBatch<R>): Awaitable<Apply | undefined>;
+  /**
+   * Resolves when everything that was applied is durable. May return batches that were not applied, because a row that they
+   * read was changed by another writer: they are decided again in the next group. An error fails the whole group.
+   */
+  flush(): Promise<ReadonlySet<unknown> | undefined>;
+  /** Ends the transaction after an error of `flush` or of an `Apply`. Must not throw. */
+  abort(): Awaitable<void>;
+}
+
+/** Work of the engine itself, done in a transaction together with the batches that wait. */
+export interface MaintenanceTask<G> {
+  /** About how many bytes of new values it writes. */
+  readonly bytes: number;
+  /** As `Group.prepare`. */
+  prepare(group: G): Awaitable<Apply | undefined>;
+}
+
+interface Waiting<G> {
+  readonly work: WriteBatch<unknown> | MaintenanceTask<G>;
+  readonly resolve: (result: unknown) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Work whose result is delivered when its group is durable. */
+interface Taken<G> {
+  readonly waiting: Waiting<G>;
+  readonly settle: () => void;
+}
+
+const NOTHING: Apply = () => undefined;
+
+/**
+ * Group commit: one writer puts everything that waits into one transaction, flushes it once, and then delivers all results.
+ *
+ * - Batches that arrive in one turn of the event loop share a group.
+ * - Each batch is decided over what the batches before it left.
+ * - A refusal is delivered after the flush too: it may rest on a change of its own group, so it must not be known earlier
+ *   than that change is durable.
+ * - When a transaction fails, its batches reject with OUTCOME_UNKNOWN, and every later write and read with SHUTTING_DOWN.
+ *
+ * The engine supplies the transactions: `begin` opens one. An error of `begin` refuses everything that waits; nothing was
+ * written then, and later batches are taken again.
+ */
+export class GroupCommit<G extends Group> {
+  private readonly queue: Waiting<G>[] = [];
+  private running: Promise<void> | undefined;
+  private failure: { readonly cause: unknown } | undefined;
+
+  constructor(
+    private readonly begin: () => Awaitable<G>,
+    /** Called once, when a transaction failed: nothing is written any more, and the process should end. */
+    private readonly onFailure: ((cause: unknown) => void) | undefined,
+  ) {}
+
+  /** Resolves with the result of the batch when its writes are durable. */
+  commit<T>(batch: WriteBatch<T>): Promise<T> {
+    return this.enqueue(batch) as Promise<T>;
+  }
+
+  /** Resolves when the task is durable. */
+  async perform(task: MaintenanceTask<G>): Promise<void> {
+    await this.enqueue(task);
+  }
+
+  /** Whether a transaction failed, or a reader found that one had. */
+  get hasFailed(): boolean {
+    return this.failure !== undefined;
+  }
+
+  /** Throws SHUTTING_DOWN after a failure: what can be read then may not be what is on the disk. */
+  refuseReadsAfterFailure(): void {
+    if (this.failure) throw this.refusal("ReadFailed");
+  }
+
+  /** Stops all writing and reading. For the failed group itself, and for a reader that finds the failure first. */
+  stop(cause: unknown): void {
+    if (this.failure) return;
+    this.failure = { cause };
+    this.refuseWaiting(this.refusal("WriteFailed"));
+    this.onFailure?.(cause);
+  }
+
+  /** Returns the error of every call after a failure. */
+  refusal(variant: "WriteFailed" | "ReadFailed"): StoreError {
+    const text = "the store stopped because a write to its disk failed; repair the disk, then start the store again";
+    return new StoreError(variant, "SHUTTING_DOWN", text, { cause: this.failure?.cause });
+  }
+
+  /** Waits for everything in the queue. */
+  async close(): Promise<void> {
+    await this.running;
+  }
+
+  private enqueue(work: WriteBatch<unknown> | MaintenanceTask<G>): Promise<unknown> {
+    if (this.failure) return Promise.reject(this.refusal("WriteFailed"));
+    return new Promise<unknown>((resolve, reject) => {
+      this.queue.push({ work, resolve, reject });
+      this.running ??= this.run();
+    });
+  }
+
+  private async run(): Promise<void> {
+    // Everything that arrives in this turn of the event loop goes into one group.
+    await new Promise(setImmediate);
+    while (this.queue.length > 0) await this.runGroup();
+    this.running = undefined;
+  }
+
+  private async runGroup(): Promise<void> {
+    let group: G;
+    try {
+      // A reader may have stopped the store while a batch was put back into the queue.
+      if (this.failure) throw this.refusal("WriteFailed");
+      group = await this.begin();
+    } catch (error) {
+      this.refuseWaiting(error);
+      return;
+    }
+    const taken: Taken<G>[] = [];
+    let repeated: ReadonlySet<unknown> | undefined;
+    try {
+      await this.gather(group, taken);
+      repeated = await group.flush();
+    } catch (cause) {
+      await group.abort();
+      this.fail(cause, taken);
+      return;
+    }
+    if (repeated) this.queue.unshift(...taken.flatMap(({ waiting }) => (repeated.has(waiting.work) ? [waiting] : [])));
+    for (const { waiting, settle } of taken) if (!repeated?.has(waiting.work)) settle();
+  }
+
+  /** Puts work from the queue into the group until the queue is empty or the group is full. */
+  private async gather(group: G, taken: Taken<G>[]): Promise<void> {
+    let bytes = 0;
+    for (let waiting = this.queue.shift(); waiting; waiting = this.queue.shift()) {
+      const { work, resolve, reject } = waiting;
+      if (taken.length > 0 && bytes + work.bytes > GROUP_BYTES) {
+        this.queue.unshift(waiting);
+        return;
+      }
+      let result: unknown;
+      let apply: Apply | undefined = NOTHING;
+      let settle = (): void => {
+        resolve(result);
+      };
+      try {
+        let prepared: Awaitable<Apply | undefined> = NOTHING;
+        if ("decide" in work) {
+          const read = group.read(work);
+          const rows = read instanceof Promise ? await read : read;
+          const sequence = group.nextSequence;
+          const decision = work.decide(new ReadRows(rows), sequence);
+          result = decision.result;
+          if (decision.writes.length > 0) prepared = group.prepare({ batch: work, decision, rows, sequence });
+        } else {
+          prepared = work.prepare(group);
+        }
+        apply = prepared instanceof Promise ? await prepared : prepared;
+      } catch (error) {
+        settle = () => {
+          reject(error);
+        };
+      }
+      if (!apply) {
+        this.queue.unshift(waiting);
+        return;
+      }
+      taken.push({ waiting, settle });
+      bytes += work.bytes;
+      const applied = apply();
+      if (applied instanceof Promise) await applied;
+    }
+  }
+
+  /** Nothing is known of the group after a failed write: it may be on the disk, or not. */
+  private fail(cause: unknown, taken: readonly Taken<G>[]): void {
+    const text = "a write to the disk failed: the change may have been applied; repeat it with the same request id";
+    for (const { waiting } of taken) waiting.reject(new StoreError("Internal", "OUTCOME_UNKNOWN", text, { cause }));
+    this.stop(cause);
+  }
+
+  private refuseWaiting(error: unknown): void {
+    for (const { reject } of this.queue.splice(0)) reject(error);
+  }
+}

@@ -1,0 +1,174 @@
+import { bufferOf } from "../bytes.js";
+import type { Row, Table } from "../engine.js";
+import { decodeRow, expectForm, makeRow } from "./row.js";
+
+/*
+ * Manifests count the rows of a runtime, and the rows of the store that belong to no runtime. Every commit keeps them up to
+ * date, so that a row that vanished is found, and not only a row that changed.
+ */
+
+/** The number of the rows of one table, and the sum of their checksums modulo 2^32. */
+export interface TableDigest {
+  readonly rows: number;
+  readonly sum: number;
+}
+
+const NO_ROWS: TableDigest = { rows: 0, sum: 0 };
+
+/** Returns the digest after one row was replaced by another. */
+export const updateDigest = (
+  { rows, sum }: TableDigest,
+  before: Row | undefined,
+  after: Row | undefined,
+): TableDigest => ({
+  // An external row was never counted, but may be deleted.
+  rows: Math.max(0, rows + (after ? 1 : 0) - (before ? 1 : 0)),
+  sum: (sum + (after?.checksum ?? 0) - (before?.checksum ?? 0)) >>> 0,
+});
+
+/** The tables whose rows a runtime manifest counts, in the order of its form. Append only. */
+export const COUNTED_TABLES = ["snapshot", "lifecycle", "ops", "input", "receipt"] as const satisfies readonly Table[];
+export type CountedTable = (typeof COUNTED_TABLES)[number];
+
+/** The digest of each table of one runtime. */
+export interface RuntimeManifest extends Readonly<Record<CountedTable, TableDigest>> {
+  /** The sequence of the last commit that wrote an input row; 0 before the first one. */
+  readonly inputsSequence: number;
+}
+
+export const EMPTY_RUNTIME_MANIFEST: RuntimeManifest = {
+  snapshot: NO_ROWS,
+  lifecycle: NO_ROWS,
+  ops: NO_ROWS,
+  input: NO_ROWS,
+  receipt: NO_ROWS,
+  inputsSequence: 0,
+};
+
+export const isCountedTable = (table: Table): table is CountedTable =>
+  (COUNTED_TABLES as readonly Table[]).includes(table);
+
+export const isEmptyRuntimeManifest = (manifest: RuntimeManifest): boolean =>
+  COUNTED_TABLES.every((table) => manifest[table].rows === 0);
+
+/** Returns a copy that may be changed. Member by member: every commit does this, and a spread is much slower. */
+export const copyRuntimeManifest = ({
+  snapshot,
+  lifecycle,
+  ops,
+  input,
+  receipt,
+  inputsSequence,
+}: RuntimeManifest): { -readonly [Member in keyof RuntimeManifest]: RuntimeManifest[Member] } => ({
+  snapshot,
+  lifecycle,
+  ops,
+  input,
+  receipt,
+  inputsSequence,
+});
+
+const RUNTIME_FORM = 1;
+const DIGEST_BYTES = 8;
+const INPUTS_SEQUENCE_AT = 1 + COUNTED_TABLES.length * DIGEST_BYTES;
+const RUNTIME_MANIFEST_BYTES = INPUTS_SEQUENCE_AT + 8;
+
+export function encodeRuntimeManifest(manifest: RuntimeManifest): Uint8Array {
+  const bytes = Buffer.allocUnsafe(RUNTIME_MANIFEST_BYTES);
+  bytes[0] = RUNTIME_FORM;
+  COUNTED_TABLES.forEach((table, index) => {
+    writeDigest(bytes, 1 + index * DIGEST_BYTES, manifest[table]);
+  });
+  bytes.writeDoubleLE(manifest.inputsSequence, INPUTS_SEQUENCE_AT);
+  return bytes;
+}
+
+export function decodeRuntimeManifest(value: Uint8Array): RuntimeManifest {
+  expectForm(value, RUNTIME_FORM);
+  const bytes = bufferOf(value);
+  return {
+    snapshot: readDigest(bytes, 1),
+    lifecycle: readDigest(bytes, 1 + DIGEST_BYTES),
+    ops: readDigest(bytes, 1 + 2 * DIGEST_BYTES),
+    input: readDigest(bytes, 1 + 3 * DIGEST_BYTES),
+    receipt: readDigest(bytes, 1 + 4 * DIGEST_BYTES),
+    inputsSequence: bytes.readDoubleLE(INPUTS_SEQUENCE_AT),
+  };
+}
+
+function writeDigest(bytes: Buffer, at: number, { rows, sum }: TableDigest): void {
+  bytes.writeUInt32LE(rows, at);
+  bytes.writeUInt32LE(sum, at + 4);
+}
+
+const readDigest = (bytes: Buffer, at: number): TableDigest => ({
+  rows: bytes.readUInt32LE(at),
+  sum: bytes.readUInt32LE(at + 4),
+});
+
+/** The digests of the rows that belong to no runtime, and of the runtime manifests. */
+export interface StoreManifest {
+  readonly outcome: TableDigest;
+  readonly oauth: TableDigest;
+  /** All runtime manifests. It shows a runtime that vanished, or that was replaced by an older state of itself. */
+  readonly runtimeManifest: TableDigest;
+  /** The horizon, in milliseconds since the epoch: outcomes of request ids made before it are no longer kept. */
+  readonly horizonMs: number;
+}
+
+export const STORE_MANIFEST_KEY = { table: "storeManifest" } as const;
+
+export const EMPTY_STORE_MANIFEST: StoreManifest = {
+  outcome: NO_ROWS,
+  oauth: NO_ROWS,
+  runtimeManifest: NO_ROWS,
+  horizonMs: 0,
+};
+
+/** Form 1, which had no digest of the runtime manifests, was never released. */
+const STORE_FORM = 2;
+const HORIZON_AT = 1 + 2 * DIGEST_BYTES;
+const RUNTIME_MANIFESTS_AT = HORIZON_AT + 8;
+const STORE_MANIFEST_BYTES = RUNTIME_MANIFESTS_AT + DIGEST_BYTES;
+
+export function encodeStoreManifest({ outcome, oauth, runtimeManifest, horizonMs }: StoreManifest): Uint8Array {
+  const bytes = Buffer.allocUnsafe(STORE_MANIFEST_BYTES);
+  bytes[0] = STORE_FORM;
+  writeDigest(bytes, 1, outcome);
+  writeDigest(bytes, 1 + DIGEST_BYTES, oauth);
+  bytes.writeDoubleLE(horizonMs, HORIZON_AT);
+  writeDigest(bytes, RUNTIME_MANIFESTS_AT, runtimeManifest);
+  return bytes;
+}
+
+export function decodeStoreManifest(value: Uint8Array): StoreManifest {
+  expectForm(value, STORE_FORM);
+  const bytes = bufferOf(value);
+  return {
+    outcome: readDigest(bytes, 1),
+    oauth: readDigest(bytes, 1 + DIGEST_BYTES),
+    horizonMs: bytes.readDoubleLE(HORIZON_AT),
+    runtimeManifest: readDigest(bytes, RUNTIME_MANIFESTS_AT),
+  };
+}
+
+export interface RestoreOptions {
+  /** Whether the OAuth flows are kept. Flows that were used since the backup would be valid again. */
+  readonly keepsOauth: boolean;
+  readonly nowMs: number;
+}
+
+/**
+ * Returns the store manifest after a restore, which deletes every request outcome. The horizon moves to the present: any
+ * earlier request may have been applied before the restore, so none of them is ever executed again.
+ */
+export function restoredStoreManifest(stored: Row | undefined, { keepsOauth, nowMs }: RestoreOptions): Row {
+  const before = stored ? decodeRow(STORE_MANIFEST_KEY, stored, decodeStoreManifest) : EMPTY_STORE_MANIFEST;
+  const manifest = {
+    ...before,
+    outcome: NO_ROWS,
+    oauth: keepsOauth ? before.oauth : NO_ROWS,
+    horizonMs: Math.max(before.horizonMs, nowMs),
+  };
+  return makeRow(STORE_MANIFEST_KEY, stored?.sequence ?? 0, encodeStoreManifest(manifest));
+}

@@ -1,0 +1,89 @@
+import { StoreError } from "@bolthole/contract";
+import { decodeSnapshotFacts, encodeSnapshotFacts } from "../documents/stored-document.js";
+import type { RowKey } from "../engine.js";
+import { createEngineStore } from "../engine-store.js";
+import { MemoryEngine } from "../memory-engine.js";
+import { decodeOutcome, encodeOutcome } from "./outcome.js";
+import { ReadSet } from "./read-set.js";
+import { decodeRow, makeRow } from "./row.js";
+
+import {
+  EMPTY_RUNTIME_MANIFEST,
+  EMPTY_STORE_MANIFEST,
+  decodeRuntimeManifest,
+  decodeStoreManifest,
+  encodeRuntimeManifest,
+  encodeStoreManifest,
+} from "./manifests.js";
+
+const runtimeId = "a runtime";
+const SNAPSHOT: RowKey = { table: "snapshot", runtimeId };
+const facts = encodeSnapshotFacts({ profile: "session", length: 2, crc32: 3 });
+
+const withByte = (value: Uint8Array, at: number, byte: number): Buffer => {
+  const changed = Buffer.from(value);
+  changed[at] = byte;
+  return changed;
+};
+
+function reasonOf(work: () => unknown): string {
+  try {
+    work();
+    return "none";
+  } catch (error) {
+    return error instanceof StoreError ? error.reason : String(error);
+  }
+}
+
+test.each<[string, RowKey, Uint8Array, (value: Uint8Array) => unknown]>([
+  ["the form of a snapshot row", SNAPSHOT, withByte(facts, 0, 9), decodeSnapshotFacts],
+  ["the profile of a snapshot row", SNAPSHOT, withByte(facts, 1, 2), decodeSnapshotFacts],
+  [
+    "the form of a runtime manifest",
+    { table: "runtimeManifest", runtimeId },
+    withByte(encodeRuntimeManifest(EMPTY_RUNTIME_MANIFEST), 0, 2),
+    decodeRuntimeManifest,
+  ],
+  [
+    "the form of the store manifest",
+    { table: "storeManifest" },
+    withByte(encodeStoreManifest(EMPTY_STORE_MANIFEST), 0, 1),
+    decodeStoreManifest,
+  ],
+  [
+    "the state of an outcome",
+    { table: "outcome", requestId: "0198f0a0-0000-7000-8000-0000000000ff" },
+    withByte(
+      encodeOutcome({ state: "applied", version: "e.1", method: "Method", fingerprint: Buffer.alloc(32) }),
+      0,
+      3,
+    ),
+    decodeOutcome,
+  ],
+  ["no byte at all", SNAPSHOT, Buffer.of(), decodeSnapshotFacts],
+])("%s that is unknown is damage, even with a valid checksum", (_what, key, value, decode) => {
+  const row = makeRow(key, 1, value);
+  expect(reasonOf(() => decodeRow(key, row, decode))).toBe("DAMAGED_RECORD");
+});
+
+test("an unknown profile refuses a commit over it, and does not turn the guards off", async () => {
+  const engine = new MemoryEngine();
+  const store = createEngineStore(engine);
+  const sessionSnapshot = Buffer.from("no session");
+  const document = await engine.stage(runtimeId, undefined, [sessionSnapshot]);
+  const reads = new ReadSet();
+  const handle = reads.add(SNAPSHOT);
+  await engine.commit({
+    reads,
+    bytes: document.bytes,
+    decide: (_rows, sequence) => {
+      const value = withByte(encodeSnapshotFacts({ ...document, profile: "session" }), 1, 7);
+      return { writes: [{ handle, row: makeRow(SNAPSHOT, sequence, value), document }], result: 0, freesSpace: false };
+    },
+  });
+  const damaged = { reason: "DAMAGED_RECORD", applied: "no", subject: { runtimeId } };
+  await expect(store.commitSessionSnapshot({ runtimeId, sessionDelta: { sessionSnapshot } })).rejects.toMatchObject(
+    damaged,
+  );
+  await expect(store.loadSessionSnapshot({ runtimeId })).rejects.toMatchObject(damaged);
+});

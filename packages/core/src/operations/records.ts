@@ -1,0 +1,143 @@
+import type { UpdatedOauth, Versioned, VersionedStore } from "@bolthole/contract";
+import { MACHINE_LIFECYCLE_RECORD_VERSION, readFailed, writeFailed } from "@bolthole/contract";
+import { inspectLifecycleRecord } from "@bolthole/contract/wire";
+import { readOpsSnapshot, writeOpsSnapshot } from "@bolthole/json";
+import type { AnyMutation, Change } from "../commit/committer.js";
+import type { RequestArguments } from "../commit/fingerprint.js";
+import { ReadSet } from "../commit/read-set.js";
+import type { RowKey } from "../engine.js";
+import { type StoreContext, loadRow, versionOf } from "../store-context.js";
+import { checkRuntimeId, checkSize, invalid, shaped } from "../validate.js";
+import { inputArguments, inputRows, replaceInputs, unchangedArguments } from "./inputs.js";
+
+/*
+ * The records that a runtime, or the store, has once: the machine lifecycle, the operation snapshot, the OAuth flows.
+ */
+
+type RecordOperations = Pick<
+  VersionedStore,
+  | "loadMachineLifecycleRecord"
+  | "commitMachineLifecycle"
+  | "persistOpsLifecycle"
+  | "loadOpsLifecycle"
+  | "deleteOpsLifecycle"
+  | "authAuthorityKey"
+  | "persistAuthOauthFlowSnapshot"
+  | "loadAuthOauthFlowSnapshot"
+  | "updateAuthOauthFlowSnapshot"
+>;
+
+const OAUTH_KEY = { table: "oauth" } as const;
+
+export const recordOperations = (context: StoreContext): RecordOperations => ({
+  async loadMachineLifecycleRecord(request) {
+    const runtimeId = checkRuntimeId(request.runtimeId, context.limits, readFailed);
+    return loadRow(context, { table: "lifecycle", runtimeId }, (value) => value);
+  },
+
+  async commitMachineLifecycle(request) {
+    const runtimeId = checkRuntimeId(request.runtimeId, context.limits);
+    const { record } = request;
+    checkLifecycleRecord(record);
+    const fieldOf = (index: number): string => `input_states[${String(index)}]`;
+    const inputs = inputRows(runtimeId, request.inputStates, fieldOf, context.limits);
+    const reads = new ReadSet();
+    const lifecycle = { handle: reads.add({ table: "lifecycle", runtimeId }), value: record };
+    const edits = [lifecycle, ...replaceInputs(inputs, reads)];
+    return context.committer.commit({
+      method: "CommitMachineLifecycle",
+      request,
+      args: {
+        record,
+        unchangedInputs: unchangedArguments(request.unchangedInputs),
+        inputStates: inputArguments(inputs),
+      },
+      reads,
+      bytes: record.length + inputs.bytes,
+      decide: () => edits,
+    });
+  },
+
+  async persistOpsLifecycle(request) {
+    const runtimeId = checkRuntimeId(request.runtimeId, context.limits);
+    const snapshot = shaped("snapshot", writeFailed, () => writeOpsSnapshot(request.snapshot));
+    checkSize(snapshot.length, context.limits.operationSnapshotBytes, "snapshot", writeFailed);
+    const key = { table: "ops", runtimeId } as const;
+    return context.committer.commit(replacement("PersistOpsLifecycle", request, { snapshot }, key, snapshot));
+  },
+
+  async loadOpsLifecycle(request) {
+    const runtimeId = checkRuntimeId(request.runtimeId, context.limits, readFailed);
+    return loadRow(context, { table: "ops", runtimeId }, readOpsSnapshot);
+  },
+
+  async deleteOpsLifecycle(request) {
+    const runtimeId = checkRuntimeId(request.runtimeId, context.limits);
+    const key = { table: "ops", runtimeId } as const;
+    return context.committer.commit(replacement("DeleteOpsLifecycle", request, {}, key, undefined));
+  },
+
+  authAuthorityKey: () => Promise.resolve(`bolthole:${context.engine.storeId}`),
+
+  async persistAuthOauthFlowSnapshot(request) {
+    const { snapshot } = request;
+    checkSize(snapshot.length, context.limits.oauthSnapshotBytes, "snapshot", writeFailed);
+    const change = replacement("PersistAuthOauthFlowSnapshot", request, { snapshot }, OAUTH_KEY, snapshot);
+    return context.committer.commit(change);
+  },
+
+  loadAuthOauthFlowSnapshot: () => loadOauth(context),
+
+  async updateAuthOauthFlowSnapshot(request): Promise<UpdatedOauth> {
+    const { snapshot, expected } = request;
+    checkSize(snapshot.length, context.limits.oauthSnapshotBytes, "snapshot", writeFailed);
+    const reads = new ReadSet();
+    const handle = reads.add(OAUTH_KEY);
+    const committed = await context.committer.commitIfCurrent({
+      method: "UpdateAuthOauthFlowSnapshot",
+      request,
+      args: { expected, snapshot },
+      reads,
+      bytes: snapshot.length,
+      decide: (rows) => {
+        const row = rows.get(handle);
+        return (row && versionOf(context, row)) === expected ? [{ handle, value: snapshot }] : undefined;
+      },
+    });
+    if (committed) return { ...committed, updated: true };
+    return { updated: false, current: await loadOauth(context) };
+  },
+});
+
+const loadOauth = (context: StoreContext): Promise<Versioned<Uint8Array> | undefined> =>
+  loadRow(context, OAUTH_KEY, (value) => value);
+
+/** Returns a change that replaces or deletes one row, whatever is stored. */
+export function replacement<R extends AnyMutation>(
+  method: string,
+  request: R,
+  args: RequestArguments<NoInfer<R>>,
+  key: RowKey,
+  value: Uint8Array | undefined,
+): Change<R> {
+  const reads = new ReadSet();
+  const edits = [{ handle: reads.add(key), value }];
+  return { method, request, args, reads, bytes: value?.length ?? 0, decide: () => edits };
+}
+
+/** Refuses a lifecycle record of another version than 1, or of an unknown state. Its bytes are stored unchanged (section 14.12). */
+export function checkLifecycleRecord(record: Uint8Array): void {
+  const { recordVersion, runtimeState } = inspectLifecycleRecord(record);
+  if (recordVersion !== MACHINE_LIFECYCLE_RECORD_VERSION) {
+    throw writeFailed(
+      "UNSUPPORTED_RECORD_VERSION",
+      `unsupported machine lifecycle store record version ${String(recordVersion)}`,
+      {
+        record: "record.record_version",
+        expected: String(MACHINE_LIFECYCLE_RECORD_VERSION),
+        actual: String(recordVersion),
+      },
+    );
+  }
+  if (runtimeState === undefined) throw invalid(writeFailed, "record.runtime_state", "a known runtime state");
+}

@@ -1,0 +1,144 @@
+import { StoreError, type VersionedStore } from "@bolthole/contract";
+import type { BrokenStore } from "./broken-contract.js";
+import { memoryStores } from "./memory-stores.js";
+
+/** They break what this project promises beyond the reference's contract. */
+export const BROKEN_ADDITIONS: readonly BrokenStore[] = [
+  [
+    "forgets request ids",
+    "requests",
+    /^requests: atomicApply: a repeated request id returns the first response/,
+    memoryStores((store) => ({
+      ...store,
+      atomicApply: (request) => store.atomicApply({ ...request, requestId: undefined }),
+    })),
+  ],
+  [
+    "takes a request id for the whole of its request",
+    "requests",
+    /other arguments is refused/,
+    memoryStores((store) => {
+      const answers = new Map<string, Awaited<ReturnType<VersionedStore["atomicApply"]>>>();
+      return {
+        ...store,
+        atomicApply: async (request) => {
+          const known = answers.get(request.requestId ?? "");
+          if (known) return { ...known, replayed: true };
+          const answer = await store.atomicApply(request);
+          if (request.requestId !== undefined) answers.set(request.requestId, answer);
+          return answer;
+        },
+      };
+    }),
+  ],
+  [
+    "ignores the fence token",
+    "expectations",
+    /fence token must equal that of the stored/,
+    memoryStores((store) => ({
+      ...store,
+      persistInputState: (request) => store.persistInputState({ ...request, expectedFenceToken: undefined }),
+    })),
+  ],
+  [
+    "forgets the profile",
+    "profiles",
+    /stay opaque when no profile is named/,
+    memoryStores((store) => ({
+      ...store,
+      commitSessionSnapshot: async (request) => {
+        await store.clearSessionSnapshot({ runtimeId: request.runtimeId });
+        return store.commitSessionSnapshot(request);
+      },
+    })),
+  ],
+  [
+    "puts any document in the place of any other",
+    "transcript",
+    /removes or changes messages is refused/,
+    memoryStores((store) => ({
+      ...store,
+      atomicApply: async (request) => {
+        await store.clearSessionSnapshot({ runtimeId: request.runtimeId });
+        return store.atomicApply(request);
+      },
+    })),
+  ],
+  [
+    "patches whatever is stored",
+    "patches",
+    /base is not the stored document is refused/,
+    memoryStores((store) => ({
+      ...store,
+      commitSessionSnapshot: (request) =>
+        store.commitSessionSnapshot(request).catch((error: unknown) => {
+          const { sessionDelta } = request;
+          if (!("patch" in sessionDelta) || !(error instanceof StoreError)) throw error;
+          const { actual: baseVersion = "" } = error.subject;
+          const patch = { ...sessionDelta.patch, baseVersion };
+          return store.commitSessionSnapshot({ ...request, sessionDelta: { ...sessionDelta, patch } });
+        }),
+    })),
+  ],
+  [
+    "keeps an upload that was used",
+    "uploads",
+    /used up by the commit that applies it/,
+    memoryStores((store) => {
+      const uploads = new Map<string, { readonly runtimeId: string; readonly sessionSnapshot: Buffer }>();
+      return {
+        ...store,
+        uploadSessionSnapshot: async (request) => {
+          const chunks: Uint8Array[] = [];
+          for await (const chunk of request.chunks) chunks.push(chunk);
+          const again = async function* () {
+            await Promise.resolve();
+            yield* chunks;
+          };
+          const id = await store.uploadSessionSnapshot({ ...request, chunks: again() });
+          uploads.set(id, { runtimeId: request.runtimeId, sessionSnapshot: Buffer.concat(chunks) });
+          return id;
+        },
+        atomicApply: (request) => {
+          const { sessionDelta } = request;
+          const kept = sessionDelta && "uploadId" in sessionDelta ? uploads.get(sessionDelta.uploadId) : undefined;
+          return store.atomicApply(kept ? { ...request, sessionDelta: { ...sessionDelta, ...kept } } : request);
+        },
+      };
+    }),
+  ],
+  [
+    "believes that rows are unchanged",
+    "unchanged inputs",
+    /nothing is applied after another writer/,
+    memoryStores((store) => ({
+      ...store,
+      atomicApply: (request) => store.atomicApply({ ...request, unchangedInputs: undefined }),
+    })),
+  ],
+  [
+    "does not list the empty runtime id",
+    "listing",
+    /list each runtime once/,
+    memoryStores((store) => ({
+      ...store,
+      listRuntimes: async (request) => {
+        const page = await store.listRuntimes(request);
+        return { ...page, runtimes: page.runtimes.filter(({ runtimeId }) => runtimeId !== "") };
+      },
+    })),
+  ],
+  [
+    "claims to be durable",
+    "reopen",
+    /every record is loaded unchanged after a reopen/,
+    {
+      capabilities: { ...memoryStores().capabilities, durable: true },
+      createSite: () =>
+        Promise.resolve({
+          open: async () => (await memoryStores().createSite()).open(),
+          remove: () => Promise.resolve(),
+        }),
+    },
+  ],
+];

@@ -1,0 +1,24 @@
+import { type StoreFactory, holdable } from "@bolthole/conformance";
+import { RuntimeStoreAdapter, type VersionedStore } from "@bolthole/contract";
+import { DEFAULT_LIMITS, createEngineStore } from "../engine-store.js";
+import { MemoryEngine } from "../memory-engine.js";
+
+/** Stores in memory for the suite; `alter` puts something between the store and its callers. */
+export const memoryStores = (alter: (store: VersionedStore) => VersionedStore = (store) => store): StoreFactory => ({
+  capabilities: {
+    durable: false,
+    versions: true,
+    transcriptRules: true,
+    fullSequences: true,
+    holds: true,
+    rawRows: false,
+  },
+  createSite: () => {
+    const engine = holdable(new MemoryEngine(), "commit");
+    const limits = { ...DEFAULT_LIMITS, documentBytes: 8 * 1024 * 1024 };
+    const versioned = alter(createEngineStore(engine.target, { limits }));
+    const store = new RuntimeStoreAdapter(versioned, engine.target.storeId);
+    const handle = { store, versioned, hold: engine.hold, close: () => Promise.resolve() };
+    return Promise.resolve({ open: () => Promise.resolve(handle), remove: () => engine.target.close() });
+  },
+});
