@@ -36,7 +36,8 @@ const stored = (bytes: Buffer): NonNullable<CheckRequest["guard"]> => ({
       target.set(bytes);
       return Promise.resolve();
     },
-    readRanges: (ranges) => Promise.resolve(ranges.map(({ offset, length }) => bytes.subarray(offset, offset + length))),
+    readRanges: (ranges) =>
+      Promise.resolve(ranges.map(({ offset, length }) => bytes.subarray(offset, offset + length))),
   },
 });
 
