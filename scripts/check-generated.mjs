@@ -1,4 +1,4 @@
-// Fails when packages/contract/src/gen is not what `pnpm generate` makes of proto/.
+// Fails when packages/contract/src/gen differs from the output of `pnpm generate` for proto/.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

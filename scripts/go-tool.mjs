@@ -1,4 +1,4 @@
-// Programs of other projects that our scripts use: pinned, installed by Go into .tools/bin when somebody asks for it.
+// Installs pinned programs of other projects into .tools/bin with Go, and finds them.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync } from "node:fs";
 import { delimiter, dirname, join, resolve } from "node:path";
@@ -10,13 +10,13 @@ const go = (args, options) => spawnSync("go", args, { encoding: "utf8", ...optio
 
 export const hasGo = () => go(["version"]).status === 0;
 
-/** The pinned one in .tools/bin, else whichever the PATH has, else nothing. */
+/** Returns the path of a program: in .tools/bin, else in a folder of PATH, else undefined. */
 export function findTool(name) {
   const folders = [TOOLS, ...(process.env.PATH ?? "").split(delimiter)];
   return folders.map((folder) => join(folder, name)).find((path) => existsSync(path));
 }
 
-/** Answers whether the pinned version is there now. */
+/** Installs the pinned version, unless it is installed already. Returns whether it is installed now. */
 export function installTool({ name, module, folder, version }) {
   if (go(["version", "-m", join(TOOLS, name)]).stdout.includes(`\t${module}\t${version}\t`)) return true;
   const wanted = `${module}/${folder}@${version}`;

@@ -9,6 +9,7 @@ for (const step of [
   "build",
   "check:format",
   "check:lint",
+  "check:structure",
   "jest",
 ]) {
   console.log(`\n== ${step}`);

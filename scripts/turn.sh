@@ -1,10 +1,10 @@
 #!/bin/sh
-# Walks one whole turn of a runtime with grpcurl: registers it, accepts an input, applies the boundary with receipt and
-# session, loads all back, restarts the daemon, loads again and compares. Starts a daemon of its own in a temporary folder.
+# Performs one turn of a runtime with grpcurl: registers it, accepts an input, applies the boundary with receipt and session, loads
+# everything, restarts the daemon, loads again and compares. Starts a daemon in a temporary folder.
 #
-#   scripts/turn.sh [TERM|KILL]     the signal that ends the daemon before its restart; TERM unless given
+#   scripts/turn.sh [TERM|KILL]     the signal that ends the daemon before its restart; default TERM
 #
-# Exits with 0 only when everything was as expected. GRPCURL names the grpcurl to use.
+# Exits with 0 only when all results were as expected. GRPCURL is the path of the grpcurl to use.
 set -eu
 
 SIGNAL=${1:-TERM}
@@ -41,12 +41,19 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 1' HUP INT TERM
 
-# Sends the request on standard input to one RPC of the store.
-call() { "$GRPCURL" -plaintext -unix -authority localhost -max-time 20 -d @ "$AT" "$STORE/$1"; }
+# Sends the request on standard input to one RPC of the store. grpcurl 1.9.1 and earlier need the option -unix and a path, later ones
+# a unix:// target.
+call() {
+  if [ -n "$UNIX_FLAG" ]; then
+    "$GRPCURL" -plaintext -unix -max-time 20 -d @ "$AT" "$STORE/$1"
+  else
+    "$GRPCURL" -plaintext -max-time 20 -d @ "unix://$AT" "$STORE/$1"
+  fi
+}
 field() { sed -n 's/^ *"'"$1"'": "\(.*\)",\{0,1\}$/\1/p'; }
 quote() { node -e 'process.stdout.write(JSON.stringify(require("fs").readFileSync(0, "utf8")))' <"$1"; }
 
-# A stale endpoint file may lie there after a kill, so an answer is waited for, not only the file.
+# A kill leaves an old endpoint file behind, so this waits for a response and not only for the file.
 start_daemon() {
   node "$MAIN" serve --data "$DATA" >>"$WORK/log" 2>&1 &
   DAEMON=$!
@@ -60,7 +67,7 @@ start_daemon() {
     TRIES=$((TRIES + 1))
     sleep 0.2
   done
-  fail "the daemon did not answer in time"
+  fail "the daemon did not respond in time"
 }
 
 register() {
@@ -133,7 +140,7 @@ END
 END
 }
 
-# Every record of the runtime, one file each, in folder $1.
+# Loads every record of the runtime into folder $1, one file each.
 load_all() {
   mkdir "$1"
   echo "{$RUNTIME}" | call LoadMachineLifecycleRecord >"$1/lifecycle"
@@ -145,9 +152,9 @@ load_all() {
   field chunk <"$1/session" | base64 -d >"$1/session.json"
 }
 
-# The loaded records are the written ones: of each, what tells it from any other.
+# Compares the characteristic members of each loaded record with the written ones.
 check_loaded() {
-  cmp "$WORK/session.json" "$1/session.json" || fail "the session came back changed"
+  cmp "$WORK/session.json" "$1/session.json" || fail "the loaded session differs from the written one"
   expect "$1/lifecycle" runtimeState RUNTIME_STATE_RUNNING
   expect "$1/lifecycle" fenceToken 7
   expect "$1/inputs" currentState INPUT_LIFECYCLE_STATE_CONSUMED
@@ -164,6 +171,10 @@ expect() {
 
 [ -x "$GRPCURL" ] || fail "there is no grpcurl at $GRPCURL"
 [ -f "$MAIN" ] || fail "$MAIN is not built"
+case $("$GRPCURL" -plaintext -connect-timeout 1 unix:///missing.sock list 2>&1) in
+  *"lookup tcp"*) UNIX_FLAG=yes ;;
+  *) UNIX_FLAG= ;;
+esac
 
 start_daemon
 echo "a daemon serves $DATA"
@@ -175,15 +186,15 @@ apply_boundary >/dev/null
 echo "applied the boundary: session, receipt and input"
 load_all "$WORK/before"
 check_loaded "$WORK/before"
-echo "loaded all back"
+echo "loaded everything"
 
 end_daemon "$SIGNAL"
 [ "$SIGNAL" != TERM ] || [ "$STATUS" -eq 0 ] || fail "the daemon ended with $STATUS after SIGTERM"
 start_daemon
 echo "restarted the daemon (SIG$SIGNAL)"
 load_all "$WORK/after"
-diff -r "$WORK/before" "$WORK/after" || fail "something differs after the restart"
+diff -r "$WORK/before" "$WORK/after" || fail "the loaded records differ after the restart"
 check_loaded "$WORK/after"
-echo "loaded all again: the same"
+echo "loaded everything again: no difference"
 end_daemon TERM
 [ "$STATUS" -eq 0 ] || fail "the daemon ended with $STATUS after SIGTERM"

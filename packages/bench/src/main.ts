@@ -4,23 +4,20 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { isInMemory, machineFacts } from "./machine.js";
-import { writePerformancePage } from "./performance-page.js";
-import { type Report, type Section, rowsOf } from "./report.js";
+import { writePerformancePages } from "./performance-page.js";
+import { type Report, type RowGroup, type Section, renderTable, rowsOf } from "./report.js";
+import { growth, replacements } from "./rows/disk-size.js";
 import { engines } from "./rows/engines.js";
 import { firstLoad } from "./rows/first-load.js";
-import { growth } from "./rows/growth.js";
 import { manyRuntimes } from "./rows/many-runtimes.js";
 import { newDocuments } from "./rows/new-documents.js";
-import { replacements } from "./rows/replacements.js";
 import { sessionDocuments } from "./rows/session-documents.js";
 import { smallCommits } from "./rows/small-commits.js";
 import { smallRequests } from "./rows/small-requests.js";
 import { turns } from "./rows/turns.js";
-import type { Subject } from "./subject.js";
-import { renderTable } from "./table.js";
 
-/** In the order of the report. */
-const SUBJECTS: Readonly<Record<string, Subject>> = {
+/** The row groups in the order of the report. */
+const ROW_GROUPS: Readonly<Record<string, RowGroup>> = {
   "small-commits": smallCommits,
   "small-requests": smallRequests,
   turns,
@@ -30,8 +27,8 @@ const SUBJECTS: Readonly<Record<string, Subject>> = {
   "session-documents": sessionDocuments,
   engines,
 };
-/** They take many minutes and gigabytes of disk. */
-const LONG_SUBJECTS: Readonly<Record<string, Subject>> = { replacements, "many-runtimes": manyRuntimes };
+/** Row groups that need many minutes and gigabytes of disk. */
+const LONG_ROW_GROUPS: Readonly<Record<string, RowGroup>> = { replacements, "many-runtimes": manyRuntimes };
 
 const WARM_UP = 0.25;
 const SHORT = { rounds: 1, seconds: 0.1 };
@@ -51,40 +48,39 @@ interface Flags {
 
 const positive = (text: string): number => {
   const value = Number(text);
-  if (!(value > 0 && value <= 3600)) throw new InvalidArgumentError("Expected a number above 0, and of at most 3600.");
+  if (!(value > 0 && value <= 3600)) throw new InvalidArgumentError("Expected a number above 0 and at most 3600.");
   return value;
 };
 
 const program = new Command("bench")
   .description(
-    "Compares the daemon with its peers, as ratios within one run. A missed goal is reported, and no failure.",
+    "Compares the daemon with other servers, as ratios within one run. A missed goal is reported; it is not an error.",
   )
   .addOption(
-    new Option("--only <row...>", "these groups of rows only").choices([
-      ...Object.keys(SUBJECTS),
-      ...Object.keys(LONG_SUBJECTS),
+    new Option("--only <group...>", "measure these row groups only").choices([
+      ...Object.keys(ROW_GROUPS),
+      ...Object.keys(LONG_ROW_GROUPS),
     ]),
   )
-  .option("--long", `also ${Object.keys(LONG_SUBJECTS).join(" and ")}: many minutes, and gigabytes of disk`)
-  .option("--short", "a smoke test of a few seconds: are the answers right; time is not judged")
+  .option("--long", `also ${Object.keys(LONG_ROW_GROUPS).join(" and ")}: many minutes, and gigabytes of disk`)
+  .option("--short", "a test of a few seconds: responses are checked, times are not judged")
   .option("--json", "print one JSON object instead of tables")
-  .option("--write-docs", "write the table and the plot of docs/performance.md")
-  .option("--seconds <number>", "seconds that each cell of a closed loop is measured, over all rounds", positive, 2)
-  .option("--rounds <number>", "rounds in which what is compared takes turns", (text) => Math.ceil(positive(text)), 5)
+  .option("--write-docs", "write docs/performance.md, docs/evidence/performance.md and the plot")
+  .option("--seconds <number>", "seconds for each cell of a closed loop, over all rounds", positive, 2)
+  .option(
+    "--rounds <number>",
+    "number of rounds; compared servers alternate within a round",
+    (text) => Math.ceil(positive(text)),
+    5,
+  )
   .option("--out <file>", "also write the JSON object to a file")
-  .option(
-    "--folder <folder>",
-    "where data folders are made and removed again; on a real disk (default: the system's for temporary files)",
-  )
-  .option(
-    "--profile <file>",
-    "let the daemon write a V8 CPU profile (.cpuprofile) when it stops; figures are worse with it",
-  )
+  .option("--folder <folder>", "folder for data, on a real disk (default: the system's folder for temporary files)")
+  .option("--profile <file>", "write a V8 CPU profile (.cpuprofile) of the daemon; this makes the figures worse")
   .action(run);
 
-function chosen({ only, long }: Flags): [string, Subject][] {
-  const all = Object.entries({ ...SUBJECTS, ...LONG_SUBJECTS });
-  return all.filter(([name]) => (only ? only.includes(name) : long || name in SUBJECTS));
+function chosen({ only, long }: Flags): [string, RowGroup][] {
+  const all = Object.entries({ ...ROW_GROUPS, ...LONG_ROW_GROUPS });
+  return all.filter(([name]) => (only ? only.includes(name) : long || name in ROW_GROUPS));
 }
 
 async function run(flags: Flags): Promise<void> {
@@ -94,10 +90,12 @@ async function run(flags: Flags): Promise<void> {
       interrupted.abort(new Error(`ended by ${signal}`));
     });
   }
-  if (flags.writeDocs && flags.short) throw new Error("a short run says nothing about time: nothing to write");
+  if (flags.writeDocs && flags.short)
+    throw new Error("--write-docs needs a full run, because a short run does not judge times: leave out --short");
   const parent = flags.folder === undefined ? tmpdir() : resolve(flags.folder);
   mkdirSync(parent, { recursive: true });
-  if (isInMemory(parent)) throw new Error(`${parent} is in memory, where a flush costs nothing: name another --folder`);
+  if (isInMemory(parent))
+    throw new Error(`${parent} is in memory, where a flush costs nothing: use --folder with a folder on a disk`);
   const { rounds, seconds } = flags.short ? SHORT : flags;
   const measureMs = (seconds * 1000) / rounds;
   const folder = mkdtempSync(join(realpathSync(parent), "bolthole-bench-"));
@@ -105,11 +103,11 @@ async function run(flags: Flags): Promise<void> {
   try {
     const machine = machineFacts(parent);
     const sections: Section[] = [];
-    for (const [name, subject] of chosen(flags)) {
+    for (const [name, measure] of chosen(flags)) {
       const own = join(folder, name);
       mkdirSync(own, { mode: 0o700 });
       sections.push(
-        await subject({
+        await measure({
           folder: own,
           isShort: flags.short === true,
           profileFile: flags.profile === undefined ? undefined : resolve(flags.profile),
@@ -130,7 +128,7 @@ async function run(flags: Flags): Promise<void> {
     const report: Report = { machine: { ...machine, rounds, secondsPerCell: seconds }, rows: sections.flatMap(rowsOf) };
     const json = `${JSON.stringify(report)}\n`;
     if (flags.out !== undefined) writeFileSync(flags.out, json);
-    if (flags.writeDocs) writePerformancePage(report);
+    if (flags.writeDocs) writePerformancePages(report);
     process.stdout.write(flags.json ? json : renderTable(report, sections));
   } finally {
     rmSync(folder, { recursive: true, force: true });
@@ -139,6 +137,6 @@ async function run(flags: Flags): Promise<void> {
 
 program.parseAsync().catch((error: unknown) => {
   process.stderr.write(`bench: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
-  // Everything is closed; calls that were interrupted must not keep the process until their deadline.
+  // Everything is closed. Interrupted calls must not keep the process running until their deadline.
   process.exit(1);
 });

@@ -9,7 +9,7 @@ const frame = (type: number, flags: number, stream: number, length: number): Buf
   return bytes;
 };
 
-test("frames are found however their bytes are cut, and the last of a stream is known", () => {
+test("frames and the last frame of each stream are found, however the bytes are divided", () => {
   const SETTINGS = 4;
   const bytes = Buffer.concat([
     Buffer.from("preface"),

@@ -9,7 +9,7 @@ const DATA = 0;
 const HEADERS = 1;
 const END_STREAM = 1;
 
-/** Finds the frames in one direction of an HTTP/2 connection (RFC 9113, section 4.1); each is told by its header. */
+/** Finds the frames in one direction of an HTTP/2 connection, by their headers (RFC 9113, 4.1). */
 export function frameScanner(
   preface: number,
   onFrame: (stream: number, isLast: boolean) => void,
@@ -38,15 +38,15 @@ export function frameScanner(
   };
 }
 
-/** What went by since the last look. */
+/** The traffic since the last call of `take`. */
 export interface Tapped {
-  /** In both directions, with everything that HTTP/2 adds. */
+  /** All bytes in both directions, including those of HTTP/2. */
   readonly bytes: number;
-  /** From the first bytes of each call's request to the end of its answer, added up. */
+  /** The sum, over all calls, of the time from the first bytes of the request to the end of the response. */
   readonly serverMs: number;
 }
 
-/** Stands before a server's unix socket, hands everything through, and looks at what goes by. */
+/** A proxy for a server's unix socket that passes all bytes on and measures them. */
 export class WireTap {
   private bytes = 0;
   private serverMs = 0;
@@ -85,7 +85,7 @@ export class WireTap {
 
   private join(client: Socket, server: Socket): void {
     const begun = new Map<number, number>();
-    // A client numbers its calls upwards; stream 0 is the connection's own.
+    // The stream numbers of a client increase; stream 0 belongs to the connection.
     let newest = 0;
     this.pass(
       client,

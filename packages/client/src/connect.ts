@@ -1,14 +1,50 @@
 import type { VersionedStore } from "@bolthole/contract";
 import { RuntimeStoreAdapter } from "@bolthole/contract";
-import { GrpcConnection } from "./connection.js";
+import { type ConnectOptions, resolveOptions } from "./connect-options.js";
 import { createDeltaStore } from "./deltas/delta-store.js";
+import { GrpcConnection } from "./grpc-connection.js";
 import { createGrpcStore } from "./grpc-store.js";
-import { type ConnectOptions, resolveOptions } from "./options.js";
 
-/** A store behind a daemon: the reference's contract, and beside it what only this store knows. */
+/**
+ * The store of a daemon: a `RuntimeStore` over gRPC. Create it with `connect`.
+ *
+ * **Durability.** When the promise of a mutation resolves, the change is on the disk and survives a crash of the daemon
+ * or of the machine. (A daemon whose `getServerInfo` reports `durable: false` keeps its data in memory only.) Each
+ * mutation applies completely or not at all. A load returns one consistent state, and never a change that could still
+ * be lost.
+ *
+ * **Do not change documents.** The store holds the session documents that you commit or load by reference. Do not change
+ * their bytes, neither during the call nor later: make a new `Uint8Array` for the next document. A changed document
+ * makes the next commit slower. It does not damage stored data. Input rows are copied and may be changed after the call.
+ *
+ * **Errors.** A call that fails rejects with a `StoreError`. Switch on `reason`; `applied` says whether the call changed
+ * anything, and `retry` whether the same call can succeed later. The client has then already retried within the time
+ * limit where that was safe.
+ *
+ * - All calls: `INVALID_ARGUMENT`, `TOO_LARGE`, `UNAUTHENTICATED`, `UNSUPPORTED`, `BUSY`, `SHUTTING_DOWN`, `UNAVAILABLE`,
+ *   `DEADLINE_EXCEEDED`, `CANCELLED`, `INTERNAL`.
+ * - Loads: `DAMAGED_RECORD`.
+ * - Mutations: `OUTCOME_UNKNOWN` (an `OutcomeUnknownError` when the client lost the response), `DISK_FULL`, `QUOTA`,
+ *   `DAMAGED_RECORD`, `STORE_REPLACED`, `REQUEST_ID_REUSED`, `REQUEST_ID_EXPIRED`, `REQUEST_ID_SEALED`.
+ * - Mutations through `withExpectations`: `FENCE_CONFLICT`, `VERSION_CONFLICT`.
+ * - Mutations with a session document: `RECORD_REJECTED`, `PROFILE_MISMATCH`.
+ * - `atomicApply`: `RECEIPT_EXISTS`, `RECORD_REJECTED`, `SESSION_KEY_MISMATCH`, `TRANSCRIPT_REJECTED`.
+ * - `commitSessionTranscriptRewriteSnapshot`: `TRANSCRIPT_REJECTED`, `TRANSCRIPT_REVISION_CONFLICT`.
+ * - `persistInputState` and `commitMachineLifecycle`: `RECORD_REJECTED`.
+ * - `updateAuthOauthFlowSnapshot`: `VERSION_CONFLICT` after 100 attempts, and any error of its callback.
+ * - `loadMachineLifecycle` and `loadRuntimeState`: `UNSUPPORTED_RECORD_VERSION`.
+ * - `versioned`, for patches, uploads, unchanged rows and encoded lifecycle records of the caller: `BASE_NOT_CURRENT`,
+ *   `UPLOAD_UNKNOWN`, `INPUT_NOT_CURRENT`, `UNSUPPORTED_RECORD_VERSION`.
+ *
+ * docs/errors.md of the repository says for each reason what happened and what to do. The `...IfCurrent` methods report a
+ * snapshot that is not the expected one by returning `false`, not by an error.
+ */
 export class BoltholeStore extends RuntimeStoreAdapter {
   constructor(
-    /** Versions, request outcomes, listings and server facts; it sends what changed, as this store does. */
+    /**
+     * The same store with a version in every response, request outcomes, a list of runtimes and facts about the daemon.
+     * It sends changes too. A patch, an upload id or `unchangedInputs` that the caller passes is sent unchanged.
+     */
     readonly versioned: VersionedStore,
     storeId: string,
     private readonly connection: GrpcConnection,
@@ -16,7 +52,11 @@ export class BoltholeStore extends RuntimeStoreAdapter {
     super(versioned, storeId);
   }
 
-  /** Calls under way fail. The daemon is not asked. */
+  /**
+   * Closes the connection. The daemon keeps running. Wait for running calls first: a call that is still running may
+   * reject, also with an error of the gRPC library, and a mutation that was already sent may still be applied. Do not use
+   * the store after this.
+   */
   close(): Promise<void> {
     this.connection.close();
     return Promise.resolve();
@@ -24,8 +64,21 @@ export class BoltholeStore extends RuntimeStoreAdapter {
 }
 
 /**
- * Connects to a daemon at `unix:/path/bolthole.sock` or `127.0.0.1:7117` and learns which store it serves. Fails as
- * UNAVAILABLE when none answers in time.
+ * Connects to a daemon and asks which store it serves. When the daemon later serves another store, for example after a
+ * restore, the mutations of the returned store are refused as `STORE_REPLACED`. (A mutation through `versioned` is refused
+ * only if it has `expectedStoreId`.)
+ *
+ * `target` is `unix:` and the path of the socket in the data folder, or the address of a TCP endpoint, which needs
+ * `options.token`.
+ *
+ * Rejects with a `TypeError` when an option is not allowed, and with a `StoreError`: `UNAVAILABLE` when there is no
+ * connection within `timeoutMs`, `DEADLINE_EXCEEDED` when the daemon does not respond in time, `UNAUTHENTICATED` when the
+ * token is missing or wrong.
+ *
+ * @example
+ * const store = await connect("unix:/path/to/data/bolthole.sock");
+ * await store.commitMachineLifecycle("my-runtime", { runtimeState: "idle", binding: { fenceToken: 1n } }, []);
+ * await store.close();
  */
 export async function connect(target: string, options: ConnectOptions = {}): Promise<BoltholeStore> {
   const resolved = resolveOptions(options);

@@ -16,12 +16,18 @@ import {
   isMutation,
   storeCodecs,
 } from "@bolthole/contract/wire";
-import type { GrpcConnection } from "./connection.js";
+import type { GrpcConnection } from "./grpc-connection.js";
 
-/** The versioned store on the other end of a connection: every method is its codec's two directions around a call. */
+/**
+ * Creates a store whose methods call the daemon. Each method encodes the request, calls, and decodes the response.
+ *
+ * Every method is retried within its deadline. A mutation (an RPC without a declared idempotency level) is retried under
+ * one request id: the caller's, or a new UUIDv7. A streamed load is retried until its first message has arrived. An
+ * upload is retried when its chunks can be read again.
+ */
 export function createGrpcStore(connection: GrpcConnection): VersionedStore {
   const methods = Object.entries(storeCodecs).map(([name, codec]) => [name, methodOf(connection, codec)]);
-  // `storeCodecs` has an entry for each method, of that method's types: the compiler checks it there.
+  // The declaration of `storeCodecs` makes the compiler check that it has an entry of the right type for each method.
   return Object.fromEntries(methods) as VersionedStore;
 }
 
@@ -40,10 +46,10 @@ function methodOf(connection: GrpcConnection, codec: StoreCodecs[keyof StoreCode
 
 function unaryMethod(connection: GrpcConnection, codec: UnaryCodec<object, unknown>): Method {
   const method = grpcMethod(codec.method);
-  const changes = isMutation(codec.method);
+  const hasRequestId = isMutation(codec.method);
   return async (request: { readonly requestId?: string | undefined }, call) => {
-    const requestId = changes ? (request.requestId ?? uuidv7()) : undefined;
-    const message = encode(codec, changes ? { ...request, requestId } : request);
+    const requestId = hasRequestId ? (request.requestId ?? uuidv7()) : undefined;
+    const message = encode(codec, hasRequestId ? { ...request, requestId } : request);
     return codec.decodeResponse(await connection.unary(method, message, requestId, call));
   };
 }
@@ -57,14 +63,14 @@ function uploadMethod(connection: GrpcConnection, codec: StoreCodecs["uploadSess
   const method = grpcMethod(codec.method);
   return async (request: UploadSessionSnapshot, call) => {
     const { chunks } = request;
-    // A generator is its own iterator, and gives its chunks only once.
+    // A generator returns itself as its iterator, and can be read only once.
     const isRepeatable = (chunks[Symbol.asyncIterator]() as unknown) !== chunks;
     const parts = () => codec.encodeRequest(request);
     return codec.decodeResponse(await connection.upload(method, parts, isRepeatable, call));
   };
 }
 
-/** What has no form on the wire is refused here as the daemon would refuse it. */
+/** Encodes a request. Rejects a value that has no wire form with the error that the daemon would return for it. */
 function encode(codec: UnaryCodec<object, unknown> | StreamCodec<object, unknown>, request: object): Buffer {
   try {
     return encodeMessage(codec.method.input, codec.encodeRequest(request));

@@ -2,18 +2,20 @@ import { type AddressInfo, type Socket, connect as connectSocket, createServer }
 import { Metadata, Server, type sendUnaryData, status } from "@grpc/grpc-js";
 import { OutcomeUnknownError, writeFailed } from "@bolthole/contract";
 import { STATUS_DETAILS_KEY, grpcMethod, storeCodecs, toWireStatus } from "@bolthole/contract/wire";
-import { type BoundServer, boundServer } from "./bound-server.test.helper.js";
 import { connect } from "./connect.js";
-import { failureOf } from "./failure.test.helper.js";
+import { type BoundServer, bindServer } from "./testing/bound-server.js";
+import { failureOf } from "./testing/failure-of.js";
 
 const STORE_ID = "5a0d8c3e-7b53-4d1c-9a35-6c6a0f2a1b11";
 const { method } = storeCodecs.clearSessionSnapshot;
 
-/** What the store answers to one attempt: an answer, a status, or nothing at all. */
-type Reply = "answer" | "silence" | { readonly code: status; readonly metadata?: Metadata };
+/** The reaction of the fake daemon to one attempt: a response, no response, or an error status. */
+type Reply = "response" | "silence" | { readonly code: status; readonly metadata?: Metadata };
 
-/** A daemon of straw that notes what comes in and answers as it is told, then with an answer. */
-async function straw(replies: Reply[]): Promise<BoundServer & { readonly requestIds: (string | undefined)[] }> {
+/** Starts a fake daemon. It records the request ids, and reacts with the given replies in order, then with responses. */
+async function startFakeDaemon(
+  replies: Reply[],
+): Promise<BoundServer & { readonly requestIds: (string | undefined)[] }> {
   const server = new Server();
   const requestIds: (string | undefined)[] = [];
   const info = grpcMethod(storeCodecs.getServerInfo.method);
@@ -32,26 +34,26 @@ async function straw(replies: Reply[]): Promise<BoundServer & { readonly request
     clear.path,
     (call: { request: Parameters<typeof decodeRequest>[0] }, callback: sendUnaryData<object>) => {
       requestIds.push(decodeRequest(call.request).requestId);
-      const reply = replies.shift() ?? "answer";
-      if (reply === "answer") callback(null, encodeResponse({ version: "e.1", replayed: requestIds.length > 1 }));
+      const reply = replies.shift() ?? "response";
+      if (reply === "response") callback(null, encodeResponse({ version: "e.1", replayed: requestIds.length > 1 }));
       else if (reply !== "silence") callback({ details: "lost", ...reply });
     },
     clear.responseSerialize,
     clear.requestDeserialize,
     "unary",
   );
-  return { ...(await boundServer(server)), requestIds };
+  return { ...(await bindServer(server)), requestIds };
 }
 
-/** Stands before a daemon; the first connection through it can be made to lead nowhere, without an end. */
-async function relay(target: string): Promise<{ target: string; swallow: () => void; end: () => void }> {
+/** Starts a TCP relay to a daemon. Its first connection can be made to drop all data without being closed. */
+async function startRelay(target: string): Promise<{ target: string; dropData: () => void; end: () => void }> {
   const port = Number(target.split(":")[1]);
   const sockets: Socket[] = [];
   let isFirst = true;
-  let isSwallowing = false;
+  let isDropping = false;
   const server = createServer((near) => {
     const far = connectSocket(port, "127.0.0.1");
-    const mayBeSwallowed = isFirst;
+    const mayDrop = isFirst;
     isFirst = false;
     sockets.push(near, far);
     for (const [from, to] of [
@@ -59,7 +61,7 @@ async function relay(target: string): Promise<{ target: string; swallow: () => v
       [far, near],
     ] as const) {
       from.on("data", (bytes) => {
-        if (!(mayBeSwallowed && isSwallowing)) to.write(bytes);
+        if (!(mayDrop && isDropping)) to.write(bytes);
       });
       from.on("error", () => undefined);
       from.on("close", () => to.destroy());
@@ -68,8 +70,8 @@ async function relay(target: string): Promise<{ target: string; swallow: () => v
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
     target: `127.0.0.1:${String((server.address() as AddressInfo).port)}`,
-    swallow: () => {
-      isSwallowing = true;
+    dropData: () => {
+      isDropping = true;
     },
     end: () => {
       for (const socket of sockets) socket.destroy();
@@ -85,8 +87,8 @@ const refusal = (reason: "BUSY" | "VERSION_CONFLICT"): Reply => {
   return { code, metadata };
 };
 
-test("a lost answer is asked for again under the same request id", async () => {
-  const daemon = await straw([{ code: status.UNAVAILABLE }, { code: status.UNAVAILABLE }]);
+test("a call whose response was lost is retried with the same request id", async () => {
+  const daemon = await startFakeDaemon([{ code: status.UNAVAILABLE }, { code: status.UNAVAILABLE }]);
   const store = await connect(daemon.target);
   try {
     expect(await store.versioned.clearSessionSnapshot({ runtimeId: "rt" })).toEqual({ version: "e.1", replayed: true });
@@ -99,9 +101,9 @@ test("a lost answer is asked for again under the same request id", async () => {
   }
 });
 
-test("a daemon that puts off the repeat says nothing about the lost first attempt", async () => {
+test("the outcome stays unknown when every retry after a lost response is refused as BUSY", async () => {
   const busy = Array.from({ length: 100 }, () => refusal("BUSY"));
-  const daemon = await straw([{ code: status.UNAVAILABLE }, ...busy]);
+  const daemon = await startFakeDaemon([{ code: status.UNAVAILABLE }, ...busy]);
   const store = await connect(daemon.target);
   try {
     const failure = await failureOf(store.clearSessionSnapshot("rt", { timeoutMs: 300 }));
@@ -113,23 +115,23 @@ test("a daemon that puts off the repeat says nothing about the lost first attemp
   }
 });
 
-test("a connection that leads nowhere is given up, and the call goes over another one", async () => {
-  const daemon = await straw([]);
-  const way = await relay(daemon.target);
-  const store = await connect(way.target, { keepAliveMs: 100, timeoutMs: 60_000 });
+test("a silent connection is closed, and the call is retried over a new connection", async () => {
+  const daemon = await startFakeDaemon([]);
+  const relay = await startRelay(daemon.target);
+  const store = await connect(relay.target, { keepAliveMs: 100, timeoutMs: 60_000 });
   try {
-    way.swallow();
+    relay.dropData();
     expect(await store.versioned.clearSessionSnapshot({ runtimeId: "rt" })).toMatchObject({ version: "e.1" });
     expect(new Set(daemon.requestIds).size).toBe(1);
   } finally {
     await store.close();
-    way.end();
+    relay.end();
     daemon.end();
   }
 });
 
-test("a busy daemon is asked again, a refusal is final", async () => {
-  const daemon = await straw([refusal("BUSY"), refusal("VERSION_CONFLICT")]);
+test("BUSY is retried, and another refusal is final", async () => {
+  const daemon = await startFakeDaemon([refusal("BUSY"), refusal("VERSION_CONFLICT")]);
   const store = await connect(daemon.target);
   try {
     expect(await failureOf(store.clearSessionSnapshot("rt"))).toMatchObject({
@@ -143,8 +145,8 @@ test("a busy daemon is asked again, a refusal is final", async () => {
   }
 });
 
-test("when time is over after sending, the outcome is unknown and the request id is told", async () => {
-  const daemon = await straw(["silence", "silence", "silence"]);
+test("a deadline that passes after sending rejects with an OutcomeUnknownError that has the request id", async () => {
+  const daemon = await startFakeDaemon(["silence", "silence", "silence"]);
   const store = await connect(daemon.target);
   try {
     const failure = await failureOf(store.clearSessionSnapshot("rt", { timeoutMs: 200 }));
@@ -156,8 +158,8 @@ test("when time is over after sending, the outcome is unknown and the request id
   }
 });
 
-test("an abort after sending leaves the outcome unknown, an abort before it does not", async () => {
-  const daemon = await straw(["silence"]);
+test("an abort after sending leaves the outcome unknown, and an abort before sending does not", async () => {
+  const daemon = await startFakeDaemon(["silence"]);
   const store = await connect(daemon.target);
   try {
     const abort = new AbortController();
@@ -176,8 +178,8 @@ test("an abort after sending leaves the outcome unknown, an abort before it does
   }
 });
 
-test("where nobody listens, nothing was sent and nothing was applied", async () => {
-  const daemon = await straw([]);
+test("connect rejects as UNAVAILABLE when nothing listens at the target", async () => {
+  const daemon = await startFakeDaemon([]);
   daemon.end();
   expect(await failureOf(connect(daemon.target, { timeoutMs: 200 }))).toMatchObject({
     reason: "UNAVAILABLE",
@@ -185,8 +187,8 @@ test("where nobody listens, nothing was sent and nothing was applied", async () 
   });
 });
 
-test("an abort ends the waiting for a daemon that is not there", async () => {
-  const daemon = await straw([]);
+test("an abort ends the wait for a connection", async () => {
+  const daemon = await startFakeDaemon([]);
   const store = await connect(daemon.target);
   daemon.end();
   const abort = new AbortController();
@@ -200,8 +202,8 @@ test("an abort ends the waiting for a daemon that is not there", async () => {
   }
 });
 
-test("a call's own request id is the one that is sent", async () => {
-  const daemon = await straw([]);
+test("a request id of the caller is sent", async () => {
+  const daemon = await startFakeDaemon([]);
   const store = await connect(daemon.target);
   const requestId = "0198f0a0-0000-7000-8000-0000000000bb";
   try {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
+import { inspect } from "node:util";
 import {
   type RuntimeStore,
   StoreError,
@@ -8,56 +9,79 @@ import {
   loadMachineLifecycle,
 } from "@bolthole/contract";
 
-/** What a refusal has to say. */
+/** The facts that a refusal must report. A fact that is left out is not checked. */
 export interface Refusal {
   readonly variant: StoreErrorVariant;
   readonly reason: StoreErrorReason;
-  /** The whole message. */
+  /** The whole error message. */
   readonly message?: string;
-  /** Somewhere in the record or field that the refusal names. */
+  /** A part of the record or field that the error names. */
   readonly record?: string;
   readonly expected?: string;
   readonly actual?: string;
   readonly identical?: boolean;
 }
 
-/** The call is refused in that way, and says that nothing was applied. */
-export async function refused(call: Promise<unknown>, refusal: Refusal): Promise<StoreError> {
-  const error = await rejection(call);
-  assert.ok(error instanceof StoreError, `expected a StoreError, got ${String(error)}`);
-  const { message, record, expected, actual, identical } = refusal;
-  assert.deepEqual([error.variant, error.reason], [refusal.variant, refusal.reason], error.message);
-  assert.equal(error.applied, "no");
-  if (message !== undefined) assert.equal(error.message, message);
-  if (record !== undefined) {
-    assert.ok(error.subject.record?.includes(record), `names ${String(error.subject.record)} instead of ${record}`);
+/** Checks that a call is refused with these facts, and that the error says that nothing was applied. */
+export async function assertRefused(call: Promise<unknown>, refusal: Refusal): Promise<StoreError> {
+  const error = await refusalOf(call);
+  const { variant, reason, message, subject } = error;
+  const found = { ...subject, variant, reason, message };
+  for (const [fact, expected] of Object.entries(refusal) as [keyof Refusal, string | boolean | undefined][]) {
+    if (expected === undefined) continue;
+    const isExpected = fact === "record" ? found.record?.includes(String(expected)) : found[fact] === expected;
+    assert.ok(isExpected, `expected a refusal with ${fact} ${inspect(expected)}, found ${inspect(found)}`);
   }
-  if (expected !== undefined) assert.equal(error.subject.expected, expected);
-  if (actual !== undefined) assert.equal(error.subject.actual, actual);
-  if (identical !== undefined) assert.equal(error.subject.identical, identical);
   return error;
 }
 
-/** What the call rejects with. */
-export async function rejection(call: Promise<unknown>): Promise<unknown> {
+/** Returns the error of a call that must be refused by the store with nothing applied. */
+export async function refusalOf(call: Promise<unknown>): Promise<StoreError> {
+  const error = await rejectionOf(call);
+  assert.ok(error instanceof StoreError, `expected a StoreError, found ${inspect(error)}`);
+  assert.equal(error.applied, "no", `expected an error that says that nothing was applied, found ${inspect(error)}`);
+  return error;
+}
+
+/** Returns the reason with which a promise rejects. */
+export async function rejectionOf(call: Promise<unknown>): Promise<unknown> {
   const outcome = await call.then(
     (value) => ({ value }),
     (error: unknown) => ({ error }),
   );
   if ("error" in outcome) return outcome.error;
-  return assert.fail(`expected a refusal, got ${String(outcome.value)}`);
+  return assert.fail(`expected the call to reject, found the result ${inspect(outcome.value)}`);
 }
 
-export function sameBytes(actual: Uint8Array | undefined, expected: Uint8Array | undefined): void {
+/** Checks that two plain values are equal. `about` says which value it is, where a case compares several. */
+export function assertEqual(actual: unknown, expected: unknown, about?: string): void {
+  const place = about === undefined ? "" : `${about}: `;
+  assert.equal(actual, expected, `${place}expected ${inspect(expected)}, found ${inspect(actual)}`);
+}
+
+/** Characters that a message quotes from each document around the first difference. */
+const QUOTED = 80;
+
+/** Checks that two documents are equal byte for byte, or both absent. */
+export function assertSameBytes(actual: Uint8Array | undefined, expected: Uint8Array | undefined): void {
   if (!actual || !expected) {
-    assert.equal(actual, expected);
-  } else if (Buffer.compare(actual, expected) !== 0) {
-    assert.equal(Buffer.from(actual).toString("latin1"), Buffer.from(expected).toString("latin1"));
+    const describe = (bytes?: Uint8Array): string => (bytes ? `${bytes.length} bytes` : "no document");
+    assert.equal(actual, expected, `expected ${describe(expected)}, found ${describe(actual)}`);
+    return;
   }
+  if (Buffer.compare(actual, expected) === 0) return;
+  let offset = 0;
+  while (offset < actual.length && actual[offset] === expected[offset]) offset += 1;
+  const quote = (bytes: Uint8Array): string =>
+    inspect(Buffer.from(bytes.subarray(Math.max(0, offset - QUOTED / 2), offset + QUOTED / 2)).toString("latin1"));
+  assert.fail(
+    `expected ${expected.length} bytes, found ${actual.length}; at offset ${offset}, where they differ first: ` +
+      `expected ${quote(expected)}, found ${quote(actual)}`,
+  );
 }
 
-/** Absent members and undefined ones are the same. */
-export function same(actual: unknown, expected: unknown): void {
+/** Checks that two values are deeply equal. An absent member equals an undefined one; bytes are compared by content. */
+export function assertSame(actual: unknown, expected: unknown): void {
   assert.deepEqual(plain(actual), plain(expected));
 }
 
@@ -69,8 +93,8 @@ function plain(value: unknown): unknown {
   return Object.fromEntries(members.map(([name, member]) => [name, plain(member)]));
 }
 
-/** Everything that is stored of a runtime but its receipts, in a form for comparing. */
-export async function contents(store: RuntimeStore, runtimeId: string): Promise<unknown> {
+/** Loads everything that is stored for a runtime except its receipts, in a form that `assertSame` compares. */
+export async function contentsOf(store: RuntimeStore, runtimeId: string): Promise<unknown> {
   return plain({
     snapshot: await store.loadSessionSnapshot(runtimeId),
     lifecycle: await loadMachineLifecycle(store, runtimeId),
@@ -81,6 +105,6 @@ export async function contents(store: RuntimeStore, runtimeId: string): Promise<
 
 export const EMPTY_CONTENTS: unknown = { inputs: [] };
 
-/** Runs all calls at once. */
-export const together = <T>(count: number, call: (n: number) => Promise<T>): Promise<T[]> =>
+/** Starts `count` calls without waiting in between, and returns their results in the order of `n`. */
+export const callConcurrently = <T>(count: number, call: (n: number) => Promise<T>): Promise<T[]> =>
   Promise.all(Array.from({ length: count }, (_, n) => call(n)));

@@ -1,33 +1,42 @@
 import { Buffer } from "node:buffer";
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
+import { crc32 } from "node:zlib";
 import type {
+  DocumentPart,
   MachineLifecycle,
   OperationState,
   OperationTerminalOutcome,
   PersistedOpsSnapshot,
   RunBoundaryReceipt,
+  SnapshotPatch,
   StoredInputState,
+  TranscriptRewriteCommit,
+  Version,
 } from "@bolthole/contract";
 
+// Records and documents that the cases store. Equal arguments return equal values.
+
 export const INSTANT = "2026-05-28T15:31:27Z";
+/** The runtime that a case uses when one is enough. */
 export const RUNTIME = "runtime-1";
 
 const uuid = (kind: number, n: number): string =>
   `0198f0${kind.toString(16).padStart(2, "0")}-0000-7000-8000-${n.toString(16).padStart(12, "0")}`;
 
-/** In the order of `n`. */
+/** Returns an input id. Ids sort in the order of `n`. */
 export const inputId = (n: number): string => uuid(0x1a, n);
 export const runId = (n: number): string => uuid(0x2b, n);
 export const operationId = (n: number): string => uuid(0x3c, n);
 export const sessionId = (n: number): string => uuid(0x51, n);
 
-/** A UUIDv7 of that instant. */
+/** Returns a new UUIDv7 with this time, in milliseconds since the Unix epoch. */
 export function requestIdAt(timeMs: number): string {
   const time = Math.trunc(timeMs).toString(16).padStart(12, "0");
   const random = randomBytes(10).toString("hex");
   return `${time.slice(0, 8)}-${time.slice(8)}-7${random.slice(0, 3)}-8${random.slice(3, 6)}-${random.slice(6, 18)}`;
 }
 
+/** Returns a new request id with the current time. */
 export const freshRequestId = (): string => requestIdAt(Date.now());
 
 export const inputState = (n: number, members: Partial<StoredInputState> = {}): StoredInputState => ({
@@ -41,7 +50,7 @@ export const inputState = (n: number, members: Partial<StoredInputState> = {}): 
   ...members,
 });
 
-/** A payload in its written form. */
+/** Returns the payload of an input row as canonical JSON. */
 export const promptPayload = (n: number, text: string): string =>
   `{"input_type":"prompt","header":{"id":"${inputId(n)}","timestamp":"${INSTANT}","source":{"type":"operator"},` +
   `"durability":"durable","visibility":{"transcript_eligible":true,"operator_eligible":true}},"text":${JSON.stringify(text)}}`;
@@ -65,8 +74,8 @@ export const lifecycle = (
 ): MachineLifecycle => ({ runtimeState, binding });
 
 /**
- * A session of `messages` messages of `size` characters each. Every longer one of the same id continues the shorter ones,
- * so that it stays a legal successor under the transcript rules.
+ * Returns a session document with `messages` messages of `size` characters each. A longer session continues every shorter
+ * one with the same id and size, so that the transcript rules accept it as the successor.
  */
 export function session(id: number, messages: number, size = 8): Buffer {
   const time = `{"secs_since_epoch":1779982287,"nanos_since_epoch":123456789}`;
@@ -117,7 +126,7 @@ function operation(n: number): OperationState {
   };
 }
 
-/** A registry of `count` operations of every kind. */
+/** Returns an operation snapshot with `count` operations, of every kind when there are enough of them. */
 export function opsSnapshot(count: number, epoch = 1): PersistedOpsSnapshot {
   const numbers = Array.from({ length: count }, (_, index) => index + 1);
   const outcome = (n: number): OperationTerminalOutcome => OUTCOMES[n % OUTCOMES.length] ?? { kind: "retired" };
@@ -163,4 +172,128 @@ export function opsSnapshot(count: number, epoch = 1): PersistedOpsSnapshot {
     })),
     cursors: { agentAppliedCursor: 1n, runtimeObservedSeq: 2n, runtimeLastInjectedSeq: 3n },
   };
+}
+
+/** The texts of a transcript's messages. All messages are from the user, at one instant. */
+export type Texts = readonly string[];
+
+/** Returns distinct message texts of `size` characters each. */
+export const someTexts = (count: number, size = 200): string[] =>
+  Array.from({ length: count }, (_, n) => `message ${String(n)} `.padEnd(size, `${String(n)} `));
+
+/** Returns the reference's digest of a list of messages, which is also the name of the transcript revision. */
+const digestOf = (texts: Texts): string => {
+  const messages = texts.map((content) => JSON.stringify({ role: "user", content, created_at: INSTANT }));
+  return `sha256:${createHash("sha256")
+    .update(`[${messages.join(",")}]`)
+    .digest("hex")}`;
+};
+
+/**
+ * A transcript history in the form of the reference: a whole copy of the messages for each revision, with sorted members
+ * (section 7.7).
+ */
+export interface History {
+  readonly commits: readonly object[];
+  readonly head: string;
+  readonly revisions: readonly object[];
+}
+
+const TIME = { nanos_since_epoch: 0, secs_since_epoch: 1779982287 };
+
+const revisionOf = (texts: Texts, parent?: string): object => ({
+  created_at: TIME,
+  messages: texts.map((content) => ({ content, created_at: INSTANT, role: "user" })),
+  ...(parent === undefined ? {} : { parent_revision: parent }),
+  revision: digestOf(texts),
+});
+
+/** Returns a session document with these messages, and with a transcript history when one is passed. */
+export const transcript = (texts: Texts, history?: History): Buffer =>
+  Buffer.from(
+    JSON.stringify({
+      version: 2,
+      id: sessionId(1),
+      messages: texts.map((content) => ({ role: "user", content, created_at: INSTANT })),
+      created_at: { secs_since_epoch: 1779982287, nanos_since_epoch: 0 },
+      updated_at: { secs_since_epoch: 1779982287 + texts.length, nanos_since_epoch: 0 },
+      metadata: history ? { session_transcript_history_state_v1: history } : {},
+      usage: { input_tokens: 0, output_tokens: 0, cache_creation_tokens: null, cache_read_tokens: null },
+    }),
+  );
+
+/** The result of one transcript rewrite. */
+export interface Rewrite {
+  readonly texts: Texts;
+  readonly history: History;
+  readonly document: Buffer;
+  readonly commit: TranscriptRewriteCommit;
+}
+
+/** Replaces the messages in `[start, end)` of a transcript that has no history yet. */
+export function rewrite(before: Texts, start: number, end: number, replacement: Texts): Rewrite {
+  const texts = [...before.slice(0, start), ...replacement, ...before.slice(end)];
+  const [parentRevision, revision] = [digestOf(before), digestOf(texts)];
+  const [originalSpanDigest, replacementDigest] = [digestOf(before.slice(start, end)), digestOf(replacement)];
+  const history: History = {
+    commits: [
+      {
+        committed_at: TIME,
+        messages_after: texts.length,
+        messages_before: before.length,
+        original_span_digest: originalSpanDigest,
+        parent_revision: parentRevision,
+        reason: { kind: "compaction" },
+        replacement_digest: replacementDigest,
+        revision,
+        selection: { end, start, type: "message_range" },
+      },
+    ],
+    head: revision,
+    revisions: [revisionOf(before), revisionOf(texts, parentRevision)],
+  };
+  const commit: TranscriptRewriteCommit = {
+    parentRevision,
+    revision,
+    selection: { kind: "message_range", start: BigInt(start), end: BigInt(end) },
+    originalSpanDigest,
+    replacementDigest,
+    messagesBefore: BigInt(before.length),
+    messagesAfter: BigInt(texts.length),
+    reason: { kind: "compaction" },
+    committedAt: { seconds: BigInt(TIME.secs_since_epoch), nanos: TIME.nanos_since_epoch },
+  };
+  return { texts, history, document: transcript(texts, history), commit };
+}
+
+/** Returns the history after messages were appended: one more revision, which becomes the head. */
+export function appended(history: History, texts: Texts): History {
+  const revision = revisionOf(texts, history.head);
+  return { ...history, head: digestOf(texts), revisions: [...history.revisions, revision] };
+}
+
+/** Returns a correct patch of these parts, and the document that it produces. */
+export function patchOf(
+  baseVersion: Version,
+  base: Uint8Array,
+  pieces: readonly DocumentPart[],
+): { readonly patch: SnapshotPatch; readonly document: Buffer } {
+  const document = Buffer.concat(
+    pieces.map((part) => (part instanceof Uint8Array ? part : base.subarray(part.offset, part.offset + part.length))),
+  );
+  return { patch: { baseVersion, resultLength: document.length, resultCrc32: crc32(document), pieces }, document };
+}
+
+/** Returns a patch from `base` to `document` that copies their common beginning and end. */
+export function patchTo(baseVersion: Version, base: Buffer, document: Buffer): SnapshotPatch {
+  const shorter = Math.min(base.length, document.length);
+  let prefix = 0;
+  while (prefix < shorter && base[prefix] === document[prefix]) prefix += 1;
+  let suffix = 0;
+  while (suffix < shorter - prefix && base.at(-1 - suffix) === document.at(-1 - suffix)) suffix += 1;
+  return patchOf(baseVersion, base, [
+    { offset: 0, length: prefix },
+    document.subarray(prefix, document.length - suffix),
+    { offset: base.length - suffix, length: suffix },
+  ]).patch;
 }

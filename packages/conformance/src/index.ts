@@ -1,8 +1,29 @@
-export type { Capabilities, Capability, RawRow, StoreFactory, StoreHandle, StoreSite } from "./store-factory.js";
-export type { CaseContext, Chapter, ConformanceCase } from "./conformance-case.js";
-export { CASES, CHAPTERS } from "./chapters/index.js";
-export { type CaseFailure, type CasesReport, runCases } from "./run-cases.js";
-export { runCase } from "./run-case.js";
-export { runConformance } from "./run-conformance.js";
-export { type Holdable, holdable } from "./holdable.js";
-export * from "./replay/index.js";
+// The store implementation that runs the suite.
+export {
+  type Capabilities,
+  type Capability,
+  type Holdable,
+  type RawRow,
+  type StoreFactory,
+  type StoreHandle,
+  type StoreSite,
+  holdable,
+} from "./store-factory.js";
+
+// The suite.
+export type { CaseContext, Chapter, ConformanceCase } from "./chapter.js";
+export { CHAPTERS } from "./chapters/index.js";
+export {
+  type CaseFailure,
+  type CasesReport,
+  ConformanceError,
+  runCase,
+  runCases,
+  runConformance,
+} from "./run-suite.js";
+
+// The recordings of the reference.
+export { DECLARED_DIFFERENCES, type DeclaredDifference } from "./replay/declared-differences.js";
+export { type FileOptions, playFile, vectorsFolder } from "./replay/play-file.js";
+export { type TraceOptions, playTrace } from "./replay/play-trace.js";
+export { type Difference, type Replayed, countOf, describeFailure, describeSkips } from "./replay/report.js";

@@ -1,26 +1,29 @@
 import type { RuntimeStore, VersionedStore } from "@bolthole/contract";
 
-/** What an implementation promises. A case that needs more than is promised is skipped, and listed as skipped. */
+/**
+ * The promises of a store implementation. A case that needs a capability which is false here is skipped, and reported as
+ * skipped with the name of the capability.
+ */
 export interface Capabilities {
-  /** What is acknowledged is there after `close` and another `open` of the same site. */
+  /** Acknowledged changes are still there after `close` and another `open` of the same site. */
   readonly durable: boolean;
   /** Handles have `versioned`. */
   readonly versions: boolean;
-  /** Session documents are checked by the reference's transcript rules, not only as JSON with an id. */
+  /** Session documents are checked by the reference's transcript rules, not only as JSON with a session id. */
   readonly transcriptRules: boolean;
-  /** Every 64-bit sequence is a receipt key of its own (section 14.5). */
+  /** Every unsigned 64-bit sequence is a distinct receipt key (section 14.5). */
   readonly fullSequences: boolean;
   /** Handles have `hold`. */
   readonly holds: boolean;
-  /** Handles have `putRawRow`: the store lies in the tables of the reference (section 9.1). */
+  /** Handles have `putRawRow`: the store uses the tables of the reference (section 9.1). */
   readonly rawRows: boolean;
 }
 export type Capability = keyof Capabilities;
 
-/** What somebody else writes into a table of the reference, past the store. */
+/** An external row: a row that another program writes into a table of the reference, past the store. */
 export interface RawRow {
   readonly table: string;
-  /** The key columns; a sequence is a number. */
+  /** The key columns by name. A sequence is a bigint. */
   readonly key: Readonly<Record<string, string | bigint>>;
   readonly value: Buffer;
 }
@@ -30,26 +33,66 @@ export interface StoreHandle {
   readonly store: RuntimeStore;
   /** The same store with versions, request ids and expectations. */
   readonly versioned?: VersionedStore | undefined;
-  /** Lets no mutation reach the writer until the returned function is called. */
+  /** Stops every mutation before the writer until the returned function is called. `holdable` is a way to build this. */
   readonly hold?: (() => () => void) | undefined;
+  /** Writes an external row, as another program would. */
   readonly putRawRow?: ((row: RawRow) => Promise<void>) | undefined;
   close(): Promise<void>;
 }
 
-/** One set of data, empty at first. At most one handle is open at a time. */
+/** A place for one store's data, empty at first. At most one handle is open at a time. */
 export interface StoreSite {
-  /** For a durable store, a new handle on the same data. */
+  /** Opens the store. A durable store returns a new handle on the same data each time. */
   open(): Promise<StoreHandle>;
-  /** Called once, after the last handle is closed. */
+  /** Removes the data. Called once, after the last handle is closed. */
   remove(): Promise<void>;
 }
 
 /**
- * How an implementation hands itself to the suite. Keep its `documentBytes` limit at a few MiB here: the suite sends a
- * document above every advertised limit.
+ * A store implementation as the test kit sees it. Set the `documentBytes` limit of the store to a few MiB: the suite sends
+ * a document above every advertised limit.
  */
 export interface StoreFactory {
   readonly capabilities: Capabilities;
-  /** A site of its own for every case. */
+  /** Creates an empty site. Every case, and every recorded trace, gets a new one. */
   createSite(): Promise<StoreSite>;
+}
+
+/** An object one of whose methods can be held back. */
+export interface Holdable<T> {
+  readonly target: T;
+  /** Holds back calls of the method until the returned function is called. */
+  hold(): () => void;
+}
+
+/**
+ * Wraps an object so that calls of one asynchronous method can be held back. Held calls reach the object later, in the
+ * order in which they were made. A factory wraps the method that leads to its writer, to offer `hold`.
+ */
+export function holdable<T extends object>(target: T, method: keyof T): Holdable<T> {
+  let gate: Promise<void> | undefined;
+  const held = new Proxy(target, {
+    get(object, property) {
+      const value: unknown = Reflect.get(object, property, object);
+      if (typeof value !== "function") return value;
+      if (property !== method) return value.bind(object) as unknown;
+      return async (...args: unknown[]): Promise<unknown> => {
+        await gate;
+        return Reflect.apply(value, object, args) as unknown;
+      };
+    },
+  });
+  return {
+    target: held,
+    hold() {
+      let open = (): void => undefined;
+      gate = new Promise((resolve) => {
+        open = resolve;
+      });
+      return () => {
+        gate = undefined;
+        open();
+      };
+    },
+  };
 }

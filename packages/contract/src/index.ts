@@ -43,5 +43,5 @@ export {
   type VerifyEvent,
   isDamageFinding,
   isFatalFinding,
-} from "./store-maintenance";
+} from "./store-maintenance.js";
 export { type Expectations, RuntimeStoreAdapter } from "./runtime-store-adapter.js";

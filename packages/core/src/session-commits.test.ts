@@ -10,8 +10,8 @@ import {
   rewritten,
   sessionSpecimen,
   startedSession,
-} from "./transcript/session-state.test.helper.js";
-import { type Specimen, written } from "./transcript/specimen.test.helper.js";
+} from "./testing/session-state.js";
+import { type Specimen, written } from "./testing/specimen.js";
 
 const RUNTIME = { runtimeId: "rt:session:x" };
 

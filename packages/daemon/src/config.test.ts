@@ -7,10 +7,10 @@ const problemsOf = (flags: Parameters<typeof resolveConfig>[0], environment: Nod
   } catch (error) {
     if (error instanceof StartupError) return error.message.split("\n");
   }
-  throw new Error("nothing was refused");
+  throw new Error("the configuration was accepted");
 };
 
-test("defaults stand where nothing is said", () => {
+test("a setting without a flag or variable has its default", () => {
   const config = resolveConfig({}, {});
   expect(config).toMatchObject({
     engine: "lmdb",
@@ -21,7 +21,7 @@ test("defaults stand where nothing is said", () => {
   } satisfies Partial<Config>);
 });
 
-test("a flag goes over a variable, a variable over the default", () => {
+test("a flag overrides a variable, and a variable overrides the default", () => {
   const environment = { BOLTHOLE_MAX_REQUESTS: "7", BOLTHOLE_MAX_STREAMS: "8" };
   const config = resolveConfig({ maxRequests: "9" }, environment);
   expect([config.maxRequests, config.maxStreams]).toEqual([9, 8]);
@@ -36,7 +36,7 @@ test.each([
   expect(resolveConfig({ maxRequestSize: text }, {}).maxRequestSize).toBe(bytes);
 });
 
-test("the scrub's rate is a size, or off", () => {
+test("the scrub rate is a size or off", () => {
   expect(resolveConfig({ scrubRate: "1MiB" }, {}).scrubRate).toBe(1024 * 1024);
   expect(resolveConfig({ scrubRate: "off" }, {}).scrubRate).toBe(0);
   expect(problemsOf({ scrubRate: "fast" })).toEqual([expect.stringMatching(/^--scrub-rate: expected a size/)]);
@@ -65,7 +65,7 @@ test.each(["0.0.0.0:7117", "192.168.0.1:1", "example.org:80", "127.0.0.1", "127.
   },
 );
 
-test("every problem is told at once, and where it came from", () => {
+test("one error lists every problem with the flag or variable that it came from", () => {
   const problems = problemsOf(
     { engine: "postgres", maxRequestSize: "10 apples" },
     { BOLTHOLE_DRAIN_TIMEOUT: "soon", BOLTHOLE_TYPO: "1" },
@@ -74,7 +74,7 @@ test("every problem is told at once, and where it came from", () => {
   expect(problems.join("\n")).toMatch(/--engine[^]*--max-request-size[^]*BOLTHOLE_DRAIN_TIMEOUT[^]*BOLTHOLE_TYPO/);
 });
 
-test("a database file must be named", () => {
-  expect(problemsOf({ engine: "sqlite" })).toEqual(["--data: the engine sqlite needs the name of a database file"]);
+test("the engine sqlite needs the path of a database file", () => {
+  expect(problemsOf({ engine: "sqlite" })).toEqual(["--data: the engine sqlite needs the path of a database file"]);
   expect(resolveConfig({ engine: "sqlite" }, { BOLTHOLE_DATA: "/db" }).data).toBe("/db");
 });

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import bytes from "bytes";
@@ -5,6 +6,11 @@ import ms from "ms";
 import { z } from "zod";
 import { DEFAULT_CHECK_OPTIONS, DEFAULT_DOCUMENT_MEMORY, DEFAULT_LIMITS, DEFAULT_RETENTION } from "@bolthole/core";
 import { EXIT, StartupError } from "./exit-code.js";
+
+/** The version of the daemon's package. */
+export const VERSION = (
+  JSON.parse(readFileSync(join(__dirname, "..", "package.json"), "utf8")) as { readonly version: string }
+).version;
 
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
 
@@ -42,124 +48,153 @@ const address = z.string().transform((text, context) => {
   if (LOOPBACK.test(host) && Number(port) <= 65535) return { host: host.replace(/[[\]]/g, ""), port: Number(port) };
   context.addIssue({
     code: "custom",
-    message: `expected a loopback address such as 127.0.0.1:7117 (other hosts need TLS, which is not there yet), got ${text}`,
+    message: `expected a loopback address such as 127.0.0.1:7117 (other addresses need TLS, which is not supported yet), got ${text}`,
   });
   return z.NEVER;
 });
 
 const mebibytes = (value: number): string => `${String(value / (1024 * 1024))}MiB`;
 
-/** Every setting of `bolthole serve`: its flag is the name with hyphens, its variable BOLTHOLE_ and the name in capitals. */
+/**
+ * The settings of `bolthole serve`. The flag of a setting is its name with hyphens (`--log-level`), its variable is its name in
+ * capitals after BOLTHOLE_ (`BOLTHOLE_LOG_LEVEL`).
+ */
 export const SETTINGS = {
   data: {
     schema: z.string().min(1),
     fallback: defaultDataFolder,
-    help: "data folder; with the engine sqlite, the database file",
+    help: "data folder; for the engine sqlite, the database file",
   },
   engine: {
     schema: z.enum(["lmdb", "sqlite", "memory"]),
     fallback: () => "lmdb",
-    help: "lmdb, sqlite (a database of Meerkat's), or memory (keeps nothing)",
+    help: "storage engine: lmdb, sqlite (a Meerkat database) or memory (keeps nothing after a stop)",
   },
   listen: {
     schema: address,
     fallback: () => undefined,
-    help: "also listen on this loopback TCP address, such as 127.0.0.1:7117",
+    help: "loopback TCP address to listen on in addition to the socket, such as 127.0.0.1:7117",
   },
   tcpInsecure: {
     schema: flag,
     fallback: () => "false",
-    help: "TCP without the token: every local user may do everything",
+    help: "accept TCP calls without the token: every local user then has full access",
   },
   logLevel: {
     schema: z.enum(["debug", "info", "warn", "error", "silent"]),
     fallback: () => "info",
-    help: "debug, info, warn, error or silent",
+    help: "least severe log level that is written: debug, info, warn, error or silent",
   },
   quota: {
     schema: size,
     fallback: () => undefined,
-    help: "how much the store may hold; clears go on beyond it",
+    help: "largest size of the stored data; above it, clears still work and other changes are refused",
   },
   check: {
     schema: z.enum(["auto", "full", "quick"]),
     fallback: () => "auto",
-    help: "read the whole store before it is opened: auto (after an unclean end), full (always) or quick (never)",
+    help: "when the whole store is checked before it is opened: auto (after an unclean stop), full (always) or quick (never)",
   },
   checkMaxSize: {
     schema: size,
     fallback: () => "256MiB",
-    help: "of a larger data file only the pages are checked before it is opened",
+    help: "largest data file whose rows are checked before it is opened; in a larger one only the pages are checked",
   },
   scrubRate: {
     schema: rate,
     fallback: () => "256KiB",
-    help: "how much of the store is read in a second to find damage, beside all other work; off: nothing",
+    help: "bytes per second that the scrub reads in the background to find damage; off disables the scrub",
   },
   scrubInterval: {
     schema: duration,
     fallback: () => "6h",
-    help: "such a reading begins so long after the last one began, at the earliest",
+    help: "shortest time from the start of one scrub pass to the start of the next",
   },
-  maxRequestSize: { schema: size, fallback: () => mebibytes(DEFAULT_LIMITS.requestBytes), help: "largest request" },
+  maxRequestSize: {
+    schema: size,
+    fallback: () => mebibytes(DEFAULT_LIMITS.requestBytes),
+    help: "largest size of one request",
+  },
   maxRequestsSize: {
     schema: size,
     fallback: () => mebibytes(DEFAULT_LIMITS.requestBytesInFlight),
-    help: "all requests in flight together",
+    help: "largest total size of the requests in flight",
   },
-  maxRequests: { schema: count, fallback: () => String(DEFAULT_LIMITS.requestsInFlight), help: "requests in flight" },
-  maxConnections: { schema: count, fallback: () => "1024", help: "open connections, for each way in" },
-  maxStreams: { schema: count, fallback: () => "1024", help: "calls at one time on one connection" },
+  maxRequests: {
+    schema: count,
+    fallback: () => String(DEFAULT_LIMITS.requestsInFlight),
+    help: "largest number of requests in flight",
+  },
+  maxConnections: {
+    schema: count,
+    fallback: () => "1024",
+    help: "largest number of open connections, counted separately for the socket and for TCP",
+  },
+  maxStreams: {
+    schema: count,
+    fallback: () => "1024",
+    help: "largest number of concurrent calls on one connection",
+  },
   maxDocumentSize: {
     schema: size,
     fallback: () => mebibytes(DEFAULT_LIMITS.documentBytes),
-    help: "largest session snapshot",
+    help: "largest size of a session snapshot",
   },
-  maxRuntimeIdSize: { schema: size, fallback: () => "8KiB", help: "longest runtime id" },
+  maxRuntimeIdSize: { schema: size, fallback: () => "8KiB", help: "largest size of a runtime id" },
   incrementalChecks: {
     schema: flag,
     fallback: () => "true",
-    help: "check of a patched session only what changed; false: always the whole",
+    help: "check only the changed messages of a patched session; false: check every session completely",
   },
   checkMemory: {
     schema: size,
     fallback: () => mebibytes(DEFAULT_CHECK_OPTIONS.memoryBytes),
-    help: "what is remembered of sessions for these checks",
+    help: "memory for the session indexes that incremental checks reuse",
   },
   documentMemory: {
     schema: size,
     fallback: () => mebibytes(DEFAULT_DOCUMENT_MEMORY),
-    help: "whole session snapshots on their way in, all together; more of them wait for room",
+    help: "memory for whole session snapshots that are being committed; more of them wait",
   },
   outcomeMaxAge: {
     schema: duration,
     fallback: () => `${String(DEFAULT_RETENTION.maxAgeSeconds / 3600)}h`,
-    help: "how long outcomes of requests are kept",
+    help: "how long the outcomes of requests are kept",
   },
   outcomeMaxCount: {
     schema: count,
     fallback: () => String(DEFAULT_RETENTION.maxCount),
     help: "how many outcomes of requests are kept",
   },
-  drainTimeout: { schema: duration, fallback: () => "10s", help: "how long a stop waits for calls under way" },
+  drainTimeout: {
+    schema: duration,
+    fallback: () => "10s",
+    help: "how long a stop waits for calls in progress",
+  },
 } as const;
 
 type Settings = typeof SETTINGS;
 export type SettingName = keyof Settings;
-/** Without a default. */
+/** The settings that have no default. */
 type Optional = "listen" | "quota";
 
-/** A configuration without a missing value. Sizes in bytes, durations in milliseconds. */
+/** The settings after checks and defaults. Sizes are in bytes, durations in milliseconds. */
 export type Config = { readonly [K in Exclude<SettingName, Optional>]: z.output<Settings[K]["schema"]> } & {
   readonly [K in Optional]: z.output<Settings[K]["schema"]> | undefined;
 };
 
 type RawValues = Partial<Record<SettingName, string | boolean>>;
 
+/** Returns the flag of a setting without its hyphens in front, such as `log-level`. */
 export const flagOf = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+
+/** Returns the environment variable of a setting, such as `BOLTHOLE_LOG_LEVEL`. */
 export const variableOf = (name: string): string => `BOLTHOLE_${flagOf(name).replaceAll("-", "_").toUpperCase()}`;
 
-/** Flags over variables over defaults. Throws once, naming every setting that cannot be used, and where it came from. */
+/**
+ * Returns the configuration. A flag overrides a variable, and a variable overrides the default. Throws one StartupError that names
+ * every value that cannot be used, with the flag or variable that it came from.
+ */
 export function resolveConfig(flags: RawValues, environment: NodeJS.ProcessEnv): Config {
   const problems: string[] = [];
   const config: Record<string, unknown> = {};
@@ -177,10 +212,11 @@ export function resolveConfig(flags: RawValues, environment: NodeJS.ProcessEnv):
   }
   for (const variable of Object.keys(environment)) {
     const isKnown = (Object.keys(SETTINGS) as SettingName[]).some((name) => variableOf(name) === variable);
-    if (variable.startsWith("BOLTHOLE_") && !isKnown) problems.push(`${variable}: there is no such setting`);
+    if (variable.startsWith("BOLTHOLE_") && !isKnown)
+      problems.push(`${variable}: there is no setting of this name; see bolthole serve --help`);
   }
   if (config.engine === "sqlite" && flags.data === undefined && environment[variableOf("data")] === undefined) {
-    problems.push(`--${flagOf("data")}: the engine sqlite needs the name of a database file`);
+    problems.push(`--${flagOf("data")}: the engine sqlite needs the path of a database file`);
   }
   if (problems.length > 0) throw new StartupError(EXIT.USAGE, problems.join("\n"));
   return Object.freeze({
@@ -191,6 +227,7 @@ export function resolveConfig(flags: RawValues, environment: NodeJS.ProcessEnv):
   }) as unknown as Config;
 }
 
+/** Returns the data folder when none is configured. */
 export function defaultDataFolder(): string {
   const state = process.env.XDG_STATE_HOME;
   return state ? join(state, "bolthole") : join(homedir(), ".local", "state", "bolthole");

@@ -7,8 +7,8 @@ import { resolveConfig } from "./config.js";
 import { startDaemon } from "./daemon.js";
 import { createLog } from "./log.js";
 
-/** The whole way: client, gRPC, daemon, LMDB. The daemon runs in this process; serve.test.ts has it in its own. */
-const overDaemon = (way: "socket" | "tcp"): StoreFactory => ({
+/** A store over client, gRPC, daemon and LMDB. The daemon runs in the test process; serve.test.ts uses a separate one. */
+const overDaemon = (transport: "socket" | "tcp"): StoreFactory => ({
   capabilities: {
     durable: true,
     versions: true,
@@ -20,14 +20,14 @@ const overDaemon = (way: "socket" | "tcp"): StoreFactory => ({
   createSite() {
     const folder = mkdtempSync(join(tmpdir(), "bolthole-conformance-"));
     const data = join(folder, "data");
-    const flags = { data, maxDocumentSize: "4MiB", ...(way === "tcp" ? { listen: "127.0.0.1:0" } : {}) };
+    const flags = { data, maxDocumentSize: "4MiB", ...(transport === "tcp" ? { listen: "127.0.0.1:0" } : {}) };
     return Promise.resolve({
       async open() {
         const daemon = await startDaemon(resolveConfig(flags, {}), createLog("silent"), (cause) => {
           throw cause;
         });
         const [socket = "", tcp = ""] = daemon.targets;
-        const store = await (way === "socket"
+        const store = await (transport === "socket"
           ? connect(socket)
           : connect(tcp, { token: readFileSync(join(data, "token"), "utf8").trim() }));
         return {

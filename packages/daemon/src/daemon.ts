@@ -1,94 +1,100 @@
+import { dirname } from "node:path";
 import type { DescFile } from "@bufbuild/protobuf";
 import { HealthImplementation } from "grpc-health-check";
 import type { Server, ServerOptions } from "@grpc/grpc-js";
 import { AdminService, RuntimeStoreService } from "@bolthole/contract/wire";
-import { type EngineStore, storeMaintenance } from "@bolthole/core";
-import { Closers } from "./closers.js";
+import { storeMaintenance } from "@bolthole/core";
 import type { Config } from "./config.js";
-import { EXIT, type ExitCode } from "./exit-code.js";
-import { homeOf, parentOf, prepareDataFolder, refuseSharedFolder } from "./folder/data-folder.js";
-import { removeEndpoint, socketPath, writeEndpoint } from "./folder/endpoint.js";
-import { lockFolder } from "./folder/folder-lock.js";
-import { loadToken } from "./folder/token.js";
-import { createGrpcServer } from "./grpc-server.js";
-import { Listener } from "./listener.js";
-import { KnownDamage } from "./known-damage.js";
+import { EXIT, type ExitCode, startFailure } from "./exit-code.js";
+import { controlFolderOf, lockFolder, prepareDataFolder, refuseSharedFolder } from "./folder/data-folder.js";
+import { loadToken, removeEndpoint, socketPath, writeEndpoint } from "./folder/state-files.js";
+import { Listener, createGrpcServer } from "./grpc-server.js";
 import type { Log } from "./log.js";
-import { createStore, openEngine, startFailure } from "./open-store.js";
-import { registerAdminService } from "./rpc/admin-service.js";
+import { openStore, startPruning, startScrub } from "./open-store.js";
 import { Admission } from "./rpc/admission.js";
 import { requireToken } from "./rpc/authentication.js";
-import { registerReflection } from "./rpc/reflection.js";
-import { registerStoreService } from "./rpc/store-service.js";
-import { startScrub } from "./scrub.js";
+import { registerAdminService, registerReflection, registerStoreService } from "./rpc/services.js";
 import { describeStatus } from "./status.js";
 
-const PRUNE_INTERVAL_MS = 10_000;
 const SERVICES = ["", RuntimeStoreService.typeName, AdminService.typeName];
 
 export interface Daemon {
-  /** Where it listens, the socket first. */
+  /** The gRPC targets that it listens on, the socket first. */
   readonly targets: readonly string[];
-  /** Drains and closes; answers how it went. A second call cuts the drain short. */
+  /** Drains the calls in progress, closes everything, and returns the exit code. A second call ends the drain immediately. */
   stop(): Promise<ExitCode>;
 }
 
 /**
- * Puts a daemon together: folder, engine, store, ways in. `onFailure` is called once when the disk fails under a write;
- * `signal` gives up a start that is still reading the store.
+ * Starts a daemon: prepares and locks the folder, opens the engine and the store, and listens. Throws a StartupError where the
+ * settings or the data are the cause. `onDiskFailure` is called once when the disk fails during a write; `signal` aborts a start
+ * that is still checking the store.
  */
 export async function startDaemon(
   config: Config,
   log: Log,
-  onFailure: (cause: unknown) => void,
+  onDiskFailure: (cause: unknown) => void,
   signal?: AbortSignal,
 ): Promise<Daemon> {
   const startedAt = new Date();
   process.umask(0o077);
-  const home = homeOf(config);
-  prepareDataFolder(home);
+  const controlFolder = controlFolderOf(config);
+  prepareDataFolder(controlFolder);
   const closers = new Closers();
   try {
-    closers.add(lockFolder(home, startedAt));
-    return await assemble(config, home, log, startedAt, onFailure, closers, signal);
+    closers.add(lockFolder(controlFolder, startedAt));
+    return await assemble({ config, controlFolder, log, startedAt, onDiskFailure, closers, signal });
   } catch (error) {
     await closers.close();
-    throw startFailure(home, error);
+    throw startFailure(controlFolder, error);
   }
 }
 
-async function assemble(
-  config: Config,
-  home: string,
-  log: Log,
-  startedAt: Date,
-  onFailure: (cause: unknown) => void,
-  closers: Closers,
-  signal: AbortSignal | undefined,
-): Promise<Daemon> {
+/** Functions that release what a start has acquired, called in reverse order. */
+class Closers {
+  private readonly stack: (() => unknown)[] = [];
+
+  /** `close` may return a promise, which is awaited before the next function is called. */
+  add(close: () => unknown): void {
+    this.stack.push(close);
+  }
+
+  async close(): Promise<void> {
+    for (let close = this.stack.pop(); close; close = this.stack.pop()) await close();
+  }
+}
+
+interface Start {
+  readonly config: Config;
+  readonly controlFolder: string;
+  readonly log: Log;
+  readonly startedAt: Date;
+  readonly onDiskFailure: (cause: unknown) => void;
+  readonly closers: Closers;
+  readonly signal: AbortSignal | undefined;
+}
+
+async function assemble(start: Start): Promise<Daemon> {
+  const { config, controlFolder, log, startedAt, onDiskFailure, closers, signal } = start;
   const health = new HealthImplementation(Object.fromEntries(SERVICES.map((service) => [service, "NOT_SERVING"])));
   const setHealth = (status: "SERVING" | "NOT_SERVING"): void => {
     for (const service of SERVICES) health.setStatus(service, status);
   };
-  const stop = (cause: unknown): void => {
+  const failDisk = (cause: unknown): void => {
     setHealth("NOT_SERVING");
-    onFailure(cause);
+    onDiskFailure(cause);
   };
-  const damage = new KnownDamage(log);
-  const stored = await openEngine(config, stop, damage, signal);
-  const engine = damage.guard(stored);
+  const opened = await openStore(config, log, failDisk, signal);
+  const { engine, store } = opened;
   closers.add(() => engine.close());
-  const store = createStore(engine, config);
   closers.add(startPruning(store, log));
-  const scrub = startScrub(stored, config, home, damage, log);
+  const scrub = startScrub(opened, config, controlFolder, log);
   closers.add(() => scrub?.stop());
 
   const admission = new Admission({ requests: config.maxRequests, bytes: config.maxRequestsSize });
   const listeners: Listener[] = [];
-  closers.add(async () => {
-    await Promise.all(listeners.map((listener) => listener.close()));
-  });
-  const serve = (options: ServerOptions, files: readonly DescFile[]): Server => {
+  closers.add(() => Promise.all(listeners.map((listener) => listener.close())));
+  const createServer = (options: ServerOptions, files: readonly DescFile[]): Server => {
     const server = createGrpcServer(config, options);
     registerStoreService(server, { admission, log }, store);
     health.addToServer(server);
@@ -96,27 +102,27 @@ async function assemble(
     return server;
   };
 
-  const path = socketPath(home);
-  refuseSharedFolder(parentOf(path), "socket folder");
-  const onSocket = serve({}, [RuntimeStoreService.file, AdminService.file]);
+  const path = socketPath(controlFolder);
+  refuseSharedFolder(dirname(path), "socket folder");
+  const socketServer = createServer({}, [RuntimeStoreService.file, AdminService.file]);
   registerAdminService(
-    onSocket,
+    socketServer,
     { admission, log },
     () => describeStatus({ config, engine, store, scrub, startedAt, admission, listeners }),
     store,
     storeMaintenance(engine),
   );
-  listeners.push(await Listener.onSocket(path, onSocket, config.maxConnections));
+  listeners.push(await Listener.onSocket(path, socketServer, config.maxConnections));
   if (config.listen) {
     const { host, port } = config.listen;
-    const interceptors = config.tcpInsecure ? [] : [requireToken(loadToken(home))];
-    const onTcp = serve({ interceptors }, [RuntimeStoreService.file]);
-    listeners.push(await Listener.onTcp(host, port, onTcp, config.maxConnections));
+    const interceptors = config.tcpInsecure ? [] : [requireToken(loadToken(controlFolder))];
+    const tcpServer = createServer({ interceptors }, [RuntimeStoreService.file]);
+    listeners.push(await Listener.onTcp(host, port, tcpServer, config.maxConnections));
   }
   const targets = listeners.map(({ target }) => target);
-  writeEndpoint(home, targets);
+  writeEndpoint(controlFolder, targets);
   closers.add(() => {
-    removeEndpoint(home);
+    removeEndpoint(controlFolder);
   });
   setHealth("SERVING");
   log.info({ targets, engine: engine.name, data: config.data, store: engine.storeId }, "serving");
@@ -137,21 +143,5 @@ async function assemble(
       if (stopping) cutShort.abort();
       return (stopping ??= drain(cutShort.signal));
     },
-  };
-}
-
-function startPruning(store: EngineStore, log: Log): () => Promise<void> {
-  let running = Promise.resolve();
-  const timer = setInterval(() => {
-    running = running
-      .then(() => store.prune())
-      .catch((error: unknown) => {
-        log.error({ err: error }, "old request outcomes could not be forgotten");
-      });
-  }, PRUNE_INTERVAL_MS);
-  timer.unref();
-  return async () => {
-    clearInterval(timer);
-    await running;
   };
 }

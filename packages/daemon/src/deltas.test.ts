@@ -12,7 +12,7 @@ const RT = "runtime";
 const MIB = 1024 * 1024;
 const INSTANT = "2026-05-28T15:31:27Z";
 
-/** A data folder with a daemon that can be started anew, and clients that stay. */
+/** A data folder with a daemon that can be restarted while clients stay connected. */
 class Site {
   readonly clients: BoltholeStore[] = [];
   private readonly folder = mkdtempSync(join(tmpdir(), "bolthole-deltas-"));
@@ -46,14 +46,14 @@ beforeEach(async () => {
 });
 afterEach(() => site.end());
 
-/** Text that comes nowhere else. */
+/** Returns text that is unique for each seed. */
 function prose(seed: string, length: number): string {
   const parts: string[] = [];
   for (let n = 0; n * 44 < length; n++) parts.push(createHash("sha256").update(`${seed} ${n}`).digest("base64"));
   return parts.join("").slice(0, length);
 }
 
-/** Bytes that repeat nowhere. */
+/** Bytes without repetition. */
 const noise = Buffer.from(
   Uint32Array.from({ length: 10 * MIB }, (_, n) => Math.imul(n ^ (n >>> 15), 0x2c1b3c6d)).buffer,
 );
@@ -100,7 +100,7 @@ const receipt = (sequence: number): RunBoundaryReceipt => ({
   sequence: BigInt(sequence),
 });
 
-/** Turns that take their client, and what may happen before each; then everything has to be there, for another client. */
+/** Commits turns with alternating clients. After each turn, a new client must load the same session and rows. */
 async function turns(
   clients: readonly BoltholeStore[],
   count: number,
@@ -122,19 +122,19 @@ async function turns(
   }
 }
 
-test("one client goes on from its own turns", async () => {
+test("one client commits turn after turn", async () => {
   await turns([await site.client()], 6);
 });
 
-test("two clients take turns on one runtime", async () => {
+test("two clients commit turns of one runtime alternately", async () => {
   await turns([await site.client(), await site.client()], 6);
 });
 
-test("a client goes on when the daemon was started anew between its turns", async () => {
+test("a client continues when the daemon is restarted between its turns", async () => {
   await turns([await site.client()], 4, () => site.start());
 });
 
-test("a session grows and shrinks over what one request holds, and comes back to the byte", async () => {
+test("a session that grows above and shrinks below the request limit is loaded byte for byte", async () => {
   const store = await site.client();
   const opaque = (length: number, tail = "") =>
     ({ sessionSnapshot: Buffer.concat([noise.subarray(0, length), Buffer.from(tail)]), profile: "opaque" }) as const;
@@ -154,7 +154,7 @@ test("a session grows and shrinks over what one request holds, and comes back to
   expect(first?.sessionSnapshot.equals((await store.loadSessionSnapshot(RT)) ?? Buffer.of())).toBe(true);
 });
 
-test("a document above the limit is refused, however it would have travelled", async () => {
+test("a document above the limit is refused, in a request and in an upload", async () => {
   await site.start({ maxDocumentSize: "12MiB" });
   const store = await site.client();
   const commit = (length: number) =>
@@ -168,6 +168,6 @@ test("a document above the limit is refused, however it would have travelled", a
   expect((await store.loadSessionSnapshot(RT))?.length).toBe(12 * MIB);
 });
 
-test("with the budgets at 0 everything travels whole, and is the same", async () => {
-  await turns([await site.client({ heldDocumentBytes: 0, knownInputBytes: 0 })], 2);
+test("a client without caches sends everything, with the same result", async () => {
+  await turns([await site.client({ documentCacheBytes: 0, inputRowCacheBytes: 0 })], 2);
 });

@@ -5,9 +5,12 @@ import { type JsonObject, fromJson } from "@bufbuild/protobuf";
 import * as client from "@bolthole/client";
 import { DaemonProcess } from "@bolthole/conformance/process";
 import { FINDING_CODES } from "@bolthole/contract";
-import { storeCodecs } from "@bolthole/contract/wire";
+import { AdminService, RuntimeStoreService, storeCodecs } from "@bolthole/contract/wire";
+import type { Command } from "commander";
+import { createProgram } from "./cli/program.js";
 import { SETTINGS, type SettingName, flagOf, variableOf } from "./config.js";
 import { EXIT } from "./exit-code.js";
+import { MAIN } from "./testing/daemons.js";
 
 const ROOT = join(__dirname, "..", "..", "..");
 const page = (name: string): string => readFileSync(join(ROOT, name), "utf8");
@@ -17,7 +20,7 @@ interface Manifest {
   readonly devDependencies?: Record<string, string>;
 }
 
-/** The cells of every table row of a page, without the marks of code. */
+/** Returns the cells of every table row of a page, without backticks. */
 const rowsOf = (text: string): string[][] =>
   text
     .split("\n")
@@ -29,13 +32,64 @@ const rowsOf = (text: string): string[][] =>
         .map((cell) => cell.trim().replaceAll("`", "")),
     );
 
-test("docs/operating.md lists every setting with its variable and default", () => {
+test("docs/operating.md lists every setting with its variable, default and help text", () => {
   const rows = rowsOf(page("docs/operating.md"));
   for (const name of Object.keys(SETTINGS) as SettingName[]) {
     const row = rows.find(([flag]) => flag === `--${flagOf(name)}`);
     expect(row?.[1]).toBe(variableOf(name));
     if (name !== "data") expect([name, row?.[2]]).toEqual([name, SETTINGS[name].fallback() ?? "none"]);
+    // The page may say more than the help text.
+    expect(row?.[3]?.startsWith(SETTINGS[name].help)).toBe(true);
   }
+});
+
+/** Returns the commands of the program that do something, with their full names, such as `import meerkat`. */
+const commandsOf = (command: Command, name = ""): [string, Command][] =>
+  command.commands.length === 0
+    ? [[name, command]]
+    : command.commands.flatMap((one) => commandsOf(one, `${name} ${one.name()}`.trim()));
+
+/** Returns a command with its arguments in capitals, such as `bolthole backup FILE`. */
+const usageOf = ([name, command]: [string, Command]): string =>
+  ["bolthole", name, ...command.registeredArguments.map((argument) => argument.name().toUpperCase())].join(" ");
+
+test("docs/operating.md lists every command with exactly its arguments and options", () => {
+  const rows = rowsOf(page("docs/operating.md"));
+  const expected = commandsOf(createProgram()).map(([name, command]) => {
+    const options = name === "serve" ? ["all settings"] : command.options.map(({ long }) => long);
+    return [usageOf([name, command]), options.join(", ")];
+  });
+  const documented = rows
+    .filter(([cell = ""]) => cell.startsWith("bolthole "))
+    .map(([name, options]) => [name, options]);
+  expect(documented).toEqual(expected);
+});
+
+test("the README of the package lists every command", () => {
+  const documented = rowsOf(page("packages/daemon/README.md")).flatMap(([cell = ""]) =>
+    cell.startsWith("bolthole ") ? [cell] : [],
+  );
+  expect(documented).toEqual(commandsOf(createProgram()).map(usageOf));
+});
+
+test("docs/operating.md or docs/moving.md mentions every option of every command", () => {
+  const text = page("docs/operating.md") + page("docs/moving.md");
+  const program = createProgram();
+  const options = [program, ...commandsOf(program).map(([, command]) => command)].flatMap((command) => [
+    ...command.options.map(({ long }) => long ?? ""),
+    "--help",
+  ]);
+  expect([...new Set(options)].filter((option) => !new RegExp(`(?<![\\w-])${option}(?![\\w-])`).test(text))).toEqual(
+    [],
+  );
+});
+
+test("docs/grpcurl.md has a recipe for every RPC", () => {
+  const recipes = [...page("docs/grpcurl.md").matchAll(/```sh[^\n]*\n([^]*?)```/g)]
+    .map(([, commands]) => commands)
+    .join("");
+  const rpcs = [RuntimeStoreService, AdminService].flatMap(({ methods }) => methods.map(({ name }) => name));
+  expect(rpcs.filter((name) => !new RegExp(`/${name}\\b`).test(recipes))).toEqual([]);
 });
 
 test("docs/operating.md lists every exit code", () => {
@@ -49,7 +103,7 @@ test("docs/operating.md lists every finding of a check", () => {
   expect(named.slice(2).sort()).toEqual(Object.keys(FINDING_CODES).sort());
 });
 
-test("CONTRIBUTING.md gives a reason for every dependency, and for none that is not there", () => {
+test("CONTRIBUTING.md gives a reason for exactly the dependencies of all packages", () => {
   const folders = ["", ...readdirSync(join(ROOT, "packages")).map((name) => `packages/${name}`)];
   const used = new Set<string>();
   for (const folder of folders) {
@@ -63,14 +117,14 @@ test("CONTRIBUTING.md gives a reason for every dependency, and for none that is 
   expect(named.filter((name) => !name.startsWith("-") && name !== "package").sort()).toEqual([...used].sort());
 });
 
-test("the patch that docs/sessions.md works out makes the document that it says", async () => {
+test("the patch of the example in docs/sessions.md produces the documented result", async () => {
   const [, before = "", after = "", text = ""] =
     /Stored, at version V:\n\n```text\n(.*)\n```\n\nwanted:\n\n```text\n(.*)\n```[^]*?```json\n([^]*?)```/.exec(
       page("docs/sessions.md"),
     ) ?? [];
   const folder = mkdtempSync(join(tmpdir(), "bolthole-sessions-"));
   const daemon = await new DaemonProcess({
-    main: join(__dirname, "cli", "main.js"),
+    main: MAIN,
     data: join(folder, "data"),
   }).start();
   const store = await client.connect(daemon.target);
@@ -90,10 +144,9 @@ test("the patch that docs/sessions.md works out makes the document that it says"
   }
 });
 
-test("the README's example runs as it is written", async () => {
+test("the example of the README runs unchanged", async () => {
   const folder = mkdtempSync(join(tmpdir(), "bolthole-readme-"));
-  const main = join(__dirname, "cli", "main.js");
-  const daemon = await new DaemonProcess({ main, data: join(folder, "data") }).start();
+  const daemon = await new DaemonProcess({ main: MAIN, data: join(folder, "data") }).start();
   try {
     const [, example = ""] = /```js\n([^]*?)```/.exec(page("README.md")) ?? [];
     expect(example).toContain('import { connect } from "@bolthole/client";');
@@ -101,7 +154,7 @@ test("the README's example runs as it is written", async () => {
       .replace('import { connect } from "@bolthole/client";', "")
       .replace("unix:.bolthole/bolthole.sock", daemon.target);
     const printed: unknown[] = [];
-    // eslint-disable-next-line @typescript-eslint/no-implied-eval -- our own README
+    // eslint-disable-next-line @typescript-eslint/no-implied-eval -- the text is the README of this repository
     const run = new Function("connect", "console", `return (async () => {${script}})()`) as (
       connect: typeof client.connect,
       console: { log(value: unknown): void },

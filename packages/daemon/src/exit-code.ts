@@ -1,33 +1,43 @@
-/** How the process ends. docs/operating.md says of each what to do. */
+import { StoreError } from "@bolthole/contract";
+import {
+  DamagedStoreError,
+  DiskFailureError,
+  UnusableBackupError,
+  UnusableFolderError,
+  openFailure,
+} from "@bolthole/lmdb";
+import { UnusableFileError } from "@bolthole/sqlite";
+
+/** The exit codes of every `bolthole` command. docs/operating.md says what to do about each. */
 export const EXIT = {
-  /** Stopped by a signal, everything answered and closed. */
+  /** Success; for `serve`, a stop by a signal after every call was answered. */
   CLEAN: 0,
-  /** A fault of the program. */
+  /** A defect of the program, or a request that the store refused. */
   INTERNAL: 1,
-  /** Flags or variables that cannot be used; all of them are listed. */
+  /** Options or environment variables cannot be used; the message lists all of them. */
   USAGE: 2,
-  /** The data folder cannot be used: foreign, newer, not writable, writable by others. */
+  /** The data folder cannot be used: not a Bolthole folder, a newer format, not writable, or writable by others. */
   DATA_FOLDER: 3,
-  /** Another daemon holds the data folder. */
+  /** Another process has locked the data folder. */
   HELD: 4,
-  /** The address or socket is in use, or may not be listened on. */
+  /** The address or socket is in use, or the daemon may not listen on it. */
   ADDRESS: 5,
-  /** The disk failed under a write. Start again: what was acknowledged is there. */
+  /** The disk failed during a write. Acknowledged changes are safe; start the daemon again. */
   DISK: 6,
-  /** The drain took too long, or a second signal came; calls were cut off. */
+  /** The drain timed out or a second signal came; calls were cut off. */
   CUT_OFF: 7,
-  /** `bolthole status`: no daemon answers. */
+  /** `bolthole status`: no daemon responds. */
   NOT_RUNNING: 8,
-  /** `bolthole import` and `export`: something was left behind; every row and runtime of it was named. */
+  /** `bolthole import` and `export`: some data was not moved; each row and runtime was named. */
   INCOMPLETE: 9,
   /** The store or the backup is damaged: `serve` and `restore` refuse it, `verify` names every finding. */
   DAMAGED: 10,
 } as const;
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
-/** A reason not to start, for the person who started it: one text, one exit code, no stack. */
+/** An error for the person at the command line: the command prints the message without a stack and exits with `exitCode`. */
 export class StartupError extends Error {
-  override readonly name = "StartFailure";
+  override readonly name = "StartupError";
 
   constructor(
     readonly exitCode: ExitCode,
@@ -36,4 +46,40 @@ export class StartupError extends Error {
   ) {
     super(message, { cause });
   }
+}
+
+/**
+ * Runs work on a store, a backup or a database file. Rejects with a StartupError when the cause is known and is not a defect of the
+ * program.
+ */
+export async function withExitCode<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof UnusableBackupError) {
+      throw new StartupError(EXIT.DAMAGED, `the backup cannot be used: ${error.message}`, error);
+    }
+    if (error instanceof UnusableFolderError || error instanceof UnusableFileError) {
+      throw new StartupError(EXIT.DATA_FOLDER, error.message, error);
+    }
+    if (error instanceof StoreError && error.reason === "UNSUPPORTED") {
+      throw new StartupError(EXIT.USAGE, error.message, error);
+    }
+    if (error instanceof StoreError && error.reason !== "INTERNAL") {
+      throw new StartupError(EXIT.INTERNAL, error.message, error);
+    }
+    throw error;
+  }
+}
+
+/** Returns the error that ends a start: a StartupError when the data, its folder or its disk is the cause, and else `error`. */
+export function startFailure(folder: string, error: unknown): unknown {
+  const failure =
+    error instanceof StartupError || error instanceof UnusableFileError ? error : openFailure(folder, error);
+  if (failure instanceof UnusableFolderError || failure instanceof UnusableFileError) {
+    return new StartupError(EXIT.DATA_FOLDER, failure.message, failure);
+  }
+  if (failure instanceof DamagedStoreError) return new StartupError(EXIT.DAMAGED, failure.message, failure);
+  if (failure instanceof DiskFailureError) return new StartupError(EXIT.DISK, failure.message, failure);
+  return failure;
 }

@@ -4,8 +4,8 @@ import type { Config } from "./config.js";
 export type Log = pino.Logger;
 
 /**
- * JSON lines on standard error. What is logged is named member by member; no request, answer, payload, token or OAuth byte
- * is ever handed to the logger, so there is nothing to redact.
+ * Returns a logger that writes JSON lines to standard error. Callers name each logged member. They never pass a request, response,
+ * payload, token or OAuth bytes, so nothing has to be redacted.
  */
 export const createLog = (level: Config["logLevel"]): Log =>
   pino(

@@ -6,8 +6,8 @@ import { DaemonProcess } from "@bolthole/conformance/process";
 import { RuntimeStoreAdapter } from "@bolthole/contract";
 import { createEngineStore } from "@bolthole/core";
 import { SqliteEngine } from "@bolthole/sqlite";
+import { MAIN } from "./testing/daemons.js";
 
-const MAIN = join(__dirname, "cli", "main.js");
 const PAGE = join(__dirname, "..", "..", "..", "docs", "moving.md");
 
 interface Block {
@@ -15,7 +15,7 @@ interface Block {
   readonly output: string;
 }
 
-/** Every block of commands, with what they print below it. */
+/** Returns every block of commands with its expected output, which is the block after it. */
 function blocks(): Block[] {
   const fenced = [...readFileSync(PAGE, "utf8").matchAll(/```(sh|text)\n([^]*?)```\n/g)];
   return fenced.flatMap(([, kind, text = ""], index) => {
@@ -50,7 +50,7 @@ const run = (commands: string): Promise<string> =>
     });
   });
 
-test("every command of docs/moving.md does what the page says", async () => {
+test("every command of docs/moving.md prints the documented output", async () => {
   const all = blocks();
   expect(all.length).toBeGreaterThan(5);
   let daemon: DaemonProcess | undefined;

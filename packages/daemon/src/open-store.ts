@@ -1,25 +1,63 @@
-import type { Limits } from "@bolthole/contract";
-import { DEFAULT_LIMITS, type Engine, type EngineStore, MemoryEngine, createEngineStore } from "@bolthole/core";
-import { DamagedStoreError, DiskFailureError, LmdbEngine, UnusableFolderError, openFailure } from "@bolthole/lmdb";
-import { SqliteEngine, UnusableFileError } from "@bolthole/sqlite";
-import type { Config } from "./config.js";
-import { EXIT, StartupError } from "./exit-code.js";
-import { parentOf, refuseSharedFolder } from "./folder/data-folder.js";
-import type { KnownDamage } from "./known-damage.js";
-import { VERSION } from "./version.js";
+import { dirname } from "node:path";
+import type { Finding, Limits, RuntimeId } from "@bolthole/contract";
+import {
+  DEFAULT_LIMITS,
+  type Engine,
+  type EngineStore,
+  MemoryEngine,
+  Scrub,
+  createEngineStore,
+  quarantine,
+} from "@bolthole/core";
+import { LmdbEngine } from "@bolthole/lmdb";
+import { SqliteEngine } from "@bolthole/sqlite";
+import { type Config, VERSION } from "./config.js";
+import { refuseSharedFolder } from "./folder/data-folder.js";
+import { scrubFile } from "./folder/state-files.js";
+import type { Log } from "./log.js";
 
-/** The engine that the settings name. `onFailure` is called once when the disk fails under a write. */
-export async function openEngine(
+/** A badly damaged store has too many findings for a log; GetStatus and `bolthole verify` report the rest. */
+const MAX_LOGGED_FINDINGS = 1000;
+
+const PRUNE_INTERVAL_MS = 10_000;
+
+/** A store over the configured engine. Close `engine` at the end. */
+export interface OpenStore {
+  /** Refuses the runtimes that are known to be damaged. */
+  readonly engine: Engine;
+  /** The engine without that check, for the scrub. */
+  readonly unguardedEngine: Engine;
+  readonly store: EngineStore;
+  readonly damage: KnownDamage;
+}
+
+/**
+ * Opens the configured engine and a store over it. Damage that is found before the store is opened is logged. `onDiskFailure` is
+ * called once when the disk fails during a write; `signal` aborts a start that is still checking the store.
+ */
+export async function openStore(
+  config: Config,
+  log: Log,
+  onDiskFailure: (cause: unknown) => void,
+  signal?: AbortSignal,
+): Promise<OpenStore> {
+  const damage = new KnownDamage(log);
+  const unguardedEngine = await openEngine(config, onDiskFailure, damage, signal);
+  const engine = damage.guard(unguardedEngine);
+  return { engine, unguardedEngine, store: createStore(engine, config), damage };
+}
+
+async function openEngine(
   config: Config,
   onFailure: (cause: unknown) => void,
   damage: KnownDamage,
-  signal?: AbortSignal,
+  signal: AbortSignal | undefined,
 ): Promise<Engine> {
   switch (config.engine) {
     case "memory":
       return new MemoryEngine();
     case "sqlite":
-      refuseSharedFolder(parentOf(config.data), "database folder");
+      refuseSharedFolder(dirname(config.data), "database folder");
       return SqliteEngine.open(config.data, { onFailure });
     case "lmdb":
       return LmdbEngine.open(config.data, {
@@ -33,19 +71,7 @@ export async function openEngine(
   }
 }
 
-/** What can be said of the data, its folder or its disk is no fault of the program. */
-export function startFailure(folder: string, error: unknown): unknown {
-  const failure =
-    error instanceof StartupError || error instanceof UnusableFileError ? error : openFailure(folder, error);
-  if (failure instanceof UnusableFolderError || failure instanceof UnusableFileError) {
-    return new StartupError(EXIT.DATA_FOLDER, failure.message, failure);
-  }
-  if (failure instanceof DamagedStoreError) return new StartupError(EXIT.DAMAGED, failure.message, failure);
-  if (failure instanceof DiskFailureError) return new StartupError(EXIT.DISK, failure.message, failure);
-  return failure;
-}
-
-export const createStore = (engine: Engine, config: Config): EngineStore =>
+const createStore = (engine: Engine, config: Config): EngineStore =>
   createEngineStore(engine, {
     limits: limitsOf(config),
     outcomeRetention: { maxAgeSeconds: config.outcomeMaxAge / 1000, maxCount: config.outcomeMaxCount },
@@ -64,3 +90,73 @@ const limitsOf = (config: Config): Limits => ({
   runtimeIdBytes: config.maxRuntimeIdSize,
   ...(config.quota === undefined ? {} : { quotaBytes: config.quota }),
 });
+
+/**
+ * The damage that was found in a store, before it was opened and since. Each finding is logged once. A runtime whose manifest is
+ * missing or does not match its rows is refused as damaged from then on, until the daemon starts again.
+ */
+export class KnownDamage {
+  private readonly damagedRuntimes = new Set<RuntimeId>();
+  private readonly logged = new Set<string>();
+
+  constructor(private readonly log: Log) {}
+
+  add(finding: Finding): void {
+    const { code, runtimeId, record } = finding;
+    if (runtimeId !== undefined && (code === "head-differs" || code === "head-missing")) {
+      this.damagedRuntimes.add(runtimeId);
+    }
+    const key = JSON.stringify([code, runtimeId, record]);
+    if (this.logged.has(key) || this.logged.size === MAX_LOGGED_FINDINGS) return;
+    this.logged.add(key);
+    this.log.error({ finding }, "a stored record is damaged");
+  }
+
+  /** Returns an engine that refuses the runtimes that are known to be damaged. */
+  guard(engine: Engine): Engine {
+    return quarantine(engine, this.damagedRuntimes);
+  }
+}
+
+/**
+ * Starts the scrub of the store, unless it is disabled or the engine cannot check its data. Its progress is kept in the control
+ * folder.
+ */
+export function startScrub(
+  { unguardedEngine, damage }: OpenStore,
+  { scrubRate, scrubInterval }: Config,
+  controlFolder: string,
+  log: Log,
+): Scrub | undefined {
+  if (scrubRate === 0 || !unguardedEngine.check) return undefined;
+  const scrub = new Scrub(unguardedEngine, {
+    bytesPerSecond: scrubRate,
+    intervalMs: scrubInterval,
+    memory: scrubFile(controlFolder, unguardedEngine.storeId),
+    onFinding: (finding) => {
+      damage.add(finding);
+    },
+    onFault: (error) => {
+      log.error({ err: error }, "the scrub failed to read a part of the store and continues");
+    },
+  });
+  scrub.start();
+  return scrub;
+}
+
+/** Deletes expired outcomes of requests at regular intervals. Returns a function that ends this and waits for the last run. */
+export function startPruning(store: EngineStore, log: Log): () => Promise<void> {
+  let lastRun = Promise.resolve();
+  const timer = setInterval(() => {
+    lastRun = lastRun
+      .then(() => store.prune())
+      .catch((error: unknown) => {
+        log.error({ err: error }, "expired outcomes of requests could not be deleted");
+      });
+  }, PRUNE_INTERVAL_MS);
+  timer.unref();
+  return async () => {
+    clearInterval(timer);
+    await lastRun;
+  };
+}

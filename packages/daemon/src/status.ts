@@ -1,12 +1,12 @@
-import type { Engine, EngineStore, Scrub } from "@bolthole/core";
-import type { Config } from "./config.js";
-import type { Listener } from "./listener.js";
-import type { DaemonStatus } from "./rpc/admin-service.js";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { type ScrubPassSchema, ScrubState, type ScrubStatusSchema, fromFinding } from "@bolthole/contract/wire";
+import type { Engine, EngineStore, PassReport, Scrub } from "@bolthole/core";
+import { type Config, VERSION } from "./config.js";
+import type { Listener } from "./grpc-server.js";
 import type { Admission } from "./rpc/admission.js";
-import { describeScrub } from "./scrub.js";
-import { VERSION } from "./version.js";
+import type { DaemonStatus } from "./rpc/services.js";
 
-/** The parts of a running daemon that its status tells of. */
+/** The parts of a running daemon that its status describes. */
 export interface StatusSources {
   readonly config: Config;
   readonly engine: Engine;
@@ -17,6 +17,7 @@ export interface StatusSources {
   readonly listeners: readonly Listener[];
 }
 
+/** Returns the response of GetStatus. */
 export async function describeStatus(sources: StatusSources): Promise<DaemonStatus> {
   const { config, engine, store, scrub, startedAt, admission, listeners } = sources;
   const stats = await engine.stats();
@@ -42,3 +43,24 @@ export async function describeStatus(sources: StatusSources): Promise<DaemonStat
     scrub: describeScrub(scrub),
   };
 }
+
+function describeScrub(scrub: Scrub | undefined): MessageInitShape<typeof ScrubStatusSchema> {
+  if (!scrub) return { state: ScrubState.OFF };
+  const { isRunning, bytesPerSecond, passes, current, last } = scrub.status();
+  return {
+    state: isRunning ? ScrubState.RUNNING : ScrubState.RESTING,
+    bytesPerSecond: BigInt(bytesPerSecond),
+    passes: BigInt(passes),
+    current: current && describePass(current),
+    last: last && describePass(last),
+  };
+}
+
+const describePass = (pass: PassReport): MessageInitShape<typeof ScrubPassSchema> => ({
+  startedAt: new Date(pass.startedAt).toISOString(),
+  endedAt: pass.endedAt === undefined ? "" : new Date(pass.endedAt).toISOString(),
+  runtimes: BigInt(pass.runtimes),
+  bytes: BigInt(pass.bytes),
+  findingCount: BigInt(pass.findingCount),
+  findings: pass.findings.map(fromFinding),
+});

@@ -1,20 +1,38 @@
-export { JsonError } from "./json-error.js";
-export { JsonReader } from "./reader.js";
-export { canonicalUuid, isCanonicalUuid, uuidFromBytes, uuidToBytes } from "./uuid.js";
-export { canonicalTimestamp } from "./datetime.js";
-export { normaliseRawJson } from "./free-json.js";
-export { readInputState, readStoredInputState, writeInputState } from "./input-state.js";
-export { readReceipt, writeReceipt } from "./receipt.js";
-export { readOpsSnapshot, writeOpsSnapshot } from "./operations.js";
+/**
+ * Lossless JSON: reads and writes the records of the `RuntimeStore` contract exactly as the reference does. A `read` function
+ * accepts every text that the reference accepts; a `write` function returns canonical JSON. Both throw a `JsonError`.
+ * The types of the records are in `@bolthole/json/model`.
+ */
+
+// The records.
+export { readInputState, readStoredInputState, writeInputState } from "./records/input-state.js";
+export { readReceipt, writeReceipt } from "./records/receipt.js";
+export { readOpsSnapshot, writeOpsSnapshot } from "./records/operations.js";
 export {
   type MachineLifecycleRecord,
   readMachineLifecycle,
   readMachineLifecycleRecord,
   writeMachineLifecycle,
-} from "./lifecycle.js";
-export { readRewriteCommit, writeRewriteCommit } from "./rewrite-commit.js";
-export { type Session, readSession, readSessionId, writeSession } from "./session.js";
-export { GAP_BYTE, type Gap, Gaps } from "./gaps.js";
-export type { ListGap, MessageList } from "./message-list.js";
-export { readMessage } from "./message.js";
-export { type TranscriptHistory, type TranscriptRevisionBody, readTranscriptHistory } from "./transcript-history.js";
+} from "./records/lifecycle.js";
+export { type Session, readSession, readSessionId, writeSession } from "./records/session.js";
+export {
+  type TranscriptHistory,
+  type TranscriptRevisionBody,
+  readRewriteCommit,
+  readTranscriptHistory,
+  writeRewriteCommit,
+} from "./records/transcript-history.js";
+export type { ListGap, MessageList } from "./records/message-list.js";
+export { readMessage } from "./records/message.js";
+
+// JSON of any kind.
+export { canonicalRawJson } from "./text/canonical-json.js";
+export type { RawJson } from "./shapes/raw-json.js";
+
+// Values inside records.
+export { canonicalTimestamp } from "./shapes/time.js";
+export { canonicalUuid, uuidFromBytes, uuidToBytes } from "./shapes/uuid.js";
+
+// Errors, and gaps: the elided messages of an incremental check.
+export { JsonError } from "./text/json-error.js";
+export { GAP_BYTE, type Gap, Gaps } from "./text/reader.js";

@@ -1,4 +1,4 @@
 import { runConformance } from "@bolthole/conformance";
-import { lmdbStores } from "./lmdb-stores.test.helper.js";
+import { lmdbStores } from "./testing/lmdb-stores.js";
 
 runConformance("the LMDB engine", lmdbStores());

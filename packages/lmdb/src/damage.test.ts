@@ -1,28 +1,19 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { RuntimeStoreAdapter, type StoreError, type StoredInputState, type VersionedStore } from "@bolthole/contract";
+import { RuntimeStoreAdapter, type StoreError, type VersionedStore } from "@bolthole/contract";
 import { type RowKey, createEngineStore } from "@bolthole/core";
 import { Environment, type Put } from "./environment.js";
-import { hurtFolder, lastBitFlipped } from "./hurt-folder.test.helper.js";
 import { LEAF_BYTES } from "./document-tree/node.js";
 import { UnusableFolderError } from "./format.js";
 import { IDENTITY_KEY, documentBounds, documentKey, encodeKey } from "./keys.js";
 import { LmdbEngine } from "./lmdb-engine.js";
 import { decodeRecord } from "./record.js";
+import { damageFolder, lastBitFlipped } from "./testing/damaged-folder.js";
+import { inputId, inputState } from "./testing/input-states.js";
 
-const FIRST = "0198f01a-0000-7000-8000-000000000001";
-const SECOND = "0198f01a-0000-7000-8000-000000000002";
-const NOW = "2026-05-28T15:31:27Z";
-const row = (inputId: string): StoredInputState => ({
-  inputId,
-  currentState: "accepted",
-  attemptCount: 0,
-  recoveryCount: 0,
-  history: [],
-  createdAt: NOW,
-  updatedAt: NOW,
-});
+const FIRST = inputId(1);
+const SECOND = inputId(2);
 const document = Buffer.alloc(3 * LEAF_BYTES + 17, "document");
 
 let folder: string;
@@ -30,9 +21,9 @@ let folder: string;
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), "bolthole-damage-"));
   await withStore(async (store) => {
-    for (const runtime of ["hurt", "sound"]) {
-      await store.persistInputState(runtime, row(FIRST));
-      await store.persistInputState(runtime, row(SECOND));
+    for (const runtime of ["rt", "other"]) {
+      await store.persistInputState(runtime, inputState(1));
+      await store.persistInputState(runtime, inputState(2));
       await store.commitSessionSnapshot(runtime, { sessionSnapshot: document, profile: "opaque" });
       await store.commitMachineLifecycle(runtime, { runtimeState: "idle", binding: {} }, []);
     }
@@ -55,26 +46,27 @@ async function withStore(
   }
 }
 
-const hurt = (change: (environment: Environment) => Put): Promise<void> => hurtFolder(folder, change);
+const damage = (change: (environment: Environment) => Put): Promise<void> => damageFolder(folder, change);
 
-const damage = async (call: Promise<unknown>): Promise<string | undefined> => {
+/** Expects that a call rejects with DAMAGED_RECORD for the damaged runtime, and returns the record that the error names. */
+const damagedRecord = async (call: Promise<unknown>): Promise<string | undefined> => {
   const error = (await call.then(
     () => undefined,
     (reason: unknown) => reason,
   )) as StoreError | undefined;
-  expect(error).toMatchObject({ variant: "ReadFailed", reason: "DAMAGED_RECORD", subject: { runtimeId: "hurt" } });
+  expect(error).toMatchObject({ variant: "ReadFailed", reason: "DAMAGED_RECORD", subject: { runtimeId: "rt" } });
   return error?.subject.record;
 };
 
-const inputKey = (inputId: string): RowKey => ({ table: "input", runtimeId: "hurt", inputId });
+const inputKey = (id: string): RowKey => ({ table: "input", runtimeId: "rt", inputId: id });
 
-test("a changed row is named by every load of it, and its neighbours go on", async () => {
-  await hurt(lastBitFlipped(encodeKey(inputKey(SECOND))));
+test("every load of a changed row names the row, and other rows can be loaded", async () => {
+  await damage(lastBitFlipped(encodeKey(inputKey(SECOND))));
   await withStore(async (store) => {
-    expect(await damage(store.loadInputState("hurt", SECOND))).toBe(`input state ${SECOND}`);
-    expect(await damage(store.loadInputStates("hurt"))).toBe(`input state ${SECOND}`);
-    expect(await store.loadInputState("hurt", FIRST)).toMatchObject(row(FIRST));
-    expect(await store.loadInputStates("sound")).toHaveLength(2);
+    expect(await damagedRecord(store.loadInputState("rt", SECOND))).toBe(`input state ${SECOND}`);
+    expect(await damagedRecord(store.loadInputStates("rt"))).toBe(`input state ${SECOND}`);
+    expect(await store.loadInputState("rt", FIRST)).toMatchObject(inputState(1));
+    expect(await store.loadInputStates("other")).toHaveLength(2);
   });
 });
 
@@ -85,54 +77,51 @@ const outcomesOf = async (versioned: VersionedStore, runtimeId: string): Promise
   return [ids, loaded.failures.map(({ reason, subject }) => [reason, subject.runtimeId, subject.record])];
 };
 
-test("a load that asks for each row's own outcome gives the sound ones, and tells what is damaged", async () => {
-  await hurt(lastBitFlipped(encodeKey(inputKey(SECOND))));
+test("a load of each row's outcome returns the undamaged rows and an error for each damaged one", async () => {
+  await damage(lastBitFlipped(encodeKey(inputKey(SECOND))));
   await withStore(async (_store, versioned) => {
-    expect(await outcomesOf(versioned, "hurt")).toEqual([
-      [FIRST],
-      [["DAMAGED_RECORD", "hurt", `input state ${SECOND}`]],
-    ]);
-    expect(await outcomesOf(versioned, "sound")).toEqual([[FIRST, SECOND], []]);
+    expect(await outcomesOf(versioned, "rt")).toEqual([[FIRST], [["DAMAGED_RECORD", "rt", `input state ${SECOND}`]]]);
+    expect(await outcomesOf(versioned, "other")).toEqual([[FIRST, SECOND], []]);
   });
-  await hurt(() => [encodeKey(inputKey(SECOND)), undefined]);
+  await damage(() => [encodeKey(inputKey(SECOND)), undefined]);
   await withStore(async (_store, versioned) => {
-    expect(await outcomesOf(versioned, "hurt")).toEqual([[FIRST], [["DAMAGED_RECORD", "hurt", "runtime manifest"]]]);
+    expect(await outcomesOf(versioned, "rt")).toEqual([[FIRST], [["DAMAGED_RECORD", "rt", "runtime manifest"]]]);
   });
-  await hurt(lastBitFlipped(encodeKey({ table: "runtimeManifest", runtimeId: "hurt" })));
+  await damage(lastBitFlipped(encodeKey({ table: "runtimeManifest", runtimeId: "rt" })));
   await withStore(async (_store, versioned) => {
-    expect(await outcomesOf(versioned, "hurt")).toEqual([[FIRST], [["DAMAGED_RECORD", "hurt", "runtime manifest"]]]);
+    expect(await outcomesOf(versioned, "rt")).toEqual([[FIRST], [["DAMAGED_RECORD", "rt", "runtime manifest"]]]);
   });
 });
 
-test("a row that vanished is found by a list load", async () => {
-  await hurt(() => [encodeKey(inputKey(FIRST)), undefined]);
+test("a list load finds that a row is missing", async () => {
+  await damage(() => [encodeKey(inputKey(FIRST)), undefined]);
   await withStore(async (store) => {
-    expect(await damage(store.loadInputStates("hurt"))).toBe("runtime manifest");
-    expect(await store.loadInputStates("sound")).toHaveLength(2);
+    expect(await damagedRecord(store.loadInputStates("rt"))).toBe("runtime manifest");
+    expect(await store.loadInputStates("other")).toHaveLength(2);
   });
 });
 
-test("a runtime whose head vanished is not left out of the list of runtimes", async () => {
-  await hurt(() => [encodeKey({ table: "runtimeManifest", runtimeId: "hurt" }), undefined]);
+test("the list of runtimes reports a runtime whose manifest is missing", async () => {
+  await damage(() => [encodeKey({ table: "runtimeManifest", runtimeId: "rt" }), undefined]);
   await withStore(async (_store, versioned) => {
-    expect(await damage(versioned.listRuntimes({ pageSize: 0, pageToken: "" }))).toBe("runtime manifest");
+    expect(await damagedRecord(versioned.listRuntimes({ pageSize: 0, pageToken: "" }))).toBe("runtime manifest");
   });
 });
 
-test("a sound row of another key is not taken for the one asked for", async () => {
-  await hurt((environment) => [encodeKey(inputKey(FIRST)), environment.get(encodeKey(inputKey(SECOND)))]);
+test("an undamaged row that is stored under another row's key is damage", async () => {
+  await damage((environment) => [encodeKey(inputKey(FIRST)), environment.get(encodeKey(inputKey(SECOND)))]);
   await withStore(async (store) => {
-    expect(await damage(store.loadInputState("hurt", FIRST))).toBe(`input state ${FIRST}`);
+    expect(await damagedRecord(store.loadInputState("rt", FIRST))).toBe(`input state ${FIRST}`);
   });
 });
 
-/** The tree of the runtime whose document is hurt: a branch over leaves. */
+/** Returns the key of the root of the damaged runtime's document: a branch over leaves. */
 const rootOf = (environment: Environment): Buffer => {
-  const row = decodeRecord(environment.get(encodeKey({ table: "snapshot", runtimeId: "hurt" })) ?? Buffer.of());
+  const row = decodeRecord(environment.get(encodeKey({ table: "snapshot", runtimeId: "rt" })) ?? Buffer.of());
   return documentKey("node", row.root?.id ?? -1);
 };
 const leafOf = (environment: Environment): Buffer => {
-  // Behind the level: the id of the first child.
+  // The id of the first child follows the level.
   const id = environment.get(rootOf(environment))?.readUIntLE(1, 6) ?? -1;
   return documentKey("node", id);
 };
@@ -142,47 +131,50 @@ test.each([
   ["a missing leaf", (environment: Environment): Put => [leafOf(environment), undefined]],
   ["a changed branch", (environment: Environment): Put => lastBitFlipped(rootOf(environment))(environment)],
   ["a missing branch", (environment: Environment): Put => [rootOf(environment), undefined]],
-  ["a leaf of someone else", (environment: Environment): Put => [leafOf(environment), Buffer.alloc(LEAF_BYTES, "x")]],
+  [
+    "the bytes of another leaf",
+    (environment: Environment): Put => [leafOf(environment), Buffer.alloc(LEAF_BYTES, "x")],
+  ],
 ])("%s fails the load and a patch over it, and the snapshot can be replaced", async (_what, change) => {
-  await hurt(change);
+  await damage(change);
   await withStore(async (store, versioned) => {
-    expect(await damage(store.loadSessionSnapshot("hurt"))).toBe("session snapshot");
-    const { version = "" } = (await versioned.loadSessionSnapshot({ runtimeId: "hurt" })) ?? {};
+    expect(await damagedRecord(store.loadSessionSnapshot("rt"))).toBe("session snapshot");
+    const { version = "" } = (await versioned.loadSessionSnapshot({ runtimeId: "rt" })) ?? {};
     const patch = { baseVersion: version, resultLength: 5, resultCrc32: 0, pieces: [{ offset: 3, length: 5 }] };
     const patched = versioned.commitSessionSnapshot({
-      runtimeId: "hurt",
+      runtimeId: "rt",
       sessionDelta: { patch, profile: "opaque" },
     });
-    expect(await damage(patched)).toBe("session snapshot");
-    expect(document.equals((await store.loadSessionSnapshot("sound")) ?? Buffer.of())).toBe(true);
-    await store.commitSessionSnapshot("hurt", { sessionSnapshot: document, profile: "opaque" });
-    expect(document.equals((await store.loadSessionSnapshot("hurt")) ?? Buffer.of())).toBe(true);
+    expect(await damagedRecord(patched)).toBe("session snapshot");
+    expect(document.equals((await store.loadSessionSnapshot("other")) ?? Buffer.of())).toBe(true);
+    await store.commitSessionSnapshot("rt", { sessionSnapshot: document, profile: "opaque" });
+    expect(document.equals((await store.loadSessionSnapshot("rt")) ?? Buffer.of())).toBe(true);
   });
-  await hurt(change);
+  await damage(change);
   await withStore(async (store) => {
-    await store.clearSessionSnapshot("hurt");
-    expect(await store.loadSessionSnapshot("hurt")).toBeUndefined();
-    expect(document.equals((await store.loadSessionSnapshot("sound")) ?? Buffer.of())).toBe(true);
+    await store.clearSessionSnapshot("rt");
+    expect(await store.loadSessionSnapshot("rt")).toBeUndefined();
+    expect(document.equals((await store.loadSessionSnapshot("other")) ?? Buffer.of())).toBe(true);
   });
 });
 
-test("a row that is no row of ours is damage, not another value", async () => {
-  await hurt(() => [encodeKey({ table: "lifecycle", runtimeId: "hurt" }), Buffer.from("garbage")]);
+test("a value that is not a row is damage, not another value of the row", async () => {
+  await damage(() => [encodeKey({ table: "lifecycle", runtimeId: "rt" }), Buffer.from("garbage")]);
   await withStore(async (store) => {
-    expect(await damage(store.loadMachineLifecycleRecord("hurt"))).toBe("machine lifecycle record");
-    await store.commitMachineLifecycle("sound", { runtimeState: "retired", binding: {} }, []);
+    expect(await damagedRecord(store.loadMachineLifecycleRecord("rt"))).toBe("machine lifecycle record");
+    await store.commitMachineLifecycle("other", { runtimeState: "retired", binding: {} }, []);
   });
 });
 
-test("a store that lost its identity is not taken for a new one", async () => {
-  await hurt(() => [IDENTITY_KEY, undefined]);
+test("a store without an identity is refused, not treated as a new store", async () => {
+  await damage(() => [IDENTITY_KEY, undefined]);
   await expect(LmdbEngine.open(folder)).rejects.toThrow(UnusableFolderError);
 });
 
-test("nothing of a replaced or cleared document stays behind", async () => {
+test("replaced and cleared documents leave no nodes", async () => {
   await withStore(async (store, _versioned, engine) => {
-    await store.commitSessionSnapshot("hurt", { sessionSnapshot: document.subarray(1), profile: "opaque" });
-    await store.clearSessionSnapshot("sound");
+    await store.commitSessionSnapshot("rt", { sessionSnapshot: document.subarray(1), profile: "opaque" });
+    await store.clearSessionSnapshot("other");
     await engine.reclaimed();
   });
   const environment = new Environment(folder);
@@ -191,6 +183,6 @@ test("nothing of a replaced or cleared document stays behind", async () => {
   const nodes = [...transaction.keys(start, end)];
   transaction.done();
   await environment.close();
-  // Three full leaves, one with the rest, and the branch over them.
+  // Three full leaves, one leaf with the rest, and the branch over them.
   expect(nodes).toHaveLength(5);
 });

@@ -9,12 +9,12 @@ import { Environment } from "./environment.js";
 import { LmdbEngine } from "./lmdb-engine.js";
 import { LEAF_BYTES } from "./document-tree/node.js";
 import { documentKey } from "./keys.js";
-import { pagesOfTransaction, pagesOfUnit } from "./page-estimate";
+import { estimateBatchPages, estimateTransactionPages } from "./page-estimate.js";
 
 let folder: string;
 
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "bolthole-room-"));
+  folder = mkdtempSync(join(tmpdir(), "bolthole-disk-"));
 });
 
 afterEach(() => {
@@ -30,7 +30,7 @@ const refusal = async (call: Promise<unknown>): Promise<StoreError | undefined> 
     (error: unknown) => error as StoreError,
   );
 
-test("beyond its quota a store takes nothing but clears, and then it takes writes again", async () => {
+test("a store that has reached its quota accepts only clears, and then writes again", async () => {
   const engine = await LmdbEngine.open(folder, { quotaBytes: 2 << 20 });
   try {
     const store = storeOf(engine);
@@ -40,7 +40,7 @@ test("beyond its quota a store takes nothing but clears, and then it takes write
     expect(await refusal(save("d"))).toMatchObject({ reason: "QUOTA", applied: "no", retry: "same_request" });
     expect((await store.loadSessionSnapshot("a"))?.length).toBe(600_000);
     await store.clearSessionSnapshot("a");
-    // What a clear frees is there soon after it.
+    // The space of a cleared document is free soon after the clear.
     await engine.reclaimed();
     await save("d");
     expect((await engine.stats()).usedBytes).toBeLessThan(2 << 20);
@@ -49,7 +49,7 @@ test("beyond its quota a store takes nothing but clears, and then it takes write
   }
 });
 
-test("no transaction takes more pages than were reckoned, even when no free page can be used again", async () => {
+test("no transaction uses more pages than estimated, even when no free page can be reused", async () => {
   const environment = new Environment(folder);
   const pinned = environment.read();
   try {
@@ -59,7 +59,7 @@ test("no transaction takes more pages than were reckoned, even when no free page
           fc.record({
             row: fc.nat(3000),
             bytes: fc.oneof(fc.nat(300), fc.integer({ min: 1800, max: 2200 }), fc.nat(20_000)),
-            isGone: fc.boolean(),
+            isDeleted: fc.boolean(),
           }),
           { minLength: 1, maxLength: 200 },
         ),
@@ -67,11 +67,13 @@ test("no transaction takes more pages than were reckoned, even when no free page
           const counts = environment.pages();
           const keyOf = (row: number): Buffer => Buffer.from(`runtime ${String((row * 7919) % 3001)}`);
           const distinct = [...new Map(rows.map((one) => [one.row, one])).values()];
-          const values = distinct.map(({ bytes, isGone }) => (isGone ? 0 : bytes));
+          const values = distinct.map(({ bytes, isDeleted }) => (isDeleted ? 0 : bytes));
           await environment.write(
-            distinct.map(({ row, bytes, isGone }) => [keyOf(row), isGone ? undefined : Buffer.alloc(bytes)] as const),
+            distinct.map(
+              ({ row, bytes, isDeleted }) => [keyOf(row), isDeleted ? undefined : Buffer.alloc(bytes)] as const,
+            ),
           );
-          const most = pagesOfTransaction(counts) + pagesOfUnit({ values, parts: [], dropped: 0 }, counts);
+          const most = estimateTransactionPages(counts) + estimateBatchPages({ values, parts: [], dropped: 0 }, counts);
           expect(environment.pages().end - counts.end).toBeLessThanOrEqual(most);
         },
       ),
@@ -84,7 +86,7 @@ test("no transaction takes more pages than were reckoned, even when no free page
 });
 
 test.each(["kept", "replaced"] as const)(
-  "a document of 20 MiB that is %s takes no more than was reckoned",
+  "a document of 20 MiB that is %s uses no more pages than estimated",
   async (how) => {
     const engine = await LmdbEngine.open(folder);
     try {
@@ -97,21 +99,23 @@ test.each(["kept", "replaced"] as const)(
       if (how === "kept")
         await store.commitSessionSnapshot("s", { sessionSnapshot: Buffer.alloc(bytes), profile: "opaque" });
       else await store.commitSessionSnapshot("r", { sessionSnapshot: Buffer.alloc(bytes, 1), profile: "opaque" });
-      // Staged in transactions of 1 MiB, then committed, then the old one's nodes go.
+      // The document is staged in transactions of 1 MiB, then committed, and then the old nodes are deleted.
       const nodes = Math.ceil(bytes / LEAF_BYTES) + 16;
       const load = {
         values: Array.from({ length: 30 }, () => 200),
         parts: Array.from({ length: nodes }, () => LEAF_BYTES),
         dropped: how === "kept" ? 0 : nodes,
       };
-      expect((await pages()) - before).toBeLessThanOrEqual(25 * pagesOfTransaction(counts) + pagesOfUnit(load, counts));
+      expect((await pages()) - before).toBeLessThanOrEqual(
+        25 * estimateTransactionPages(counts) + estimateBatchPages(load, counts),
+      );
     } finally {
       await engine.close();
     }
   },
 );
 
-test("nodes of every size take no more than was reckoned", async () => {
+test("nodes of every size use no more pages than estimated", async () => {
   const environment = new Environment(folder);
   const pinned = environment.read();
   let sequence = 0;
@@ -128,7 +132,7 @@ test("nodes of every size take no more than was reckoned", async () => {
           await environment.write(
             parts.map((bytes, index) => [documentKey("node", sequence * 1000 + index), Buffer.alloc(bytes)] as const),
           );
-          const most = pagesOfTransaction(counts) + pagesOfUnit({ values: [], parts, dropped: 0 }, counts);
+          const most = estimateTransactionPages(counts) + estimateBatchPages({ values: [], parts, dropped: 0 }, counts);
           expect(environment.pages().end - counts.end).toBeLessThanOrEqual(most);
         },
       ),
@@ -158,7 +162,7 @@ describe("on a full disk", () => {
       const refused = await save(bytes);
       if (refused) return refused;
     }
-    throw new Error("a full disk takes everything");
+    throw new Error("10,000 writes to a full disk were accepted");
   };
 
   beforeEach(async () => {
@@ -169,7 +173,7 @@ describe("on a full disk", () => {
     await file.close();
     const real = Reflect.get(prototype, "write") as (...args: unknown[]) => Promise<never>;
     jest.spyOn(prototype, "write").mockImplementation(function (this: FileHandle, ...args: unknown[]) {
-      if (isFull) return Promise.reject(Object.assign(new Error("no room"), { code: "ENOSPC" }));
+      if (isFull) return Promise.reject(Object.assign(new Error("no space"), { code: "ENOSPC" }));
       return real.apply(this, args);
     });
     engine = await LmdbEngine.open(folder, {
@@ -187,7 +191,7 @@ describe("on a full disk", () => {
     await engine.close();
   });
 
-  test("a write is refused, what is there can be read, and after a clear there is room for the next", async () => {
+  test("a write is refused, stored data can be read, and after a clear there is space for the next write", async () => {
     expect(await untilRefused(1_000_000)).toMatchObject({ reason: "DISK_FULL", applied: "no", retry: "same_request" });
     expect(Buffer.alloc(1_000_000, 1).equals((await store.loadSessionSnapshot("r1")) ?? Buffer.of())).toBe(true);
     for (let run = 1; run < count; run += 1) await store.clearSessionSnapshot(`r${String(run)}`);
@@ -195,7 +199,7 @@ describe("on a full disk", () => {
     expect(await save(10_000)).toBeUndefined();
   });
 
-  test("clears have room even when nothing inside the file can be used again", async () => {
+  test("clears have space even when no page inside the file can be reused", async () => {
     let release: () => void = () => undefined;
     const held = new Promise<void>((resolve) => {
       release = resolve;
@@ -207,7 +211,7 @@ describe("on a full disk", () => {
     await reader;
   });
 
-  test("a file that is full of free pages takes small writes without growing", async () => {
+  test("a file with many free pages accepts small writes without growing", async () => {
     await untilRefused(1_000_000);
     const before = (await engine.stats()).storedBytes;
     await store.clearSessionSnapshot("r1");
@@ -219,7 +223,7 @@ describe("on a full disk", () => {
     expect((await engine.stats()).storedBytes - before).toBeLessThan(1 << 20);
   });
 
-  test("writes are taken again when there is room again", async () => {
+  test("writes are accepted again when the disk has space again", async () => {
     await untilRefused(1_000_000);
     isFull = false;
     const deadline = Date.now() + 5000;

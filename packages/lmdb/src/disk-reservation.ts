@@ -3,44 +3,50 @@ import { join } from "node:path";
 import { type StoreError, writeFailed } from "@bolthole/contract";
 import type { Environment, PageCounts } from "./environment.js";
 
-/** Kept in the data file for transactions that only delete. */
+/** Space in the data file that is reserved for transactions that only delete. */
 const RESERVE_BYTES = 4 << 20;
-/** Room beyond what is asked for, so that a whole group of small commits finds it, and few of them have to wait for more. */
+/** Extra space for each growth of the file, so that most groups of small commits do not have to wait for a growth. */
 const AHEAD_BYTES = 8 << 20;
 /**
- * Linux keeps what is written at once in as large a piece of its cache, and every commit pays for the size of the pieces that
- * its few pages lie in: it looks at all blocks of each, and counts them all as the process's `write_bytes`.
+ * Linux caches the bytes of one write in one unit of that size (a large folio). A commit that changes a few pages then
+ * checks all blocks of the units around them, and all of them count as `write_bytes` of the process. So zeros are written
+ * in small pieces.
  */
 const WRITE_BYTES = 16 << 10;
-/** After the disk was found full it is let alone for so long. */
+/** The delay before the next attempt after the disk was found full. */
 const RETRY_MS = 250;
-/** Where the file cannot grow, so many times the pages of a transaction must be free inside it. */
-const SPARE = 4;
+/** The free pages that a transaction needs inside a file that cannot grow, as a multiple of its own pages. */
+const FREE_PAGES_FACTOR = 4;
 
 const FULL: readonly (string | undefined)[] = ["ENOSPC", "EDQUOT", "EFBIG"];
 const ZEROS = Buffer.alloc(WRITE_BYTES);
 
-/** What a transaction asks for. */
+/** The disk space that a transaction may need. */
 export interface ReservationRequest {
-  /** The most that it may take. */
+  /** The most pages that it may take. */
   readonly pages: number;
-  /** Of new values. */
+  /** The bytes of its new values. */
   readonly bytes: number;
-  /** It only deletes. */
+  /** Whether it only deletes. */
   readonly frees: boolean;
 }
 
 /**
- * The room in the data file, and the one place that looks at the file system. LMDB reports a full disk as an I/O error in
- * the middle of a commit, and cannot go on after one. So it never gets there: the file is filled with zeros ahead of its
- * last page, and a transaction is let through only when it fits there even if no free page inside the file can be used
- * again. Nobody else can take that room away. Its end belongs to deletions: on a full disk a clear still has what it needs.
+ * Reserves disk space in the data file ahead of LMDB. LMDB reports a full disk as an I/O error in the middle of a commit
+ * and cannot continue after one. To prevent that, the file is filled with zeros behind its last page, and a transaction is
+ * admitted only when it surely fits into that space, even if LMDB can reuse no free page inside the file:
+ *
+ *   | pages that were used so far            | zeros: space for transactions | reserve: only for deletions |
+ *   0                                   counts.end                                                  prepared
+ *
+ * No other program can take this space. The reserve lets a clear succeed on a full disk. Where the file cannot grow, a
+ * transaction may also use half of the reserve, if enough pages inside the file are free.
  */
 export class DiskReservation {
   private counts: PageCounts;
-  /** In pages: up to here this process has written the file, so that every page has its place on the disk. */
+  /** The number of pages up to which the file is known to be allocated on the disk. */
   private prepared: number;
-  /** The most that has been used since the pages were counted. */
+  /** The most that transactions may have used since the pages were counted. */
   private spent = { pages: 0, bytes: 0 };
   private retryAt = 0;
 
@@ -54,10 +60,10 @@ export class DiskReservation {
     this.prepared = this.counts.end;
   }
 
-  /** `quotaBytes`: how many bytes the store may hold. */
+  /** Opens the data file for reserving. `quotaBytes` is the most bytes that the store may hold. */
   static async open(folder: string, environment: Environment, quotaBytes: number): Promise<DiskReservation> {
     const file = await open(join(folder, "data.mdb"), "r+");
-    // A commit that a killed process did not see through to the disk may be there all the same: nobody reads it before it is.
+    // A killed process may have left a commit that is complete in the cache but not flushed. It is flushed before any read.
     await file.datasync();
     return new DiskReservation(file, folder, environment, quotaBytes);
   }
@@ -66,7 +72,10 @@ export class DiskReservation {
     return this.counts;
   }
 
-  /** Makes room for a transaction if the disk has any. `need` tells its pages from how they are counted now. */
+  /**
+   * Grows the file for a transaction if the disk has space. `need` returns the pages of the transaction, worked out from
+   * the current counts.
+   */
   async prepare(need: () => number): Promise<void> {
     this.count();
     const pages = need();
@@ -74,45 +83,53 @@ export class DiskReservation {
     await this.grow(this.counts.end + pages + this.reserve);
   }
 
-  /** Whether a transaction may be written. */
-  admits(demand: ReservationRequest): boolean {
-    if (this.shortageFor(demand) === undefined) return true;
+  /** Whether a transaction may be written now. */
+  admits(request: ReservationRequest): boolean {
+    if (this.shortageFor(request) === undefined) return true;
     if (this.spent.pages === 0) return false;
     this.count();
-    return this.shortageFor(demand) === undefined;
+    return this.shortageFor(request) === undefined;
   }
 
-  /** Why one that is not admitted may not be written. */
+  /** Returns the error for a transaction that is not admitted: QUOTA or DISK_FULL. */
   refusal({ pages, bytes, frees }: ReservationRequest): StoreError {
     if (this.shortageFor({ pages, bytes, frees }) === "quota") {
-      return writeFailed("QUOTA", "the store holds as much as it may; clear something, or raise the quota", {
-        expected: `at most ${String(this.quotaBytes)} bytes`,
-        actual: `${String(this.heldBytes + bytes)} bytes`,
-      });
+      return writeFailed(
+        "QUOTA",
+        "the change would exceed the quota of the store; clear something, or raise the quota",
+        {
+          expected: `at most ${String(this.quotaBytes)} bytes`,
+          actual: `${String(this.heldBytes + bytes)} bytes`,
+        },
+      );
     }
-    return writeFailed("DISK_FULL", "the disk has no room for the change; clear something, or make room on the disk", {
-      expected: `room for ${String(pages * this.counts.pageBytes)} bytes`,
-    });
+    return writeFailed(
+      "DISK_FULL",
+      "the disk has no space for the change; clear something, or free some space on the disk",
+      {
+        expected: `${String(pages * this.counts.pageBytes)} bytes of free space`,
+      },
+    );
   }
 
-  /** A transaction is about to be written. */
+  /** Counts a transaction that is about to be written. */
   spend({ pages, bytes }: Pick<ReservationRequest, "pages" | "bytes">): void {
     this.spent = { pages: this.spent.pages + pages, bytes: this.spent.bytes + bytes };
   }
 
-  /** Bytes that hold data, and bytes that this user may still take from the file system. */
-  async look(): Promise<{ readonly usedBytes: number; readonly diskFreeBytes: number }> {
+  /** Returns the bytes that hold data, and the bytes that the file system still has for this user. */
+  async usage(): Promise<{ readonly usedBytes: number; readonly diskFreeBytes: number }> {
     const { used, pageBytes } = this.environment.pages();
     return { usedBytes: used * pageBytes, diskFreeBytes: await this.diskFreeBytes() };
   }
 
-  /** Nothing is written any more. Gives back what was kept for it, unless the environment cannot be asked. */
+  /** Returns the reserved space to the file system. Call it when nothing will be written any more. */
   async close(): Promise<void> {
     try {
       const { end, pageBytes } = this.environment.pages();
       await this.file.truncate(end * pageBytes);
     } catch {
-      // The room stays with the file, which does no harm.
+      // After a failed write the environment cannot be read. Then the file keeps the space, which does no harm.
     } finally {
       await this.file.close();
     }
@@ -134,8 +151,8 @@ export class DiskReservation {
     if (frees && this.fits(pages, 0)) return undefined;
     if (!frees && this.heldBytes + bytes > this.quotaBytes) return "quota";
     if (this.fits(pages, this.reserve)) return undefined;
-    // What LMDB does not find inside the file comes out of the reserve; never more than half of it.
-    const isReused = this.counts.free - this.spent.pages >= SPARE * pages;
+    // Pages that LMDB does not find inside the file come out of the reserve, but never more than half of it.
+    const isReused = this.counts.free - this.spent.pages >= FREE_PAGES_FACTOR * pages;
     return isReused && this.fits(pages, this.reserve / 2) ? undefined : "disk";
   }
 
@@ -145,12 +162,12 @@ export class DiskReservation {
     this.spent = { pages: 0, bytes: 0 };
   }
 
-  /** Up to at least this page, or not at all. Only while no transaction is being written. */
+  /** Grows the file to at least this many pages, or not at all. Call it only while no transaction is being written. */
   private async grow(end: number): Promise<void> {
     const { pageBytes } = this.counts;
     let at = this.prepared * pageBytes;
     this.retryAt = performance.now() + RETRY_MS;
-    // A write that meets a full disk may take long, this look does not.
+    // A write to a full disk can take long; this check does not.
     const spare = (await this.diskFreeBytes()) - (end * pageBytes - at);
     if (spare < 0) return;
     const target = end * pageBytes + (spare >= AHEAD_BYTES ? AHEAD_BYTES : 0);
@@ -161,7 +178,7 @@ export class DiskReservation {
       }
       this.retryAt = 0;
     } catch (error) {
-      // Somebody else was faster.
+      // Another program took the space in the meantime.
       if (!FULL.includes((error as NodeJS.ErrnoException).code)) throw error;
     }
     this.prepared = Math.floor(at / pageBytes);

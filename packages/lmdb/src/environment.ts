@@ -1,54 +1,58 @@
 import { type RootDatabase, type Transaction, open } from "lmdb";
 
-/** A read transaction: one consistent state until `done`. */
+/** A read transaction: one consistent state of the store until `done` is called. */
 export interface ReadTransaction {
   get(key: Buffer): Buffer | undefined;
-  /** Pairs from `start` on, in order of the key's bytes. The buffers are the caller's. */
+  /** Yields the pairs from `start` up to, but not including, `end`, in the byte order of their keys. The caller may keep them. */
   range(start: Buffer, end: Buffer): Iterable<{ readonly key: Buffer; readonly value: Buffer }>;
-  /** As `range`, without reading the values. */
+  /** Yields only the keys of a range, without reading the values. */
   keys(start: Buffer, end: Buffer): Iterable<Buffer>;
-  /** The last key of such a range. */
+  /** Returns the last key of a range. */
   lastKey(start: Buffer, end: Buffer): Buffer | undefined;
+  /** Ends the transaction. Until then, LMDB cannot reuse pages that later commits free, and the data file grows. */
   done(): void;
 }
 
-/** The native library can begin no read any more. */
+/** Thrown when LMDB can begin no read: after a failed write, or because every reader slot is in use. */
 export class EnvironmentError extends Error {
-  override readonly name = "EnvironmentFailure";
+  override readonly name = "EnvironmentError";
 
   constructor(override readonly cause: unknown) {
-    super("the environment cannot be read any more");
+    super("LMDB cannot begin a read transaction");
   }
 
-  /** Only for now: every place for a reader is taken by another state that is still read. */
-  get isCrowded(): boolean {
+  /** Whether only the reader slots are used up: the read can succeed when another read transaction has ended. */
+  get isOutOfReaders(): boolean {
     return this.cause instanceof Error && "code" in this.cause && this.cause.code === READERS_FULL;
   }
 }
 
+/** MDB_READERS_FULL */
 const READERS_FULL = -30790;
+/** MDB_PAGE_NOTFOUND */
 const PAGE_NOT_FOUND = -30797;
+/** MDB_CORRUPTED */
 const CORRUPTED = -30796;
 
-/** What the native library throws when it reads pages that are not what it wrote. */
+/** Whether LMDB reports that it read pages that it did not write. */
 export const isCorruptionError = (error: unknown): boolean =>
   error instanceof Error && "code" in error && (error.code === PAGE_NOT_FOUND || error.code === CORRUPTED);
 
-/** lmdb-js tells it by its text only: the number is that of an invalid argument. */
+/** Whether LMDB reports MDB_PANIC. lmdb-js reports it with the code of an invalid argument, so only the text identifies it. */
 const isPanic = (error: unknown): boolean => error instanceof Error && error.message.includes("MDB_PANIC");
 
-const orFailure = (error: unknown): unknown => (isPanic(error) ? new EnvironmentError(error) : error);
+const orEnvironmentError = (error: unknown): unknown => (isPanic(error) ? new EnvironmentError(error) : error);
 
-/** The data file in pages. */
+/** The size of the data file, in pages. */
 export interface PageCounts {
   readonly pageBytes: number;
-  /** Pages that were ever used. */
+  /** The number of pages that were ever used. */
   readonly end: number;
-  /** Those that hold data. */
+  /** The number of pages that hold data. */
   readonly used: number;
-  /** Those that hold nothing; most can be used again. */
+  /** The number of pages that hold nothing. Most of them can be used again. */
   readonly free: number;
-  /** Levels of the tree. */
+  /** The number of levels of LMDB's tree. */
   readonly depth: number;
 }
 
@@ -67,35 +71,60 @@ interface Stats {
   readonly free: TreeStats;
 }
 
+/** The two pages at the start of the file, of which the newer one is current. */
 const META_PAGES = 2;
 
 const pagesOf = ({ treeBranchPageCount, treeLeafPageCount, overflowPages }: TreeStats): number =>
   treeBranchPageCount + treeLeafPageCount + overflowPages;
 
 /**
- * Of different states at one time. A request reads in one for a few turns of the event loop, documents are read under leases:
- * far fewer are ever needed. LMDB's file of readers has its place on the disk, 64 bytes for each.
+ * The number of read transactions that can be open at the same time. A request holds one for a few turns of the event
+ * loop, and documents are read under leases instead, so far fewer are needed. Each costs 64 bytes in LMDB's lock file.
  */
 export const MAX_READERS = 1024;
 
-/** Puts a value, or removes it. */
+/** A key with its new value, or with undefined when the key is deleted. */
 export type Put = readonly [key: Buffer, value: Buffer | undefined];
 
 /**
- * The one file that knows lmdb-js, and every choice that durability hangs on:
- * - `overlappingSync: false`: what a reader sees is flushed; with the default, it may still be lost.
- * - never `noSync` or `noMetaSync`: an answer means that both flushes are done.
- * - all puts of one `write` are issued in one turn of the event loop, which lmdb-js keeps in one transaction.
- * - no `cache`, no `useWritemap`: both weaken the rules above.
+ * The LMDB environment of one data folder. This is the only file that uses lmdb-js, so it holds every choice that the
+ * promise "acknowledged means durable" depends on.
+ *
+ * `overlappingSync: false`: a commit becomes visible to readers when it is flushed. The default on Linux and macOS makes it
+ * visible first and flushes later. Then a client can read a value that a power cut removes again, and after a failed
+ * flush the failed writes stay visible.
+ *
+ * No `noSync` and no `noMetaSync`: a commit flushes its data pages first and then the meta page that makes them current,
+ * and the promise of a write resolves after both. Without the first flush, a power cut loses acknowledged commits or
+ * damages the file. Without the second one, the newest acknowledged commits are lost.
+ *
+ * `eventTurnBatching: true`, and all puts of one `write` in one turn of the event loop: lmdb-js then keeps them in one
+ * transaction. Without it, a crash could leave half of a group.
+ *
+ * Only `put` and `remove`, never `transaction` and `transactionSync` of lmdb-js: an asynchronous transaction whose callback
+ * throws keeps the puts that it has already made, and a synchronous one blocks the event loop for the whole flush. What is
+ * refused is therefore decided before the first put (see the group writer).
+ *
+ * `cache: false` and no `useWritemap`: a cache would return values that are not flushed, and a write map lets a stray
+ * pointer of the process change pages of the file.
+ *
+ * `compression: false`, `encoding` and `keyEncoding` "binary": the stored bytes are exactly those of `keys.ts`,
+ * `record.ts` and the document tree. Another setting would be another on-disk format.
+ *
+ * After a failed write the environment must never be used again: it may show values that are not on the disk. The group
+ * writer stops, and the process ends.
+ *
+ * Limits that callers must respect: a key has at most 1,978 bytes, and lmdb-js does not copy the buffers of a `write`
+ * before its commit, so the caller must not change them until the promise resolves.
  */
 export class Environment {
   private readonly db: RootDatabase<Buffer, Buffer>;
 
-  /** With `readOnly` nothing is written, and nothing is made that is not there. */
+  /** Opens the environment, and creates its files if they are missing. With `readOnly`, nothing is created or written. */
   constructor(folder: string, { readOnly = false }: { readonly readOnly?: boolean } = {}) {
     this.db = open<Buffer, Buffer>({
       path: folder,
-      // lmdb-js takes a name with a dot for a file otherwise.
+      // Without this, lmdb-js opens a folder whose name contains a dot as a file.
       noSubdir: false,
       encoding: "binary",
       keyEncoding: "binary",
@@ -108,27 +137,27 @@ export class Environment {
     });
   }
 
-  /** From the newest durable state. Throws an EnvironmentFailure after a failed write. */
+  /** Reads from the newest durable state. Throws an EnvironmentError after a failed write. */
   get(key: Buffer): Buffer | undefined {
     try {
       return this.db.getBinary(key);
     } catch (cause) {
-      throw orFailure(cause);
+      throw orEnvironmentError(cause);
     }
   }
 
-  /** As `get`, but in memory that the next reading fills again: whoever wants to keep it copies it at once. */
+  /** Reads like `get`, but returns memory that the next read overwrites. Copy the value before the next read. */
   peek(key: Buffer): Buffer | undefined {
     try {
       const shared = this.db.getBinaryFast(key);
-      // What lmdb-js gives only says that it is as long as the value.
+      // lmdb-js returns its whole buffer and sets only `length` to the size of the value.
       return shared?.subarray(0, shared.length);
     } catch (cause) {
-      throw orFailure(cause);
+      throw orEnvironmentError(cause);
     }
   }
 
-  /** Throws an EnvironmentFailure after a failed write. */
+  /** Begins a read transaction. Throws an EnvironmentError when LMDB can begin none. */
   read(): ReadTransaction {
     const transaction = this.begin();
     return {
@@ -152,9 +181,9 @@ export class Environment {
     };
   }
 
-  /** Writes all or nothing; resolves when everything is flushed. One call at a time. */
+  /** Writes all puts in one transaction, or none. Resolves when they are flushed. Wait for one call before the next. */
   async write(puts: readonly Put[]): Promise<void> {
-    // Mostly one and the same promise.
+    // lmdb-js returns the same promise for most puts of one turn.
     const done = new Set<Promise<boolean>>();
     for (const [key, value] of puts) {
       done.add(value ? this.db.put(key, value) : this.db.remove(key));
@@ -162,18 +191,18 @@ export class Environment {
     try {
       await Promise.all(done);
     } catch (error) {
-      // lmdb-js rejects a second promise with the cause; unheard, it would end the process in its own way.
+      // lmdb-js rejects a second promise with the cause. Without a handler, Node would end the process.
       const { commitError } = error as { commitError?: Promise<unknown> };
       throw await (commitError?.then(
         () => error,
         (cause: unknown) => cause,
       ) ?? Promise.resolve(error));
     }
-    // Readers of this thread see the commit from here on.
+    // From here on, reads of this thread see the commit.
     this.db.resetReadTxn();
   }
 
-  /** As of the last commit. */
+  /** Returns the size of the data file after the last commit. */
   pages(): PageCounts {
     const { lastPageNumber, pageSize, root, free } = this.db.getStats() as Stats;
     const end = lastPageNumber + 1;
@@ -181,12 +210,15 @@ export class Environment {
     return { pageBytes: pageSize, end, used, free: end - META_PAGES - used - pagesOf(free), depth: root.treeDepth };
   }
 
-  /** Writes one consistent state into an empty folder, without following its pages; holds a reader until it is done. */
+  /**
+   * Copies one consistent state into an empty folder. The pages are copied without being read, so damaged ones are copied
+   * too. Keeps a read transaction open until the copy is done.
+   */
   copyTo(folder: string): Promise<void> {
     return this.db.backup(folder, false);
   }
 
-  /** Forgets readers whose process is gone: what they saw need not be kept. */
+  /** Removes the reader slots of processes that have ended, so that LMDB can reuse the pages that they protected. */
   forgetDeadReaders(): void {
     this.db.readerCheck();
   }

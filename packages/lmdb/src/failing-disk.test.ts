@@ -3,10 +3,10 @@ import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
 import { RuntimeStoreAdapter, type StoreError } from "@bolthole/contract";
 import { createEngineStore } from "@bolthole/core";
+import { DiskFailureError, openFailure } from "./disk-errors.js";
 import { Environment, EnvironmentError } from "./environment.js";
 import { UnusableFolderError } from "./format.js";
 import { LmdbEngine } from "./lmdb-engine.js";
-import { DiskFailureError, openFailure } from "./open-failure.js";
 
 let folder: string;
 let engine: LmdbEngine;
@@ -37,7 +37,7 @@ const refusal = async (call: Promise<unknown>): Promise<StoreError> =>
     (error: unknown) => error as StoreError,
   );
 
-test("after a failed write those in it know nothing, all others are refused, and the owner hears of it once", async () => {
+test("after a failed write its batches have an unknown outcome, all others are refused, and the owner is called once", async () => {
   await write("before");
   let fail: (cause: Error) => void = () => undefined;
   const started = new Promise<void>((resolve) => {
@@ -65,7 +65,7 @@ test("after a failed write those in it know nothing, all others are refused, and
   expect(onFailure.mock.calls).toEqual([[cause]]);
 });
 
-test("a reader who meets the library's panic before the writer hears of it stops the store", async () => {
+test("a read that fails with MDB_PANIC before the writer has failed stops the store", async () => {
   const cause = Object.assign(new Error("MDB_PANIC"), { code: -30795 });
   jest.spyOn(Environment.prototype, "read").mockImplementation(() => {
     throw new EnvironmentError(cause);
@@ -75,7 +75,7 @@ test("a reader who meets the library's panic before the writer hears of it stops
   expect(onFailure.mock.calls).toEqual([[cause]]);
 });
 
-test("a document that is being read when the library panics ends as everything else does", async () => {
+test("a document that is being read when LMDB panics fails with SHUTTING_DOWN", async () => {
   const sessionSnapshot = Buffer.alloc(1 << 20, "document ");
   await store.commitSessionSnapshot("r", { sessionSnapshot, profile: "opaque" });
   const cause = Object.assign(new Error("Invalid argument: MDB_PANIC: Update of meta page failed"), { code: 22 });
@@ -89,7 +89,7 @@ test("a document that is being read when the library panics ends as everything e
   expect(onFailure.mock.calls).toEqual([[cause]]);
 });
 
-test("hundreds of states can be read at one time, and none of them stops the writer", async () => {
+test("hundreds of states can be read at the same time, and the writer continues", async () => {
   let release: () => void = () => undefined;
   const held = new Promise<void>((resolve) => {
     release = resolve;
@@ -104,7 +104,7 @@ test("hundreds of states can be read at one time, and none of them stops the wri
   expect(onFailure).not.toHaveBeenCalled();
 });
 
-test("a state for which there is no place among the readers is refused as BUSY, and nothing is stopped", async () => {
+test("a read without a free reader slot is refused as BUSY, and the store continues", async () => {
   const cause = Object.assign(new Error("MDB_READERS_FULL"), { code: -30790 });
   jest.spyOn(Environment.prototype, "read").mockImplementationOnce(() => {
     throw new EnvironmentError(cause);
@@ -114,38 +114,36 @@ test("a state for which there is no place among the readers is refused as BUSY, 
   expect(onFailure).not.toHaveBeenCalled();
 });
 
-test.each([-30796, -30797])(
-  "pages that LMDB did not write (%i) are damage, not a fault of the program",
-  async (code) => {
-    const broken = (): never => {
-      throw Object.assign(new Error("MDB_CORRUPTED"), { code });
-    };
-    const reading = { get: broken, range: broken, keys: broken, lastKey: broken, done: jest.fn() };
-    jest.spyOn(Environment.prototype, "read").mockReturnValue(reading);
-    expect(await refusal(store.loadMachineLifecycleRecord("any"))).toMatchObject({ reason: "DAMAGED_RECORD" });
-    expect(reading.done).toHaveBeenCalled();
-    jest.spyOn(Environment.prototype, "get").mockImplementation(broken);
-    expect(await refusal(write("any"))).toMatchObject({ reason: "DAMAGED_RECORD", applied: "no" });
-    expect(onFailure).not.toHaveBeenCalled();
-  },
-);
+test.each([-30796, -30797])("pages that LMDB did not write (%i) are reported as damage", async (code) => {
+  const broken = (): never => {
+    throw Object.assign(new Error("MDB_CORRUPTED"), { code });
+  };
+  const reading = { get: broken, range: broken, keys: broken, lastKey: broken, done: jest.fn() };
+  jest.spyOn(Environment.prototype, "read").mockReturnValue(reading);
+  expect(await refusal(store.loadMachineLifecycleRecord("any"))).toMatchObject({ reason: "DAMAGED_RECORD" });
+  expect(reading.done).toHaveBeenCalled();
+  jest.spyOn(Environment.prototype, "get").mockImplementation(broken);
+  expect(await refusal(write("any"))).toMatchObject({ reason: "DAMAGED_RECORD", applied: "no" });
+  expect(onFailure).not.toHaveBeenCalled();
+});
 
-const withErrno = (errno: number): Error => Object.assign(new Error("what the system says"), { errno: -errno });
-const withCode = (code: number): Error => Object.assign(new Error("what LMDB says"), { code });
+const withErrno = (errno: number): Error =>
+  Object.assign(new Error("a message of the operating system"), { errno: -errno });
+const withCode = (code: number): Error => Object.assign(new Error("a message of LMDB"), { code });
 
 test.each([
   ["a full disk, from Node", withErrno(constants.errno.ENOSPC), UnusableFolderError, "is full"],
   ["a full disk, from LMDB", withCode(constants.errno.ENOSPC), UnusableFolderError, "is full"],
-  ["a spent quota of the user", withErrno(constants.errno.EDQUOT), UnusableFolderError, "is full"],
+  ["an exceeded disk quota of the user", withErrno(constants.errno.EDQUOT), UnusableFolderError, "is full"],
   ["a read-only disk", withErrno(constants.errno.EROFS), UnusableFolderError, "cannot be written"],
-  ["an I/O error where there is room", withCode(constants.errno.EIO), DiskFailureError, "failed"],
-])("%s at the start is told as what it is", (_what, error, expected, text) => {
+  ["an I/O error on a disk with free space", withCode(constants.errno.EIO), DiskFailureError, "failed"],
+])("%s at the start is reported with its cause", (_what, error, expected, text) => {
   const failure = openFailure(folder, error) as Error;
   expect(failure).toBeInstanceOf(expected);
   expect(failure.message).toContain(text);
 });
 
-test("what is no matter of the disk stays what it was", () => {
-  const fault = new TypeError("a fault of the program");
+test("an error that has nothing to do with the disk is returned unchanged", () => {
+  const fault = new TypeError("a programming error");
   expect(openFailure(folder, fault)).toBe(fault);
 });

@@ -13,17 +13,26 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-test("an empty folder is marked with the format, and taken again", () => {
+test("an empty folder gets a format file, and is accepted again", () => {
   claimFormat(folder);
   expect(readFileSync(join(folder, "format"), "utf8")).toBe(`bolthole ${FORMAT_VERSION}\n`);
   claimFormat(folder);
 });
 
 test.each([
-  ["the format that was never released", "bolthole 1\n", "has format 1, which no release has written"],
+  [
+    "the format that was never released",
+    "bolthole 1\n",
+    "has format 1, but this version of Bolthole reads formats from 2",
+  ],
   ["a newer format", "bolthole 999\n", "has format 999"],
-  ["another make", "something 2\n", "is of another make"],
-])("%s is refused, and nothing is changed", (_what, mark, text) => {
+  [
+    "the format file of another program",
+    "something 2\n",
+    'expected "bolthole 2" in its file "format", found "something 2"',
+  ],
+  ["a format file with more text", "bolthole 2 3\n", 'found "bolthole 2 3"'],
+])("%s is refused, and the file is not changed", (_what, mark, text) => {
   writeFileSync(join(folder, "format"), mark);
   expect(() => {
     claimFormat(folder);

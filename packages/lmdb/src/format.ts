@@ -2,91 +2,105 @@ import { randomUUID } from "node:crypto";
 import { existsSync, readFileSync, readdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
-import type { DiskReservation } from "./disk-reservation";
+import type { DiskReservation } from "./disk-reservation.js";
 import type { Environment } from "./environment.js";
 import { IDENTITY_KEY } from "./keys.js";
 
-/** Of the form on disk. Raised with every change that an older daemon would misread. */
+/** The version of the on-disk format. It is raised with every change that an older daemon would misread. */
 export const FORMAT_VERSION = 2;
-/** Format 1 never left this repository: nobody has a store to bring over. */
+/** The oldest format that this version reads. No release has written format 1, so there is nothing to migrate. */
 const OLDEST_FORMAT = 2;
 const FILE = "format";
-const DRAFT = "format.new";
-const NAME = "bolthole";
+const NEW_FILE = "format.new";
+const PRODUCT = "bolthole";
 
-/** Files that may lie in a folder that is still empty for us: the daemon's own. */
-const HARMLESS = new Set(["bolthole.lock", "bolthole.sock", "token", "endpoint", "running", DRAFT]);
+/** Files of the daemon that may exist in a data folder that holds no store yet. */
+const DAEMON_FILES = new Set(["bolthole.lock", "bolthole.sock", "token", "endpoint", "running", NEW_FILE]);
 
-/** The data folder cannot be used; the text says why and what to do. */
+/** Thrown when a data folder cannot be used. The text says why, and what to do. */
 export class UnusableFolderError extends Error {
-  override readonly name = "UnusableFolder";
+  override readonly name = "UnusableFolderError";
 }
 
-/** Looks at the folder before the native library does: marks an empty one as ours, refuses foreign, newer and unreleased ones. */
+/**
+ * Checks the format file of a data folder before LMDB opens it. An empty folder gets the file. Throws an
+ * UnusableFolderError for a folder with other files, and for a format that this version does not read.
+ */
 export function claimFormat(folder: string): void {
   const file = join(folder, FILE);
   if (!existsSync(file)) {
-    const foreign = readdirSync(folder).filter((name) => !HARMLESS.has(name));
-    if (foreign.length > 0) {
+    const others = readdirSync(folder).filter((name) => !DAEMON_FILES.has(name));
+    if (others.length > 0) {
       throw new UnusableFolderError(
-        `${folder} is not a Bolthole data folder: it holds ${foreign.slice(0, 3).join(", ")}; name an empty or a new folder`,
+        `${folder} is not a Bolthole data folder: expected a file "${FILE}" or an empty folder, ` +
+          `found ${others.slice(0, 3).join(", ")}; name an empty or a new folder`,
       );
     }
-    // Renamed into place, so that a crash leaves the whole mark or none.
-    const draft = join(folder, DRAFT);
-    writeFileSync(draft, `${NAME} ${String(FORMAT_VERSION)}\n`, { mode: 0o600, flush: true });
+    // A rename is atomic, so a crash leaves the complete file or none.
+    const draft = join(folder, NEW_FILE);
+    writeFileSync(draft, `${PRODUCT} ${String(FORMAT_VERSION)}\n`, { mode: 0o600, flush: true });
     renameSync(draft, file);
     return;
   }
-  const [name, version] = readFileSync(file, "utf8").trim().split(" ");
-  if (name !== NAME || !/^\d+$/.test(version ?? "")) {
-    throw new UnusableFolderError(`${folder} is not a Bolthole data folder: its ${FILE} file is of another make`);
+  const text = readFileSync(file, "utf8").trim();
+  const version = new RegExp(`^${PRODUCT} (\\d+)$`).exec(text)?.[1];
+  if (version === undefined) {
+    throw new UnusableFolderError(
+      `${folder} is not a Bolthole data folder: expected "${PRODUCT} ${String(FORMAT_VERSION)}" in its file "${FILE}", ` +
+        `found ${JSON.stringify(text.slice(0, 40))}; name another folder`,
+    );
   }
   if (Number(version) > FORMAT_VERSION) {
     throw new UnusableFolderError(
-      `${folder} has format ${String(version)}, this Bolthole reads up to ${String(FORMAT_VERSION)}; use a newer Bolthole`,
+      `${folder} has format ${version}, but this version of Bolthole reads formats up to ${String(FORMAT_VERSION)}; ` +
+        `use a newer version of Bolthole`,
     );
   }
   if (Number(version) < OLDEST_FORMAT) {
     throw new UnusableFolderError(
-      `${folder} has format ${String(version)}, which no release has written and this Bolthole does not read; name a new folder`,
+      `${folder} has format ${version}, but this version of Bolthole reads formats from ${String(OLDEST_FORMAT)}, ` +
+        `and no release has written an older one; name a new folder`,
     );
   }
 }
 
-/** Which store this is. */
+/** The identity of a store. */
 export interface Identity {
+  /** A UUID. A restored store gets a new one. */
   readonly storeId: string;
+  /** The first part of every version of this store. A restored store gets a new one, so old versions never match. */
   readonly epoch: string;
 }
 
+/** The most pages that the first transaction of a store needs. */
 const IDENTITY_PAGES = 64;
 
-/** Made once, when the store is. */
-export async function loadIdentity(environment: Environment, room: DiskReservation): Promise<Identity> {
+/** Returns the identity of the store, and creates it in a new store. Throws an UnusableFolderError when it is damaged. */
+export async function loadIdentity(environment: Environment, reservation: DiskReservation): Promise<Identity> {
   const stored = environment.get(IDENTITY_KEY);
   const known = stored && readIdentity(stored);
   if (known) return known;
   if (environment.pages().used > 0) {
     throw new UnusableFolderError(
-      "the store has lost its identity: data.mdb is damaged; keep a copy, and look at the disk",
+      `the identity of the store is ${stored ? "damaged" : "missing"}, so data.mdb is damaged; ` +
+        "keep a copy of the folder, check the disk, and restore a backup",
     );
   }
   const identity = newIdentity();
-  await room.prepare(() => IDENTITY_PAGES);
-  const demand = { pages: IDENTITY_PAGES, bytes: 0, frees: false };
-  if (!room.admits(demand)) throw room.refusal(demand);
+  await reservation.prepare(() => IDENTITY_PAGES);
+  const request = { pages: IDENTITY_PAGES, bytes: 0, frees: false };
+  if (!reservation.admits(request)) throw reservation.refusal(request);
   await environment.write([[IDENTITY_KEY, writeIdentity(identity)]]);
   return identity;
 }
 
 export const newIdentity = (): Identity => ({ storeId: randomUUID(), epoch: randomUUID().slice(0, 8) });
 
-/** With a checksum: a store of another id or epoch would not know its own versions. */
+/** Returns the stored form: JSON with a checksum, because a store with another id or epoch would refuse all its own versions. */
 export const writeIdentity = ({ storeId, epoch }: Identity): Buffer =>
   Buffer.from(JSON.stringify({ storeId, epoch, crc32: crc32(storeId + epoch) }), "utf8");
 
-/** Nothing, when it is not what was written. */
+/** Returns the identity, or undefined when the value is not exactly what `writeIdentity` returns. */
 export function readIdentity(value: Buffer): Identity | undefined {
   try {
     const { storeId, epoch } = JSON.parse(value.toString("utf8")) as Identity;

@@ -10,12 +10,12 @@ import {
 } from "@bolthole/core";
 import type { DiskReservation, ReservationRequest } from "./disk-reservation.js";
 import type { DocumentTrees } from "./document-tree/document-trees.js";
-import type { MaintenanceTask } from "./document-tree/reclaimer.js";
-import type { StagedTree } from "./document-tree/staged-tree.js";
-import type { Replacement, TreeChanges } from "./document-tree/tree-changes.js";
+import type { MaintenanceTask } from "./document-tree/reclaim/reclaimer.js";
+import type { StagedTree } from "./document-tree/build/staged-tree.js";
+import type { Replacement, TreeChanges } from "./document-tree/reclaim/tree-changes.js";
 import type { Environment, Put } from "./environment.js";
 import { SEQUENCE_KEY, encodeKey, isHashedId } from "./keys.js";
-import { type Load, pagesOfTransaction, pagesOfUnit } from "./page-estimate.js";
+import { type WriteLoad, estimateBatchPages, estimateTransactionPages } from "./page-estimate.js";
 import { type StoredRow, decodeRecord, encodeRecord } from "./record.js";
 
 /** What all groups of one store use. */
@@ -36,7 +36,7 @@ interface Slot extends GroupRow {
 
 /** What a batch or a task would add to the transaction. */
 interface Demand {
-  readonly load: Load;
+  readonly load: WriteLoad;
   readonly bytes: number;
   /** Whether it only deletes. */
   readonly frees: boolean;
@@ -57,7 +57,7 @@ export class LmdbGroup implements Group<Slot> {
 
   constructor(private readonly writer: Writer) {
     this.sequence = writer.sequence;
-    this.pages = pagesOfTransaction(writer.reservation.pages);
+    this.pages = estimateTransactionPages(writer.reservation.pages);
   }
 
   get nextSequence(): number {
@@ -134,7 +134,7 @@ export class LmdbGroup implements Group<Slot> {
   }
 
   private pagesWith({ load }: Demand): number {
-    return this.pages + pagesOfUnit(load, this.writer.reservation.pages);
+    return this.pages + estimateBatchPages(load, this.writer.reservation.pages);
   }
 
   private changes(): TreeChanges {
@@ -184,7 +184,7 @@ export class LmdbGroup implements Group<Slot> {
 /** The bytes of a reference count, or of one node in a garbage record. */
 const NODE_BYTES = 16;
 
-function loadOf(writes: readonly RowWrite[], replacements: readonly (Replacement | undefined)[]): Load {
+function loadOf(writes: readonly RowWrite[], replacements: readonly (Replacement | undefined)[]): WriteLoad {
   const values = writes.map(({ row }) => row?.value.length ?? 0);
   const parts: number[] = [];
   for (const replacement of replacements) {

@@ -1,8 +1,6 @@
-export { type CheckBeforeOpen, type CheckLevel, DamagedStoreError } from "./maintenance/check-before-open";
-export { type BackupManifest, BackupReader, UnusableBackupError } from "./maintenance/backup-file";
-export { checkFolder } from "./maintenance/check-folder";
-export { type RestoreOptions, type Restored, restoreBackup } from "./maintenance/restore";
 export { LmdbEngine, type LmdbOptions } from "./lmdb-engine.js";
-export type { DocumentFinding } from "./document-tree/check.js";
+export { DiskFailureError, openFailure } from "./disk-errors.js";
 export { FORMAT_VERSION, UnusableFolderError } from "./format.js";
-export { DiskFailureError, openFailure } from "./open-failure.js";
+export { type CheckLevel, DamagedStoreError, type OpenCheckOptions, checkFolder } from "./maintenance/check.js";
+export { type BackupManifest, BackupReader, UnusableBackupError } from "./maintenance/backup.js";
+export { type RestoreOptions, type RestoreResult, restoreBackup } from "./maintenance/restore.js";

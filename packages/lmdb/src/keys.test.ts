@@ -13,7 +13,7 @@ import {
   snapshotKeyBeside,
 } from "./keys.js";
 
-/** Ids that try to be mistaken for others: zero bytes, marks of the key's own form, and long ones around the limit. */
+/** Ids that could be mistaken for others: with zero bytes, with the bytes of marks, and with lengths around the limit. */
 const runtimeId = fc.oneof(
   fc.string({ unit: "binary", maxLength: 40 }),
   fc.string({ unit: fc.constantFrom("\0", "\u0001", "\u00ff", "a", "|", "\uffff", "😀"), maxLength: 12 }),
@@ -39,7 +39,7 @@ const key: fc.Arbitrary<RowKey> = fc.oneof(
 const text = (one: RowKey): string =>
   JSON.stringify(one, (_name, value: unknown) => (typeof value === "bigint" ? value.toString() : value));
 
-test("different rows have different keys, none the beginning of another", () => {
+test("different rows have different keys, and no key is a prefix of another", () => {
   fc.assert(
     fc.property(key, key, (a, b) => {
       const [x, y] = [encodeKey(a), encodeKey(b)];
@@ -50,12 +50,12 @@ test("different rows have different keys, none the beginning of another", () => 
   );
 });
 
-test("every key stays below LMDB's limit", () => {
+test("every key is shorter than LMDB's limit", () => {
   fc.assert(fc.property(key, (one) => encodeKey(one).length <= 1100));
   expect(encodeKey({ table: "runtimeManifest", runtimeId: "x".repeat(8192) })).toHaveLength(35);
 });
 
-test("plain ids are read back from their keys, hashed ones are not there", () => {
+test("plain ids are read back from their keys, and hashed ids are absent", () => {
   fc.assert(
     fc.property(runtimeId, uuid, (id, inputId) => {
       const parsed = parseRuntimeKey(encodeKey({ table: "input", runtimeId: id, inputId }));
@@ -65,7 +65,7 @@ test("plain ids are read back from their keys, hashed ones are not there", () =>
   );
 });
 
-test("plain ids sort by their bytes, hashed ones behind them all", () => {
+test("plain ids sort by their bytes, and hashed ids sort last", () => {
   fc.assert(
     fc.property(runtimeId, runtimeId, (a, b) => {
       if (isHashedId(a) || isHashedId(b)) {
@@ -77,7 +77,7 @@ test("plain ids sort by their bytes, hashed ones behind them all", () => {
   );
 });
 
-test("every row of a runtime leads to its snapshot", () => {
+test("the snapshot key of a runtime follows from every key of its rows", () => {
   fc.assert(
     fc.property(runtimeId, uuid, (id, inputId) => {
       const snapshot = encodeKey({ table: "snapshot", runtimeId: id });
@@ -89,7 +89,7 @@ test("every row of a runtime leads to its snapshot", () => {
   );
 });
 
-test("what documents are kept under is in order of its numbers, each kind in its own bounds", () => {
+test("keys of the documents' space sort by their numbers, each kind in its own range", () => {
   const kind = fc.constantFrom(...(Object.keys(DOCUMENT_KEYS) as DocumentKey[]));
   const number = fc.nat({ max: 2 ** 48 - 1 });
   const isInside = (one: Buffer, of: DocumentKey): boolean => {
@@ -104,6 +104,12 @@ test("what documents are kept under is in order of its numbers, each kind in its
       expect([numberOf(documentKey(a, x)), numberOf(garbageKey(y, index))]).toEqual([x, y]);
     }),
   );
+});
+
+test("a key without a complete runtime id, or of another space, is refused with the bytes that were found", () => {
+  expect(() => parseRuntimeKey(Buffer.from("026162", "hex"))).toThrow(/expected the end mark 00 01 .* found .*026162/);
+  expect(() => numberOf(Buffer.from("0401", "hex"))).toThrow(/expected a key of the documents' space .* found 0401/);
+  expect(() => numberOf(Buffer.from("0101000000000001", "hex"))).toThrow(RangeError);
 });
 
 const compare = (a: string, b: string): number =>

@@ -3,14 +3,33 @@ import type { KeyOf, RowKey, Table } from "@bolthole/core";
 import { uuidFromBytes, uuidToBytes } from "@bolthole/json";
 
 /*
- * Every key on the disk starts with its space:
+ * The keys of the data file. LMDB keeps them in byte order, so this is also the order of the file:
  *
- *   1  the store:     number of the table, then the rest of the key
- *   2  the runtimes:  the runtime's id, number of the table, the rest of the key
- *   4  the documents: a kind of `DOCUMENT_KEYS`, then the rest of the key
+ *   space          then                                         value
+ *   ------------   ------------------------------------------   -----------------------------------------------
+ *   1  store       0                                            sequence of the last commit (double)
+ *                  0 1                                          store id and epoch (JSON)
+ *                  0 2                                          next node id (double)
+ *                  1                                            store manifest row
+ *                  2                                            OAuth flow row
+ *                  3  request id (16)                           outcome row
+ *   2  runtimes    runtime id  0                                runtime manifest row: the first row of its runtime
+ *                  runtime id  1                                session snapshot row
+ *                  runtime id  2                                lifecycle row
+ *                  runtime id  3                                operation snapshot row
+ *                  runtime id  4  input id (16)                 input row
+ *                  runtime id  5  run id (16)  sequence (8)     receipt row
+ *   4  documents   1  node id (6)                               node of a document tree
+ *                  2  node id (6)                               reference count of a node
+ *                  3  commit sequence (6)  index (4)            garbage record
+ *                  4  first node id (6)                         staging record
  *
- * All rows of one runtime lie together, its head first, so that a commit touches few pages. Space 3 had the documents of
- * format 1.
+ *   runtime id:  its UTF-8 bytes, each 00 written as 00 FF, then 00 01
+ *                or, when that is longer than 1,024 bytes:  FF  SHA-256 of the UTF-8 bytes (32)
+ *
+ * Spaces, table numbers and the kinds of the documents' space have one byte; other numbers are big-endian, so that they
+ * sort by value. All rows of one runtime are adjacent, so a commit changes few pages. Space 3 held the documents of
+ * format 1. A number is never used again for something else.
  */
 const STORE = 1;
 const RUNTIMES = 2;
@@ -19,11 +38,11 @@ const DOCUMENTS = 4;
 interface TableForm {
   readonly number: number;
   readonly space: typeof STORE | typeof RUNTIMES;
-  /** The format version that brought the table. */
+  /** The format version that introduced the table. */
   readonly since: number;
 }
 
-/** Every table on the disk. A number is never used again. */
+/** Every table of the on-disk format. */
 export const TABLES = {
   storeManifest: { number: 1, space: STORE, since: 1 },
   oauth: { number: 2, space: STORE, since: 1 },
@@ -36,39 +55,40 @@ export const TABLES = {
   receipt: { number: 5, space: RUNTIMES, since: 1 },
 } as const satisfies Record<Table, TableForm>;
 
-/** The number of the last commit; in the store's space, beside the tables. */
+/** The key of the sequence of the last commit. */
 export const SEQUENCE_KEY = Buffer.from([STORE, 0]);
-/** Store id and epoch, as JSON text. */
+/** The key of the store id and epoch. */
 export const IDENTITY_KEY = Buffer.from([STORE, 0, 1]);
-/** The next free node id; in the store's space too. */
+/** The key of the next node id. */
 export const NODE_ID_KEY = Buffer.from([STORE, 0, 2]);
 
-/** What the documents' space holds, each under a number (6 bytes). A kind is never used again. */
+/** The kinds of values in the documents' space. Each key contains one number of 6 bytes. */
 export const DOCUMENT_KEYS = {
-  /** A node of a document's tree, under its id. */
+  /** A node of a document tree, under its id. */
   node: 1,
-  /** How often a node is named, under its id; only when that is twice or more. */
+  /** The reference count of a node, under its id. Stored only while it is two or more. */
   count: 2,
-  /** What is to be reclaimed since a commit, under its number and the record's index (4 bytes). */
+  /** Nodes that a commit dropped, under its sequence and the index of the record (4 bytes). */
   garbage: 3,
-  /** The nodes of a document that no commit has taken yet, under the first one's id. */
+  /** The nodes of a document that is not committed yet, under the id of the first node. */
   staging: 4,
 } as const;
 export type DocumentKey = keyof typeof DOCUMENT_KEYS;
 
-/** Longer ids, once escaped, are kept under their hash; LMDB takes keys of at most 1,978 bytes. */
+/** Ids that are longer than this after escaping are stored as a hash: LMDB's keys have at most 1,978 bytes. */
 const MAX_PLAIN_ID = 1024;
-/** No UTF-8 text has this byte: hashed ids never meet plain ones, and come last. */
+/** The first byte of a hashed id. UTF-8 text never contains it, so hashed ids differ from plain ones and sort last. */
 const HASHED = 0xff;
 const HASHED_BYTES = 33;
 
-/** Short ones are told without a look at their key: escaping can at most double an id. */
+/** Whether the key of this runtime contains only a hash of its id. */
 export const isHashedId = (runtimeId: string): boolean =>
+  // A UTF-16 unit becomes at most 3 bytes, and escaping at most doubles them: most ids need no further check.
   runtimeId.length * 6 > MAX_PLAIN_ID && runtimeIdKey(runtimeId)[0] === HASHED;
 
 /**
- * A runtime id as a part of a key: a zero byte becomes `00 FF` and the end is `00 01`, so that ids sort by their bytes and
- * none is the beginning of another.
+ * Returns a runtime id as part of a key. The end mark `00 01` and the escape `00 FF` make ids sort by their bytes, and
+ * prevent one id from being a prefix of another.
  */
 function runtimeIdKey(runtimeId: string): Buffer {
   const bytes = Buffer.from(runtimeId, "utf8");
@@ -82,20 +102,24 @@ const END_OF_ID = Buffer.of(0, 1);
 const escapeZeros = (bytes: Buffer): Buffer =>
   Buffer.from(bytes.toString("latin1").replaceAll("\0", "\0\xff"), "latin1");
 
-/** The plain id at the beginning of a key's part, or nothing for a hashed one; and where the part ends. */
+/** Returns the runtime id at `start` of a key, undefined for a hashed one, and the position behind it. */
 function parseRuntimeIdKey(key: Buffer, start: number): { id: string | undefined; end: number } {
   if (key[start] === HASHED) return { id: undefined, end: start + HASHED_BYTES };
   let end = start;
   while (!(key[end] === 0 && key[end + 1] === 1)) {
     end += key[end] === 0 ? 2 : 1;
-    if (end >= key.length) throw new RangeError("a runtime id in a key has no end");
+    if (end >= key.length) {
+      throw new RangeError(
+        `expected the end mark 00 01 of the runtime id in a key, found the end of the key: ${key.toString("hex")}`,
+      );
+    }
   }
   const plain = key.subarray(start, end);
   const bytes = plain.includes(0) ? Buffer.from(plain.toString("latin1").replaceAll("\0\xff", "\0"), "latin1") : plain;
   return { id: bytes.toString("utf8"), end: end + 2 };
 }
 
-/** The key of a runtime's row, with `rest` bytes behind it for the caller to fill. */
+/** Returns the key of a runtime's row, followed by `rest` bytes that the caller fills. */
 function runtimeKey(runtimeId: string, table: Table, rest: number): Buffer {
   const id = runtimeIdKey(runtimeId);
   const key = Buffer.allocUnsafe(2 + id.length + rest);
@@ -107,6 +131,7 @@ function runtimeKey(runtimeId: string, table: Table, rest: number): Buffer {
 
 const runtimePrefix = (runtimeId: string, table: Table): Buffer => runtimeKey(runtimeId, table, 0);
 
+/** Returns the stored form of a row key. */
 export function encodeKey(key: RowKey): Buffer {
   switch (key.table) {
     case "storeManifest":
@@ -136,21 +161,23 @@ function withUuid(key: Buffer, uuid: string, fromEnd: number): Buffer {
   return key;
 }
 
-/** The first key of a range, the key that ends it, and the first one after a given row. */
+/** A range of keys: `start` belongs to it, `end` does not. */
 export interface Bounds {
   readonly start: Buffer;
   readonly end: Buffer;
 }
 
-/** Just after every key that begins with these bytes. */
+/** Returns a key that sorts behind every key with this prefix. */
 const after = (prefix: Buffer): Buffer => Buffer.concat([prefix, Buffer.of(0xff)]);
 
+/** Returns the range of a runtime's input rows, from just after the row `afterId` on. */
 export function inputBounds(runtimeId: string, afterId: string | undefined): Bounds {
   const prefix = runtimePrefix(runtimeId, "input");
   const start = afterId === undefined ? prefix : Buffer.concat([prefix, uuidToBytes(afterId), Buffer.of(0)]);
   return { start, end: runtimePrefixEnd(prefix) };
 }
 
+/** Returns the range of a runtime's receipt rows, from just after the row `after` on. */
 export function receiptBounds(
   runtimeId: string,
   after: Pick<KeyOf<"receipt">, "runId" | "sequence"> | undefined,
@@ -160,26 +187,27 @@ export function receiptBounds(
   return { start, end: runtimePrefixEnd(prefix) };
 }
 
-/** The run and the sequence at the end of a receipt's key. */
+/** Returns the run id and the sequence at the end of a receipt key. */
 export const trailingReceipt = (key: Buffer): Pick<KeyOf<"receipt">, "runId" | "sequence"> => ({
   runId: uuidFromBytes(key.subarray(key.length - UUID_BYTES - 8, key.length - 8)),
   sequence: key.readBigUInt64BE(key.length - 8),
 });
 
-/** The last byte of the prefix is a table's number, so the next number ends its range. */
+/** Returns the end of the range with this prefix. Its last byte is a table number, so the next number ends the range. */
 function runtimePrefixEnd(prefix: Buffer): Buffer {
   const end = Buffer.from(prefix);
   end[end.length - 1] = (end.at(-1) ?? 0) + 1;
   return end;
 }
 
+/** Returns the range of the outcome rows, from just after the row `afterId` on. */
 export function outcomeBounds(afterId: string | undefined): Bounds {
   const prefix = Buffer.of(STORE, TABLES.outcome.number);
   const start = afterId === undefined ? prefix : Buffer.concat([prefix, uuidToBytes(afterId), Buffer.of(0)]);
   return { start, end: Buffer.of(STORE, TABLES.outcome.number + 1) };
 }
 
-/** Everything of the runtimes that come after this one. */
+/** Returns the range of all rows of the runtimes that sort behind this one. */
 export function runtimeBounds(afterRuntime: string | undefined): Bounds {
   const start =
     afterRuntime === undefined
@@ -188,19 +216,25 @@ export function runtimeBounds(afterRuntime: string | undefined): Bounds {
   return { start, end: Buffer.of(RUNTIMES + 1) };
 }
 
-/** The plain runtime id that a key of the runtimes' space is about (nothing: it is hashed), and its table. */
+/**
+ * Parses a key of the runtimes' space: the runtime id (undefined when it is hashed), the table number, and a key behind all
+ * rows of the runtime. Throws a RangeError when the key has no complete runtime id.
+ */
 export function parseRuntimeKey(key: Buffer): { runtimeId: string | undefined; table: number; afterRuntime: Buffer } {
   const { id, end } = parseRuntimeIdKey(key, 1);
   return { runtimeId: id, table: key[end] ?? -1, afterRuntime: after(key.subarray(0, end)) };
 }
 
-/** Whether a key of the runtimes' space is of this runtime: a damaged key, or a damaged id beside a hashed one, is not. */
+/**
+ * Whether a key of the runtimes' space belongs to this runtime. False for a damaged key, and for a hashed key whose row
+ * contains a damaged id.
+ */
 export const isOfRuntime = (key: Buffer, runtimeId: string): boolean => {
   const id = runtimeIdKey(runtimeId);
   return id.equals(key.subarray(1, 1 + id.length));
 };
 
-/** The row that a key of the store's or the runtimes' space names; nothing when it names none. */
+/** Returns the row key of a stored key, or undefined when it is not exactly what `encodeKey` returns for a row. */
 export function parseKey(key: Buffer, hashedRuntimeId: string | undefined): RowKey | undefined {
   const parsed = key[0] === RUNTIMES ? parseRuntimeRow(key, hashedRuntimeId) : parseStoreRow(key);
   return parsed && encodeKey(parsed).equals(key) ? parsed : undefined;
@@ -228,21 +262,22 @@ function parseRuntimeRow(key: Buffer, hashedRuntimeId: string | undefined): RowK
   return undefined;
 }
 
-/** Everything that is a row: the store's own first, then runtime after runtime, each head before the rest. */
+/** Returns the range of all rows: first those of the store, then runtime by runtime, each beginning with its manifest. */
 export const rowBounds = (): Bounds => ({ start: Buffer.of(STORE, 1), end: Buffer.of(RUNTIMES + 1) });
 
-/** Where the snapshot row of the runtime lies that a key is about. */
+/** Returns the key of the snapshot row of the runtime that a key belongs to. */
 export function snapshotKeyBeside(key: Buffer): Buffer {
   const { end } = parseRuntimeIdKey(key, 1);
   return Buffer.concat([key.subarray(0, end), Buffer.of(TABLES.snapshot.number)]);
 }
 
-/** The UUID at the end of an input's or an outcome's key. */
+/** Returns the UUID at the end of an input or outcome key. */
 export const trailingUuid = (key: Buffer): string => uuidFromBytes(key.subarray(key.length - 16));
 
 const NUMBER_AT = 2;
 const NUMBER_BYTES = 6;
 
+/** Returns a key of the documents' space. */
 export function documentKey(kind: DocumentKey, number: number): Buffer {
   const key = Buffer.allocUnsafe(NUMBER_AT + NUMBER_BYTES);
   key[0] = DOCUMENTS;
@@ -251,17 +286,25 @@ export function documentKey(kind: DocumentKey, number: number): Buffer {
   return key;
 }
 
+/** Returns the key of the garbage record with this index of a commit. */
 export const garbageKey = (sequence: number, index: number): Buffer => {
   const rest = Buffer.allocUnsafe(4);
   rest.writeUInt32BE(index);
   return Buffer.concat([documentKey("garbage", sequence), rest]);
 };
 
-/** Everything of one kind, from a number on. */
+/** Returns the range of all keys of one kind, from a number on. */
 export const documentBounds = (kind: DocumentKey, from = 0): Bounds => ({
   start: documentKey(kind, from),
   end: Buffer.of(DOCUMENTS, DOCUMENT_KEYS[kind] + 1),
 });
 
-/** The number in a key of the documents' space. */
-export const numberOf = (key: Buffer): number => key.readUIntBE(NUMBER_AT, NUMBER_BYTES);
+/** Returns the number in a key of the documents' space. Throws a RangeError for another key. */
+export function numberOf(key: Buffer): number {
+  if (key[0] !== DOCUMENTS || key.length < NUMBER_AT + NUMBER_BYTES) {
+    throw new RangeError(
+      `expected a key of the documents' space with at least ${NUMBER_AT + NUMBER_BYTES} bytes, found ${key.toString("hex")}`,
+    );
+  }
+  return key.readUIntBE(NUMBER_AT, NUMBER_BYTES);
+}

@@ -13,18 +13,17 @@ import type {
   View,
 } from "@bolthole/core";
 import { GroupCommit, StaleBaseError, type StagedDocument } from "@bolthole/core";
-import { backUp, removeOldScratch } from "./maintenance/backup.js";
-import { type CheckBeforeOpen, checkBeforeOpen, unmark } from "./maintenance/check-before-open.js";
+import { backUp, removeUnfinishedBackups } from "./maintenance/backup.js";
+import { type OpenCheckOptions, checkBeforeOpen, markClosed } from "./maintenance/check.js";
 import { checkInProcess } from "./maintenance/check-process.js";
-import { type DocumentFinding, checkDocuments } from "./document-tree/check.js";
+import { checkDocuments } from "./document-tree/read/check.js";
 import { type Base, DocumentTrees } from "./document-tree/document-trees.js";
-import type { NodeReader } from "./document-tree/node-reader.js";
-import type { StagedTree } from "./document-tree/staged-tree.js";
+import type { NodeReader } from "./document-tree/read/node-reader.js";
+import type { StagedTree } from "./document-tree/build/staged-tree.js";
 import { DiskReservation } from "./disk-reservation.js";
 import { Environment, EnvironmentError, type ReadTransaction, isCorruptionError } from "./environment.js";
 import { FORMAT_VERSION, claimFormat, loadIdentity } from "./format.js";
-import { preflight } from "./preflight.js";
-import { openFailure } from "./open-failure.js";
+import { openFailure, preflight } from "./disk-errors.js";
 import { LmdbGroup, type Writer } from "./group.js";
 import {
   SEQUENCE_KEY,
@@ -47,7 +46,7 @@ export interface LmdbOptions {
   /** How many bytes the store may hold; more is refused as QUOTA, clears go on. Without end unless given. */
   readonly quotaBytes?: number | undefined;
   /** What is looked at before the store is opened; unless told otherwise, everything after an unclean end. */
-  readonly check?: CheckBeforeOpen | undefined;
+  readonly check?: OpenCheckOptions | undefined;
   /** Called for each record that this look found to be damaged. */
   readonly onFinding?: ((finding: Finding) => void) | undefined;
 }
@@ -74,7 +73,7 @@ export class LmdbEngine implements Engine {
     const undo: (() => Promise<void>)[] = [];
     try {
       claimFormat(folder);
-      removeOldScratch(folder);
+      removeUnfinishedBackups(folder);
       preflight(folder);
       for (const finding of await checkBeforeOpen(folder, check)) onFinding?.(finding);
       const environment = new Environment(folder);
@@ -137,7 +136,7 @@ export class LmdbEngine implements Engine {
     return {
       formatVersion: FORMAT_VERSION,
       storedBytes: end * pageBytes,
-      ...(await this.writer.reservation.look()),
+      ...(await this.writer.reservation.usage()),
       commitSequence: this.writer.sequence,
     };
   }
@@ -154,7 +153,7 @@ export class LmdbEngine implements Engine {
    * What is wrong with the stored documents, or not finished, in one consistent state. Reads all of them and gives others
    * turns; while it goes on, the file grows by what is written, so it should be read to its end without pauses.
    */
-  async *checkDocuments(): AsyncGenerator<DocumentFinding, void> {
+  async *checkDocuments(): AsyncGenerator<Finding, void> {
     const transaction = this.writer.environment.read();
     try {
       yield* checkDocuments(transaction);
@@ -181,7 +180,7 @@ export class LmdbEngine implements Engine {
     await this.groups.close();
     await this.writer.reservation.close();
     await this.writer.environment.close();
-    if (!this.groups.hasFailed) unmark(this.folder);
+    if (!this.groups.hasFailed) markClosed(this.folder);
   }
 
   /** Found and held in one go: nothing of it can be dropped in between. */
@@ -205,7 +204,7 @@ export class LmdbEngine implements Engine {
   /** What a caller hears of an error; a reader who is the first to meet a failed write stops the writer. */
   private toldOf(error: unknown, variant: "WriteFailed" | "ReadFailed" = "ReadFailed"): unknown {
     if (!(error instanceof EnvironmentError)) return orDamage(error);
-    if (error.isCrowded) {
+    if (error.isOutOfReaders) {
       return readFailed("BUSY", "too many states of the store are being read; try again", { cause: error });
     }
     this.groups.stop(error.cause);
@@ -242,7 +241,7 @@ function viewOf(
   };
   const readers = new Map<RuntimeId, NodeReader>();
   const readerOf = (runtimeId: RuntimeId): NodeReader => {
-    const reader = readers.get(runtimeId) ?? trees.stretchReader(runtimeId);
+    const reader = readers.get(runtimeId) ?? trees.rangeReader(runtimeId);
     readers.set(runtimeId, reader);
     return reader;
   };

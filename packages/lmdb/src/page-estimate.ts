@@ -2,7 +2,7 @@ import { PAGE_HEADER_BYTES } from "./document-tree/node.js";
 import type { PageCounts } from "./environment.js";
 
 /** What one unit puts into a transaction, as far as it takes pages. */
-export interface Load {
+export interface WriteLoad {
   /** Rows that are written or deleted, with the bytes of their values. */
   readonly values: readonly number[];
   /** Bytes of each node of its documents that is stored. */
@@ -28,11 +28,11 @@ const pagesOfBytes = (bytes: number, { pageBytes }: PageCounts): number =>
   bytes > INLINE_BYTES ? Math.ceil((bytes + PAGE_HEADER_BYTES) / pageBytes) : 0;
 
 /** The most pages that a transaction takes beside those of its units. */
-export const pagesOfTransaction = ({ free, depth }: PageCounts): number =>
+export const estimateTransactionPages = ({ free, depth }: PageCounts): number =>
   TRANSACTION_PAGES + depth + Math.min(FREE_LIST_PAGES, Math.ceil(free / FREE_PAGES_A_PAGE));
 
 /** The most pages that a unit takes if LMDB finds not one free page for it. */
-export function pagesOfUnit({ values, parts, dropped }: Load, counts: PageCounts): number {
+export function estimateBatchPages({ values, parts, dropped }: WriteLoad, counts: PageCounts): number {
   let pages = Math.ceil(dropped / DROPPED_NODES_A_PAGE);
   for (const bytes of values) pages += counts.depth + SPLITS + pagesOfBytes(bytes, counts);
   if (parts.length === 0) return pages;

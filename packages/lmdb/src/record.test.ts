@@ -25,7 +25,7 @@ test("a row is read back as it was written", () => {
   );
 });
 
-test("a root that was changed is none", () => {
+test("a changed root is not returned", () => {
   fc.assert(
     fc.property(row, root, fc.nat(17), fc.integer({ min: 1, max: 255 }), (one, its, at, change) => {
       const record = encodeRecord({ ...one, root: its });

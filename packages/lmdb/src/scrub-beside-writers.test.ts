@@ -3,23 +3,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import fc from "fast-check";
-import type { StoredInputState } from "@bolthole/contract";
 import { encodeLifecycleRecord } from "@bolthole/contract/wire";
 import { type EngineStore, ReadSet, createEngineStore } from "@bolthole/core";
 import { LmdbEngine } from "./lmdb-engine.js";
-import { scrubbed } from "./scrub.test.helper.js";
+import { inputId, inputState } from "./testing/input-states.js";
+import { runScrub } from "./testing/scrub-run.js";
 
-const NOW = "2026-05-28T15:31:27Z";
-const idOf = (serial: number): string => `0198f01a-0000-7000-8000-${String(serial).padStart(12, "0")}`;
-const row = (serial: number, attemptCount: number): StoredInputState => ({
-  inputId: idOf(serial),
-  currentState: "accepted",
-  attemptCount,
-  recoveryCount: 0,
-  history: [],
-  createdAt: NOW,
-  updatedAt: NOW,
-});
 const requestId = (serial: number): string => {
   const time = Date.now().toString(16).padStart(12, "0");
   return `${time.slice(0, 8)}-${time.slice(8)}-7000-8000-${String(serial).padStart(12, "0")}`;
@@ -42,7 +31,7 @@ interface Operation {
   readonly kind: (typeof KINDS)[number];
   readonly runtime: number;
   readonly size: number;
-  /** Whether the scrub's rest waits for it. */
+  /** Whether the pause of the scrub waits for it. */
   readonly isAwaited: boolean;
 }
 const operations = fc.array(
@@ -55,7 +44,7 @@ const operations = fc.array(
   { minLength: 300, maxLength: 300 },
 );
 
-/** Writes as a runtime does, and knows what it wrote. */
+/** Performs operations and remembers the documents that it wrote. */
 class Writer {
   private readonly documents = new Map<string, { readonly version: string; readonly bytes: Buffer }>();
   private serial = 0;
@@ -68,10 +57,10 @@ class Writer {
     const serial = (this.serial += 1);
     switch (kind) {
       case "input":
-        // One ledger takes several looks, the others one.
+        // The scrub reads the rows of runtime 0 in several steps, those of the others in one.
         return store.persistInputState({
           runtimeId,
-          state: row(size % (runtime === 0 ? 70 : 5), serial),
+          state: inputState(size % (runtime === 0 ? 70 : 5), serial),
           requestId: requestId(serial),
         });
       case "whole":
@@ -92,7 +81,7 @@ class Writer {
           runtimeId,
           sessionDelta: undefined,
           receipt: {
-            runId: idOf(1),
+            runId: inputId(1),
             boundary: "run_start",
             contributingInputIds: [],
             messageCount: 0n,
@@ -136,7 +125,7 @@ class Writer {
   }
 }
 
-test("whatever is written between its looks and during them, a sound store has no findings", async () => {
+test("an undamaged store has no findings while any operations are written during the scrub and its pauses", async () => {
   await fc.assert(
     fc.asyncProperty(operations, async (list) => {
       const folder = mkdtempSync(join(tmpdir(), "bolthole-scrub-"));
@@ -145,11 +134,11 @@ test("whatever is written between its looks and during them, a sound store has n
         const store = createEngineStore(engine, { outcomeRetention: { maxAgeSeconds: 3600, maxCount: 20 } });
         const writer = new Writer(store);
         for (let serial = 0; serial < 70; serial += 1) {
-          await store.persistInputState({ runtimeId: "runtime 0", state: row(serial, 0) });
+          await store.persistInputState({ runtimeId: "runtime 0", state: inputState(serial) });
         }
         const ahead = [...list];
         let tail: Promise<unknown> = Promise.resolve();
-        const meanwhile = async (): Promise<void> => {
+        const duringPause = async (): Promise<void> => {
           const next = ahead.pop();
           if (!next) return;
           tail = tail.then(() => writer.perform(next));
@@ -157,20 +146,20 @@ test("whatever is written between its looks and during them, a sound store has n
         };
         let passes = 0;
         while (ahead.length > 0) {
-          expect(await scrubbed(engine, 1, meanwhile)).toMatchObject({ found: [], faults: [] });
+          expect(await runScrub(engine, 1, duringPause)).toMatchObject({ found: [], faults: [] });
           passes += 1;
         }
         await tail;
         expect(passes).toBeGreaterThan(1);
-        // The store is not merely unread: what is hurt now is found.
+        // A row that is deleted without its manifest is found: the scrub really reads the store.
         const reads = new ReadSet();
-        const handle = reads.add({ table: "input", runtimeId: "runtime 0", inputId: idOf(0) });
+        const handle = reads.add({ table: "input", runtimeId: "runtime 0", inputId: inputId(0) });
         await engine.commit({
           reads,
           bytes: 0,
           decide: () => ({ writes: [{ handle, row: undefined }], result: undefined, freesSpace: false }),
         });
-        expect((await scrubbed(engine)).found).toMatchObject([{ code: "head-differs", runtimeId: "runtime 0" }]);
+        expect((await runScrub(engine)).found).toMatchObject([{ code: "head-differs", runtimeId: "runtime 0" }]);
       } finally {
         await engine.close();
         rmSync(folder, { recursive: true, force: true });

@@ -1,4 +1,4 @@
 import { runConformance } from "@bolthole/conformance";
-import { sqliteStores } from "./sqlite-stores.test.helper.js";
+import { sqliteStores } from "./testing/sqlite-stores.js";
 
 runConformance("the SQLite engine", sqliteStores());

@@ -1,8 +1,9 @@
 import Database from "libsql/promise";
 
+/** A value of a column. */
 export type Value = string | number | bigint | Buffer | null;
 
-/** What of the driver is used. */
+/** The part of the driver's interface that is used here. */
 interface DriverStatement {
   readonly reader: boolean;
   raw(toggle: boolean): this;
@@ -16,26 +17,40 @@ interface Driver {
   close(): void;
 }
 
-/** How long a change waits for another process that writes. As the reference (section 9.2). */
+/** The longest wait for the lock of another process, as in the reference (section 9.2). */
 const LOCK_WAIT_MS = 5000;
 
 /**
- * The one file that knows the driver, and every choice that durability hangs on:
- * - WAL and `synchronous=FULL`, as the reference: an answer means that the log is flushed.
- * - `fullfsync`: on macOS a flush reaches the disk only so.
- * - what waits for a lock or a flush goes through `exec`, which the driver runs in a thread of its own.
+ * A connection to a SQLite database. This is the only file that uses the driver, so it holds every choice that the promise
+ * "acknowledged means durable" depends on.
  *
- * One call at a time: the driver holds the connection during each.
+ * `journal_mode=WAL`: as in the reference (section 9.2). Readers of other processes continue while a change is written. All
+ * processes that share a file must use the same mode.
+ *
+ * `synchronous=FULL`: COMMIT returns after the write-ahead log is flushed. With NORMAL, the log is flushed only at a
+ * checkpoint, so a power cut would lose acknowledged changes.
+ *
+ * `fullfsync=ON`: on macOS, an ordinary flush does not reach the disk. Other systems ignore this setting.
+ *
+ * `BEGIN IMMEDIATE` for every change: the write lock is taken before the first read. With a plain BEGIN, two processes can
+ * read the same state, and the later one fails when it wants to write.
+ *
+ * `exec` for BEGIN IMMEDIATE and COMMIT of changes: only these wait for a lock or a flush, and the driver runs `exec` in
+ * another thread. With a prepared statement, the event loop would wait.
+ *
+ * `timeout`: SQLite waits this long for another process's lock before it fails with SQLITE_BUSY.
+ *
+ * Wait for each call before the next one: the driver locks the connection during a call.
  */
 export class SqliteConnection {
   private constructor(private readonly driver: Driver) {}
 
-  /** Opens or makes the file. Nothing is written to it yet. */
+  /** Opens the file, and creates it if it is missing. Writes nothing to it. */
   static open(path: string): SqliteConnection {
     return new SqliteConnection(new Database(path, { timeout: LOCK_WAIT_MS }));
   }
 
-  /** Answers the journal mode that the file is in now. */
+  /** Applies the settings that make changes durable. Returns the journal mode of the file, which must be "wal". */
   async makeDurable(): Promise<string> {
     await this.exec("PRAGMA journal_mode=WAL");
     await this.exec("PRAGMA synchronous=FULL");
@@ -43,12 +58,12 @@ export class SqliteConnection {
     return String((await (await this.prepare("PRAGMA journal_mode")).get())?.[0]);
   }
 
-  /** Runs statements without an answer, off the event loop. */
+  /** Runs statements that return no rows, outside the event loop. */
   async exec(sql: string): Promise<void> {
     await this.driver.exec(sql);
   }
 
-  /** All of `work`, or nothing of it; other writers wait meanwhile. */
+  /** Runs `work` in a transaction, which is applied completely or not at all. Other writers wait until it ends. */
   async transaction<T>(work: () => Promise<T>): Promise<T> {
     await this.exec("BEGIN IMMEDIATE");
     try {
@@ -77,8 +92,8 @@ export class Statement {
     if (statement.reader) statement.raw(true);
   }
 
-  // Always one list: a lone buffer would be taken for named values, over which the driver ends the process.
-  // eslint-disable-next-line @typescript-eslint/require-await -- the driver answers at once, another one might not
+  // Values are always passed as one list: the driver would treat a single buffer as named values, and end the process.
+  // eslint-disable-next-line @typescript-eslint/require-await -- this driver is synchronous here, another one may not be
   async run(...values: Value[]): Promise<void> {
     this.statement.run(values);
   }
@@ -93,12 +108,13 @@ export class Statement {
   }
 }
 
-/** The driver gives blobs in two forms. */
+/** Converts a column. The driver returns blobs as ArrayBuffer or as Buffer. */
 const valueOf = (value: unknown): Value => (value instanceof ArrayBuffer ? Buffer.from(value) : (value as Value));
 
 const codeOf = (error: unknown): string => String((error as { code?: unknown } | undefined)?.code);
 
-/** Another process held the file for longer than we wait. */
+/** Whether another process held the lock for longer than the timeout. */
 export const isBusy = (error: unknown): boolean => codeOf(error).startsWith("SQLITE_BUSY");
 
+/** Whether the file is not a SQLite database. */
 export const isNoDatabase = (error: unknown): boolean => codeOf(error) === "SQLITE_NOTADB";

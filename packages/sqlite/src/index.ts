@@ -1,5 +1,4 @@
 export { SqliteEngine, type SqliteOptions } from "./sqlite-engine.js";
 export { UnusableFileError } from "./schema.js";
-export { type RawRow, putRawRow } from "./raw-row.js";
-export { type ListedRuntime, MeerkatFile } from "./meerkat-file.js";
+export { type ListedRuntime, MeerkatFile, type RawRow, putRawRow } from "./meerkat-file.js";
 export { type MeerkatRows, type RefusedRow, type Taken, fromMeerkat, toMeerkat } from "./meerkat-rows.js";

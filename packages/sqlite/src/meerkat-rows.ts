@@ -12,9 +12,9 @@ import {
 } from "@bolthole/json";
 import { decodeLifecycleRecord, encodeLifecycleRecord } from "@bolthole/contract/wire";
 import { bufferOf, isValidSeed } from "@bolthole/core";
-import { clamped } from "./reference-place.js";
+import { clamped } from "./reference-tables.js";
 
-/** The rows of one runtime, as they lie in the reference's tables (section 9.1). */
+/** The rows of one runtime in the reference's tables (section 9.1). */
 export interface MeerkatRows {
   readonly snapshot: Buffer | undefined;
   readonly lifecycle: Buffer | undefined;
@@ -23,71 +23,76 @@ export interface MeerkatRows {
   readonly receipts: readonly { readonly runId: string; readonly sequence: bigint; readonly json: Buffer }[];
 }
 
-/** A row that cannot be taken over, and why. */
+/** A row that cannot be imported or exported, and the reason. */
 export interface RefusedRow {
-  /** As people read it, without the runtime's id. */
+  /** The name of the row for messages, without the runtime id. */
   readonly record: string;
   readonly reason: string;
 }
 
-/** Collects what can be taken, row by row, and what cannot. */
-class Taking {
+/** Converts rows one by one, and collects those that cannot be converted. */
+class Conversion {
   readonly refused: RefusedRow[] = [];
   isEmpty = true;
 
-  /** Nothing of a row that is not there. */
-  one<From, To>(record: string, from: From | undefined, take: (from: From) => To): To | undefined {
+  /** Returns the converted row, or undefined when the row is missing or refused. */
+  one<From, To>(record: string, from: From | undefined, convert: (from: From) => To): To | undefined {
     if (from === undefined) return undefined;
     try {
-      const taken = take(from);
+      const converted = convert(from);
       this.isEmpty = false;
-      return taken;
+      return converted;
     } catch (error) {
       this.refused.push({ record, reason: (error as Error).message });
       return undefined;
     }
   }
 
-  each<From, To>(all: readonly From[], record: (one: From) => string, take: (one: From) => To): To[] {
-    return all.flatMap((one) => this.one(record(one), one, take) ?? []);
+  each<From, To>(all: readonly From[], record: (one: From) => string, convert: (one: From) => To): To[] {
+    return all.flatMap((one) => this.one(record(one), one, convert) ?? []);
   }
 }
 
+/** The result of a conversion. */
 export interface Taken<T> {
+  /** The rows that could be converted. */
   readonly taken: T;
   readonly refused: readonly RefusedRow[];
-  /** Nothing could be taken. */
+  /** Whether no row could be converted. */
   readonly isEmpty: boolean;
 }
 
-/** What a store can take of them. Each row is read as the reference's own loader reads it, and held to its key. */
+/**
+ * Converts rows of the reference for a store. Each row is read as the reference's loader reads it, and must contain the
+ * ids of its key.
+ */
 export function fromMeerkat(runtimeId: RuntimeId, rows: MeerkatRows): Taken<RuntimeContents> {
-  const taking = new Taking();
+  const conversion = new Conversion();
   const taken: RuntimeContents = {
     runtimeId,
-    session: taking.one("session snapshot", rows.snapshot, sessionFrom),
-    lifecycle: taking.one("machine lifecycle record", rows.lifecycle, lifecycleFrom),
-    ops: taking.one("operation snapshot", rows.ops, readOpsSnapshot),
-    inputs: taking.each(rows.inputs, ({ inputId }) => `input state ${inputId}`, inputFrom),
-    receipts: taking.each(rows.receipts, describeReceipt, receiptFrom),
+    session: conversion.one("session snapshot", rows.snapshot, sessionFrom),
+    lifecycle: conversion.one("machine lifecycle record", rows.lifecycle, lifecycleFrom),
+    ops: conversion.one("operation snapshot", rows.ops, readOpsSnapshot),
+    inputs: conversion.each(rows.inputs, ({ inputId }) => `input state ${inputId}`, inputFrom),
+    receipts: conversion.each(rows.receipts, describeReceipt, receiptFrom),
   };
-  return { taken, refused: taking.refused, isEmpty: taking.isEmpty };
+  return { taken, refused: conversion.refused, isEmpty: conversion.isEmpty };
 }
 
-/** What the reference can take of a runtime. */
+/** Converts a runtime for the tables of the reference. */
 export function toMeerkat(contents: RuntimeContents): Taken<MeerkatRows> {
-  const taking = new Taking();
+  const conversion = new Conversion();
   const used = new Set<string>();
   const taken: MeerkatRows = {
-    snapshot: taking.one("session snapshot", contents.session, snapshotOf),
-    lifecycle: taking.one("machine lifecycle record", contents.lifecycle, lifecycleOf),
-    ops: taking.one("operation snapshot", contents.ops, writeOpsSnapshot),
-    inputs: taking.each(
+    snapshot: conversion.one("session snapshot", contents.session, snapshotOf),
+    lifecycle: conversion.one("machine lifecycle record", contents.lifecycle, lifecycleOf),
+    ops: conversion.one("operation snapshot", contents.ops, writeOpsSnapshot),
+    inputs: conversion.each(
       contents.inputs,
       ({ inputId }) => `input state ${inputId}`,
       (state) => ({ inputId: state.inputId, json: writeInputState(state) }),
     ),
-    receipts: taking.each(contents.receipts, describeReceipt, (receipt) => {
+    receipts: conversion.each(contents.receipts, describeReceipt, (receipt) => {
       const { runId, sequence } = receipt;
       const key = `${runId} ${clamped(sequence)}`;
       if (used.has(key)) throw new Error("the reference keeps only one receipt of a run with a sequence above 2^63-2");
@@ -95,7 +100,7 @@ export function toMeerkat(contents: RuntimeContents): Taken<MeerkatRows> {
       return { runId, sequence: clamped(sequence), json: writeReceipt(receipt) };
     }),
   };
-  return { taken, refused: taking.refused, isEmpty: taking.isEmpty };
+  return { taken, refused: conversion.refused, isEmpty: conversion.isEmpty };
 }
 
 const describeReceipt = ({ runId, sequence }: { readonly runId: string; readonly sequence: bigint }): string =>
@@ -110,28 +115,28 @@ const lifecycleFrom = (json: Buffer): Uint8Array => encodeLifecycleRecord(readMa
 
 function inputFrom({ inputId, json }: MeerkatRows["inputs"][number]): StoredInputState {
   const state = readInputState(json);
-  if (state.inputId !== inputId) throw new Error(`it says that it is ${state.inputId}`);
-  if (!isValidSeed(state)) throw new Error("its phase, outcome, lane and attempts contradict each other");
+  if (state.inputId !== inputId) throw new Error(`expected the input id of its key, found ${state.inputId}`);
+  if (!isValidSeed(state)) throw new Error("its phase, outcome, lane and attempt count are inconsistent");
   return state;
 }
 
 function receiptFrom({ runId, sequence, json }: MeerkatRows["receipts"][number]): RunBoundaryReceipt {
   const receipt = readReceipt(json);
   if (receipt.runId !== runId || clamped(receipt.sequence) !== sequence) {
-    throw new Error(`it says that it is ${receipt.runId} ${receipt.sequence}`);
+    throw new Error(`expected the run id and sequence of its key, found ${receipt.runId} ${receipt.sequence}`);
   }
   return receipt;
 }
 
 function snapshotOf({ snapshot, profile }: NonNullable<RuntimeContents["session"]>): Buffer {
-  if (profile !== "session") throw new Error("it is opaque, and no session of the reference's");
+  if (profile !== "session") throw new Error("it is opaque, but the reference stores only sessions");
   return bufferOf(snapshot);
 }
 
 function lifecycleOf(record: Uint8Array): Buffer {
   const lifecycle = decodeLifecycleRecord(record);
   if (!encodeLifecycleRecord(lifecycle).every((byte, index) => byte === record[index])) {
-    throw new Error("it has members that the reference's JSON has no place for");
+    throw new Error("it has fields that the reference's JSON has no members for");
   }
   return writeMachineLifecycle(lifecycle);
 }

@@ -13,23 +13,29 @@ import {
 } from "@bolthole/core";
 import type { SqliteConnection, Statement, Value } from "./connection.js";
 import {
-  PLACES,
+  type Note,
+  REFERENCE_TABLES,
+  RUNTIME_TABLES,
   type ReferenceKey,
   type ReferenceTable,
+  type TableColumns,
+  blobOf,
+  bytesOf,
   clamped,
   isReferenceKey,
   keyColumns,
-} from "./reference-place.js";
-import { type Note, blobOf, noteValue, rowFrom, rowOf } from "./reference-row.js";
+  noteValue,
+  rowFrom,
+  rowOf,
+} from "./reference-tables.js";
 
 type StatementName = keyof typeof STATEMENTS;
 
-const NOTE = "r.sequence, r.checksum, r.value";
-const RUNTIME_TABLES = Object.values(PLACES).filter(({ keys }) => keys[0] === "runtime_id");
-const HAS_NO_NOTES = "LEFT JOIN bolthole_rows r ON r.runtime_id = ?1 AND r.name =";
+const NOTE_COLUMNS = "r.sequence, r.checksum, r.value";
+const JOIN_NOTES = "LEFT JOIN bolthole_rows r ON r.runtime_id = ?1 AND r.name =";
 
 const nextRuntime = (comparison: string): string =>
-  // As a blob: the driver cuts texts at a zero byte.
+  // The id is read as a blob, because the driver cuts texts at a zero byte.
   `SELECT CAST(min(id) AS BLOB) FROM (${RUNTIME_TABLES.map(
     ({ table }) => `SELECT min(runtime_id) AS id FROM ${table} WHERE runtime_id ${comparison} CAST(?1 AS TEXT)`,
   ).join(" UNION ALL ")})`;
@@ -40,39 +46,40 @@ const STATEMENTS = {
   dataVersion: "PRAGMA data_version",
   sequence: "SELECT sequence FROM bolthole_store",
   setSequence: "UPDATE bolthole_store SET sequence = ?1",
-  note: `SELECT ${NOTE} FROM bolthole_rows r WHERE runtime_id = ?1 AND name = ?2 AND id = ?3`,
+  note: `SELECT ${NOTE_COLUMNS} FROM bolthole_rows r WHERE runtime_id = ?1 AND name = ?2 AND id = ?3`,
   putNote: "INSERT OR REPLACE INTO bolthole_rows VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
   deleteNote: "DELETE FROM bolthole_rows WHERE runtime_id = ?1 AND name = ?2 AND id = ?3",
-  outcomes: `SELECT id, ${NOTE} FROM bolthole_rows r
+  outcomes: `SELECT id, ${NOTE_COLUMNS} FROM bolthole_rows r
     WHERE runtime_id = '' AND name = 'outcome' AND id > ?1 ORDER BY id LIMIT ?2`,
-  inputs: `SELECT t.input_id, t.state_json, ${NOTE} FROM runtime_input_states t
-    ${HAS_NO_NOTES} 'input' AND r.id = t.input_id
+  inputs: `SELECT t.input_id, t.state_json, ${NOTE_COLUMNS} FROM runtime_input_states t
+    ${JOIN_NOTES} 'input' AND r.id = t.input_id
     WHERE t.runtime_id = ?1 AND t.input_id > ?2 ORDER BY t.input_id LIMIT ?3`,
-  // As texts: a double holds no such number.
-  receipts: `SELECT t.run_id, CAST(t.sequence AS TEXT), t.receipt_json, ${NOTE} FROM runtime_boundary_receipts t
-    ${HAS_NO_NOTES} 'receipt' AND r.id = t.run_id || ' ' || t.sequence
+  // The sequence is read as text, because a JavaScript number cannot hold every 64-bit integer.
+  receipts: `SELECT t.run_id, CAST(t.sequence AS TEXT), t.receipt_json, ${NOTE_COLUMNS} FROM runtime_boundary_receipts t
+    ${JOIN_NOTES} 'receipt' AND r.id = t.run_id || ' ' || t.sequence
     WHERE t.runtime_id = ?1 AND (t.run_id, t.sequence) > (?2, ?3) ORDER BY t.run_id, t.sequence LIMIT ?4`,
   firstRuntime: nextRuntime(">="),
   nextRuntime: nextRuntime(">"),
 } as const;
 
+/** The number of rows that one query returns when a manifest is worked out. */
 const PAGE = 512;
-/** Of remembered rows. */
-const MAX_REMEMBERED = 10_000;
+/** The most rows in the cache. */
+const MAX_CACHED = 10_000;
 
 /**
- * The rows of core, in the tables of the reference and in our own. What is in a table of the reference is the truth: a
- * row that our note does not fit, or that has none, was written by somebody else. Heads are counted from what is there.
- * All calls happen in one transaction, which begins with `refresh`.
+ * Reads and writes the rows of core in the tables of the reference and in our own. The tables of the reference decide: a
+ * row whose note does not match or is missing is an external row, written by another program. Runtime manifests are worked
+ * out from the stored rows. All calls are inside a transaction, in which `refresh` comes first.
  */
 export class Rows {
-  /** Rows that cost much to work out, as long as nobody else writes. */
-  private readonly remembered = new Map<string, Row | undefined>();
+  /** A cache of rows that are expensive to work out. It is valid until another program writes. */
+  private readonly cached = new Map<string, Row | undefined>();
   private dataVersion: Value | undefined;
 
   private constructor(
     private readonly statements: Readonly<Record<StatementName, Statement>>,
-    private readonly places: Readonly<Record<ReferenceTable, PlaceStatements>>,
+    private readonly tables: Readonly<Record<ReferenceTable, TableStatements>>,
   ) {}
 
   static async prepare(connection: SqliteConnection): Promise<Rows> {
@@ -80,14 +87,14 @@ export class Rows {
     for (const [name, sql] of Object.entries(STATEMENTS)) {
       statements[name as StatementName] = await connection.prepare(sql);
     }
-    const places: Partial<Record<ReferenceTable, PlaceStatements>> = {};
-    for (const [table, place] of Object.entries(PLACES)) {
-      places[table as ReferenceTable] = await preparePlace(connection, place);
+    const tables: Partial<Record<ReferenceTable, TableStatements>> = {};
+    for (const [table, columns] of Object.entries(REFERENCE_TABLES)) {
+      tables[table as ReferenceTable] = await prepareTable(connection, columns);
     }
-    return new Rows(statements as Record<StatementName, Statement>, places as Record<ReferenceTable, PlaceStatements>);
+    return new Rows(statements as Record<StatementName, Statement>, tables as Record<ReferenceTable, TableStatements>);
   }
 
-  /** A transaction that only reads. */
+  /** Begins a transaction that only reads. */
   async begin(): Promise<void> {
     await this.statements.begin.run();
   }
@@ -96,19 +103,19 @@ export class Rows {
     await this.statements.end.run();
   }
 
-  /** Forgets what it remembers, when another connection has committed since the last time. */
+  /** Clears the cache when another connection has committed since the last call. */
   async refresh(): Promise<void> {
     const [version] = (await this.statements.dataVersion.get()) ?? [];
     if (version !== this.dataVersion) this.forget();
     this.dataVersion = version;
   }
 
-  /** After a transaction that was rolled back, too. */
+  /** Clears the cache. Call it also after a transaction that was rolled back. */
   forget(): void {
-    this.remembered.clear();
+    this.cached.clear();
   }
 
-  /** The number of the last commit. */
+  /** Returns the number of the last commit. */
   async sequence(): Promise<number> {
     return Number((await this.statements.sequence.get())?.[0] ?? 0);
   }
@@ -128,9 +135,9 @@ export class Rows {
         return deriveStoreManifest(note && rowOf(note), await this.get({ table: "oauth" }));
       }
       case "runtimeManifest":
-        return this.remember(key, () => this.runtimeManifest(key));
+        return this.getCached(key, () => this.runtimeManifest(key));
       case "snapshot":
-        return this.remember(key, () => this.stored(key));
+        return this.getCached(key, () => this.stored(key));
       case "lifecycle":
       case "ops":
       case "input":
@@ -140,18 +147,19 @@ export class Rows {
     }
   }
 
-  /** Writes or deletes one row; `document` goes with a snapshot. */
+  /** Writes a row, or deletes it when `row` is undefined. `document` belongs to a snapshot row. */
   async put(key: RowKey, row: Row | undefined, document: StagedDocument | undefined): Promise<void> {
     if (isReferenceKey(key)) {
-      const { put, remove } = this.places[key.table];
+      const { put, remove } = this.tables[key.table];
       if (row) await put.run(...keyColumns(key), blobOf(key, row, document));
       else await remove.run(...keyColumns(key));
     }
     if (row) await this.statements.putNote.run(...noteKey(key), row.sequence, row.checksum, noteValue(key, row));
     else await this.statements.deleteNote.run(...noteKey(key));
-    if (key.table === "runtimeManifest" || key.table === "snapshot") this.keep(key, row);
+    if (key.table === "runtimeManifest" || key.table === "snapshot") this.cache(key, row);
   }
 
+  /** Returns the whole session document of a runtime. */
   async document(runtimeId: RuntimeId): Promise<Buffer | undefined> {
     return (await this.find({ table: "snapshot", runtimeId }))?.blob;
   }
@@ -164,7 +172,7 @@ export class Rows {
     });
   }
 
-  /** Their sequences are those of the table, which has no higher one than 2^63-1. */
+  /** Returns receipts with the sequences of the table, which are at most 2^63 - 1. */
   async receipts(
     runtimeId: RuntimeId,
     after: Pick<KeyOf<"receipt">, "runId" | "sequence"> | undefined,
@@ -208,7 +216,7 @@ export class Rows {
     return entries;
   }
 
-  /** Counted from all rows of the runtime, as they are. */
+  /** Works out a manifest from all stored rows of the runtime. */
   private async runtimeManifest(key: KeyOf<"runtimeManifest">): Promise<Row | undefined> {
     const { runtimeId } = key;
     const rows: { table: CountedTable; row: Row }[] = [];
@@ -237,7 +245,7 @@ export class Rows {
   }
 
   private async find(key: ReferenceKey): Promise<{ blob: Buffer; note: Note | undefined } | undefined> {
-    const found = await this.places[key.table].get.get(...keyColumns(key));
+    const found = await this.tables[key.table].get.get(...keyColumns(key));
     return found && { blob: bytesOf(found[0]), note: await this.note(key) };
   }
 
@@ -245,30 +253,31 @@ export class Rows {
     return noteOf((await this.statements.note.get(...noteKey(key))) ?? []);
   }
 
-  private async remember(key: RowKey, find: () => Promise<Row | undefined>): Promise<Row | undefined> {
+  /** Returns a row from the cache, or finds it and adds it to the cache. */
+  private async getCached(key: RowKey, find: () => Promise<Row | undefined>): Promise<Row | undefined> {
     const text = keyText(key);
-    if (this.remembered.has(text)) return this.remembered.get(text);
+    if (this.cached.has(text)) return this.cached.get(text);
     const row = await find();
-    this.keep(key, row);
+    this.cache(key, row);
     return row;
   }
 
-  private keep(key: RowKey, row: Row | undefined): void {
-    if (this.remembered.size >= MAX_REMEMBERED) this.remembered.clear();
-    this.remembered.set(keyText(key), row);
+  private cache(key: RowKey, row: Row | undefined): void {
+    if (this.cached.size >= MAX_CACHED) this.cached.clear();
+    this.cached.set(keyText(key), row);
   }
 }
 
-interface PlaceStatements {
+interface TableStatements {
   readonly get: Statement;
   readonly put: Statement;
   readonly remove: Statement;
 }
 
-async function preparePlace(
+async function prepareTable(
   connection: SqliteConnection,
-  { table, keys, value }: (typeof PLACES)[ReferenceTable],
-): Promise<PlaceStatements> {
+  { table, keys, value }: TableColumns,
+): Promise<TableStatements> {
   const where = keys.map((key, index) => `${key} = ?${index + 1}`).join(" AND ");
   const columns = [...keys, value];
   return {
@@ -281,14 +290,14 @@ async function preparePlace(
   };
 }
 
-/** Of a row among our notes: runtime id, table and the rest of the key. */
+/** Returns the key of a row's note: runtime id, table and the rest of the key. */
 function noteKey(key: RowKey): [runtimeId: string, name: string, id: string] {
   switch (key.table) {
     case "outcome":
       return ["", "outcome", key.requestId];
     case "oauth":
       return ["", key.table, ""];
-    // Stored under these two older names.
+    // These two tables are stored under older names. A stored name never changes.
     case "storeManifest":
       return ["", "tally", ""];
     case "runtimeManifest":
@@ -308,7 +317,3 @@ function noteOf([sequence, checksum, value]: readonly Value[]): Note | undefined
   if (typeof sequence !== "number" || typeof checksum !== "number") return undefined;
   return { sequence, checksum, value: Buffer.isBuffer(value) ? value : undefined };
 }
-
-/** The reference writes blobs alone; a text somebody else put there is taken by its bytes. */
-const bytesOf = (value: Value | undefined): Buffer =>
-  Buffer.isBuffer(value) ? value : Buffer.from(String(value ?? ""), "utf8");

@@ -1,26 +1,28 @@
 import { randomUUID } from "node:crypto";
 import { type SqliteConnection, isNoDatabase } from "./connection.js";
 
-/** Of our own tables. Raised with every change that an older daemon would misread. */
+/** The format version of our own tables. It is raised with every change that an older daemon would misread. */
 export const FORMAT_VERSION = 1;
 
-/** The file cannot be used; the text says why and what to do. */
+/** Thrown when a database file cannot be used. The text says why, and what to do. */
 export class UnusableFileError extends Error {
-  override readonly name = "UnusableFile";
+  override readonly name = "UnusableFileError";
 }
 
-/** Which store this is. */
+/** The identity of a store. */
 export interface Identity {
+  /** A UUID. */
   readonly storeId: string;
+  /** The first part of every version of this store. */
   readonly epoch: string;
 }
 
 interface Column {
   readonly name: string;
   readonly type: "TEXT" | "INTEGER" | "BLOB";
-  /** Its place in the primary key, from 1. */
+  /** The position in the primary key, from 1. */
   readonly key?: number;
-  /** A key of one column may be null in the reference's tables. */
+  /** Whether the column may be null: in the reference, that is a primary key of one column. */
   readonly nullable?: true;
 }
 
@@ -29,7 +31,7 @@ const onlyId: Column = { ...id, nullable: true };
 const blob = (name: string): Column => ({ name, type: "BLOB" });
 
 /** The tables of the reference's runtime store (section 9.1). */
-const RUNTIME_TABLES: Readonly<Record<string, readonly Column[]>> = {
+const REFERENCE_COLUMNS: Readonly<Record<string, readonly Column[]>> = {
   runtime_input_states: [id, { name: "input_id", type: "TEXT", key: 2 }, blob("state_json")],
   runtime_boundary_receipts: [
     id,
@@ -43,7 +45,7 @@ const RUNTIME_TABLES: Readonly<Record<string, readonly Column[]>> = {
   runtime_auth_oauth_flow_state: [{ ...onlyId, name: "id" }, blob("state_json")],
 };
 
-/** Made with them, for the reference's session store, which shares the file. Nothing here reads or writes it. */
+/** The tables of the reference's session store, which shares the file. They are created, but never read or written. */
 const SESSION_STORE = [
   `CREATE TABLE sessions (
     session_id TEXT PRIMARY KEY,
@@ -59,8 +61,8 @@ ON sessions(updated_at_ms DESC, session_id ASC)`,
 ];
 
 /**
- * What Bolthole keeps beside the reference's rows: the commit that wrote each one, and what has no place there. A row of
- * `head`, `outcome` or `tally` is here alone.
+ * Our own tables. `bolthole_store` has one row. `bolthole_rows` has a note for each row of core: the commit that wrote it,
+ * its checksum, and a value that the reference has no column for. Outcomes and manifests are stored only there.
  */
 const OWN_TABLES = [
   `CREATE TABLE IF NOT EXISTS bolthole_store (
@@ -80,7 +82,10 @@ const OWN_TABLES = [
 ) WITHOUT ROWID`,
 ];
 
-/** Makes what is missing: all of an empty file, or our tables. Looks at the file before anything is written to it. */
+/**
+ * Creates the tables that are missing: all of them in an empty file, else only ours. Returns the identity of the store.
+ * Throws an UnusableFileError, before anything is written, for a file that is not a database of the reference.
+ */
 export async function claimSchema(connection: SqliteConnection, path: string): Promise<Identity> {
   await claimReferenceSchema(connection, path);
   return connection.transaction(async () => {
@@ -89,16 +94,20 @@ export async function claimSchema(connection: SqliteConnection, path: string): P
   });
 }
 
-/** The same without our tables, as the reference itself leaves a file. */
+/** Creates the tables of the reference in an empty file, as the reference does. Throws an UnusableFileError. */
 export async function claimReferenceSchema(connection: SqliteConnection, path: string): Promise<void> {
   const isNew = await isEmpty(connection, path);
   const mode = await connection.makeDurable();
-  if (mode !== "wal") throw new UnusableFileError(`${path} cannot be kept in WAL mode here (it is in ${mode})`);
+  if (mode !== "wal") {
+    throw new UnusableFileError(
+      `${path} cannot be opened in WAL mode: expected journal mode "wal", found "${mode}"; put it on a local file system`,
+    );
+  }
   if (!isNew) return;
   await connection.transaction(async () => {
-    // Another process may have been faster.
+    // Another process may have created the tables in the meantime.
     if ((await tableNames(connection)).length > 0) return;
-    for (const [table, columns] of Object.entries(RUNTIME_TABLES)) await connection.exec(ddlOf(table, columns));
+    for (const [table, columns] of Object.entries(REFERENCE_COLUMNS)) await connection.exec(ddlOf(table, columns));
     for (const sql of SESSION_STORE) await connection.exec(sql);
   });
 }
@@ -113,38 +122,44 @@ function ddlOf(table: string, columns: readonly Column[]): string {
   return `CREATE TABLE ${table} (\n${lines.join(",\n")}\n)`;
 }
 
-/** Whether the file is empty. Refuses one that is neither empty nor the reference's, and one of a newer Bolthole. */
+/**
+ * Whether the file is empty. Throws an UnusableFileError for a file that is neither empty nor a database of the reference,
+ * and for one with a format of our tables that this version does not read.
+ */
 export async function isEmpty(connection: SqliteConnection, path: string): Promise<boolean> {
   let tables: string[];
   try {
     tables = await tableNames(connection);
   } catch (cause) {
     if (!isNoDatabase(cause)) throw cause;
-    throw new UnusableFileError(`${path} is not a SQLite database; name a database of Meerkat's, or a new file`, {
+    throw new UnusableFileError(`${path} is not a SQLite database; name a database of Meerkat, or a new file`, {
       cause,
     });
   }
   if (tables.length === 0) return true;
-  const missing = Object.keys(RUNTIME_TABLES).filter((name) => !tables.includes(name));
+  const missing = Object.keys(REFERENCE_COLUMNS).filter((name) => !tables.includes(name));
   if (missing.length > 0) {
     throw new UnusableFileError(
-      `${path} is not a database of Meerkat's runtime store: it has ${tables.slice(0, 3).join(", ")}, and no ` +
-        `${missing.slice(0, 3).join(", ")}; name one, or a new file`,
+      `${path} is not a database of Meerkat's runtime store: expected the tables ${missing.slice(0, 3).join(", ")}, ` +
+        `found ${tables.slice(0, 3).join(", ")}; name a database of Meerkat, or a new file`,
     );
   }
-  for (const [table, columns] of Object.entries(RUNTIME_TABLES)) {
+  for (const [table, columns] of Object.entries(REFERENCE_COLUMNS)) {
     const found = await columnsOf(connection, table);
     if (found !== describe(columns)) {
       throw new UnusableFileError(
-        `${path} is of another version of Meerkat: ${table} has ${found}, not ${describe(columns)}`,
+        `${path} belongs to another version of Meerkat: expected the columns ${describe(columns)} in ${table}, ` +
+          `found ${found}`,
       );
     }
   }
   if (!tables.includes("bolthole_store")) return false;
-  const format = Number((await (await connection.prepare("SELECT format FROM bolthole_store")).get())?.[0] ?? 0);
-  if (format > FORMAT_VERSION) {
+  const store = await (await connection.prepare("SELECT format FROM bolthole_store")).get();
+  const format = store && Number(store[0]);
+  if (format !== undefined && format !== FORMAT_VERSION) {
     throw new UnusableFileError(
-      `${path} has tables of Bolthole's format ${format}, this Bolthole reads up to ${FORMAT_VERSION}; use a newer one`,
+      `${path} has Bolthole tables of format ${format}, but this version of Bolthole reads only format ${FORMAT_VERSION}; ` +
+        `use the version of Bolthole that wrote them`,
     );
   }
   return false;
@@ -176,7 +191,7 @@ async function columnsOf(connection: SqliteConnection, table: string): Promise<s
   return describe(columns);
 }
 
-/** Made once, with our tables. */
+/** Returns the identity of the store, and creates it together with our tables. */
 async function loadIdentity(connection: SqliteConnection): Promise<Identity> {
   const stored = await (await connection.prepare("SELECT store_id, epoch FROM bolthole_store")).get();
   if (stored) return { storeId: String(stored[0]), epoch: String(stored[1]) };

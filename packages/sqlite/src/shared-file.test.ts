@@ -5,7 +5,7 @@ import { type RunBoundaryReceipt, RuntimeStoreAdapter, type StoredInputState } f
 import { readMachineLifecycle, readReceipt, writeInputState } from "@bolthole/json";
 import { type EngineStore, createEngineStore } from "@bolthole/core";
 import { SqliteConnection } from "./connection.js";
-import { putRawRow } from "./raw-row.js";
+import { putRawRow } from "./meerkat-file.js";
 import { SqliteEngine } from "./sqlite-engine.js";
 
 const FIRST = "0198f01a-0000-7000-8000-000000000001";
@@ -63,8 +63,8 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** What the reference does meanwhile, over a connection of its own. */
-async function elsewhere<T>(work: (connection: SqliteConnection) => Promise<T>): Promise<T> {
+/** Works on the file over another connection, as the reference does. */
+async function otherConnection<T>(work: (connection: SqliteConnection) => Promise<T>): Promise<T> {
   const connection = SqliteConnection.open(file);
   try {
     return await work(connection);
@@ -91,8 +91,8 @@ describe.each([
       await open();
     },
   ],
-] as const)("what the reference writes %s", (_when, then) => {
-  test("is loaded, alone and in the ledger, and changed by us afterwards", async () => {
+] as const)("a row that the reference writes %s", (_when, then) => {
+  test("is loaded alone and in the list, and can be changed afterwards", async () => {
     const before = await versionOf(FIRST);
     await putInput(row(FIRST, 3));
     await putInput(row(SECOND, 4));
@@ -104,7 +104,7 @@ describe.each([
     expect((await store.loadInputStates("rt")).map(({ attemptCount }) => attemptCount)).toEqual([3, 5]);
   });
 
-  test("refuses who expected what was there before", async () => {
+  test("does not match an expectation of the version before", async () => {
     const version = await versionOf(FIRST);
     await putInput(row(FIRST, 3));
     await then();
@@ -119,19 +119,19 @@ describe.each([
     expect((await store.loadInputState("rt", FIRST))?.attemptCount).toBe(9);
   });
 
-  test("is a session of its own version, also with as many bytes as ours", async () => {
+  test("is a session with a new version, even when its length is unchanged", async () => {
     const before = await versioned.loadSessionSnapshot({ runtimeId: "rt" });
-    const theirs = session("them");
-    expect(theirs).toHaveLength(session("ours").length);
-    await putRawRow(file, { table: "runtime_session_snapshots", key: { runtime_id: "rt" }, value: theirs });
+    const external = session("them");
+    expect(external).toHaveLength(session("ours").length);
+    await putRawRow(file, { table: "runtime_session_snapshots", key: { runtime_id: "rt" }, value: external });
     await then();
     expect((await versioned.loadSessionSnapshot({ runtimeId: "rt" }))?.version).not.toBe(before?.version);
-    expect(Buffer.from((await store.loadSessionSnapshot("rt")) ?? []).equals(theirs)).toBe(true);
+    expect(Buffer.from((await store.loadSessionSnapshot("rt")) ?? []).equals(external)).toBe(true);
     expect(await store.replaceSessionSnapshotIfCurrent("rt", session("ours"), session("next"))).toBe(false);
-    expect(await store.replaceSessionSnapshotIfCurrent("rt", theirs, session("next"))).toBe(true);
+    expect(await store.replaceSessionSnapshotIfCurrent("rt", external, session("next"))).toBe(true);
   });
 
-  test("can be cleared, also when nothing else was ever kept", async () => {
+  test("can be cleared, even when the runtime has no other row", async () => {
     await store.clearSessionSnapshot("rt");
     for (const runtimeId of ["one", "two", "three"]) {
       const value = session(runtimeId);
@@ -142,7 +142,7 @@ describe.each([
     }
   });
 
-  test("is listed, and gone when it is deleted", async () => {
+  test("is listed, and disappears when it is deleted", async () => {
     await putInput(row(FIRST), "another\0one");
     await then();
     const listed = async (): Promise<unknown[]> =>
@@ -156,15 +156,15 @@ describe.each([
       ["another\0one", 1, 0, false],
       ["rt", 1, 1, true],
     ]);
-    await elsewhere((connection) => connection.exec("DELETE FROM runtime_input_states"));
+    await otherConnection((connection) => connection.exec("DELETE FROM runtime_input_states"));
     await then();
     expect(await listed()).toEqual([["rt", 0, 1, true]]);
     expect(await store.loadInputStates("rt")).toEqual([]);
   });
 });
 
-test("what we write is what the reference reads, in its tables and in its form", async () => {
-  const [input, receiptRow, snapshot, lifecycle] = await elsewhere(async (connection) => {
+test("our rows are in the tables of the reference and in its form", async () => {
+  const [input, receiptRow, snapshot, lifecycle] = await otherConnection(async (connection) => {
     const only = async (sql: string): Promise<unknown[]> => (await (await connection.prepare(sql)).get()) ?? [];
     return [
       await only("SELECT runtime_id, input_id, state_json FROM runtime_input_states"),
@@ -180,11 +180,11 @@ test("what we write is what the reference reads, in its tables and in its form",
   expect(readMachineLifecycle(lifecycle[0] as Buffer)).toMatchObject({ runtimeState: "idle" });
 });
 
-test("a writer that holds the database makes us wait, and does not lose a change", async () => {
-  await elsewhere(async (other) => {
+test("a change waits for another writer that holds the database, and is not lost", async () => {
+  await otherConnection(async (other) => {
     await other.exec("BEGIN IMMEDIATE");
     const change = store.persistInputState("rt", row(SECOND));
-    // Reads go on meanwhile only if they came before the change; the event loop does in any case.
+    // The event loop continues during the wait.
     await new Promise(setImmediate);
     await other.exec("COMMIT");
     await change;
@@ -192,7 +192,7 @@ test("a writer that holds the database makes us wait, and does not lose a change
   expect(await store.loadInputStates("rt")).toHaveLength(2);
 });
 
-test("a message with members of a later version is kept whole, as long as nobody else replaces it", async () => {
+test("a record with fields of a later version is kept until another program replaces it", async () => {
   const record = Buffer.concat([
     (await versioned.loadMachineLifecycleRecord({ runtimeId: "rt" }))?.value ?? Buffer.of(),
     // Field 100, a varint.

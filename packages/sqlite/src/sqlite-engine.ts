@@ -5,7 +5,7 @@ import { GroupCommit, StaleBaseError, assembleYielding, crc32Yielding } from "@b
 import { SqliteConnection, type Statement } from "./connection.js";
 import { SqliteGroup } from "./group.js";
 import { Mutex } from "./mutex.js";
-import type { WholeDocument } from "./reference-row.js";
+import type { StagedBlob } from "./reference-tables.js";
 import { Rows } from "./rows.js";
 import { FORMAT_VERSION, type Identity, UnusableFileError, claimSchema } from "./schema.js";
 
@@ -65,7 +65,7 @@ export class SqliteEngine implements Engine {
     return this.reading(() => read(viewOf(this.parts.rows)));
   }
 
-  async stage(runtimeId: RuntimeId, base: number | undefined, document: DocumentParts): Promise<WholeDocument> {
+  async stage(runtimeId: RuntimeId, base: number | undefined, document: DocumentParts): Promise<StagedBlob> {
     let stored: Buffer | undefined;
     if (document.some((part) => !(part instanceof Uint8Array))) {
       stored = await this.reading(async () => {

@@ -11,15 +11,15 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// Cell is a record as it is stored. The digest tells writes apart: no two of a history have the same.
+// Cell is a stored record. Every write of a history has a different digest.
 type Cell struct {
 	Digest  string `json:"digest"`
 	Version string `json:"version"`
-	// Fence is the token of a lifecycle record; empty when it has none.
+	// Fence is the fence token of a lifecycle record; empty when there is none.
 	Fence string `json:"fence,omitempty"`
 }
 
-// Expected is a record that must be at a version; at none: absent.
+// Expected is a record that must have a version; without a version it must be absent.
 type Expected struct {
 	Record  string  `json:"record"`
 	Version *string `json:"version"`
@@ -31,32 +31,32 @@ type Line struct {
 	Partition string `json:"partition"`
 	Client    int    `json:"client"`
 	Call      int64  `json:"call"`
-	// Return is absent when no answer came: the operation may take effect at any later time, or never.
+	// Return is absent when there was no response: the operation may be applied at any later time, or never.
 	Return *int64 `json:"return"`
 	// Kind is init, write, read or list.
 	Kind string `json:"kind"`
 
-	// Of a write. A record without a digest is deleted.
+	// Sets are the digests that a write stores; a record without a digest is deleted.
 	Sets map[string]*string `json:"sets,omitempty"`
-	// Inserts are records that must not be there yet.
+	// Inserts are records that must not exist before the write.
 	Inserts  []string   `json:"inserts,omitempty"`
 	NewFence string     `json:"newFence,omitempty"`
 	Fence    *string    `json:"fence,omitempty"`
 	Versions []Expected `json:"versions,omitempty"`
-	// IfCurrent is the expectation of a compare-and-set, whose miss is an answer and no refusal.
+	// IfCurrent is the expectation of a compare-and-set. When it does not hold, the result is missed, not a refusal.
 	IfCurrent *Expected `json:"ifCurrent,omitempty"`
-	// Result is ok, missed, or the reason of a refusal; empty when no answer came.
+	// Result is ok, missed, or the reason of a refusal; empty when there was no response.
 	Result  string `json:"result,omitempty"`
 	Version string `json:"version,omitempty"`
 
-	// Of a read: the record, and what was there.
+	// Record and Seen are the record of a read and its content.
 	Record string `json:"record,omitempty"`
 	Seen   *Cell  `json:"seen,omitempty"`
-	// Of a list: every input row.
+	// Rows are the input rows of a list.
 	Rows map[string]Cell `json:"rows,omitempty"`
 }
 
-// History is what happened to one partition.
+// History contains the operations of one partition.
 type History struct {
 	Name  string
 	Init  State
@@ -89,7 +89,7 @@ func ReadHistories(source io.Reader) ([]*History, error) {
 		case "write", "read", "list":
 			history.Lines = append(history.Lines, line)
 		default:
-			return nil, fmt.Errorf("line %d: no kind of operation is called %q", number, line.Kind)
+			return nil, fmt.Errorf("line %d: unknown kind of operation %q", number, line.Kind)
 		}
 	}
 	histories := make([]*History, 0, len(byName))
@@ -100,8 +100,8 @@ func ReadHistories(source io.Reader) ([]*History, error) {
 	return histories, scanner.Err()
 }
 
-// LearnVersions gives writes without an answer the version under which others saw what they wrote, so that the model
-// need not guess it. It fails when one write was seen under two versions, or one version on two writes.
+// LearnVersions sets the version of each write without a response, if a read saw what it wrote, so that the model need
+// not guess it. It fails when one write was seen at two versions, or one version belongs to two writes.
 func (history *History) LearnVersions() error {
 	writers := map[string]int{}
 	for index, line := range history.Lines {
@@ -117,7 +117,7 @@ func (history *History) LearnVersions() error {
 		}
 		index, isKnown := writers[record+" "+seen.Digest]
 		if !isKnown {
-			return nil // The model finds out: nobody can have written it.
+			return nil // No client wrote it. The model rejects such a read.
 		}
 		writer := &history.Lines[index]
 		if writer.Version == "" {
@@ -144,14 +144,14 @@ func (history *History) LearnVersions() error {
 			continue
 		}
 		if other, isTaken := owners[line.Version]; isTaken {
-			return fmt.Errorf("writes %d and %d have one version, %s", other, index, line.Version)
+			return fmt.Errorf("writes %d and %d have the same version, %s", other, index, line.Version)
 		}
 		owners[line.Version] = index
 	}
 	return nil
 }
 
-// Operations are the lines as the checker takes them; those without an answer stay open for ever.
+// Operations returns the lines in the form of porcupine. Operations without a response never return.
 func (history *History) Operations() []porcupine.Operation {
 	operations := make([]porcupine.Operation, len(history.Lines))
 	for index := range history.Lines {

@@ -1,5 +1,5 @@
-// Checks histories of Bolthole's clients for linearizability: reads JSON lines from standard input, prints one JSON
-// object, and draws what is not linearizable into the folder that its argument names.
+// Checks histories of clients for linearizability. It reads JSON lines from standard input, prints one JSON object, and
+// draws histories that are not linearizable into the given folder.
 package main
 
 import (
@@ -13,19 +13,19 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// Verdict is what the checker says of all histories.
+// Verdict is the result for all histories.
 type Verdict struct {
 	Partitions int      `json:"partitions"`
 	Operations int      `json:"operations"`
 	Open       int      `json:"open"`
 	Illegal    []string `json:"illegal"`
-	// Undecided are partitions whose check took too long.
+	// Undecided are the partitions whose check exceeded the time limit.
 	Undecided []string `json:"undecided"`
 }
 
 func main() {
-	timeout := flag.Duration("timeout", time.Minute, "for each partition")
-	folder := flag.String("folder", "", "where drawings of illegal histories go")
+	timeout := flag.Duration("timeout", time.Minute, "time limit for each partition")
+	folder := flag.String("folder", "", "folder for drawings of illegal histories")
 	flag.Parse()
 	histories, err := ReadHistories(os.Stdin)
 	if err != nil {
@@ -63,15 +63,15 @@ func (verdict *Verdict) add(history *History, timeout time.Duration, folder stri
 	}
 }
 
-// draw answers where the drawing is.
+// draw draws a history and returns a text that names the drawing.
 func draw(model porcupine.Model, history *History, timeout time.Duration, folder string) string {
 	if folder == "" {
-		return "no order of its operations explains every answer"
+		return "no order of its operations explains every response"
 	}
 	_, info := porcupine.CheckOperationsVerbose(model, history.Operations(), timeout)
 	file := filepath.Join(folder, fmt.Sprintf("illegal-%x.html", history.Name))
 	if err := porcupine.VisualizePath(model, info, file); err != nil {
-		return "no order of its operations explains every answer, and it cannot be drawn: " + err.Error()
+		return "no order of its operations explains every response, and it cannot be drawn: " + err.Error()
 	}
-	return "no order of its operations explains every answer; see " + file
+	return "no order of its operations explains every response; see " + file
 }

@@ -7,16 +7,15 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// ModelOf says what a partition may do, from its first state on.
+// ModelOf returns the model of a partition with the given first state.
 //
-// The kinds of records differ in what is asked of them before a write:
-//   - input rows, the operation snapshot: nothing; a write replaces what is there;
-//   - the lifecycle record: the same, and its fence token is what later writes may expect;
-//   - the session snapshot: its version, when a compare-and-set asks for it;
-//   - the OAuth value: the same;
-//   - receipts: that there is none of that key.
+// The conditions of a write depend on the record:
+//   - input rows and the operation snapshot: none; a write replaces the record;
+//   - the lifecycle record: none; later writes may expect its fence token;
+//   - the session snapshot and the OAuth value: the version, in a compare-and-set;
+//   - receipts: no receipt with that key may exist.
 //
-// One write may cover several of them: it takes effect on all at once, or not at all.
+// One write may change several records: it changes all of them at one time, or none.
 func ModelOf(init State) porcupine.Model {
 	return porcupine.Model{
 		Init: func() interface{} { return init },
@@ -55,7 +54,8 @@ func write(state State, line *Line) (bool, State) {
 	case "RECEIPT_EXISTS":
 		return !isNew(state, line), state
 	case "":
-		// Nobody knows: it takes effect if it can, and placed after everything else it is as if it never had.
+		// The outcome is unknown. The write is applied if its conditions hold. An operation that was never applied is
+		// explained by an order in which it is the last one.
 		if isFenced(state, line) && areAsExpected(state, line.Versions) && isCurrent(state, line) && isNew(state, line) {
 			return true, written(state, line)
 		}
@@ -161,7 +161,7 @@ func describe(line *Line) string {
 		}
 		result := line.Result
 		if result == "" {
-			result = "no answer"
+			result = "no response"
 		}
 		return fmt.Sprintf("write %s -> %s %s", strings.Join(records, ", "), result, line.Version)
 	}

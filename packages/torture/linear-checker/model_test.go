@@ -51,14 +51,14 @@ func TestVerdicts(t *testing.T) {
 	}{
 		{"a read of the last write", true, []string{writeA, writeB, lateB}},
 		{"a stale read", false, []string{writeA, writeB, lateA}},
-		{"a read beside a write", true, []string{writeA, writeB, between}},
-		{"an open write that was seen", true, []string{writeA, openB, lateB}},
-		{"an open write that was not", true, []string{writeA, openB, lateA}},
-		{"a value that nobody wrote", false, []string{writeA, lateB}},
+		{"a read during a write", true, []string{writeA, writeB, between}},
+		{"a write without a response that was seen", true, []string{writeA, openB, lateB}},
+		{"a write without a response that was not seen", true, []string{writeA, openB, lateA}},
+		{"a value that no client wrote", false, []string{writeA, lateB}},
 		{"one write at two versions", false, []string{writeA, with(lateA, "e.1", "e.7")}},
 		{"two writes at one version", false, []string{writeA, with(writeB, "e.2", "e.1")}},
 		{"an old fence token refused", true, []string{lifecycle1, lifecycle2, with(oldFence, "RESULT", "FENCE_CONFLICT", `,"version":"e.3"`, "")}},
-		{"an old fence token let through", false, []string{lifecycle1, lifecycle2, with(oldFence, "RESULT", "ok")}},
+		{"an old fence token accepted", false, []string{lifecycle1, lifecycle2, with(oldFence, "RESULT", "ok")}},
 		{"a fence token refused while it holds", false, []string{lifecycle1, with(oldFence, "RESULT", "FENCE_CONFLICT", `,"version":"e.3"`, "")}},
 		{"one receipt, one refusal", true, []string{with(receipt, "CLIENT", "1", "RESULT", "ok"), with(receipt, "CLIENT", "2", "RESULT", "RECEIPT_EXISTS", `,"version":"e.CLIENT"`, "")}},
 		{"a receipt twice", false, []string{with(receipt, "CLIENT", "1", "RESULT", "ok"), with(receipt, "CLIENT", "2", "RESULT", "ok")}},
@@ -80,10 +80,10 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-func TestLinesThatAreNone(t *testing.T) {
+func TestInvalidLinesAreRefused(t *testing.T) {
 	for _, text := range []string{"{", `{"partition":"r","kind":"wish"}`} {
 		if _, err := ReadHistories(strings.NewReader(text)); err == nil {
-			t.Errorf("%s was taken", text)
+			t.Errorf("%s was accepted", text)
 		}
 	}
 }

@@ -2,10 +2,10 @@ package main
 
 import "hash/fnv"
 
-// State is all records of a partition. It is never changed, only copied.
+// State contains all records of a partition. It is never changed, only copied.
 type State map[string]Cell
 
-// with is the state with one record in another form; nil removes it.
+// with returns a copy of the state with one record replaced; nil removes the record.
 func (state State) with(record string, cell *Cell) State {
 	next := make(State, len(state)+1)
 	for name, value := range state {
@@ -31,7 +31,7 @@ func (state State) equal(other State) bool {
 	return true
 }
 
-// hash does not depend on the order in which the map gives its records.
+// hash does not depend on the order of the map.
 func (state State) hash() uint64 {
 	var sum uint64
 	for record, cell := range state {

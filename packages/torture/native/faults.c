@@ -1,6 +1,6 @@
 /*
- * Loaded before libc into a daemon: makes one call on its data file fail. A file that is mapped tells which call and how;
- * see src/io/fault-plan.ts, which writes it.
+ * A library that is loaded into the daemon before libc. It makes one call on the data file fail. A mapped file says which
+ * call and how; src/kinds/failing-calls.ts writes it.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -22,10 +22,10 @@ enum call { WRITE = 1, META, GROW, SYNC, OPEN };
 struct plan {
   _Atomic uint32_t fault;
   uint32_t at;      /* the number of the call, from 1 */
-  uint32_t only;    /* the first of this kind from there on, or 0 */
-  uint32_t lasting; /* and all such calls after it */
+  uint32_t only;    /* the kind of call that fails, or 0 for any */
+  uint32_t lasting; /* whether all later calls of that kind fail too */
   _Atomic uint32_t seen;
-  _Atomic uint32_t struck; /* which call it met first */
+  _Atomic uint32_t hit; /* the kind of the first call that failed */
 };
 
 static struct plan *plan;
@@ -53,19 +53,19 @@ static int is_data_file(int fd) {
   return is_data(path);
 }
 
-/* What is to happen to this call. */
+/* Returns the fault of this call. */
 static enum fault meet(enum call call) {
   uint32_t fault = atomic_load(&plan->fault);
   uint32_t number = atomic_fetch_add(&plan->seen, 1) + 1;
   if (fault == NONE || number < plan->at || (plan->only && call != plan->only)) return NONE;
-  uint32_t nobody = 0;
-  return atomic_compare_exchange_strong(&plan->struck, &nobody, call) || plan->lasting ? fault : NONE;
+  uint32_t none = 0;
+  return atomic_compare_exchange_strong(&plan->hit, &none, call) || plan->lasting ? fault : NONE;
 }
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 #define FAILURE(fault) (errno = (fault) == FULL ? ENOSPC : EIO, -1)
 
-/* LMDB's pages begin with their number or, in the metas, are written from their middle on; zeros are the daemon's own. */
+/* LMDB writes meta pages with O_DSYNC, and its other pages begin with their number. The daemon writes zeros to grow the file. */
 static enum call kind(int fd, const void *bytes, size_t count) {
   static const char zeros[16];
   if (fcntl(fd, F_GETFL) & O_DSYNC) return META;

@@ -1,19 +1,14 @@
 #!/usr/bin/env node
+import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import { runAll } from "./all.js";
-import { CONTROLS } from "./controls.js";
-import { EXIT } from "./exit-code.js";
-import { CannotRun } from "./kinds/kind.js";
-import { KINDS } from "./kinds/index.js";
-import { checkMachine, hasPrivateMounts, runWithPrivateMounts } from "./power/private-mounts.js";
-import type { Finding } from "./check/findings.js";
-import { type CycleReport, cycleText, findingLines, runText } from "./report.js";
-import { Torture } from "./torture.js";
-import type { TrialOptions } from "./trials/trial.js";
-import { TRIALS } from "./trials/index.js";
+import { recordControl, recordRun } from "./evidence.js";
+import { CONTROLS, KINDS } from "./kinds/index.js";
+import { checkMachine, hasPrivateMounts, runWithPrivateMounts } from "./kinds/own-disks.js";
+import { EXIT, type RunReport, UnsupportedMachineError, violationLines } from "./run.js";
 
 interface Flags {
   readonly cycles?: number;
@@ -22,11 +17,16 @@ interface Flags {
   readonly control?: string;
   readonly folder?: string;
   readonly json?: true;
+  readonly record?: true;
 }
 
 const DEFAULT_CYCLES = 20;
 const ALL = "all";
 const DEFAULT_MINUTES_OF_ALL = 6;
+/** The kinds that `all` leaves out: dead-disk repeats much of power, and lie tests more than is promised. */
+const NOT_IN_ALL = ["dead-disk", "lie"];
+/** A cycle that began in time may end much later on a busy machine. A run that takes longer has failed. */
+const GRACE_MS = 180_000;
 
 const positive = (text: string): number => {
   const value = Number(text);
@@ -34,54 +34,55 @@ const positive = (text: string): number => {
   return value;
 };
 
-const kinds = Object.values({ ...KINDS, ...TRIALS }).map(({ name, description }) => `  ${name}: ${description}`);
-kinds.push(
-  `  ${ALL}: each of the others but dead-disk and lie for its share of --minutes, those that cannot run here skipped`,
+const kindLines = Object.values(KINDS).map(({ name, description }) => `  ${name}: ${description}`);
+kindLines.push(
+  `  ${ALL}: every kind but ${NOT_IN_ALL.join(" and ")}, each for an equal share of --minutes; a kind that cannot run here is skipped`,
 );
-const controls = Object.entries(CONTROLS).map(
-  ([name, { description, kinds: catchers }]) => `  ${name} (${catchers.join(", ")}): ${description}`,
+const controlLines = Object.entries(CONTROLS).map(
+  ([name, { description, kinds }]) => `  ${name} (${kinds.join(", ")}): ${description}`,
 );
 
 const program = new Command("torture")
-  .description("Breaks the machine under a real daemon, again and again, and checks what it promised.")
-  .addArgument(new Argument("<kind>", "what is broken").choices([...Object.keys({ ...KINDS, ...TRIALS }), ALL]))
+  .description("Breaks the machine under a real daemon again and again, and checks the daemon's promises.")
+  .addArgument(new Argument("<kind>", "what is broken").choices([...Object.keys(KINDS), ALL]))
   .option(
     "--cycles <number>",
-    `how often (default: ${String(DEFAULT_CYCLES)}, or without end when --minutes is given)`,
+    `number of cycles (default: ${String(DEFAULT_CYCLES)}, or no limit when --minutes is given)`,
     positive,
   )
-  .option("--minutes <number>", "no cycle but the first begins later", positive)
+  .option("--minutes <number>", "start no cycle after this time, except the first", positive)
   .option(
     "--seed <number>",
-    "decides what is done; when it happens is up to the machine",
+    "determines what is done; the times at which it happens depend on the machine",
     positive,
     Date.now() % 1_000_000,
   )
   .addOption(
-    new Option("--control <name>", "break the daemon too: the run passes only if that is caught").choices(
+    new Option("--control <name>", "also break the daemon; the run passes only if a promise is found broken").choices(
       Object.keys(CONTROLS),
     ),
   )
-  .option(
-    "--folder <folder>",
-    "where data, disk image and ledgers are made, and removed again unless something is found",
-  )
+  .option("--folder <folder>", "folder for data, disk image and ledgers; removed unless a promise was broken")
   .option("--json", "print one JSON object for each cycle, and one for the run")
+  .option("--record", "add the result to docs/evidence/durability.md")
   .addHelpText(
     "after",
-    `\nKinds:\n${kinds.join("\n")}\n\nControls, and the kinds that are to catch them:\n${controls.join("\n")}\n\n` +
-      "Exit codes: 0 nothing was found (with --control: it was caught), 1 something was found (it was not caught),\n" +
-      "2 usage, 3 this machine cannot run the kind, 4 the harness itself failed.",
+    `\nKinds:\n${kindLines.join("\n")}\n\nControls, and the kinds that must catch them:\n${controlLines.join("\n")}\n\n` +
+      "Exit codes: 0 no promise was broken (with --control: the control was caught), 1 a promise was broken (the control\n" +
+      "was not caught), 2 usage, 3 this machine cannot run the kind, 4 the harness itself failed.",
   )
   .exitOverride()
   .action(run);
 
-async function run(kindName: string, flags: Flags): Promise<void> {
-  if (kindName === ALL) {
-    process.exitCode = await runAll(flags.minutes ?? DEFAULT_MINUTES_OF_ALL, flags.seed, print);
+async function run(name: string, flags: Flags): Promise<void> {
+  if (name === ALL) {
+    if (flags.record) program.error("error: --record takes a single kind, not all");
+    process.exitCode = await runAll(flags.minutes ?? DEFAULT_MINUTES_OF_ALL, flags.seed);
     return;
   }
-  if (KINDS[kindName]?.isOnOwnDisk) {
+  const kind = KINDS[name];
+  if (!kind) throw new RangeError(`there is no kind called ${name}`);
+  if (kind.mountsDisk) {
     checkMachine();
     if (!hasPrivateMounts()) {
       process.exitCode = await runWithPrivateMounts();
@@ -97,7 +98,7 @@ async function run(kindName: string, flags: Flags): Promise<void> {
   const parent = realpathSync(flags.folder === undefined ? tmpdir() : makeFolder(resolve(flags.folder)));
   const folder = mkdtempSync(join(parent, "torture-"));
   const { control } = flags;
-  const report = await carryOut(kindName, {
+  const report = await kind.run({
     seed: flags.seed,
     cycles: flags.cycles ?? (flags.minutes === undefined ? DEFAULT_CYCLES : Infinity),
     until: flags.minutes === undefined ? Infinity : Date.now() + flags.minutes * 60_000,
@@ -108,41 +109,68 @@ async function run(kindName: string, flags: Flags): Promise<void> {
       print(flags.json ? JSON.stringify(facts) : text);
     },
   });
-  const isFound = report.findings.length > 0;
-  const isKept = isFound && control === undefined;
-  if (!isKept) rmSync(folder, { recursive: true, force: true });
-  if (flags.json) print(JSON.stringify({ ...report.facts, control, kept: isKept ? folder : undefined }));
-  else {
-    print([report.text, ...findingLines(report.findings)].join("\n"));
-    if (isKept) print(`  data and ledgers are kept in ${folder}`);
-    if (control !== undefined) {
-      const promises = [...new Set(report.findings.map(({ promise }) => promise))].join(", ");
-      print(isFound ? `control ${control}: caught, by ${promises}` : `control ${control}: NOT CAUGHT`);
-    }
+  const isViolated = report.violations.length > 0;
+  const kept = isViolated && control === undefined ? folder : undefined;
+  if (kept === undefined) rmSync(folder, { recursive: true, force: true });
+  if (flags.json) print(JSON.stringify({ ...report, control, kept }));
+  else printReport(report, control, kept);
+  if (flags.record) {
+    if (control === undefined) recordRun(report, commandText(name, flags));
+    else recordControl(report, control);
   }
-  process.exitCode = isFound === (control !== undefined) ? EXIT.fine : EXIT.found;
+  process.exitCode = isViolated === (control !== undefined) ? EXIT.passed : EXIT.failed;
 }
 
-interface Outcome {
-  readonly findings: readonly Finding[];
-  readonly facts: object;
-  readonly text: string;
+function printReport(report: RunReport, control: string | undefined, kept: string | undefined): void {
+  const { kind, seed, cycles, seconds, lines, violations } = report;
+  print(`${kind}, seed ${String(seed)}: ${String(cycles)} cycles in ${String(seconds)} s`);
+  for (const line of [...lines.map((text) => `  ${text}`), ...violationLines(violations)]) print(line);
+  if (kept !== undefined) print(`  data and ledgers are kept in ${kept}`);
+  if (control === undefined) return;
+  const promises = [...new Set(violations.map(({ promise }) => promise))].join(", ");
+  print(violations.length > 0 ? `control ${control}: caught, by ${promises}` : `control ${control}: NOT CAUGHT`);
 }
 
-async function carryOut(name: string, options: TrialOptions): Promise<Outcome> {
-  const kind = KINDS[name];
-  if (kind) {
-    const onCycle = (cycle: CycleReport): void => {
-      options.onCycle(cycle, cycleText(cycle));
-    };
-    const facts = await new Torture({ ...options, kind, onCycle }).run();
-    return { findings: facts.findings, facts, text: runText(facts) };
+/** Runs every kind for an equal share of the time, one after the other. Returns the exit code. */
+async function runAll(minutes: number, seed: number): Promise<number> {
+  const names = Object.keys(KINDS).filter((name) => !NOT_IN_ALL.includes(name));
+  const outcomes: string[] = [];
+  let code: number = EXIT.passed;
+  for (const name of names) {
+    const ended = await runInProcess(name, minutes / names.length, seed);
+    outcomes.push(`${name} ${ended === EXIT.passed ? "passed" : ended === EXIT.unsupported ? "SKIPPED" : "FAILED"}`);
+    if (ended !== EXIT.passed && ended !== EXIT.unsupported) code = Math.max(code, ended);
   }
-  const trial = TRIALS[name];
-  if (!trial) throw new RangeError(`no kind is called ${name}`);
-  const facts = await trial.run(options);
-  const head = `${facts.kind}, seed ${String(facts.seed)}: ${String(facts.cycles)} cycles in ${String(facts.seconds)} s`;
-  return { findings: facts.findings, facts, text: [head, ...facts.lines.map((line) => `  ${line}`)].join("\n") };
+  print(`all: ${outcomes.join(", ")}`);
+  return code;
+}
+
+async function runInProcess(kind: string, minutes: number, seed: number): Promise<number> {
+  print(`\n== ${kind}`);
+  const args = [join(__dirname, "main.js"), kind, "--minutes", String(minutes), "--seed", String(seed)];
+  const child = spawn(process.execPath, args, { stdio: "inherit" });
+  const ended = new Promise<number>((resolve) => {
+    child.once("exit", (code) => {
+      resolve(code ?? EXIT.harness);
+    });
+  });
+  const settled = new AbortController();
+  const late = sleep(minutes * 60_000 + GRACE_MS, EXIT.harness, { signal: settled.signal });
+  late.catch(() => undefined);
+  const code = await Promise.race([ended, late]);
+  settled.abort();
+  // An interrupted run ends its daemon and its clients.
+  if (child.exitCode === null) child.kill("SIGINT");
+  return code;
+}
+
+/** The command that repeats a run. */
+function commandText(kind: string, { cycles, minutes, seed }: Flags): string {
+  const limits = [
+    cycles === undefined ? "" : ` --cycles ${String(cycles)}`,
+    minutes === undefined ? "" : ` --minutes ${String(minutes)}`,
+  ];
+  return `pnpm torture ${kind}${limits.join("")} --seed ${String(seed)}`;
 }
 
 function makeFolder(folder: string): string {
@@ -156,14 +184,14 @@ function print(line: string): void {
 
 program.parseAsync().catch((error: unknown) => {
   if (error instanceof CommanderError) {
-    process.exitCode = error.exitCode === 0 ? EXIT.fine : EXIT.usage;
+    process.exitCode = error.exitCode === 0 ? EXIT.passed : EXIT.usage;
     return;
   }
-  if (error instanceof CannotRun) {
+  if (error instanceof UnsupportedMachineError) {
     process.stderr.write(`${error.message}\n`);
-    process.exitCode = EXIT.cannotRun;
+    process.exitCode = EXIT.unsupported;
     return;
   }
   process.stderr.write(`torture: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
-  process.exit(EXIT.failed);
+  process.exit(EXIT.harness);
 });

@@ -1,8 +1,8 @@
-/** A stream of numbers that a seed decides (mulberry32). */
+/** A sequence of random numbers that the seed determines (mulberry32). */
 export class Random {
   constructor(private state: number) {}
 
-  /** From 0 up to, not including, `bound`. */
+  /** Returns an integer from 0 to `bound` - 1. */
   below(bound: number): number {
     this.state = (this.state + 0x6d2b79f5) | 0;
     let mixed = Math.imul(this.state ^ (this.state >>> 15), 1 | this.state);
@@ -10,7 +10,7 @@ export class Random {
     return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296) * bound);
   }
 
-  /** True once in `bound` times. */
+  /** Returns true once in `bound` times on average. */
   oneIn(bound: number): boolean {
     return this.below(bound) === 0;
   }
@@ -19,7 +19,7 @@ export class Random {
     return items[this.below(items.length)] ?? items[0];
   }
 
-  /** One of the names, each as often as its weight says. */
+  /** Returns one of the names, with a probability in proportion to its weight. */
   weighted<K extends string>(weights: Readonly<Record<K, number>>): K {
     const entries = Object.entries(weights) as [K, number][];
     let left = this.below(entries.reduce((total, [, weight]) => total + weight, 0));
@@ -27,6 +27,6 @@ export class Random {
       if (left < weight) return name;
       left -= weight;
     }
-    throw new RangeError("no name has a weight");
+    throw new RangeError("the weights must have a sum above 0");
   }
 }

@@ -1,12 +1,10 @@
 import { type BoltholeStore, connect } from "@bolthole/client";
-import { Random, typicalSession } from "@bolthole/core/trials";
-import { Ledger } from "../ledger.js";
-import { WrongAnswer } from "../wrong-answer.js";
-import { startEngine } from "../peers/peers.js";
-import type { ServerProcess } from "../peers/server-process.js";
+import { Random, typicalSession } from "@bolthole/core/testing";
+import { IncorrectResponseError } from "../load/loops.js";
+import { RuntimeRows } from "../load/runtime-rows.js";
 import { type Row, type Section, callersText, ratioRow } from "../report.js";
-import { type Cell, type MeasuredCell, measureRounds } from "../rounds.js";
-import type { Run } from "../subject.js";
+import { type Cell, type MeasuredCell, type Run, measureRounds } from "../rounds.js";
+import { type ServerProcess, startEngine } from "../servers/server-process.js";
 
 const ENGINES = ["memory", "lmdb", "sqlite"] as const;
 const CALLERS = [1, 64];
@@ -21,12 +19,12 @@ const COMMIT = "commit a small row";
 const LOAD = "load a small row";
 const SESSION = "commit a session of 100 KB";
 
-/** The daemon on each of its engines, under the same work in turns. */
+/** Measures the daemon on each of its engines with the same work, one after the other. */
 export async function engines(run: Run): Promise<Section> {
   const servers: ServerProcess[] = [];
   const stores: BoltholeStore[] = [];
   try {
-    const ledgers: Ledger[] = [];
+    const allRows: RuntimeRows[] = [];
     const cells: Cell[] = [];
     const session = typicalSession(new Random(SEED), SESSION_BYTES);
     for (const engine of ENGINES) {
@@ -34,16 +32,16 @@ export async function engines(run: Run): Promise<Section> {
       servers.push(server);
       const store = await connect(server.target);
       stores.push(store);
-      const ledger = new Ledger(store, run.isShort ? RUNTIMES_SHORT : RUNTIMES);
-      ledgers.push(ledger);
-      await ledger.fill();
+      const rows = new RuntimeRows(store, run.isShort ? RUNTIMES_SHORT : RUNTIMES);
+      allRows.push(rows);
+      await rows.fill();
       const callerCounts = run.isShort ? CALLERS_SHORT : CALLERS;
-      cells.push(...callerCounts.flatMap((callers) => cellsOf(server, store, ledger, session, callers)));
+      cells.push(...callerCounts.flatMap((callers) => cellsOf(server, store, rows, session, callers)));
     }
-    // Engine after engine for each work, so that what is compared is measured close together.
+    // The engines alternate for each operation, so that compared figures are measured close together.
     const inTurns = cells.toSorted((a, b) => a.callers - b.callers || a.operation.localeCompare(b.operation));
     const measured = await measureRounds(inTurns, run.rounds, async () => {
-      for (const ledger of ledgers) await ledger.verify();
+      for (const rows of allRows) await rows.verify();
       for (const store of stores) await verifySession(store, session);
     });
     return { title: "Engines", cells: measured, rows: ratios(measured, !run.isShort) };
@@ -51,7 +49,7 @@ export async function engines(run: Run): Promise<Section> {
     await Promise.all(stores.map((store) => store.close()));
     for (const server of servers) {
       const problem = await server.stop();
-      // With an error under way this is its consequence at most, and must not hide it.
+      // Not thrown, because that would hide an error that caused it.
       if (problem !== "") process.stderr.write(`bench: ${problem}\n`);
       if (problem !== "") process.exitCode = 1;
     }
@@ -63,7 +61,7 @@ const runtimeIdOf = (caller: number): string => `agent:session:${String(caller %
 const cellsOf = (
   server: ServerProcess,
   store: BoltholeStore,
-  ledger: Ledger,
+  rows: RuntimeRows,
   session: Buffer,
   callers: number,
 ): Cell[] => [
@@ -72,10 +70,10 @@ const cellsOf = (
     server,
     callers,
     work: async (caller, call) => {
-      await ledger.commit(ledger.runtime(callers, caller, call));
+      await rows.commit(rows.runtime(callers, caller, call));
     },
   },
-  { operation: LOAD, server, callers, work: (caller, call) => ledger.load(ledger.runtime(callers, caller, call)) },
+  { operation: LOAD, server, callers, work: (caller, call) => rows.load(rows.runtime(callers, caller, call)) },
   {
     operation: SESSION,
     server,
@@ -87,7 +85,7 @@ const cellsOf = (
 async function verifySession(store: BoltholeStore, session: Buffer): Promise<void> {
   const loaded = await store.loadSessionSnapshot(runtimeIdOf(0));
   if (!loaded || Buffer.compare(loaded, session) !== 0)
-    throw new WrongAnswer("the loaded session is not the committed one");
+    throw new IncorrectResponseError("the loaded session is not the committed one");
 }
 
 function ratios(cells: readonly MeasuredCell[], isJudged: boolean): Row[] {
@@ -100,7 +98,7 @@ function ratios(cells: readonly MeasuredCell[], isJudged: boolean): Row[] {
       );
       if (!memory) return [];
       const name = `${operation}, ${callersText(callers)}: ${cell.server.name} against memory`;
-      // The CPU of a call says something also on a machine that others use.
+      // The CPU time of a call is meaningful also on a shared machine.
       return [
         ratioRow(`${name}, rate`, "rate", [cell, memory], undefined, isJudged),
         ratioRow(`${name}, server CPU`, "serverCpuUs", [cell, memory], undefined, isJudged),

@@ -1,27 +1,25 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { Random } from "@bolthole/core/trials";
-import { Cast } from "../cast.js";
-import { DOCUMENT_FILE } from "../peers/bare-stream.js";
-import { startBareStream, startDaemon } from "../peers/peers.js";
-import type { ServerProcess } from "../peers/server-process.js";
+import { Random } from "@bolthole/core/testing";
+import { IncorrectResponseError } from "../load/loops.js";
 import { type Section, atMost, rowOf } from "../report.js";
+import type { Run } from "../rounds.js";
+import { DOCUMENT_FILE } from "../servers/bare-server.js";
+import { Resources, type ServerProcess, startBareStream, startDaemon } from "../servers/server-process.js";
 import { Conversation } from "../sessions/conversation.js";
-import type { Run } from "../subject.js";
-import { WrongAnswer } from "../wrong-answer.js";
 
 const RUNTIME = "agent:first-load";
 const SESSION = "0198f0a0-0005-7000-8000-000000000001";
 const TURN_BYTES = 8000;
-/** One load says little; the median is that of all starts. */
+/** A single load varies, so the row is the median of all starts. */
 const STARTS_A_ROUND = 2;
 
-/** How soon an agent has its session again when the daemon has just been started. */
+/** Measures the load of a session immediately after the daemon was started. */
 export async function firstLoad(run: Run): Promise<Section> {
   const document = new Conversation(SESSION, new Random(5)).growTo(run.isShort ? 3e6 : 1e7, TURN_BYTES).document();
-  await Cast.with(async (cast) => {
-    const { target } = await cast.started(startDaemon(run.folder));
-    await (await cast.connected(target)).commitSessionSnapshot(RUNTIME, { sessionSnapshot: document });
+  await Resources.with(async (resources) => {
+    const { target } = await resources.started(startDaemon(run.folder));
+    await (await resources.connected(target)).commitSessionSnapshot(RUNTIME, { sessionSnapshot: document });
   });
   mkdirSync(join(run.folder, "bare-stream"), { mode: 0o700 });
   writeFileSync(join(run.folder, "bare-stream", DOCUMENT_FILE), document);
@@ -55,15 +53,15 @@ export async function firstLoad(run: Run): Promise<Section> {
   };
 }
 
-/** Milliseconds; the server is new, the connection is made beforehand. */
+/** Returns the milliseconds of the first load of a new server; connecting is not included. */
 const firstLoadOf = (start: () => Promise<ServerProcess>, document: Buffer): Promise<number> =>
-  Cast.with(async (cast) => {
-    const store = await cast.connected((await cast.started(start())).target);
+  Resources.with(async (resources) => {
+    const store = await resources.connected((await resources.started(start())).target);
     const begin = performance.now();
     const loaded = await store.loadSessionSnapshot(RUNTIME);
     const ms = performance.now() - begin;
     if (!loaded || Buffer.compare(loaded, document) !== 0) {
-      throw new WrongAnswer("the loaded document is not the committed one");
+      throw new IncorrectResponseError("the loaded document is not the committed one");
     }
     return ms;
   });

@@ -1,12 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { Cast } from "../cast.js";
-import { Ledger } from "../ledger.js";
-import { openLoop, percentile } from "../open-loop.js";
-import { DocumentSender } from "../peers/document-sender.js";
-import { startDaemon } from "../peers/peers.js";
-import type { ServerProcess } from "../peers/server-process.js";
+import { DocumentSender } from "../load/document-sender.js";
+import { openLoop, percentile } from "../load/loops.js";
+import { RuntimeRows } from "../load/runtime-rows.js";
 import { type Section, atMost, rowOf } from "../report.js";
-import type { Run } from "../subject.js";
+import type { Run } from "../rounds.js";
+import { Resources, type ServerProcess, startDaemon } from "../servers/server-process.js";
 
 const CLIENTS = 4;
 const DOCUMENT_BYTES = 10_000_000;
@@ -21,28 +19,28 @@ const IDLE_MS = 1000;
 const SAMPLE_MS = 50;
 const MB = 1e6;
 
-/** What small requests, the event loop and the memory feel of clients that send large new documents. */
+/** Measures small requests, the event loop and the memory while clients send large new documents. */
 export function newDocuments(run: Run): Promise<Section> {
-  return Cast.with(async (cast) => {
+  return Resources.with(async (resources) => {
     const documentBytes = run.isShort ? 100_000 : DOCUMENT_BYTES;
-    const daemon = await cast.started(startDaemon(run.folder, { isObserved: true, profileFile: run.profileFile }));
+    const daemon = await resources.started(startDaemon(run.folder, { isObserved: true, profileFile: run.profileFile }));
     await sleep(run.isShort ? 0 : IDLE_MS);
     const idle = daemon.anonymousBytes();
-    const ledger = new Ledger(await cast.connected(daemon.target), run.isShort ? RUNTIMES_SHORT : RUNTIMES);
-    await ledger.fill();
+    const rows = new RuntimeRows(await resources.connected(daemon.target), run.isShort ? RUNTIMES_SHORT : RUNTIMES);
+    await rows.fill();
     const sender = await DocumentSender.start({
       target: daemon.target,
       clients: CLIENTS,
       documentBytes,
       bytesPerSecond: run.isShort ? 4e6 : BYTES_PER_SECOND,
     });
-    cast.closes(() => sender.close());
+    resources.onEnd(() => sender.close());
 
     const small = async (forMs: number): Promise<number> =>
-      percentile(await openLoop(smallRequest(ledger), SMALL_PER_SECOND, forMs, run.rounds.signal), 99);
+      percentile(await openLoop(smallRequest(rows), SMALL_PER_SECOND, forMs, run.rounds.signal), 99);
     const quiet: number[] = [];
     const loaded: number[] = [];
-    const holds: number[] = [];
+    const delays: number[] = [];
     const peaks: number[] = [];
     const rates: number[] = [];
     for (let round = run.rounds.hasRehearsal ? 0 : 1; round <= run.rounds.count; round += 1) {
@@ -55,17 +53,17 @@ export function newDocuments(run: Run): Promise<Section> {
       const loadedMs = await small(run.isShort ? 300 : LOADED_MS);
       const { documents } = await sender.pause();
       const seconds = (performance.now() - begin) / 1000;
-      const { longestHoldMs } = await daemon.innerFigures();
+      const { longestDelayMs } = await daemon.innerFigures();
       const peak = stopSampling();
       await sleep(run.isShort ? 0 : SETTLE_MS);
       if (round === 0) continue;
       quiet.push(quietMs);
       loaded.push(loadedMs);
-      holds.push(longestHoldMs);
+      delays.push(longestDelayMs);
       peaks.push(peak);
       rates.push((documents * documentBytes) / MB / seconds);
     }
-    await ledger.verify();
+    await rows.verify();
 
     const isJudged = !run.isShort;
     return {
@@ -73,15 +71,15 @@ export function newDocuments(run: Run): Promise<Section> {
       cells: [],
       rows: [
         rowOf({
-          name: "small requests beside new documents: p99, against their quiet p99",
+          name: "small requests during new documents: p99, against p99 without them",
           values: loaded.map((ms, round) => ms / (quiet[round] ?? Number.NaN)),
           unit: "times",
           goal: atMost(5),
           isJudged,
         }),
         rowOf({
-          name: "new documents: longest hold of the event loop",
-          values: [Math.max(...holds)],
+          name: "new documents: longest delay of the event loop",
+          values: [Math.max(...delays)],
           unit: "ms",
           goal: atMost(30),
           isJudged,
@@ -94,41 +92,41 @@ export function newDocuments(run: Run): Promise<Section> {
           isJudged,
         }),
         rowOf({
-          name: "anonymous memory beside new documents: more than idle, in documents a client",
+          name: "anonymous memory during new documents: above idle, in documents per client",
           values: [(Math.max(...peaks) - idle) / documentBytes / CLIENTS],
           unit: "documents",
           goal: atMost(2),
           isJudged,
         }),
-        rowOf({ name: "small requests, quiet: p99", values: quiet, unit: "ms" }),
-        rowOf({ name: "small requests beside new documents: p99", values: loaded, unit: "ms" }),
-        rowOf({ name: "new documents: longest hold in each round", values: holds, unit: "ms" }),
+        rowOf({ name: "small requests without new documents: p99", values: quiet, unit: "ms" }),
+        rowOf({ name: "small requests during new documents: p99", values: loaded, unit: "ms" }),
+        rowOf({ name: "new documents: longest delay of the event loop in each round", values: delays, unit: "ms" }),
         rowOf({
-          name: "new documents: anonymous memory, greatest",
+          name: "new documents: highest anonymous memory",
           values: peaks.map((bytes) => bytes / MB),
           unit: "MB",
         }),
         rowOf({
-          name: "new documents: answered",
+          name: "new documents: committed",
           values: rates,
           unit: "MB/s",
-          note: `${String(BYTES_PER_SECOND / MB)} MB/s are offered`,
+          note: `${String(BYTES_PER_SECOND / MB)} MB/s are sent`,
         }),
       ],
     };
   });
 }
 
-/** Commits and loads by turns, each of another runtime than the last ones. */
-function smallRequest(ledger: Ledger): (call: number) => Promise<void> {
+/** Commits and loads alternately; each call uses another runtime than the calls before. */
+function smallRequest(rows: RuntimeRows): (call: number) => Promise<void> {
   return async (call) => {
-    const runtime = (call >> 1) % ledger.runtimes;
-    if (call % 2 === 0) await ledger.commit(runtime);
-    else await ledger.load((runtime + ledger.runtimes / 2) % ledger.runtimes);
+    const runtime = (call >> 1) % rows.runtimes;
+    if (call % 2 === 0) await rows.commit(runtime);
+    else await rows.load((runtime + rows.runtimes / 2) % rows.runtimes);
   };
 }
 
-/** Answers how to stop, which tells the greatest value that was seen. */
+/** Samples the memory until the returned function is called, which returns the highest value. */
 function sampleMemory(server: ServerProcess): () => number {
   let greatest = server.anonymousBytes();
   const timer = setInterval(() => {

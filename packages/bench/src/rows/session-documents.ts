@@ -1,9 +1,9 @@
 import { hash } from "node:crypto";
-import { readSession } from "@bolthole/json";
 import { transcriptMessagesDigest } from "@bolthole/core";
-import { Random, typicalSession } from "@bolthole/core/trials";
+import { Random, typicalSession } from "@bolthole/core/testing";
+import { readSession } from "@bolthole/json";
 import { type Row, type Section, atLeast, rowOf } from "../report.js";
-import type { Run } from "../subject.js";
+import type { Run } from "../rounds.js";
 
 const SIZES = [
   ["10 KB", 10_000],
@@ -12,10 +12,10 @@ const SIZES = [
 ] as const;
 const SIZES_SHORT = [SIZES[0]];
 const SEED = 1;
-/** Shorter runs say more of the clock than of the work. */
+/** Shorter measurements are too imprecise. */
 const LEAST_MS = 20;
 
-/** What reading and digesting a session costs, beside what the runtime itself does with the same bytes. */
+/** Compares reading and digesting a session with `JSON.parse` and SHA-256 of the same bytes. */
 export const sessionDocuments = (run: Run): Promise<Section> =>
   Promise.resolve({
     title: "Session documents, in this process",
@@ -32,7 +32,7 @@ function speedsOf(size: string, document: Buffer, run: Run): Row[] {
     "SHA-256": () => hash("sha256", document, "buffer"),
   };
   const speeds = Object.entries(works).map(([name, work]) => [name, [] as number[], work] as const);
-  // In turns, so that the machine's moods meet all of them.
+  // The operations alternate, so that noise of the machine affects all of them.
   for (let round = 0; round < run.rounds.count; round += 1) {
     for (const [, found, work] of speeds) found.push(megabytesPerSecond(document.length, work, run));
   }

@@ -1,23 +1,20 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { v7 as uuidv7 } from "uuid";
 import type { BoltholeStore } from "@bolthole/client";
-import { writeInputState } from "@bolthole/json";
 import { RuntimeStoreService, encodeMessage, storeCodecs } from "@bolthole/contract/wire";
-import { Cast } from "../cast.js";
-import type { Measured } from "../closed-loop.js";
-import { inputRow, runtimeIdOf } from "../ledger.js";
-import { Etcd } from "../peers/etcd.js";
-import { type GhzLoad, runGhz } from "../peers/ghz.js";
-import { startBareCommit, startBareEcho, startDaemon } from "../peers/peers.js";
-import { findTool } from "../peers/tool.js";
+import { writeInputState } from "@bolthole/json";
+import { v7 as uuidv7 } from "uuid";
+import { type GhzLoad, runGhz } from "../load/ghz.js";
+import { type CallFigures, IncorrectResponseError } from "../load/loops.js";
+import { inputRow, runtimeIdOf } from "../load/runtime-rows.js";
+import { findTool } from "../machine.js";
 import { type Goal, type Row, type Section, atLeast, atMost, callersText, ratioRow, skippedRow } from "../report.js";
-import type { MeasuredCell } from "../rounds.js";
-import type { Run } from "../subject.js";
-import { WrongAnswer } from "../wrong-answer.js";
+import type { MeasuredCell, Run } from "../rounds.js";
+import { Etcd } from "../servers/etcd.js";
+import { Resources, startBareCommit, startBareEcho, startDaemon } from "../servers/server-process.js";
 
 const RUNTIMES = 1024;
-/** Calls in one round, by callers: about a second's worth. */
+/** The number of calls in one round, by callers; a round takes about a second. */
 const CALLS = { 64: 8000, 1: 1200 } as const;
 const CALLS_SHORT = 64;
 const CHECKED = 20;
@@ -26,8 +23,8 @@ const OPERATION = "commit an input row, by ghz";
 const ETCD_OPERATION = "put of the same size, by ghz";
 const TITLE = "Small durable commits, driven by ghz, each with a request id";
 
-/** Anything that ghz drives. */
-interface Peer {
+/** A server that ghz calls: the daemon, or a server that it is compared with. */
+interface ComparedServer {
   readonly operation: string;
   readonly server: { readonly name: string; cpuMs(): number };
   readonly load: Pick<GhzLoad, "target" | "proto" | "imports" | "method">;
@@ -40,35 +37,35 @@ interface Request {
   readonly attempt: number;
 }
 
-/** The daemon's small commit beside a lone LMDB transaction in a bare handler, an echo, and etcd. */
+/** Compares the daemon's small commit with a bare commit to LMDB, a bare echo, and etcd. */
 export function smallCommits(run: Run): Promise<Section> {
   const ghz = findTool("ghz");
   const etcd = findTool("etcd");
   if (ghz === undefined)
     return Promise.resolve({ title: TITLE, cells: [], rows: ROWS.map((row) => row.skipped(NO_GHZ)) });
-  return Cast.with(async (cast) => {
-    const daemon = await cast.started(startDaemon(run.folder, { profileFile: run.profileFile }));
-    const store = await cast.connected(daemon.target);
-    const peers = [
+  return Resources.with(async (resources) => {
+    const daemon = await resources.started(startDaemon(run.folder, { profileFile: run.profileFile }));
+    const store = await resources.connected(daemon.target);
+    const servers = [
       ofOurService(daemon),
-      ofOurService(await cast.started(startBareCommit(run.folder))),
-      ofOurService(await cast.started(startBareEcho(run.folder))),
+      ofOurService(await resources.started(startBareCommit(run.folder))),
+      ofOurService(await resources.started(startBareEcho(run.folder))),
     ];
     if (etcd !== undefined) {
       const server = await Etcd.start(etcd, join(run.folder, "etcd"));
-      cast.closes(() => server.close());
-      peers.push(ofEtcd(server));
+      resources.onEnd(() => server.close());
+      servers.push(ofEtcd(server));
     }
-    const cells = await measure(ghz, peers, store, run);
+    const cells = await measure(ghz, servers, store, run);
     const rows = ROWS.map((row) => row.of(cells, !run.isShort) ?? row.skipped(NO_ETCD));
     return { title: TITLE, cells, rows };
   });
 }
 
-const NO_GHZ = "ghz is absent; node scripts/install-ghz.mjs fetches it when there is Go";
+const NO_GHZ = "ghz is absent; node scripts/install-ghz.mjs builds it when Go is installed";
 const NO_ETCD = "etcd is absent";
 
-function ofOurService(server: { name: string; target: string; cpuMs(): number }): Peer {
+function ofOurService(server: { name: string; target: string; cpuMs(): number }): ComparedServer {
   const { persistInputState } = storeCodecs;
   return {
     operation: OPERATION,
@@ -91,8 +88,8 @@ function ofOurService(server: { name: string; target: string; cpuMs(): number })
   };
 }
 
-/** The same key names and the same value, without what the daemon keeps beside it. */
-function ofEtcd(server: Etcd): Peer {
+/** Puts a value of the same size under a key of the same length into etcd, without the daemon's other rows. */
+function ofEtcd(server: Etcd): ComparedServer {
   return {
     operation: ETCD_OPERATION,
     server,
@@ -111,10 +108,15 @@ function field(number: number, bytes: Buffer): Buffer {
   return Buffer.concat([Buffer.of((number << 3) | 2, ...length), bytes]);
 }
 
-async function measure(ghz: string, peers: readonly Peer[], store: BoltholeStore, run: Run): Promise<MeasuredCell[]> {
+async function measure(
+  ghz: string,
+  servers: readonly ComparedServer[],
+  store: BoltholeStore,
+  run: Run,
+): Promise<MeasuredCell[]> {
   const { count, hasRehearsal, signal, onProgress } = run.rounds;
   const cells = ([64, 1] as const).flatMap((callers) =>
-    peers.map((peer) => ({ ...peer, callers, rounds: [] as Measured[] })),
+    servers.map((compared) => ({ ...compared, callers, rounds: [] as CallFigures[] })),
   );
   const folder = join(run.folder, "ghz");
   mkdirSync(folder, { mode: 0o700 });
@@ -135,13 +137,15 @@ async function measure(ghz: string, peers: readonly Peer[], store: BoltholeStore
   return cells;
 }
 
-/** Every request looked at was applied under its id, and the newest row of its runtime is there. */
+/** Checks the last requests: each is applied under its request id, and its row is stored. */
 async function verify(store: BoltholeStore, requests: readonly Request[]): Promise<void> {
   for (const { requestId, runtime, attempt } of requests.slice(-CHECKED)) {
     const { state } = await store.versioned.getCommit({ requestId, seal: false });
     const row = await store.loadInputState(runtimeIdOf(runtime), inputRow(runtime, attempt).inputId);
     if (state !== "applied" || row?.attemptCount !== attempt) {
-      throw new WrongAnswer(`${runtimeIdOf(runtime)}: attempt ${String(attempt)} was answered and is ${state}`);
+      throw new IncorrectResponseError(
+        `${runtimeIdOf(runtime)}: attempt ${String(attempt)} was acknowledged, but is ${state}`,
+      );
     }
   }
 }
@@ -151,16 +155,16 @@ class Ratio {
   constructor(
     private readonly callers: 64 | 1,
     private readonly figure: "rate" | "p50Ms" | "serverCpuUs",
-    private readonly peer: string,
+    private readonly server: string,
     private readonly goal?: Goal,
   ) {}
 
-  /** Undefined: the peer was not there. */
+  /** Returns the row; undefined when the compared server was not measured. */
   of(cells: readonly MeasuredCell[], isJudged: boolean): Row | undefined {
     const cell = (name: string): MeasuredCell | undefined =>
       cells.find(({ server, callers }) => server.name === name && callers === this.callers);
-    const [daemon, peer] = [cell("bolthole"), cell(this.peer)];
-    return daemon && peer && ratioRow(this.name, this.figure, [daemon, peer], this.goal, isJudged);
+    const [daemon, compared] = [cell("bolthole"), cell(this.server)];
+    return daemon && compared && ratioRow(this.name, this.figure, [daemon, compared], this.goal, isJudged);
   }
 
   skipped(why: string): Row {
@@ -169,7 +173,7 @@ class Ratio {
 
   private get name(): string {
     const figure = { rate: "rate", p50Ms: "p50", serverCpuUs: "server CPU" }[this.figure];
-    return `small commits, ${callersText(this.callers)}: ${figure}, against ${this.peer === "etcd" ? "" : "the "}${this.peer}`;
+    return `small commits, ${callersText(this.callers)}: ${figure}, against ${this.server === "etcd" ? "" : "the "}${this.server}`;
   }
 }
 

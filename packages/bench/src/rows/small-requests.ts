@@ -1,80 +1,84 @@
-import { Cast } from "../cast.js";
-import type { Work } from "../closed-loop.js";
-import { Ledger } from "../ledger.js";
-import { WrongAnswer } from "../wrong-answer.js";
-import { startBareCommit, startBareEcho, startDaemon } from "../peers/peers.js";
-import type { ServerProcess } from "../peers/server-process.js";
+import { IncorrectResponseError, type Work } from "../load/loops.js";
+import { RuntimeRows } from "../load/runtime-rows.js";
 import { type Goal, type Row, type Section, atLeast, atMost, callersText, ratioRow } from "../report.js";
-import { type Cell, type MeasuredCell, measureRounds } from "../rounds.js";
-import type { Run } from "../subject.js";
+import { type Cell, type MeasuredCell, type Run, measureRounds } from "../rounds.js";
+import {
+  Resources,
+  type ServerProcess,
+  startBareCommit,
+  startBareEcho,
+  startDaemon,
+} from "../servers/server-process.js";
 
 const CALLERS = [1, 16, 64] as const;
 const RUNTIMES = 1024;
 const RUNTIMES_SHORT = 128;
 
 const COMMIT = "commit an input row";
-const ECHO = "echo of that commit";
+const ECHO = "echo of the same request";
 
-/** Small durable commits and small loads, beside the least that a gRPC server over LMDB can do, and beside gRPC alone. */
+/** Compares small durable commits and loads with a bare commit to LMDB, and with gRPC alone. */
 export function smallRequests(run: Run): Promise<Section> {
-  return Cast.with(async (cast) => {
-    const started = async (start: Promise<ServerProcess>): Promise<{ server: ServerProcess; ledger: Ledger }> => {
-      const server = await cast.started(start);
-      const store = await cast.connected(server.target);
-      return { server, ledger: new Ledger(store, run.isShort ? RUNTIMES_SHORT : RUNTIMES) };
+  return Resources.with(async (resources) => {
+    const started = async (start: Promise<ServerProcess>): Promise<{ server: ServerProcess; rows: RuntimeRows }> => {
+      const server = await resources.started(start);
+      const store = await resources.connected(server.target);
+      return { server, rows: new RuntimeRows(store, run.isShort ? RUNTIMES_SHORT : RUNTIMES) };
     };
     const daemon = await started(startDaemon(run.folder, { profileFile: run.profileFile }));
     const bare = await started(startBareCommit(run.folder));
     const echo = await started(startBareEcho(run.folder));
-    await daemon.ledger.fill();
+    await daemon.rows.fill();
 
     const cells = CALLERS.flatMap((callers): Cell[] => {
       const over =
-        (ledger: Ledger, work: (runtime: number) => Promise<void>): Work =>
+        (rows: RuntimeRows, work: (runtime: number) => Promise<void>): Work =>
         (caller, call) =>
-          work(ledger.runtime(callers, caller, call));
+          work(rows.runtime(callers, caller, call));
       return [
         {
           operation: COMMIT,
           server: daemon.server,
           callers,
-          work: over(daemon.ledger, async (runtime) => {
-            await daemon.ledger.commit(runtime);
+          work: over(daemon.rows, async (runtime) => {
+            await daemon.rows.commit(runtime);
           }),
         },
         {
           operation: COMMIT,
           server: bare.server,
           callers,
-          work: over(bare.ledger, async (runtime) => {
-            const { version, attempt } = await bare.ledger.commit(runtime);
-            if (!version.endsWith(`.${String(attempt)}`)) throw new WrongAnswer(`the bare handler answers ${version}`);
+          work: over(bare.rows, async (runtime) => {
+            const { version, attempt } = await bare.rows.commit(runtime);
+            if (!version.endsWith(`.${String(attempt)}`))
+              throw new IncorrectResponseError(`the bare commit returned version ${version}`);
           }),
         },
         {
           operation: ECHO,
           server: echo.server,
           callers,
-          work: over(echo.ledger, async (runtime) => {
-            const { version } = await echo.ledger.commit(runtime);
-            if (!version.endsWith(String(runtime))) throw new WrongAnswer(`the echo answers ${version}`);
+          work: over(echo.rows, async (runtime) => {
+            const { version } = await echo.rows.commit(runtime);
+            if (!version.endsWith(String(runtime)))
+              throw new IncorrectResponseError(`the bare echo returned ${version}`);
           }),
         },
         {
           operation: "load an input row",
           server: daemon.server,
           callers,
-          work: over(daemon.ledger, (runtime) => daemon.ledger.load(runtime)),
+          work: over(daemon.rows, (runtime) => daemon.rows.load(runtime)),
         },
         {
           operation: "load a lifecycle record",
           server: daemon.server,
           callers,
-          work: over(daemon.ledger, (runtime) => daemon.ledger.loadLifecycle(runtime)),
+          work: over(daemon.rows, (runtime) => daemon.rows.loadLifecycle(runtime)),
         },
       ];
     });
-    const measured = await measureRounds(cells, run.rounds, () => daemon.ledger.verify());
+    const measured = await measureRounds(cells, run.rounds, () => daemon.rows.verify());
     return { title: "Small requests, through our client", cells: measured, rows: ratiosOf(measured, !run.isShort) };
   });
 }
@@ -84,7 +88,7 @@ function ratiosOf(cells: readonly MeasuredCell[], isJudged: boolean): Row[] {
     const found = cells.find(
       (one) => one.operation === operation && one.server.name === server && one.callers === callers,
     );
-    if (!found) throw new RangeError(`nothing was measured of ${operation} on ${server}`);
+    if (!found) throw new RangeError(`${operation} on ${server} was not measured`);
     return found;
   };
   const against = (callers: number): readonly [MeasuredCell, MeasuredCell] => [

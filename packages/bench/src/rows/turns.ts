@@ -1,58 +1,147 @@
 import type { RuntimeStore } from "@bolthole/contract";
-import { Random } from "@bolthole/core/trials";
-import { Cast } from "../cast.js";
-import { startDaemon } from "../peers/peers.js";
+import { Random } from "@bolthole/core/testing";
 import { type Goal, type Row, type Section, atLeast, atMost, rowOf } from "../report.js";
+import { type Run, median } from "../rounds.js";
+import { Resources, type ServerProcess, startDaemon } from "../servers/server-process.js";
 import { Conversation } from "../sessions/conversation.js";
-import { LiveSession } from "../sessions/live-session.js";
-import type { Run } from "../subject.js";
-import { type MeasuredTurn, type Probe, ServerProbe, TapProbe, measureTurn, summary } from "../turn-probe.js";
+import { LiveSession, type Ready } from "../sessions/live-session.js";
 import { WireTap } from "../wire-tap.js";
+
+/** The figures of one turn; NaN where a figure was not measured. */
+interface MeasuredTurn {
+  readonly callerMs: number;
+  /** The CPU time of the server process. */
+  readonly cpuMs: number;
+  /** The time at the server's socket, from the first bytes of the request to the end of the response. */
+  readonly serverMs: number;
+  readonly wireBytes: number;
+  readonly putBytes: number;
+  readonly writtenBytes: number;
+}
+
+type Reading = Omit<MeasuredTurn, "callerMs">;
+
+/** Counters that are read before and after a turn. */
+interface Probe {
+  read(): Promise<Reading>;
+}
+
+const NOT_MEASURED = {
+  cpuMs: Number.NaN,
+  serverMs: Number.NaN,
+  wireBytes: Number.NaN,
+  putBytes: Number.NaN,
+  writtenBytes: Number.NaN,
+};
+
+/** Measures the server process from outside; the client is connected directly. */
+class ServerProbe implements Probe {
+  constructor(private readonly server: ServerProcess) {}
+
+  read(): Promise<Reading> {
+    return Promise.resolve({ ...NOT_MEASURED, cpuMs: this.server.cpuMs() });
+  }
+}
+
+/** Measures the traffic through a tap, and the inner figures of an observed server. */
+class TapProbe implements Probe {
+  private wireBytes = 0;
+  private serverMs = 0;
+
+  constructor(
+    private readonly server: ServerProcess,
+    private readonly tap: WireTap,
+  ) {}
+
+  async read(): Promise<Reading> {
+    const { putBytes } = await this.server.innerFigures();
+    const { bytes, serverMs } = this.tap.take();
+    this.wireBytes += bytes;
+    this.serverMs += serverMs;
+    return {
+      cpuMs: Number.NaN,
+      serverMs: this.serverMs,
+      wireBytes: this.wireBytes,
+      putBytes,
+      writtenBytes: this.server.writtenBytes(),
+    };
+  }
+}
+
+async function measureTurn(turn: Ready, probe: Probe): Promise<MeasuredTurn> {
+  const before = await probe.read();
+  const start = performance.now();
+  await turn();
+  const callerMs = performance.now() - start;
+  const after = await probe.read();
+  const difference = (figure: keyof Reading): number => after[figure] - before[figure];
+  return {
+    callerMs,
+    cpuMs: difference("cpuMs"),
+    serverMs: difference("serverMs"),
+    wireBytes: difference("wireBytes"),
+    putBytes: difference("putBytes"),
+    writtenBytes: difference("writtenBytes"),
+  };
+}
+
+/** Returns the median or the mean of a figure for each round. */
+function summary<Kind extends string>(
+  rounds: readonly Readonly<Record<Kind, readonly MeasuredTurn[]>>[],
+  kind: Kind,
+  figure: keyof MeasuredTurn,
+  by: "median" | "mean",
+): number[] {
+  return rounds.map((round) => {
+    const values = round[kind].map((turn) => turn[figure]);
+    return by === "median" ? median(values) : values.reduce((sum, value) => sum + value, 0) / values.length;
+  });
+}
 
 const TURN_BYTES = 2000;
 const GROWN_BY = 8000;
-/** All but the long session start anew after so many turns. */
+/** Every session but the long one is replaced by a new one after this number of turns. */
 const CHAIN = 4;
 const TURNS_A_ROUND = 2 * CHAIN;
 const ROWS = 1000;
 const ROWS_SHORT = 50;
 
-/** The reference, in Rust on SQLite, on such a machine: measured apart, not in this run. */
+/** The milliseconds of a turn in the reference (Rust, SQLite) on a machine of this kind, measured separately. */
 const REFERENCE = { ms10KB: 3.9, ms10MB: 239, msRewritten: 670 };
-const APART = "the reference was measured apart";
+const APART = "the reference was measured separately";
 
-const KINDS = ["10 KB", "10 MB", "rewritten", "ledger"] as const;
+const KINDS = ["10 KB", "10 MB", "rewritten", "inputs"] as const;
 type Kind = (typeof KINDS)[number];
 const NAMES: Readonly<Record<Kind, string>> = {
   "10 KB": "10 KB session",
   "10 MB": "10 MB session",
   rewritten: "10 MB session with three rewrites",
-  ledger: `10 KB session with ${ROWS.toLocaleString("en")} inputs`,
+  inputs: `10 KB session with ${ROWS.toLocaleString("en")} inputs`,
 };
 
-/** What a turn costs when the session is long, when it was rewritten, and when its ledger is. */
+/** Measures turns of sessions that are long, rewritten, or have many input rows. */
 export function turns(run: Run): Promise<Section> {
-  return Cast.with(async (cast) => {
-    const direct = await cast.started(startDaemon(run.folder, { profileFile: run.profileFile }));
-    const timed = new Player(await cast.connected(direct.target), run.isShort);
+  return Resources.with(async (resources) => {
+    const direct = await resources.started(startDaemon(run.folder, { profileFile: run.profileFile }));
+    const timed = new Player(await resources.connected(direct.target), run.isShort);
     const caller = await play(timed, new ServerProbe(direct), run, "the caller's time and the daemon's CPU");
 
-    const observed = await cast.started(startDaemon(`${run.folder}/tapped`, { isObserved: true }));
+    const observed = await resources.started(startDaemon(`${run.folder}/tapped`, { isObserved: true }));
     const tap = await WireTap.before(observed.target, `${run.folder}/tap`);
-    cast.closes(() => tap.close());
-    const tapped = new Player(await cast.connected(tap.target), run.isShort);
-    const door = await play(tapped, new TapProbe(observed, tap), run, "bytes, and time at the daemon's door");
-    return { title: TITLE, cells: [], rows: rowsOf(caller, door, !run.isShort) };
+    resources.onEnd(() => tap.close());
+    const tapped = new Player(await resources.connected(tap.target), run.isShort);
+    const tappedTurns = await play(tapped, new TapProbe(observed, tap), run, "bytes, and time at the daemon's socket");
+    return { title: TITLE, cells: [], rows: rowsOf(caller, tappedTurns, !run.isShort) };
   });
 }
 
 const TITLE =
-  "A turn: 2 KB of messages, a receipt, one changed input; the client is given the whole document and ledger";
+  "A turn: 2 KB of messages, a receipt, one changed input; the client gets the whole document and all input rows";
 
-/** The first turn of a session that a daemon does not know yet: its document is checked as a whole. */
+/** The first turn of a session. The daemon has no session index for it, and checks the whole document. */
 type First = `first, ${Kind}`;
 
-/** One session of each kind on one server. */
+/** The present session of each kind on one server. */
 class Player {
   private readonly sessions = new Map<Kind, Playing>();
   private started = 0;
@@ -62,7 +151,7 @@ class Player {
     private readonly isShort: boolean,
   ) {}
 
-  /** A turn; and the first one of its session when that started with it. */
+  /** Measures a turn; also the first turn of its session, when the session is new. */
   async turn(kind: Kind, probe: Probe): Promise<{ readonly turn: MeasuredTurn; readonly first?: MeasuredTurn }> {
     const { playing, isNew } = await this.current(kind);
     const first = isNew ? { first: await measureTurn(playing.session.turn(TURN_BYTES), probe) } : {};
@@ -74,7 +163,7 @@ class Player {
     for (const { session } of this.sessions.values()) await session.verify();
   }
 
-  /** A short session is no longer short after some turns, and a rewritten one gains a copy of its transcript at each. */
+  /** Sessions are replaced because a short one grows, and a rewritten one gets another copy of its transcript in each turn. */
   private async current(kind: Kind): Promise<{ readonly playing: Playing; readonly isNew: boolean }> {
     const playing = this.sessions.get(kind);
     if (playing && (kind === "10 MB" || playing.turns < CHAIN)) return { playing, isNew: false };
@@ -101,23 +190,23 @@ function liveSession(store: RuntimeStore, kind: Kind, number: number, isShort: b
       conversation.rewrite(1 + rewrites, 3 + rewrites);
     }
   }
-  return new LiveSession(store, `agent:turns:${id}`, conversation, kind === "ledger" ? rowsOfLedger(isShort) : 1);
+  return new LiveSession(store, `agent:turns:${id}`, conversation, kind === "inputs" ? inputRowCount(isShort) : 1);
 }
 
-const rowsOfLedger = (isShort: boolean): number => (isShort ? ROWS_SHORT : ROWS);
+const inputRowCount = (isShort: boolean): number => (isShort ? ROWS_SHORT : ROWS);
 
-/** Of the messages, so that the document has its name's size in the middle of a chain. */
+/** Returns the size of the messages with which the document has its nominal size in the middle of a chain. */
 function bytesOf(kind: Kind, isShort: boolean): number {
   const large = isShort ? 60_000 : 10_000_000;
   if (kind === "10 MB") return large;
-  // It has seven copies of its transcript before a chain, and eleven after it.
+  // A rewritten session has seven copies of its transcript before a chain, and eleven after it.
   if (kind === "rewritten") return large / 9;
   return 10_000 - (CHAIN / 2) * TURN_BYTES;
 }
 
 type Played = Readonly<Record<Kind | First, readonly MeasuredTurn[]>>;
 
-/** Rounds of turns, the kinds after each other turn by turn, so that the machine's moods meet all of them. */
+/** Measures rounds of turns. The kinds alternate, so that noise of the machine affects all of them. */
 async function play(player: Player, probe: Probe, run: Run, what: string): Promise<readonly Played[]> {
   const { count, hasRehearsal, signal, onProgress } = run.rounds;
   const rounds: Played[] = [];
@@ -142,38 +231,38 @@ async function play(player: Player, probe: Probe, run: Run, what: string): Promi
   return rounds;
 }
 
-function rowsOf(caller: readonly Played[], door: readonly Played[], isJudged: boolean): Row[] {
+function rowsOf(caller: readonly Played[], tapped: readonly Played[], isJudged: boolean): Row[] {
   const firstMs = summary(caller, "first, rewritten", "callerMs", "median");
   const firstCpuMs = summary(caller, "first, rewritten", "cpuMs", "mean");
   const callerMs = (kind: Kind): number[] => summary(caller, kind, "callerMs", "median");
   const cpuMs = (kind: Kind): number[] => summary(caller, kind, "cpuMs", "mean");
-  const doorMs = (kind: Kind): number[] => summary(door, kind, "serverMs", "median");
-  const wire = (kind: Kind): number[] => summary(door, kind, "wireBytes", "median");
-  const put = (kind: Kind): number[] => summary(door, kind, "putBytes", "median");
-  const written = (kind: Kind): number[] => summary(door, kind, "writtenBytes", "median");
+  const socketMs = (kind: Kind): number[] => summary(tapped, kind, "serverMs", "median");
+  const wire = (kind: Kind): number[] => summary(tapped, kind, "wireBytes", "median");
+  const put = (kind: Kind): number[] => summary(tapped, kind, "putBytes", "median");
+  const written = (kind: Kind): number[] => summary(tapped, kind, "writtenBytes", "median");
   const row = (name: string, values: readonly number[], unit: string, goal?: Goal, note?: string): Row =>
     rowOf({ name, values, unit, goal, isJudged, note });
   const times = (what: string, a: Kind, b: Kind, of: (kind: Kind) => number[], goal: Goal): Row =>
     row(`turn, ${NAMES[a]} against ${NAMES[b]}: ${what}`, quotients(of(a), of(b)), "times", goal);
   const kilobytes = (values: readonly number[]): number[] => values.map((bytes) => bytes / 1024);
   return [
-    times("daemon p50", "10 MB", "10 KB", doorMs, atMost(2)),
+    times("daemon p50", "10 MB", "10 KB", socketMs, atMost(2)),
     times("daemon CPU", "10 MB", "10 KB", cpuMs, atMost(2)),
     times("caller's p50", "10 MB", "10 KB", callerMs, atMost(3)),
-    times("daemon p50", "ledger", "10 KB", doorMs, atMost(2)),
-    times("daemon CPU", "ledger", "10 KB", cpuMs, atMost(2)),
-    times("caller's p50", "ledger", "10 KB", callerMs, atMost(2)),
+    times("daemon p50", "inputs", "10 KB", socketMs, atMost(2)),
+    times("daemon CPU", "inputs", "10 KB", cpuMs, atMost(2)),
+    times("caller's p50", "inputs", "10 KB", callerMs, atMost(2)),
     row(
-      "turn: bytes on the wire for each input more",
-      wire("ledger").map(
-        (bytes, round) => (bytes - (wire("10 KB")[round] ?? Number.NaN)) / (rowsOfLedger(!isJudged) - 1),
+      "turn: bytes on the wire per additional input",
+      wire("inputs").map(
+        (bytes, round) => (bytes - (wire("10 KB")[round] ?? Number.NaN)) / (inputRowCount(!isJudged) - 1),
       ),
       "B",
       atMost(48),
     ),
     row(
-      "turn, 10 MB session: daemon p50, times less than the reference's",
-      doorMs("10 MB").map((ms) => REFERENCE.ms10MB / ms),
+      "turn, 10 MB session: the reference's time, against daemon p50",
+      socketMs("10 MB").map((ms) => REFERENCE.ms10MB / ms),
       "times",
       atLeast(50),
       APART,
@@ -187,23 +276,23 @@ function rowsOf(caller: readonly Played[], door: readonly Played[], isJudged: bo
     ),
     row("turn, 10 MB session: bytes on the wire", kilobytes(wire("10 MB")), "KiB", atMost(16)),
     row("turn, 10 MB session: value bytes put into LMDB", kilobytes(put("10 MB")), "KiB", atMost(48)),
-    times("daemon p50", "rewritten", "10 KB", doorMs, atMost(4)),
+    times("daemon p50", "rewritten", "10 KB", socketMs, atMost(4)),
     times("daemon CPU", "rewritten", "10 KB", cpuMs, atMost(4)),
     times("caller's p50", "rewritten", "10 KB", callerMs, atMost(4)),
     times("bytes on the wire", "rewritten", "10 KB", wire, atMost(4)),
     times("value bytes put", "rewritten", "10 KB", put, atMost(4)),
     row(
-      `turn, ${NAMES.rewritten}: daemon p50, times less than the reference's`,
-      doorMs("rewritten").map((ms) => REFERENCE.msRewritten / ms),
+      `turn, ${NAMES.rewritten}: the reference's time, against daemon p50`,
+      socketMs("rewritten").map((ms) => REFERENCE.msRewritten / ms),
       "times",
       undefined,
       `${APART}, with more rewrites`,
     ),
-    row(`first turn, ${NAMES.rewritten}, checked as a whole: caller's p50`, firstMs, "ms"),
-    row(`first turn, ${NAMES.rewritten}, checked as a whole: daemon CPU`, firstCpuMs, "ms"),
+    row(`first turn, ${NAMES.rewritten}, checked completely: caller's p50`, firstMs, "ms"),
+    row(`first turn, ${NAMES.rewritten}, checked completely: daemon CPU`, firstCpuMs, "ms"),
     ...KINDS.flatMap((kind) => [
       row(`turn, ${NAMES[kind]}: caller's p50`, callerMs(kind), "ms"),
-      row(`turn, ${NAMES[kind]}: daemon p50`, doorMs(kind), "ms"),
+      row(`turn, ${NAMES[kind]}: daemon p50`, socketMs(kind), "ms"),
       row(`turn, ${NAMES[kind]}: daemon CPU`, cpuMs(kind), "ms"),
       row(`turn, ${NAMES[kind]}: wire`, kilobytes(wire(kind)), "KiB"),
       row(`turn, ${NAMES[kind]}: values put`, kilobytes(put(kind)), "KiB"),

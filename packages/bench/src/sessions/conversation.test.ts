@@ -1,13 +1,13 @@
 import { deflateRawSync } from "node:zlib";
-import { readSession, readTranscriptHistory, writeSession } from "@bolthole/json";
 import { MemoryEngine, createEngineStore, transcriptMessagesDigest } from "@bolthole/core";
-import { Random } from "@bolthole/core/trials";
+import { Random } from "@bolthole/core/testing";
+import { readSession, readTranscriptHistory, writeSession } from "@bolthole/json";
 import { Conversation } from "./conversation.js";
 
 const ID = "0198f0a0-0000-7000-8000-000000000001";
 const RUNTIME = { runtimeId: "agent:conversation" };
 
-test("a conversation is written as the reference writes it, and every boundary and rewrite of it is accepted", async () => {
+test("a conversation is canonical JSON, and the store accepts every boundary and rewrite of it", async () => {
   const store = createEngineStore(new MemoryEngine());
   const conversation = new Conversation(ID, new Random(1)).growTo(20_000, 3000);
   let sequence = 0n;
@@ -37,11 +37,11 @@ test("a conversation is written as the reference writes it, and every boundary a
   }
   const history = readTranscriptHistory(readSession(conversation.document()).metadata);
   expect(history?.commits).toHaveLength(3);
-  // The first parent, each turn since then, and each rewrite's result.
+  // The first parent, each later turn, and the result of each rewrite.
   expect(history?.revisions).toHaveLength(1 + 5 + 3);
 });
 
-test("it grows to the size that is asked for, of text that hardly compresses", () => {
+test("a conversation grows to the given size, with text that compresses little", () => {
   const document = new Conversation(ID, new Random(2)).growTo(200_000, 8000).document();
   expect(document.length).toBeGreaterThan(200_000);
   expect(document.length).toBeLessThan(205_000);

@@ -1,9 +1,88 @@
 import { type Hash, createHash } from "node:crypto";
 import type { TranscriptRewriteCommit } from "@bolthole/contract";
+import type { Random } from "@bolthole/core/testing";
 import { writeRewriteCommit } from "@bolthole/json";
-import type { Random } from "@bolthole/core/trials";
-import { type Message, summaryMessage, systemMessage, turnMessages } from "./message.js";
-import { sortedJson } from "./sorted-json.js";
+
+const LONGEST_WORD = 12;
+
+/** Returns text of that many bytes that compresses little and repeats little: words and lines of random letters. */
+export function denseText(random: Random, length: number): string {
+  const bytes = Buffer.allocUnsafe(Math.ceil(length / 4) * 3 + 4);
+  for (let at = 0; at + 4 <= bytes.length; at += 4) bytes.writeUInt32LE(random.below(2 ** 32), at);
+  const text = bytes.toString("base64");
+  const words: string[] = [];
+  for (let at = 0; at < length;) {
+    const end = Math.min(length, at + 2 + random.below(LONGEST_WORD));
+    // The separator replaces the last letter of the word.
+    words.push(text.slice(at, end - 1), random.below(10) === 0 ? "\n" : " ");
+    at = end;
+  }
+  return words.join("");
+}
+
+/** Returns JSON with the members of every object sorted by name, as the reference stores metadata (section 7.5). */
+const sortedJson = (value: unknown): string =>
+  JSON.stringify(value, (_, member: unknown) =>
+    typeof member === "object" && member !== null && !Array.isArray(member)
+      ? Object.fromEntries(Object.entries(member).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : member,
+  );
+
+const FIRST_SECOND = 1779982287;
+
+/** A message in its two JSON forms: in a session's messages, and in the history, where members are sorted. */
+interface Message {
+  readonly typed: Buffer;
+  readonly sorted: Buffer;
+}
+
+const message = (value: object): Message => ({
+  typed: Buffer.from(JSON.stringify(value)),
+  sorted: Buffer.from(sortedJson(value)),
+});
+
+const timestamp = (turn: number): string =>
+  new Date((FIRST_SECOND + turn * 60) * 1000).toISOString().replace(".000Z", "Z");
+
+const systemMessage = (random: Random, bytes: number): Message =>
+  message({ role: "system", content: denseText(random, bytes), created_at: timestamp(0) });
+
+/** Makes the message that replaces the messages of a rewrite. */
+const summaryMessage = (random: Random, turn: number, bytes: number): Message =>
+  message({ role: "user", content: denseText(random, bytes), created_at: timestamp(turn) });
+
+/** Makes a question, a file that is read for it, and the reply, with about that many bytes in total. */
+function turnMessages(random: Random, turn: number, bytes: number): readonly Message[] {
+  const created_at = timestamp(turn);
+  const id = `toolu_${String(turn)}`;
+  const text = Math.max(bytes - 700, 100);
+  return [
+    { role: "user", content: denseText(random, text * 0.1), created_at },
+    {
+      role: "block_assistant",
+      blocks: [
+        { block_type: "text", data: { text: denseText(random, text * 0.1) } },
+        {
+          block_type: "tool_use",
+          data: { id, name: "read_file", args: { limit: 2000, offset: random.below(1000), path: "/src/main.ts" } },
+        },
+      ],
+      stop_reason: "tool_use",
+      created_at,
+    },
+    {
+      role: "tool_results",
+      results: [{ tool_use_id: id, content: denseText(random, text * 0.5), is_error: false }],
+      created_at,
+    },
+    {
+      role: "block_assistant",
+      blocks: [{ block_type: "text", data: { text: denseText(random, text * 0.3) } }],
+      stop_reason: "end_turn",
+      created_at,
+    },
+  ].map(message);
+}
 
 const SECONDS = 1779982287;
 const SYSTEM_BYTES = 2000;
@@ -11,8 +90,8 @@ const SUMMARY_BYTES = 500;
 const COMMA = Buffer.from(",");
 
 /**
- * A session as the reference's runtime writes it, growing by turns and rewrites (sections 7.1, 7.2 and 7.7): a rewrite
- * keeps a whole copy of the transcript before and after it in `metadata`, and from then on so does each boundary.
+ * A session as the reference's runtime writes it, which grows by turns and rewrites (sections 7.1, 7.2 and 7.7). A rewrite
+ * adds a copy of the transcript before and after it to `metadata`, and each later boundary adds another copy.
  */
 export class Conversation {
   private messages: Message[];
@@ -21,7 +100,7 @@ export class Conversation {
   private head: string | undefined;
   private turns = 0;
   private digesting: Hash | undefined;
-  /** Of every message that there ever was. */
+  /** The sum of the sizes of all messages so far, also of replaced ones. */
   distinctBytes: number;
 
   constructor(
@@ -37,7 +116,7 @@ export class Conversation {
     return this.messages.length;
   }
 
-  /** Adds turns of so many bytes each until the messages have so many bytes together. */
+  /** Adds turns of `turnBytes` until the messages have `bytes` in total. */
   growTo(bytes: number, turnBytes: number): this {
     let length = this.messages.reduce((sum, { typed }) => sum + typed.length + 1, 0);
     while (length < bytes) {
@@ -47,13 +126,13 @@ export class Conversation {
     return this;
   }
 
-  /** One boundary: the messages of a turn, and one body more when there is a history. */
+  /** Adds a boundary: the messages of a turn, and a copy of the transcript when there is a history. */
   addTurn(bytes: number): void {
     this.pushTurn(bytes);
     if (this.head !== undefined) this.retain(this.head);
   }
 
-  /** Puts a short summary in the place of the messages in `[start, end)`. */
+  /** Replaces the messages from `start` up to `end` (exclusive) by a short summary. */
   rewrite(start: number, end: number): TranscriptRewriteCommit {
     const before = this.messages;
     const parentRevision = this.digest();
@@ -78,7 +157,7 @@ export class Conversation {
     return commit;
   }
 
-  /** Of the messages, as the reference counts it (section 7.3). */
+  /** Returns the digest of the messages (section 7.3). */
   digest(): string {
     this.digesting ??= digesting(this.messages);
     return finished(this.digesting);
@@ -127,7 +206,7 @@ export class Conversation {
     return added;
   }
 
-  /** The transcript of now, as a body of the history and its head. */
+  /** Adds a copy of the present transcript to the history and makes it the head. */
   private retain(parent: string | undefined): void {
     this.head = this.digest();
     const created = sortedJson({ secs_since_epoch: SECONDS + this.turns, nanos_since_epoch: 7 });

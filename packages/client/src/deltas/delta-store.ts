@@ -1,119 +1,144 @@
 import type { Call, Limits, VersionedStore } from "@bolthole/contract";
-import { HeldDocuments } from "./held-documents.js";
-import { KnownInputs } from "./known-inputs.js";
-import { sendDocument } from "./send-document.js";
-import { sendExpected } from "./send-expected.js";
-import { sendInputs } from "./send-inputs.js";
-import type { Sending } from "./sending.js";
-import { Unanswered } from "./unanswered.js";
+import type { ResolvedOptions } from "../connect-options.js";
+import { DocumentCache } from "./document-cache.js";
+import { InputRowCache } from "./input-row-cache.js";
+import { RetryCache } from "./retry-cache.js";
+import { type DeltaContext, sendDocument, sendExpected, sendInputs } from "./send-changes.js";
 
-export interface DeltaOptions {
-  /** Of held documents and known rows; 0 for none. */
-  readonly heldDocumentBytes: number;
-  readonly knownInputBytes: number;
-  /** Milliseconds for each call, with everything that is sent for it, unless the call says otherwise. */
-  readonly timeoutMs: number;
-  /** Of one message. */
-  readonly maxMessageBytes: number;
-}
+export type DeltaOptions = Pick<
+  ResolvedOptions,
+  "documentCacheBytes" | "inputRowCacheBytes" | "timeoutMs" | "maxMessageBytes"
+>;
 
-/** The whole of a larger document is uploaded: in one request it would hold up the connection and both processes. */
-const UPLOAD_ABOVE = 8 * 1024 * 1024;
+/** A larger document is uploaded: in one message it would block the connection and both processes. */
+const MAX_MESSAGE_DOCUMENT_BYTES = 8 * 1024 * 1024;
 
 /**
- * A store that is handed whole documents and whole ledgers, and sends what changed. Answers and refusals are those of
- * the same request sent whole.
+ * Creates a store that takes whole documents and all input rows of a runtime, and sends only the changes to `store`. It
+ * returns the responses and errors that `store` would return for the same requests sent in full.
  */
 export function createDeltaStore(store: VersionedStore, limits: Limits, options: DeltaOptions): VersionedStore {
-  const documents = new HeldDocuments(options.heldDocumentBytes);
-  const inputs = new KnownInputs(options.knownInputBytes);
-  const unanswered = new Unanswered(options.heldDocumentBytes);
-  // Room for everything else in the request.
-  const uploadAbove = Math.max(
-    1,
-    Math.floor(Math.min(UPLOAD_ABOVE, limits.requestBytes / 2, options.maxMessageBytes / 2)),
-  );
-  const { batchRows, patchPieces } = limits;
-  const patchLimits = { patchPieces, patchInsertBytes: Math.min(limits.patchInsertBytes, uploadAbove) };
-  const sending: Sending = { store, documents, inputs, unanswered, patchLimits, batchRows, uploadAbove };
-  /** One deadline for all requests that become of a call. */
-  const within = (call: Call = {}): Call => ({ ...call, deadline: call.deadline ?? Date.now() + options.timeoutMs });
+  const context = createDeltaContext(store, limits, options);
+  const { documentCache, inputRowCache } = context;
+  /** Sets the deadline once, so that it covers all requests of the call. */
+  const withDeadline = (call: Call = {}): Call => ({
+    ...call,
+    deadline: call.deadline ?? Date.now() + options.timeoutMs,
+  });
 
+  // Each method is listed, and none is spread from `store`: the compiler names a new method that is missing here. Decide
+  // whether it reads or changes a session document or an input row, since then it must use or update the caches.
   return {
-    ...store,
-
     commitSessionSnapshot(request, call) {
-      const limit = within(call);
-      return sendDocument(sending, request, request.sessionDelta, limit, (sessionDelta) =>
-        store.commitSessionSnapshot({ ...request, sessionDelta }, limit),
+      const limited = withDeadline(call);
+      return sendDocument(context, request, request.sessionDelta, limited, (sessionDelta) =>
+        store.commitSessionSnapshot({ ...request, sessionDelta }, limited),
       );
     },
 
     commitSessionTranscriptRewriteSnapshot(request, call) {
-      const limit = within(call);
-      return sendDocument(sending, request, request.sessionDelta, limit, (sessionDelta) =>
-        store.commitSessionTranscriptRewriteSnapshot({ ...request, sessionDelta }, limit),
+      const limited = withDeadline(call);
+      return sendDocument(context, request, request.sessionDelta, limited, (sessionDelta) =>
+        store.commitSessionTranscriptRewriteSnapshot({ ...request, sessionDelta }, limited),
       );
     },
 
     atomicApply(request, call) {
-      const limit = within(call);
+      const limited = withDeadline(call);
       const apply = (sessionDelta: typeof request.sessionDelta) =>
-        sendInputs(sending, request, request.inputUpdates, (inputUpdates, unchangedInputs) =>
-          store.atomicApply({ ...request, sessionDelta, inputUpdates, unchangedInputs }, limit),
+        sendInputs(context, request, request.inputUpdates, (inputUpdates, unchangedInputs) =>
+          store.atomicApply({ ...request, sessionDelta, inputUpdates, unchangedInputs }, limited),
         );
       return request.sessionDelta
-        ? sendDocument(sending, request, request.sessionDelta, limit, apply)
+        ? sendDocument(context, request, request.sessionDelta, limited, apply)
         : apply(undefined);
     },
 
     commitMachineLifecycle(request, call) {
-      const limit = within(call);
-      return sendInputs(sending, request, request.inputStates, (inputStates, unchangedInputs) =>
-        store.commitMachineLifecycle({ ...request, inputStates, unchangedInputs }, limit),
+      const limited = withDeadline(call);
+      return sendInputs(context, request, request.inputStates, (inputStates, unchangedInputs) =>
+        store.commitMachineLifecycle({ ...request, inputStates, unchangedInputs }, limited),
       );
     },
 
-    async persistInputState(request, call) {
-      const learn = inputs.one(request.runtimeId, request.state);
-      const answer = await store.persistInputState(request, call);
-      learn(answer);
-      return answer;
-    },
-
-    async loadInputStates(request, call) {
-      return inputs.observe(request.runtimeId, await store.loadInputStates(request, call));
-    },
-
-    async loadSessionSnapshot(request, call) {
-      const loaded = await store.loadSessionSnapshot(request, call);
-      if (loaded) return documents.observe(request.runtimeId, loaded);
-      documents.forget(request.runtimeId);
-      return undefined;
-    },
-
-    async clearSessionSnapshot(request, call) {
-      const answer = await store.clearSessionSnapshot(request, call);
-      documents.forget(request.runtimeId);
-      return answer;
-    },
-
     replaceSessionSnapshotIfCurrent(request, call) {
-      const limit = within(call);
-      return sendDocument(sending, request, request.replacement, limit, (replacement) =>
-        sendExpected(sending, request, (expected) =>
-          store.replaceSessionSnapshotIfCurrent({ ...request, expected, replacement }, limit),
+      const limited = withDeadline(call);
+      return sendDocument(context, request, request.replacement, limited, (replacement) =>
+        sendExpected(context, request, (expected) =>
+          store.replaceSessionSnapshotIfCurrent({ ...request, expected, replacement }, limited),
         ),
       );
     },
 
     async clearSessionSnapshotIfCurrent(request, call) {
-      const limit = within(call);
-      const answer = await sendExpected(sending, request, (expected) =>
-        store.clearSessionSnapshotIfCurrent({ ...request, expected }, limit),
+      const limited = withDeadline(call);
+      const response = await sendExpected(context, request, (expected) =>
+        store.clearSessionSnapshotIfCurrent({ ...request, expected }, limited),
       );
-      if (answer) documents.forget(request.runtimeId);
-      return answer;
+      if (response) documentCache.forget(request.runtimeId);
+      return response;
     },
+
+    async clearSessionSnapshot(request, call) {
+      const response = await store.clearSessionSnapshot(request, call);
+      documentCache.forget(request.runtimeId);
+      return response;
+    },
+
+    async loadSessionSnapshot(request, call) {
+      const loaded = await store.loadSessionSnapshot(request, call);
+      if (loaded) return documentCache.observe(request.runtimeId, loaded);
+      documentCache.forget(request.runtimeId);
+      return undefined;
+    },
+
+    async persistInputState(request, call) {
+      const update = inputRowCache.writeOne(request.runtimeId, request.state);
+      const response = await store.persistInputState(request, call);
+      update(response);
+      return response;
+    },
+
+    async loadInputStates(request, call) {
+      return inputRowCache.observe(request.runtimeId, await store.loadInputStates(request, call));
+    },
+
+    // Passed on unchanged. One input row alone does not say which version all rows together have.
+    loadInputState: store.loadInputState,
+    // The caller's own upload, which a later request names itself.
+    uploadSessionSnapshot: store.uploadSessionSnapshot,
+    // No session document and no input row.
+    authAuthorityKey: store.authAuthorityKey,
+    persistAuthOauthFlowSnapshot: store.persistAuthOauthFlowSnapshot,
+    loadAuthOauthFlowSnapshot: store.loadAuthOauthFlowSnapshot,
+    updateAuthOauthFlowSnapshot: store.updateAuthOauthFlowSnapshot,
+    loadBoundaryReceipt: store.loadBoundaryReceipt,
+    loadMachineLifecycleRecord: store.loadMachineLifecycleRecord,
+    persistOpsLifecycle: store.persistOpsLifecycle,
+    loadOpsLifecycle: store.loadOpsLifecycle,
+    deleteOpsLifecycle: store.deleteOpsLifecycle,
+    listRuntimes: store.listRuntimes,
+    getCommit: store.getCommit,
+    getServerInfo: store.getServerInfo,
+  };
+}
+
+function createDeltaContext(store: VersionedStore, limits: Limits, options: DeltaOptions): DeltaContext {
+  // Half of a message, so that everything else in the request fits beside the document.
+  const uploadAbove = Math.max(
+    1,
+    Math.floor(Math.min(MAX_MESSAGE_DOCUMENT_BYTES, limits.requestBytes / 2, options.maxMessageBytes / 2)),
+  );
+  return {
+    store,
+    documentCache: new DocumentCache(options.documentCacheBytes),
+    inputRowCache: new InputRowCache(options.inputRowCacheBytes),
+    retryCache: new RetryCache(options.documentCacheBytes),
+    patchLimits: {
+      patchPieces: limits.patchPieces,
+      patchInsertBytes: Math.min(limits.patchInsertBytes, uploadAbove),
+    },
+    batchRows: limits.batchRows,
+    uploadAbove,
   };
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { RuntimeStore, StoredInputState } from "@bolthole/contract";
-import { refused, same } from "../assertions.js";
-import { chapter, step } from "../conformance-case.js";
+import { assertEqual, assertRefused, assertSame } from "../assertions.js";
+import { chapter, testCase } from "../chapter.js";
 import { INSTANT, RUNTIME, inputId, inputState, lifecycle, promptPayload, receipt, runId } from "../fixtures.js";
 
 const U32_MAX = 2 ** 32 - 1;
@@ -88,39 +88,44 @@ const REJECTED = {
     "guard rejected transition from phase Idle for input::AuthorizeStoredInputStateSeed",
 } as const;
 
-/** A row as it was handed in, and as it must come back, alone and in the list. */
-async function comesBackAs(store: RuntimeStore, given: StoredInputState, normal: StoredInputState): Promise<void> {
-  await store.persistInputState(RUNTIME, given);
-  same(await store.loadInputState(RUNTIME, normal.inputId), normal);
+/** Stores a row, and checks that it is loaded as `expected`, alone and in the list. */
+async function assertLoadedAs(
+  store: RuntimeStore,
+  persisted: StoredInputState,
+  expected: StoredInputState,
+): Promise<void> {
+  await store.persistInputState(RUNTIME, persisted);
+  assertSame(await store.loadInputState(RUNTIME, expected.inputId), expected);
   const listed = await store.loadInputStates(RUNTIME);
-  same(
-    listed.find((row) => row.inputId === normal.inputId),
-    normal,
+  assertSame(
+    listed.find((row) => row.inputId === expected.inputId),
+    expected,
   );
 }
 
+/** Input rows: their written form, order, replacement and validity. */
 export const inputChapter = chapter(
   "input",
   [],
   [
-    step("a row with every member comes back as it was", async ({ store }) => {
-      await comesBackAs(store, FULL, FULL);
+    testCase("a row with every member is loaded unchanged", async ({ store }) => {
+      await assertLoadedAs(store, FULL, FULL);
       const projection = { kind: "projection", ruleId: "r", sourceEventId: "" } as const;
       const other = inputState(2, { reconstructionSource: projection, durability: "derived", recoveryLane: "queue" });
-      await comesBackAs(store, other, other);
+      await assertLoadedAs(store, other, other);
     }),
 
-    step("every phase and every terminal outcome comes back as it was", async ({ store }) => {
+    testCase("a row of every phase and every terminal outcome is loaded unchanged", async ({ store }) => {
       const phases = PHASES.map((currentState, index) => inputState(20 + index, { currentState }));
-      for (const row of [...phases, ...TERMINAL]) await comesBackAs(store, row, row);
+      for (const row of [...phases, ...TERMINAL]) await assertLoadedAs(store, row, row);
     }),
 
-    step("of nothing there is no row", async ({ store }) => {
-      assert.equal(await store.loadInputState(RUNTIME, inputId(1)), undefined);
-      same(await store.loadInputStates(RUNTIME), []);
+    testCase("an empty runtime has no input rows", async ({ store }) => {
+      assertEqual(await store.loadInputState(RUNTIME, inputId(1)), undefined);
+      assertSame(await store.loadInputStates(RUNTIME), []);
     }),
 
-    step("rows are listed by ascending id, whatever the order of their writes", async ({ store }) => {
+    testCase("rows are listed by ascending id, not in the order of their writes", async ({ store }) => {
       const ids = [
         "ffffffff-ffff-ffff-ffff-ffffffffffff",
         "80000000-0000-0000-0000-000000000000",
@@ -132,44 +137,44 @@ export const inputChapter = chapter(
       for (const id of ids) await store.persistInputState(RUNTIME, inputState(0, { inputId: id }));
       await store.persistInputState(RUNTIME, inputState(7, { currentState: "queued" }));
       const listed = await store.loadInputStates(RUNTIME);
-      same(
+      assertSame(
         listed.map((row) => row.inputId),
         [...ids].sort(),
       );
     }),
 
-    step("any phase may overwrite any other, and leaves nothing of it", async ({ store }) => {
+    testCase("a row may be overwritten in any phase, and nothing of the old row remains", async ({ store }) => {
       for (const row of [FULL, inputState(1), exhausted(5, 5), inputState(1, { currentState: "applied" })]) {
-        await comesBackAs(store, row, row);
+        await assertLoadedAs(store, row, row);
       }
-      assert.equal((await store.loadInputStates(RUNTIME)).length, 1);
+      assertEqual((await store.loadInputStates(RUNTIME)).length, 1);
     }),
 
-    step("ids are compared by their value and given back in lower case", async ({ store }) => {
+    testCase("input ids are compared by value and returned in lower case", async ({ store }) => {
       const id = "0198f01a-0000-7000-8000-00000000abcd";
       for (const spelling of [id.toUpperCase(), id.replaceAll("-", ""), `{${id}}`, `urn:uuid:${id}`]) {
         await store.persistInputState(RUNTIME, inputState(0, { inputId: spelling, attemptCount: spelling.length }));
-        for (const asked of [id, spelling]) {
-          same(
-            await store.loadInputState(RUNTIME, asked),
+        for (const requested of [id, spelling]) {
+          assertSame(
+            await store.loadInputState(RUNTIME, requested),
             inputState(0, { inputId: id, attemptCount: spelling.length }),
           );
         }
       }
-      assert.equal((await store.loadInputStates(RUNTIME)).length, 1);
+      assertEqual((await store.loadInputStates(RUNTIME)).length, 1);
     }),
 
-    step("what comes back is the normal form of instants and payload", async ({ store }) => {
+    testCase("instants and payloads are returned as canonical JSON", async ({ store }) => {
       const header =
         `"header":{"visibility":{"operator_eligible":false,"transcript_eligible":false},"durability":"derived",` +
         `"source":{"type":"system","more":1},"timestamp":"2026-05-28 17:31:27+02:00","id":"${inputId(1).toUpperCase()}"}`;
-      const given = inputState(1, {
+      const persisted = inputState(1, {
         createdAt: "2026-05-28T17:31:27.120000+02:00",
         updatedAt: "2026-5-28t15:31:27utc",
         history: [{ timestamp: "2026-05-28T15:31:27.5Z", from: "accepted", to: "queued" }],
         persistedInput: ` { "reason" : "\\u0041" , ${header}, "unknown":null, "input_type":"system_generated" } `,
       });
-      const normal = inputState(1, {
+      const canonical = inputState(1, {
         createdAt: "2026-05-28T15:31:27.120Z",
         updatedAt: INSTANT,
         history: [{ timestamp: "2026-05-28T15:31:27.500Z", from: "accepted", to: "queued" }],
@@ -178,55 +183,62 @@ export const inputChapter = chapter(
           `"durability":"derived","visibility":{"transcript_eligible":false,"operator_eligible":false}},` +
           `"reason":"A","handling_mode":"queue"}`,
       });
-      await comesBackAs(store, given, normal);
-      await store.atomicApply("other", undefined, receipt(1, 0n), [given], undefined);
-      await store.commitMachineLifecycle("third", lifecycle("idle"), [given]);
-      for (const runtimeId of ["other", "third"]) same(await store.loadInputStates(runtimeId), [normal]);
+      await assertLoadedAs(store, persisted, canonical);
+      await store.atomicApply("other", undefined, receipt(1, 0n), [persisted], undefined);
+      await store.commitMachineLifecycle("third", lifecycle("idle"), [persisted]);
+      for (const runtimeId of ["other", "third"]) assertSame(await store.loadInputStates(runtimeId), [canonical]);
     }),
 
-    step("numbers of a payload keep their kind and their value", async ({ store }) => {
+    testCase("numbers in a payload keep their kind and value", async ({ store }) => {
       const header = promptPayload(1, "").slice('{"input_type":"prompt",'.length, -',"text":""}'.length);
       const event = (payload: string) =>
         `{"input_type":"external_event",${header},"event_type":"e","payload":${payload},"handling_mode":"queue"}`;
-      const given = event('{"b":[1E2,-0,18446744073709551615,0.1],"a":"\\u2028","a":null}');
-      const normal = event('{"a":null,"b":[100.0,-0.0,18446744073709551615,0.1]}');
-      await comesBackAs(store, inputState(1, { persistedInput: given }), inputState(1, { persistedInput: normal }));
+      const persisted = event('{"b":[1E2,-0,18446744073709551615,0.1],"a":"\\u2028","a":null}');
+      const canonical = event('{"a":null,"b":[100.0,-0.0,18446744073709551615,0.1]}');
+      await assertLoadedAs(
+        store,
+        inputState(1, { persistedInput: persisted }),
+        inputState(1, { persistedInput: canonical }),
+      );
     }),
 
-    step("a row that contradicts itself is refused by every call that takes rows", async ({ store }) => {
+    testCase("a row that contradicts itself is refused by every call that writes rows", async ({ store }) => {
       for (const row of CONTRADICTIONS) {
-        await refused(store.persistInputState(RUNTIME, row), REJECTED);
+        await assertRefused(store.persistInputState(RUNTIME, row), REJECTED);
         const batch = [inputState(2), row];
-        await refused(store.atomicApply(RUNTIME, undefined, receipt(1, 0n), batch, undefined), REJECTED);
-        await refused(store.commitMachineLifecycle(RUNTIME, lifecycle("idle"), batch), REJECTED);
+        await assertRefused(store.atomicApply(RUNTIME, undefined, receipt(1, 0n), batch, undefined), REJECTED);
+        await assertRefused(store.commitMachineLifecycle(RUNTIME, lifecycle("idle"), batch), REJECTED);
       }
-      same(await store.loadInputStates(RUNTIME), []);
-      assert.equal(await store.loadBoundaryReceipt(RUNTIME, runId(1), 0n), undefined);
-      assert.equal(await store.loadMachineLifecycleRecord(RUNTIME), undefined);
+      assertSame(await store.loadInputStates(RUNTIME), []);
+      assertEqual(await store.loadBoundaryReceipt(RUNTIME, runId(1), 0n), undefined);
+      assertEqual(await store.loadMachineLifecycleRecord(RUNTIME), undefined);
     }),
 
-    step("idempotency keys need not be unique, and the payload's id need not be the row's", async ({ store }) => {
-      const rows = [1, 2].map((n) => inputState(n, { idempotencyKey: "same", persistedInput: promptPayload(3, "") }));
-      for (const row of rows) await store.persistInputState(RUNTIME, row);
-      same(await store.loadInputStates(RUNTIME), rows);
-      assert.equal(await store.loadInputState(RUNTIME, inputId(3)), undefined);
-    }),
+    testCase(
+      "rows may share an idempotency key, and the id in a payload may differ from the row's id",
+      async ({ store }) => {
+        const rows = [1, 2].map((n) => inputState(n, { idempotencyKey: "same", persistedInput: promptPayload(3, "") }));
+        for (const row of rows) await store.persistInputState(RUNTIME, row);
+        assertSame(await store.loadInputStates(RUNTIME), rows);
+        assertEqual(await store.loadInputState(RUNTIME, inputId(3)), undefined);
+      },
+    ),
 
-    step("a ledger of several MiB comes back whole and in order", async ({ store }) => {
+    testCase("input rows of several MiB together are loaded completely and in order", async ({ store }) => {
       const rows = Array.from({ length: 600 }, (_, n) =>
         inputState(n, { persistedInput: promptPayload(n, "x".repeat(6000)) }),
       );
       await store.atomicApply(RUNTIME, undefined, receipt(1, 0n), rows, undefined);
-      same(await store.loadInputStates(RUNTIME), rows);
+      assertSame(await store.loadInputStates(RUNTIME), rows);
       const updated = rows.map((row) => ({ ...row, currentState: "queued" as const }));
       await store.commitMachineLifecycle(RUNTIME, lifecycle("idle"), updated.toReversed());
-      same(await store.loadInputStates(RUNTIME), updated);
+      assertSame(await store.loadInputStates(RUNTIME), updated);
     }),
 
-    step("a row that equals the stored one keeps its version", ["versions"], async ({ versioned }) => {
+    testCase("a row equal to the stored one keeps its version", ["versions"], async ({ versioned }) => {
       const first = await versioned.persistInputState({ runtimeId: RUNTIME, state: inputState(1) });
       const again = await versioned.persistInputState({ runtimeId: RUNTIME, state: inputState(1) });
-      assert.equal(again.version, first.version);
+      assertEqual(again.version, first.version);
       const applied = await versioned.atomicApply({
         runtimeId: RUNTIME,
         sessionDelta: undefined,
@@ -234,11 +246,11 @@ export const inputChapter = chapter(
         inputUpdates: [inputState(1), inputState(2)],
         sessionStoreKey: undefined,
       });
-      same(applied.keptInputs, [{ inputId: inputId(1), version: first.version }]);
+      assertSame(applied.keptInputs, [{ inputId: inputId(1), version: first.version }]);
       assert.notEqual(applied.version, first.version);
       const loaded = (n: number) => versioned.loadInputState({ runtimeId: RUNTIME, inputId: inputId(n) });
-      assert.equal((await loaded(1))?.version, first.version);
-      assert.equal((await loaded(2))?.version, applied.version);
+      assertEqual((await loaded(1))?.version, first.version);
+      assertEqual((await loaded(2))?.version, applied.version);
     }),
   ],
 );

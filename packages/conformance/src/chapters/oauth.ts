@@ -1,17 +1,25 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { StoreError, internal, notFound, readFailed, unsupported, writeFailed } from "@bolthole/contract";
-import { EMPTY_CONTENTS, contents, rejection, same, sameBytes, together } from "../assertions.js";
-import { chapter, step } from "../conformance-case.js";
+import {
+  EMPTY_CONTENTS,
+  assertEqual,
+  assertSame,
+  assertSameBytes,
+  callConcurrently,
+  contentsOf,
+  rejectionOf,
+} from "../assertions.js";
+import { chapter, testCase } from "../chapter.js";
 import { RUNTIME } from "../fixtures.js";
 
 const text = (bytes: Uint8Array | undefined): string | undefined => bytes && Buffer.from(bytes).toString();
 
-/** Everything that a closure may throw; each has to come back as the very same object. */
+/** Values that a closure may throw. The caller must receive the same object. */
 const THROWN: readonly unknown[] = [
   notFound("oauth flow claim lost"),
   internal("oauth flow claim lost: \u00e9\n"),
-  writeFailed("VERSION_CONFLICT", "of the closure's own"),
+  writeFailed("VERSION_CONFLICT", "thrown by the closure"),
   readFailed("DAMAGED_RECORD", ""),
   unsupported(""),
   new TypeError("a mistake in the closure"),
@@ -19,12 +27,13 @@ const THROWN: readonly unknown[] = [
   undefined,
 ];
 
+/** OAuth flow state: opaque bytes of the store as a whole, and the update with a closure. */
 export const oauthChapter = chapter(
   "oauth",
   [],
   [
-    step("the bytes come back as they were, whatever they are", async ({ store }) => {
-      assert.equal(await store.loadAuthOauthFlowSnapshot(), undefined);
+    testCase("a load returns the persisted bytes unchanged, whatever their content", async ({ store }) => {
+      assertEqual(await store.loadAuthOauthFlowSnapshot(), undefined);
       const values = [
         Buffer.from('{"browser":[],"device":[]}'),
         Buffer.alloc(0),
@@ -33,115 +42,129 @@ export const oauthChapter = chapter(
       ];
       for (const bytes of values) {
         await store.persistAuthOauthFlowSnapshot(bytes);
-        sameBytes(await store.loadAuthOauthFlowSnapshot(), bytes);
+        assertSameBytes(await store.loadAuthOauthFlowSnapshot(), bytes);
       }
     }),
 
-    step("an update sees the current bytes, and its answer replaces them", async ({ store }) => {
+    testCase("an update receives the current bytes, and its result replaces them", async ({ store }) => {
       const seen: (string | undefined)[] = [];
       for (const next of ["one", "", "two"]) {
         await store.updateAuthOauthFlowSnapshot((current) => {
           seen.push(text(current));
           return Buffer.from(next);
         });
-        assert.equal(text(await store.loadAuthOauthFlowSnapshot()), next);
+        assertEqual(text(await store.loadAuthOauthFlowSnapshot()), next);
       }
-      same(seen, [undefined, "one", ""]);
+      assertSame(seen, [undefined, "one", ""]);
     }),
 
-    step("a closure may be asynchronous", async ({ store }) => {
+    testCase("an update closure may be asynchronous", async ({ store }) => {
       await store.updateAuthOauthFlowSnapshot(async (current) => {
         await Promise.resolve();
         return Buffer.from(text(current) ?? "first");
       });
-      assert.equal(text(await store.loadAuthOauthFlowSnapshot()), "first");
+      assertEqual(text(await store.loadAuthOauthFlowSnapshot()), "first");
     }),
 
-    step("what a closure throws reaches the caller untouched, and nothing is written", async ({ store }) => {
-      for (const before of [undefined, "kept"]) {
-        if (before !== undefined) await store.persistAuthOauthFlowSnapshot(Buffer.from(before));
-        for (const thrown of THROWN) {
-          const messageBefore = thrown instanceof Error ? thrown.message : undefined;
-          const synchronous = store.updateAuthOauthFlowSnapshot(() => {
-            throw thrown;
-          });
-          assert.equal(await rejection(synchronous), thrown);
-          // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- what it throws is the closure's own
-          assert.equal(await rejection(store.updateAuthOauthFlowSnapshot(() => Promise.reject(thrown))), thrown);
-          if (thrown instanceof Error) assert.equal(thrown.message, messageBefore);
-          assert.equal(text(await store.loadAuthOauthFlowSnapshot()), before);
+    testCase(
+      "an error thrown by an update closure reaches the caller unchanged, and nothing is written",
+      async ({ store }) => {
+        for (const before of [undefined, "kept"]) {
+          if (before !== undefined) await store.persistAuthOauthFlowSnapshot(Buffer.from(before));
+          for (const thrown of THROWN) {
+            const messageBefore = thrown instanceof Error ? thrown.message : undefined;
+            const synchronous = store.updateAuthOauthFlowSnapshot(() => {
+              throw thrown;
+            });
+            assertEqual(await rejectionOf(synchronous), thrown);
+            // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- a closure may throw any value
+            assertEqual(await rejectionOf(store.updateAuthOauthFlowSnapshot(() => Promise.reject(thrown))), thrown);
+            if (thrown instanceof Error) assertEqual(thrown.message, messageBefore);
+            assertEqual(text(await store.loadAuthOauthFlowSnapshot()), before);
+          }
         }
-      }
-    }),
+      },
+    ),
 
-    step("a closure runs again, with the newer bytes, when they change under it", async ({ store }) => {
-      const seen: (string | undefined)[] = [];
-      await store.persistAuthOauthFlowSnapshot(Buffer.from("a"));
-      await store.updateAuthOauthFlowSnapshot(async (current) => {
-        seen.push(text(current));
-        if (seen.length === 1) await store.persistAuthOauthFlowSnapshot(Buffer.from("b"));
-        return Buffer.from(`${String(text(current))}!`);
-      });
-      same(seen, ["a", "b"]);
-      assert.equal(text(await store.loadAuthOauthFlowSnapshot()), "b!");
-    }),
+    testCase(
+      "an update closure runs again with the newer bytes when another writer changes them",
+      async ({ store }) => {
+        const seen: (string | undefined)[] = [];
+        await store.persistAuthOauthFlowSnapshot(Buffer.from("a"));
+        await store.updateAuthOauthFlowSnapshot(async (current) => {
+          seen.push(text(current));
+          if (seen.length === 1) await store.persistAuthOauthFlowSnapshot(Buffer.from("b"));
+          return Buffer.from(`${String(text(current))}!`);
+        });
+        assertSame(seen, ["a", "b"]);
+        assertEqual(text(await store.loadAuthOauthFlowSnapshot()), "b!");
+      },
+    ),
 
-    step("an error of a later run reaches the caller too", async ({ store }) => {
+    testCase("an error thrown by a repeated run of a closure reaches the caller too", async ({ store }) => {
       const lost = notFound("claim lost");
       const call = store.updateAuthOauthFlowSnapshot(async (current) => {
         if (current) throw lost;
         await store.persistAuthOauthFlowSnapshot(Buffer.from("newer"));
         return Buffer.from("stale");
       });
-      assert.equal(await rejection(call), lost);
-      assert.equal(text(await store.loadAuthOauthFlowSnapshot()), "newer");
+      assertEqual(await rejectionOf(call), lost);
+      assertEqual(text(await store.loadAuthOauthFlowSnapshot()), "newer");
     }),
 
-    step("concurrent updates all take effect", async ({ store }) => {
+    testCase("concurrent updates all take effect", async ({ store }) => {
       const names = Array.from({ length: 24 }, (_, n) => `flow-${String(n)}`);
-      await together(names.length, (n) =>
+      await callConcurrently(names.length, (n) =>
         store.updateAuthOauthFlowSnapshot((current) => Buffer.from(`${text(current) ?? ""}${String(names[n])} `)),
       );
-      const landed = text(await store.loadAuthOauthFlowSnapshot())
+      const stored = text(await store.loadAuthOauthFlowSnapshot())
         ?.trim()
         .split(" ");
-      same(landed?.toSorted(), names.toSorted());
+      assertSame(stored?.toSorted(), names.toSorted());
     }),
 
-    step("a compare-and-set that misses answers the bytes in its way", ["versions"], async ({ versioned }) => {
-      const set = (expected: string | undefined, value: string) =>
-        versioned.updateAuthOauthFlowSnapshot({ expected, snapshot: Buffer.from(value) });
-      const first = await set(undefined, "one");
-      assert.ok(first.updated);
-      const missed = await set(undefined, "two");
-      assert.ok(!missed.updated);
-      same(missed.current, { value: Buffer.from("one"), version: first.version });
-      const second = await set(first.version, "two");
-      assert.ok(second.updated);
-      assert.notEqual(second.version, first.version);
-      assert.ok(!(await set(first.version, "three")).updated, "a version is passed once only");
-      same(await versioned.loadAuthOauthFlowSnapshot({}), { value: Buffer.from("two"), version: second.version });
-    }),
+    testCase(
+      "a compare-and-set that misses returns the current bytes and their version",
+      ["versions"],
+      async ({ versioned }) => {
+        const set = (expected: string | undefined, value: string) =>
+          versioned.updateAuthOauthFlowSnapshot({ expected, snapshot: Buffer.from(value) });
+        const first = await set(undefined, "one");
+        assert.ok(first.updated, "expected an update where no state is stored, found a miss");
+        const missed = await set(undefined, "two");
+        assert.ok(!missed.updated, "expected a miss where state is stored, found an update");
+        assertSame(missed.current, { value: Buffer.from("one"), version: first.version });
+        const second = await set(first.version, "two");
+        assert.ok(second.updated, "expected an update at the current version, found a miss");
+        assert.notEqual(second.version, first.version);
+        assertEqual((await set(first.version, "three")).updated, false, "update at an old version");
+        assertSame(await versioned.loadAuthOauthFlowSnapshot({}), {
+          value: Buffer.from("two"),
+          version: second.version,
+        });
+      },
+    ),
 
-    step("the state belongs to the store, not to a runtime", async ({ store }) => {
+    testCase("OAuth state belongs to the store, not to a runtime", async ({ store }) => {
       await store.persistAuthOauthFlowSnapshot(Buffer.from("one"));
       for (const runtimeId of ["auth_oauth_flow_state", "oauth", ""]) {
-        same(await contents(store, runtimeId), EMPTY_CONTENTS);
+        assertSame(await contentsOf(store, runtimeId), EMPTY_CONTENTS);
         await store.clearSessionSnapshot(runtimeId);
       }
-      same(await contents(store, RUNTIME), EMPTY_CONTENTS);
-      assert.equal(text(await store.loadAuthOauthFlowSnapshot()), "one");
+      assertSame(await contentsOf(store, RUNTIME), EMPTY_CONTENTS);
+      assertEqual(text(await store.loadAuthOauthFlowSnapshot()), "one");
     }),
 
-    step("a store error of a closure stays an error of its own class", async ({ store }) => {
+    testCase("a subclass of StoreError thrown by an update closure keeps its class", async ({ store }) => {
       class Rejection extends StoreError {}
       const thrown = new Rejection("NotFound", "NOT_FOUND", "mine");
-      const caught = await rejection(
+      const caught = await rejectionOf(
         store.updateAuthOauthFlowSnapshot(() => {
           throw thrown;
         }),
       );
-      assert.ok(caught instanceof Rejection);
+      assertEqual(caught, thrown);
+      assertEqual(caught instanceof Rejection, true, "instance of the subclass");
     }),
   ],
 );

@@ -1,33 +1,45 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { DocumentPart, SessionChange, VersionedStore } from "@bolthole/contract";
-import { refused, same, sameBytes } from "../assertions.js";
-import { chapter, step } from "../conformance-case.js";
-import { RUNTIME, freshRequestId, inputState, receipt } from "../fixtures.js";
-import { patchOf, patchTo } from "../patching.js";
-import { appended, rewrite, someTexts, transcript } from "../transcripts.js";
+import { assertEqual, assertRefused, assertSame, assertSameBytes, refusalOf } from "../assertions.js";
+import { chapter, testCase } from "../chapter.js";
+import {
+  RUNTIME,
+  appended,
+  freshRequestId,
+  inputState,
+  patchOf,
+  patchTo,
+  receipt,
+  rewrite,
+  someTexts,
+  transcript,
+} from "../fixtures.js";
 
 const INVALID = { variant: "WriteFailed", reason: "INVALID_ARGUMENT" } as const;
 const STALE = { variant: "WriteFailed", reason: "BASE_NOT_CURRENT", record: "patch.base_version" } as const;
 
 const TEXTS = someTexts(40);
 const BASE = transcript(TEXTS);
-const NEXT = transcript([...TEXTS, "a turn"]);
-/** Every range of it is told from every other. */
+const NEXT = transcript([...TEXTS, "one more"]);
+/** Bytes in which equal ranges at different offsets differ. */
 const BYTES = Buffer.from(Array.from({ length: 4000 }, (_, n) => (n * n * 31 + n * 7) % 256));
 
-const of = { runtimeId: RUNTIME } as const;
+const runtime = { runtimeId: RUNTIME } as const;
 const whole = (sessionSnapshot: Uint8Array, profile?: "opaque"): SessionChange => ({ sessionSnapshot, profile });
 
-/** Each method that writes a snapshot. */
+/** The methods that write a snapshot, except the rewrite, which has a separate case below. */
 const WRITERS: Readonly<
-  Record<string, (store: VersionedStore, change: SessionChange, base: string, requestId?: string) => Promise<unknown>>
+  Record<
+    "commitSessionSnapshot" | "atomicApply" | "replaceSessionSnapshotIfCurrent",
+    (store: VersionedStore, change: SessionChange, base: string, requestId?: string) => Promise<unknown>
+  >
 > = {
   commitSessionSnapshot: (store, sessionDelta, _, requestId) =>
-    store.commitSessionSnapshot({ ...of, sessionDelta, requestId }),
+    store.commitSessionSnapshot({ ...runtime, sessionDelta, requestId }),
   atomicApply: (store, sessionDelta, _, requestId) =>
     store.atomicApply({
-      ...of,
+      ...runtime,
       sessionDelta,
       receipt: receipt(1, 0n),
       inputUpdates: [inputState(1)],
@@ -35,18 +47,20 @@ const WRITERS: Readonly<
       requestId,
     }),
   replaceSessionSnapshotIfCurrent: (store, replacement, version, requestId) =>
-    store.replaceSessionSnapshotIfCurrent({ ...of, expected: { version }, replacement, requestId }),
+    store.replaceSessionSnapshotIfCurrent({ ...runtime, expected: { version }, replacement, requestId }),
 };
 
+/** Commits a first document, and returns its version. */
 async function begin(store: VersionedStore, document = BASE, profile?: "opaque"): Promise<string> {
-  return (await store.commitSessionSnapshot({ ...of, sessionDelta: whole(document, profile) })).version;
+  return (await store.commitSessionSnapshot({ ...runtime, sessionDelta: whole(document, profile) })).version;
 }
 
+/** Patches: a document that is sent as ranges of the stored document and new bytes. */
 export const patchesChapter = chapter(
   "patches",
   ["versions"],
   [
-    step("a patch makes the document of its pieces, to the byte", async ({ store, versioned }) => {
+    testCase("a patch produces the document of its parts, byte for byte", async ({ store, versioned }) => {
       const shapes: readonly (readonly DocumentPart[])[] = [
         [],
         [{ offset: 0, length: BYTES.length }],
@@ -68,201 +82,217 @@ export const patchesChapter = chapter(
       for (const pieces of shapes) {
         const version = await begin(versioned, BYTES, "opaque");
         const { patch, document } = patchOf(version, BYTES, pieces);
-        await versioned.commitSessionSnapshot({ ...of, sessionDelta: { patch } });
-        sameBytes(await store.loadSessionSnapshot(RUNTIME), document);
+        await versioned.commitSessionSnapshot({ ...runtime, sessionDelta: { patch } });
+        assertSameBytes(await store.loadSessionSnapshot(RUNTIME), document);
       }
     }),
 
-    step("patches follow one another, over a document above 1 MiB", async ({ store, versioned }) => {
+    testCase("patches apply one after another to a document above 1 MiB", async ({ store, versioned }) => {
       let texts = someTexts(150, 10_000);
       let document = transcript(texts);
       let version = await begin(versioned, document);
-      for (let turn = 0; turn < 6; turn += 1) {
-        texts = [...texts, `turn ${String(turn)} `.repeat(turn * 50)];
+      for (let n = 0; n < 6; n += 1) {
+        texts = [...texts, `message ${String(n)} `.repeat(n * 50)];
         const next = transcript(texts);
         const patch = patchTo(version, document, next);
-        const apply = { receipt: receipt(2, BigInt(turn)), inputUpdates: [], sessionStoreKey: undefined };
-        version = (await versioned.atomicApply({ ...of, sessionDelta: { patch }, ...apply })).version;
+        const apply = { receipt: receipt(2, BigInt(n)), inputUpdates: [], sessionStoreKey: undefined };
+        version = (await versioned.atomicApply({ ...runtime, sessionDelta: { patch }, ...apply })).version;
         document = next;
-        sameBytes(await store.loadSessionSnapshot(RUNTIME), document);
+        assertSameBytes(await store.loadSessionSnapshot(RUNTIME), document);
       }
     }),
 
     ...Object.entries(WRITERS).map(([name, write]) =>
-      step(`${name} takes a patch of a session and of opaque bytes`, async ({ store, versioned }) => {
+      testCase(`${name} accepts a patch of a session and of opaque bytes`, async ({ store, versioned }) => {
         const version = await begin(versioned);
-        assert.ok(await write(versioned, { patch: patchTo(version, BASE, NEXT) }, version));
-        sameBytes(await store.loadSessionSnapshot(RUNTIME), NEXT);
-        await versioned.clearSessionSnapshot(of);
+        assert.ok(
+          await write(versioned, { patch: patchTo(version, BASE, NEXT) }, version),
+          "expected a commit, found a miss",
+        );
+        assertSameBytes(await store.loadSessionSnapshot(RUNTIME), NEXT);
+        await versioned.clearSessionSnapshot(runtime);
         const opaque = await begin(versioned, BYTES, "opaque");
         const { patch, document } = patchOf(opaque, BYTES, [{ offset: 1, length: 3 }, Buffer.of(0xff)]);
         const change = { patch, profile: "opaque" } as const;
-        await versioned.commitSessionSnapshot({ ...of, sessionDelta: change });
-        sameBytes(await store.loadSessionSnapshot(RUNTIME), document);
+        await versioned.commitSessionSnapshot({ ...runtime, sessionDelta: change });
+        assertSameBytes(await store.loadSessionSnapshot(RUNTIME), document);
         const named = { ...change, profile: "session" } as const;
-        await refused(write(versioned, named, opaque), { variant: "WriteFailed", reason: "PROFILE_MISMATCH" });
+        await assertRefused(write(versioned, named, opaque), { variant: "WriteFailed", reason: "PROFILE_MISMATCH" });
       }),
     ),
 
-    step("a rewrite takes a patch, and so do the turns after it", ["transcriptRules"], async ({ store, versioned }) => {
-      let version = await begin(versioned);
-      const one = rewrite(TEXTS, 5, 30, ["summary"]);
-      const sessionDelta = { patch: patchTo(version, BASE, one.document) };
-      const { commit } = one;
-      ({ version } = await versioned.commitSessionTranscriptRewriteSnapshot({ ...of, sessionDelta, commit }));
-      sameBytes(await store.loadSessionSnapshot(RUNTIME), one.document);
-      const texts = [...one.texts, "a turn"];
-      const next = transcript(texts, appended(one.history, texts));
-      await WRITERS["atomicApply"]?.(versioned, { patch: patchTo(version, one.document, next) }, version);
-      sameBytes(await store.loadSessionSnapshot(RUNTIME), next);
-    }),
+    testCase(
+      "a rewrite accepts a patch, and so do the applies after it",
+      ["transcriptRules"],
+      async ({ store, versioned }) => {
+        let version = await begin(versioned);
+        const one = rewrite(TEXTS, 5, 30, ["summary"]);
+        const sessionDelta = { patch: patchTo(version, BASE, one.document) };
+        const { commit } = one;
+        ({ version } = await versioned.commitSessionTranscriptRewriteSnapshot({ ...runtime, sessionDelta, commit }));
+        assertSameBytes(await store.loadSessionSnapshot(RUNTIME), one.document);
+        const texts = [...one.texts, "one more"];
+        const next = transcript(texts, appended(one.history, texts));
+        await WRITERS.atomicApply(versioned, { patch: patchTo(version, one.document, next) }, version);
+        assertSameBytes(await store.loadSessionSnapshot(RUNTIME), next);
+      },
+    ),
 
-    step("a patched session is checked as a whole one is", ["transcriptRules"], async ({ store, versioned }) => {
-      const version = await begin(versioned);
-      const worse = [
-        transcript(TEXTS.slice(0, 39)),
-        transcript(TEXTS.with(3, "changed")),
-        Buffer.from(BASE.toString().replace('"messages":[', '"messages":{')),
-        Buffer.from(BASE.toString().replace('"metadata":{}', '"messages":[],"metadata":{}')),
-      ];
-      for (const document of worse) {
-        const apply = (change: SessionChange) =>
-          WRITERS["atomicApply"]?.(versioned, change, version) ?? Promise.resolve();
-        const { variant, reason, message } = await refused(
-          apply(whole(document)),
-          await reasonOf(apply(whole(document))),
-        );
-        const refusal = await refused(apply({ patch: patchTo(version, BASE, document) }), { variant, reason });
-        assert.equal(refusal.message, message);
-      }
-      sameBytes(await store.loadSessionSnapshot(RUNTIME), BASE);
-    }),
+    testCase(
+      "a patched session is checked like a whole document",
+      ["transcriptRules"],
+      async ({ store, versioned }) => {
+        const version = await begin(versioned);
+        const invalid = [
+          transcript(TEXTS.slice(0, 39)),
+          transcript(TEXTS.with(3, "changed")),
+          Buffer.from(BASE.toString().replace('"messages":[', '"messages":{')),
+          Buffer.from(BASE.toString().replace('"metadata":{}', '"messages":[],"metadata":{}')),
+        ];
+        for (const document of invalid) {
+          const apply = (change: SessionChange) => WRITERS.atomicApply(versioned, change, version);
+          const { variant, reason, message } = await refusalOf(apply(whole(document)));
+          await assertRefused(apply({ patch: patchTo(version, BASE, document) }), { variant, reason, message });
+        }
+        assertSameBytes(await store.loadSessionSnapshot(RUNTIME), BASE);
+      },
+    ),
 
-    step("a patch of another base than the stored one changes nothing", async ({ store, versioned }) => {
-      const first = await begin(versioned);
-      const second = await begin(versioned);
-      const late = { patch: patchTo(first, BASE, NEXT) };
-      for (const write of Object.values(WRITERS)) {
-        await refused(write(versioned, late, second), { ...STALE, expected: first, actual: second });
-        await refused(write(versioned, { patch: { ...late.patch, baseVersion: "" } }, second), STALE);
-      }
-      sameBytes(await store.loadSessionSnapshot(RUNTIME), BASE);
-      same(await store.loadInputStates(RUNTIME), []);
-      await versioned.clearSessionSnapshot(of);
-      const gone = { patch: patchTo(second, BASE, NEXT) };
-      for (const write of Object.values(WRITERS)) {
-        await refused(write(versioned, gone, second), { ...STALE, actual: "none" });
-      }
-      assert.equal(await store.loadSessionSnapshot(RUNTIME), undefined);
-    }),
+    testCase(
+      "a patch whose base is not the stored document is refused and changes nothing",
+      async ({ store, versioned }) => {
+        const first = await begin(versioned);
+        const second = await begin(versioned);
+        const late = { patch: patchTo(first, BASE, NEXT) };
+        for (const write of Object.values(WRITERS)) {
+          await assertRefused(write(versioned, late, second), { ...STALE, expected: first, actual: second });
+          await assertRefused(write(versioned, { patch: { ...late.patch, baseVersion: "" } }, second), STALE);
+        }
+        assertSameBytes(await store.loadSessionSnapshot(RUNTIME), BASE);
+        assertSame(await store.loadInputStates(RUNTIME), []);
+        await versioned.clearSessionSnapshot(runtime);
+        const gone = { patch: patchTo(second, BASE, NEXT) };
+        for (const write of Object.values(WRITERS)) {
+          await assertRefused(write(versioned, gone, second), { ...STALE, actual: "none" });
+        }
+        assertEqual(await store.loadSessionSnapshot(RUNTIME), undefined);
+      },
+    ),
 
-    step("another runtime's base is no base", async ({ versioned }) => {
+    testCase("a patch of another runtime's base is refused", async ({ versioned }) => {
       const version = await begin(versioned);
       await versioned.commitSessionSnapshot({ runtimeId: "other", sessionDelta: whole(BASE) });
       const patch = patchTo(version, BASE, NEXT);
-      await refused(versioned.commitSessionSnapshot({ runtimeId: "other", sessionDelta: { patch } }), STALE);
+      await assertRefused(versioned.commitSessionSnapshot({ runtimeId: "other", sessionDelta: { patch } }), STALE);
     }),
 
-    step("a patch that contradicts itself or its base changes nothing", async ({ store, versioned }) => {
-      const version = await begin(versioned);
-      const patch = patchTo(version, BASE, NEXT);
-      const end = BASE.length;
-      const bad: readonly (readonly [field: string, Partial<typeof patch>])[] = [
-        ["result_crc32", { resultCrc32: (patch.resultCrc32 ^ 1) >>> 0 }],
-        ["result_length", { resultLength: patch.resultLength + 1 }],
-        ["result_length", { resultLength: patch.resultLength - 1 }],
-        ["pieces[0].copy", patchPieces([{ offset: 0, length: end + 1 }])],
-        ["pieces[1].copy", patchPieces([Buffer.from("x"), { offset: end, length: 1 }])],
-        ["pieces[0].copy", patchPieces([{ offset: end + 1, length: 0 }])],
-        ["pieces[0].copy", patchPieces([{ offset: Number.MAX_SAFE_INTEGER - 8, length: 8 }])],
-      ];
-      for (const write of Object.values(WRITERS)) {
-        for (const [record, members] of bad) {
-          await refused(write(versioned, { patch: { ...patch, ...members } }, version), { ...INVALID, record });
+    testCase(
+      "a patch that contradicts itself or its base is refused and changes nothing",
+      async ({ store, versioned }) => {
+        const version = await begin(versioned);
+        const patch = patchTo(version, BASE, NEXT);
+        const end = BASE.length;
+        const bad: readonly (readonly [field: string, Partial<typeof patch>])[] = [
+          ["result_crc32", { resultCrc32: (patch.resultCrc32 ^ 1) >>> 0 }],
+          ["result_length", { resultLength: patch.resultLength + 1 }],
+          ["result_length", { resultLength: patch.resultLength - 1 }],
+          ["pieces[0].copy", patchPieces([{ offset: 0, length: end + 1 }])],
+          ["pieces[1].copy", patchPieces([Buffer.from("x"), { offset: end, length: 1 }])],
+          ["pieces[0].copy", patchPieces([{ offset: end + 1, length: 0 }])],
+          ["pieces[0].copy", patchPieces([{ offset: Number.MAX_SAFE_INTEGER - 8, length: 8 }])],
+        ];
+        for (const write of Object.values(WRITERS)) {
+          for (const [record, members] of bad) {
+            await assertRefused(write(versioned, { patch: { ...patch, ...members } }, version), { ...INVALID, record });
+          }
         }
-      }
-      sameBytes(await store.loadSessionSnapshot(RUNTIME), BASE);
-      same(await store.loadInputStates(RUNTIME), []);
-    }),
+        assertSameBytes(await store.loadSessionSnapshot(RUNTIME), BASE);
+        assertSame(await store.loadInputStates(RUNTIME), []);
+      },
+    ),
 
-    step("as many pieces and new bytes as are allowed are taken, one more is refused", async ({ store, versioned }) => {
-      const { limits } = await versioned.getServerInfo({});
-      const tooLarge = { variant: "WriteFailed", reason: "TOO_LARGE", record: "patch.pieces" } as const;
-      const pieces = (count: number) =>
-        Array.from({ length: count }, (_, n) => ({ offset: (n * 7) % 3999, length: 1 }));
-      const news = (bytes: number) => [Buffer.alloc(bytes - 10, 1), { offset: 5, length: 5 }, Buffer.alloc(10, 2)];
-      for (const [most, over] of [
-        [pieces(limits.patchPieces), pieces(limits.patchPieces + 1)],
-        [news(limits.patchInsertBytes), news(limits.patchInsertBytes + 1)],
-      ] as const) {
-        const version = await begin(versioned, BYTES, "opaque");
-        const commit = (patch: ReturnType<typeof patchTo>) =>
-          versioned.commitSessionSnapshot({ ...of, sessionDelta: { patch } });
-        await refused(commit(patchOf(version, BYTES, over).patch), tooLarge);
-        const { patch, document } = patchOf(version, BYTES, most);
-        await commit(patch);
-        sameBytes(await store.loadSessionSnapshot(RUNTIME), document);
-      }
-    }),
+    testCase(
+      "the largest number of parts and of new bytes is accepted, and one more is refused",
+      async ({ store, versioned }) => {
+        const { limits } = await versioned.getServerInfo({});
+        const tooLarge = { variant: "WriteFailed", reason: "TOO_LARGE", record: "patch.pieces" } as const;
+        const pieces = (count: number) =>
+          Array.from({ length: count }, (_, n) => ({ offset: (n * 7) % 3999, length: 1 }));
+        const inserts = (bytes: number) => [Buffer.alloc(bytes - 10, 1), { offset: 5, length: 5 }, Buffer.alloc(10, 2)];
+        for (const [largest, tooMany] of [
+          [pieces(limits.patchPieces), pieces(limits.patchPieces + 1)],
+          [inserts(limits.patchInsertBytes), inserts(limits.patchInsertBytes + 1)],
+        ] as const) {
+          const version = await begin(versioned, BYTES, "opaque");
+          const commit = (patch: ReturnType<typeof patchTo>) =>
+            versioned.commitSessionSnapshot({ ...runtime, sessionDelta: { patch } });
+          await assertRefused(commit(patchOf(version, BYTES, tooMany).patch), tooLarge);
+          const { patch, document } = patchOf(version, BYTES, largest);
+          await commit(patch);
+          assertSameBytes(await store.loadSessionSnapshot(RUNTIME), document);
+        }
+      },
+    ),
 
-    step("a patch cannot make a document above the limit", async ({ store, versioned }) => {
+    testCase("a patch that would produce a document above the limit is refused", async ({ store, versioned }) => {
       const { limits } = await versioned.getServerInfo({});
       const version = await begin(versioned, BYTES, "opaque");
       const copies = Math.ceil((limits.documentBytes + 1) / BYTES.length);
-      assert.ok(copies <= limits.patchPieces, "keep documentBytes of the store under test at a few MiB");
+      assert.ok(
+        copies <= limits.patchPieces,
+        `expected a limit of a few MiB for documents, found ${limits.documentBytes}: configure the store under test`,
+      );
       const pieces = Array.from({ length: copies }, () => ({ offset: 0, length: BYTES.length }));
       const patch = { baseVersion: version, resultLength: copies * BYTES.length, resultCrc32: 0, pieces };
-      await refused(versioned.commitSessionSnapshot({ ...of, sessionDelta: { patch } }), {
+      await assertRefused(versioned.commitSessionSnapshot({ ...runtime, sessionDelta: { patch } }), {
         variant: "WriteFailed",
         reason: "TOO_LARGE",
         record: "patch.result_length",
       });
-      sameBytes(await store.loadSessionSnapshot(RUNTIME), BYTES);
+      assertSameBytes(await store.loadSessionSnapshot(RUNTIME), BYTES);
     }),
 
-    step("a repeated patch gets the first answer, also when the base has moved on", async ({ store, versioned }) => {
-      for (const write of Object.values(WRITERS)) {
-        await versioned.clearSessionSnapshot(of);
-        const version = await begin(versioned);
-        const requestId = freshRequestId();
-        const change = { patch: patchTo(version, BASE, NEXT) };
-        const first = (await write(versioned, change, version, requestId)) as { version: string; replayed: boolean };
-        assert.equal(first.replayed, false);
-        const later = transcript([...TEXTS, "a turn", "a later one"]);
-        await versioned.commitSessionSnapshot({ ...of, sessionDelta: whole(later) });
-        const again = (await write(versioned, change, version, requestId)) as typeof first;
-        same([again.version, again.replayed], [first.version, true]);
-        sameBytes(await store.loadSessionSnapshot(RUNTIME), later);
-        const reused = { variant: "WriteFailed", reason: "REQUEST_ID_REUSED" } as const;
-        const other = { patch: patchTo(version, BASE, later) };
-        await refused(write(versioned, other, version, requestId), reused);
-        await refused(write(versioned, { patch: { ...change.patch, baseVersion: "x" } }, version, requestId), reused);
-        if (write === WRITERS["atomicApply"]) return;
-      }
-    }),
+    testCase(
+      "a repeated patch returns the first response, also after the base has changed",
+      async ({ store, versioned }) => {
+        for (const write of Object.values(WRITERS)) {
+          await versioned.clearSessionSnapshot(runtime);
+          const version = await begin(versioned);
+          const requestId = freshRequestId();
+          const change = { patch: patchTo(version, BASE, NEXT) };
+          const first = (await write(versioned, change, version, requestId)) as { version: string; replayed: boolean };
+          assertEqual(first.replayed, false);
+          const later = transcript([...TEXTS, "one more", "and another"]);
+          await versioned.commitSessionSnapshot({ ...runtime, sessionDelta: whole(later) });
+          const again = (await write(versioned, change, version, requestId)) as typeof first;
+          assertSame([again.version, again.replayed], [first.version, true]);
+          assertSameBytes(await store.loadSessionSnapshot(RUNTIME), later);
+          const reused = { variant: "WriteFailed", reason: "REQUEST_ID_REUSED" } as const;
+          const other = { patch: patchTo(version, BASE, later) };
+          await assertRefused(write(versioned, other, version, requestId), reused);
+          await assertRefused(
+            write(versioned, { patch: { ...change.patch, baseVersion: "x" } }, version, requestId),
+            reused,
+          );
+        }
+      },
+    ),
 
-    step("a refused patch leaves its request id free", async ({ versioned }) => {
+    testCase("the request id of a refused patch may be used again", async ({ versioned }) => {
       const first = await begin(versioned);
       const second = await begin(versioned);
       const requestId = freshRequestId();
       const commit = (sessionDelta: SessionChange) =>
-        versioned.commitSessionSnapshot({ ...of, sessionDelta, requestId });
-      await refused(commit({ patch: patchTo(first, BASE, NEXT) }), { ...STALE, actual: second });
-      same(await versioned.getCommit({ requestId, seal: false }), { state: "not_found" });
-      assert.equal((await commit(whole(NEXT))).replayed, false);
+        versioned.commitSessionSnapshot({ ...runtime, sessionDelta, requestId });
+      await assertRefused(commit({ patch: patchTo(first, BASE, NEXT) }), { ...STALE, actual: second });
+      assertSame(await versioned.getCommit({ requestId, seal: false }), { state: "not_found" });
+      assertEqual((await commit(whole(NEXT))).replayed, false);
     }),
   ],
 );
 
+/** Returns the members of a patch with these parts, without a checksum. */
 const patchPieces = (pieces: readonly DocumentPart[]) => ({
   pieces,
   resultLength: pieces.reduce((total, { length }) => total + length, 0),
 });
-
-async function reasonOf(call: Promise<unknown>): Promise<Parameters<typeof refused>[1]> {
-  const error: unknown = await call.then(
-    () => assert.fail("it was not refused"),
-    (reason: unknown) => reason,
-  );
-  return error as Parameters<typeof refused>[1];
-}

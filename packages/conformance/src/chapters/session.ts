@@ -1,29 +1,30 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { encodeLifecycleRecord } from "@bolthole/contract/wire";
-import { contents, refused, same, sameBytes } from "../assertions.js";
-import { chapter, step } from "../conformance-case.js";
+import { assertEqual, assertRefused, assertSame, assertSameBytes, contentsOf } from "../assertions.js";
+import { chapter, testCase } from "../chapter.js";
 import { RUNTIME, inputState, lifecycle, opsSnapshot, receipt, runId, session } from "../fixtures.js";
 
-/** The same JSON as `document`, in other bytes. */
+/** Returns the same JSON value as `document` in other bytes. */
 const respelled = (document: Buffer): Buffer => Buffer.from(` ${document.toString()}\n`);
 
-const NO_SESSIONS: readonly (readonly [string, Buffer])[] = [
-  ["nothing", Buffer.alloc(0)],
-  ["no JSON", Buffer.from("session-data")],
-  ["a text cut off", session(1, 1).subarray(0, -1)],
-  ["a text with a tail", Buffer.concat([session(1, 1), Buffer.from("}")])],
-  ["bytes that are no UTF-8", Buffer.concat([Buffer.from([0xff]), session(1, 1)])],
+const INVALID_SESSIONS: readonly (readonly [string, Buffer])[] = [
+  ["an empty document", Buffer.alloc(0)],
+  ["a text that is not JSON", Buffer.from("session-data")],
+  ["a truncated session", session(1, 1).subarray(0, -1)],
+  ["a session with trailing characters", Buffer.concat([session(1, 1), Buffer.from("}")])],
+  ["bytes that are not UTF-8", Buffer.concat([Buffer.from([0xff]), session(1, 1)])],
   ["a list", Buffer.from("[]")],
-  ["no id", Buffer.from(session(1, 0).toString().replace('"id"', '"di"'))],
-  ["an id that is no UUID", Buffer.from(session(1, 0).toString().replace('"id":"0', '"id":"x'))],
+  ["a session without an id", Buffer.from(session(1, 0).toString().replace('"id"', '"di"'))],
+  ["a session whose id is not a UUID", Buffer.from(session(1, 0).toString().replace('"id":"0', '"id":"x'))],
 ];
 
+/** Session snapshots: commit, load, clear, and the conditional forms that compare bytes. */
 export const sessionChapter = chapter(
   "session",
   [],
   [
-    step("a committed snapshot comes back to the byte", async ({ store }) => {
+    testCase("a load returns the committed snapshot byte for byte", async ({ store }) => {
       const document = Buffer.from(
         session(1, 2)
           .toString()
@@ -33,144 +34,162 @@ export const sessionChapter = chapter(
           ),
       );
       await store.commitSessionSnapshot(RUNTIME, { sessionSnapshot: document });
-      sameBytes(await store.loadSessionSnapshot(RUNTIME), document);
+      assertSameBytes(await store.loadSessionSnapshot(RUNTIME), document);
     }),
 
-    step("of nothing there is no snapshot, and clearing nothing is fine", async ({ store }) => {
-      assert.equal(await store.loadSessionSnapshot(RUNTIME), undefined);
+    testCase("an empty runtime has no snapshot, and a clear of it succeeds", async ({ store }) => {
+      assertEqual(await store.loadSessionSnapshot(RUNTIME), undefined);
       await store.clearSessionSnapshot(RUNTIME);
-      assert.equal(await store.loadSessionSnapshot(RUNTIME), undefined);
+      assertEqual(await store.loadSessionSnapshot(RUNTIME), undefined);
     }),
 
-    step("a commit replaces whatever is stored: longer, shorter, another session", async ({ store }) => {
-      for (const document of [session(1, 1), session(1, 5), session(1, 2), session(2, 1), session(1, 0)]) {
-        await store.commitSessionSnapshot(RUNTIME, { sessionSnapshot: document });
-        sameBytes(await store.loadSessionSnapshot(RUNTIME), document);
-      }
-    }),
+    testCase(
+      "a commit replaces the stored snapshot, whether longer, shorter or of another session",
+      async ({ store }) => {
+        for (const document of [session(1, 1), session(1, 5), session(1, 2), session(2, 1), session(1, 0)]) {
+          await store.commitSessionSnapshot(RUNTIME, { sessionSnapshot: document });
+          assertSameBytes(await store.loadSessionSnapshot(RUNTIME), document);
+        }
+      },
+    ),
 
-    step("a snapshot of several MiB comes back to the byte, and a smaller one after it", async ({ store }) => {
-      for (const document of [session(1, 300, 10_000), session(1, 3)]) {
-        await store.commitSessionSnapshot(RUNTIME, { sessionSnapshot: document });
-        sameBytes(await store.loadSessionSnapshot(RUNTIME), document);
-      }
-    }),
+    testCase(
+      "a snapshot of several MiB is loaded byte for byte, and so is a smaller one after it",
+      async ({ store }) => {
+        for (const document of [session(1, 300, 10_000), session(1, 3)]) {
+          await store.commitSessionSnapshot(RUNTIME, { sessionSnapshot: document });
+          assertSameBytes(await store.loadSessionSnapshot(RUNTIME), document);
+        }
+      },
+    ),
 
-    step("a large snapshot comes in pieces of at most 1 MiB that make up its length", ["versions"], async (context) => {
-      const document = session(1, 250, 10_000);
-      const { version } = await context.versioned.commitSessionSnapshot({
-        runtimeId: RUNTIME,
-        sessionDelta: { sessionSnapshot: document },
-      });
-      const loaded = await context.versioned.loadSessionSnapshot({ runtimeId: RUNTIME });
-      assert.ok(loaded);
-      same({ ...loaded, chunks: undefined }, { version, length: document.length, profile: "session" });
-      const chunks: Uint8Array[] = [];
-      for await (const chunk of loaded.chunks) chunks.push(chunk);
-      assert.ok(chunks.every((chunk) => chunk.length <= 1 << 20));
-      sameBytes(Buffer.concat(chunks), document);
-    }),
+    testCase(
+      "a large snapshot is loaded in chunks of at most 1 MiB that add up to its length",
+      ["versions"],
+      async (context) => {
+        const document = session(1, 250, 10_000);
+        const { version } = await context.versioned.commitSessionSnapshot({
+          runtimeId: RUNTIME,
+          sessionDelta: { sessionSnapshot: document },
+        });
+        const loaded = await context.versioned.loadSessionSnapshot({ runtimeId: RUNTIME });
+        assert.ok(loaded, "expected a snapshot, found none");
+        assertSame({ ...loaded, chunks: undefined }, { version, length: document.length, profile: "session" });
+        const chunks: Uint8Array[] = [];
+        for await (const chunk of loaded.chunks) chunks.push(chunk);
+        for (const { length } of chunks)
+          assert.ok(length <= 1 << 20, `expected chunks of at most 1 MiB, found ${length} bytes`);
+        assertSameBytes(Buffer.concat(chunks), document);
+      },
+    ),
 
-    step("a buffer is the caller's again when the call has ended", async ({ store }) => {
+    testCase("a store keeps no reference to the buffers that it receives and returns", async ({ store }) => {
       const document = session(1, 1);
-      const handed = [Buffer.from(document), Buffer.from("oauth")] as const;
-      await store.commitSessionSnapshot(RUNTIME, { sessionSnapshot: handed[0] });
-      await store.persistAuthOauthFlowSnapshot(handed[1]);
+      const passed = [Buffer.from(document), Buffer.from("oauth")] as const;
+      await store.commitSessionSnapshot(RUNTIME, { sessionSnapshot: passed[0] });
+      await store.persistAuthOauthFlowSnapshot(passed[1]);
       await store.commitMachineLifecycle(RUNTIME, lifecycle("running"), []);
-      handed.forEach((bytes) => bytes.fill(0));
+      passed.forEach((bytes) => bytes.fill(0));
       for (let round = 0; round < 2; round += 1) {
         const snapshot = await store.loadSessionSnapshot(RUNTIME);
-        sameBytes(snapshot, document);
+        assertSameBytes(snapshot, document);
         const flow = await store.loadAuthOauthFlowSnapshot();
-        sameBytes(flow, Buffer.from("oauth"));
+        assertSameBytes(flow, Buffer.from("oauth"));
         const record = await store.loadMachineLifecycleRecord(RUNTIME);
-        sameBytes(record, encodeLifecycleRecord(lifecycle("running")));
+        assertSameBytes(record, encodeLifecycleRecord(lifecycle("running")));
         for (const bytes of [snapshot, flow, record]) bytes?.fill(0);
       }
     }),
 
-    step("clear is idempotent and touches nothing else", async ({ store }) => {
+    testCase("a clear is idempotent and changes nothing but the snapshot", async ({ store }) => {
       await store.atomicApply(RUNTIME, { sessionSnapshot: session(1, 1) }, receipt(1, 0n), [inputState(1)], undefined);
       await store.commitMachineLifecycle(RUNTIME, lifecycle("idle"), []);
       await store.persistOpsLifecycle(RUNTIME, opsSnapshot(1));
       for (let round = 0; round < 2; round += 1) {
         await store.clearSessionSnapshot(RUNTIME);
-        same(await contents(store, RUNTIME), {
+        assertSame(await contentsOf(store, RUNTIME), {
           inputs: [inputState(1)],
           lifecycle: lifecycle("idle"),
           ops: opsSnapshot(1),
         });
-        same(await store.loadBoundaryReceipt(RUNTIME, runId(1), 0n), receipt(1, 0n));
+        assertSame(await store.loadBoundaryReceipt(RUNTIME, runId(1), 0n), receipt(1, 0n));
       }
     }),
 
-    step("replace-if-current compares bytes", async ({ store }) => {
+    testCase("a conditional replace applies only when the expected bytes are the stored bytes", async ({ store }) => {
       const first = session(1, 3);
       const replace = (expected: Buffer, next: Buffer) =>
         store.replaceSessionSnapshotIfCurrent(RUNTIME, expected, next);
-      assert.equal(await replace(first, session(1, 4)), false, "nothing is stored");
-      assert.equal(await store.loadSessionSnapshot(RUNTIME), undefined);
+      assertEqual(await replace(first, session(1, 4)), false, "no snapshot is stored");
+      assertEqual(await store.loadSessionSnapshot(RUNTIME), undefined);
       await store.commitSessionSnapshot(RUNTIME, { sessionSnapshot: first });
       for (const other of [respelled(first), first.subarray(1), session(2, 3), Buffer.alloc(0)]) {
-        assert.equal(await replace(other, session(1, 4)), false);
-        sameBytes(await store.loadSessionSnapshot(RUNTIME), first);
+        assertEqual(await replace(other, session(1, 4)), false);
+        assertSameBytes(await store.loadSessionSnapshot(RUNTIME), first);
       }
-      assert.equal(await replace(first, session(2, 1)), true);
-      sameBytes(await store.loadSessionSnapshot(RUNTIME), session(2, 1));
-      assert.equal(await replace(first, first), false, "the first one is not current any more");
+      assertEqual(await replace(first, session(2, 1)), true);
+      assertSameBytes(await store.loadSessionSnapshot(RUNTIME), session(2, 1));
+      assertEqual(await replace(first, first), false, "the first snapshot was replaced");
       await store.clearSessionSnapshot(RUNTIME);
-      assert.equal(await replace(session(2, 1), first), false, "cleared");
+      assertEqual(await replace(session(2, 1), first), false, "the snapshot was cleared");
     }),
 
-    step("clear-if-current compares bytes", async ({ store }) => {
+    testCase("a conditional clear applies only when the expected bytes are the stored bytes", async ({ store }) => {
       const first = session(1, 3);
       const clear = (expected: Buffer) => store.clearSessionSnapshotIfCurrent(RUNTIME, expected);
-      assert.equal(await clear(first), false, "nothing is stored");
+      assertEqual(await clear(first), false, "no snapshot is stored");
       await store.commitSessionSnapshot(RUNTIME, { sessionSnapshot: first });
       for (const other of [respelled(first), first.subarray(1), session(2, 3), Buffer.alloc(0)]) {
-        assert.equal(await clear(other), false);
-        sameBytes(await store.loadSessionSnapshot(RUNTIME), first);
+        assertEqual(await clear(other), false);
+        assertSameBytes(await store.loadSessionSnapshot(RUNTIME), first);
       }
-      assert.equal(await clear(first), true);
-      assert.equal(await store.loadSessionSnapshot(RUNTIME), undefined);
-      assert.equal(await clear(first), false, "cleared already");
+      assertEqual(await clear(first), true);
+      assertEqual(await store.loadSessionSnapshot(RUNTIME), undefined);
+      assertEqual(await clear(first), false, "the snapshot was cleared");
     }),
 
-    step("what is no session is refused, and the stored snapshot stays", async ({ store }) => {
+    testCase("a document that is not a session is refused, and the stored snapshot stays", async ({ store }) => {
       for (const before of [undefined, session(1, 2)]) {
         if (before) await store.commitSessionSnapshot(RUNTIME, { sessionSnapshot: before });
-        for (const [what, document] of NO_SESSIONS) {
-          const error = await refused(store.commitSessionSnapshot(RUNTIME, { sessionSnapshot: document }), {
+        for (const [description, document] of INVALID_SESSIONS) {
+          const error = await assertRefused(store.commitSessionSnapshot(RUNTIME, { sessionSnapshot: document }), {
             variant: "WriteFailed",
             reason: "INVALID_ARGUMENT",
             record: "session_delta",
           });
-          assert.ok(error.message.startsWith("Store write failed: "), what);
-          sameBytes(await store.loadSessionSnapshot(RUNTIME), before);
+          assert.match(
+            error.message,
+            /^Store write failed: /,
+            `${description}: expected a failed write, found ${error.message}`,
+          );
+          assertSameBytes(await store.loadSessionSnapshot(RUNTIME), before);
         }
       }
     }),
 
-    step("a replacement is checked before the expectation, even where it would be missed", async ({ store }) => {
-      const current = session(1, 1);
-      const refusal = { variant: "WriteFailed", reason: "INVALID_ARGUMENT", record: "replacement" } as const;
-      for (const [, document] of NO_SESSIONS) {
-        await refused(store.replaceSessionSnapshotIfCurrent(RUNTIME, current, document), refusal);
-      }
-      await store.commitSessionSnapshot(RUNTIME, { sessionSnapshot: current });
-      for (const [, document] of NO_SESSIONS) {
-        await refused(store.replaceSessionSnapshotIfCurrent(RUNTIME, session(2, 0), document), refusal);
-        await refused(store.replaceSessionSnapshotIfCurrent(RUNTIME, current, document), refusal);
-      }
-      sameBytes(await store.loadSessionSnapshot(RUNTIME), current);
-    }),
+    testCase(
+      "a replacement is validated before the expectation, even when the expectation does not hold",
+      async ({ store }) => {
+        const current = session(1, 1);
+        const refusal = { variant: "WriteFailed", reason: "INVALID_ARGUMENT", record: "replacement" } as const;
+        for (const [, document] of INVALID_SESSIONS) {
+          await assertRefused(store.replaceSessionSnapshotIfCurrent(RUNTIME, current, document), refusal);
+        }
+        await store.commitSessionSnapshot(RUNTIME, { sessionSnapshot: current });
+        for (const [, document] of INVALID_SESSIONS) {
+          await assertRefused(store.replaceSessionSnapshotIfCurrent(RUNTIME, session(2, 0), document), refusal);
+          await assertRefused(store.replaceSessionSnapshotIfCurrent(RUNTIME, current, document), refusal);
+        }
+        assertSameBytes(await store.loadSessionSnapshot(RUNTIME), current);
+      },
+    ),
 
-    step("the id of a session may be spelled in every way that the reference reads", async ({ store }) => {
+    testCase("a session id is accepted in every spelling that the reference reads", async ({ store }) => {
       const id = "0198f051-0000-7000-8000-00000000000a";
       for (const spelling of [id.toUpperCase(), id.replaceAll("-", ""), `{${id}}`, `urn:uuid:${id}`]) {
         const document = Buffer.from(session(10, 0).toString().replace(id, spelling));
         await store.commitSessionSnapshot(RUNTIME, { sessionSnapshot: document });
-        sameBytes(await store.loadSessionSnapshot(RUNTIME), document);
+        assertSameBytes(await store.loadSessionSnapshot(RUNTIME), document);
       }
     }),
   ],

@@ -7,8 +7,8 @@ import type {
   RuntimeStore,
   StoredInputState,
 } from "@bolthole/contract";
-import { EMPTY_CONTENTS, contents, refused, same } from "../assertions.js";
-import { type CaseContext, chapter, step } from "../conformance-case.js";
+import { EMPTY_CONTENTS, assertEqual, assertRefused, assertSame, contentsOf } from "../assertions.js";
+import { type CaseContext, chapter, testCase } from "../chapter.js";
 import {
   RUNTIME,
   inputId,
@@ -26,11 +26,11 @@ const limitsOf = async ({ versioned }: CaseContext): Promise<Limits> => (await v
 const TOO_LARGE = { variant: "WriteFailed", reason: "TOO_LARGE" } as const;
 const INVALID = { variant: "WriteFailed", reason: "INVALID_ARGUMENT" } as const;
 
-/** A row whose written form has about this many bytes. */
+/** Returns a row with about this many bytes as canonical JSON. */
 const rowOf = (n: number, bytes: number): StoredInputState =>
   inputState(n, { persistedInput: promptPayload(n, "x".repeat(bytes)) });
 
-/** Values that no typed caller can make; a caller from JavaScript can. */
+/** Returns a value that breaks its type, which only a caller from JavaScript can pass. */
 const mistyped = <T>(value: T, members: Record<string, unknown>): T => ({ ...value, ...members });
 
 const BAD_ROWS: readonly (readonly [field: string, row: StoredInputState])[] = [
@@ -82,142 +82,153 @@ function withAuthority(members: Partial<PersistedOpsSnapshot["authorityState"]>)
   return { ...snapshot, authorityState: { ...snapshot.authorityState, ...members } };
 }
 
-async function nothingStored(store: RuntimeStore): Promise<void> {
-  same(await contents(store, RUNTIME), EMPTY_CONTENTS);
-  assert.equal(await store.loadBoundaryReceipt(RUNTIME, runId(1), 0n), undefined);
+/** Checks that neither records nor the receipt of a refused call are stored. */
+async function assertNothingStored(store: RuntimeStore): Promise<void> {
+  assertSame(await contentsOf(store, RUNTIME), EMPTY_CONTENTS);
+  assertEqual(await store.loadBoundaryReceipt(RUNTIME, runId(1), 0n), undefined);
 }
 
+/** Invalid arguments and limits: a refusal names the field, and nothing is stored. */
 export const sizesChapter = chapter(
   "sizes",
   [],
   [
-    step("a bad row is refused by every call that takes rows, by the name of its field", async ({ store }) => {
-      for (const [field, row] of BAD_ROWS) {
-        await refused(store.persistInputState(RUNTIME, row), { ...INVALID, record: field });
-        const batch = [inputState(5), row, inputState(6)];
-        const delta = { sessionSnapshot: session(1, 1) };
-        await refused(store.atomicApply(RUNTIME, delta, receipt(1, 0n), batch, undefined), {
-          ...INVALID,
-          record: field,
-        });
-        await refused(store.commitMachineLifecycle(RUNTIME, lifecycle("idle"), batch), { ...INVALID, record: field });
-      }
-      await nothingStored(store);
-    }),
+    testCase(
+      "a bad row is refused by every call that writes rows, and the error names its field",
+      async ({ store }) => {
+        for (const [field, row] of BAD_ROWS) {
+          await assertRefused(store.persistInputState(RUNTIME, row), { ...INVALID, record: field });
+          const batch = [inputState(5), row, inputState(6)];
+          const delta = { sessionSnapshot: session(1, 1) };
+          await assertRefused(store.atomicApply(RUNTIME, delta, receipt(1, 0n), batch, undefined), {
+            ...INVALID,
+            record: field,
+          });
+          await assertRefused(store.commitMachineLifecycle(RUNTIME, lifecycle("idle"), batch), {
+            ...INVALID,
+            record: field,
+          });
+        }
+        await assertNothingStored(store);
+      },
+    ),
 
-    step("a bad row of a batch is named by its place", async ({ store }) => {
+    testCase("the error for a bad row in a batch names the index of the row", async ({ store }) => {
       const batch = [inputState(5), inputState(1, { createdAt: "yesterday" })];
       const apply = store.atomicApply(RUNTIME, undefined, receipt(1, 0n), batch, undefined);
-      await refused(apply, { ...INVALID, record: "input_updates[1].created_at" });
+      await assertRefused(apply, { ...INVALID, record: "input_updates[1].created_at" });
       const commit = store.commitMachineLifecycle(RUNTIME, lifecycle("idle"), batch);
-      await refused(commit, { ...INVALID, record: "input_states[1].created_at" });
+      await assertRefused(commit, { ...INVALID, record: "input_states[1].created_at" });
     }),
 
-    step("a bad receipt is refused by the name of its field, and nothing is stored", async ({ store }) => {
+    testCase("a bad receipt is refused with the name of its field, and nothing is stored", async ({ store }) => {
       for (const [field, bad] of BAD_RECEIPTS) {
         const delta = { sessionSnapshot: session(1, 1) };
-        await refused(store.atomicApply(RUNTIME, delta, bad, [inputState(1)], undefined), {
+        await assertRefused(store.atomicApply(RUNTIME, delta, bad, [inputState(1)], undefined), {
           ...INVALID,
           record: field,
         });
       }
-      await nothingStored(store);
+      await assertNothingStored(store);
     }),
 
-    step("a bad registry is refused by the name of its field, and the stored one stays", async ({ store }) => {
-      await store.persistOpsLifecycle(RUNTIME, opsSnapshot(2));
-      for (const [field, bad] of BAD_OPS) {
-        await refused(store.persistOpsLifecycle(RUNTIME, bad), { ...INVALID, record: field });
-      }
-      same(await store.loadOpsLifecycle(RUNTIME), opsSnapshot(2));
-    }),
+    testCase(
+      "a bad operation snapshot is refused with the name of its field, and the stored one stays",
+      async ({ store }) => {
+        await store.persistOpsLifecycle(RUNTIME, opsSnapshot(2));
+        for (const [field, bad] of BAD_OPS) {
+          await assertRefused(store.persistOpsLifecycle(RUNTIME, bad), { ...INVALID, record: field });
+        }
+        assertSame(await store.loadOpsLifecycle(RUNTIME), opsSnapshot(2));
+      },
+    ),
 
-    step("a bad session key is refused, and nothing is stored", async ({ store }) => {
+    testCase("a bad session key is refused, and nothing is stored", async ({ store }) => {
       const delta = { sessionSnapshot: session(1, 1) };
       const call = store.atomicApply(RUNTIME, delta, receipt(1, 0n), [inputState(1)], "not-a-uuid");
-      await refused(call, { ...INVALID, record: "session_store_key" });
-      await nothingStored(store);
+      await assertRefused(call, { ...INVALID, record: "session_store_key" });
+      await assertNothingStored(store);
     }),
 
-    step("a bad id in a load is a read failure", async ({ store }) => {
+    testCase("a load with a malformed id is refused as a failed read", async ({ store }) => {
       const refusal = { variant: "ReadFailed", reason: "INVALID_ARGUMENT" } as const;
-      await refused(store.loadInputState(RUNTIME, "x"), { ...refusal, record: "input_id" });
-      await refused(store.loadBoundaryReceipt(RUNTIME, "", 0n), { ...refusal, record: "run_id" });
+      await assertRefused(store.loadInputState(RUNTIME, "x"), { ...refusal, record: "input_id" });
+      await assertRefused(store.loadBoundaryReceipt(RUNTIME, "", 0n), { ...refusal, record: "run_id" });
       for (const sequence of [-1n, 2n ** 64n]) {
-        await refused(store.loadBoundaryReceipt(RUNTIME, runId(1), sequence), { ...refusal, record: "sequence" });
+        await assertRefused(store.loadBoundaryReceipt(RUNTIME, runId(1), sequence), { ...refusal, record: "sequence" });
       }
     }),
 
-    step(
-      "a row up to the limit is taken, a larger one is refused with its whole batch",
+    testCase(
+      "a row up to the limit is accepted, and a larger one is refused with its whole batch",
       ["versions"],
       async (context) => {
         const { inputRowBytes } = await limitsOf(context);
         await context.store.persistInputState(RUNTIME, rowOf(1, inputRowBytes - 2048));
-        const before = await contents(context.store, RUNTIME);
+        const before = await contentsOf(context.store, RUNTIME);
         const batch = [inputState(2), rowOf(3, inputRowBytes)];
-        await refused(context.store.persistInputState(RUNTIME, rowOf(3, inputRowBytes)), {
+        await assertRefused(context.store.persistInputState(RUNTIME, rowOf(3, inputRowBytes)), {
           ...TOO_LARGE,
           record: "state",
         });
-        await refused(context.store.atomicApply(RUNTIME, undefined, receipt(1, 0n), batch, undefined), {
+        await assertRefused(context.store.atomicApply(RUNTIME, undefined, receipt(1, 0n), batch, undefined), {
           ...TOO_LARGE,
           record: "input_updates[1]",
         });
-        same(await contents(context.store, RUNTIME), before);
+        assertSame(await contentsOf(context.store, RUNTIME), before);
       },
     ),
 
-    step("a batch of the largest size is taken, one row more is refused", ["versions"], async (context) => {
+    testCase("a batch of the largest size is accepted, and one row more is refused", ["versions"], async (context) => {
       const { batchRows } = await limitsOf(context);
       const rows = Array.from({ length: batchRows }, (_, n) => inputState(n));
       const larger = [...rows, inputState(batchRows)];
-      await refused(context.store.atomicApply(RUNTIME, undefined, receipt(1, 0n), larger, undefined), {
+      await assertRefused(context.store.atomicApply(RUNTIME, undefined, receipt(1, 0n), larger, undefined), {
         ...TOO_LARGE,
         record: "input_updates",
       });
-      await nothingStored(context.store);
+      await assertNothingStored(context.store);
       await context.store.atomicApply(RUNTIME, undefined, receipt(1, 0n), rows, undefined);
-      same((await context.store.loadInputStates(RUNTIME)).length, batchRows);
+      assertSame((await context.store.loadInputStates(RUNTIME)).length, batchRows);
     }),
 
-    step("documents above their limits are refused, and the stored ones stay", ["versions"], async (context) => {
+    testCase("documents above their limits are refused, and the stored ones stay", ["versions"], async (context) => {
       const { documentBytes, operationSnapshotBytes, oauthSnapshotBytes } = await limitsOf(context);
       const { store } = context;
       await store.commitSessionSnapshot(RUNTIME, { sessionSnapshot: session(1, 1) });
       await store.persistAuthOauthFlowSnapshot(Buffer.from("kept"));
-      const before = await contents(store, RUNTIME);
+      const before = await contentsOf(store, RUNTIME);
 
       const document = Buffer.alloc(documentBytes + 1, 0x20);
       session(1, 1).copy(document);
-      await refused(store.commitSessionSnapshot(RUNTIME, { sessionSnapshot: document }), {
+      await assertRefused(store.commitSessionSnapshot(RUNTIME, { sessionSnapshot: document }), {
         ...TOO_LARGE,
         record: "session_delta",
       });
       const wide = opsSnapshot(1);
       const [spec] = Object.values(wide.operationSpecs);
-      assert.ok(spec);
+      assert.ok(spec, "expected a fixture with one operation");
       const operationSpecs = { [spec.id]: { ...spec, displayName: "x".repeat(operationSnapshotBytes) } };
-      await refused(store.persistOpsLifecycle(RUNTIME, { ...wide, operationSpecs }), {
+      await assertRefused(store.persistOpsLifecycle(RUNTIME, { ...wide, operationSpecs }), {
         ...TOO_LARGE,
         record: "snapshot",
       });
       const flow = Buffer.alloc(oauthSnapshotBytes + 1);
-      await refused(store.persistAuthOauthFlowSnapshot(flow), { ...TOO_LARGE, record: "snapshot" });
-      await refused(
+      await assertRefused(store.persistAuthOauthFlowSnapshot(flow), { ...TOO_LARGE, record: "snapshot" });
+      await assertRefused(
         store.updateAuthOauthFlowSnapshot(() => flow),
         { ...TOO_LARGE, record: "snapshot" },
       );
 
-      same(await contents(store, RUNTIME), before);
-      same(await store.loadAuthOauthFlowSnapshot(), Buffer.from("kept"));
+      assertSame(await contentsOf(store, RUNTIME), before);
+      assertSame(await store.loadAuthOauthFlowSnapshot(), Buffer.from("kept"));
     }),
 
-    step("OAuth state of the largest size is taken", ["versions"], async (context) => {
+    testCase("OAuth state of the largest size is accepted", ["versions"], async (context) => {
       const { oauthSnapshotBytes } = await limitsOf(context);
       const flow = Buffer.alloc(oauthSnapshotBytes, 1);
       await context.store.persistAuthOauthFlowSnapshot(flow);
-      same(await context.store.loadAuthOauthFlowSnapshot(), flow);
+      assertSame(await context.store.loadAuthOauthFlowSnapshot(), flow);
     }),
   ],
 );

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import type { CommittedInput, StoredInputState, VersionedStore } from "@bolthole/contract";
 import { encodeLifecycleRecord } from "@bolthole/contract/wire";
-import { contents, refused, same } from "../assertions.js";
-import { chapter, step } from "../conformance-case.js";
+import { assertEqual, assertRefused, assertSame, contentsOf } from "../assertions.js";
+import { chapter, testCase } from "../chapter.js";
 import {
   RUNTIME,
   freshRequestId,
@@ -26,9 +26,12 @@ interface Rows {
   readonly runtimeId?: string;
 }
 
-/** Each call that takes rows in numbers. */
+/** The calls that write several input rows. */
 const WRITERS: Readonly<
-  Record<string, (store: VersionedStore, rows: Rows, sequence?: bigint) => Promise<CommittedInput>>
+  Record<
+    "atomicApply" | "commitMachineLifecycle",
+    (store: VersionedStore, rows: Rows, sequence?: bigint) => Promise<CommittedInput>
+  >
 > = {
   atomicApply: (store, { inputs, inputsVersion, ...rest }, sequence = 0n) =>
     store.atomicApply({
@@ -55,48 +58,49 @@ const persist = (store: VersionedStore, state: StoredInputState) =>
 
 async function inputsVersionOf(store: VersionedStore, runtimeId = RUNTIME): Promise<string> {
   const { inputsVersion, batches } = await store.loadInputStates({ runtimeId });
-  for await (const batch of batches) assert.ok(batch.length > 0);
+  for await (const batch of batches) assert.notEqual(batch.length, 0);
   return inputsVersion;
 }
 
-/** What an answer that is not replayed says. */
+/** Returns the versions of the input rows that a response reports, unless it is a replayed response. */
 function inputsOf({ inputs }: CommittedInput): { readonly before: string; readonly after: string } {
-  assert.ok(inputs, "an answer says which versions the rows had");
+  assert.ok(inputs, "expected a response with the versions of the input rows, found none");
   return inputs;
 }
 
+/** Input rows that a caller does not send because the store has them: the version of all rows guards them. */
 export const unchangedInputsChapter = chapter(
   "unchanged inputs",
   ["versions"],
   [
     ...Object.entries(WRITERS).map(([name, write]) =>
-      step(`${name}: rows that do not travel stay as they are`, async ({ store, versioned }) => {
+      testCase(`${name}: rows that are not sent stay unchanged`, async ({ store, versioned }) => {
         const first = inputsOf(await write(versioned, { inputs: ROWS }));
         const inputsVersion = await inputsVersionOf(versioned);
-        assert.equal(first.after, inputsVersion);
-        const answer = await write(versioned, { inputs: [changed(2, 5)], inputsVersion }, 1n);
-        assert.equal(inputsOf(answer).before, inputsVersion);
-        same(await store.loadInputStates(RUNTIME), [inputState(1), changed(2, 5), inputState(3)]);
-        await write(versioned, { inputs: [], inputsVersion: inputsOf(answer).after }, 2n);
-        same(await store.loadInputStates(RUNTIME), [inputState(1), changed(2, 5), inputState(3)]);
+        assertEqual(first.after, inputsVersion);
+        const response = await write(versioned, { inputs: [changed(2, 5)], inputsVersion }, 1n);
+        assertEqual(inputsOf(response).before, inputsVersion);
+        assertSame(await store.loadInputStates(RUNTIME), [inputState(1), changed(2, 5), inputState(3)]);
+        await write(versioned, { inputs: [], inputsVersion: inputsOf(response).after }, 2n);
+        assertSame(await store.loadInputStates(RUNTIME), [inputState(1), changed(2, 5), inputState(3)]);
       }),
     ),
 
     ...Object.entries(WRITERS).map(([name, write]) =>
-      step(`${name}: after another writer's row nothing is applied`, async ({ store, versioned }) => {
+      testCase(`${name}: nothing is applied after another writer has changed a row`, async ({ store, versioned }) => {
         const { after } = inputsOf(await write(versioned, { inputs: ROWS }));
         const other = inputsOf(await persist(versioned, changed(3, 1)));
-        assert.equal(other.before, after);
-        const before = await contents(store, RUNTIME);
+        assertEqual(other.before, after);
+        const before = await contentsOf(store, RUNTIME);
         const late = write(versioned, { inputs: [changed(1, 9)], inputsVersion: after }, 1n);
-        await refused(late, { ...STALE, expected: after, actual: other.after });
-        same(await contents(store, RUNTIME), before);
-        assert.equal(await store.loadBoundaryReceipt(RUNTIME, runId(1), 1n), undefined);
+        await assertRefused(late, { ...STALE, expected: after, actual: other.after });
+        assertSame(await contentsOf(store, RUNTIME), before);
+        assertEqual(await store.loadBoundaryReceipt(RUNTIME, runId(1), 1n), undefined);
         await write(versioned, { inputs: [changed(1, 9)], inputsVersion: other.after }, 1n);
       }),
     ),
 
-    step("a session in the same apply is not kept either", async ({ store, versioned }) => {
+    testCase("a refused apply does not store its session either", async ({ store, versioned }) => {
       const { after } = inputsOf(await persist(versioned, inputState(1)));
       await persist(versioned, inputState(2));
       const apply = versioned.atomicApply({
@@ -107,42 +111,44 @@ export const unchangedInputsChapter = chapter(
         unchangedInputs: { inputsVersion: after },
         sessionStoreKey: undefined,
       });
-      await refused(apply, STALE);
-      assert.equal(await store.loadSessionSnapshot(RUNTIME), undefined);
+      await assertRefused(apply, STALE);
+      assertEqual(await store.loadSessionSnapshot(RUNTIME), undefined);
     }),
 
-    step("every kind of write moves the version on, and only a written row does", async ({ versioned }) => {
-      let version = await inputsVersionOf(versioned);
-      const seen = [version];
-      const writes = [
-        () => persist(versioned, inputState(1)),
-        () => WRITERS["atomicApply"]?.(versioned, { inputs: [changed(1, 1), inputState(2)] }),
-        () => WRITERS["commitMachineLifecycle"]?.(versioned, { inputs: [changed(2, 1)] }),
-      ];
-      for (const write of writes) {
-        const answer = await write();
-        assert.ok(answer);
-        assert.equal(inputsOf(answer).before, version);
-        version = inputsOf(answer).after;
-        seen.push(version);
-        assert.equal(await inputsVersionOf(versioned), version);
-      }
-      assert.equal(new Set(seen).size, seen.length);
-      const idle = [
-        () => persist(versioned, changed(2, 1)),
-        () => WRITERS["atomicApply"]?.(versioned, { inputs: [changed(1, 1), changed(2, 1)] }, 1n),
-        () => WRITERS["commitMachineLifecycle"]?.(versioned, { inputs: [] }),
-      ];
-      for (const write of idle) same((await write())?.inputs, { before: version, after: version });
-      await versioned.persistOpsLifecycle({ runtimeId: RUNTIME, snapshot: opsSnapshot(1) });
-      await versioned.commitSessionSnapshot({ runtimeId: RUNTIME, sessionDelta: { sessionSnapshot: session(1, 1) } });
-      await versioned.clearSessionSnapshot({ runtimeId: RUNTIME });
-      assert.equal(await inputsVersionOf(versioned), version);
-    }),
+    testCase(
+      "every write of a row changes the version of the input rows, and nothing else does",
+      async ({ versioned }) => {
+        let version = await inputsVersionOf(versioned);
+        const seen = [version];
+        const writes = [
+          () => persist(versioned, inputState(1)),
+          () => WRITERS.atomicApply(versioned, { inputs: [changed(1, 1), inputState(2)] }),
+          () => WRITERS.commitMachineLifecycle(versioned, { inputs: [changed(2, 1)] }),
+        ];
+        for (const write of writes) {
+          const response = await write();
+          assertEqual(inputsOf(response).before, version);
+          version = inputsOf(response).after;
+          seen.push(version);
+          assertEqual(await inputsVersionOf(versioned), version);
+        }
+        assertEqual(new Set(seen).size, seen.length);
+        const unchanging = [
+          () => persist(versioned, changed(2, 1)),
+          () => WRITERS.atomicApply(versioned, { inputs: [changed(1, 1), changed(2, 1)] }, 1n),
+          () => WRITERS.commitMachineLifecycle(versioned, { inputs: [] }),
+        ];
+        for (const write of unchanging) assertSame((await write()).inputs, { before: version, after: version });
+        await versioned.persistOpsLifecycle({ runtimeId: RUNTIME, snapshot: opsSnapshot(1) });
+        await versioned.commitSessionSnapshot({ runtimeId: RUNTIME, sessionDelta: { sessionSnapshot: session(1, 1) } });
+        await versioned.clearSessionSnapshot({ runtimeId: RUNTIME });
+        assertEqual(await inputsVersionOf(versioned), version);
+      },
+    ),
 
-    step("an empty ledger has a version too", async ({ store, versioned }) => {
+    testCase("a runtime without input rows has a version of its input rows too", async ({ store, versioned }) => {
       const inputsVersion = await inputsVersionOf(versioned);
-      const answer = await versioned.atomicApply({
+      const response = await versioned.atomicApply({
         runtimeId: RUNTIME,
         sessionDelta: undefined,
         receipt: receipt(1, 0n),
@@ -150,26 +156,26 @@ export const unchangedInputsChapter = chapter(
         unchangedInputs: { inputsVersion },
         sessionStoreKey: undefined,
       });
-      assert.equal(inputsOf(answer).before, inputsVersion);
-      const late = WRITERS["atomicApply"]?.(versioned, { inputs: [inputState(2)], inputsVersion }, 1n);
-      await refused(late ?? Promise.resolve(), STALE);
-      same(await store.loadInputStates(RUNTIME), [inputState(1)]);
+      assertEqual(inputsOf(response).before, inputsVersion);
+      const late = WRITERS.atomicApply(versioned, { inputs: [inputState(2)], inputsVersion }, 1n);
+      await assertRefused(late, STALE);
+      assertSame(await store.loadInputStates(RUNTIME), [inputState(1)]);
     }),
 
-    step("no other version will do", async ({ versioned }) => {
+    testCase("any other version of the input rows is refused", async ({ versioned }) => {
       const row = await persist(versioned, inputState(1));
       await versioned.persistInputState({ runtimeId: "other", state: inputState(1) });
       for (const inputsVersion of ["", "x", `${inputsOf(row).after}0`, await inputsVersionOf(versioned, "other")]) {
         for (const write of Object.values(WRITERS)) {
-          await refused(write(versioned, { inputs: [], inputsVersion }), STALE);
+          await assertRefused(write(versioned, { inputs: [], inputsVersion }), STALE);
         }
       }
     }),
 
-    step("rows that travel and equal the stored ones are kept, and named", async ({ versioned }) => {
+    testCase("sent rows that equal the stored ones keep their version and are reported", async ({ versioned }) => {
       const { version } = await persist(versioned, inputState(1));
       const inputsVersion = await inputsVersionOf(versioned);
-      const answer = await versioned.atomicApply({
+      const response = await versioned.atomicApply({
         runtimeId: RUNTIME,
         sessionDelta: undefined,
         receipt: receipt(1, 0n),
@@ -177,11 +183,11 @@ export const unchangedInputsChapter = chapter(
         unchangedInputs: { inputsVersion },
         sessionStoreKey: undefined,
       });
-      same(answer.keptInputs, [{ inputId: inputId(1), version }]);
+      assertSame(response.keptInputs, [{ inputId: inputId(1), version }]);
     }),
 
-    step(
-      "a repeat gets the first answer without versions of rows, whatever was written since",
+    testCase(
+      "a repeated request id returns the first response without versions of rows, whatever was written since",
       async ({ versioned }) => {
         for (const [name, write] of Object.entries(WRITERS)) {
           const { after } = inputsOf(await write(versioned, { inputs: ROWS, runtimeId: name }));
@@ -194,19 +200,19 @@ export const unchangedInputsChapter = chapter(
           const first = await write(versioned, request, 1n);
           await versioned.persistInputState({ runtimeId: name, state: changed(1, 2) });
           const again = await write(versioned, request, 1n);
-          same([again.version, again.replayed, again.inputs], [first.version, true, undefined]);
+          assertSame([again.version, again.replayed, again.inputs], [first.version, true, undefined]);
           const moved = { ...request, inputsVersion: inputsOf(first).after };
-          await refused(write(versioned, moved, 1n), { variant: "WriteFailed", reason: "REQUEST_ID_REUSED" });
+          await assertRefused(write(versioned, moved, 1n), { variant: "WriteFailed", reason: "REQUEST_ID_REUSED" });
         }
       },
     ),
 
-    step("the version is there after a reopen", ["durable"], async (context) => {
+    testCase("the version of the input rows is the same after a reopen", ["durable"], async (context) => {
       const { after } = inputsOf(await persist(context.versioned, inputState(1)));
       await context.reopen();
-      assert.equal(await inputsVersionOf(context.versioned), after);
-      await WRITERS["atomicApply"]?.(context.versioned, { inputs: [inputState(2)], inputsVersion: after });
-      same(await context.store.loadInputStates(RUNTIME), [inputState(1), inputState(2)]);
+      assertEqual(await inputsVersionOf(context.versioned), after);
+      await WRITERS.atomicApply(context.versioned, { inputs: [inputState(2)], inputsVersion: after });
+      assertSame(await context.store.loadInputStates(RUNTIME), [inputState(1), inputState(2)]);
     }),
   ],
 );

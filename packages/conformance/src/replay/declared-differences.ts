@@ -1,100 +1,109 @@
 import { readMachineLifecycle, writeMachineLifecycle } from "@bolthole/json";
 import type { Capabilities, Capability } from "../store-factory.js";
-import { matches } from "./compare.js";
-import type { Trace, TraceResult } from "./trace.js";
-import { textOf } from "./trace-args.js";
+import { type Trace, type TraceResult, isSameResult, textOf } from "./trace.js";
 
 /**
- * The reference's memory store's; the argument that an earlier step stored; what the reference's decoder says of the
- * lifecycle record that another step loads; or this.
+ * The result that replaces the recorded one:
+ * - `"memory"`: the result of the reference's memory store.
+ * - `storedBy`: the argument that an earlier step stored.
+ * - `decodedBy`: the result of the reference's decoder, which another step recorded, for the loaded lifecycle record.
+ * - a `TraceResult`: this result.
  */
-type OtherAnswer =
+type OtherResult =
   "memory" | { readonly storedBy: number; readonly argument: string } | { readonly decodedBy: number } | TraceResult;
 
-/** Where Bolthole answers otherwise than the reference's SQLite store, by a numbered decision of CONTRACT.md, section 14. */
+/** Steps of a trace whose result differs from that of the reference's SQLite store, by a decision of this project. */
 export interface DeclaredDifference {
   readonly trace: string;
   readonly steps: readonly number[];
+  /** The number of the decision: 5 is section 14.5. */
   readonly decision: number;
-  /** Holds only of stores with this capability. */
+  /** The difference holds only for stores with this capability. */
   readonly needs?: Capability;
-  /** What is answered instead. It is checked. */
-  readonly answer: OtherAnswer;
+  /** The expected result. */
+  readonly result: OtherResult;
 }
 
 const DAMAGED_LIFECYCLE = "Store read failed: stored machine lifecycle record does not match its checksum";
 
 export const DECLARED_DIFFERENCES: readonly DeclaredDifference[] = [
-  // Every sequence is a receipt key of its own, up to 2^64-1.
-  { trace: "difference/05_sequence_clamp", steps: [1, 2, 3, 4], decision: 5, needs: "fullSequences", answer: "memory" },
+  // Every sequence up to 2^64-1 is a distinct receipt key.
+  { trace: "difference/05_sequence_clamp", steps: [1, 2, 3, 4], decision: 5, needs: "fullSequences", result: "memory" },
   {
     trace: "receipt/sequence_edges",
     steps: [6, 7, 8, 15, 16, 17],
     decision: 5,
     needs: "fullSequences",
-    answer: "memory",
+    result: "memory",
   },
   {
     trace: "receipt/sequence_clamp_lookup",
     steps: [2, 3, 5, 6],
     decision: 5,
     needs: "fullSequences",
-    answer: "memory",
+    result: "memory",
   },
-  // A session in the form of a list, which no writer produces.
+  // A session written as a list of member values, which no writer produces.
   {
     trace: "snapshot/what_is_a_session",
     steps: [273, 274, 276, 277],
     decision: 19,
-    answer: { err: { variant: "WriteFailed", text: "Store write failed: expected an object" } },
+    result: { err: { variant: "WriteFailed", text: "Store write failed: expected an object" } },
   },
-  { trace: "snapshot/what_is_a_session", steps: [283], decision: 19, answer: { storedBy: 258, argument: "snapshot" } },
-  // A message without a time gets the same stand-in every time, so a document continues itself.
-  { trace: "snapshot/created_at_missing_trap", steps: [2], decision: 10, answer: { ok: null } },
-  { trace: "snapshot/created_at_missing_trap", steps: [4], decision: 10, answer: { storedBy: 2, argument: "receipt" } },
-  // Rows that somebody else wrote into the reference's tables. A lifecycle record travels decoded, as a message.
-  ...raw("sqlite/legacy_runtime_state_row_is_not_lifecycle_authority", [[2, 1]]),
-  ...raw("sqlite/legacy_machine_lifecycle_snapshot_row_is_not_lifecycle_authority", [[2, 1]]),
-  ...raw(
+  { trace: "snapshot/what_is_a_session", steps: [283], decision: 19, result: { storedBy: 258, argument: "snapshot" } },
+  // A message without a time always gets the same time, so a document continues itself.
+  { trace: "snapshot/created_at_missing_trap", steps: [2], decision: 10, result: { ok: null } },
+  { trace: "snapshot/created_at_missing_trap", steps: [4], decision: 10, result: { storedBy: 2, argument: "receipt" } },
+  // External rows in the tables of the reference. A lifecycle record is returned decoded, as a message.
+  ...externalRecords("sqlite/legacy_runtime_state_row_is_not_lifecycle_authority", [[2, 1]]),
+  ...externalRecords("sqlite/legacy_machine_lifecycle_snapshot_row_is_not_lifecycle_authority", [[2, 1]]),
+  ...externalRecords(
     "lifecycle/decoder_over_raw_rows",
     [4, 7, 10, 13, 16, 19, 22, 25, 28, 31, 34, 37, 40, 43, 55, 58, 61, 64, 67, 73, 76, 79, 82, 85, 88, 91, 94, 97, 100]
       .concat([103, 106, 109, 112, 115, 118])
       .map((step) => [step, step + 1]),
   ),
-  // Of them, the ones that no writer produces.
+  // The external rows that no writer produces.
   {
     trace: "lifecycle/decoder_over_raw_rows",
     steps: [46, 47, 49, 50, 52, 53, 70, 71],
     decision: 19,
-    answer: { err: { variant: "ReadFailed", text: DAMAGED_LIFECYCLE } },
+    result: { err: { variant: "ReadFailed", text: DAMAGED_LIFECYCLE } },
   },
 ];
 
-function raw(trace: string, steps: readonly (readonly number[])[]): DeclaredDifference[] {
-  return steps.map(([step = -1, decodedBy = -1]) => ({ trace, steps: [step], decision: 12, answer: { decodedBy } }));
+/** Declares loads of external lifecycle records. Each pair is the step of the load and the step of the decoder. */
+function externalRecords(trace: string, steps: readonly (readonly number[])[]): DeclaredDifference[] {
+  return steps.map(([step = -1, decodedBy = -1]) => ({ trace, steps: [step], decision: 12, result: { decodedBy } }));
 }
 
-/** The answer that is declared for a step instead of the reference's, if there is one. */
-export function declaredAnswer(trace: Trace, index: number, capabilities: Capabilities): TraceResult | undefined {
+/**
+ * Returns the result that is declared for a step instead of the recorded one; undefined when there is no declaration.
+ * Throws when the declared result equals the recorded one.
+ */
+export function declaredResult(trace: Trace, index: number, capabilities: Capabilities): TraceResult | undefined {
   const declared = DECLARED_DIFFERENCES.find((one) => one.trace === trace.name && one.steps.includes(index));
   if (!declared || (declared.needs && !capabilities[declared.needs])) return undefined;
-  const reference = trace.steps[index]?.sqlite;
-  const answer = resolve(declared.answer, trace, index);
-  if (!answer || !reference || matches(reference, answer)) {
-    throw new Error(`${trace.name}, step ${String(index)}: declared as a difference, but it is none`);
+  const recorded = trace.steps[index]?.sqlite;
+  const result = resolve(declared.result, trace, index);
+  if (!result || !recorded || isSameResult(recorded, result)) {
+    throw new Error(
+      `${trace.name}, step ${String(index)}: expected a result that differs from the recorded one, found the same: ` +
+        "remove the step from DECLARED_DIFFERENCES",
+    );
   }
-  return answer;
+  return result;
 }
 
-function resolve(answer: OtherAnswer, trace: Trace, index: number): TraceResult | undefined {
-  if (answer === "memory") return trace.steps[index]?.memory;
-  if ("decodedBy" in answer) {
-    const verdict = trace.steps[answer.decodedBy]?.sqlite;
+function resolve(result: OtherResult, trace: Trace, index: number): TraceResult | undefined {
+  if (result === "memory") return trace.steps[index]?.memory;
+  if ("decodedBy" in result) {
+    const decoded = trace.steps[result.decodedBy]?.sqlite;
     const record = trace.steps[index]?.sqlite.ok;
-    if (verdict?.err || typeof record !== "object" || record === null || !("text" in record)) return verdict;
+    if (decoded?.err || typeof record !== "object" || record === null || !("text" in record)) return decoded;
     return { ok: { text: writeMachineLifecycle(readMachineLifecycle(record.text)).toString() } };
   }
-  if (!("storedBy" in answer)) return answer;
-  const args = trace.steps[answer.storedBy]?.args;
-  return args && { ok: { text: textOf(args, answer.argument) } };
+  if (!("storedBy" in result)) return result;
+  const args = trace.steps[result.storedBy]?.args;
+  return args && { ok: { text: textOf(args, result.argument) } };
 }

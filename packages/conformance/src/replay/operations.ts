@@ -8,7 +8,7 @@ import {
   loadRuntimeState,
 } from "@bolthole/contract";
 import {
-  normaliseRawJson,
+  canonicalRawJson,
   readInputState,
   readOpsSnapshot,
   readReceipt,
@@ -19,8 +19,17 @@ import {
   writeReceipt,
 } from "@bolthole/json";
 import { decodeLifecycleRecord } from "@bolthole/contract/wire";
-import type { TraceArgs, TraceResult, TraceStep } from "./trace.js";
-import { bytesOf, has, lifecycleOf, loaded, rowsOf, textOf } from "./trace-args.js";
+import {
+  type TraceArgs,
+  type TraceResult,
+  type TraceStep,
+  bytesOf,
+  hasArgument,
+  lifecycleOf,
+  loadedText,
+  rowsOf,
+  textOf,
+} from "./trace.js";
 
 type Operation = (store: RuntimeStore, args: TraceArgs, runtimeId: string) => Promise<TraceResult>;
 
@@ -29,13 +38,13 @@ const NOTHING: TraceResult = { ok: null };
 const deltaOf = (args: TraceArgs): SessionDelta => ({ sessionSnapshot: bytesOf(args, "snapshot") });
 
 const written = <T>(value: T | undefined, write: (value: T) => Buffer): TraceResult => ({
-  ok: loaded(value === undefined ? undefined : write(value)),
+  ok: loadedText(value === undefined ? undefined : write(value)),
 });
 
-/** The members of every object in order: the reference writes its maps in random order. */
-const sorted = (json: Buffer): Buffer => Buffer.from(normaliseRawJson(json.toString()));
+/** Sorts the members of every object, because the reference writes its maps in random order. */
+const sorted = (json: Buffer): Buffer => Buffer.from(canonicalRawJson(json.toString()));
 
-/** Every store call that occurs in the traces; the answer in their form. */
+/** The store calls of the traces by name. Each returns its result in the form of a trace. */
 export const OPERATIONS: Readonly<Record<string, Operation>> = {
   async commit_session_snapshot(store, args, runtimeId) {
     await store.commitSessionSnapshot(runtimeId, deltaOf(args));
@@ -47,14 +56,14 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     return NOTHING;
   },
   async atomic_apply(store, args, runtimeId) {
-    const delta = has(args, "snapshot") ? deltaOf(args) : undefined;
+    const delta = hasArgument(args, "snapshot") ? deltaOf(args) : undefined;
     const key = args["session_store_key"];
     const receipt = readReceipt(textOf(args, "receipt"));
     await store.atomicApply(runtimeId, delta, receipt, rowsOf(args), typeof key === "string" ? key : undefined);
     return NOTHING;
   },
   load_session_snapshot: async (store, _args, runtimeId) => ({
-    ok: loaded(await store.loadSessionSnapshot(runtimeId)),
+    ok: loadedText(await store.loadSessionSnapshot(runtimeId)),
   }),
   async clear_session_snapshot(store, _args, runtimeId) {
     await store.clearSessionSnapshot(runtimeId);
@@ -87,7 +96,7 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   async commit_machine_lifecycle(store, args, runtimeId) {
     const { runtime_state, binding } = args["commit"] as { runtime_state: unknown; binding: Record<string, unknown> };
     const commit = lifecycleOf(binding, runtime_state);
-    assert.equal(writeMachineLifecycle(commit).toString(), textOf(args, "record"), "the record is written otherwise");
+    assert.equal(writeMachineLifecycle(commit).toString(), textOf(args, "record"));
     await store.commitMachineLifecycle(runtimeId, commit, rowsOf(args));
     return NOTHING;
   },
@@ -113,14 +122,14 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     await store.persistAuthOauthFlowSnapshot(bytesOf(args, "snapshot"));
     return NOTHING;
   },
-  load_auth_oauth_flow_snapshot: async (store) => ({ ok: loaded(await store.loadAuthOauthFlowSnapshot()) }),
+  load_auth_oauth_flow_snapshot: async (store) => ({ ok: loadedText(await store.loadAuthOauthFlowSnapshot()) }),
   async update_auth_oauth_flow_snapshot(store, args) {
     let calls = 0;
     let seen: TraceResult["seen"] = null;
-    const result = await answerOf(async () => {
+    const result = await resultOf(async () => {
       await store.updateAuthOauthFlowSnapshot((current) => {
         calls += 1;
-        seen = loaded(current);
+        seen = loadedText(current);
         return nextFlow(args, current);
       });
       return NOTHING;
@@ -130,9 +139,9 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   auth_authority_key: (store) => Promise.resolve({ ok: { present: store.authAuthorityKey() !== undefined } }),
 };
 
-/** What the closure of a step does with the bytes it gets. */
+/** The closure of an OAuth update: checks the current bytes as the step says, then throws or returns the new bytes. */
 function nextFlow(args: TraceArgs, current: Uint8Array | undefined): Buffer {
-  const expected = has(args, "expect_current") ? bytesOf(args, "expect_current") : undefined;
+  const expected = hasArgument(args, "expect_current") ? bytesOf(args, "expect_current") : undefined;
   const missed =
     args["expect_absent"] === true ? current !== undefined : expected && !(current && expected.equals(current));
   if (missed) throw new StoreError("Internal", "INTERNAL", "expect_current mismatch");
@@ -141,14 +150,14 @@ function nextFlow(args: TraceArgs, current: Uint8Array | undefined): Buffer {
   return bytesOf(args, "set");
 }
 
-/** Plays one step; a refusal is an answer too. */
-export function play(store: RuntimeStore, step: TraceStep): Promise<TraceResult> {
+/** Makes the call of one step. A refusal of the store is a result; any other error is thrown. */
+export function playStep(store: RuntimeStore, step: TraceStep): Promise<TraceResult> {
   const operation = OPERATIONS[step.op];
-  assert.ok(operation, `an operation that the player does not know: ${step.op}`);
-  return answerOf(() => operation(store, step.args, step.runtime_id ?? ""));
+  assert.ok(operation, `expected a store call that the player supports, found ${step.op}: add it to OPERATIONS`);
+  return resultOf(() => operation(store, step.args, step.runtime_id ?? ""));
 }
 
-async function answerOf(call: () => Promise<TraceResult>): Promise<TraceResult> {
+async function resultOf(call: () => Promise<TraceResult>): Promise<TraceResult> {
   try {
     return await call();
   } catch (error) {

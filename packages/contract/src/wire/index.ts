@@ -21,7 +21,7 @@ export {
   inspectLifecycleRecord,
 } from "./lifecycle-record.js";
 export { ERROR_DOMAIN, STATUS_DETAILS_KEY, type WireStatus, fromWireStatus, toWireStatus } from "./status.js";
-export { maintenanceCodecs, fromFinding } from "./maintenance-codecs";
+export { maintenanceCodecs, fromFinding } from "./maintenance-codecs.js";
 export { transferCodecs } from "./transfer-codecs.js";
 export { type StoreCodecs, storeCodecs } from "./store-codecs.js";
 export { file_bolthole_v1_error } from "../gen/bolthole/v1/error_pb.js";

@@ -1,6 +1,6 @@
 import type { MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { AdminService, type BackupResponseSchema, type VerifyResponseSchema } from "../gen/bolthole/v1/admin_pb.js";
-import { FINDING_CODES, type Finding, type FindingCode, type VerifyEvent } from "../store-maintenance";
+import { FINDING_CODES, type Finding, type FindingCode, type VerifyEvent } from "../store-maintenance.js";
 import type { NoArguments } from "../versioned-store.js";
 import { stream } from "./codec.js";
 import { InvalidArgumentError } from "./invalid-argument.js";

@@ -7,7 +7,7 @@ import { ReadSet, type RowHandle } from "../commit/batch-rows.js";
 import { sequenceOf } from "../commit/row.js";
 import { StaleBaseError, type StagedDocument } from "../engine.js";
 import type { StoreContext } from "../store-context.js";
-import type { TranscriptVerdict } from "../transcript/check.js";
+import type { TranscriptVerdict } from "../transcript/full-check.js";
 import { invalid } from "../validate.js";
 import type { Incoming } from "./incoming.js";
 import { type StoredSession, encodeSnapshotFacts, snapshotKey, storedSession } from "./stored-document.js";
@@ -83,7 +83,7 @@ async function commitPrepared<R extends AnyMutation>(
       document.incoming.committed?.();
       const sequence = sequenceOf(context.engine.epoch, committed.version);
       if (document.verdict && sequence !== undefined)
-        context.transcripts.remember(runtimeId, sequence, document.verdict);
+        context.transcripts.keepIndex(runtimeId, sequence, document.verdict);
     }
     return committed;
   } finally {

@@ -22,7 +22,7 @@ import { changeArguments, incomingOf } from "../documents/incoming.js";
 import { type Prepared, commitOverSession } from "../documents/session-commit.js";
 import { type StoredSession, copiedChunks, loadDocument, snapshotKey } from "../documents/stored-document.js";
 import { type StoreContext, versionOf } from "../store-context.js";
-import type { TranscriptVerdict } from "../transcript/check.js";
+import type { TranscriptVerdict } from "../transcript/full-check.js";
 import { checkRuntimeId, invalid, parseUuid, shaped } from "../validate.js";
 import { replacement as replacementOf } from "./records.js";
 

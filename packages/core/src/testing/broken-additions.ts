@@ -7,7 +7,7 @@ export const BROKEN_ADDITIONS: readonly BrokenStore[] = [
   [
     "forgets request ids",
     "requests",
-    /^requests: atomicApply: a repeat gets the first answer/,
+    /^requests: atomicApply: a repeated request id returns the first response/,
     memoryStores((store) => ({
       ...store,
       atomicApply: (request) => store.atomicApply({ ...request, requestId: undefined }),
@@ -34,7 +34,7 @@ export const BROKEN_ADDITIONS: readonly BrokenStore[] = [
   [
     "ignores the fence token",
     "expectations",
-    /fence token must be that of the stored/,
+    /fence token must equal that of the stored/,
     memoryStores((store) => ({
       ...store,
       persistInputState: (request) => store.persistInputState({ ...request, expectedFenceToken: undefined }),
@@ -55,7 +55,7 @@ export const BROKEN_ADDITIONS: readonly BrokenStore[] = [
   [
     "puts any document in the place of any other",
     "transcript",
-    /take no message away and change none/,
+    /removes or changes messages is refused/,
     memoryStores((store) => ({
       ...store,
       atomicApply: async (request) => {
@@ -67,7 +67,7 @@ export const BROKEN_ADDITIONS: readonly BrokenStore[] = [
   [
     "patches whatever is stored",
     "patches",
-    /another base than the stored one changes nothing/,
+    /base is not the stored document is refused/,
     memoryStores((store) => ({
       ...store,
       commitSessionSnapshot: (request) =>
@@ -83,7 +83,7 @@ export const BROKEN_ADDITIONS: readonly BrokenStore[] = [
   [
     "keeps an upload that was used",
     "uploads",
-    /used up by the commit that it goes with/,
+    /used up by the commit that applies it/,
     memoryStores((store) => {
       const uploads = new Map<string, { readonly runtimeId: string; readonly sessionSnapshot: Buffer }>();
       return {
@@ -110,7 +110,7 @@ export const BROKEN_ADDITIONS: readonly BrokenStore[] = [
   [
     "believes that rows are unchanged",
     "unchanged inputs",
-    /after another writer's row nothing is applied/,
+    /nothing is applied after another writer/,
     memoryStores((store) => ({
       ...store,
       atomicApply: (request) => store.atomicApply({ ...request, unchangedInputs: undefined }),
@@ -131,7 +131,7 @@ export const BROKEN_ADDITIONS: readonly BrokenStore[] = [
   [
     "claims to be durable",
     "reopen",
-    /everything is there after a reopen/,
+    /every record is loaded unchanged after a reopen/,
     {
       capabilities: { ...memoryStores().capabilities, durable: true },
       createSite: () =>

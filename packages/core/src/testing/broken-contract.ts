@@ -11,7 +11,7 @@ export const BROKEN_CONTRACT: readonly BrokenStore[] = [
   [
     "re-encodes snapshots",
     "session",
-    /comes back to the byte/,
+    /returns the committed snapshot byte for byte/,
     memoryStores((store) => ({
       ...store,
       commitSessionSnapshot: ({ sessionDelta, ...rest }) => {
@@ -27,7 +27,7 @@ export const BROKEN_CONTRACT: readonly BrokenStore[] = [
   [
     "reads a snapshot once and answers from memory",
     "session",
-    /replaces whatever is stored/,
+    /replaces the stored snapshot/,
     withPlain((store) => {
       const cache = new Map<string, Uint8Array>();
       return {
@@ -55,7 +55,7 @@ export const BROKEN_CONTRACT: readonly BrokenStore[] = [
   [
     "stores the snapshot of an apply before the rest of it",
     "concurrency",
-    /sees the receipt and the row/,
+    /also loads the receipt and the row/,
     memoryStores((store) => ({
       ...store,
       atomicApply: async (request) => {
@@ -69,7 +69,7 @@ export const BROKEN_CONTRACT: readonly BrokenStore[] = [
   [
     "overwrites a receipt",
     "boundary",
-    /taken receipt key is refused/,
+    /used receipt key is refused/,
     withPlain((store) => {
       const receipts = new Map<string, Parameters<RuntimeStore["atomicApply"]>[2]>();
       const keyOf = (runtimeId: string, runId: string, sequence: bigint) => `${runId} ${String(sequence)} ${runtimeId}`;
@@ -105,7 +105,7 @@ export const BROKEN_CONTRACT: readonly BrokenStore[] = [
   [
     "gives rows back as they came in",
     "input",
-    /normal form of instants and payload/,
+    /returned as canonical JSON/,
     withPlain((store) => {
       const rows = new Map<string, Parameters<RuntimeStore["persistInputState"]>[1]>();
       return {
@@ -120,7 +120,7 @@ export const BROKEN_CONTRACT: readonly BrokenStore[] = [
   [
     "takes an empty text of a binding for none",
     "lifecycle",
-    /binding's facts come back/,
+    /facts of a binding are loaded unchanged/,
     withPlain((store) => ({
       commitMachineLifecycle: (runtimeId, { runtimeState, binding }, rows) => {
         const agentRuntimeId = binding.agentRuntimeId || undefined;
@@ -149,7 +149,7 @@ export const BROKEN_CONTRACT: readonly BrokenStore[] = [
   [
     "wraps the error of an OAuth closure",
     "oauth",
-    /reaches the caller untouched/,
+    /reaches the caller unchanged/,
     withPlain((store) => ({
       updateAuthOauthFlowSnapshot: (update) =>
         store.updateAuthOauthFlowSnapshot(update).catch((error: unknown) => {
@@ -160,7 +160,7 @@ export const BROKEN_CONTRACT: readonly BrokenStore[] = [
   [
     "normalises runtime ids",
     "isolation",
-    /every runtime id holds its own data/,
+    /every runtime id has separate data/,
     memoryStores((store) => ({
       ...store,
       atomicApply: (request) => store.atomicApply({ ...request, runtimeId: request.runtimeId.trim().normalize() }),

@@ -1,35 +1,36 @@
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { type TranscriptRewriteCommit, internal, writeFailed } from "@bolthole/contract";
-import type { DocumentBlock } from "../documents/document-memory";
-import type { WorkerAnswer } from "./check-worker.js";
-import type { TranscriptVerdict, TranscriptCheck } from "./check.js";
+import type { DocumentBlock } from "../documents/document-memory.js";
+import type { WorkerResult } from "./check-worker.js";
+import type { FullCheck, TranscriptVerdict } from "./full-check.js";
 
-/** A check whose documents a worker has meanwhile. */
-export interface LentCheck {
+/** A full check whose documents are in memory that can be transferred to a worker. */
+export interface TransferableCheck {
   readonly incoming: DocumentBlock;
-  /** Absent: the document is only read. */
+  /** Absent: the document must only be a session. */
   readonly guard?:
     { readonly previous: DocumentBlock | undefined; readonly commit: TranscriptRewriteCommit | undefined } | undefined;
-  readonly remembers: boolean;
+  readonly buildsIndex: boolean;
 }
 
-type Ask = (check: LentCheck) => Promise<TranscriptVerdict>;
+/** Runs a check on a worker. The memory of the documents belongs to the worker until the promise settles. */
+type RunCheck = (check: TransferableCheck) => Promise<TranscriptVerdict>;
 
 const PROGRAM = join(__dirname, "check-worker.js");
 
-/** How many checks may wait for a worker. */
+/** The most checks that may wait for a worker. */
 const MAX_WAITING = 256;
 
-/** After this long without work a worker ends. */
+/** The time without work after which a worker ends. */
 const IDLE_MS = 10_000;
 
-/** Of a worker's heap: what a check makes is little and lives long, and more room would only be filled. */
-const YOUNG_MEBIBYTES = 4;
+/** A check allocates few objects, and they live as long as the check: a larger young generation would only be filled. */
+const YOUNG_GENERATION_MIB = 4;
 
 /**
- * Worker threads for checks that would hold the event loop. They start when they are needed, and an idle one does not keep
- * the process running.
+ * Worker threads for checks that would block the event loop. A worker starts when it is needed. An idle worker does not
+ * keep the process running.
  */
 export class CheckWorkers {
   private readonly idle: Worker[] = [];
@@ -39,11 +40,14 @@ export class CheckWorkers {
 
   constructor(private readonly size: number) {}
 
-  /** `task` is called when a worker is free, so that waiting checks hold no copies. */
-  async run(task: (ask: Ask) => Promise<TranscriptVerdict>): Promise<TranscriptVerdict> {
-    await this.turn();
+  /**
+   * Calls `task` when a worker is free, so that a waiting check holds no copies of its documents. Throws `BUSY` when too
+   * many checks wait.
+   */
+  async run(task: (runCheck: RunCheck) => Promise<TranscriptVerdict>): Promise<TranscriptVerdict> {
+    await this.acquire();
     try {
-      return await task((check) => this.ask(check));
+      return await task((check) => this.runCheck(check));
     } finally {
       this.running -= 1;
       this.waiting.shift()?.();
@@ -51,19 +55,20 @@ export class CheckWorkers {
     }
   }
 
-  private async ask(check: LentCheck): Promise<TranscriptVerdict> {
+  private async runCheck(check: TransferableCheck): Promise<TranscriptVerdict> {
     const worker = this.idle.pop() ?? this.start();
     worker.ref();
-    const finding = await answerOf(worker, check);
+    const verdict = await verdictOf(worker, check);
     worker.unref();
     this.idle.push(worker);
-    return finding;
+    return verdict;
   }
 
-  private async turn(): Promise<void> {
+  private async acquire(): Promise<void> {
     if (this.running >= this.size) {
       if (this.waiting.length >= MAX_WAITING) {
-        throw writeFailed("BUSY", `${String(MAX_WAITING)} large session documents are waiting to be checked`);
+        const text = `${MAX_WAITING} large session documents already wait for a check; retry with the same request id`;
+        throw writeFailed("BUSY", text);
       }
       await new Promise<void>((resolve) => this.waiting.push(resolve));
     }
@@ -71,11 +76,11 @@ export class CheckWorkers {
   }
 
   private start(): Worker {
-    // A worker inherits nothing that the program does not need: no test runner's flags, no handed-down loaders.
+    // A worker must not inherit the flags of a test runner, or loaders that the process was started with.
     const worker = new Worker(PROGRAM, {
       execArgv: [],
       env: {},
-      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MEBIBYTES },
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB },
     });
     worker.on("error", () => undefined);
     worker.on("exit", () => {
@@ -93,36 +98,36 @@ export class CheckWorkers {
   }
 }
 
-function answerOf(worker: Worker, { incoming, guard, remembers }: LentCheck): Promise<TranscriptVerdict> {
-  const lent = guard?.previous ? [incoming, guard.previous] : [incoming];
+function verdictOf(worker: Worker, { incoming, guard, buildsIndex }: TransferableCheck): Promise<TranscriptVerdict> {
+  const blocks = guard?.previous ? [incoming, guard.previous] : [incoming];
   return new Promise<TranscriptVerdict>((resolve, reject) => {
-    // One by one: the worker object hears its own messages through listeners that must stay.
+    // The listeners are removed one by one: the worker object has internal listeners for the same events.
     const settle = (): void => {
-      worker.off("message", answered);
-      worker.off("error", failed);
-      worker.off("exit", failed);
+      worker.off("message", succeed);
+      worker.off("error", fail);
+      worker.off("exit", fail);
     };
-    const answered = ({ finding, memory }: WorkerAnswer): void => {
+    const succeed = ({ verdict, memory }: WorkerResult): void => {
       settle();
-      for (const [index, block] of lent.entries()) block.memory = memory[index] ?? block.memory;
-      resolve(finding);
+      for (const [index, block] of blocks.entries()) block.memory = memory[index] ?? block.memory;
+      resolve(verdict);
     };
-    const failed = (cause: unknown): void => {
+    const fail = (cause: unknown): void => {
       settle();
       void worker.terminate();
-      reject(internal("the check of a session document ended unexpectedly", cause));
+      reject(internal("the worker that checked a session document ended before it returned a verdict", cause));
     };
-    worker.on("message", answered);
-    worker.on("error", failed);
-    worker.on("exit", failed);
-    const check: TranscriptCheck = {
+    worker.on("message", succeed);
+    worker.on("error", fail);
+    worker.on("exit", fail);
+    const check: FullCheck = {
       incoming: incoming.bytes,
       guard: guard && { previous: guard.previous?.bytes, commit: guard.commit },
-      remembers,
+      buildsIndex,
     };
     worker.postMessage(
       check,
-      lent.map(({ memory }) => memory),
+      blocks.map(({ memory }) => memory),
     );
   });
 }

@@ -1,11 +1,27 @@
 import type { SystemTime, TranscriptRewriteCommit } from "@bolthole/contract";
-import { type TranscriptHistory, writeRewriteCommit } from "@bolthole/json";
-import { EndlessWalk } from "./malformed-history.js";
-import type { RememberedHistory } from "./remembered-session.js";
-import { type CheckTools, Transcript } from "./transcript.js";
+import { writeRewriteCommit } from "@bolthole/json";
+import type { Transcript } from "./transcript.js";
 import type { WorkMeter } from "./work-meter.js";
 
-/** A retained copy of the transcript at one revision. */
+/** Thrown when a history contradicts itself. The message is the reference's text (section 8.1). */
+export class MalformedHistoryError extends Error {
+  override readonly name: string = "MalformedHistoryError";
+
+  static because(reason: string): MalformedHistoryError {
+    return new MalformedHistoryError(`transcript history state is malformed: ${reason}`);
+  }
+}
+
+/** Thrown when parent pointers form a cycle. The reference would follow them without end (section 14.9). */
+export class HistoryCycleError extends MalformedHistoryError {
+  override readonly name = "HistoryCycleError";
+
+  constructor(revision: string) {
+    super(`transcript history state is malformed: the parents of transcript revision ${revision} form a cycle`);
+  }
+}
+
+/** The copy of the transcript that a history keeps for one revision. */
 export interface Body {
   readonly revision: string;
   readonly parentRevision: string | undefined;
@@ -13,78 +29,63 @@ export interface Body {
   readonly transcript: Transcript;
 }
 
-/** What one step along the graph costs, in bytes. */
-const STEP_WORK = 16;
-
-interface Lineage {
-  readonly revisions: ReadonlySet<string>;
-  /** Its end is its own beginning. */
-  readonly isEndless: boolean;
-}
-
-/** The graph of a session's revisions (section 7.7), as its metadata has it: nothing in it is known to be true. */
-export class History {
+/** The members of a history as they are in the document. */
+export interface HistoryContent {
   readonly head: string;
   readonly commits: readonly TranscriptRewriteCommit[];
   readonly bodies: readonly Body[];
-  private readonly byRevision = new Map<string, Body>();
+}
+
+/** A revision, and all revisions that its parent pointers lead to. */
+interface Lineage {
+  readonly revisions: ReadonlySet<string>;
+  readonly hasCycle: boolean;
+}
+
+/** The work of one step along the parent pointers, in bytes. */
+const STEP_WORK = 16;
+
+/** The graph of a session's revisions, as the metadata contains it (section 7.7). Reading it proves nothing about it. */
+export class History implements HistoryContent {
+  readonly head: string;
+  readonly commits: readonly TranscriptRewriteCommit[];
+  readonly bodies: readonly Body[];
+  private readonly bodyOf = new Map<string, Body>();
   private readonly lineages = new Map<string, Lineage>();
-  private held: ReadonlySet<string> | undefined;
+  private commitSet: ReadonlySet<string> | undefined;
   private texts: readonly string[] | undefined;
 
-  private constructor(
-    head: string,
-    commits: readonly TranscriptRewriteCommit[],
-    bodies: readonly Body[],
+  constructor(
+    { head, commits, bodies }: HistoryContent,
     private readonly meter: WorkMeter,
   ) {
     this.head = head;
     this.commits = commits;
     this.bodies = bodies;
-    for (const body of this.bodies) if (!this.byRevision.has(body.revision)) this.byRevision.set(body.revision, body);
+    for (const body of bodies) if (!this.bodyOf.has(body.revision)) this.bodyOf.set(body.revision, body);
   }
 
-  static read({ head, commits, revisions }: TranscriptHistory, tools: CheckTools): History {
-    const bodies = revisions.map(({ revision, parentRevision, createdAt, messages }) => ({
-      revision,
-      parentRevision,
-      createdAt,
-      transcript: Transcript.read(messages, tools),
-    }));
-    return new History(head, commits, bodies, tools.meter);
-  }
-
-  static remembered({ head, commits, bodies }: RememberedHistory, tools: CheckTools): History {
-    const read = bodies.map(({ revision, parentRevision, createdAt, messages }) => ({
-      revision,
-      parentRevision,
-      createdAt,
-      transcript: Transcript.remembered(messages.messages, tools),
-    }));
-    return new History(head, commits, read, tools.meter);
-  }
-
-  /** Of several bodies with one name the first one counts (section 15.18). */
+  /** Returns the body of a revision; the first one if several have the same name (section 15.18). */
   body(revision: string): Body | undefined {
-    return this.byRevision.get(revision);
+    return this.bodyOf.get(revision);
   }
 
-  /** Whether the parent pointers lead from one revision to the other. */
+  /** Whether the parent pointers lead from `revision` to `ancestor`. Throws `HistoryCycleError` when they do not end. */
   descends(revision: string, ancestor: string): boolean {
     this.meter.charge(STEP_WORK);
-    const { revisions, isEndless } = this.lineage(revision);
+    const { revisions, hasCycle } = this.lineage(revision);
     if (revisions.has(ancestor)) return true;
-    if (isEndless) throw new EndlessWalk(revision);
+    if (hasCycle) throw new HistoryCycleError(revision);
     return false;
   }
 
-  /** Whether one of the commits equals this one in every member. */
-  holds(commit: TranscriptRewriteCommit): boolean {
-    this.held ??= new Set(this.commitTexts());
-    return this.held.has(commitText(commit));
+  /** Whether one of the commits equals `commit` in every member. */
+  hasCommit(commit: TranscriptRewriteCommit): boolean {
+    this.commitSet ??= new Set(this.commitTexts());
+    return this.commitSet.has(commitText(commit));
   }
 
-  /** Whether the commits start with those of another history. */
+  /** Whether the commits begin with all commits of another history. */
   startsWithCommitsOf(other: History): boolean {
     const texts = this.commitTexts();
     return other.commitTexts().every((text, index) => text === texts[index]);
@@ -99,21 +100,21 @@ export class History {
     const known = this.lineages.get(revision);
     if (known) return known;
     const revisions = new Set([revision]);
-    let isEndless = false;
+    let hasCycle = false;
     for (let parent = this.body(revision)?.parentRevision; parent !== undefined;) {
       if (revisions.has(parent)) {
-        isEndless = true;
+        hasCycle = true;
         break;
       }
       this.meter.charge(parent.length);
       revisions.add(parent);
       parent = this.body(parent)?.parentRevision;
     }
-    const lineage = { revisions, isEndless };
+    const lineage = { revisions, hasCycle };
     this.lineages.set(revision, lineage);
     return lineage;
   }
 }
 
-/** Commits are equal when their written forms are (section 7.7). */
+/** Commits are equal when their canonical JSON is equal (section 7.7). */
 const commitText = (commit: TranscriptRewriteCommit): string => writeRewriteCommit(commit).toString("latin1");

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { type TranscriptVerdict, checkTranscript } from "./check.js";
+import { type TranscriptVerdict, checkFully } from "./full-check.js";
 
 const sha256 = (text: string): string => `sha256:${createHash("sha256").update(text).digest("hex")}`;
 const digestOf = (messages: readonly string[]): string => sha256(`[${messages.join(",")}]`);
@@ -44,14 +44,14 @@ const sessionText = (
   );
 
 const boundary = (incoming: Buffer, previous: Buffer): TranscriptVerdict =>
-  checkTranscript({ incoming, guard: { previous, commit: undefined } });
-const textOf = (finding: TranscriptVerdict): string =>
-  finding.kind === "refused" ? finding.refusal.text : finding.kind;
+  checkFully({ incoming, guard: { previous, commit: undefined } });
+const textOf = (verdict: TranscriptVerdict): string =>
+  verdict.kind === "refused" ? verdict.refusal.text : verdict.kind;
 
 const MALFORMED =
   "session 0198f0a0-0000-7000-8000-000000000001 rewrite rejected: incoming transcript history state is malformed: ";
 
-/** Two bodies with a rewrite of the last message between them, which the history's own pointers may belie. */
+/** Two bodies, and the commit of a rewrite between them. The parent pointers of the bodies may contradict the commit. */
 function rewriteWith(pointers: { before?: string; after?: string }) {
   const before = [user("a"), user("b")];
   const after = [user("a"), user("c")];
@@ -88,9 +88,9 @@ test("an audited rewrite is accepted, and the same messages without one are not"
 test.each([
   ["to itself", { after: "after" }],
   ["to each other", { before: "after", after: "before" }],
-])("bodies whose parents lead %s are refused where a walk would not end", (_title, pointers) => {
+])("bodies whose parent pointers lead %s are refused when a guard follows them", (_title, pointers) => {
   const { before, after, commit, bodies, parent, revision } = rewriteWith(pointers);
-  // The head is neither end of the commit, so that the walk from it goes round.
+  // The head is neither the parent nor the result of the commit, so following its parents never ends.
   const other = [...after, user("d")];
   const head = { revision: digestOf(other), messages: other, parent: digestOf(other) };
   const incoming = sessionText(other, { head: head.revision, commits: [commit], bodies: [...bodies, head] });
@@ -100,22 +100,22 @@ test.each([
   expect([parent, revision]).toHaveLength(2);
 });
 
-test("a cycle that no walk meets is none of our business", () => {
+test("a cycle of parents that no guard follows is accepted", () => {
   const { before, after, commit, bodies, revision } = rewriteWith({ after: "before" });
   const other = { revision: digestOf([user("z")]), messages: [user("z")], parent: digestOf([user("z")]) };
   const incoming = sessionText(after, { head: revision, commits: [commit], bodies: [...bodies, other] });
   expect(boundary(incoming, sessionText(before)).kind).toBe("accepted");
 });
 
-/** Runs a check that must end soon; the bound is loose for the sake of busy machines. */
+/** Runs a check that must end soon. The time limit has room for a busy machine. */
 function soon(run: () => TranscriptVerdict): TranscriptVerdict {
   const start = performance.now();
-  const finding = run();
+  const verdict = run();
   expect(performance.now() - start).toBeLessThan(10_000);
-  return finding;
+  return verdict;
 }
 
-test("a chain of many thousand parents is walked once", () => {
+test("a chain of many thousand parents is followed only once", () => {
   const bodies: BodyText[] = [];
   for (let index = 0; index < 20_000; index++) {
     const messages = [user(String(index))];
@@ -124,11 +124,11 @@ test("a chain of many thousand parents is walked once", () => {
   const last = bodies[bodies.length - 1];
   const { before, commit, bodies: two } = rewriteWith({ after: "before" });
   const history = { head: last?.revision ?? "", commits: [commit], bodies: [...two, ...bodies] };
-  const finding = soon(() => boundary(sessionText(last?.messages ?? [], history), sessionText(before)));
-  expect(textOf(finding)).toContain("does not extend the rewrite chain");
+  const verdict = soon(() => boundary(sessionText(last?.messages ?? [], history), sessionText(before)));
+  expect(textOf(verdict)).toContain("does not extend the rewrite chain");
 });
 
-test("many commits over the same two bodies end in a refusal, not in square time", () => {
+test("many commits over the same two bodies are refused before they take quadratic time", () => {
   const long = Array.from({ length: 3_000 }, (_, index) => user(String(index).padStart(400, "x")));
   const added = user("new");
   const all = [...long, added].join(",");
@@ -156,7 +156,7 @@ test("many commits over the same two bodies end in a refusal, not in square time
   );
 });
 
-test("a chain of many rewrites is found", () => {
+test("a chain of many rewrites is accepted in a short time", () => {
   const bodies: BodyText[] = [];
   const commits: string[] = [];
   let messages = [user("start")];
@@ -181,20 +181,20 @@ test.each([
   ["an exponent", `1e${"9".repeat(1_000_000)}`],
   ["spaces", " ".repeat(1_000_000)],
   ["a text", `"${"\\u0041".repeat(200_000)}"`],
-])("a million %s end soon", (_title, value) => {
+])("a document with a million %s is checked in a short time", (_title, value) => {
   for (const place of ["messages", "metadata", "ignored"]) {
     const text = `{"id":"0198f0a0-0000-7000-8000-000000000001","created_at":${TIME},"updated_at":${TIME},"${place}":${value}`;
-    soon(() => checkTranscript({ incoming: Buffer.from(text) }));
+    soon(() => checkFully({ incoming: Buffer.from(text) }));
     const message = `{"role":"user","content":"x","created_at":${value}}`;
-    soon(() => checkTranscript({ incoming: sessionText([message]) }));
+    soon(() => checkFully({ incoming: sessionText([message]) }));
   }
 });
 
 test.each([" ", "1", "2026-05-28T15:31:27.", "+0", "2026-05-28T15:31:27+00:"])(
-  "a long text of %j for a time ends soon",
+  "a long text of %j in the place of a time is rejected in a short time",
   (part) => {
     const time = part + (part.length > 2 ? part.slice(-1) : part).repeat(300_000);
     const message = `{"role":"user","content":"x","created_at":${JSON.stringify(time)}}`;
-    expect(soon(() => checkTranscript({ incoming: sessionText([message]) })).kind).toBe("unreadable");
+    expect(soon(() => checkFully({ incoming: sessionText([message]) })).kind).toBe("unreadable");
   },
 );

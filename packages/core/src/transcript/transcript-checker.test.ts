@@ -1,5 +1,4 @@
-import { monitorEventLoopDelay } from "node:perf_hooks";
-import { DocumentMemory } from "../documents/document-memory";
+import { DocumentMemory } from "../documents/document-memory.js";
 import { type CheckRequest, TranscriptChecker } from "./transcript-checker.js";
 
 const TIME = `{"secs_since_epoch":1,"nanos_since_epoch":2}`;
@@ -16,7 +15,7 @@ function document(bytes: number, last = ""): Buffer {
   );
 }
 
-const unread = (bytes: Buffer): CheckRequest["incoming"] => ({
+const incomingOf = (bytes: Buffer): CheckRequest["incoming"] => ({
   length: bytes.length,
   document: [bytes],
   bytes: () => Promise.resolve(bytes),
@@ -26,7 +25,7 @@ const unread = (bytes: Buffer): CheckRequest["incoming"] => ({
   },
 });
 
-const stored = (bytes: Buffer): NonNullable<CheckRequest["guard"]> => ({
+const storedAs = (bytes: Buffer): NonNullable<CheckRequest["guard"]> => ({
   previous: {
     runtimeId: "a runtime",
     row: { sequence: 1 },
@@ -44,28 +43,28 @@ const stored = (bytes: Buffer): NonNullable<CheckRequest["guard"]> => ({
 test.each([
   ["small", 10_000],
   ["large", 2_000_000],
-])("a %s document is checked alone and against a stored one", async (_title, size) => {
+])("a %s document is checked by itself and against a stored one", async (_title, size) => {
   const checker = new TranscriptChecker(new DocumentMemory());
   const previous = document(size);
   const longer = document(size, "more");
-  expect(await checker.check({ incoming: unread(previous) })).toEqual({ kind: "accepted", id: ID });
-  expect(await checker.check({ incoming: unread(longer), guard: stored(previous) })).toEqual({
+  expect(await checker.check({ incoming: incomingOf(previous) })).toEqual({ kind: "accepted", id: ID });
+  expect(await checker.check({ incoming: incomingOf(longer), guard: storedAs(previous) })).toEqual({
     kind: "accepted",
     id: ID,
   });
-  expect(await checker.check({ incoming: unread(previous), guard: stored(longer) })).toMatchObject({
+  expect(await checker.check({ incoming: incomingOf(previous), guard: storedAs(longer) })).toMatchObject({
     kind: "refused",
     refusal: { variant: "MonotonicityViolation" },
   });
-  expect(await checker.check({ incoming: unread(previous.subarray(1)) })).toMatchObject({ kind: "unreadable" });
-  expect(await checker.check({ incoming: unread(longer), guard: stored(previous.subarray(1)) })).toMatchObject({
+  expect(await checker.check({ incoming: incomingOf(previous.subarray(1)) })).toMatchObject({ kind: "unreadable" });
+  expect(await checker.check({ incoming: incomingOf(longer), guard: storedAs(previous.subarray(1)) })).toMatchObject({
     kind: "unreadable previous",
   });
-  // What was handed in is still there.
+  // The caller's bytes were not transferred to a worker.
   expect(longer.subarray(0, 12).toString()).toBe('{"version":2');
 });
 
-test("many large documents wait for one another, and a failing one does not stop the rest", async () => {
+test("many large documents wait for a worker, and one that fails does not affect the others", async () => {
   const checker = new TranscriptChecker(new DocumentMemory());
   const large = document(1_000_000);
   const broken: CheckRequest["guard"] = {
@@ -73,39 +72,39 @@ test("many large documents wait for one another, and a failing one does not stop
       runtimeId: "a runtime",
       row: { sequence: 1 },
       facts: { length: large.length },
-      bytes: () => Promise.reject(new Error("the disk is gone")),
-      readInto: () => Promise.reject(new Error("the disk is gone")),
-      readRanges: () => Promise.reject(new Error("the disk is gone")),
+      bytes: () => Promise.reject(new Error("the disk failed")),
+      readInto: () => Promise.reject(new Error("the disk failed")),
+      readRanges: () => Promise.reject(new Error("the disk failed")),
     },
   };
   const results = await Promise.allSettled([
-    ...Array.from({ length: 5 }, () => checker.check({ incoming: unread(large), guard: stored(large) })),
-    checker.check({ incoming: unread(large), guard: broken }),
-    ...Array.from({ length: 5 }, () => checker.check({ incoming: unread(large) })),
+    ...Array.from({ length: 5 }, () => checker.check({ incoming: incomingOf(large), guard: storedAs(large) })),
+    checker.check({ incoming: incomingOf(large), guard: broken }),
+    ...Array.from({ length: 5 }, () => checker.check({ incoming: incomingOf(large) })),
   ]);
   expect(
     results.map((result) => (result.status === "fulfilled" ? result.value.kind : (result.reason as unknown))),
   ).toEqual([
     ...Array.from({ length: 5 }, () => "accepted"),
-    new Error("the disk is gone"),
+    new Error("the disk failed"),
     ...Array.from({ length: 5 }, () => "accepted"),
   ]);
 });
 
-test("documents of 10 MB do not hold the event loop for 30 ms", async () => {
+test("the event loop runs while documents of 10 MB are checked", async () => {
   const checker = new TranscriptChecker(new DocumentMemory());
   const previous = document(10_000_000);
   const incoming = document(10_000_000, "more");
-  await checker.check({ incoming: unread(incoming) });
-  const holds: number[] = [];
-  // Other work on the machine holds the loop too: the quietest of a few rounds tells what the check itself does.
-  for (let round = 0; round < 5; round++) {
-    const delay = monitorEventLoopDelay({ resolution: 1 });
-    delay.enable();
-    const finding = await checker.check({ incoming: unread(incoming), guard: stored(previous) });
-    delay.disable();
-    expect(finding.kind).toBe("accepted");
-    holds.push(delay.max / 1e6);
-  }
-  expect(Math.min(...holds)).toBeLessThan(30);
+  let turns = 0;
+  let isChecking = true;
+  const countTurn = (): void => {
+    turns += 1;
+    if (isChecking) setImmediate(countTurn);
+  };
+  setImmediate(countTurn);
+  const verdict = await checker.check({ incoming: incomingOf(incoming), guard: storedAs(previous) });
+  isChecking = false;
+  expect(verdict.kind).toBe("accepted");
+  // A check on the event loop itself takes a handful of turns. How long a turn lasts is measured by the benchmark.
+  expect(turns).toBeGreaterThan(50);
 });

@@ -1,25 +1,26 @@
 import { availableParallelism } from "node:os";
 import type { ByteRange, RuntimeId, TranscriptRewriteCommit } from "@bolthole/contract";
-import type { DocumentBlock, DocumentMemory } from "../documents/document-memory";
+import { LRUCache } from "lru-cache";
+import type { DocumentBlock, DocumentMemory } from "../documents/document-memory.js";
 import type { DocumentParts } from "../engine.js";
 import { CheckWorkers } from "./check-workers.js";
-import { type TranscriptVerdict, checkTranscript } from "./check.js";
-import { checkIncrementally } from "./incremental-check.js";
-import { ResumableSha256 } from "./resumable-sha256.js";
-import { SessionMemory } from "./session-memory.js";
-import { TooMuchWork } from "./work-meter.js";
+import { type TranscriptVerdict, checkFully } from "./full-check.js";
+import { checkIncrementally } from "./incremental/incremental-check.js";
+import { ResumableSha256 } from "./incremental/resumable-sha256.js";
+import { type SessionIndex, memoryBytes } from "./incremental/session-index.js";
+import { WorkLimitError } from "./work-meter.js";
 
-/** A document that wants to be stored, not read yet. */
+/** A document that is to be stored and is not read yet. */
 export interface IncomingDocument {
-  /** In bytes. */
+  /** The length of the whole document in bytes. */
   readonly length: number;
   readonly document: DocumentParts;
-  /** What it takes stretches from. */
+  /** The stored document whose ranges the parts name. Absent if all parts are new bytes. */
   readonly base?: StoredDocument | undefined;
-  /** Memory that only this document has; a worker may have it while nobody else looks at it. */
+  /** Memory that contains only this document. A worker may own it during the check. */
   readonly block?: DocumentBlock | undefined;
   bytes(): Promise<Uint8Array>;
-  /** Puts the whole document into memory of its length. */
+  /** Copies the whole document into memory of its length. */
   readInto(target: Uint8Array): Promise<void>;
 }
 
@@ -29,113 +30,136 @@ export interface StoredDocument {
   readonly row: { readonly sequence: number };
   readonly facts: { readonly length: number };
   bytes(): Promise<Uint8Array>;
-  /** Reads it into memory of its length. */
+  /** Copies the whole document into memory of its length. */
   readInto(target: Uint8Array): Promise<void>;
+  /** Reads byte ranges, in their order. */
   readRanges(ranges: readonly ByteRange[]): Promise<readonly Uint8Array[]>;
 }
 
 export interface CheckRequest {
   readonly incoming: IncomingDocument;
-  /** Absent: the document is only read. */
+  /** Absent: the document must only be a session. */
   readonly guard?:
     | { readonly previous: StoredDocument | undefined; readonly commit?: TranscriptRewriteCommit | undefined }
     | undefined;
 }
 
-interface CheckFacts {
-  readonly guard: CheckRequest["guard"];
-  readonly remembers: boolean;
-}
-
 export interface CheckOptions {
-  /** False: every document is checked as a whole. */
+  /** False: every document gets a full check. */
   readonly incremental: boolean;
-  /** Bytes of memory for what is remembered of stored documents. */
+  /** The memory limit of the indexes of stored sessions, in bytes. */
   readonly memoryBytes: number;
 }
 
+/** The default of `CheckOptions`: incremental checks, with 64 MiB for the indexes. */
 export const DEFAULT_CHECK_OPTIONS: CheckOptions = { incremental: true, memoryBytes: 64 * 1024 * 1024 };
 
-/** Up to this many bytes, incoming and stored together, are checked where they are, in some milliseconds. */
+/** Documents up to this size, incoming and stored together, are checked on the event loop, within some milliseconds. */
 const INLINE_BYTES = 256 * 1024;
 
-/** What a check there may hash and compare. Small documents made for it can ask for more, and get it from a worker. */
+/** The work limit of a check on the event loop. A small document that was made to exceed it is checked on a worker. */
 const INLINE_WORK = 8 * 1024 * 1024;
 
-/** Smaller documents are checked as a whole sooner than in parts. */
-const LEAST_REMEMBERED = 32 * 1024;
+/** A full check of a smaller document costs less than an incremental one. */
+const MIN_INDEXED_BYTES = 32 * 1024;
 
-/** Checks documents: in parts where the stored one is remembered, else as a whole, the large ones on worker threads. */
+/**
+ * Checks session documents by the rules of section 8: incrementally where the index of the stored document is cached, and
+ * otherwise fully. Large full checks run on worker threads.
+ */
 export class TranscriptChecker {
   private readonly workers = new CheckWorkers(Math.min(2, Math.max(1, availableParallelism() - 1)));
-  private readonly memory: SessionMemory;
+  private readonly indexes: SessionIndexCache;
 
   constructor(
     private readonly documents: DocumentMemory,
     private readonly options: CheckOptions = DEFAULT_CHECK_OPTIONS,
   ) {
-    this.memory = new SessionMemory(options.memoryBytes);
+    this.indexes = new SessionIndexCache(options.memoryBytes);
   }
 
+  /** Returns the verdict on a document. Throws `BUSY` when too many large documents wait for a check. */
   async check(request: CheckRequest): Promise<TranscriptVerdict> {
-    return (await this.checkInParts(request)) ?? (await this.checkWhole(request));
+    return (await this.tryIncrementally(request)) ?? (await this.runFullCheck(request));
   }
 
-  /** Keeps what a check found of a document that was committed since. */
-  remember(runtimeId: RuntimeId, sequence: number, finding: TranscriptVerdict): void {
-    if (finding.kind !== "accepted" || !finding.remembered) return;
-    this.memory.put(runtimeId, sequence, finding.remembered);
+  /** Keeps the index of an accepted document that was committed with this commit sequence. */
+  keepIndex(runtimeId: RuntimeId, sequence: number, verdict: TranscriptVerdict): void {
+    if (verdict.kind !== "accepted" || !verdict.index) return;
+    this.indexes.put(runtimeId, sequence, verdict.index);
   }
 
-  private async checkInParts({ incoming, guard }: CheckRequest): Promise<TranscriptVerdict | undefined> {
+  /** Returns undefined when the document needs a full check. */
+  private async tryIncrementally({ incoming, guard }: CheckRequest): Promise<TranscriptVerdict | undefined> {
     const { base, document } = incoming;
-    const before = base && this.remembers(incoming) ? this.memory.get(base.runtimeId, base.row.sequence) : undefined;
-    if (!base || !before) return undefined;
-    return checkIncrementally({ document, before, guard, read: (stretches) => base.readRanges(stretches) });
+    const index = base && this.isIndexed(incoming) ? this.indexes.get(base.runtimeId, base.row.sequence) : undefined;
+    if (!base || !index) return undefined;
+    return checkIncrementally({ document, index, guard, readRanges: (ranges) => base.readRanges(ranges) });
   }
 
-  /** A client that sends patches will send the next one too. */
-  private remembers({ base, length }: IncomingDocument): boolean {
-    return this.options.incremental && base !== undefined && length >= LEAST_REMEMBERED;
+  /** Whether an index of the document is worthwhile: a client that sent a patch will probably send another one. */
+  private isIndexed({ base, length }: IncomingDocument): boolean {
+    return this.options.incremental && base !== undefined && length >= MIN_INDEXED_BYTES;
   }
 
-  private async checkWhole({ incoming, guard }: CheckRequest): Promise<TranscriptVerdict> {
+  private async runFullCheck({ incoming, guard }: CheckRequest): Promise<TranscriptVerdict> {
     const stored = guard?.previous;
-    const remembers = this.remembers(incoming);
-    const facts = { guard, remembers };
-    if (incoming.length + (stored?.facts.length ?? 0) > INLINE_BYTES) {
-      return this.checkOnWorker(incoming, facts);
-    }
+    if (incoming.length + (stored?.facts.length ?? 0) > INLINE_BYTES) return this.checkOnWorker({ incoming, guard });
+    const buildsIndex = this.isIndexed(incoming);
     const bytes = await incoming.bytes();
     const previous = await stored?.bytes();
-    const sha256 = remembers ? await ResumableSha256.load() : undefined;
-    const check = { incoming: bytes, guard: guard && { previous, commit: guard.commit }, remembers };
+    const sha256 = buildsIndex ? await ResumableSha256.load() : undefined;
+    const check = { incoming: bytes, guard: guard && { previous, commit: guard.commit }, buildsIndex };
     try {
-      return checkTranscript(check, { work: INLINE_WORK, sha256 });
+      return checkFully(check, { work: INLINE_WORK, sha256 });
     } catch (error) {
-      if (!(error instanceof TooMuchWork)) throw error;
-      return this.checkOnWorker(incoming, facts);
+      if (!(error instanceof WorkLimitError)) throw error;
+      return this.checkOnWorker({ incoming, guard });
     }
   }
 
-  /** The worker has the incoming document's own memory, or a copy. */
-  private checkOnWorker(incoming: IncomingDocument, { guard, remembers }: CheckFacts): Promise<TranscriptVerdict> {
+  /** Checks on a worker, which gets the incoming document's own memory, or a copy. */
+  private checkOnWorker({ incoming, guard }: CheckRequest): Promise<TranscriptVerdict> {
     const stored = guard?.previous;
-    return this.workers.run(async (ask) => {
+    return this.workers.run(async (runCheck) => {
       const copies: DocumentBlock[] = [];
-      const copied = async (length: number, read: (target: Uint8Array) => Promise<void>): Promise<DocumentBlock> => {
-        const copy = this.documents.takeNow(length);
-        copies.push(copy);
-        await read(copy.bytes);
-        return copy;
+      const copy = async (length: number, readInto: (target: Uint8Array) => Promise<void>): Promise<DocumentBlock> => {
+        const block = this.documents.takeNow(length);
+        copies.push(block);
+        await readInto(block.bytes);
+        return block;
       };
       try {
-        const previous = stored && (await copied(stored.facts.length, (target) => stored.readInto(target)));
-        const block = incoming.block ?? (await copied(incoming.length, (target) => incoming.readInto(target)));
-        return await ask({ incoming: block, guard: guard && { previous, commit: guard.commit }, remembers });
+        const previous = stored && (await copy(stored.facts.length, (target) => stored.readInto(target)));
+        const block = incoming.block ?? (await copy(incoming.length, (target) => incoming.readInto(target)));
+        const buildsIndex = this.isIndexed(incoming);
+        return await runCheck({ incoming: block, guard: guard && { previous, commit: guard.commit }, buildsIndex });
       } finally {
-        for (const copy of copies) this.documents.giveBack(copy);
+        for (const block of copies) this.documents.giveBack(block);
       }
     });
+  }
+}
+
+/** Keeps the indexes of stored sessions within a memory limit. The least recently used index is dropped first. */
+class SessionIndexCache {
+  /** `sequence` is the commit sequence of the snapshot row that the index describes. */
+  private readonly entries:
+    LRUCache<RuntimeId, { readonly sequence: number; readonly index: SessionIndex }> | undefined;
+
+  /** A limit of 0 bytes keeps nothing. */
+  constructor(maxBytes: number) {
+    if (maxBytes <= 0) return;
+    this.entries = new LRUCache({ maxSize: maxBytes, sizeCalculation: ({ index }) => memoryBytes(index) });
+  }
+
+  /** Returns undefined if no index of this runtime is kept, or only that of another snapshot. */
+  get(runtimeId: RuntimeId, sequence: number): SessionIndex | undefined {
+    const entry = this.entries?.get(runtimeId);
+    return entry?.sequence === sequence ? entry.index : undefined;
+  }
+
+  put(runtimeId: RuntimeId, sequence: number, index: SessionIndex): void {
+    this.entries?.set(runtimeId, { sequence, index });
   }
 }

@@ -1,37 +1,40 @@
-import { rm } from "node:fs/promises";
-import { type FileHandle, open, rename } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
 import { dirname } from "node:path";
-import { Command } from "commander";
-import { type BackupManifest, BackupReader } from "@bolthole/lmdb";
-import { EXIT, StartupError } from "../exit-code.js";
-import { ByteProgress, mebibytes } from "./byte-progress.js";
-import { type PlaceFlags, addPlaceOptions, openPlace } from "./open-place.js";
-import { told } from "./told.js";
+import { Command, Option } from "commander";
+import { type BackupManifest, BackupReader, type RestoreResult, restoreBackup } from "@bolthole/lmdb";
+import { variableOf } from "../config.js";
+import { EXIT, StartupError, withExitCode } from "../exit-code.js";
+import { makeFolder } from "../folder/data-folder.js";
+import { FileReplacement } from "../folder/state-files.js";
+import { ByteProgress, mebibytes } from "./progress.js";
+import { type StoreTargetFlags, addStoreTargetOptions, openStoreTarget } from "./store-target.js";
+import { findingText } from "./verify.js";
 
-/** `bolthole backup FILE`: one consistent copy of a store, running or not. */
+/** Returns the command `bolthole backup FILE`. */
 export function backupCommand(): Command {
   const command = new Command("backup")
-    .description("write one consistent copy of a store, running or not, into a file")
-    .argument("<file>", "where the backup is written; a file that is there is replaced when the new one is whole");
-  return addPlaceOptions(command).action(backUp);
+    .description("write a consistent copy of a store into a file; a daemon may be serving the store")
+    .argument("<file>", "the backup; an existing file is replaced when the new one is complete");
+  return addStoreTargetOptions(command).action(backUp);
 }
 
-async function backUp(path: string, flags: PlaceFlags): Promise<void> {
-  const place = await openPlace(flags, "refuse");
+async function backUp(path: string, flags: StoreTargetFlags): Promise<void> {
+  const target = await openStoreTarget(flags, "refuse");
   try {
-    const manifest = await told(async () => writeBackup(path, await place.care.backUp()));
-    process.stdout.write(describe(path, manifest));
+    const manifest = await withExitCode(async () => writeBackup(path, await target.maintenance.backUp()));
+    process.stdout.write(describeBackup(path, manifest));
     if (manifest.findings > 0 || !manifest.counts) process.exitCode = EXIT.DAMAGED;
   } finally {
-    await place.close();
+    await target.close();
   }
 }
 
-/** The file is there as a whole, flushed and checked, or as it was before. */
+/** Writes the backup, checks it and flushes it. On an error, a file that was at `path` before is unchanged. */
 async function writeBackup(path: string, chunks: AsyncIterable<Uint8Array>): Promise<BackupManifest> {
-  const draft = `${path}.${String(process.pid)}.new`;
+  const replacement = new FileReplacement(path, `${String(process.pid)}.new`);
   const progress = new ByteProgress();
-  const file = await opened(draft);
+  const file = await createFile(replacement.temporaryPath);
   try {
     const reader = new BackupReader();
     for await (const chunk of chunks) {
@@ -42,20 +45,20 @@ async function writeBackup(path: string, chunks: AsyncIterable<Uint8Array>): Pro
     const manifest = reader.end();
     await file.sync();
     await file.close();
-    await rename(draft, path);
+    replacement.commit();
     const folder = await open(dirname(path), "r");
     await folder.sync().finally(() => folder.close());
     return manifest;
   } catch (error) {
     await file.close();
-    await rm(draft, { force: true });
+    replacement.discard();
     throw error;
   } finally {
     progress.stop();
   }
 }
 
-async function opened(path: string): Promise<FileHandle> {
+async function createFile(path: string): Promise<FileHandle> {
   try {
     return await open(path, "wx", 0o600);
   } catch (error) {
@@ -63,15 +66,66 @@ async function opened(path: string): Promise<FileHandle> {
   }
 }
 
-function describe(path: string, { storeId, commitSequence, counts, findings, bytes, sha256 }: BackupManifest): string {
-  const held = counts
+function describeBackup(path: string, manifest: BackupManifest): string {
+  const { storeId, commitSequence, counts, findings, bytes, sha256 } = manifest;
+  const contents = counts
     ? `${String(counts.runtimes)} runtimes, ${String(counts.rows)} records, ${String(counts.outcomes)} request outcomes`
     : "records that could not all be read";
   const lines = [
-    `${path}: store ${storeId} up to commit ${String(commitSequence)}, ${held}`,
+    `${path}: store ${storeId} up to commit ${String(commitSequence)}, ${contents}`,
     `${mebibytes(bytes)}, SHA-256 of the data ${sha256}`,
   ];
-  if (findings > 0)
-    lines.push(`the store is damaged, and so is its copy: ${String(findings)} findings; see bolthole verify`);
+  if (findings > 0) {
+    lines.push(`the store and this copy are damaged: ${String(findings)} findings; run bolthole verify for the list`);
+  }
   return `${lines.join("\n")}\n`;
+}
+
+interface RestoreFlags {
+  readonly data: string;
+  readonly keepOauth?: true;
+}
+
+/** Returns the command `bolthole restore FILE`. */
+export function restoreCommand(): Command {
+  return new Command("restore")
+    .description("create a new data folder from a backup; the folder must be missing or empty")
+    .argument("<file>", "the backup")
+    .addOption(
+      new Option("--data <folder>", `the new data folder (${variableOf("data")})`)
+        .env(variableOf("data"))
+        .makeOptionMandatory(),
+    )
+    .option("--keep-oauth", "keep the OAuth flows; flows that were used after the backup become usable again")
+    .action(restore);
+}
+
+async function restore(path: string, { data, keepOauth }: RestoreFlags): Promise<void> {
+  if (!existsSync(path)) throw new StartupError(EXIT.USAGE, `there is no backup file ${path}`);
+  const restored = await withExitCode(() => restoreInto(data, path, keepOauth === true));
+  const { manifest, storeId, findings } = restored;
+  const lines = [
+    ...findings.map(findingText),
+    `${data}: store ${storeId}, created from store ${manifest.storeId} at commit ${String(manifest.commitSequence)}`,
+    `dropped: ${String(manifest.counts?.outcomes ?? 0)} request outcomes${keepOauth ? "" : ", the OAuth flows"}`,
+  ];
+  process.stdout.write(`${lines.join("\n")}\n`);
+  if (findings.length > 0) process.exitCode = EXIT.DAMAGED;
+}
+
+async function restoreInto(data: string, path: string, keepsOauth: boolean): Promise<RestoreResult> {
+  const progress = new ByteProgress();
+  try {
+    makeFolder(dirname(data));
+    const onRead = (bytes: number): void => {
+      progress.add(bytes);
+    };
+    return await restoreBackup(path, data, { keepsOauth, onRead });
+  } catch (error) {
+    const isSystemError = error instanceof Error && "syscall" in error;
+    if (!isSystemError) throw error;
+    throw new StartupError(EXIT.DATA_FOLDER, `data folder ${data} cannot be created: ${error.message}`, error);
+  } finally {
+    progress.stop();
+  }
 }

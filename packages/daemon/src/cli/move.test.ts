@@ -12,7 +12,7 @@ import {
 import { createEngineStore } from "@bolthole/core";
 import { MeerkatFile, type MeerkatRows, SqliteEngine, putRawRow } from "@bolthole/sqlite";
 import { EXIT } from "../exit-code.js";
-import { MAIN, bolthole } from "./run-command.test.helper.js";
+import { MAIN, bolthole } from "../testing/daemons.js";
 
 const NOW = "2026-05-28T15:31:27Z";
 const FIRST = "0198f01a-0000-7000-8000-000000000001";
@@ -60,7 +60,7 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Changes the database as a runtime would. */
+/** Changes the database through a store. */
 async function change(work: (store: RuntimeStore) => Promise<void>): Promise<void> {
   const engine = await SqliteEngine.open(file);
   await work(new RuntimeStoreAdapter(createEngineStore(engine), engine.storeId));
@@ -82,11 +82,11 @@ const exportTo = (name: string, ...flags: string[]): ReturnType<typeof bolthole>
   bolthole("export", "meerkat", join(folder, name), "--data", data, ...flags);
 const summary = ({ out }: { readonly out: string }): string => out.trimEnd().split("\n").at(-1) ?? "";
 
-test("a dry run says what would be done, and makes neither a store nor a file", async () => {
+test("a dry run reports the result and creates neither a store nor a file", async () => {
   const dry = await importFile("--dry-run");
   expect([dry.code, summary(dry)]).toEqual([
     EXIT.CLEAN,
-    "dry run, nothing was written: runtimes: 2 added, 0 replaced, 0 unchanged, 0 kept, 0 left; 0 rows that cannot be taken",
+    "dry run, nothing was written: runtimes: 2 added, 0 replaced, 0 unchanged, 0 kept, 0 skipped; 0 rows that cannot be moved",
   ]);
   expect(existsSync(data)).toBe(false);
   await importFile();
@@ -94,17 +94,17 @@ test("a dry run says what would be done, and makes neither a store nor a file", 
   expect(existsSync(join(folder, "out"))).toBe(false);
 });
 
-test("what is there already stays as it is, the rest is added: an interrupted move can be repeated", async () => {
+test("a repeated import adds what is missing and leaves the rest unchanged", async () => {
   await importFile();
   await change((store) => store.persistInputState("three", row(FIRST)));
   const again = await importFile();
   expect([again.code, summary(again)]).toEqual([
     EXIT.CLEAN,
-    "runtimes: 1 added, 0 replaced, 2 unchanged, 0 kept, 0 left; 0 rows that cannot be taken",
+    "runtimes: 1 added, 0 replaced, 2 unchanged, 0 kept, 0 skipped; 0 rows that cannot be moved",
   ]);
 });
 
-test("something else is kept, unless it may be replaced; then nothing of it is left", async () => {
+test("other contents are kept without --overwrite, and replaced completely with it", async () => {
   await importFile();
   await change(async (store) => {
     await store.clearSessionSnapshot("one");
@@ -113,12 +113,12 @@ test("something else is kept, unless it may be replaced; then nothing of it is l
   });
   const kept = await importFile();
   expect(kept.code).toBe(EXIT.INCOMPLETE);
-  expect(kept.out).toContain('kept      "one": something else of it is there; replace it with --overwrite');
+  expect(kept.out).toContain('kept      "one": the target has other contents for it; replace them with --overwrite');
   expect(kept.out).toContain('kept      "OAuth flow state"');
   const replaced = await importFile("--overwrite");
   expect([replaced.code, summary(replaced)]).toEqual([
     EXIT.CLEAN,
-    "runtimes: 0 added, 1 replaced, 1 unchanged, 0 kept, 0 left; 0 rows that cannot be taken",
+    "runtimes: 0 added, 1 replaced, 1 unchanged, 0 kept, 0 skipped; 0 rows that cannot be moved",
   ]);
   await exportTo("out");
   expect(await rowsOf(join(folder, "out"), "one")).toEqual(await rowsOf(file, "one"));
@@ -130,14 +130,16 @@ test("something else is kept, unless it may be replaced; then nothing of it is l
   expect(await rowsOf(file, "one")).toEqual(await rowsOf(join(folder, "out"), "one"));
 });
 
-test("a row under another key than its own is told, and nothing of its runtime is taken without --skip-damaged", async () => {
+test("a row under a wrong key is reported, and its runtime is moved only with --skip-damaged", async () => {
   const [first] = (await rowsOf(file, "one")).inputs;
   const key = { runtime_id: "one", input_id: "0198f01a-0000-7000-8000-000000000009" };
   await putRawRow(file, { table: "runtime_input_states", key, value: first?.json ?? Buffer.of() });
-  const left = await importFile();
-  expect(left.code).toBe(EXIT.INCOMPLETE);
-  expect(left.out).toContain(`refused   "one": input state ${key.input_id}: it says that it is ${FIRST}`);
-  expect(summary(left)).toContain("1 added, 0 replaced, 0 unchanged, 0 kept, 1 left");
+  const skipped = await importFile();
+  expect(skipped.code).toBe(EXIT.INCOMPLETE);
+  expect(skipped.out).toContain(
+    `refused   "one": input state ${key.input_id}: expected the input id of its key, found ${FIRST}`,
+  );
+  expect(summary(skipped)).toContain("1 added, 0 replaced, 0 unchanged, 0 kept, 1 skipped");
   expect(summary(await importFile("--skip-damaged"))).toContain("1 added, 0 replaced, 1 unchanged");
   await exportTo("out");
   expect((await rowsOf(join(folder, "out"), "one")).inputs).toHaveLength(2);
@@ -152,7 +154,7 @@ describe("with a running daemon", () => {
     await daemon.stop("SIGKILL");
   });
 
-  test("a session of many messages on the wire goes in and out", async () => {
+  test("a session of many wire messages is imported and exported", async () => {
     const large = session(3_500_000);
     await change((store) => store.commitSessionSnapshot("two", { sessionSnapshot: large }));
     expect((await importFile()).code).toBe(EXIT.CLEAN);
@@ -161,7 +163,7 @@ describe("with a running daemon", () => {
     expect(summary(await importFile())).toContain("2 unchanged");
   });
 
-  test("what the reference has no place for is told, and left out with --skip-damaged", async () => {
+  test("rows that the reference cannot store are reported, and left out with --skip-damaged", async () => {
     const store = await connect(daemon.target);
     await store.commitSessionSnapshot("opaque", { sessionSnapshot: Buffer.from("bytes"), profile: "opaque" });
     await store.persistInputState("opaque", row(FIRST));
@@ -169,26 +171,26 @@ describe("with a running daemon", () => {
       await store.atomicApply("clamped", undefined, receipt(sequence), [], undefined);
     }
     await store.close();
-    const left = await exportTo("out");
-    expect(left.code).toBe(EXIT.INCOMPLETE);
-    expect(left.out).toMatch(/refused {3}"opaque": session snapshot: it is opaque/);
-    expect(left.out).toMatch(
+    const skipped = await exportTo("out");
+    expect(skipped.code).toBe(EXIT.INCOMPLETE);
+    expect(skipped.out).toMatch(/refused {3}"opaque": session snapshot: it is opaque/);
+    expect(skipped.out).toMatch(
       /refused {3}"clamped": boundary receipt \S+ 18446744073709551615: the reference keeps only one/,
     );
-    expect(summary(left)).toContain("0 added, 0 replaced, 0 unchanged, 0 kept, 2 left; 2 rows");
+    expect(summary(skipped)).toContain("0 added, 0 replaced, 0 unchanged, 0 kept, 2 skipped; 2 rows");
     expect(summary(await exportTo("out", "--skip-damaged"))).toContain("2 added");
     expect((await rowsOf(join(folder, "out"), "opaque")).inputs).toHaveLength(1);
   });
 });
 
-test("files and stores that cannot be used end with their own code", async () => {
+test("a file or store that cannot be used has a separate exit code", async () => {
   expect(await bolthole("import", "meerkat", join(folder, "nothing"), "--data", data)).toMatchObject({
     code: EXIT.DATA_FOLDER,
     err: expect.stringContaining("there is no file") as string,
   });
   expect(existsSync(data)).toBe(false);
-  writeFileSync(join(folder, "letter"), "dear friend, ".repeat(1000));
-  expect((await bolthole("import", "meerkat", join(folder, "letter"), "--data", data)).code).toBe(EXIT.DATA_FOLDER);
+  writeFileSync(join(folder, "text"), "some text, ".repeat(1000));
+  expect((await bolthole("import", "meerkat", join(folder, "text"), "--data", data)).code).toBe(EXIT.DATA_FOLDER);
   expect((await exportTo("out")).code).toBe(EXIT.DATA_FOLDER);
   expect((await bolthole("import", "meerkat", file, "--data", data, "--engine", "stone")).code).toBe(EXIT.USAGE);
 });

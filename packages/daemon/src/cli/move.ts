@@ -1,117 +1,254 @@
-import { SingleBar } from "cli-progress";
-import type { ImportResult } from "@bolthole/contract";
-import type { MeerkatFile, RefusedRow, Taken } from "@bolthole/sqlite";
-import type { Command } from "commander";
-import { UnusableFileError } from "@bolthole/sqlite";
-import { EXIT, type ExitCode, StartupError } from "../exit-code.js";
+import { existsSync } from "node:fs";
+import { Command } from "commander";
+import { type ImportResult, type RuntimeContents, type RuntimeSummary, StoreError } from "@bolthole/contract";
+import { MeerkatFile, type RefusedRow, type Taken, fromMeerkat, toMeerkat } from "@bolthole/sqlite";
+import { EXIT, type ExitCode, withExitCode } from "../exit-code.js";
+import { RuntimeProgress } from "./progress.js";
+import { type StoreTarget, type StoreTargetFlags, addStoreTargetOptions, openStoreTarget } from "./store-target.js";
 
-/** How a move goes on, from the command line. */
-export interface MoveFlags {
+interface MoveFlags {
   readonly dryRun?: true;
   readonly skipDamaged?: true;
   readonly overwrite?: true;
 }
 
-export const addMoveOptions = (command: Command): Command =>
+const addMoveOptions = (command: Command): Command =>
   command
     .option("--dry-run", "check and compare everything, and write nothing")
-    .option("--skip-damaged", "leave out the rows that cannot be taken, and take the rest of their runtimes")
-    .option("--overwrite", "replace runtimes of which something else is there already");
+    .option("--skip-damaged", "leave out the rows that cannot be moved, and move the other rows of their runtimes")
+    .option("--overwrite", "replace runtimes that already exist in the target with other contents");
 
-/** A file that cannot be used is told with its own exit code. */
-export async function usable(opening: Promise<MeerkatFile>): Promise<MeerkatFile> {
+/** Returns the command `bolthole import meerkat FILE`. */
+export function importCommand(): Command {
+  const meerkat = new Command("meerkat")
+    .description("import every runtime of a Meerkat database; the database is not changed")
+    .argument("<file>", "the database")
+    .action(importMeerkat);
+  return new Command("import")
+    .description("import runtimes into a store; a daemon may be serving the store")
+    .addCommand(addMoveOptions(addStoreTargetOptions(meerkat)));
+}
+
+async function importMeerkat(path: string, flags: MoveFlags & StoreTargetFlags): Promise<void> {
+  const file = await withExitCode(() => MeerkatFile.openToRead(path));
   try {
-    return await opening;
-  } catch (error) {
-    if (error instanceof UnusableFileError) throw new StartupError(EXIT.DATA_FOLDER, error.message, error);
-    throw error;
+    const target = await openStoreTarget(flags, flags.dryRun ? "memory" : "create");
+    try {
+      process.exitCode = await importAll(file, target, flags);
+    } finally {
+      await target.close();
+    }
+  } finally {
+    await file.close();
   }
 }
 
-type Outcome = ImportResult | "left";
+async function importAll(file: MeerkatFile, { store, transfer }: StoreTarget, flags: MoveFlags): Promise<number> {
+  const overwrite = flags.overwrite === true;
+  const dryRun = flags.dryRun === true;
+  const runtimes = await file.runtimes();
+  const move = new Move(flags, runtimes.length);
+  for (const { runtimeId, name } of runtimes) {
+    if (runtimeId === undefined) {
+      move.refuse(name, [{ record: "runtime id", reason: "it is not text" }], true);
+      continue;
+    }
+    const converted = fromMeerkat(runtimeId, await file.read(runtimeId));
+    await move.runtime(name, converted, () => transfer.importRuntime({ contents: converted.taken, overwrite, dryRun }));
+  }
+  const oauth = await file.readOauth();
+  if (oauth) await move.storeRecord("OAuth flow state", () => importOauth(store, oauth, overwrite, dryRun));
+  return move.end();
+}
 
-const OUTCOMES: readonly Outcome[] = ["added", "replaced", "unchanged", "kept", "left"];
+async function importOauth(
+  store: StoreTarget["store"],
+  snapshot: Buffer,
+  overwrite: boolean,
+  dryRun: boolean,
+): Promise<ImportResult> {
+  const stored = await store.loadAuthOauthFlowSnapshot({});
+  if (stored && snapshot.equals(stored.value)) return "unchanged";
+  if (stored && !overwrite) return "kept";
+  if (!dryRun) {
+    const { updated } = await store.updateAuthOauthFlowSnapshot({ snapshot, expected: stored?.version });
+    if (!updated) return "kept";
+  }
+  return stored ? "replaced" : "added";
+}
 
-/** Runtimes on their way from one place to another: the progress on long work, and what became of each. */
-export class Move {
-  private readonly counts = new Map<Outcome, number>();
+/** Returns the command `bolthole export meerkat FILE`. */
+export function exportCommand(): Command {
+  const meerkat = new Command("meerkat")
+    .description("export every runtime into a Meerkat database, which is created when it is missing")
+    .argument("<file>", "the database")
+    .action(exportMeerkat);
+  return new Command("export")
+    .description("export the runtimes of a store; a daemon may be serving the store")
+    .addCommand(addMoveOptions(addStoreTargetOptions(meerkat)));
+}
+
+async function exportMeerkat(path: string, flags: MoveFlags & StoreTargetFlags): Promise<void> {
+  const target = await openStoreTarget(flags, "refuse");
+  try {
+    // A dry run creates no file. Without a file, every runtime is reported as added.
+    const file =
+      flags.dryRun && !existsSync(path) ? undefined : await withExitCode(() => MeerkatFile.openToWrite(path));
+    try {
+      process.exitCode = await exportAll(target, file, flags);
+    } finally {
+      await file?.close();
+    }
+  } finally {
+    await target.close();
+  }
+}
+
+async function exportAll(
+  { store, transfer }: StoreTarget,
+  file: MeerkatFile | undefined,
+  flags: MoveFlags,
+): Promise<number> {
+  const overwrite = flags.overwrite === true;
+  const dryRun = flags.dryRun === true;
+  const runtimes = await listAll(store);
+  const move = new Move(flags, runtimes.length);
+  for (const { runtimeId } of runtimes) {
+    const contents = await readRuntime(transfer, runtimeId);
+    // The runtime was cleared after the list was read.
+    if (!contents) continue;
+    if ("refused" in contents) {
+      move.refuse(runtimeId, [contents.refused], true);
+      continue;
+    }
+    const converted = toMeerkat(contents);
+    await move.runtime(runtimeId, converted, () =>
+      file ? file.write(contents, converted.taken, overwrite, dryRun) : Promise.resolve("added"),
+    );
+  }
+  const oauth = await store.loadAuthOauthFlowSnapshot({});
+  if (oauth) {
+    await move.storeRecord("OAuth flow state", () => exportOauth(file, Buffer.from(oauth.value), overwrite, dryRun));
+  }
+  return move.end();
+}
+
+async function listAll(store: StoreTarget["store"]): Promise<RuntimeSummary[]> {
+  const all: RuntimeSummary[] = [];
+  let pageToken = "";
+  do {
+    const page = await store.listRuntimes({ pageSize: 0, pageToken });
+    all.push(...page.runtimes);
+    pageToken = page.nextPageToken;
+  } while (pageToken !== "");
+  return all;
+}
+
+/** Returns the contents of a runtime, or the damaged record that makes the whole runtime unreadable. */
+async function readRuntime(
+  transfer: StoreTarget["transfer"],
+  runtimeId: string,
+): Promise<RuntimeContents | { readonly refused: RefusedRow } | undefined> {
+  try {
+    return await transfer.exportRuntime({ runtimeId });
+  } catch (error) {
+    if (!(error instanceof StoreError) || error.reason !== "DAMAGED_RECORD") throw error;
+    return { refused: { record: error.subject.record ?? "a record", reason: error.message } };
+  }
+}
+
+async function exportOauth(
+  file: MeerkatFile | undefined,
+  snapshot: Buffer,
+  overwrite: boolean,
+  dryRun: boolean,
+): Promise<ImportResult> {
+  const existing = await file?.readOauth();
+  if (existing && snapshot.equals(existing)) return "unchanged";
+  if (existing && !overwrite) return "kept";
+  if (!dryRun) await file?.writeOauth(snapshot);
+  return existing ? "replaced" : "added";
+}
+
+type MoveOutcome = ImportResult | "skipped";
+
+const MOVE_OUTCOMES: readonly MoveOutcome[] = ["added", "replaced", "unchanged", "kept", "skipped"];
+
+/** The progress and the report of an import or export. */
+class Move {
+  private readonly counts = new Map<MoveOutcome, number>();
   private readonly lines: string[] = [];
   private refusedRows = 0;
-  private leftOut = 0;
-  private readonly bar = new SingleBar({
-    format: "{bar} {value} of {total} runtimes",
-    clearOnComplete: true,
-    hideCursor: true,
-    stream: process.stderr,
-  });
+  private isIncomplete = false;
+  private readonly progress: RuntimeProgress;
 
   constructor(
     private readonly flags: MoveFlags,
     total: number,
   ) {
-    this.bar.start(total, 0);
+    this.progress = new RuntimeProgress(total);
   }
 
   /**
-   * Moves one runtime as a whole. With rows that cannot be taken it stays where it is, unless these are to be left out;
-   * what fails is told, and the others go on.
+   * Moves one runtime with `write`, as a whole. A runtime with refused rows is not moved, unless `--skip-damaged` leaves these rows
+   * out. An error is reported in the line of the runtime, and the next runtimes are still moved.
    */
   async runtime(
     name: string,
     { refused, isEmpty }: Pick<Taken<unknown>, "refused" | "isEmpty">,
-    put: () => Promise<ImportResult>,
+    write: () => Promise<ImportResult>,
   ): Promise<void> {
     if (refused.length > 0 && (this.flags.skipDamaged !== true || isEmpty)) {
       this.refuse(name, refused, isEmpty);
       return;
     }
-    this.report(name, refused);
+    this.reportRefused(name, refused);
     try {
-      const result = await put();
-      if (result === "kept") this.leftOut += 1;
-      this.finish(name, result, result === "kept" ? "something else of it is there; replace it with --overwrite" : "");
+      const result = await write();
+      const why = result === "kept" ? "the target has other contents for it; replace them with --overwrite" : "";
+      this.finish(name, result, why);
     } catch (error) {
-      this.leftOut += 1;
-      this.finish(name, "left", (error as Error).message);
+      this.finish(name, "skipped", (error as Error).message);
     }
   }
 
-  /** Leaves a runtime where it is, for its rows that cannot be taken. */
-  refuse(name: string, refused: readonly RefusedRow[], isAll: boolean): void {
-    this.report(name, refused);
-    this.leftOut += 1;
-    this.finish(name, "left", isAll ? "nothing of it can be taken" : "take the rest of it with --skip-damaged");
+  /** Reports a runtime that is not moved because of refused rows. */
+  refuse(name: string, refused: readonly RefusedRow[], isEverything: boolean): void {
+    this.reportRefused(name, refused);
+    const why = isEverything ? "none of its rows can be moved" : "move its other rows with --skip-damaged";
+    this.finish(name, "skipped", why);
   }
 
-  /** Reports something that is not of one runtime. */
-  async store(name: string, put: () => Promise<ImportResult>): Promise<void> {
-    const result = await put();
-    if (result === "kept") this.leftOut += 1;
-    const why = result === "kept" ? "another one is there; replace it with --overwrite" : "";
+  /** Moves a record of the store with `write`. */
+  async storeRecord(name: string, write: () => Promise<ImportResult>): Promise<void> {
+    const result = await write();
+    if (result === "kept") this.isIncomplete = true;
+    const why = result === "kept" ? "the target has another value; replace it with --overwrite" : "";
     if (result !== "unchanged") this.lines.push(line(result, name, why));
   }
 
-  /** Every row that cannot be taken, every runtime that was not, and the counts. */
+  /** Prints the refused rows, the runtimes that are not unchanged, and the totals. Returns the exit code. */
   end(): ExitCode {
-    this.bar.stop();
-    const counts = OUTCOMES.map((outcome) => `${String(this.counts.get(outcome) ?? 0)} ${outcome}`).join(", ");
-    const rows = `${String(this.refusedRows)} rows that cannot be taken`;
-    const dry = this.flags.dryRun ? "dry run, nothing was written: " : "";
-    process.stdout.write([...this.lines, `${dry}runtimes: ${counts}; ${rows}`, ""].join("\n"));
-    return this.leftOut > 0 ? EXIT.INCOMPLETE : EXIT.CLEAN;
+    this.progress.stop();
+    const counts = MOVE_OUTCOMES.map((outcome) => `${String(this.counts.get(outcome) ?? 0)} ${outcome}`).join(", ");
+    const dryRun = this.flags.dryRun ? "dry run, nothing was written: " : "";
+    const summary = `${dryRun}runtimes: ${counts}; ${String(this.refusedRows)} rows that cannot be moved`;
+    process.stdout.write([...this.lines, summary, ""].join("\n"));
+    return this.isIncomplete ? EXIT.INCOMPLETE : EXIT.CLEAN;
   }
 
-  private report(name: string, refused: readonly RefusedRow[]): void {
+  private reportRefused(name: string, refused: readonly RefusedRow[]): void {
     this.refusedRows += refused.length;
     for (const { record, reason } of refused) this.lines.push(line("refused", name, `${record}: ${reason}`));
   }
 
-  private finish(name: string, outcome: Outcome, why: string): void {
+  private finish(name: string, outcome: MoveOutcome, why: string): void {
+    if (outcome === "kept" || outcome === "skipped") this.isIncomplete = true;
     this.counts.set(outcome, (this.counts.get(outcome) ?? 0) + 1);
     if (outcome !== "unchanged") this.lines.push(line(outcome, name, why));
-    this.bar.increment();
+    this.progress.increment();
   }
 }
 
-const line = (what: string, name: string, why: string): string =>
-  `${what.padEnd(10)}${JSON.stringify(name)}${why === "" ? "" : `: ${why}`}`;
+const line = (result: string, name: string, why: string): string =>
+  `${result.padEnd(10)}${JSON.stringify(name)}${why === "" ? "" : `: ${why}`}`;

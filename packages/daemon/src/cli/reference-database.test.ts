@@ -6,15 +6,8 @@ import type { RuntimeStore } from "@bolthole/contract";
 import { readInputState } from "@bolthole/json";
 import { MeerkatFile } from "@bolthole/sqlite";
 import { EXIT } from "../exit-code.js";
-import { Daemons } from "./daemons.test.helper.js";
-import {
-  type ExpectedDatabase,
-  answersOf,
-  comparable,
-  databases,
-  expectedOf,
-} from "./reference-database.test.helper.js";
-import { bolthole } from "./run-command.test.helper.js";
+import { Daemons, bolthole } from "../testing/daemons.js";
+import { type ExpectedDatabase, comparable, databases, expectedOf, loadsOf } from "../testing/reference-database.js";
 
 const SMALL = "meerkat-small";
 const DAMAGED = "meerkat-damaged-small";
@@ -32,7 +25,7 @@ afterEach(async () => {
 
 const at = (name: string): string => join(folder, name);
 
-/** A copy of a database that the reference left. */
+/** Returns the path of a copy of a database that the reference wrote. */
 function database(name: string): string {
   const copy = at(`${name}.sqlite3`);
   copyFileSync(join(databases ?? "", `${name}.sqlite3`), copy);
@@ -48,8 +41,8 @@ function served<T>(
   return daemons.serve(daemons.add(data, args, home), use);
 }
 
-const answers = (data: string, args: readonly string[], expected: ExpectedDatabase): Promise<unknown> =>
-  served(data, args, async (store) => comparable(await answersOf(store, expected)));
+const comparableLoads = (data: string, args: readonly string[], expected: ExpectedDatabase): Promise<unknown> =>
+  served(data, args, async (store) => comparable(await loadsOf(store, expected)));
 
 async function rowsOf(file: string): Promise<unknown[]> {
   const opened = await MeerkatFile.openToRead(file);
@@ -57,7 +50,7 @@ async function rowsOf(file: string): Promise<unknown[]> {
     const rows: unknown[] = [await opened.readOauth()];
     for (const { runtimeId, name } of await opened.runtimes()) {
       const { ops, ...others } = await opened.read(runtimeId ?? "");
-      // The reference writes maps in any order.
+      // The reference writes the members of maps in any order.
       rows.push([name, ops && (JSON.parse(ops.toString()) as unknown), others]);
     }
     return rows;
@@ -68,13 +61,13 @@ async function rowsOf(file: string): Promise<unknown[]> {
 
 const described = databases === undefined ? describe.skip : describe;
 
-described("a database that the reference left (skipped without vectors beside the project)", () => {
+described("a database that the reference wrote (skipped without the recorded vectors)", () => {
   test("is imported, served as expected, and exported again byte for byte", async () => {
     const file = database(SMALL);
     const expected = expectedOf(SMALL);
     expect(expected.runtimes).toHaveLength(10);
     expect((await bolthole("import", "meerkat", file, "--data", at("data"))).code).toBe(EXIT.CLEAN);
-    expect(await answers(at("data"), [], expected)).toEqual(comparable(expected));
+    expect(await comparableLoads(at("data"), [], expected)).toEqual(comparable(expected));
     expect(readFileSync(file).equals(readFileSync(join(databases ?? "", `${SMALL}.sqlite3`)))).toBe(true);
 
     expect((await bolthole("export", "meerkat", at("out.sqlite3"), "--data", at("data"))).code).toBe(EXIT.CLEAN);
@@ -83,18 +76,18 @@ described("a database that the reference left (skipped without vectors beside th
     expect(again).toMatchObject({ code: EXIT.CLEAN, out: expect.stringContaining("10 unchanged") as string });
   });
 
-  test("is imported into a running daemon and exported out of one", async () => {
+  test("is imported into a running daemon and exported from it", async () => {
     const file = database(SMALL);
     const expected = expectedOf(SMALL);
     await served(at("data"), [], async (store) => {
       expect((await bolthole("import", "meerkat", file, "--data", at("data"))).code).toBe(EXIT.CLEAN);
-      expect(comparable(await answersOf(store, expected))).toEqual(comparable(expected));
+      expect(comparable(await loadsOf(store, expected))).toEqual(comparable(expected));
       expect((await bolthole("export", "meerkat", at("out.sqlite3"), "--data", at("data"))).code).toBe(EXIT.CLEAN);
     });
     expect(await rowsOf(at("out.sqlite3"))).toEqual(await rowsOf(file));
   });
 
-  test("with damage is told row by row, taken but for the runtimes with damage, and then but for the rows", async () => {
+  test("with damage is imported without its damaged runtimes, and with --skip-damaged without its damaged rows", async () => {
     const file = database(DAMAGED);
     const refused = [
       "machine lifecycle record",
@@ -107,23 +100,23 @@ described("a database that the reference left (skipped without vectors beside th
       out.split("\n").flatMap((line) => /^refused\s+"[^"]*": ([^:]*):/.exec(line)?.[1] ?? []);
     const first = await bolthole("import", "meerkat", file, "--data", at("data"));
     expect([first.code, records(first.out)]).toEqual([EXIT.INCOMPLETE, refused]);
-    expect(first.out).toContain("1 added, 0 replaced, 0 unchanged, 0 kept, 2 left; 5 rows that cannot be taken");
+    expect(first.out).toContain("1 added, 0 replaced, 0 unchanged, 0 kept, 2 skipped; 5 rows that cannot be moved");
 
     const second = await bolthole("import", "meerkat", file, "--data", at("data"), "--skip-damaged");
     expect([second.code, records(second.out)]).toEqual([EXIT.CLEAN, refused]);
     expect(second.out).toContain("2 added, 0 replaced, 1 unchanged");
     const expected = withoutDamage(expectedOf(DAMAGED));
-    expect(await answers(at("data"), [], expected)).toEqual(comparable(expected));
+    expect(await comparableLoads(at("data"), [], expected)).toEqual(comparable(expected));
   });
 
-  test("is served in place, written to, and still the reference's", async () => {
+  test("is served and changed in place, and keeps the schema of the reference", async () => {
     const file = database(SMALL);
     const expected = expectedOf(SMALL);
     const schema = await schemaOf(file);
     const runtimeId = expected.runtimes[0]?.runtime_id ?? "";
     const inputId = expected.runtimes[0]?.input_state[0]?.input_id ?? "";
     const changed = await served(file, ["--engine", "sqlite"], async (store, daemon) => {
-      expect(comparable(await answersOf(store, expected))).toEqual(comparable(expected));
+      expect(comparable(await loadsOf(store, expected))).toEqual(comparable(expected));
       const row = await store.loadInputState(runtimeId, inputId);
       if (!row) throw new Error("the row is gone");
       const next = { ...row, recoveryCount: row.recoveryCount + 1 };
@@ -140,40 +133,40 @@ described("a database that the reference left (skipped without vectors beside th
     expect(readInputState(stored?.json ?? "")).toEqual(changed);
   });
 
-  test("with damage is served in place, each load as the reference answers it", async () => {
+  test("with damage is served in place, and each load has the result of the reference", async () => {
     const file = database(DAMAGED);
     const expected = expectedOf(DAMAGED);
-    // A record that the reference's own decoder refuses is refused by the load here (14.12).
+    // A record that the reference refuses to decode is refused by the load here (section 14.12).
     const declared = {
       ...expected,
       runtimes: expected.runtimes.map((one) =>
         one.runtime_state.err === undefined ? one : { ...one, machine_lifecycle_record: one.runtime_state },
       ),
     };
-    expect(await answers(file, ["--engine", "sqlite"], declared)).toEqual(comparable(declared));
+    expect(await comparableLoads(file, ["--engine", "sqlite"], declared)).toEqual(comparable(declared));
   });
 });
 
-/** What is left of a database when its damaged rows are left out. */
+/** Returns the expected contents without the damaged rows. */
 function withoutDamage(expected: ExpectedDatabase): ExpectedDatabase {
   const none = { ok: null };
-  const sound = <T extends { readonly err?: unknown }>(result: T): T | typeof none =>
+  const withoutError = <T extends { readonly err?: unknown }>(result: T): T | typeof none =>
     result.err === undefined ? result : none;
   return {
     ...expected,
     runtimes: expected.runtimes.map((one) => {
-      const input_state = one.input_state.map((row) => ({ ...row, result: sound(row.result) }));
+      const input_state = one.input_state.map((row) => ({ ...row, result: withoutError(row.result) }));
       return {
         ...one,
         session_snapshot: "session_decode" in one ? sessionOf(one) : one.session_snapshot,
         machine_lifecycle_record: one.runtime_state.err === undefined ? one.machine_lifecycle_record : none,
-        runtime_state: sound(one.runtime_state),
-        ops_lifecycle: sound(one.ops_lifecycle),
+        runtime_state: withoutError(one.runtime_state),
+        ops_lifecycle: withoutError(one.ops_lifecycle),
         input_state,
         input_states: {
           ok: input_state.flatMap(({ result }) => (result.ok ? [(result.ok as { text: string }).text] : [])),
         },
-        boundary_receipt: one.boundary_receipt.map((row) => ({ ...row, result: sound(row.result) })),
+        boundary_receipt: one.boundary_receipt.map((row) => ({ ...row, result: withoutError(row.result) })),
       };
     }),
   };

@@ -6,13 +6,12 @@ import type { BoltholeStore } from "@bolthole/client";
 import type { DaemonProcess } from "@bolthole/conformance/process";
 import { ScrubState, type ScrubStatus } from "@bolthole/contract/wire";
 import { EXIT } from "../exit-code.js";
-import { Daemons } from "./daemons.test.helper.js";
-import { INPUT_ID, inputRow } from "./input-row.test.helper.js";
-import { bolthole } from "./run-command.test.helper.js";
+import { Daemons, bolthole } from "../testing/daemons.js";
+import { INPUT_ID, inputRow } from "../testing/input-row.js";
 import { getStatus } from "./status.js";
 
-const IN_ROW = "a text that is in one row alone";
-const IN_DOCUMENT = "a text that is in one document alone";
+const IN_ROW = "a text that only one row contains";
+const IN_DOCUMENT = "a text that only one document contains";
 let folder: string;
 let data: string;
 let daemons: Daemons;
@@ -43,40 +42,41 @@ async function fill(store: BoltholeStore): Promise<void> {
     ]),
     profile: "opaque",
   });
-  await store.persistInputState("sound", inputRow("sound"));
+  await store.persistInputState("undamaged", inputRow("undamaged"));
 }
 
 async function scrubOf(): Promise<ScrubStatus> {
   const { scrub } = await getStatus(data);
-  if (!scrub) throw new Error("the status tells nothing of the scrub");
+  if (!scrub) throw new Error("the status has no scrub member");
   return scrub;
 }
 
-async function until(isSo: (scrub: ScrubStatus) => boolean): Promise<ScrubStatus> {
-  for (let look = 0; look < 1000; look += 1) {
+/** Polls the status until the condition holds. */
+async function until(isReached: (scrub: ScrubStatus) => boolean): Promise<ScrubStatus> {
+  for (let attempt = 0; attempt < 1000; attempt += 1) {
     const scrub = await scrubOf();
-    if (isSo(scrub)) return scrub;
+    if (isReached(scrub)) return scrub;
     await sleep(20);
   }
-  throw new Error("it never came to that");
+  throw new Error("the scrub did not reach the expected state in time");
 }
 
-/** The findings of a pass that began from now on. */
+/** Returns the findings of the first pass that starts after this call. */
 async function nextFindings(): Promise<(string | undefined)[][]> {
   const { passes } = await scrubOf();
   const { last } = await until((scrub) => scrub.passes >= passes + 2n);
   return (last?.findings ?? []).map(({ code, runtimeId, record }) => [code, runtimeId, record]);
 }
 
-/** Changes a byte behind each place where these bytes stand in the data file, older copies of a page too, under the running daemon. */
+/** Changes a byte at a distance after every copy of `mark` in the data file, also in old pages, while the daemon runs. */
 function flipBehind(mark: Buffer, distance: number): void {
   const path = join(data, "data.mdb");
   const bytes = readFileSync(path);
   const file = openSync(path, "r+");
   let count = 0;
   for (let at = bytes.indexOf(mark); at >= 0; at = bytes.indexOf(mark, at + 1)) {
-    const place = at + distance;
-    writeSync(file, Buffer.of((bytes[place] ?? 0) ^ 1), 0, 1, place);
+    const position = at + distance;
+    writeSync(file, Buffer.of((bytes[position] ?? 0) ^ 1), 0, 1, position);
     count += 1;
   }
   closeSync(file);
@@ -89,7 +89,7 @@ const reasonOf = (call: Promise<unknown>): Promise<unknown> =>
     (error: unknown) => (error as { reason?: unknown }).reason ?? error,
   );
 
-test("a row that changes on the disk of a running daemon is named in its status and its log until it is written anew", async () => {
+test("a row that changes on the disk is reported in the status and the log until it is written again", async () => {
   await served(FAST, async (store, daemon) => {
     await fill(store);
     expect(await nextFindings()).toEqual([]);
@@ -98,19 +98,19 @@ test("a row that changes on the disk of a running daemon is named in its status 
     expect(await nextFindings()).toEqual([finding]);
     expect(await nextFindings()).toEqual([finding]);
     expect(daemon.output.match(/a stored record is damaged/g)).toHaveLength(1);
-    const told = await bolthole("status", "--data", data);
-    expect(told.out).toMatch(
-      /^scrub +(running|resting), 1024\.0 MiB a second, \d+ passes.* 3 runtimes, .* 1 findings$/m,
+    const status = await bolthole("status", "--data", data);
+    expect(status.out).toMatch(
+      /^scrub +(running|resting), 1024\.0 MiB per second, \d+ passes.* 3 runtimes, .* 1 findings$/m,
     );
-    expect(told.out).toMatch(new RegExp(`^damaged +row-damaged +"rows" input state ${INPUT_ID}`, "m"));
+    expect(status.out).toMatch(new RegExp(`^damaged +row-damaged +"rows" input state ${INPUT_ID}`, "m"));
     expect(await reasonOf(store.loadInputStates("rows"))).toBe("DAMAGED_RECORD");
-    expect(await store.loadInputStates("sound")).toHaveLength(1);
-    await store.persistInputState("rows", inputRow("anew"));
+    expect(await store.loadInputStates("undamaged")).toHaveLength(1);
+    await store.persistInputState("rows", inputRow("again"));
     expect(await nextFindings()).toEqual([]);
   });
 });
 
-test("a changed piece of a session is named until the session is cleared", async () => {
+test("a damaged part of a session is reported until the session is cleared", async () => {
   await served(FAST, async (store) => {
     await fill(store);
     flipBehind(Buffer.from(IN_DOCUMENT), 5);
@@ -120,18 +120,18 @@ test("a changed piece of a session is named until the session is cleared", async
   });
 });
 
-test("a runtime whose books changed is answered as damaged from then on, after a restart too, and others go on", async () => {
+test("a runtime with a damaged manifest is refused, also after a restart, and other runtimes are served", async () => {
   const isDamaged = async (store: BoltholeStore): Promise<void> => {
     expect(await reasonOf(store.loadInputState("rows", INPUT_ID))).toBe("DAMAGED_RECORD");
-    expect(await reasonOf(store.persistInputState("rows", inputRow("anew")))).toBe("DAMAGED_RECORD");
-    expect(await store.loadInputStates("sound")).toHaveLength(1);
-    await store.persistInputState("sound", inputRow("goes on"));
+    expect(await reasonOf(store.persistInputState("rows", inputRow("again")))).toBe("DAMAGED_RECORD");
+    expect(await store.loadInputStates("undamaged")).toHaveLength(1);
+    await store.persistInputState("undamaged", inputRow("changed"));
   };
   await served(FAST, async (store) => {
     await fill(store);
-    // The key of the runtime's head; its value has a header of 20 bytes.
-    const headKey = Buffer.concat([Buffer.of(2), Buffer.from("rows"), Buffer.of(0, 1, 0)]);
-    flipBehind(headKey, headKey.length + 24);
+    // The key of the runtime manifest; its value has a header of 20 bytes.
+    const manifestKey = Buffer.concat([Buffer.of(2), Buffer.from("rows"), Buffer.of(0, 1, 0)]);
+    flipBehind(manifestKey, manifestKey.length + 24);
     expect(await nextFindings()).toEqual([
       ["row-damaged", "rows", "runtime manifest"],
       ["head-missing", "rows", "runtime manifest"],
@@ -139,13 +139,13 @@ test("a runtime whose books changed is answered as damaged from then on, after a
     await isDamaged(store);
   });
   await served(["--scrub-interval", "24h"], async (store, daemon) => {
-    for (let look = 0; look < 100 && !daemon.output.includes("head-missing"); look += 1) await sleep(100);
+    for (let attempt = 0; attempt < 100 && !daemon.output.includes("head-missing"); attempt += 1) await sleep(100);
     await isDamaged(store);
     expect((await scrubOf()).state).toBe(ScrubState.RESTING);
   });
 });
 
-test("a pass goes on where it was after a restart, and after a crash", async () => {
+test("a pass continues after a restart and after a crash", async () => {
   const slow = ["--scrub-rate", "32KiB", "--scrub-interval", "24h"];
   await served(["--scrub-rate", "off"], async (store) => {
     for (let index = 0; index < 20; index += 1) {
@@ -168,7 +168,7 @@ test("a pass goes on where it was after a restart, and after a crash", async () 
   });
 });
 
-test("can be turned off, and is off where there is nothing to check", async () => {
+test("the scrub can be disabled, and is off for an engine without checks", async () => {
   await served(["--scrub-rate", "off"], async (store) => {
     await fill(store);
     expect(await scrubOf()).toMatchObject({ state: ScrubState.OFF, passes: 0n });

@@ -2,6 +2,7 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, symlin
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Client, credentials } from "@grpc/grpc-js";
 import { loadPackageDefinition } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
@@ -9,8 +10,8 @@ import { protoPath } from "grpc-health-check";
 import { connect } from "@bolthole/client";
 import { DaemonProcess, type DaemonProcessOptions } from "@bolthole/conformance/process";
 import { EXIT } from "../exit-code.js";
+import { MAIN, bolthole } from "../testing/daemons.js";
 
-const main = join(__dirname, "main.js");
 const INPUT_ID = "0198f0a0-0000-7000-8000-0000000000bb";
 const NOW = "2026-05-28T15:31:27.123456789Z";
 const input = {
@@ -39,13 +40,13 @@ afterEach(async () => {
 const data = (): string => join(home, "data");
 
 function daemon(options: Partial<DaemonProcessOptions> = {}): DaemonProcess {
-  const made = new DaemonProcess({ main, data: data(), ...options });
-  daemons.push(made);
-  return made;
+  const created = new DaemonProcess({ main: MAIN, data: data(), ...options });
+  daemons.push(created);
+  return created;
 }
 
 describe("the data folder", () => {
-  test("is made for its owner alone, and so is everything in it", async () => {
+  test("is accessible to its owner only, and so are its files", async () => {
     await daemon({ args: ["--listen", "127.0.0.1:0"] }).start();
     const modes = ["", "bolthole.lock", "bolthole.sock", "data.mdb", "endpoint", "format", "token"].map(
       (name) => statSync(join(data(), name)).mode & 0o777,
@@ -53,7 +54,7 @@ describe("the data folder", () => {
     expect(modes).toEqual([0o700, 0o600, 0o600, 0o600, 0o600, 0o600, 0o600]);
   });
 
-  test("held by another daemon is refused, and its pid named", async () => {
+  test("that another daemon uses is refused, and the error names the pid", async () => {
     const first = await daemon().start();
     const second = daemon();
     expect(await second.runToEnd()).toEqual({ code: EXIT.HELD, signal: null });
@@ -61,7 +62,7 @@ describe("the data folder", () => {
     expect(existsSync(join(data(), "bolthole.sock"))).toBe(true);
   });
 
-  test("of another make is refused", async () => {
+  test("with the files of another program is refused", async () => {
     mkdirSync(data(), { mode: 0o700 });
     writeFileSync(join(data(), "photos.txt"), "");
     const refused = daemon();
@@ -69,7 +70,7 @@ describe("the data folder", () => {
     expect(refused.output).toContain("photos.txt");
   });
 
-  test("of a newer format is refused before anything is touched", async () => {
+  test("of a newer format is refused, and not changed", async () => {
     mkdirSync(data(), { mode: 0o700 });
     writeFileSync(join(data(), "format"), "bolthole 999\n");
     const refused = daemon();
@@ -78,22 +79,43 @@ describe("the data folder", () => {
     expect(existsSync(join(data(), "data.mdb"))).toBe(false);
   });
 
-  test("that others may write is refused", async () => {
+  test("that other users can write is refused", async () => {
     mkdirSync(data());
     chmodSync(data(), 0o777);
     const refused = daemon();
     expect((await refused.runToEnd()).code).toBe(EXIT.DATA_FOLDER);
-    expect(refused.output).toContain("may be written by others");
+    expect(refused.output).toContain("is writable by other users");
   });
 
-  test("that cannot be made is refused", async () => {
+  test("that cannot be created is refused", async () => {
     writeFileSync(join(home, "file"), "");
     const refused = daemon({ data: join(home, "file", "data") });
     expect((await refused.runToEnd()).code).toBe(EXIT.DATA_FOLDER);
-    expect(refused.output).toContain("not writable (ENOTDIR)");
+    expect(refused.output).toContain("cannot be created or written (ENOTDIR)");
   });
 
-  test("with a very long path has its socket elsewhere", async () => {
+  test.each([
+    ["the data folder", (path: string) => ["serve", "--data", path]],
+    [
+      "the control folder of a database",
+      (path: string) => ["serve", "--engine", "sqlite", "--data", join(path, "file")],
+    ],
+    ["a restored data folder", (path: string) => ["restore", __filename, "--data", path]],
+  ])("that the file system refuses to create ends the command with an error: %s", async (_description, args) => {
+    // In /proc, mkdir reports ENOENT although the parent exists.
+    for (const path of ["/proc/x", "/proc/x/y"]) {
+      const { code, err } = await bolthole(...args(path));
+      expect([code, err]).toEqual([EXIT.DATA_FOLDER, expect.stringContaining("cannot be created")]);
+    }
+  });
+
+  test("with a very long path is refused when the folder of its socket cannot be created", async () => {
+    const refused = daemon({ data: join(home, "x".repeat(120)), env: { XDG_RUNTIME_DIR: "/proc/x" } });
+    expect((await refused.runToEnd()).code).toBe(EXIT.DATA_FOLDER);
+    expect(refused.output).toContain("socket folder /proc/x/bolthole cannot be created");
+  });
+
+  test("with a very long path has its socket in the runtime folder of the user", async () => {
     const long = join(home, "x".repeat(120));
     const elsewhere = join(home, "run");
     mkdirSync(elsewhere, { mode: 0o700 });
@@ -111,7 +133,7 @@ describe("a database file", () => {
   const ofFile = (options: Partial<DaemonProcessOptions> = {}): DaemonProcess =>
     daemon({ data: file(), home: `${file()}.bolthole`, args, ...options });
 
-  test("is served with the daemon's own files beside it, and survives a kill", async () => {
+  test("is served with a control folder beside it, and keeps its rows after a kill", async () => {
     const served = await ofFile().start();
     const store = await connect(served.target);
     await store.persistInputState("rt", input);
@@ -122,7 +144,7 @@ describe("a database file", () => {
     expect(statSync(`${file()}.bolthole`).mode & 0o777).toBe(0o700);
   });
 
-  test("is served by one daemon only, also under another name", async () => {
+  test("is served by one daemon only, also when another path leads to it", async () => {
     const first = await ofFile().start();
     const link = join(home, "link.sqlite3");
     symlinkSync(file(), link);
@@ -131,40 +153,53 @@ describe("a database file", () => {
     expect(second.output).toContain(`pid ${first.pid}`);
   });
 
-  test("must be named, and must not be a folder or somebody else's", async () => {
+  test("must be given, and must not be a folder or a file of another program", async () => {
     const unnamed = daemon({ args: [...args, "--data", ""] });
     expect((await unnamed.runToEnd()).code).toBe(EXIT.USAGE);
     mkdirSync(data(), { mode: 0o700 });
     const folder = daemon({ args });
     expect((await folder.runToEnd()).code).toBe(EXIT.DATA_FOLDER);
     expect(folder.output).toContain("is a folder");
-    writeFileSync(file(), "a letter ".repeat(1000));
-    const letter = ofFile();
-    expect((await letter.runToEnd()).code).toBe(EXIT.DATA_FOLDER);
-    expect(letter.output).toContain("not a SQLite database");
+    writeFileSync(file(), "some text ".repeat(1000));
+    const text = ofFile();
+    expect((await text.runToEnd()).code).toBe(EXIT.DATA_FOLDER);
+    expect(text.output).toContain("not a SQLite database");
   });
 });
 
-describe("the ways in", () => {
-  test("a socket that a crash left does not block the next start", async () => {
+describe("listening", () => {
+  test("a socket file that a crash left behind does not block the next start", async () => {
     const served = await daemon().start();
     await served.stop("SIGKILL");
     expect(existsSync(join(data(), "bolthole.sock"))).toBe(true);
     await served.start();
   });
 
-  test("a live socket of somebody else is never taken", async () => {
+  test("a socket on which another process listens is not replaced", async () => {
     mkdirSync(data(), { mode: 0o700 });
     const path = join(data(), "bolthole.sock");
-    const somebody = createServer();
-    await new Promise<void>((resolve) => somebody.listen(path, resolve));
+    const other = createServer();
+    await new Promise<void>((resolve) => other.listen(path, resolve));
     try {
       const refused = daemon();
       expect((await refused.runToEnd()).code).toBe(EXIT.ADDRESS);
       expect(existsSync(path)).toBe(true);
     } finally {
-      somebody.close();
+      other.close();
     }
+  });
+
+  test("the start prints each target and a grpcurl command for the socket", async () => {
+    const served = await daemon({ args: ["--listen", "127.0.0.1:0", "--log-level", "silent"] }).start();
+    // The endpoint file, which `start` waits for, is written before the text.
+    for (let attempt = 0; attempt < 500 && !served.output.includes("try "); attempt += 1) await sleep(10);
+    await served.stop();
+    expect(served.output.split("\n")).toEqual([
+      `bolthole listens on unix:${join(data(), "bolthole.sock")}`,
+      expect.stringMatching(/^bolthole listens on 127\.0\.0\.1:\d+$/),
+      `try (grpcurl 1.9.2 or later): grpcurl -plaintext unix://${join(data(), "bolthole.sock")} bolthole.v1.RuntimeStoreService/GetServerInfo`,
+      "",
+    ]);
   });
 
   test("a TCP address in use is refused", async () => {
@@ -174,14 +209,14 @@ describe("the ways in", () => {
     expect(refused.output).toContain("EADDRINUSE");
   });
 
-  test("TCP takes the token and nothing else", async () => {
+  test("TCP calls need the token", async () => {
     const served = await daemon({ args: ["--listen", "127.0.0.1:0"] }).start();
     const tcp = served.targets[1] ?? "";
     await expect(connect(tcp)).rejects.toMatchObject({ reason: "UNAUTHENTICATED" });
     await expect(connect(tcp, { token: "0".repeat(64) })).rejects.toMatchObject({ reason: "UNAUTHENTICATED" });
   });
 
-  test("settings that cannot be used end with their own code", async () => {
+  test("invalid settings have a separate exit code", async () => {
     const refused = daemon({ args: ["--engine", "stone"], env: { BOLTHOLE_MAX_STREAMS: "none" } });
     expect((await refused.runToEnd()).code).toBe(EXIT.USAGE);
     expect(refused.output).toMatch(/--engine[^]*BOLTHOLE_MAX_STREAMS/);
@@ -193,19 +228,19 @@ describe("health", () => {
     grpc: { health: { v1: { Health: new (target: string, credentials: unknown) => Client & HealthCalls } } };
   };
   interface HealthCalls {
-    check(request: object, callback: (error: Error | null, answer?: { status: number | string }) => void): void;
+    check(request: object, callback: (error: Error | null, response?: { status: number | string }) => void): void;
     watch(request: object): AsyncIterable<{ status: number | string }> & { cancel(): void };
   }
 
-  test("is told for the server and for each service, without a token", async () => {
+  test("is reported for the server and for each service, without a token", async () => {
     const served = await daemon({ args: ["--listen", "127.0.0.1:0"] }).start();
     for (const target of served.targets) {
       const client = new grpc.health.v1.Health(target, credentials.createInsecure());
       for (const service of ["", "bolthole.v1.RuntimeStoreService"]) {
         const status = await new Promise((resolve, reject) => {
-          client.check({ service }, (error, answer) => {
-            if (answer) resolve(answer.status);
-            else reject(error ?? new Error("no answer"));
+          client.check({ service }, (error, response) => {
+            if (response) resolve(response.status);
+            else reject(error ?? new Error("no response"));
           });
         });
         expect(status).toBe(1);
@@ -214,7 +249,7 @@ describe("health", () => {
     }
   });
 
-  test("turns NOT_SERVING for a watcher when the daemon stops", async () => {
+  test("changes to NOT_SERVING for a watcher when the daemon stops", async () => {
     const served = await daemon().start();
     const client = new grpc.health.v1.Health(served.target, credentials.createInsecure());
     const watch = client.watch({ service: "" });
@@ -233,7 +268,7 @@ describe("health", () => {
 });
 
 describe("stopping", () => {
-  test("a signal at the moment when the daemon serves leaves a closed store", async () => {
+  test("a signal directly after the start leaves a closed store", async () => {
     const served = daemon();
     for (let times = 0; times < 4; times += 1) {
       await served.start();
@@ -243,7 +278,7 @@ describe("stopping", () => {
   });
 
   test.each(["SIGTERM", "SIGINT"] as const)(
-    "%s ends cleanly, and what was committed is there again",
+    "%s stops the daemon cleanly, and the next start serves the committed data",
     async (signal) => {
       const served = await daemon().start();
       const before = await connect(served.target);
@@ -259,7 +294,7 @@ describe("stopping", () => {
     },
   );
 
-  test("a client that keeps calling meets a restart without an error", async () => {
+  test("a client that calls continuously has no error during a restart", async () => {
     const served = await daemon().start();
     const store = await connect(served.target);
     const over = new AbortController();
@@ -277,7 +312,7 @@ describe("stopping", () => {
   });
 });
 
-test("nothing that was sent is ever logged", async () => {
+test("nothing that a client sent is logged", async () => {
   const canary = "canary-5e1f2c";
   const served = await daemon({ args: ["--listen", "127.0.0.1:0"], env: { BOLTHOLE_LOG_LEVEL: "debug" } }).start();
   const store = await connect(served.target);

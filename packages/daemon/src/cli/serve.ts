@@ -5,56 +5,59 @@ import { type Daemon, startDaemon } from "../daemon.js";
 import { EXIT, type ExitCode } from "../exit-code.js";
 import { createLog } from "../log.js";
 
-/** After the disk failed: long enough for answers and health watchers, short because the native library may be hurt. */
-const FAREWELL_MS = 500;
+/**
+ * How long the process lives after the disk failed. Pending responses and health watchers need this time; the native library may be
+ * in a bad state, so it is short.
+ */
+const DISK_FAILURE_EXIT_MS = 500;
 
-/** `bolthole serve`: runs the daemon until a signal or a failing disk ends it. */
+/**
+ * Disables concurrent marking in the garbage collector. The daemon has few long-lived objects, and large documents cause frequent
+ * collections. On a machine with few cores, the marking threads then take more time from the daemon than incremental marking does.
+ */
+const GC_FLAG = "--no-concurrent-marking";
+
+/** Returns the command `bolthole serve`. */
 export function serveCommand(): Command {
-  const command = new Command("serve").description("run the daemon");
+  const command = new Command("serve").description("run the daemon until a signal stops it");
   for (const name of Object.keys(SETTINGS) as SettingName[]) {
     const { help, fallback } = SETTINGS[name];
     const value = fallback();
-    const usual = value === undefined ? "" : `; default ${value}`;
+    const defaultText = value === undefined ? "" : `; default ${value}`;
     const flag = name === "tcpInsecure" ? `--${flagOf(name)}` : `--${flagOf(name)} <value>`;
-    command.addOption(new Option(flag, `${help} (${variableOf(name)}${usual})`));
+    command.addOption(new Option(flag, `${help} (${variableOf(name)}${defaultText})`));
   }
   return command.action(serve);
 }
 
-/**
- * The daemon's own objects are few, and large documents make it collect garbage often: threads that look through the objects
- * beside the program then take more from it, on a machine with few cores, than looking through them in small steps.
- */
-const COLLECT_IN_STEPS = "--no-concurrent-marking";
-
 async function serve(flags: Partial<Record<SettingName, string | boolean>>): Promise<void> {
-  setFlagsFromString(COLLECT_IN_STEPS);
+  setFlagsFromString(GC_FLAG);
   const config = resolveConfig(flags, process.env);
   const log = createLog(config.logLevel);
   let hasDiskFailed = false;
-  const end = (code: ExitCode): void => {
-    // Nothing is under way any more; a handle that a library forgot must not keep the process.
+  const exit = (code: ExitCode): void => {
+    // Everything is closed. Without this call, a handle that a library left open would keep the process running.
     process.exit(hasDiskFailed ? EXIT.DISK : code);
   };
-  // lmdb-js rejects promises of its own beside the one that the writer hears; the failure is dealt with there.
+  // On a failed commit, lmdb-js also rejects promises that it does not return. The writer has handled that failure already.
   process.on("unhandledRejection", (reason) => {
     if (!(reason instanceof Error && "commitError" in reason)) throw reason;
   });
-  const onFailure = (cause: unknown): void => {
+  const onDiskFailure = (cause: unknown): void => {
     hasDiskFailed = true;
-    log.fatal({ err: cause }, "the disk failed under a write; nothing that was acknowledged is lost");
-    setTimeout(end, FAREWELL_MS, EXIT.DISK);
+    log.fatal({ err: cause }, "the disk failed during a write; the daemon stops; acknowledged changes are safe");
+    setTimeout(exit, DISK_FAILURE_EXIT_MS, EXIT.DISK);
   };
   const stopping = new AbortController();
   let daemon: Daemon | undefined;
   const stop = (): void => {
     stopping.abort();
-    void daemon?.stop().then(end, (error: unknown) => {
+    void daemon?.stop().then(exit, (error: unknown) => {
       log.fatal({ err: error }, "the stop failed");
-      end(EXIT.INTERNAL);
+      exit(EXIT.INTERNAL);
     });
   };
-  // Heard while the daemon starts, too: a store that is open already has to be closed.
+  // Signals are handled during the start too, because the store may be open already and must be closed.
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.on(signal, () => {
       log.info({ signal }, "stopping");
@@ -62,10 +65,10 @@ async function serve(flags: Partial<Record<SettingName, string | boolean>>): Pro
     });
   }
   try {
-    daemon = await startDaemon(config, log, onFailure, stopping.signal);
+    daemon = await startDaemon(config, log, onDiskFailure, stopping.signal);
   } catch (error) {
     if (!stopping.signal.aborted || (error as Error).name !== "AbortError") throw error;
-    end(EXIT.CLEAN);
+    exit(EXIT.CLEAN);
     return;
   }
   if (stopping.signal.aborted) stop();
@@ -74,10 +77,10 @@ async function serve(flags: Partial<Record<SettingName, string | boolean>>): Pro
 
 function welcome(targets: readonly string[]): string {
   const [socket = ""] = targets;
+  const url = socket.replace(/^unix:/, "unix://");
   return [
     ...targets.map((target) => `bolthole listens on ${target}`),
-    "try: grpcurl -plaintext -unix -authority localhost " +
-      `${socket.replace(/^unix:/, "")} bolthole.v1.RuntimeStoreService/GetServerInfo`,
+    `try (grpcurl 1.9.2 or later): grpcurl -plaintext ${url} bolthole.v1.RuntimeStoreService/GetServerInfo`,
     "",
   ].join("\n");
 }

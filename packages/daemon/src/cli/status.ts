@@ -12,16 +12,16 @@ import {
 } from "@bolthole/contract/wire";
 import { defaultDataFolder, variableOf } from "../config.js";
 import { EXIT, StartupError } from "../exit-code.js";
-import { findHome } from "../folder/data-folder.js";
-import { readEndpoint } from "../folder/endpoint.js";
+import { findControlFolder } from "../folder/data-folder.js";
+import { readEndpoint } from "../folder/state-files.js";
 import { findingText } from "./verify.js";
 
-const WAIT_MS = 5000;
+const TIMEOUT_MS = 5000;
 
-/** `bolthole status`: what the daemon of a data folder is doing. */
+/** Returns the command `bolthole status`. */
 export function statusCommand(): Command {
   return new Command("status")
-    .description("say what the daemon of a data folder is doing")
+    .description("show the state of the daemon that serves a data folder")
     .option("--data <folder>", `data folder (${variableOf("data")})`)
     .option("--json", "print one JSON object")
     .action(async (flags: { readonly data?: string; readonly json?: true }) => {
@@ -35,21 +35,22 @@ export function statusCommand(): Command {
     });
 }
 
-/** Of the daemon that serves this folder. */
+/** Returns the status of the daemon that serves this folder. Throws a StartupError with NOT_RUNNING when no daemon responds. */
 export async function getStatus(folder: string): Promise<GetStatusResponse> {
-  const [target] = readEndpoint(findHome(folder));
-  if (target === undefined) throw new StartupError(EXIT.NOT_RUNNING, `no daemon serves ${folder}`);
+  const [target] = readEndpoint(findControlFolder(folder));
+  if (target === undefined)
+    throw new StartupError(EXIT.NOT_RUNNING, `no daemon serves ${folder}; start one with bolthole serve`);
   const client = new Client(target, credentials.createInsecure(), { "grpc.default_authority": "localhost" });
   const { path, requestSerialize, responseDeserialize } = grpcMethod(AdminService.method.getStatus);
   try {
     return await new Promise((resolve, reject) => {
-      const deadline = Date.now() + WAIT_MS;
-      client.makeUnaryRequest(path, requestSerialize, responseDeserialize, {}, { deadline }, (error, answer) => {
-        if (answer) resolve(answer);
-        else
-          reject(
-            new StartupError(EXIT.NOT_RUNNING, `the daemon at ${target} does not answer: ${String(error?.details)}`),
-          );
+      const deadline = Date.now() + TIMEOUT_MS;
+      client.makeUnaryRequest(path, requestSerialize, responseDeserialize, {}, { deadline }, (error, response) => {
+        if (response) resolve(response);
+        else {
+          const message = `the daemon at ${target} does not respond: ${String(error?.details)}`;
+          reject(new StartupError(EXIT.NOT_RUNNING, message, error));
+        }
       });
     });
   } finally {
@@ -59,8 +60,8 @@ export async function getStatus(folder: string): Promise<GetStatusResponse> {
 
 const mebibytes = (bytes: bigint): string => `${(Number(bytes) / (1024 * 1024)).toFixed(1)} MiB`;
 
-function holds({ usedBytes, quotaBytes, diskFreeBytes }: GetStatusResponse): string {
-  const quota = quotaBytes === undefined ? "no quota" : `of ${mebibytes(quotaBytes)} allowed`;
+function storedSize({ usedBytes, quotaBytes, diskFreeBytes }: GetStatusResponse): string {
+  const quota = quotaBytes === undefined ? "no quota" : `quota ${mebibytes(quotaBytes)}`;
   const free = diskFreeBytes === undefined ? "" : `, ${mebibytes(diskFreeBytes)} free on the disk`;
   return `${mebibytes(usedBytes)}, ${quota}${free}`;
 }
@@ -71,19 +72,19 @@ const STATES: Readonly<Record<number, string>> = {
   [ScrubState.RUNNING]: "running",
 };
 
-/** The scrub in one line, and each finding of the pass under way and of the last one in another. */
+/** Returns one row for the scrub, and one for each finding of the current and of the last pass. */
 function scrubRows(scrub: ScrubStatus | undefined): [string, string][] {
   if (!scrub) return [];
   const { state, bytesPerSecond, passes, current, last } = scrub;
-  const parts = [STATES[state] ?? "in a state that this version does not know"];
-  if (state !== ScrubState.OFF) parts.push(`${mebibytes(bytesPerSecond)} a second`, `${passes.toString()} passes`);
-  if (current) parts.push(`since ${current.startedAt} ${readIn(current)}`);
-  if (last) parts.push(`until ${last.endedAt} ${readIn(last)}`);
+  const parts = [STATES[state] ?? "in a state that this version of bolthole cannot name"];
+  if (state !== ScrubState.OFF) parts.push(`${mebibytes(bytesPerSecond)} per second`, `${passes.toString()} passes`);
+  if (current) parts.push(`current pass since ${current.startedAt}: ${describePass(current)}`);
+  if (last) parts.push(`last pass until ${last.endedAt}: ${describePass(last)}`);
   const findings = new Set([current, last].flatMap((pass) => pass?.findings.map(findingText) ?? []));
   return [["scrub", parts.join(", ")], ...[...findings].map((text): [string, string] => ["damaged", text])];
 }
 
-const readIn = ({ runtimes, bytes, findingCount }: ScrubPass): string =>
+const describePass = ({ runtimes, bytes, findingCount }: ScrubPass): string =>
   `${runtimes.toString()} runtimes, ${mebibytes(bytes)}, ${findingCount.toString()} findings`;
 
 function describe(status: GetStatusResponse): string {
@@ -96,7 +97,7 @@ function describe(status: GetStatusResponse): string {
       status.dataFolder ? `${status.engine} in ${status.dataFolder}, format ${status.formatVersion}` : status.engine,
     ],
     ["store", `${status.storeId}, ${status.commitSequence.toString()} commits, ${mebibytes(status.storedBytes)}`],
-    ["holds", holds(status)],
+    ["size", storedSize(status)],
     ["outcomes", `${status.keptOutcomes.toString()} kept for retries`],
     ["in flight", `${String(status.requestsInFlight)} requests, ${mebibytes(status.requestBytesInFlight)}`],
     ["connections", String(status.connections)],

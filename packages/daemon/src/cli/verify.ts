@@ -1,45 +1,43 @@
-import { existsSync, statSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { Command } from "commander";
 import { type Finding, type StoreCounts, type VerifyEvent, isDamageFinding } from "@bolthole/contract";
 import { verifyEvents } from "@bolthole/core";
 import { checkFolder } from "@bolthole/lmdb";
 import { defaultDataFolder, variableOf } from "../config.js";
-import { EXIT, StartupError } from "../exit-code.js";
-import { findHome, prepareDataFolder } from "../folder/data-folder.js";
-import { readEndpoint } from "../folder/endpoint.js";
-import { lockFolder } from "../folder/folder-lock.js";
-import { ByteProgress, mebibytes } from "./byte-progress.js";
-import { RemoteCare } from "./remote-care.js";
-import { told } from "./told.js";
+import { EXIT, StartupError, withExitCode } from "../exit-code.js";
+import { findControlFolder, isFile, lockFolder, prepareDataFolder } from "../folder/data-folder.js";
+import { readEndpoint } from "../folder/state-files.js";
+import { ByteProgress, mebibytes } from "./progress.js";
+import { RemoteMaintenance } from "./remote-maintenance.js";
 
 interface VerifyFlags {
   readonly data?: string;
   readonly json?: true;
 }
 
-/** `bolthole verify`: reads everything that is stored, and names what is not as it was written. */
+/** Returns the command `bolthole verify`. */
 export function verifyCommand(): Command {
   return new Command("verify")
-    .description("read everything that is stored, running or not, and name what is not as it was written")
+    .description("read and check all stored data and report every finding; a daemon may be serving the store")
     .option("--data <folder>", `data folder (${variableOf("data")})`)
-    .option("--json", "print one JSON object for each finding, and one at the end")
+    .option("--json", "print one JSON object for each finding and a summary object at the end")
     .action(async (flags: VerifyFlags) => {
       const data = flags.data ?? process.env[variableOf("data")] ?? defaultDataFolder();
-      process.exitCode = await told(() => report(data, flags.json === true));
+      process.exitCode = await withExitCode(() => report(data, flags.json === true));
     });
 }
 
 async function report(data: string, isJson: boolean): Promise<number> {
   const progress = new ByteProgress();
-  const found = { damage: 0, space: 0, bytes: 0 };
+  const totals = { damage: 0, space: 0, bytes: 0 };
   let counts: StoreCounts | undefined;
   try {
     for await (const event of eventsOf(data)) {
       if ("finding" in event) {
-        found[isDamageFinding(event.finding) ? "damage" : "space"] += 1;
+        totals[isDamageFinding(event.finding) ? "damage" : "space"] += 1;
         process.stdout.write(isJson ? `${JSON.stringify(event.finding)}\n` : `${findingText(event.finding)}\n`);
       } else if ("bytesRead" in event) {
-        found.bytes += event.bytesRead;
+        totals.bytes += event.bytesRead;
         progress.add(event.bytesRead);
       } else {
         counts = event.counts;
@@ -48,41 +46,46 @@ async function report(data: string, isJson: boolean): Promise<number> {
   } finally {
     progress.stop();
   }
-  const isSound = counts !== undefined && found.damage === 0;
-  process.stdout.write(isJson ? `${JSON.stringify({ ...found, counts, isSound })}\n` : summary(found, counts));
+  // The name of this member is part of the output of `--json`.
+  const isSound = counts !== undefined && totals.damage === 0;
+  process.stdout.write(isJson ? `${JSON.stringify({ ...totals, counts, isSound })}\n` : summary(totals, counts));
   return isSound ? EXIT.CLEAN : EXIT.DAMAGED;
 }
 
-/** Of the running daemon, or of the folder when there is none. */
+/** Yields the results of the check: by the running daemon, or by this process when no daemon serves the folder. */
 async function* eventsOf(data: string): AsyncGenerator<VerifyEvent> {
-  if (!existsSync(data)) throw new StartupError(EXIT.DATA_FOLDER, `there is no store at ${data}`);
-  const home = findHome(data);
-  const [target] = readEndpoint(home);
-  let unlock: () => unknown;
+  if (!existsSync(data))
+    throw new StartupError(EXIT.DATA_FOLDER, `there is no store at ${data}; choose an existing one with --data`);
+  const controlFolder = findControlFolder(data);
+  const [target] = readEndpoint(controlFolder);
+  let unlock: () => void;
   try {
-    prepareDataFolder(home);
-    unlock = lockFolder(home, new Date());
+    prepareDataFolder(controlFolder);
+    unlock = lockFolder(controlFolder, new Date());
   } catch (error) {
     if (!(error instanceof StartupError && error.exitCode === EXIT.HELD) || target === undefined) throw error;
-    const care = new RemoteCare(target);
+    const remote = new RemoteMaintenance(target);
     try {
-      yield* care.verify();
+      yield* remote.verify();
     } finally {
-      care.close();
+      remote.close();
     }
     return;
   }
   try {
-    if (statSync(data).isFile()) {
-      throw new StartupError(EXIT.USAGE, `${data} is a database of its own kind: check it with SQLite's tools`);
+    if (isFile(data)) {
+      throw new StartupError(
+        EXIT.USAGE,
+        `${data} is not an LMDB data folder but a database: check it with SQLite's tools`,
+      );
     }
     yield* verifyEvents((listener) => checkFolder(data, listener));
   } finally {
-    await unlock();
+    unlock();
   }
 }
 
-/** Also of a daemon of another version, which may know other codes. */
+/** Returns a finding as one line. A daemon of another version may report codes that this version does not list. */
 export const findingText = ({
   code,
   runtimeId,
@@ -93,9 +96,9 @@ export const findingText = ({
   return `${code.padEnd(21)}${where === "" ? "" : `${where}: `}${text}`;
 };
 
-function summary(found: { damage: number; space: number; bytes: number }, counts: StoreCounts | undefined): string {
-  const read = counts
+function summary(totals: { damage: number; space: number; bytes: number }, counts: StoreCounts | undefined): string {
+  const contents = counts
     ? `${String(counts.runtimes)} runtimes, ${String(counts.rows)} records, ${String(counts.outcomes)} request outcomes`
     : "not everything could be read";
-  return `${read}, ${mebibytes(found.bytes)}: ${String(found.damage)} damaged, ${String(found.space)} harmless\n`;
+  return `${contents}, ${mebibytes(totals.bytes)}: ${String(totals.damage)} damaged, ${String(totals.space)} harmless\n`;
 }

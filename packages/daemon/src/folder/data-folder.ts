@@ -1,53 +1,140 @@
-import { accessSync, constants, mkdirSync, realpathSync, statSync } from "node:fs";
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  fsyncSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  statSync,
+  writeSync,
+} from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { tryLock } from "fs-native-extensions";
 import type { Config } from "../config.js";
 import { EXIT, StartupError } from "../exit-code.js";
 
 const OTHERS_MAY_WRITE = 0o022;
 const STICKY = 0o1000;
+const CONTROL_FOLDER_SUFFIX = ".bolthole";
+const LOCK_FILE = "bolthole.lock";
 
-const BESIDE = ".bolthole";
+/**
+ * Returns the control folder: the folder of the lock, socket, endpoint and token files. It is the data folder; for the engine
+ * sqlite it is a folder beside the database file.
+ */
+export const controlFolderOf = ({ data, engine }: Pick<Config, "data" | "engine">): string =>
+  engine === "sqlite" ? controlFolderOfFile(data) : data;
 
-/** Where the daemon's own files lie: in the data folder, or beside the database file. */
-export const homeOf = ({ data, engine }: Pick<Config, "data" | "engine">): string =>
-  engine === "sqlite" ? besideFile(data) : data;
+/** Returns the control folder when only the value of `--data` is known: a file can only be a SQLite database. */
+export const findControlFolder = (data: string): string => (isFile(data) ? controlFolderOfFile(data) : data);
 
-/** The same for somebody who knows only what was given as `--data`. */
-export const findHome = (data: string): string =>
-  statSync(data, { throwIfNoEntry: false })?.isFile() ? besideFile(data) : data;
-
-/** Of the file itself, so that two links to it lead to one folder and one lock. */
-function besideFile(file: string): string {
-  if (statSync(file, { throwIfNoEntry: false })) return `${realpathSync(file)}${BESIDE}`;
+/** Uses the real path of the file, so that two links to one file lead to one folder and one lock. */
+function controlFolderOfFile(file: string): string {
+  if (existsSync(file)) return `${realpathSync(file)}${CONTROL_FOLDER_SUFFIX}`;
   const folder = dirname(file);
-  return join(
-    statSync(folder, { throwIfNoEntry: false }) ? realpathSync(folder) : folder,
-    `${basename(file)}${BESIDE}`,
-  );
+  const realFolder = existsSync(folder) ? realpathSync(folder) : folder;
+  return join(realFolder, `${basename(file)}${CONTROL_FOLDER_SUFFIX}`);
 }
 
-/** Makes the folder if there is none; refuses one that is no folder, that we cannot write, or that others can. */
+/**
+ * Creates the folder when it is missing. Refuses a path that is not a folder, and a folder that this process cannot write or that
+ * other users can write.
+ */
 export function prepareDataFolder(folder: string): void {
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    makeFolder(folder);
     accessSync(folder, constants.R_OK | constants.W_OK | constants.X_OK);
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
-    throw new StartupError(EXIT.DATA_FOLDER, `data folder ${folder} is not writable (${String(code)})`, cause);
+    throw new StartupError(
+      EXIT.DATA_FOLDER,
+      `data folder ${folder} cannot be created or written (${String(code)}); choose a folder that this user can write`,
+      cause,
+    );
   }
   refuseSharedFolder(folder, "data folder");
-}
-
-/** Who may write a folder may replace what lies in it. A sticky folder (such as /tmp) protects its entries. */
-export function refuseSharedFolder(folder: string, what: string): void {
   const { mode, uid } = statSync(folder);
-  const isOurs = process.getuid === undefined || uid === process.getuid();
-  if ((mode & OTHERS_MAY_WRITE) !== 0 && (mode & STICKY) === 0) {
-    throw new StartupError(EXIT.DATA_FOLDER, `${what} ${folder} may be written by others; run: chmod go-w ${folder}`);
-  }
-  if (what === "data folder" && (!isOurs || (mode & OTHERS_MAY_WRITE) !== 0)) {
-    throw new StartupError(EXIT.DATA_FOLDER, `${what} ${folder} belongs to or may be written by others`);
+  const isOwner = process.getuid === undefined || uid === process.getuid();
+  if (!isOwner || (mode & OTHERS_MAY_WRITE) !== 0) {
+    throw new StartupError(
+      EXIT.DATA_FOLDER,
+      `data folder ${folder} must belong to this user and must not be writable by others; choose another folder`,
+    );
   }
 }
 
-export const parentOf = (path: string): string => dirname(path);
+/**
+ * Refuses a folder in which other users can create or replace files. A sticky folder (such as /tmp) is accepted: other users
+ * cannot replace the files of this user there.
+ */
+export function refuseSharedFolder(folder: string, description: string): void {
+  const { mode } = statSync(folder);
+  if ((mode & OTHERS_MAY_WRITE) === 0 || (mode & STICKY) !== 0) return;
+  throw new StartupError(
+    EXIT.DATA_FOLDER,
+    `${description} ${folder} is writable by other users; run: chmod go-w ${folder}`,
+  );
+}
+
+/**
+ * Creates a folder and its missing parents, all with mode 0700. Throws the error of the operating system when that fails.
+ *
+ * Node's recursive mkdir is not used: it never returns when mkdir reports ENOENT although the parent exists, as in /proc.
+ */
+export function makeFolder(path: string): void {
+  const parent = dirname(path);
+  if (!existsSync(parent)) makeFolder(parent);
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    if (!isFolder(path)) throw error;
+  }
+}
+
+export const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+
+const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+
+/** The content of a lock file, for error messages. */
+interface LockOwner {
+  readonly pid: number;
+  readonly startedAt: string;
+}
+
+/**
+ * Makes this process the only owner of the folder and returns a function that releases it. The operating system releases the
+ * lock when the process ends, so a lock file that a crash leaves behind does not block the next start.
+ */
+export function lockFolder(folder: string, startedAt: Date): () => void {
+  const path = join(folder, LOCK_FILE);
+  const descriptor = openSync(path, "a+", 0o600);
+  if (!tryLock(descriptor)) {
+    const owner = describeLockOwner(path);
+    closeSync(descriptor);
+    throw new StartupError(
+      EXIT.HELD,
+      `data folder ${folder} is in use by another bolthole process${owner}; stop it, or choose another folder`,
+    );
+  }
+  const owner: LockOwner = { pid: process.pid, startedAt: startedAt.toISOString() };
+  ftruncateSync(descriptor, 0);
+  writeSync(descriptor, `${JSON.stringify(owner)}\n`);
+  fsyncSync(descriptor);
+  return () => {
+    closeSync(descriptor);
+  };
+}
+
+function describeLockOwner(path: string): string {
+  try {
+    const { pid, startedAt } = JSON.parse(readFileSync(path, "utf8")) as LockOwner;
+    return ` (pid ${String(pid)}, started ${startedAt})`;
+  } catch {
+    // The owner holds the lock before it writes its pid.
+    return "";
+  }
+}

@@ -1,4 +1,4 @@
 declare module "fs-native-extensions" {
-  /** False when another process holds the lock. */
+  /** Takes an exclusive lock on an open file. Returns false when another process holds it. */
   export function tryLock(descriptor: number): boolean;
 }

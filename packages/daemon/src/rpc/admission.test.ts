@@ -1,7 +1,7 @@
 import { StoreError } from "@bolthole/contract";
 import { Admission } from "./admission.js";
 
-/** How an entry is refused. */
+/** Returns the error of a refused request, or undefined when it is admitted. */
 function refusal(enter: () => unknown): StoreError | undefined {
   try {
     enter();
@@ -14,7 +14,7 @@ function refusal(enter: () => unknown): StoreError | undefined {
 
 const never = new AbortController().signal;
 
-test("what would be too much is refused as BUSY, and let in again when others have left", () => {
+test("a request above a limit is refused as BUSY, and admitted when others have ended", () => {
   const admission = new Admission({ requests: 2, bytes: 100 });
   const leave = admission.enter(60);
   expect(refusal(() => admission.enter(41))).toMatchObject({ reason: "BUSY", retry: "same_request" });
@@ -25,7 +25,7 @@ test("what would be too much is refused as BUSY, and let in again when others ha
   admission.enter(60);
 });
 
-test("a drain lets nobody in, and ends when everybody has left", async () => {
+test("a drain admits no request, and resolves when none is in flight", async () => {
   const admission = new Admission({ requests: 9, bytes: 100 });
   const leave = admission.enter(1);
   const drained = admission.drain(never);
@@ -34,11 +34,11 @@ test("a drain lets nobody in, and ends when everybody has left", async () => {
   expect(await drained).toBe(true);
 });
 
-test("a drain that is given up says so", async () => {
+test("a drain that is cut short resolves to false", async () => {
   const admission = new Admission({ requests: 9, bytes: 100 });
   admission.enter(1);
-  const giveUp = new AbortController();
-  const drained = admission.drain(giveUp.signal);
-  giveUp.abort();
+  const cutShort = new AbortController();
+  const drained = admission.drain(cutShort.signal);
+  cutShort.abort();
   expect(await drained).toBe(false);
 });

@@ -1,25 +1,29 @@
 import { writeFailed } from "@bolthole/contract";
 
-export interface AdmissionBounds {
+export interface AdmissionLimits {
   readonly requests: number;
+  /** The total size of the request messages. */
   readonly bytes: number;
 }
 
-/** Counts what is in flight, refuses what would be too much, and knows when nothing is left. */
+/** Counts the requests in flight, refuses those above the limits, and reports when none is left. */
 export class Admission {
   requests = 0;
   bytes = 0;
   private isClosing = false;
   private readonly waiting: (() => void)[] = [];
 
-  constructor(private readonly bounds: AdmissionBounds) {}
+  constructor(private readonly limits: AdmissionLimits) {}
 
-  /** Answers how to leave again. */
+  /**
+   * Admits a request of this size and returns the function that removes it. Throws a StoreError with BUSY above
+   * the limits, and with SHUTTING_DOWN during a drain.
+   */
   enter(bytes: number): () => void {
-    if (this.isClosing) throw writeFailed("SHUTTING_DOWN", "the daemon is shutting down; try again when it is back");
-    if (this.requests >= this.bounds.requests || this.bytes + bytes > this.bounds.bytes) {
-      throw writeFailed("BUSY", "too many requests are in flight; try again a little later", {
-        expected: `at most ${String(this.bounds.requests)} requests and ${String(this.bounds.bytes)} bytes`,
+    if (this.isClosing) throw writeFailed("SHUTTING_DOWN", "the daemon is shutting down; retry when it runs again");
+    if (this.requests >= this.limits.requests || this.bytes + bytes > this.limits.bytes) {
+      throw writeFailed("BUSY", "too many requests are in flight; retry after a pause", {
+        expected: `at most ${String(this.limits.requests)} requests and ${String(this.limits.bytes)} bytes`,
         actual: `${String(this.requests + 1)} requests and ${String(this.bytes + bytes)} bytes`,
       });
     }
@@ -32,15 +36,15 @@ export class Admission {
     };
   }
 
-  /** Lets nobody in any more; resolves when everybody has left (true), or when the waiting is given up (false). */
-  drain(giveUp: AbortSignal): Promise<boolean> {
+  /** Admits no more requests. Resolves to true when none is in flight, or to false when `cutShort` aborts first. */
+  drain(cutShort: AbortSignal): Promise<boolean> {
     this.isClosing = true;
     if (this.requests === 0) return Promise.resolve(true);
     return new Promise((resolve) => {
       this.waiting.push(() => {
         resolve(true);
       });
-      giveUp.addEventListener("abort", () => {
+      cutShort.addEventListener("abort", () => {
         resolve(false);
       });
     });

@@ -6,6 +6,7 @@ import { Client, type ServiceError, credentials } from "@grpc/grpc-js";
 import { type BoltholeStore, connect } from "@bolthole/client";
 import { DaemonProcess } from "@bolthole/conformance/process";
 import { RuntimeStoreService, STATUS_DETAILS_KEY, fromWireStatus } from "@bolthole/contract/wire";
+import { MAIN } from "../testing/daemons.js";
 
 const rpc = RuntimeStoreService.method;
 type MethodName = keyof typeof rpc;
@@ -18,7 +19,7 @@ let store: BoltholeStore;
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "bolthole-bad-"));
   daemon = await new DaemonProcess({
-    main: join(__dirname, "..", "cli", "main.js"),
+    main: MAIN,
     data: join(folder, "data"),
   }).start();
   client = new Client(daemon.target, credentials.createInsecure(), {
@@ -35,12 +36,12 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Sends bytes as they are, and answers how they were refused. */
+/** Sends these bytes as a request and returns the refusal. */
 function refusalOf(method: MethodName, bytes: Uint8Array): Promise<Refusal> {
   return new Promise((resolve, reject) => {
     const path = `/${RuntimeStoreService.typeName}/${rpc[method].name}`;
-    const same = (buffer: Buffer): Buffer => buffer;
-    client.makeUnaryRequest(path, same, same, Buffer.from(bytes), (error: ServiceError | null) => {
+    const unchanged = (buffer: Buffer): Buffer => buffer;
+    client.makeUnaryRequest(path, unchanged, unchanged, Buffer.from(bytes), (error: ServiceError | null) => {
       if (!error) {
         reject(new Error("the request was not refused"));
         return;
@@ -70,13 +71,13 @@ const runtimeId = "rt";
 
 test.each<[string, MethodName, Uint8Array, Partial<Refusal>]>([
   [
-    "bytes that are no message",
+    "bytes that are not a message",
     "loadInputState",
     Buffer.from("ffffffff", "hex"),
     { code: 3, reason: "INVALID_ARGUMENT", record: "request" },
   ],
   [
-    "text that is no UTF-8",
+    "text that is not UTF-8",
     "loadInputState",
     Buffer.from("0a02c328", "hex"),
     { code: 3, reason: "INVALID_ARGUMENT", record: "request" },
@@ -100,7 +101,7 @@ test.each<[string, MethodName, Uint8Array, Partial<Refusal>]>([
     { code: 3, reason: "INVALID_ARGUMENT", record: "state.current_state" },
   ],
   [
-    "a state that nobody knows",
+    "an unknown state",
     "persistInputState",
     message("persistInputState", { runtimeId, state: { ...row, currentState: 99 as 0 } }),
     { code: 3, reason: "INVALID_ARGUMENT", record: "state.current_state" },
@@ -118,13 +119,13 @@ test.each<[string, MethodName, Uint8Array, Partial<Refusal>]>([
     { code: 3, reason: "INVALID_ARGUMENT", record: "input_id" },
   ],
   [
-    "an instant that is none",
+    "text that is not an instant",
     "persistInputState",
     message("persistInputState", { runtimeId, state: { ...row, createdAt: "today" } }),
     { code: 3, reason: "INVALID_ARGUMENT", record: "state.created_at" },
   ],
   [
-    "a payload that is no JSON",
+    "a payload that is not JSON",
     "persistInputState",
     message("persistInputState", { runtimeId, state: { ...row, persistedInputJson: "{" } }),
     { code: 3, reason: "INVALID_ARGUMENT", record: "state.persisted_input_json" },
@@ -142,7 +143,7 @@ test.each<[string, MethodName, Uint8Array, Partial<Refusal>]>([
     { code: 8, reason: "TOO_LARGE", record: "state" },
   ],
   [
-    "a document that is no JSON",
+    "a document that is not JSON",
     "commitSessionSnapshot",
     message("commitSessionSnapshot", {
       runtimeId,
@@ -191,7 +192,7 @@ test.each<[string, MethodName, Uint8Array, Partial<Refusal>]>([
     { code: 8, reason: "TOO_LARGE", record: "input_updates" },
   ],
   [
-    "an expected digest of a wrong size",
+    "an expected digest of the wrong size",
     "clearSessionSnapshotIfCurrent",
     message("clearSessionSnapshotIfCurrent", {
       runtimeId,
@@ -210,22 +211,22 @@ test.each<[string, MethodName, Uint8Array, Partial<Refusal>]>([
     { code: 3, reason: "INVALID_ARGUMENT", record: "request_id" },
   ],
   [
-    "too large a page",
+    "a page size above the limit",
     "listRuntimes",
     message("listRuntimes", { pageSize: 1001 }),
     { code: 8, reason: "TOO_LARGE", record: "page_size" },
   ],
-])("%s is refused, named, and stores nothing", async (_name, method, bytes, expected) => {
+])("%s is refused with the name of the field, and nothing is stored", async (_name, method, bytes, expected) => {
   expect(await refusalOf(method, bytes)).toMatchObject(expected);
   expect(await store.versioned.listRuntimes({ pageSize: 0, pageToken: "" })).toMatchObject({ runtimes: [] });
 });
 
-test("a message above the limit is refused, and the daemon goes on", async () => {
+test("a message above the limit is refused, and the daemon continues to serve", async () => {
   expect(await refusalOf("commitSessionSnapshot", Buffer.alloc((32 << 20) + 1))).toMatchObject({ code: 8 });
   expect((await store.versioned.getServerInfo({})).limits.requestBytes).toBe(32 << 20);
 });
 
-test("a long text in a refusal is cut at a character, and the status stays small", async () => {
+test("a long value in a refusal is truncated at a character, and the status stays small", async () => {
   const long = "é".repeat(4000);
   const refused = await refusalOf("loadInputState", message("loadInputState", { runtimeId, inputId: long }));
   expect(refused).toMatchObject({ code: 3, reason: "INVALID_ARGUMENT" });

@@ -2,7 +2,7 @@ import { InvalidArgumentError } from "@bolthole/contract/wire";
 import type { Log } from "../log.js";
 import { storeErrorOfFailure } from "./failure.js";
 
-function notes(): { log: Log; lines: unknown[] } {
+function recordingLog(): { log: Log; lines: unknown[] } {
   const lines: unknown[] = [];
   const error = (facts: unknown): void => {
     lines.push(facts);
@@ -10,17 +10,17 @@ function notes(): { log: Log; lines: unknown[] } {
   return { log: { error } as unknown as Log, lines };
 }
 
-test("a fault of the program is told blandly, and logged with all that is known", () => {
-  const { log, lines } = notes();
-  const fault = new TypeError("a secret of the program");
-  const told = storeErrorOfFailure(fault, "AtomicApply", true, log);
-  expect(told).toMatchObject({ variant: "Internal", reason: "INTERNAL" });
-  expect(told.message).not.toContain("secret");
-  expect(lines).toEqual([{ method: "AtomicApply", err: fault }]);
+test("a defect of the daemon is logged completely, and the caller receives no details", () => {
+  const { log, lines } = recordingLog();
+  const defect = new TypeError("a secret of the program");
+  const error = storeErrorOfFailure(defect, "AtomicApply", true, log);
+  expect(error).toMatchObject({ variant: "Internal", reason: "INTERNAL" });
+  expect(error.message).not.toContain("secret");
+  expect(lines).toEqual([{ method: "AtomicApply", err: defect }]);
 });
 
-test("a bad argument is a write failure of a change, a read failure of a load, and is not logged", () => {
-  const { log, lines } = notes();
+test("an invalid argument is a write failure of a change and a read failure of a load, and is not logged", () => {
+  const { log, lines } = recordingLog();
   const bad = new InvalidArgumentError("runtime_id", "a value", "none");
   expect(storeErrorOfFailure(bad, "AtomicApply", true, log)).toMatchObject({ variant: "WriteFailed", applied: "no" });
   expect(storeErrorOfFailure(bad, "LoadInputState", false, log)).toMatchObject({

@@ -3,11 +3,15 @@ import { StoreError, internal, readFailed, writeFailed } from "@bolthole/contrac
 import { InvalidArgumentError, STATUS_DETAILS_KEY, toWireStatus } from "@bolthole/contract/wire";
 import type { Log } from "../log.js";
 
-/** Whatever was thrown as the store error that the caller gets: a fault of ours is told blandly, and logged in full. */
+/**
+ * Returns the store error that the caller receives for a thrown value. A defect of the daemon is logged completely, and the caller
+ * receives a general text without its details.
+ */
 export function storeErrorOfFailure(error: unknown, method: string, isMutation: boolean, log: Log): StoreError {
   if (error instanceof StoreError) {
-    if (error.reason === "INTERNAL" || error.reason === "DAMAGED_RECORD")
+    if (error.reason === "INTERNAL" || error.reason === "DAMAGED_RECORD") {
       log.error({ method, err: error }, "call failed");
+    }
     return error;
   }
   const fail = isMutation ? writeFailed : readFailed;
@@ -15,11 +19,11 @@ export function storeErrorOfFailure(error: unknown, method: string, isMutation: 
     const { field, expected, actual } = error;
     return fail("INVALID_ARGUMENT", error.message, { record: field, expected, actual });
   }
-  log.error({ method, err: error }, "call failed by a fault of the daemon");
-  return internal("the daemon failed; its log says more");
+  log.error({ method, err: error }, "call failed because of a defect of the daemon");
+  return internal("unexpected failure in the daemon; its log has the details");
 }
 
-/** The status that ends the call. */
+/** Returns the gRPC status of a store error, with its details in the trailer. */
 export function toStatus(error: StoreError): StatusObject {
   const { code, message, details } = toWireStatus(error);
   const metadata = new Metadata();

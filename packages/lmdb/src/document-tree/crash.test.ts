@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Environment } from "../environment.js";
 import { LmdbEngine } from "../lmdb-engine.js";
-import { documentAfter } from "./crashing-writer.test.helper.js";
-import { commitDocument, inspect, readDocument, replaceDocument } from "./engine-documents.test.helper.js";
-import { noise } from "./noise.test.helper.js";
+import { documentAfter } from "../testing/crashing-writer.js";
+import { commitDocument, inspect, readDocument, replaceDocument } from "../testing/engine-documents.js";
+import { noise } from "../testing/noise.js";
 
 let site: string;
 let folder: string;
@@ -22,7 +22,7 @@ afterEach(() => {
   rmSync(site, { recursive: true });
 });
 
-/** What a new process makes of a folder: everything sound, nothing left over, and the document. */
+/** Opens a folder as a new process does, checks that nothing is damaged or left over, and returns the document. */
 async function recovered(at: string): Promise<Buffer> {
   const engine = await LmdbEngine.open(at);
   await engine.reclaimed();
@@ -32,8 +32,8 @@ async function recovered(at: string): Promise<Buffer> {
   return document;
 }
 
-test("after a crash behind any transaction a document is whole, and nothing is left over", async () => {
-  /** The disk as it was after every transaction, and which documents may be the stored one then. */
+test("after a crash behind any transaction a document is complete, and nothing is left over", async () => {
+  /** A copy of the folder after every transaction, and the documents that may be stored at that moment. */
   const crashes: { readonly at: string; readonly allowed: readonly Buffer[] }[] = [];
   let allowed: Buffer[] = [Buffer.of()];
   const { write } = Environment.prototype;
@@ -68,7 +68,7 @@ test("after a crash behind any transaction a document is whole, and nothing is l
   jest.restoreAllMocks();
 
   expect((await inspect(folder)).values).toBe(0);
-  // Three large documents and their slices, the commits, the reclaiming.
+  // Three large documents in slices, the commits, and the reclaiming.
   expect(crashes.length).toBeGreaterThan(18);
   for (const crash of crashes) {
     const found = await recovered(crash.at);
@@ -76,20 +76,20 @@ test("after a crash behind any transaction a document is whole, and nothing is l
   }
 });
 
-test("a writer that is killed leaves one of two documents, and nothing else", async () => {
-  let turns = 0;
+test("a killed writer leaves the document before or after its last change, and nothing else", async () => {
+  let changes = 0;
   for (let kill = 0; kill < 5; kill += 1) {
-    turns += await acknowledgedBeforeKill(turns, 1 + kill);
+    changes += await acknowledgedBeforeKill(changes, 1 + kill);
     const found = await recovered(folder);
-    if (!documentAfter(turns).equals(found)) turns += 1;
-    expect(documentAfter(turns).equals(found)).toBe(true);
+    if (!documentAfter(changes).equals(found)) changes += 1;
+    expect(documentAfter(changes).equals(found)).toBe(true);
   }
-  expect(turns).toBeGreaterThanOrEqual(15);
+  expect(changes).toBeGreaterThanOrEqual(15);
 });
 
-/** Runs a writer until it has acknowledged so many turns, and kills it in the middle of what it does then. */
+/** Runs a writer until it has acknowledged `count` changes, kills it, and returns how many it acknowledged. */
 function acknowledgedBeforeKill(done: number, count: number): Promise<number> {
-  const script = join(__dirname, "crashing-writer.test.helper.js");
+  const script = join(__dirname, "../testing/crashing-writer.js");
   const child = spawn(process.execPath, [script, folder, String(done)], { stdio: ["ignore", "pipe", "inherit"] });
   let dots = 0;
   child.stdout.on("data", (text: Buffer) => {

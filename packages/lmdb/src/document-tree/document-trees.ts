@@ -2,38 +2,36 @@ import { type ByteRange, type RuntimeId, readFailed } from "@bolthole/contract";
 import type { DocumentParts } from "@bolthole/core";
 import type { Environment, Put } from "../environment.js";
 import { documentKey } from "../keys.js";
-import { Draft } from "./draft.js";
-import { type Lease, Leases } from "./lease.js";
-import { NodeIds } from "./node-ids.js";
-import { NodeReader } from "./node-reader.js";
+import { splice } from "./build/splice.js";
+import { NodeIds, type StagedTree, stageTree } from "./build/staged-tree.js";
+import { TreeBuilder } from "./build/tree-builder.js";
 import { type NodeEntry, LEAF_BYTES } from "./node.js";
-import { type MaintenanceTask, Reclaimer } from "./reclaimer.js";
-import { splice } from "./splice.js";
-import { type StagedTree, stagedTree } from "./staged-tree.js";
-import { encodeStaging } from "./staging.js";
-import { TreeChanges } from "./tree-changes.js";
-import { PieceMemory } from "./piece-memory.js";
-import { YieldBudget } from "./yield-budget";
-import { Walk } from "./walk.js";
+import { type Lease, Leases } from "./read/lease.js";
+import { NodeReader } from "./read/node-reader.js";
+import { ChunkMemory, Walk } from "./read/walk.js";
+import { encodeStaging } from "./reclaim/reclaim-records.js";
+import { type MaintenanceTask, Reclaimer } from "./reclaim/reclaimer.js";
+import { TreeChanges } from "./reclaim/tree-changes.js";
+import { YieldBudget } from "./yield-budget.js";
 
 /** New nodes of more bytes than this are stored before the commit, in transactions of about this size. */
 const SLICE_BYTES = 1 << 20;
-/** Of a staging record. */
+/** The assumed size of a staging record. */
 const STAGING_BYTES = 64;
-/** What a load gives at a time: whole leaves, of which none has to be read for two pieces. */
-const PIECE_BYTES = 16 * LEAF_BYTES;
-/** The reader of a whole document is at work sooner with a short one. */
-const FIRST_PIECE_BYTES = 2 * LEAF_BYTES;
+/** The size of the chunks of a load: whole leaves, so that no leaf is read for two chunks. */
+const CHUNK_BYTES = 16 * LEAF_BYTES;
+/** The first chunk of a whole document is shorter, so that its consumer can begin earlier. */
+const FIRST_CHUNK_BYTES = 2 * LEAF_BYTES;
 
-/** The document that a commit may share nodes with. */
+/** The stored document that a new document may share nodes with. */
 export interface Base {
-  /** Of its snapshot row. */
+  /** The sequence of its snapshot row. */
   readonly sequence: number;
   readonly root: NodeEntry | undefined;
   readonly lease: Lease;
 }
 
-/** The documents of one environment: staged outside the writer, put in place inside it, read under leases. */
+/** The documents of one environment. They are staged outside the writer, committed inside it, and read under leases. */
 export class DocumentTrees {
   readonly leases: Leases;
   private readonly reclaimer: Reclaimer;
@@ -42,8 +40,8 @@ export class DocumentTrees {
 
   constructor(
     private readonly environment: Environment,
-    /** Gives the writer a chore; resolves when it is durable. */
-    private readonly perform: (chore: MaintenanceTask) => Promise<void>,
+    /** Hands a task to the writer. Resolves when the task is durable. */
+    private readonly perform: (task: MaintenanceTask) => Promise<void>,
     now?: () => number,
   ) {
     this.ids = NodeIds.load(environment);
@@ -54,38 +52,42 @@ export class DocumentTrees {
     this.reclaimer.start();
   }
 
-  /** For a new transaction of the writer. */
+  /** Returns an empty set of changes for a new transaction of the writer. */
   changes(): TreeChanges {
     return new TreeChanges(this.environment, this.ids);
   }
 
-  /** The transaction is durable. */
+  /** Starts the reclaiming of what a transaction dropped. Call it when the transaction is durable. */
   flushed({ garbage }: TreeChanges): void {
     this.reclaimer.addGarbage(garbage);
   }
 
-  /** Without a base, the document has no stretches. */
+  /** Makes a document ready for its commit. Without a base, the document must not contain ranges. Ends the base's lease. */
   async stage(runtimeId: RuntimeId, base: Base | undefined, document: DocumentParts): Promise<StagedTree> {
-    const draft = new Draft(new NodeReader(this.environment, runtimeId));
+    const builder = new TreeBuilder(new NodeReader(this.environment, runtimeId));
     try {
-      const root = await splice(draft, base?.root, document);
-      const staged = stagedTree(draft, root, base?.sequence, this.ids);
+      const root = await splice(builder, base?.root, document);
+      const staged = stageTree(builder, root, base?.sequence, this.ids);
       return staged.bytes > SLICE_BYTES ? await this.written(staged) : staged;
     } finally {
       base?.lease.end();
     }
   }
 
+  /** Deletes the stored nodes of a staged document that will not be committed. */
   discard({ ids, isWritten }: StagedTree): void {
     if (isWritten) this.reclaimer.addStaging(documentKey("staging", ids.first));
   }
 
-  /** Reads several stretches of one document, which lie under the same branches. */
-  stretchReader(runtimeId: RuntimeId): NodeReader {
+  /** Returns a reader for several ranges of one document. It caches branches, because the ranges are below the same ones. */
+  rangeReader(runtimeId: RuntimeId): NodeReader {
     return new NodeReader(this.environment, runtimeId, new Map());
   }
 
-  /** The lease is the reader's from here on, and ends with the reading. The memory of a piece is used for the next but one. */
+  /**
+   * Yields the bytes of a document, or of a range, in chunks. Owns the lease and ends it with the reading. A chunk is
+   * valid until the next but one is requested, because its memory is reused.
+   */
   async *read(
     runtimeId: RuntimeId,
     root: NodeEntry | undefined,
@@ -95,24 +97,24 @@ export class DocumentTrees {
   ): AsyncGenerator<Uint8Array, void> {
     try {
       const walk = new Walk(nodes, root, range);
-      const turns = new YieldBudget();
-      const memory = new PieceMemory();
-      const allocate = (bytes: number): Buffer => memory.take(bytes);
-      let atMost = range ? PIECE_BYTES : FIRST_PIECE_BYTES;
+      const budget = new YieldBudget();
+      const memory = new ChunkMemory();
+      const allocate = (bytes: number): Buffer => memory.allocate(bytes);
+      let atMost = range ? CHUNK_BYTES : FIRST_CHUNK_BYTES;
       while (!walk.isDone) {
         lease.use();
         if (this.isClosed) throw readFailed("SHUTTING_DOWN", "the store was closed while the document was read");
-        const piece = walk.take(atMost, allocate);
-        atMost = PIECE_BYTES;
-        await turns.spend(piece.length);
-        yield piece;
+        const chunk = walk.take(atMost, allocate);
+        atMost = CHUNK_BYTES;
+        await budget.spend(chunk.length);
+        yield chunk;
       }
     } finally {
       lease.end();
     }
   }
 
-  /** Resolves when nothing is left of what was dropped or never committed, but what somebody reads. */
+  /** Resolves when dropped and uncommitted nodes are deleted, except those that a reader may need. */
   reclaimed(): Promise<void> {
     return this.reclaimer.reclaimed();
   }
@@ -122,7 +124,7 @@ export class DocumentTrees {
     return this.reclaimer.close();
   }
 
-  /** Stores a large document's nodes before its commit, so that no transaction is long. */
+  /** Stores the nodes of a large document before its commit, so that no transaction is long. */
   private async written(staged: StagedTree): Promise<StagedTree> {
     const key = documentKey("staging", staged.ids.first);
     const written = { ...staged, nodes: [], bytes: 0, isWritten: true };
@@ -146,16 +148,17 @@ export class DocumentTrees {
   }
 }
 
+/** Divides nodes into slices of about SLICE_BYTES. */
 function slicesOf(nodes: readonly Put[]): Put[][] {
   const slices: Put[][] = [];
-  let room = 0;
+  let left = 0;
   for (const node of nodes) {
-    if (room <= 0) {
+    if (left <= 0) {
       slices.push([]);
-      room = SLICE_BYTES;
+      left = SLICE_BYTES;
     }
     slices.at(-1)?.push(node);
-    room -= node[1]?.length ?? 0;
+    left -= node[1]?.length ?? 0;
   }
   return slices;
 }

@@ -1,52 +1,72 @@
 import { documentKey } from "../keys.js";
-import { combineCrc32 } from "./crc32-combine.js";
-import { seal, unseal, unsealed } from "./sealed.js";
+import { combineCrc32, seal, unseal, unsealed } from "./checksum.js";
 
 /*
- * A document is a tree of nodes that keep what they have, each an LMDB value under an id of its own. A leaf (level 0) is nothing but
- * bytes, and may get more behind those it has; a branch of level n names nodes of level n - 1. What names a node says how long it is and its CRC-32, so that a
- * tree can be cut and joined without reading what lies below. All leaves are equally deep.
+ * A session document is stored as a tree of nodes. Each node is one LMDB value under an id that is never used again.
  *
- * A branch on the disk: its level (1), then its entries; sealed.
- * An entry: id (6), offset (2), length (6), CRC-32 (4); little-endian.
+ *   level 2                  [ entry  entry ]                       the snapshot row holds the entry of the root
+ *                             /            \
+ *   level 1      [ entry entry entry ]    [ entry entry entry ]     branches
+ *                   |     |     |            |     |     |
+ *   level 0       bytes bytes bytes        bytes bytes bytes        leaves
+ *
+ * A leaf contains only bytes. A branch of level n lists nodes of level n - 1; all leaves have the same depth. A branch
+ * never changes. A leaf changes in one way only: bytes are appended behind those that it has, so every entry that
+ * references the earlier bytes stays valid.
+ *
+ * An entry contains the length and the CRC-32 of the range that it references. So trees are cut and joined without
+ * reading the nodes below, and one node can be referenced from several places and by successive documents.
+ *
+ *   branch:  level (1)  entry (18) ...  checksum (4, see `seal`)
+ *   entry:   id (6)  offset (2)  length (6)  CRC-32 (4)
+ *
+ * Numbers are little-endian.
  */
 
-/** Names a stretch of a document: a leaf or a part of one, or a branch with everything below it. */
+/** A reference to a range of a document: a leaf, a part of a leaf, or a branch with everything below it. */
 export interface NodeEntry {
+  /** The level of the node: 0 for a leaf. */
   readonly level: number;
   readonly id: number;
-  /** Where the stretch begins in a leaf; 0 for branches. */
+  /** The start of the range inside the leaf. 0 for branches. */
   readonly offset: number;
-  /** Never 0. */
+  /** The length of the range in bytes. Never 0. */
   readonly length: number;
-  /** Of the stretch. */
+  /** The CRC-32 of the range. */
   readonly crc32: number;
 }
 
-/** Which node an entry names. */
-export type NodeName = Pick<NodeEntry, "level" | "id">;
+/** The node that an entry references, without the range. */
+export type NodeReference = Pick<NodeEntry, "level" | "id">;
+
+/** The ids of nodes that were numbered together: from `first` up to, but not including, `end`. */
+export interface IdRange {
+  readonly first: number;
+  readonly end: number;
+}
 
 const PAGE_BYTES = 4096;
-/** LMDB keeps a large value in whole pages behind this header: these sizes fill them to the last byte. */
+/** The header in front of a large LMDB value. A value of `pagesBytes(n)` fills n pages to the last byte. */
 export const PAGE_HEADER_BYTES = 24;
 export const pagesBytes = (pages: number): number => pages * PAGE_BYTES - PAGE_HEADER_BYTES;
-/** How many pages a value of this size fills. */
+/** Returns how many whole pages a value of this size fills. */
 export const filledPages = (bytes: number): number => Math.floor((bytes + PAGE_HEADER_BYTES) / PAGE_BYTES);
 
-/** The most that a leaf holds. */
+/** The most bytes of a leaf. */
 export const LEAF_BYTES = pagesBytes(8);
-/** Stretches of at least this size are left as they are; shorter neighbours are written anew as one. */
-export const SETTLED_BYTES = pagesBytes(2);
-/** New stretches of at most this size that are likely to stay share a leaf with others. */
-export const SHORT_BYTES = pagesBytes(1);
-/** The most that such a leaf holds: each change that adds to it writes it anew. */
-export const HOST_BYTES = pagesBytes(2);
-/** A turn rewrites a branch of each level, and counts its entries when it is shared: neither must be large. */
+/** Leaf ranges below this size are merged with their neighbours when new bytes arrive beside them. */
+export const MERGE_BELOW_BYTES = pagesBytes(2);
+/** New ranges up to this size that are likely to stay are appended to a leaf that exists already. */
+export const MAX_APPENDED_BYTES = pagesBytes(1);
+/** The most bytes of a leaf that ranges are appended to. It is small because each append writes the whole leaf. */
+export const APPEND_LEAF_BYTES = pagesBytes(2);
+/** Every commit rewrites one branch of each level and may count its entries, so branches stay small. */
 export const MAX_CHILDREN = 64;
 export const MIN_CHILDREN = 16;
 
 export const ENTRY_BYTES = 18;
 
+/** Writes an entry without its level: the branch or row that contains the entry stores the level. */
 export function writeEntry(entry: NodeEntry, bytes: Buffer, at: number): void {
   bytes.writeUIntLE(entry.id, at, 6);
   bytes.writeUInt16LE(entry.offset, at + 6);
@@ -62,6 +82,7 @@ export const readEntry = (level: number, bytes: Buffer, at: number): NodeEntry =
   crc32: bytes.readUInt32LE(at + 14),
 });
 
+/** Returns the stored form of the branch with this id. */
 export function encodeBranch(id: number, children: readonly NodeEntry[]): Buffer {
   const value = unsealed(1 + children.length * ENTRY_BYTES);
   value[0] = (children[0]?.level ?? 0) + 1;
@@ -73,8 +94,11 @@ export function encodeBranch(id: number, children: readonly NodeEntry[]): Buffer
   return seal(documentKey("node", id), value);
 }
 
-/** The children of a branch, or nothing when it is damaged. */
-export function decodeBranch({ id, level }: NodeName, value: Buffer): NodeEntry[] | undefined {
+/**
+ * Returns the children of a branch, or undefined when the value is damaged, has another level than the entry that
+ * references it, or is not a whole number of entries.
+ */
+export function decodeBranch({ id, level }: NodeReference, value: Buffer): NodeEntry[] | undefined {
   const body = unseal(documentKey("node", id), value);
   if (body?.[0] !== level || body.length % ENTRY_BYTES !== 1) return undefined;
   const children: NodeEntry[] = [];
@@ -82,7 +106,7 @@ export function decodeBranch({ id, level }: NodeName, value: Buffer): NodeEntry[
   return children;
 }
 
-/** The entry of a branch that has these children. */
+/** Returns the entry that references a branch with these children. */
 export function entryOf(id: number, children: readonly NodeEntry[]): NodeEntry {
   let [length, crc32] = [0, 0];
   for (const child of children) {

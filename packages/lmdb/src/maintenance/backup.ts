@@ -1,28 +1,151 @@
-import { createHash } from "node:crypto";
+import { createHash, hash } from "node:crypto";
 import { createReadStream, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { type FileHandle, open, statfs } from "node:fs/promises";
 import { join } from "node:path";
-import { isDamageFinding, readFailed } from "@bolthole/contract";
-import type { Environment } from "../environment";
-import { FORMAT_VERSION } from "../format";
-import { encodeManifest } from "./backup-file";
-import { checkInProcess } from "./check-process";
+import { type StoreCounts, isDamageFinding, readFailed } from "@bolthole/contract";
+import type { Environment } from "../environment.js";
+import { FORMAT_VERSION } from "../format.js";
+import { checkInProcess } from "./check-process.js";
 
-const SCRATCH = "backup.";
+/*
+ * A backup file is two lines of text and then the data file as it was at one moment:
+ *
+ *   bolthole backup 1 <SHA-256 of the next line>
+ *   <the manifest, as JSON>
+ *   <the data file>
+ */
+const MAGIC = "bolthole backup";
+const VERSION = 1;
+/** A limit for the two lines. They are much shorter. */
+const MAX_HEADER_BYTES = 16 * 1024;
+
+/** The description of a backup, stored at its beginning. */
+export interface BackupManifest {
+  /** The version of the on-disk format of the data file. */
+  readonly formatVersion: number;
+  readonly storeId: string;
+  /** The number of the last commit in the backup. */
+  readonly commitSequence: number;
+  /** The time of the backup, as RFC 3339 text. */
+  readonly createdAt: string;
+  /** The number of stored items. Absent when the store was damaged so that it could not be read to its end. */
+  readonly counts?: StoreCounts | undefined;
+  /** The number of damaged records in the copy. They were damaged in the store, too. */
+  readonly findings: number;
+  /** The size of the data file that follows. */
+  readonly bytes: number;
+  /** The SHA-256 of the data file that follows, in hexadecimal digits. */
+  readonly sha256: string;
+}
+
+/** Thrown when a file is not a complete and undamaged backup. The text says why. */
+export class UnusableBackupError extends Error {
+  override readonly name = "UnusableBackupError";
+}
+
+/** Returns the two lines of text at the beginning of a backup file. */
+export function encodeManifest(manifest: BackupManifest): Buffer {
+  const line = `${JSON.stringify(manifest)}\n`;
+  return Buffer.from(`${MAGIC} ${String(VERSION)} ${hash("sha256", line)}\n${line}`, "utf8");
+}
+
+function decodeManifest(text: string): BackupManifest {
+  const [first = "", line = ""] = text.split("\n");
+  const [, version, digest] = new RegExp(`^${MAGIC} (\\d+) ([0-9a-f]{64})$`).exec(first) ?? [];
+  if (version === undefined) throw notABackup(first);
+  if (Number(version) !== VERSION) {
+    throw new UnusableBackupError(
+      `it has backup form ${version}, but this version of Bolthole reads form ${String(VERSION)}`,
+    );
+  }
+  if (hash("sha256", `${line}\n`) !== digest) {
+    throw new UnusableBackupError("it is damaged: its manifest does not match its checksum");
+  }
+  const manifest = JSON.parse(line) as BackupManifest;
+  if (manifest.formatVersion !== FORMAT_VERSION) {
+    throw new UnusableBackupError(
+      `its data file has format ${String(manifest.formatVersion)}, but this version of Bolthole restores only format ` +
+        String(FORMAT_VERSION),
+    );
+  }
+  return manifest;
+}
+
+const notABackup = (beginning: string): UnusableBackupError =>
+  new UnusableBackupError(
+    `it is not a Bolthole backup: expected "${MAGIC}" at its beginning, found ${JSON.stringify(beginning.slice(0, 40))}`,
+  );
+
+/**
+ * Checks a backup file while it is read. `take` accepts the bytes of the file in order and returns those of the data file.
+ * The returned bytes may be trusted only after `end` has returned.
+ */
+export class BackupReader {
+  private header = Buffer.alloc(0);
+  private decoded: BackupManifest | undefined;
+  private readonly digest = createHash("sha256");
+  private bytes = 0;
+
+  /** The manifest. Undefined until its bytes have arrived. */
+  get manifest(): BackupManifest | undefined {
+    return this.decoded;
+  }
+
+  /** Throws an UnusableBackupError when the header is not that of a backup which this version can restore. */
+  take(chunk: Uint8Array): Uint8Array {
+    if (this.decoded) return this.data(chunk);
+    this.header = Buffer.concat([this.header, chunk]);
+    const firstEnd = this.header.indexOf("\n") + 1;
+    const end = firstEnd === 0 ? 0 : this.header.indexOf("\n", firstEnd) + 1;
+    if (end === 0) {
+      if (this.header.length > MAX_HEADER_BYTES) throw notABackup(this.header.toString("utf8", 0, 40));
+      return Buffer.alloc(0);
+    }
+    this.decoded = decodeManifest(this.header.toString("utf8", 0, end));
+    return this.data(this.header.subarray(end));
+  }
+
+  /** Ends the file. Throws an UnusableBackupError when it is cut short or any byte of it has changed. */
+  end(): BackupManifest {
+    if (!this.decoded) throw notABackup(this.header.toString("utf8", 0, 40));
+    if (this.bytes !== this.decoded.bytes) {
+      throw new UnusableBackupError(
+        `it is damaged: expected ${String(this.decoded.bytes)} bytes of data, found ${String(this.bytes)}`,
+      );
+    }
+    const sha256 = this.digest.digest("hex");
+    if (sha256 !== this.decoded.sha256) {
+      throw new UnusableBackupError(
+        `it is damaged: expected data with SHA-256 ${this.decoded.sha256}, found SHA-256 ${sha256}`,
+      );
+    }
+    return this.decoded;
+  }
+
+  private data(chunk: Uint8Array): Uint8Array {
+    this.bytes += chunk.length;
+    this.digest.update(chunk);
+    return chunk;
+  }
+}
+
+/** The beginning of the names of folders in which backups are made. */
+const SCRATCH_PREFIX = "backup.";
 const CHUNK_BYTES = 1 << 20;
-/** Left free on the disk for the store itself. */
+/** Disk space that a backup leaves free for the store. */
 const SPARE_BYTES = 64 << 20;
 
-/** Backups that a crash left half made. */
-export function removeOldScratch(folder: string): void {
+/** Deletes unfinished backups that a crash left in the data folder. */
+export function removeUnfinishedBackups(folder: string): void {
   for (const name of readdirSync(folder)) {
-    if (name.startsWith(SCRATCH)) rmSync(join(folder, name), { recursive: true, force: true });
+    if (name.startsWith(SCRATCH_PREFIX)) rmSync(join(folder, name), { recursive: true, force: true });
   }
 }
 
 /**
- * One consistent copy of the store, as the bytes of a backup file. The copy is made, read through and checked before the
- * first byte is given: then it is a file without a name, and a slow reader holds nothing else.
+ * Makes one consistent copy of the store and yields it as the bytes of a backup file. The copy is complete and checked
+ * before the first byte is yielded. Its file is already deleted by then and only kept open, so a slow consumer costs disk
+ * space but keeps no read transaction, and a crash leaves no file.
  */
 export async function backUp(
   folder: string,
@@ -30,7 +153,7 @@ export async function backUp(
   storeId: string,
 ): Promise<AsyncGenerator<Uint8Array, void>> {
   await refuseFullDisk(folder, environment);
-  const scratch = mkdtempSync(join(folder, SCRATCH));
+  const scratch = mkdtempSync(join(folder, SCRATCH_PREFIX));
   try {
     const path = join(scratch, "data.mdb");
     await environment.copyTo(scratch);
@@ -59,8 +182,8 @@ async function refuseFullDisk(folder: string, environment: Environment): Promise
   const { end, pageBytes } = environment.pages();
   const wanted = end * pageBytes + SPARE_BYTES;
   if (bavail * bsize >= wanted) return;
-  throw readFailed("DISK_FULL", "the disk has no room for the copy that a backup is made from; make room on the disk", {
-    expected: `room for ${String(wanted)} bytes`,
+  throw readFailed("DISK_FULL", "the disk has no space for the copy of a backup; free some space on the disk", {
+    expected: `${String(wanted)} bytes of free space`,
     actual: `${String(bavail * bsize)} bytes`,
   });
 }

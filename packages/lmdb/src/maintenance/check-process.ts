@@ -2,58 +2,72 @@ import { fork } from "node:child_process";
 import { join } from "node:path";
 import type { Finding, StoreCounts } from "@bolthole/contract";
 import type { CheckListener, CheckResult } from "@bolthole/core";
+import { diskErrno } from "../disk-errors.js";
+import { Environment } from "../environment.js";
+import { SEQUENCE_KEY } from "../keys.js";
+import { checkStore } from "./check-store.js";
+import { DamagedPagesError, walkPages } from "./page-walk.js";
 
-/** What a process is to look at. */
-export interface CheckOrder {
+/*
+ * A store is checked in another process, because LMDB may crash or hang over damaged pages. This file is both sides: the
+ * parent calls `checkInProcess`, which forks this file; the child runs `runChild` and sends messages.
+ */
+
+/** The request to the child process, sent as JSON in its first argument. */
+export interface CheckRequest {
   readonly folder: string;
-  /** The pages are checked only where no other process may be writing them. */
+  /** Whether the pages of the data file are checked. Only allowed while no other process can write them. */
   readonly pages: boolean;
-  /** Whether everything that is stored is read, too. */
+  /** Whether everything that is stored is read. */
   readonly rows: boolean;
 }
 
-/** What it tells: findings and progress as they come, the counts at the end of rows. */
+/** A message of the child process. Findings and progress arrive during the check, the counts at its end. */
 export type CheckMessage =
   | { readonly finding: Finding }
   | { readonly bytes: number }
   | { readonly counts: StoreCounts; readonly commitSequence: number }
-  /** The disk refused something, by the operating system's number. */
+  /** The disk refused a read. `errno` is the operating system's number. */
   | { readonly refused: string; readonly errno: number };
 
 export interface ProcessResult extends CheckResult {
-  /** The disk refused to give what was to be read: no word about the store itself. It is a finding, too. */
+  /** The error of a disk that refused a read. The store itself may be undamaged. */
   readonly refusal?: Error | undefined;
 }
 
-/** A process that has said nothing for so long hangs. */
+/** A child process that has sent no message for this long hangs and is killed. */
 const SILENCE_MS = 120_000;
-const TEXT_LENGTH = 500;
+/** The most characters of the child's error output that a finding quotes. */
+const QUOTE_LENGTH = 500;
 
 /**
- * Checks a store in a process of its own: what would crash or hang the native library is a finding, and nobody else crashes.
- * The folder's files must be there.
+ * Checks a store in another process. If that process crashes or hangs, this is a finding, and the caller is not affected.
+ * The files of the folder must exist. Rejects with an AbortError when the listener's signal aborts.
  */
-export async function checkInProcess(order: CheckOrder, listener: CheckListener): Promise<ProcessResult> {
-  const child = fork(join(__dirname, "check-main.js"), [JSON.stringify(order)], {
+export async function checkInProcess(request: CheckRequest, listener: CheckListener): Promise<ProcessResult> {
+  const child = fork(join(__dirname, "check-process.js"), [JSON.stringify(request)], {
     stdio: ["ignore", "ignore", "pipe", "ipc"],
     signal: listener.signal,
     killSignal: "SIGKILL",
   });
   let result: ProcessResult = {};
-  let said = "";
-  const silent = new AbortController();
+  let errorOutput = "";
+  const hang = new AbortController();
   const silence = setTimeout(() => {
-    silent.abort();
+    hang.abort();
     child.kill("SIGKILL");
   }, SILENCE_MS);
-  child.stderr?.setEncoding("utf8").on("data", (text: string) => (said = (said + text).slice(-TEXT_LENGTH)));
-  child.on("message", (message) => {
+  child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+    errorOutput = (errorOutput + text).slice(-QUOTE_LENGTH);
+  });
+  child.on("message", (received) => {
     silence.refresh();
-    const told = message as CheckMessage;
-    if ("finding" in told) listener.onFinding(told.finding);
-    else if ("bytes" in told) listener.onRead?.(told.bytes);
-    else if ("refused" in told) result = { refusal: Object.assign(new Error(told.refused), { errno: -told.errno }) };
-    else result = told;
+    const message = received as CheckMessage;
+    if ("finding" in message) listener.onFinding(message.finding);
+    else if ("bytes" in message) listener.onRead?.(message.bytes);
+    else if ("refused" in message) {
+      result = { refusal: Object.assign(new Error(message.refused), { errno: -message.errno }) };
+    } else result = message;
   });
   try {
     const ending = await new Promise<string>((resolve, reject) => {
@@ -63,14 +77,95 @@ export async function checkInProcess(order: CheckOrder, listener: CheckListener)
       });
     });
     if (ending !== "") {
-      const how = silent.signal.aborted ? "it hung" : `it ended with ${ending}${said === "" ? "" : `: ${said.trim()}`}`;
-      listener.onFinding({
-        code: "check-crashed",
-        text: `the process that read the store did not come to its end: ${how}`,
-      });
+      const quote = errorOutput === "" ? "" : `: ${errorOutput.trim()}`;
+      const cause = hang.signal.aborted
+        ? `it sent nothing for ${SILENCE_MS / 1000} seconds`
+        : `it ended with ${ending}${quote}`;
+      listener.onFinding({ code: "check-crashed", text: `the process that read the store did not finish: ${cause}` });
     }
     return result;
   } finally {
     clearTimeout(silence);
   }
 }
+
+/** Progress is sent after this many bytes, together with the findings up to then. */
+const REPORT_BYTES = 4 << 20;
+
+/** Sends the messages of the child process in order. */
+class Report {
+  private readonly messages: CheckMessage[] = [];
+  private bytes = 0;
+
+  add(message: CheckMessage): void {
+    this.messages.push(message);
+  }
+
+  addBytes(bytes: number): void {
+    this.bytes += bytes;
+    if (this.bytes >= REPORT_BYTES) void this.send();
+  }
+
+  /** Resolves when the parent has received all messages. */
+  async send(): Promise<void> {
+    this.messages.push({ bytes: this.bytes });
+    this.bytes = 0;
+    for (const message of this.messages.splice(0)) {
+      await new Promise<void>((resolve, reject) => {
+        process.send?.(message, (error: Error | null) => {
+          if (error) reject(error);
+          else resolve();
+        });
+      });
+    }
+  }
+}
+
+async function check({ folder, pages, rows }: CheckRequest): Promise<void> {
+  const report = new Report();
+  if (pages) {
+    try {
+      walkPages(join(folder, "data.mdb"));
+    } catch (error) {
+      if (!(error instanceof DamagedPagesError)) throw error;
+      report.add({ finding: { code: "pages-damaged", text: error.message } });
+      await report.send();
+      return;
+    }
+  }
+  if (rows) {
+    const environment = new Environment(folder, { readOnly: true });
+    const transaction = environment.read();
+    const counts = await checkStore(transaction, {
+      onFinding: (finding) => {
+        report.add({ finding });
+      },
+      onRead: (bytes) => {
+        report.addBytes(bytes);
+      },
+    });
+    report.add({ counts, commitSequence: transaction.get(SEQUENCE_KEY)?.readDoubleLE() ?? 0 });
+    transaction.done();
+    await environment.close();
+  }
+  await report.send();
+}
+
+function runChild(): void {
+  // The parent has ended and does not need the result any more.
+  process.on("disconnect", () => process.exit());
+  void check(JSON.parse(process.argv[2] ?? "") as CheckRequest).then(
+    () => {
+      process.disconnect();
+    },
+    (error: unknown) => {
+      process.stderr.write(String(error));
+      const errno = diskErrno(error);
+      const refused: CheckMessage | undefined = errno === undefined ? undefined : { refused: String(error), errno };
+      if (refused) process.send?.(refused, () => process.exit(1));
+      else process.exit(1);
+    },
+  );
+}
+
+if (require.main === module) runChild();

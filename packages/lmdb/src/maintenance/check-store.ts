@@ -1,35 +1,26 @@
 import { setImmediate } from "node:timers/promises";
-import type { Finding, FindingCode, StoreCounts } from "@bolthole/contract";
-import { StoreAudit } from "@bolthole/core";
-import { type DocumentFinding, checkDocuments } from "../document-tree/check";
-import type { ReadTransaction } from "../environment";
-import { readIdentity } from "../format";
-import { IDENTITY_KEY, NODE_ID_KEY, SEQUENCE_KEY, documentBounds, numberOf, parseKey, rowBounds } from "../keys";
-import { decodeRecord } from "../record";
+import type { Finding, StoreCounts } from "@bolthole/contract";
+import { type CheckListener, StoreAudit } from "@bolthole/core";
+import { checkDocuments } from "../document-tree/read/check.js";
+import type { ReadTransaction } from "../environment.js";
+import { readIdentity } from "../format.js";
+import { IDENTITY_KEY, NODE_ID_KEY, SEQUENCE_KEY, documentBounds, numberOf, parseKey, rowBounds } from "../keys.js";
+import { decodeRecord } from "../record.js";
 
-/** After so many bytes of rows the event loop gets a turn. */
-const SLICE_BYTES = 1 << 20;
+/** The check lets the event loop run other work after this many bytes of rows. */
+const YIELD_AFTER_BYTES = 1 << 20;
 
-const DOCUMENT_CODES: Readonly<Record<DocumentFinding["kind"], FindingCode>> = {
-  damaged: "document-damaged",
-  missing: "document-missing",
-  miscounted: "document-miscounted",
-  orphan: "document-orphan",
-  unfinished: "document-unfinished",
-};
-
-/** What a check goes by, and how far it has come. */
-export interface CheckWatch {
-  readonly onFinding: (finding: Finding) => void;
-  /** About how many bytes were read since the last call. */
-  readonly onRead?: (bytes: number) => void;
-}
-
-/** Reads everything in one consistent state, and answers how much is there. */
-export async function checkStore(transaction: ReadTransaction, watch: CheckWatch): Promise<StoreCounts> {
+/**
+ * Reads everything in one consistent state: every row with its key, checksum and form, the manifests, the counters and
+ * all documents. Reports findings and progress to the listener, and returns how much is stored.
+ */
+export async function checkStore(
+  transaction: ReadTransaction,
+  { onFinding, onRead }: Omit<CheckListener, "signal">,
+): Promise<StoreCounts> {
   const audit = new StoreAudit();
-  const tell = (findings: readonly Finding[]): void => {
-    findings.forEach(watch.onFinding);
+  const report = (findings: readonly Finding[]): void => {
+    findings.forEach(onFinding);
   };
   const { start, end } = rowBounds();
   let lastCommit = 0;
@@ -38,44 +29,51 @@ export async function checkStore(transaction: ReadTransaction, watch: CheckWatch
     const row = decodeRecord(value);
     const parsed = parseKey(key, row.runtimeId);
     lastCommit = Math.max(lastCommit, row.sequence);
-    if (parsed) tell(audit.take({ key: parsed, row, document: row.root }));
-    else tell([{ code: "row-strange", text: `a row lies under the key ${key.toString("hex")}, which no table has` }]);
+    if (parsed) report(audit.take({ key: parsed, row, document: row.root }));
+    else
+      report([
+        { code: "row-strange", text: `a row is stored under the key ${key.toString("hex")}, which no table has` },
+      ]);
     bytes += key.length + value.length;
-    if (bytes < SLICE_BYTES) continue;
-    watch.onRead?.(bytes);
+    if (bytes < YIELD_AFTER_BYTES) continue;
+    onRead?.(bytes);
     bytes = 0;
     await setImmediate();
   }
-  watch.onRead?.(bytes);
-  tell(audit.end());
-  tell(numbersOf(transaction, lastCommit));
-  for await (const { kind, runtimeId, text } of checkDocuments(transaction, watch.onRead)) {
-    const record = runtimeId === undefined ? undefined : "session snapshot";
-    watch.onFinding({ code: DOCUMENT_CODES[kind], runtimeId, record, text });
-  }
+  onRead?.(bytes);
+  report(audit.end());
+  report(counterFindings(transaction, lastCommit));
+  for await (const finding of checkDocuments(transaction, onRead)) onFinding(finding);
   return audit.counts;
 }
 
-/** The few values that are no rows: a wrong one would give a number a second time. */
-function numbersOf(transaction: ReadTransaction, lastCommit: number): Finding[] {
+/** Checks the values that are not rows. With a wrong counter, a number would be used a second time. */
+function counterFindings(transaction: ReadTransaction, lastCommit: number): Finding[] {
   const findings: Finding[] = [];
-  const differs = (text: string): number => findings.push({ code: "store-differs", text });
+  const report = (text: string): number => findings.push({ code: "store-differs", text });
   const identity = transaction.get(IDENTITY_KEY);
-  if (!identity || !readIdentity(identity)) differs("the store has lost its identity");
-  const isCounter = (value: Buffer | undefined, atLeast: number): boolean => {
-    const counter = value?.length === 8 ? value.readDoubleLE() : value ? Number.NaN : 0;
-    return Number.isSafeInteger(counter) && counter >= atLeast;
-  };
-  if (!isCounter(transaction.get(SEQUENCE_KEY), lastCommit)) {
-    differs(`the number of the last commit is not what it was; commit ${String(lastCommit)} left rows`);
+  if (!identity || !readIdentity(identity)) {
+    report(`the identity of the store is ${identity ? "damaged" : "missing"}`);
   }
-  if (!isCounter(transaction.get(NODE_ID_KEY), lastNode(transaction) + 1)) {
-    differs("the number for the next node of a document is not what it was");
+  const sequence = counterOf(transaction.get(SEQUENCE_KEY));
+  if (!isCounter(sequence, lastCommit)) {
+    report(`the number of the last commit is damaged: expected at least ${lastCommit}, found ${sequence}`);
+  }
+  const nextNode = counterOf(transaction.get(NODE_ID_KEY));
+  const unusedNode = lastNodeId(transaction) + 1;
+  if (!isCounter(nextNode, unusedNode)) {
+    report(`the number of the next document node is damaged: expected at least ${unusedNode}, found ${nextNode}`);
   }
   return findings;
 }
 
-function lastNode(transaction: ReadTransaction): number {
+/** Returns the value of a counter: 0 when it is missing, NaN when it is not a number. */
+const counterOf = (value: Buffer | undefined): number =>
+  value?.length === 8 ? value.readDoubleLE() : value ? Number.NaN : 0;
+
+const isCounter = (counter: number, atLeast: number): boolean => Number.isSafeInteger(counter) && counter >= atLeast;
+
+function lastNodeId(transaction: ReadTransaction): number {
   const { start, end } = documentBounds("node");
   const last = transaction.lastKey(start, end);
   return last ? numberOf(last) : -1;

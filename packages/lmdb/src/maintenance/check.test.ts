@@ -4,32 +4,21 @@ import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileS
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import type { Finding, StoredInputState, VersionedStore } from "@bolthole/contract";
+import type { Finding, VersionedStore } from "@bolthole/contract";
 import { createEngineStore, quarantine } from "@bolthole/core";
-import { LEAF_BYTES } from "../document-tree/node";
-import { Environment, type Put } from "../environment";
-import { hurtFolder, lastBitFlipped } from "../hurt-folder.test.helper";
-import { IDENTITY_KEY, NODE_ID_KEY, SEQUENCE_KEY, documentBounds, encodeKey } from "../keys";
-import { LmdbEngine, type LmdbOptions } from "../lmdb-engine";
-import { DiskFailureError } from "../open-failure";
-import { DamagedStoreError } from "./check-before-open";
-import { checkFolder } from "./check-folder";
-import * as checkProcess from "./check-process";
-import type { CheckOrder } from "./check-process";
-import { DamagedPages, walkPages } from "./page-walk";
+import { DiskFailureError } from "../disk-errors.js";
+import { LEAF_BYTES } from "../document-tree/node.js";
+import { Environment, type Put } from "../environment.js";
+import { IDENTITY_KEY, NODE_ID_KEY, SEQUENCE_KEY, documentBounds, encodeKey } from "../keys.js";
+import { LmdbEngine, type LmdbOptions } from "../lmdb-engine.js";
+import { damageFolder, lastBitFlipped } from "../testing/damaged-folder.js";
+import { inputId, inputState } from "../testing/input-states.js";
+import { DamagedStoreError, checkFolder } from "./check.js";
+import * as checkProcess from "./check-process.js";
+import type { CheckRequest } from "./check-process.js";
+import { DamagedPagesError, walkPages } from "./page-walk.js";
 
 const PAGE = 4096;
-const NOW = "2026-05-28T15:31:27Z";
-const idOf = (serial: number): string => `0198f01a-0000-7000-8000-${String(serial).padStart(12, "0")}`;
-const row = (serial: number): StoredInputState => ({
-  inputId: idOf(serial),
-  currentState: "accepted",
-  attemptCount: 0,
-  recoveryCount: 0,
-  history: [],
-  createdAt: NOW,
-  updatedAt: NOW,
-});
 
 let folder: string;
 beforeEach(async () => {
@@ -37,7 +26,8 @@ beforeEach(async () => {
   await withStore(async (store) => {
     await store.persistAuthOauthFlowSnapshot({ snapshot: Buffer.from("flows") });
     for (const runtimeId of ["one", "two"]) {
-      for (let serial = 0; serial < 40; serial += 1) await store.persistInputState({ runtimeId, state: row(serial) });
+      for (let serial = 0; serial < 40; serial += 1)
+        await store.persistInputState({ runtimeId, state: inputState(serial) });
       const sessionSnapshot = Buffer.alloc(3 * LEAF_BYTES, runtimeId);
       await store.commitSessionSnapshot({ runtimeId, sessionDelta: { sessionSnapshot, profile: "opaque" } });
       await store.clearSessionSnapshot({ runtimeId: "gone" });
@@ -63,7 +53,7 @@ async function withStore(
   }
 }
 
-const hurt = (change: (environment: Environment) => Put): Promise<void> => hurtFolder(folder, change);
+const damage = (change: (environment: Environment) => Put): Promise<void> => damageFolder(folder, change);
 
 async function findings(): Promise<string[]> {
   const found: Finding[] = [];
@@ -79,43 +69,47 @@ const firstNode = (environment: Environment): Buffer => {
   return first ?? Buffer.of();
 };
 
-test("a sound store has no findings, and everything in it is counted", async () => {
+test("an undamaged store has no findings, and everything in it is counted", async () => {
   const found: Finding[] = [];
   const { counts } = await checkFolder(folder, { onFinding: (finding) => found.push(finding) });
   expect(found).toEqual([]);
   expect(counts).toEqual({ runtimes: 2, rows: 82, outcomes: 0 });
 });
 
-const keyOfInput = encodeKey({ table: "input", runtimeId: "one", inputId: idOf(3) });
-const head = encodeKey({ table: "runtimeManifest", runtimeId: "one" });
+const keyOfInput = encodeKey({ table: "input", runtimeId: "one", inputId: inputId(3) });
+const manifest = encodeKey({ table: "runtimeManifest", runtimeId: "one" });
 
 test.each<[string, (environment: Environment) => Put, string[]]>([
-  ["a changed row", lastBitFlipped(keyOfInput), [`row-damaged one input state ${idOf(3)}`]],
-  ["a row that vanished", () => [keyOfInput, undefined], ["head-differs one runtime manifest"]],
-  ["a changed head", lastBitFlipped(head), ["row-damaged one runtime manifest", "head-missing one runtime manifest"]],
-  ["a head that vanished", () => [head, undefined], ["head-missing one runtime manifest", "store-differs"]],
+  ["a changed row", lastBitFlipped(keyOfInput), [`row-damaged one input state ${inputId(3)}`]],
+  ["a missing row", () => [keyOfInput, undefined], ["head-differs one runtime manifest"]],
   [
-    "a changed tally",
+    "a changed runtime manifest",
+    lastBitFlipped(manifest),
+    ["row-damaged one runtime manifest", "head-missing one runtime manifest"],
+  ],
+  ["a missing runtime manifest", () => [manifest, undefined], ["head-missing one runtime manifest", "store-differs"]],
+  [
+    "a changed store manifest",
     lastBitFlipped(encodeKey({ table: "storeManifest" })),
     ["row-damaged store manifest", "store-differs"],
   ],
-  ["OAuth flows that vanished", () => [encodeKey({ table: "oauth" }), undefined], ["store-differs"]],
-  ["a row that is none", () => [Buffer.of(2, 0x61, 0, 1, 9), Buffer.from("what")], ["row-strange"]],
-  ["an identity that changed", lastBitFlipped(IDENTITY_KEY), ["store-differs"]],
+  ["a missing OAuth row", () => [encodeKey({ table: "oauth" }), undefined], ["store-differs"]],
+  ["a value under a key that no table has", () => [Buffer.of(2, 0x61, 0, 1, 9), Buffer.from("value")], ["row-strange"]],
+  ["a changed identity", lastBitFlipped(IDENTITY_KEY), ["store-differs"]],
   ["a number of the last commit that is too small", () => [SEQUENCE_KEY, Buffer.alloc(8)], ["store-differs"]],
   ["a number of the next node that is too small", () => [NODE_ID_KEY, Buffer.alloc(8)], ["store-differs"]],
   [
-    "a piece of a document that vanished",
+    "a missing node of a document",
     (environment) => [firstNode(environment), undefined],
     ["document-missing one session snapshot"],
   ],
 ])("%s is found", async (_what, change, expected) => {
-  await hurt(change);
+  await damage(change);
   const found = await findings();
   for (const one of expected) expect(found).toContain(one);
 });
 
-test("a runtime that went back to an older state as a whole is found by the store's books", async () => {
+test("the store manifest shows that a whole runtime went back to an older state", async () => {
   const rows = new Map<string, Buffer>();
   const remember = (environment: Environment): void => {
     const transaction = environment.read();
@@ -127,7 +121,7 @@ test("a runtime that went back to an older state as a whole is found by the stor
   remember(before);
   await before.close();
   await withStore((store) =>
-    store.persistInputState({ runtimeId: "one", state: { ...row(3), attemptCount: 1 } }).then(() => undefined),
+    store.persistInputState({ runtimeId: "one", state: { ...inputState(3), attemptCount: 1 } }).then(() => undefined),
   );
   const after = new Environment(folder);
   await after.write([...rows].map(([key, value]): Put => [Buffer.from(key, "hex"), value]));
@@ -135,20 +129,20 @@ test("a runtime that went back to an older state as a whole is found by the stor
   expect(await findings()).toEqual(["store-differs"]);
 });
 
-test("of a data file with any page zeroed or put elsewhere, the walk says so, or the rest of the check does", async () => {
-  const sound = readFileSync(data());
-  const pages = Math.max(...[0, PAGE].map((at) => Number(sound.readBigUInt64LE(at + 144)))) + 1;
+test("a data file with any page zeroed or swapped is walked without a crash, and damage is a DamagedPagesError", async () => {
+  const undamaged = readFileSync(data());
+  const pages = Math.max(...[0, PAGE].map((at) => Number(undamaged.readBigUInt64LE(at + 144)))) + 1;
   await fc.assert(
     fc.asyncProperty(fc.nat(pages - 1), fc.nat(pages - 1), fc.boolean(), (page, other, isSwap) => {
-      const file = Buffer.from(sound);
-      if (isSwap) sound.copy(file, page * PAGE, other * PAGE, (other + 1) * PAGE);
+      const file = Buffer.from(undamaged);
+      if (isSwap) undamaged.copy(file, page * PAGE, other * PAGE, (other + 1) * PAGE);
       else file.fill(0, page * PAGE, (page + 1) * PAGE);
       const path = join(folder, "mutated.mdb");
       writeFileSync(path, file);
       try {
         walkPages(path);
       } catch (error) {
-        expect(error).toBeInstanceOf(DamagedPages);
+        expect(error).toBeInstanceOf(DamagedPagesError);
       }
       return Promise.resolve();
     }),
@@ -158,39 +152,39 @@ test("of a data file with any page zeroed or put elsewhere, the walk says so, or
   walkPages(join(folder, "mutated.mdb"));
 });
 
-test("a branch whose key changed is found, though every row is there: a search would miss some", async () => {
+test("a changed key in a branch is found, although every row exists: a search would miss rows", async () => {
   await withStore(async (store) => {
     for (let serial = 100; serial < 300; serial += 1) {
-      await store.persistInputState({ runtimeId: "many", state: row(serial) });
+      await store.persistInputState({ runtimeId: "many", state: inputState(serial) });
     }
   });
   const file = readFileSync(data());
   const metas = [0, PAGE].sort((a, b) => Number(file.readBigUInt64LE(b + 152) - file.readBigUInt64LE(a + 152)));
   const root = Number(file.readBigUInt64LE((metas[0] ?? 0) + 96 + 40)) * PAGE;
   expect(file.readUInt16LE(root + 18)).toBe(1);
-  // The last child's key, made larger than what lies below it.
+  // The key of the last child becomes larger than the keys below it.
   const last = root + 24 + file.readUInt16LE(root + 24 + file.readUInt16LE(root + 20) - 2);
   file[last + 8] = 0xff;
   writeFileSync(data(), file);
   expect(await findings()).toEqual(["pages-damaged"]);
 });
 
-test("after an unclean end the whole store is read before it is opened, after a clean one only when asked for", async () => {
+test("a store is read completely before it is opened after an unclean end, and after a clean end only with level full", async () => {
   expect(existsSync(join(folder, "running"))).toBe(false);
-  await hurt(() => [encodeKey({ table: "oauth" }), undefined]);
+  await damage(() => [encodeKey({ table: "oauth" }), undefined]);
   await withStore(() => Promise.resolve());
   const full = { check: { level: "full", maxBytes: Infinity } } as const;
   await expect(LmdbEngine.open(folder, full)).rejects.toBeInstanceOf(DamagedStoreError);
   writeFileSync(join(folder, "running"), "");
   await expect(LmdbEngine.open(folder)).rejects.toBeInstanceOf(DamagedStoreError);
-  // A refusal changes nothing: the next start looks again.
+  // A refusal changes nothing: the next start checks again.
   await expect(LmdbEngine.open(folder)).rejects.toThrow(/damaged.*restore a backup/);
   await withStore(() => Promise.resolve(), { check: { level: "quick", maxBytes: Infinity } });
   expect(existsSync(join(folder, "running"))).toBe(false);
 });
 
-test("what is damaged of single records is told, and the store opens", async () => {
-  await hurt(() => [keyOfInput, undefined]);
+test("findings of single records are reported, and the store opens", async () => {
+  await damage(() => [keyOfInput, undefined]);
   const found: string[] = [];
   const options = {
     check: { level: "full", maxBytes: Infinity },
@@ -199,26 +193,28 @@ test("what is damaged of single records is told, and the store opens", async () 
   await withStore(async (_store, engine) => {
     const store = createEngineStore(quarantine(engine, new Set(["one"])));
     const damaged = { reason: "DAMAGED_RECORD", subject: { runtimeId: "one" } };
-    await expect(store.loadInputState({ runtimeId: "one", inputId: idOf(4) })).rejects.toMatchObject(damaged);
+    await expect(store.loadInputState({ runtimeId: "one", inputId: inputId(4) })).rejects.toMatchObject(damaged);
     await expect(store.loadSessionSnapshot({ runtimeId: "one" })).rejects.toMatchObject(damaged);
-    await expect(store.persistInputState({ runtimeId: "one", state: row(1) })).rejects.toMatchObject(damaged);
-    expect(await store.loadInputState({ runtimeId: "two", inputId: idOf(4) })).toMatchObject({ value: row(4) });
-    await store.persistInputState({ runtimeId: "two", state: row(77) });
+    await expect(store.persistInputState({ runtimeId: "one", state: inputState(1) })).rejects.toMatchObject(damaged);
+    expect(await store.loadInputState({ runtimeId: "two", inputId: inputId(4) })).toMatchObject({
+      value: inputState(4),
+    });
+    await store.persistInputState({ runtimeId: "two", state: inputState(77) });
   }, options);
   expect(found).toEqual(["head-differs one"]);
 });
 
-test("a look that is given up opens nothing, and leaves no mark", async () => {
+test("an aborted check opens nothing and does not mark the folder", async () => {
   const check = { level: "full", maxBytes: Infinity, signal: AbortSignal.abort() } as const;
   await expect(LmdbEngine.open(folder, { check })).rejects.toMatchObject({ name: "AbortError" });
   expect(existsSync(join(folder, "running"))).toBe(false);
   await withStore(async (store) => {
-    expect(await store.loadInputState({ runtimeId: "one", inputId: idOf(0) })).toBeDefined();
+    expect(await store.loadInputState({ runtimeId: "one", inputId: inputId(0) })).toBeDefined();
   });
 });
 
-describe("a disk that refuses to be read", () => {
-  test("is told by its number", async () => {
+describe("a disk that refuses a read", () => {
+  test("is reported with the error number", async () => {
     const preload = join(folder, "refusing.cjs");
     writeFileSync(
       preload,
@@ -226,20 +222,20 @@ describe("a disk that refuses to be read", () => {
         throw Object.assign(new Error("EIO: i/o error, open"), { errno: -5, code: "EIO" });
       };`,
     );
-    const order: CheckOrder = { folder, pages: true, rows: true };
-    const child = fork(join(__dirname, "check-main.js"), [JSON.stringify(order)], {
+    const request: CheckRequest = { folder, pages: true, rows: true };
+    const child = fork(join(__dirname, "check-process.js"), [JSON.stringify(request)], {
       execArgv: ["--require", preload],
       silent: true,
     });
-    const told: unknown[] = [];
-    child.on("message", (message) => told.push(message));
+    const messages: unknown[] = [];
+    child.on("message", (message) => messages.push(message));
     await once(child, "close");
-    expect(told).toEqual([{ refused: "Error: EIO: i/o error, open", errno: 5 }]);
+    expect(messages).toEqual([{ refused: "Error: EIO: i/o error, open", errno: 5 }]);
   });
 
-  test("says nothing about the store", async () => {
+  test("is a DiskFailureError, not damage of the store", async () => {
     const refusal = Object.assign(new Error("EIO: i/o error, open"), { errno: -5 });
-    jest.spyOn(checkProcess, "checkInProcess").mockImplementationOnce((_order, { onFinding }) => {
+    jest.spyOn(checkProcess, "checkInProcess").mockImplementationOnce((_request, { onFinding }) => {
       onFinding({ code: "check-crashed", text: "it ended" });
       return Promise.resolve({ refusal });
     });

@@ -1,13 +1,17 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 
 /*
- * The pages of LMDB's data file, as lmdb-js writes them (little-endian):
+ * The pages of LMDB's data file, as lmdb-js writes them. Numbers in parentheses are sizes in bytes; numbers are
+ * little-endian:
  *
- *   header        page's number (8)   transaction (8)   2   flags (2)   lower (2), upper (2); or overflow pages (4)
- *   pages 0, 1    header, magic (4), version (4), 16, the two trees (48 each), last page (8), transaction (8)
- *   a tree        page size, only of the first (4)   flags (2)   depth (2)   three counts of pages (24)   entries (8)   root (8)
- *   branch, leaf  header, offsets of the nodes (2 each), free space, the nodes
- *   a node        2, 2, 2: the child's number, or the value's size and flags   length of the key (2)   key, value
+ *   page header   page number (8)  transaction (8)  unused (2)  flags (2)  lower (2) and upper (2), or overflow pages (4)
+ *   meta page     page header  magic (4)  version (4)  unused (16)  free tree (48)  main tree (48)  last page (8)
+ *                 transaction (8)
+ *   tree          page size, only in the first tree (4)  flags (2)  depth (2)  three page counts (24)  entries (8)  root (8)
+ *   branch, leaf  page header  offset of each node (2)  free space  nodes
+ *   node          page number of the child, or size and flags of the value (6)  key length (2)  key  value
+ *
+ * Pages 0 and 1 are the meta pages. A value that is too large for its leaf is stored in consecutive overflow pages.
  */
 const HEADER = 24;
 const NODE_HEADER = 8;
@@ -25,13 +29,14 @@ const LEAF = 0x02;
 const OVERFLOW = 0x04;
 const META = 0x08;
 const KIND = BRANCH | LEAF | OVERFLOW | META;
-const VALUE_ELSEWHERE = 0x01;
-const ELSEWHERE_BYTES = 24;
+/** The flag of a node whose value is in overflow pages, and the size of the reference to them. */
+const OVERFLOW_VALUE = 0x01;
+const OVERFLOW_REFERENCE_BYTES = 24;
 const MAX_DEPTH = 32;
 
-/** The file is no data file that the native library could read without harm. */
-export class DamagedPages extends Error {
-  override readonly name = "DamagedPages";
+/** Thrown when LMDB could not read the data file safely. */
+export class DamagedPagesError extends Error {
+  override readonly name = "DamagedPagesError";
 }
 
 interface Tree {
@@ -41,7 +46,7 @@ interface Tree {
   readonly root: number | undefined;
 }
 
-/** A page to come, and the keys between which those below it must lie. */
+/** A page that is not read yet, and the range that its keys must be in. */
 interface Subtree {
   readonly page: number;
   readonly level: number;
@@ -58,9 +63,9 @@ interface Meta {
 }
 
 /**
- * Reads a data file page by page, by plain reads, as nobody has it open: both trees are whole, in order and within the
- * file, no page belongs to two places, and none that is in use is listed as free. The native library takes all of this for
- * granted, and would crash, hang or write over live pages. Throws DamagedPages. Values are not looked at.
+ * Reads all pages of a data file and checks that both trees are complete, in order and inside the file, that no page is
+ * used twice, and that no used page is listed as free. LMDB does not check any of this: it would crash, hang, or overwrite
+ * used pages. Values are not read. No process may write the file at the same time. Throws a DamagedPagesError.
  */
 export function walkPages(path: string): void {
   const file = openSync(path, "r");
@@ -71,8 +76,11 @@ export function walkPages(path: string): void {
   }
 }
 
-/** Reads no more than the file's beginning: enough to tell a file that was cut short, zeroed, or is of another make. */
-export function lookAtBeginning(path: string): void {
+/**
+ * Checks only the meta pages: enough to find a file that was cut short or zeroed, or that LMDB did not write. Throws a
+ * DamagedPagesError.
+ */
+export function checkMetaPages(path: string): void {
   const file = openSync(path, "r");
   try {
     new PageWalk(file).meta();
@@ -106,22 +114,31 @@ class PageWalk {
   meta(): Meta {
     const first = this.metaAt(0);
     const second = this.metaAt(first.pageBytes);
-    if (second.pageBytes !== first.pageBytes) throw new DamagedPages("its two first pages contradict each other");
+    if (second.pageBytes !== first.pageBytes)
+      throw new DamagedPagesError(
+        `its meta pages have different page sizes: ${String(first.pageBytes)} and ${String(second.pageBytes)}`,
+      );
     return first.transaction >= second.transaction ? first : second;
   }
 
   private metaAt(offset: number): Meta {
-    const page = this.read(offset, META_BYTES, `page ${offset === 0 ? "0" : "1"}`);
+    const name = `page ${offset === 0 ? "0" : "1"}`;
+    const page = this.read(offset, META_BYTES, name);
     const pageBytes = page.readUInt32LE(FREE_TREE_AT);
-    const isMeta = (page.readUInt16LE(18) & KIND) === META && page.readUInt32LE(HEADER) === MAGIC;
-    if (!isMeta || (page.readUInt32LE(HEADER + 4) & 0xffff) !== DATA_VERSION) {
-      throw new DamagedPages(`page ${offset === 0 ? "0" : "1"} is not the beginning of an LMDB file`);
+    const flags = page.readUInt16LE(18) & KIND;
+    const magic = page.readUInt32LE(HEADER);
+    const version = page.readUInt32LE(HEADER + 4) & 0xffff;
+    if (flags !== META || magic !== MAGIC || version !== DATA_VERSION) {
+      const expected = `flags ${META}, magic ${MAGIC.toString(16)} and version ${DATA_VERSION}`;
+      const found = `flags ${flags}, magic ${magic.toString(16)} and version ${version}`;
+      throw new DamagedPagesError(`${name} is not a meta page of LMDB: expected ${expected}, found ${found}`);
     }
     const isSize = pageBytes >= 256 && pageBytes <= 65536 && (pageBytes & (pageBytes - 1)) === 0;
     const lastPage = numberAt(page, LAST_PAGE_AT);
     if (!isSize || lastPage < META_PAGES - 1 || (lastPage + 1) * pageBytes > this.fileBytes) {
-      throw new DamagedPages(
-        `the file has ${String(this.fileBytes)} bytes, its beginning says ${String(lastPage + 1)} pages of ${String(pageBytes)}`,
+      throw new DamagedPagesError(
+        `the file is too short: expected ${String(lastPage + 1)} pages of ${String(pageBytes)} bytes, ` +
+          `found ${String(this.fileBytes)} bytes`,
       );
     }
     return {
@@ -136,24 +153,29 @@ class PageWalk {
   private tree(tree: Tree, onValue: ((value: Buffer) => void) | undefined): void {
     const { name, root, depth } = tree;
     if (root === undefined) {
-      if (tree.entries !== 0) throw new DamagedPages(`the tree of ${name} has lost its root`);
+      if (tree.entries !== 0)
+        throw new DamagedPagesError(`the tree of ${name} has no root, but ${String(tree.entries)} entries`);
       return;
     }
-    if (depth < 1 || depth > MAX_DEPTH) throw new DamagedPages(`the tree of ${name} is ${String(depth)} pages deep`);
+    if (depth < 1 || depth > MAX_DEPTH) {
+      throw new DamagedPagesError(
+        `the tree of ${name} has an impossible depth: expected 1 to ${MAX_DEPTH}, found ${String(depth)}`,
+      );
+    }
     const compare = name === "rows" ? (a: Buffer, b: Buffer) => Buffer.compare(a, b) : compareNumbers;
     let entries = 0;
     let last: Buffer | undefined;
     const ahead: Subtree[] = [{ page: root, level: depth, low: undefined, high: undefined }];
     for (let next = ahead.pop(); next; next = ahead.pop()) {
       const { page, level, low, high } = next;
-      const bytes = this.take(page, level > 1 ? BRANCH : LEAF);
+      const bytes = this.readPage(page, level > 1 ? BRANCH : LEAF);
       const nodes = nodesOf(bytes, page, level > 1);
       const keys = nodes.map((at) => keyAt(bytes, at));
       if (name === "free pages" && keys.some((key, index) => key.length !== 8 && (level === 1 || index > 0))) {
-        throw damagedPage(page, "has a key that is no number");
+        throw damagedPage(page, "has a key that is not a number");
       }
       if (level > 1) {
-        // Taken from the end, so that the leaves come in order. The first child has no key of its own.
+        // The last child is pushed first, so that leaves are read in order. The first child has no key.
         for (let index = nodes.length - 1; index >= 0; index -= 1) {
           const child = bytes.readUIntLE(nodes[index] ?? 0, 6);
           ahead.push({
@@ -167,9 +189,9 @@ class PageWalk {
       }
       for (const [index, key] of keys.entries()) {
         if (last && compare(last, key) >= 0) throw damagedPage(page, "has keys out of order");
-        // A search goes by the branches: where they lead elsewhere, a key is there and never found.
+        // A search follows the keys of the branches. A key outside their range exists, but no search finds it.
         if ((low && compare(low, key) > 0) || (high && compare(key, high) >= 0)) {
-          throw damagedPage(page, "has keys that no search would find there");
+          throw damagedPage(page, "has keys outside the range of the branches above it");
         }
         last = key;
         entries += 1;
@@ -178,29 +200,32 @@ class PageWalk {
       }
     }
     if (entries !== tree.entries) {
-      throw new DamagedPages(`the tree of ${name} has ${String(entries)} entries instead of ${String(tree.entries)}`);
+      throw new DamagedPagesError(
+        `the tree of ${name} is incomplete: expected ${String(tree.entries)} entries, found ${String(entries)}`,
+      );
     }
   }
 
-  /** Takes the pages of a value that lies elsewhere. */
+  /** Checks the overflow pages of a value. Returns the value if it is wanted. */
   private value(bytes: Buffer, at: number, page: number, isWanted: boolean): Buffer | undefined {
     const size = bytes.readUInt32LE(at);
     const start = at + NODE_HEADER + bytes.readUInt16LE(at + 6);
     const flags = bytes.readUInt16LE(at + 4);
-    if ((flags & ~VALUE_ELSEWHERE) !== 0) throw damagedPage(page, "has a value of another kind");
-    if ((flags & VALUE_ELSEWHERE) === 0) return isWanted ? bytes.subarray(start, start + size) : undefined;
+    if ((flags & ~OVERFLOW_VALUE) !== 0) throw damagedPage(page, `has a value of an unknown kind (flags ${flags})`);
+    if ((flags & OVERFLOW_VALUE) === 0) return isWanted ? bytes.subarray(start, start + size) : undefined;
     const first = numberAt(bytes, start);
     const count = numberAt(bytes, start + 16);
     if (count < 1 || count * this.pageBytes < HEADER + size || first + count - 1 > this.lastPage) {
-      throw damagedPage(page, "has a value outside of the file");
+      throw damagedPage(page, "has a value outside the file");
     }
-    const head = this.take(first, OVERFLOW);
-    if (head.readUInt32LE(20) !== count) throw damagedPage(first, "has another length than its value");
+    const firstPage = this.readPage(first, OVERFLOW);
+    if (firstPage.readUInt32LE(20) !== count)
+      throw damagedPage(first, "has another number of overflow pages than its value");
     for (let next = first + 1; next < first + count; next += 1) this.claim(next);
     return isWanted ? this.read(first * this.pageBytes + HEADER, size, `page ${String(first)}`) : undefined;
   }
 
-  /** Entries of a list: a page, or a negative length and the first page of so many; zeros are gaps. */
+  /** Checks a list of free pages. An entry is a page number, or a negative count and then a first page number, or zero. */
   private freePages(list: Buffer): void {
     if (list.length < 8) return;
     const end = Math.min(1 + numberAt(list, 0), Math.floor(list.length / 8));
@@ -211,59 +236,62 @@ class PageWalk {
       let count = 1;
       if (entry < 0) {
         index += 1;
-        if (index >= end) throw new DamagedPages("a list of free pages breaks off");
+        if (index >= end) throw new DamagedPagesError("a list of free pages is cut short");
         count = -entry;
         first = Number(list.readBigInt64LE(index * 8));
       }
       if (first < META_PAGES || first + count - 1 > this.lastPage) {
-        throw new DamagedPages(`page ${String(first)} is listed as free, and is not in the file`);
+        throw new DamagedPagesError(`page ${String(first)} is listed as free, but is not in the file`);
       }
       for (let page = first; page < first + count; page += 1) {
-        if (this.used[page] === 1) throw new DamagedPages(`page ${String(page)} is in use, and listed as free`);
+        if (this.used[page] === 1) throw new DamagedPagesError(`page ${String(page)} is used, but listed as free`);
       }
     }
   }
 
-  private take(page: number, kind: number): Buffer {
+  private readPage(page: number, kind: number): Buffer {
     this.claim(page);
     const bytes = this.read(page * this.pageBytes, this.pageBytes, `page ${String(page)}`);
-    if (numberAt(bytes, 0) !== page) throw damagedPage(page, "says that it is another one");
-    if ((bytes.readUInt16LE(18) & KIND) !== kind) throw damagedPage(page, "is of another kind than it is used as");
+    const number = numberAt(bytes, 0);
+    if (number !== page) throw damagedPage(page, `has the number ${number}`);
+    const found = bytes.readUInt16LE(18) & KIND;
+    if (found !== kind) throw damagedPage(page, `has the wrong kind: expected flags ${kind}, found ${found}`);
     return bytes;
   }
 
   private claim(page: number): void {
-    if (page < META_PAGES || page > this.lastPage) throw damagedPage(page, "is named, and not in the file");
-    if (this.used[page] === 1) throw damagedPage(page, "is named by two others");
+    if (page < META_PAGES || page > this.lastPage) throw damagedPage(page, "is referenced, but is not in the file");
+    if (this.used[page] === 1) throw damagedPage(page, "is referenced twice");
     this.used[page] = 1;
   }
 
   private read(offset: number, length: number, what: string): Buffer {
     const bytes = Buffer.allocUnsafe(length);
     if (readSync(this.file, bytes, 0, length, offset) !== length)
-      throw new DamagedPages(`the file ends before ${what}`);
+      throw new DamagedPagesError(`the file is too short: it ends before ${what}`);
     return bytes;
   }
 }
 
-/** Where the nodes of a page lie, each within its bounds. */
+/** Returns the positions of the nodes of a page. Each node is inside the page. */
 function nodesOf(bytes: Buffer, page: number, isBranch: boolean): number[] {
   const lower = bytes.readUInt16LE(20);
   const upper = bytes.readUInt16LE(22);
-  const room = bytes.length - HEADER;
-  if (lower > upper || upper > room || lower % 2 !== 0 || (isBranch ? lower < 4 : lower < 2)) {
-    throw damagedPage(page, "has a header that cannot be");
+  const space = bytes.length - HEADER;
+  if (lower > upper || upper > space || lower % 2 !== 0 || (isBranch ? lower < 4 : lower < 2)) {
+    throw damagedPage(page, "has an impossible header");
   }
   const nodes: number[] = [];
   for (let at = HEADER; at < HEADER + lower; at += 2) {
     const node = bytes.readUInt16LE(at) + HEADER;
-    if (node < HEADER + upper || node + NODE_HEADER > bytes.length) throw damagedPage(page, "has a node out of place");
+    if (node < HEADER + upper || node + NODE_HEADER > bytes.length)
+      throw damagedPage(page, "has a node outside its node area");
     let size = NODE_HEADER + bytes.readUInt16LE(node + 6);
     if (!isBranch) {
-      const isElsewhere = (bytes.readUInt16LE(node + 4) & VALUE_ELSEWHERE) !== 0;
-      size += isElsewhere ? ELSEWHERE_BYTES : bytes.readUInt32LE(node);
+      const isOverflow = (bytes.readUInt16LE(node + 4) & OVERFLOW_VALUE) !== 0;
+      size += isOverflow ? OVERFLOW_REFERENCE_BYTES : bytes.readUInt32LE(node);
     }
-    if (node + size > bytes.length) throw damagedPage(page, "has a node that is too long");
+    if (node + size > bytes.length) throw damagedPage(page, "has a node that ends outside the page");
     nodes.push(node);
   }
   return nodes;
@@ -279,7 +307,8 @@ function treeAt(page: Buffer, at: number, name: Tree["name"]): Tree {
   };
 }
 
-const damagedPage = (page: number, what: string): DamagedPages => new DamagedPages(`page ${String(page)} ${what}`);
+const damagedPage = (page: number, what: string): DamagedPagesError =>
+  new DamagedPagesError(`page ${String(page)} ${what}`);
 
 const keyAt = (bytes: Buffer, at: number): Buffer =>
   bytes.subarray(at + NODE_HEADER, at + NODE_HEADER + bytes.readUInt16LE(at + 6));

@@ -3,39 +3,42 @@ import { open } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { type Finding, isDamageFinding, isFatalFinding } from "@bolthole/contract";
 import { restoredStoreManifest } from "@bolthole/core";
-import { Environment, type Put } from "../environment";
-import { UnusableFolderError, claimFormat, newIdentity, writeIdentity } from "../format";
-import { IDENTITY_KEY, encodeKey, outcomeBounds } from "../keys";
-import { decodeRecord, encodeRecord } from "../record";
-import { type BackupManifest, BackupReader, UnusableBackupError } from "./backup-file";
-import { checkInProcess } from "./check-process";
+import { Environment, type Put } from "../environment.js";
+import { UnusableFolderError, claimFormat, newIdentity, writeIdentity } from "../format.js";
+import { IDENTITY_KEY, encodeKey, outcomeBounds } from "../keys.js";
+import { decodeRecord, encodeRecord } from "../record.js";
+import { type BackupManifest, BackupReader, UnusableBackupError } from "./backup.js";
+import { flushPath } from "./check.js";
+import { checkInProcess } from "./check-process.js";
 
 export interface RestoreOptions {
+  /** Whether the OAuth flows of the backup stay. Flows that were used after the backup would become usable again. */
   readonly keepsOauth: boolean;
-  /** So many bytes of the backup were read. */
+  /** Called with the number of bytes of the backup that were read since the last call. */
   readonly onRead?: ((bytes: number) => void) | undefined;
 }
 
-export interface Restored {
+export interface RestoreResult {
   readonly manifest: BackupManifest;
-  /** Of the new store. */
+  /** The id of the new store. */
   readonly storeId: string;
-  /** What was damaged already when the backup was made, and is still. */
+  /** The records that were damaged when the backup was made, and still are. */
   readonly findings: readonly Finding[];
 }
 
-/** Outcomes that are dropped in one transaction. */
+/** The number of outcomes that one transaction deletes. */
 const BATCH = 4096;
 const READ_BYTES = 1 << 20;
 
 /**
- * Makes a data folder out of a backup, whole or not at all. The folder must be absent or empty. It is a new store: request
- * outcomes are dropped, versions of before never match. Throws an UnusableBackup or an UnusableFolder.
+ * Makes a data folder from a backup, completely or not at all. The folder must be absent or empty. The result is a new
+ * store: request outcomes are deleted, and versions of the old store never match. Throws an UnusableBackupError or an
+ * UnusableFolderError.
  */
-export async function restoreBackup(path: string, folder: string, options: RestoreOptions): Promise<Restored> {
+export async function restoreBackup(path: string, folder: string, options: RestoreOptions): Promise<RestoreResult> {
   const target = resolve(folder);
   if (existsSync(target) && readdirSync(target).length > 0) {
-    throw new UnusableFolderError(`${target} is not empty; a backup is restored to a new or an empty folder only`);
+    throw new UnusableFolderError(`${target} is not empty; restore a backup to a new or an empty folder`);
   }
   mkdirSync(dirname(target), { recursive: true });
   const draft = mkdtempSync(`${target}.restoring-`);
@@ -44,11 +47,11 @@ export async function restoreBackup(path: string, folder: string, options: Resto
     const manifest = await unpack(path, join(draft, "data.mdb"), options);
     const findings = await checked(draft);
     const storeId = await makeNew(draft, options);
-    await flush(join(draft, "data.mdb"));
-    await flush(draft);
-    // Takes the place of an empty folder, too, and of nothing else.
+    await flushPath(join(draft, "data.mdb"));
+    await flushPath(draft);
+    // The rename also replaces an empty folder, and fails for every other one.
     renameSync(draft, target);
-    await flush(dirname(target));
+    await flushPath(dirname(target));
     return { manifest, storeId, findings };
   } catch (error) {
     rmSync(draft, { recursive: true, force: true });
@@ -56,6 +59,7 @@ export async function restoreBackup(path: string, folder: string, options: Resto
   }
 }
 
+/** Writes the data file of a backup to a new file. */
 async function unpack(path: string, data: string, { onRead }: RestoreOptions): Promise<BackupManifest> {
   const from = await open(path, "r");
   try {
@@ -78,6 +82,7 @@ async function unpack(path: string, data: string, { onRead }: RestoreOptions): P
   }
 }
 
+/** Checks the unpacked store. Returns damaged records, and throws when nothing of the store can be used. */
 async function checked(folder: string): Promise<Finding[]> {
   const findings: Finding[] = [];
   await checkInProcess({ folder, pages: true, rows: true }, { onFinding: (finding) => findings.push(finding) });
@@ -86,21 +91,22 @@ async function checked(folder: string): Promise<Finding[]> {
   return findings.filter(isDamageFinding);
 }
 
+/** Makes the unpacked store a new one, and returns its id. */
 async function makeNew(folder: string, { keepsOauth }: RestoreOptions): Promise<string> {
   const environment = new Environment(folder);
   try {
-    const tallyKey = encodeKey({ table: "storeManifest" });
-    const stored = environment.get(tallyKey);
+    const manifestKey = encodeKey({ table: "storeManifest" });
+    const stored = environment.get(manifestKey);
     const row = stored && decodeRecord(stored);
-    const tally = restoredStoreManifest(row, { keepsOauth, nowMs: Date.now() });
+    const manifest = restoredStoreManifest(row, { keepsOauth, nowMs: Date.now() });
     const identity = newIdentity();
     const puts: Put[] = [
       [IDENTITY_KEY, writeIdentity(identity)],
-      [tallyKey, encodeRecord({ ...tally, root: undefined, runtimeId: undefined })],
+      [manifestKey, encodeRecord({ ...manifest, root: undefined, runtimeId: undefined })],
     ];
     if (!keepsOauth) puts.push([encodeKey({ table: "oauth" }), undefined]);
     await environment.write(puts);
-    for (let dropped = BATCH; dropped === BATCH;) dropped = await dropOutcomes(environment);
+    for (let deleted = BATCH; deleted === BATCH;) deleted = await deleteOutcomes(environment);
     return identity.storeId;
   } finally {
     await environment.close();
@@ -108,7 +114,8 @@ async function makeNew(folder: string, { keepsOauth }: RestoreOptions): Promise<
   }
 }
 
-async function dropOutcomes(environment: Environment): Promise<number> {
+/** Deletes up to BATCH outcomes and returns how many. */
+async function deleteOutcomes(environment: Environment): Promise<number> {
   const { start, end } = outcomeBounds(undefined);
   const transaction = environment.read();
   const puts: Put[] = [];
@@ -119,13 +126,4 @@ async function dropOutcomes(environment: Environment): Promise<number> {
   transaction.done();
   if (puts.length > 0) await environment.write(puts);
   return puts.length;
-}
-
-async function flush(path: string): Promise<void> {
-  const file = await open(path, "r");
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
-  }
 }

@@ -1,10 +1,87 @@
 import type { Random } from "../random.js";
-import { LENGTH_DELIMITED, type WireField, readFields, writeFields, writeVarint } from "./wire-fields.js";
+
+/** One field of an encoded protobuf message. */
+interface WireField {
+  readonly number: number;
+  readonly wireType: number;
+  /** The bytes after the tag, and after the length when there is one. */
+  readonly value: Buffer;
+}
+
+const VARINT = 0;
+const FIXED64 = 1;
+const LENGTH_DELIMITED = 2;
+const FIXED32 = 5;
+
+/** Reads the fields of a message; undefined when the bytes are not a message. */
+export function readFields(bytes: Buffer): WireField[] | undefined {
+  const fields: WireField[] = [];
+  for (let at = 0; at < bytes.length;) {
+    const tag = readVarint(bytes, at);
+    if (!tag || tag.value < 8) return undefined;
+    const wireType = tag.value & 7;
+    const extent = extentOf(bytes, tag.end, wireType);
+    if (!extent || extent.end > bytes.length) return undefined;
+    fields.push({ number: tag.value >>> 3, wireType, value: bytes.subarray(extent.start, extent.end) });
+    at = extent.end;
+  }
+  return fields;
+}
+
+export const writeFields = (fields: readonly WireField[]): Buffer =>
+  Buffer.concat(
+    fields.flatMap(({ number, wireType, value }) => {
+      const tag = writeVarint(BigInt(((number << 3) | wireType) >>> 0));
+      return wireType === LENGTH_DELIMITED ? [tag, writeVarint(BigInt(value.length)), value] : [tag, value];
+    }),
+  );
+
+function writeVarint(value: bigint): Buffer {
+  const bytes: number[] = [];
+  let rest = BigInt.asUintN(64, value);
+  while (rest > 127n) {
+    bytes.push(Number(rest & 127n) | 128);
+    rest >>= 7n;
+  }
+  bytes.push(Number(rest));
+  return Buffer.from(bytes);
+}
+
+function extentOf(bytes: Buffer, at: number, wireType: number): { start: number; end: number } | undefined {
+  switch (wireType) {
+    case VARINT: {
+      const varint = readVarint(bytes, at);
+      return varint && { start: at, end: varint.end };
+    }
+    case FIXED64:
+      return { start: at, end: at + 8 };
+    case FIXED32:
+      return { start: at, end: at + 4 };
+    case LENGTH_DELIMITED: {
+      const length = readVarint(bytes, at);
+      return length && { start: length.end, end: length.end + length.value };
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** Reads the lowest 32 bits of a number, which is enough for tags and lengths. */
+function readVarint(bytes: Buffer, from: number): { value: number; end: number } | undefined {
+  let value = 0;
+  for (let index = 0; index < 10; index += 1) {
+    const byte = bytes[from + index];
+    if (byte === undefined) return undefined;
+    if (index < 5) value |= (byte & 127) << (7 * index);
+    if (byte < 128) return { value: value >>> 0, end: from + index + 1 };
+  }
+  return undefined;
+}
 
 const MOST_CHANGES = 3;
 const VARINTS = [0n, 1n, 127n, 128n, 2n ** 31n - 1n, 2n ** 31n, 2n ** 32n, 2n ** 53n, 2n ** 63n, 2n ** 64n - 1n];
 
-/** Texts and bytes that readers stumble over. */
+/** Texts that are hard for readers. */
 const NASTY = [
   "",
   "\0",
@@ -23,9 +100,10 @@ const NASTY = [
   "x".repeat(9000),
   "é".repeat(4096),
 ].map((text) => Buffer.from(text));
-const NO_TEXT = [Buffer.from("c328", "hex"), Buffer.from("ffffffff", "hex"), Buffer.from("eda080", "hex")];
+/** Bytes that are not valid UTF-8. */
+const NOT_UTF8 = [Buffer.from("c328", "hex"), Buffer.from("ffffffff", "hex"), Buffer.from("eda080", "hex")];
 
-/** A message that was valid, changed at a few places: as a tree of fields, or as mere bytes. */
+/** Returns a valid message with one to three changes, to its fields or to its bytes. */
 export function mutated(message: Buffer, other: Buffer, random: Random): Buffer {
   let result = message;
   for (let count = 1 + random.below(MOST_CHANGES); count > 0; count -= 1) {
@@ -84,7 +162,7 @@ function nested(field: WireField, depth: number): Buffer {
 function changedValue({ wireType, value }: WireField, random: Random): Buffer {
   if (wireType === 0) return writeVarint(VARINTS[random.below(VARINTS.length)] ?? 0n);
   if (wireType !== LENGTH_DELIMITED || random.oneIn(3)) return changedBytes(value, value, random);
-  const nasty = random.oneIn(4) ? NO_TEXT : NASTY;
+  const nasty = random.oneIn(4) ? NOT_UTF8 : NASTY;
   return nasty[random.below(nasty.length)] ?? value;
 }
 

@@ -1,19 +1,48 @@
-import { fullExt4, fullTmpfs } from "./full.js";
-import { io, lie } from "./io.js";
-import type { Kind } from "./kind.js";
-import { kill } from "./kill.js";
-import { net } from "./net.js";
+import type { Kind } from "../run.js";
+import { corrupt } from "./corrupt.js";
+import { io, lie } from "./failing-calls.js";
+import { fullExt4, fullTmpfs } from "./full-disk.js";
+import { fuzz } from "./fuzz.js";
+import { deadDisk, kill, power } from "./kill-power.js";
+import { linear } from "./linear.js";
+import { net } from "./network.js";
 import { pause } from "./pause.js";
-import { deadDisk, power } from "./power.js";
 
-export const KINDS: Readonly<Record<string, Kind>> = {
-  kill,
-  power,
-  "dead-disk": deadDisk,
-  pause,
-  net,
-  io,
-  lie,
-  full: fullExt4,
-  "full-tmpfs": fullTmpfs,
+export const KINDS: Readonly<Record<string, Kind>> = Object.fromEntries(
+  [kill, power, deadDisk, pause, net, io, lie, fullExt4, fullTmpfs, fuzz, linear, corrupt].map((kind) => [
+    kind.name,
+    kind,
+  ]),
+);
+
+/** A daemon that breaks one promise on purpose. */
+export interface Control {
+  /** The kinds that must catch it. */
+  readonly kinds: readonly string[];
+  readonly description: string;
+}
+
+/** All controls. The name of a control is the name of its script in the folder `mutants`. */
+export const CONTROLS: Readonly<Record<string, Control>> = {
+  "no-sync": { kinds: ["power"], description: "LMDB never flushes" },
+  "early-flush-answer": {
+    kinds: ["power"],
+    description: "responds when a commit is visible, and flushes 25 ms later",
+  },
+  "early-answer": { kinds: ["kill"], description: "responds before the commit is given to the operating system" },
+  "forgotten-request-id": { kinds: ["kill", "net"], description: "stores no outcome for one request in four" },
+  "double-apply": { kinds: ["kill", "net"], description: "does not look up the outcome of a repeated request" },
+  "torn-operation": { kinds: ["kill"], description: "writes a group in two transactions" },
+  "goes-on": { kinds: ["io"], description: "keeps using the environment after a failed write" },
+  "unheard-failure": { kinds: ["io"], description: "acknowledges a write that failed" },
+  "no-look-for-room": { kinds: ["full"], description: "gives LMDB transactions that may not fit on the disk" },
+  "dropped-row": { kinds: ["kill"], description: "leaves out one record of one operation in fifty" },
+  "forgotten-fence": { kinds: ["pause"], description: "does not check fence tokens" },
+  "thrown-request": { kinds: ["fuzz"], description: "lets gRPC respond to bytes that are not a message" },
+  "unchecked-bytes": { kinds: ["corrupt"], description: "serves rows and documents without checking checksums" },
+  "lost-update": {
+    kinds: ["linear"],
+    description: "decides one change in three on rows that were read before the change reached the writer",
+  },
+  "stale-read": { kinds: ["linear"], description: "serves one read in eight from a state up to 100 ms old" },
 };

@@ -2,13 +2,13 @@ import { createHash } from "node:crypto";
 import type { TranscriptRewriteCommit } from "@bolthole/contract";
 import { writeRewriteCommit } from "@bolthole/json";
 import type { Random } from "../random.js";
-import { INSTANT, exchange, prose, userMessage } from "./transcript-prose.js";
+import { INSTANT, exchange, prose, userMessage } from "./records.js";
 
 const TIME = { secs_since_epoch: 1779982287, nanos_since_epoch: 123456789 };
 const COMMITTED_AT = { seconds: 1779982290n, nanos: 500 };
 const USAGE = { input_tokens: 0, output_tokens: 0, cache_creation_tokens: null, cache_read_tokens: null };
 
-/** A complete copy of the transcript as it was at one revision. */
+/** A complete copy of the transcript at one revision. */
 interface Body {
   readonly revision: string;
   readonly parent: string | undefined;
@@ -21,9 +21,9 @@ interface History {
   readonly bodies: readonly Body[];
 }
 
-/** What a session would be next; `adopt` it once it is known to be stored. */
+/** The next state of a session. `adopt` it when it is known to be stored. */
 export interface SessionStep {
-  /** In their written form. */
+  /** The messages as JSON. */
   readonly messages: readonly string[];
   readonly history: History | undefined;
 }
@@ -32,7 +32,7 @@ export interface RewriteStep extends SessionStep {
   readonly commit: TranscriptRewriteCommit;
 }
 
-/** A session that grows turn by turn and is rewritten now and then, each document as the transcript rules ask. */
+/** A session that grows by turns and is sometimes rewritten. Every document follows the transcript rules. */
 export class SessionScript {
   private current: SessionStep;
 
@@ -45,7 +45,7 @@ export class SessionScript {
     this.current = { messages: [first], history: undefined };
   }
 
-  /** One turn more. */
+  /** Returns the session with one more turn. */
   next(random: Random, nonce: string): SessionStep {
     const messages = [...this.current.messages, ...exchange(random, nonce)];
     const { history } = this.current;
@@ -55,7 +55,7 @@ export class SessionScript {
     return { messages, history: { ...history, head: revision, bodies: [...history.bodies, body] } };
   }
 
-  /** A compaction: one message in the place of some, with the audit that the rewrite guard asks for. */
+  /** Returns the session with one message in place of several, and the commit that the rewrite guard requires. */
   rewrite(random: Random, nonce: string): RewriteStep {
     const { messages: before, history } = this.current;
     // The system message stays.
@@ -102,7 +102,7 @@ export class SessionScript {
   }
 }
 
-/** The digest that names a list of messages (docs/sessions.md). */
+/** Returns the digest of a list of messages (docs/sessions.md). */
 const revisionOf = (messages: readonly string[]): string =>
   `sha256:${createHash("sha256").update(`[${messages.join()}]`).digest("hex")}`;
 

@@ -13,8 +13,7 @@ interface Reading {
 
 const DELAY_MS = 30;
 
-// Answers at once and commits a moment later. What is not committed yet is shown to readers all the same, so that only a
-// fault in that moment gives it away.
+// Responds immediately and commits 30 ms later. Readers see the uncommitted rows, so only a fault in that time reveals it.
 const pending = new Map<string, Put>();
 const nameOf = (key: Buffer): string => key.toString("latin1");
 

@@ -9,7 +9,7 @@ type Open = (options: Options) => unknown;
 
 const FLUSH_INTERVAL_MS = 25;
 
-// Answers when a commit is visible. The flush comes, but a moment later.
+// Responds when a commit is visible, and flushes up to 25 ms later.
 patchModule(
   (request) => request === "lmdb",
   (lmdb: { readonly open: Open }) => ({

@@ -1,6 +1,6 @@
 import { methodsOf, patchModule } from "./patch-module.js";
 
-// Whatever comes is given to LMDB, whether or not there is room for it.
+// Gives every transaction to LMDB without checking that it fits on the disk.
 patchModule(
   (request) => request === "./disk-reservation.js",
   (exports: Record<string, unknown>) => {

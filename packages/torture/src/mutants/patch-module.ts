@@ -1,15 +1,18 @@
 import Module from "node:module";
 
-/** Node's own, which every `require` goes through. */
+/** The loader of Node, which every `require` calls. */
 interface Loader {
   _load(request: string, parent: unknown, isMain: boolean): unknown;
 }
 
 const patched = new WeakSet();
 
-/** Shows every module that is meant to `change` when it is required, once, and gives out what that makes of it. */
+/**
+ * Changes modules of the daemon when they are required. `change` gets the exports of each chosen module. It returns
+ * replacement exports, or undefined when it changed the exports in place, which is done once.
+ */
 export function patchModule(
-  /** `from` is the file that requires it. */
+  /** Chooses the modules; `from` is the file that requires one. */
   isMeant: (request: string, from: string) => boolean,
   change: (exports: never) => object | undefined,
 ): void {
@@ -26,11 +29,11 @@ export function patchModule(
   };
 }
 
-/** A method of a class of the daemon, as it is called there. */
+/** A method of a class of the daemon. */
 export type Method = (this: object, ...args: never[]) => unknown;
 export type Methods = Record<string, Method>;
 
-/** The prototype of a class that a module exports; whoever changes it must find what it expects. */
+/** Returns the prototype of an exported class. Throws when the class or an expected method does not exist. */
 export function methodsOf(exports: Readonly<Record<string, unknown>>, name: string, ...expected: string[]): Methods {
   const found = exports[name];
   if (typeof found !== "function") throw new Error(`this mutant is out of date: there is no class ${name}`);

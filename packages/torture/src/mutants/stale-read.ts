@@ -11,7 +11,7 @@ const LONGEST_LOOK_MS = 2000;
 let count = 0;
 let kept: { readonly reading: Reading; readonly since: number } | undefined;
 
-// One look in eight sees the store as it was up to 100 ms ago.
+// One read in eight gets the state of up to 100 ms ago.
 patchModule(
   (request) => request === "./environment.js",
   (exports: Record<string, unknown>) => {
@@ -21,7 +21,7 @@ patchModule(
       if (++count % ONE_IN !== 0) return read.call(this);
       if (!kept || performance.now() - kept.since > OLDEST_MS) {
         const before = kept?.reading;
-        // Somebody may still be looking at it.
+        // Reads in progress may still use it.
         if (before)
           setTimeout(() => {
             before.done();

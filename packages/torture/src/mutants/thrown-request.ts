@@ -5,9 +5,9 @@ interface Received {
 }
 type Receive = (desc: object) => (buffer: Buffer) => Received;
 
-// A request that is no message fails where gRPC reads it, and not where the daemon answers for it.
+// Bytes that are not a message fail inside gRPC, and not in the daemon's code.
 patchModule(
-  (request) => request === "./received.js",
+  (request) => request === "./call-messages.js",
   (exports: { readonly receive?: Receive }) => {
     const { receive } = exports;
     if (!receive) throw new Error("this mutant is out of date: there is no receive");

@@ -2,7 +2,7 @@ import { methodsOf, patchModule } from "./patch-module.js";
 
 type Write = (this: object, puts: readonly unknown[]) => Promise<void>;
 
-// A group is written in two transactions: a fault between them leaves half of it.
+// Writes a group in two transactions, so that a fault between them leaves half of it.
 patchModule(
   (request) => request === "./environment.js",
   (exports: Record<string, unknown>) => {

@@ -17,7 +17,7 @@ interface Reader {
 }
 type Bytes = (this: Reader, leaf: Leaf) => Buffer;
 
-// Rows and documents are served as they are found, whatever their checksums say.
+// Serves rows and documents without checking their checksums.
 patchModule(
   (request, from) => request.endsWith("/row.js") && from.includes("core"),
   (exports: Rows) => {

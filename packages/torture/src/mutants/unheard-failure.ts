@@ -2,7 +2,7 @@ import { methodsOf, patchModule } from "./patch-module.js";
 
 type Write = (this: object, puts: readonly unknown[]) => Promise<void>;
 
-// A failed write is answered as if it had been done.
+// Acknowledges a write that failed.
 patchModule(
   (request) => request === "./environment.js",
   (exports: Record<string, unknown>) => {

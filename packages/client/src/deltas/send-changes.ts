@@ -1,0 +1,259 @@
+import { createHash } from "node:crypto";
+import { setImmediate as yieldToEventLoop } from "node:timers/promises";
+import { crc32 } from "node:zlib";
+import {
+  type Call,
+  type Committed,
+  type CommittedInputs,
+  type ExpectedSnapshot,
+  type RuntimeId,
+  type RuntimeMutation,
+  type SessionChange,
+  StoreError,
+  type StoreErrorReason,
+  type StoredInputState,
+  type UnchangedInputs,
+  type Version,
+  type VersionedStore,
+} from "@bolthole/contract";
+import type { CachedDocument, DocumentCache } from "./document-cache.js";
+import { type PatchLimits, createPatch } from "./document-diff.js";
+import { CachedRows, type InputRowCache, type OutgoingRows } from "./input-row-cache.js";
+import type { RetryCache } from "./retry-cache.js";
+
+/**
+ * Everything that is needed to send a change instead of the whole value.
+ *
+ * Three rules keep this safe:
+ *
+ * - A refused request has changed nothing. So when a request is refused because a cache was out of date, it is sent
+ *   again in full, under a new request id.
+ * - A request with an unknown outcome is never followed by another one.
+ * - A caller that passes a request id will repeat the call with it, perhaps from another process, and only an equal
+ *   request gets the first response. So its request is sent in full, whatever the caches hold. If the id is that of a
+ *   request of this client whose outcome is unknown, the request is sent in the form of that one (see `RetryCache`).
+ *   Everything that is sent for the call has the caller's id, and an id applies once.
+ */
+export interface DeltaContext {
+  readonly store: VersionedStore;
+  readonly documentCache: DocumentCache;
+  readonly inputRowCache: InputRowCache;
+  readonly retryCache: RetryCache;
+  readonly patchLimits: PatchLimits;
+  /** The number of input rows that one request may have. */
+  readonly batchRows: number;
+  /** The size in bytes above which a document is uploaded before the request that names it. Also the chunk limit. */
+  readonly uploadAbove: number;
+}
+
+type Commit<Response> = (change: SessionChange) => Promise<Response>;
+type WholeDocument = Extract<SessionChange, { readonly sessionSnapshot: Uint8Array }>;
+
+/**
+ * Commits a document as a patch of the cached one, or in full. Holds it in the document cache when `commit` returned a
+ * response; undefined means that nothing was changed. A patch or upload of the caller's own is passed on unchanged.
+ */
+export async function sendDocument<Response extends Committed | undefined>(
+  context: DeltaContext,
+  request: RuntimeMutation,
+  change: SessionChange,
+  call: Call,
+  commit: Commit<Response>,
+): Promise<Response> {
+  const { documentCache, retryCache } = context;
+  const { runtimeId, requestId } = request;
+  if (!("sessionSnapshot" in change)) {
+    const response = await commit(change);
+    if (response) documentCache.forget(runtimeId);
+    return response;
+  }
+  const { sessionSnapshot } = change;
+  // Computed before sending: the caller may change these bytes while it waits for the response.
+  const checksum = crc32(sessionSnapshot);
+  let response = await commitPatch(context, request, change, checksum, commit);
+  if (response === "not patched") {
+    const isSmall = sessionSnapshot.length <= context.uploadAbove;
+    response = await (isSmall
+      ? commitInForm(context, {}, change, commit)
+      : commitUpload(context, request, change, call, commit));
+  }
+  retryCache.forget(requestId);
+  if (response) documentCache.put(runtimeId, response.version, [sessionSnapshot], checksum);
+  return response;
+}
+
+/** Returns "not patched" when no patch can be made, or when the daemon refused the patch because of its base. */
+async function commitPatch<Response>(
+  context: DeltaContext,
+  request: RuntimeMutation,
+  { sessionSnapshot, profile }: WholeDocument,
+  checksum: number,
+  commit: Commit<Response>,
+): Promise<Response | "not patched"> {
+  const { documentCache, inputRowCache, retryCache, patchLimits } = context;
+  const { runtimeId, requestId } = request;
+  const base = requestId === undefined ? documentCache.get(runtimeId) : retryCache.formOf(requestId)?.base;
+  const patch = base && createPatch(base, sessionSnapshot, checksum, patchLimits);
+  if (!patch) return "not patched";
+  try {
+    return await commitInForm(context, { base }, { patch, profile }, commit);
+  } catch (error) {
+    if (!isRefusedPatch(error)) throw error;
+    documentCache.forget(runtimeId);
+    // Another client has written to this runtime, so its rows may have changed too.
+    inputRowCache.forget(runtimeId);
+    retryCache.forget(requestId);
+    return "not patched";
+  }
+}
+
+/** Whether another base is stored, or the patch does not fit the base. */
+const isRefusedPatch = (error: unknown): boolean => isRefused(error, "BASE_NOT_CURRENT", /^(\w+\.)?patch\b/);
+
+async function commitUpload<Response>(
+  context: DeltaContext,
+  { runtimeId, requestId }: RuntimeMutation,
+  { sessionSnapshot, profile }: WholeDocument,
+  call: Call,
+  commit: Commit<Response>,
+): Promise<Response> {
+  const commitAs = (uploadId: string): Promise<Response> =>
+    commitInForm(context, { uploadId }, { uploadId, profile }, commit);
+  const upload = (): Promise<string> => uploadDocument(context, runtimeId, sessionSnapshot, call);
+  try {
+    return await commitAs(context.retryCache.formOf(requestId)?.uploadId ?? (await upload()));
+  } catch (error) {
+    // The daemon was restarted between the upload and the commit, or the upload has expired.
+    if (!(error instanceof StoreError && error.reason === "UPLOAD_UNKNOWN")) throw error;
+    return commitAs(await upload());
+  }
+}
+
+/** Commits a document in one form. Records the form when the outcome is unknown. */
+async function commitInForm<Response>(
+  { retryCache }: DeltaContext,
+  { base, uploadId }: { readonly base?: CachedDocument; readonly uploadId?: string },
+  change: SessionChange,
+  commit: Commit<Response>,
+): Promise<Response> {
+  try {
+    return await commit(change);
+  } catch (error) {
+    retryCache.record(error, { base, uploadId });
+    throw error;
+  }
+}
+
+const CHUNK_BYTES = 256 * 1024;
+/** How many bytes are hashed before the event loop may run: a few milliseconds. */
+const YIELD_BYTES = 4 * 1024 * 1024;
+
+/** Uploads a document in chunks. Returns the upload id, which a later mutation may name instead of the document. */
+async function uploadDocument(
+  { store, uploadAbove }: DeltaContext,
+  runtimeId: RuntimeId,
+  document: Uint8Array,
+  call: Call,
+): Promise<string> {
+  const sha256 = await sha256Yielding(document);
+  // An iterable and not a generator, so that a lost upload can be sent again.
+  const chunks = { [Symbol.asyncIterator]: () => chunksOf(document, Math.min(CHUNK_BYTES, uploadAbove)) };
+  return store.uploadSessionSnapshot({ runtimeId, length: document.length, sha256, chunks }, call);
+}
+
+// eslint-disable-next-line @typescript-eslint/require-await -- the interface is asynchronous, the bytes are in memory
+async function* chunksOf(document: Uint8Array, length: number): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < document.length; at += length) yield document.subarray(at, at + length);
+}
+
+async function sha256Yielding(document: Uint8Array): Promise<Uint8Array> {
+  const digest = createHash("sha256");
+  for await (const chunk of chunksOf(document, YIELD_BYTES)) {
+    digest.update(chunk);
+    await yieldToEventLoop();
+  }
+  return digest.digest();
+}
+
+/**
+ * Sends an expected document as its version if it is the cached one: then neither side has to hash it.
+ *
+ * When the daemon reports that this version is not current, the same bytes may be current at another version. The request
+ * has changed nothing and no outcome was stored, so it is sent again with the hash.
+ */
+export async function sendExpected<Response extends Committed>(
+  { documentCache, retryCache }: DeltaContext,
+  { runtimeId, requestId, expected }: RuntimeMutation & { readonly expected: ExpectedSnapshot },
+  commit: (expected: ExpectedSnapshot) => Promise<Response | undefined>,
+): Promise<Response | undefined> {
+  if (!("document" in expected)) return commit(expected);
+  const attempt = async (
+    sent: ExpectedSnapshot,
+    expectedVersion: Version | undefined,
+  ): Promise<Response | undefined> => {
+    try {
+      return await commit(sent);
+    } catch (error) {
+      retryCache.record(error, { expectedVersion });
+      throw error;
+    }
+  };
+  const version =
+    requestId === undefined
+      ? documentCache.versionOf(runtimeId, expected.document)
+      : retryCache.formOf(requestId)?.expectedVersion;
+  const byVersion = version === undefined ? undefined : await attempt({ version }, version);
+  const response = byVersion ?? (await attempt(expected, undefined));
+  retryCache.forget(requestId);
+  return response;
+}
+
+/** Sends the input rows that are not cached in the same form. Sends all rows when the cache turns out to be out of date. */
+export async function sendInputs(
+  { inputRowCache, batchRows, retryCache }: DeltaContext,
+  request: RuntimeMutation & { readonly unchangedInputs?: UnchangedInputs | undefined },
+  rows: readonly StoredInputState[],
+  commit: (rows: readonly StoredInputState[], unchanged: UnchangedInputs | undefined) => Promise<CommittedInputs>,
+): Promise<CommittedInputs> {
+  const { runtimeId, requestId } = request;
+  const attempt = async ({ sent, unchangedInputs, omitted, complete }: OutgoingRows): Promise<CommittedInputs> => {
+    try {
+      const response = complete(await commit(sent, unchangedInputs));
+      retryCache.forget(requestId);
+      return response;
+    } catch (error) {
+      const isSplit = omitted.length > 0;
+      retryCache.record(error, {
+        omittedRows: isSplit ? CachedRows.of(omitted) : undefined,
+        unchangedInputs: isSplit ? unchangedInputs : undefined,
+      });
+      throw error;
+    }
+  };
+  const earlier = retryCache.formOf(requestId);
+  const maySplit = requestId === undefined || earlier?.omittedRows !== undefined;
+  if (maySplit && !request.unchangedInputs && rows.length <= batchRows) {
+    const outgoing = earlier?.omittedRows
+      ? inputRowCache.splitBy(runtimeId, rows, earlier.omittedRows, earlier.unchangedInputs)
+      : inputRowCache.split(runtimeId, rows);
+    try {
+      return await attempt(outgoing);
+    } catch (error) {
+      if (!outgoing.unchangedInputs || !isRefusedRows(error)) throw error;
+      inputRowCache.forget(runtimeId);
+    }
+  }
+  return attempt(inputRowCache.sendAll(runtimeId, rows, request.unchangedInputs));
+}
+
+/**
+ * Whether a cached row has changed in the store, or a sent row is not valid. In the second case all rows are sent too,
+ * because the error must name the row by its index among all rows.
+ */
+const isRefusedRows = (error: unknown): boolean => isRefused(error, "INPUT_NOT_CURRENT", /^input_(updates|states)\b/);
+
+/** Whether a request was refused, and changed nothing, for a reason or because of a field. */
+const isRefused = (error: unknown, reason: StoreErrorReason, field: RegExp): boolean =>
+  error instanceof StoreError &&
+  error.applied === "no" &&
+  (error.reason === reason || field.test(error.subject.record ?? ""));

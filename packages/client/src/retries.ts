@@ -1,0 +1,71 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { StoreError, StoreErrorReason } from "@bolthole/contract";
+import { OutcomeUnknownError } from "@bolthole/contract";
+
+const FIRST_PAUSE_MS = 10;
+/** The longest pause between two attempts, also between two attempts to connect. */
+export const MAX_PAUSE_MS = 500;
+
+/** Reasons that allow a retry but end the call: the caller ended it, or an operator has to free space first. */
+const REPORTED_IMMEDIATELY: readonly StoreErrorReason[] = ["CANCELLED", "DISK_FULL", "QUOTA"];
+
+/** Reasons after which a request that was sent may have been applied: its response was lost. */
+const RESPONSE_LOST: readonly StoreErrorReason[] = ["UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "OUTCOME_UNKNOWN"];
+
+/** One call that may need several attempts. */
+export interface RetriedCall<T> {
+  /** The request id of a mutation, the same in every attempt. Undefined: the call changes nothing. */
+  readonly requestId: string | undefined;
+  /** Milliseconds since the Unix epoch. */
+  readonly deadline: number;
+  readonly signal: AbortSignal | undefined;
+  /** Waits for a connection. Nothing has been sent when this rejects. */
+  connect(): Promise<void>;
+  /** Sends the request once. */
+  attempt(): Promise<T>;
+}
+
+/**
+ * Makes attempts until one succeeds, the deadline has passed, the signal aborts, or a failure does not allow a retry.
+ *
+ * A failure allows a retry when its `retry` is `same_request`. For a mutation this is safe because every attempt has
+ * the same request id, and the daemon applies a request id once.
+ *
+ * Rejects with the last failure. But when the response of a mutation was lost and no later attempt got a final
+ * response, it rejects with an `OutcomeUnknownError`: a later attempt that was only postponed (such as `BUSY`) proves
+ * nothing about the lost one.
+ */
+export async function callWithRetries<T>(call: RetriedCall<T>): Promise<T> {
+  const { requestId, deadline, signal } = call;
+  let lost: StoreError | undefined;
+  for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 2, MAX_PAUSE_MS)) {
+    let failure: StoreError;
+    let isSent = false;
+    try {
+      await call.connect();
+      isSent = true;
+      return await call.attempt();
+    } catch (error) {
+      failure = error as StoreError;
+      if (isSent && RESPONSE_LOST.includes(failure.reason)) lost = failure;
+    }
+    // Random, so that clients of one daemon do not retry in step.
+    const wait = pause * (0.5 + Math.random() / 2);
+    const isOver = signal?.aborted === true || Date.now() + wait >= deadline;
+    if (isOver || failure.retry !== "same_request" || REPORTED_IMMEDIATELY.includes(failure.reason)) {
+      throw lost && requestId !== undefined && failure.retry === "same_request"
+        ? outcomeUnknownError(requestId, lost)
+        : failure;
+    }
+    // An abort during the pause is handled by the next `connect`.
+    await sleep(wait, undefined, { signal }).catch(() => undefined);
+  }
+}
+
+const outcomeUnknownError = (requestId: string, lost: StoreError): OutcomeUnknownError =>
+  new OutcomeUnknownError(
+    requestId,
+    `expected a response to request ${requestId}, but it was lost (${lost.text}). The change may have been applied: ` +
+      "repeat the call with the same request id, or call getCommit with it",
+    lost,
+  );

@@ -1,1 +1,0 @@
-export { DaemonProcess, type DaemonProcessOptions, type Ending } from "./daemon-process.js";

@@ -1,2 +1,0 @@
-export { Random } from "./random.js";
-export { typicalSession } from "./typical-session.js";

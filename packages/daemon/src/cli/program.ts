@@ -1,0 +1,23 @@
+import { Command } from "commander";
+import { VERSION } from "../config.js";
+import { backupCommand, restoreCommand } from "./backup.js";
+import { exportCommand, importCommand } from "./move.js";
+import { serveCommand } from "./serve.js";
+import { statusCommand } from "./status.js";
+import { verifyCommand } from "./verify.js";
+
+/** Returns the `bolthole` program with all its commands. It throws a CommanderError instead of ending the process. */
+export function createProgram(): Command {
+  const program = new Command("bolthole")
+    .description("Stores the state of agent runtimes durably.")
+    .version(VERSION)
+    .addCommand(serveCommand())
+    .addCommand(statusCommand())
+    .addCommand(importCommand())
+    .addCommand(exportCommand())
+    .addCommand(backupCommand())
+    .addCommand(restoreCommand())
+    .addCommand(verifyCommand());
+  for (const command of [program, ...program.commands.flatMap((one) => [one, ...one.commands])]) command.exitOverride();
+  return program;
+}

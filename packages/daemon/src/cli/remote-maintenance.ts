@@ -1,0 +1,114 @@
+import { once } from "node:events";
+import type { DescMessage, DescMethod, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import { Client, type ServiceError, credentials } from "@grpc/grpc-js";
+import {
+  type ImportResult,
+  type ImportRuntime,
+  type OfRuntime,
+  type RuntimeContents,
+  type RuntimeTransfer,
+  StoreError,
+  type StoreMaintenance,
+  type VerifyEvent,
+} from "@bolthole/contract";
+import {
+  STATUS_DETAILS_KEY,
+  fromWireStatus,
+  grpcMethod,
+  maintenanceCodecs,
+  transferCodecs,
+} from "@bolthole/contract/wire";
+
+/** Long enough for a runtime of hundreds of megabytes on a slow disk. */
+const TRANSFER_TIMEOUT_MS = 10 * 60 * 1000;
+const MAX_MESSAGE_BYTES = 33 * 1024 * 1024;
+
+/** The backup, the check and the runtime transfer of a running daemon, over its socket. */
+export class RemoteMaintenance implements StoreMaintenance, RuntimeTransfer {
+  private readonly client: Client;
+
+  constructor(target: string) {
+    this.client = new Client(target, credentials.createInsecure(), {
+      "grpc.default_authority": "localhost",
+      "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
+    });
+  }
+
+  backUp(): Promise<AsyncIterable<Uint8Array>> {
+    const { method, decodeResponse } = maintenanceCodecs.backup;
+    return Promise.resolve(decodeResponse(this.messages(method, {})));
+  }
+
+  verify(): AsyncIterable<VerifyEvent> {
+    const { method, decodeResponse } = maintenanceCodecs.verify;
+    return decodeResponse(this.messages(method, {}));
+  }
+
+  async exportRuntime(request: OfRuntime): Promise<RuntimeContents | undefined> {
+    const { method, encodeRequest, decodeResponse } = transferCodecs.exportRuntime;
+    const contents = await decodeResponse(this.messages(method, encodeRequest(request), TRANSFER_TIMEOUT_MS));
+    return contents && { ...contents, runtimeId: request.runtimeId };
+  }
+
+  async importRuntime(request: ImportRuntime): Promise<ImportResult> {
+    const { method, encodeRequest, decodeResponse } = transferCodecs.importRuntime;
+    const { path, requestSerialize, responseDeserialize } = grpcMethod(method);
+    const ended = new AbortController();
+    const response = new Promise<MessageShape<typeof method.output>>((resolve, reject) => {
+      const call = this.client.makeClientStreamRequest(
+        path,
+        requestSerialize,
+        responseDeserialize,
+        { deadline: Date.now() + TRANSFER_TIMEOUT_MS },
+        (error: ServiceError | null, message?: MessageShape<DescMessage>) => {
+          ended.abort();
+          if (message) resolve(message as MessageShape<typeof method.output>);
+          else reject(error ?? new Error("the daemon ended the call without a response"));
+        },
+      );
+      const send = async (): Promise<void> => {
+        for await (const part of encodeRequest(request)) {
+          if (ended.signal.aborted) return;
+          if (!call.write(part)) await once(call, "drain", { signal: ended.signal }).catch(() => undefined);
+        }
+        call.end();
+      };
+      send().catch(reject);
+    });
+    try {
+      return decodeResponse(await response);
+    } catch (error) {
+      throw storeErrorOfStatus(error);
+    }
+  }
+
+  close(): void {
+    this.client.close();
+  }
+
+  /** Yields the response messages of a call. Without `timeoutMs` there is no deadline: the duration depends on the store's size. */
+  private async *messages<I extends DescMessage, O extends DescMessage>(
+    method: DescMethod & { readonly input: I; readonly output: O },
+    request: MessageInitShape<I>,
+    timeoutMs?: number,
+  ): AsyncGenerator<MessageShape<O>> {
+    const { path, requestSerialize, responseDeserialize } = grpcMethod(method);
+    const options = timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs };
+    const call = this.client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request, options);
+    try {
+      yield* call as AsyncIterable<MessageShape<O>>;
+    } catch (error) {
+      throw storeErrorOfStatus(error);
+    } finally {
+      call.cancel();
+    }
+  }
+}
+
+/** Returns the store error that a gRPC status carries, or an INTERNAL error when it carries none. */
+function storeErrorOfStatus(error: unknown): StoreError {
+  const [details] = (error as Partial<ServiceError>).metadata?.get(STATUS_DETAILS_KEY) ?? [];
+  const carried = details instanceof Buffer ? fromWireStatus(details) : undefined;
+  if (carried) return carried;
+  return error instanceof StoreError ? error : new StoreError("Internal", "INTERNAL", String(error), { cause: error });
+}

@@ -1,0 +1,73 @@
+import { readFileSync, readdirSync } from "node:fs";
+import { join, relative } from "node:path";
+
+const ROOT = join(__dirname, "..", "..", "..");
+
+/** All files below a folder with this ending, without generated code. */
+const filesIn = (folder: string, ending: string): string[] =>
+  readdirSync(join(ROOT, folder), { withFileTypes: true, recursive: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith(ending))
+    .map((entry) => relative(ROOT, join(entry.parentPath, entry.name)))
+    .filter((path) => !path.split(/[\\/]/).includes("gen"));
+
+const codeFiles = (): string[] => [
+  ...readdirSync(join(ROOT, "packages")).flatMap((name) => filesIn(join("packages", name, "src"), ".ts")),
+  ...filesIn("proto", ".proto"),
+];
+
+const read = (path: string): string => readFileSync(join(ROOT, path), "utf8");
+
+/** With every comment as one line, because a citation may be broken across two. */
+const joinedText = (path: string): string => read(path).replaceAll(/\n\s*(?:\/\/|\*(?!\/))?[ \t]*/g, " ");
+
+const headings = (page: string): string[] => [...page.matchAll(/^#+ (.*)$/gm)].map(([, text = ""]) => text);
+
+/** The anchor of a heading on GitHub. */
+const anchorOf = (heading: string): string =>
+  heading
+    .toLowerCase()
+    .replaceAll(/[^\p{L}\p{N}\s_-]/gu, "")
+    .replaceAll(" ", "-");
+
+/** `contract N.M`, or a list of them: `contract N.M, N.M`. */
+const CITATION = /\b[Cc]ontract (\d+(?:\.\d+)*(?:, \d+(?:\.\d+)*)*)/g;
+
+/** The forms of an earlier specification. A section of an RFC is none of them. */
+const OLD_CITATION = /(?<!RFC \d+, )\b[Ss]ections? \d[\d.]*|\bCONTRACT\.md|\bDESIGN, \w+/g;
+
+const citations = (): string[] =>
+  [...codeFiles(), ...filesIn("docs", ".md")].flatMap((path) =>
+    [...joinedText(path).matchAll(CITATION)].flatMap(([, list = ""]) =>
+      list.split(", ").map((section) => `${path} cites ${section}`),
+    ),
+  );
+
+test("every cited section is a heading of docs/contract.md", () => {
+  const sections = new Set(headings(read("docs/contract.md")).map((heading) => heading.split(" ")[0]));
+  const cited = citations();
+  expect(cited.length).toBeGreaterThan(0);
+  expect(cited.filter((citation) => !sections.has(citation.split(" cites ")[1]))).toEqual([]);
+});
+
+test("the code cites no other specification by section", () => {
+  const old = codeFiles().flatMap((path) =>
+    [...joinedText(path).matchAll(OLD_CITATION)].map(([text]) => `${path}: ${text}`),
+  );
+  expect(old).toEqual([]);
+});
+
+test("every link to a section of docs/contract.md leads to a heading", () => {
+  const anchors = new Set(headings(read("docs/contract.md")).map(anchorOf));
+  const links = filesIn("docs", ".md").flatMap((path) => {
+    const target = path === join("docs", "contract.md") ? /\]\(#([^)]*)\)/g : /\]\(contract\.md#([^)]*)\)/g;
+    return [...read(path).matchAll(target)].map(([, anchor = ""]) => anchor);
+  });
+  expect(links.length).toBeGreaterThan(0);
+  expect(links.filter((anchor) => !anchors.has(anchor))).toEqual([]);
+});
+
+test("the contents of docs/contract.md list every section in order", () => {
+  const page = read("docs/contract.md");
+  const listed = [...page.matchAll(/^ *- \[(\d.*)\]\(#/gm)].map(([, text]) => text);
+  expect(listed).toEqual(headings(page).filter((heading) => /^\d/.test(heading)));
+});

@@ -1,0 +1,129 @@
+import { setImmediate as nextLoopIteration } from "node:timers/promises";
+import { type DescMessage, type MessageShape, fromBinary } from "@bufbuild/protobuf";
+import type { ServerReadableStream, ServerWritableStream } from "@grpc/grpc-js";
+import { readFailed } from "@bolthole/contract";
+import { type Allocate, InvalidArgumentError } from "@bolthole/contract/wire";
+
+/** How many messages may be on their way to one client: while one is sent, the next is encoded. */
+const MESSAGES_AHEAD = 2;
+const RECEIVER_TIMEOUT_MS = 30_000;
+const SENDER_TIMEOUT_MS = 60_000;
+
+/** A request message whose bytes are not decoded yet. */
+export interface ReceivedMessage<D extends DescMessage = DescMessage> {
+  readonly bytes: number;
+  /** Decodes the message. Throws an InvalidArgumentError when the bytes are not such a message. */
+  message(): MessageShape<D>;
+}
+
+/**
+ * Returns the deserializer of a request message. Decoding is left to the handler, because grpc-js reports every error of a
+ * deserializer with INTERNAL.
+ */
+export const receive =
+  <D extends DescMessage>(desc: D) =>
+  (buffer: Buffer): ReceivedMessage<D> => ({
+    bytes: buffer.length,
+    message: () => {
+      try {
+        return fromBinary(desc, buffer);
+      } catch (error) {
+        throw new InvalidArgumentError("request", `a ${desc.typeName} message`, (error as Error).message);
+      }
+    },
+  });
+
+/** Yields the messages of a request stream. Fails with CANCELLED when no message arrives in time or the client is gone. */
+export async function* receiveAll(
+  call: ServerReadableStream<ReceivedMessage, object>,
+): AsyncGenerator<MessageShape<DescMessage>> {
+  const timeout = setTimeout(() => {
+    call.destroy(readFailed("CANCELLED", `the client sent nothing for ${String(SENDER_TIMEOUT_MS / 1000)} s`));
+  }, SENDER_TIMEOUT_MS);
+  try {
+    for await (const received of call as AsyncIterable<ReceivedMessage>) {
+      timeout.refresh();
+      yield received.message();
+    }
+    if (call.cancelled) throw readFailed("CANCELLED", "the client cancelled the call");
+  } catch (error) {
+    const isCutOff = (error as NodeJS.ErrnoException).code === "ERR_STREAM_PREMATURE_CLOSE";
+    throw isCutOff ? readFailed("CANCELLED", "the client closed the request stream early", { cause: error }) : error;
+  } finally {
+    clearTimeout(timeout);
+  }
+}
+
+/**
+ * Sends the messages of a response, and then ends the call. Ends without an error when the client is gone, and fails with CANCELLED
+ * when the client receives nothing for too long.
+ */
+export async function sendAll<Message>(
+  call: ServerWritableStream<unknown, object>,
+  messages: AsyncIterable<Message>,
+  encode: (message: Message, allocate: Allocate) => Buffer,
+): Promise<void> {
+  const sender = new MessageSender(call);
+  for await (const message of messages) {
+    const isWanted = await sender.send((allocate) => encode(message, allocate));
+    if (!isWanted) return;
+  }
+  call.end();
+}
+
+/** The messages that are on their way to one client. At most MESSAGES_AHEAD are held for a slow one. */
+class MessageSender {
+  private unsent = 0;
+  private proceed: (() => void) | undefined;
+  /** Buffers of sent messages. Allocating a new one takes several times as long as copying a message into it. */
+  private readonly spare: Buffer[] = [];
+
+  constructor(private readonly call: ServerWritableStream<unknown, object>) {
+    call.once("cancelled", () => this.proceed?.());
+  }
+
+  /** Resolves to true when the next message may be sent, or to false when the client is gone. */
+  async send(encode: (allocate: Allocate) => Buffer): Promise<boolean> {
+    if (this.isGone()) return false;
+    let memory: Buffer | undefined;
+    const message = encode((bytes) => {
+      memory = this.memory(bytes);
+      return memory.subarray(0, bytes);
+    });
+    this.unsent += 1;
+    this.call.write(message, () => {
+      if (memory) this.spare.push(memory);
+      this.unsent -= 1;
+      this.proceed?.();
+    });
+    // grpc-js writes the message to the socket after this iteration of the event loop; the next message is prepared meanwhile.
+    await nextLoopIteration();
+    while (this.unsent >= MESSAGES_AHEAD && !this.isGone()) await this.progress();
+    return !this.isGone();
+  }
+
+  private isGone(): boolean {
+    return this.call.cancelled;
+  }
+
+  /** Reuses a buffer when it is large enough. Only that of a short first message is too small, and it is dropped. */
+  private memory(bytes: number): Buffer {
+    const spare = this.spare.pop();
+    return spare && spare.length >= bytes ? spare : Buffer.allocUnsafeSlow(bytes);
+  }
+
+  private async progress(): Promise<void> {
+    let timeout: NodeJS.Timeout | undefined;
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.proceed = resolve;
+        timeout = setTimeout(() => {
+          reject(readFailed("CANCELLED", `the client received nothing for ${String(RECEIVER_TIMEOUT_MS / 1000)} s`));
+        }, RECEIVER_TIMEOUT_MS);
+      });
+    } finally {
+      clearTimeout(timeout);
+      this.proceed = undefined;
+    }
+  }
+}

@@ -1,0 +1,83 @@
+import { type DescFile, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import type { Server } from "@grpc/grpc-js";
+import type { PackageDefinition } from "@grpc/proto-loader";
+import { ReflectionService } from "@grpc/reflection";
+import type { ImportRuntime, OfRuntime, RuntimeTransfer, StoreMaintenance, VersionedStore } from "@bolthole/contract";
+import {
+  AdminService,
+  type GetStatusResponseSchema,
+  type StreamCodec,
+  type UnaryCodec,
+  type UploadCodec,
+  file_bolthole_v1_error,
+  file_google_rpc_error_details,
+  file_grpc_health_v1_health,
+  maintenanceCodecs,
+  storeCodecs,
+  transferCodecs,
+  unary,
+} from "@bolthole/contract/wire";
+import { type HandlerContext, registerStream, registerUnary, registerUpload } from "./handler.js";
+
+/** Registers RuntimeStoreService: one handler for each method of the store, with the codec of that method. */
+export function registerStoreService(server: Server, context: HandlerContext, store: VersionedStore): void {
+  for (const [name, codec] of Object.entries(storeCodecs)) {
+    // The compiler checks where `storeCodecs` is declared that each codec has the types of its method.
+    const method = store[name as keyof VersionedStore].bind(store) as (request: unknown, call: unknown) => never;
+    switch (codec.kind) {
+      case "unary":
+        registerUnary(server, context, codec as unknown as UnaryCodec<unknown, unknown>, method);
+        break;
+      case "stream":
+        registerStream(server, context, codec as unknown as StreamCodec<unknown, unknown>, method);
+        break;
+      case "upload":
+        registerUpload(server, context, codec as unknown as UploadCodec<unknown, unknown>, method);
+        break;
+    }
+  }
+}
+
+export type DaemonStatus = MessageInitShape<typeof GetStatusResponseSchema>;
+
+const statusCodec = unary(AdminService.method.getStatus, {
+  decodeRequest: () => ({}),
+  encodeRequest: () => ({}),
+  decodeResponse: (message): DaemonStatus => message,
+  encodeResponse: (status: DaemonStatus) => status,
+});
+
+/** Registers AdminService, for the operator of the daemon. Register it on the socket only: its calls are not authorized. */
+export function registerAdminService(
+  server: Server,
+  context: HandlerContext,
+  getStatus: () => Promise<DaemonStatus>,
+  transfer: RuntimeTransfer,
+  maintenance: StoreMaintenance,
+): void {
+  const { backup, verify } = maintenanceCodecs;
+  const { exportRuntime, importRuntime } = transferCodecs;
+  registerUnary(server, context, statusCodec as never, getStatus);
+  registerStream(server, context, backup as never, () => maintenance.backUp());
+  registerStream(server, context, verify as never, () => maintenance.verify());
+  registerStream(server, context, exportRuntime as never, (request: OfRuntime) => transfer.exportRuntime(request));
+  registerUpload(server, context, importRuntime as never, (request: ImportRuntime) => transfer.importRuntime(request));
+}
+
+/** Registers server reflection (v1 and v1alpha) for the services of these files, health checks and error details. */
+export function registerReflection(server: Server, files: readonly DescFile[]): void {
+  const all = new Map<string, DescFile>();
+  const add = (file: DescFile): void => {
+    if (all.has(file.name)) return;
+    file.dependencies.forEach(add);
+    all.set(file.name, file);
+  };
+  [...files, file_grpc_health_v1_health, file_bolthole_v1_error, file_google_rpc_error_details].forEach(add);
+  // The descriptors of the protobuf compiler are used, because those of proto-loader lose the map entries of messages.
+  const fileDescriptorProtos = [...all.values()].map(({ proto }) =>
+    Buffer.from(toBinary(FileDescriptorProtoSchema, proto)),
+  );
+  const definition = { files: { format: "", type: {}, fileDescriptorProtos } };
+  new ReflectionService(definition as unknown as PackageDefinition).addToServer(server);
+}

@@ -1,0 +1,86 @@
+import type { Buffer } from "node:buffer";
+
+import { STRING, U16, U64, enumeration } from "../shapes/scalar.js";
+import { readDocument, writeDocument } from "../shapes/shape.js";
+import { nullable, required, struct } from "../shapes/struct.js";
+import { JsonError } from "../text/json-error.js";
+
+/** The states of a runtime, spelled as in the reference (section 2). */
+export const RUNTIME_STATES = [
+  "initializing",
+  "idle",
+  "attached",
+  "running",
+  "retired",
+  "stopped",
+  "destroyed",
+] as const;
+export type RuntimeState = (typeof RUNTIME_STATES)[number];
+
+/** The only version of the lifecycle record that this package writes and decodes (section 3). */
+export const MACHINE_LIFECYCLE_RECORD_VERSION = 1;
+
+/** The owner of the runtime, as the machine last recorded it. The store does not interpret these values. */
+export interface MachineLifecycleBinding {
+  readonly agentRuntimeId?: string | undefined;
+  /** 0 to 2^64-1. An `expectedFenceToken` is compared with the stored one. */
+  readonly fenceToken?: bigint | undefined;
+  /** 0 to 2^64-1. */
+  readonly runtimeGeneration?: bigint | undefined;
+  readonly runtimeEpochId?: string | undefined;
+}
+
+/** A decoded lifecycle record (section 3). */
+export interface MachineLifecycle {
+  readonly runtimeState: RuntimeState;
+  readonly binding: MachineLifecycleBinding;
+}
+
+/** A stored lifecycle record of any version and in any state. */
+export interface MachineLifecycleRecord {
+  readonly recordVersion: number;
+  readonly runtimeState: string;
+  readonly binding: MachineLifecycleBinding;
+}
+
+interface VersionedLifecycle extends MachineLifecycle {
+  readonly recordVersion: number;
+}
+
+const BINDING = struct<MachineLifecycleBinding>("a binding", {
+  agentRuntimeId: nullable("agent_runtime_id", STRING),
+  fenceToken: nullable("fence_token", U64),
+  runtimeGeneration: nullable("runtime_generation", U64),
+  runtimeEpochId: nullable("runtime_epoch_id", STRING),
+});
+
+const ANY_RECORD = struct<MachineLifecycleRecord>("a lifecycle record", {
+  recordVersion: required("record_version", U16),
+  runtimeState: required("runtime_state", STRING),
+  binding: required("binding", BINDING),
+});
+
+const RECORD = struct<VersionedLifecycle>("a lifecycle record", {
+  recordVersion: required("record_version", U16),
+  runtimeState: required("runtime_state", enumeration(RUNTIME_STATES)),
+  binding: required("binding", BINDING),
+});
+
+/** Reads a lifecycle record of any version and in any state (section 3). Throws a `JsonError` when the text is not one. */
+export function readMachineLifecycleRecord(source: Uint8Array | string): MachineLifecycleRecord {
+  return readDocument(ANY_RECORD, source);
+}
+
+/** Decodes a lifecycle record. Throws a `JsonError` for a version that is not supported or an unknown state. */
+export function readMachineLifecycle(source: Uint8Array | string): MachineLifecycle {
+  const { recordVersion, runtimeState, binding } = readDocument(RECORD, source);
+  if (recordVersion !== MACHINE_LIFECYCLE_RECORD_VERSION) {
+    throw JsonError.rule(`unsupported machine lifecycle store record version ${recordVersion}`);
+  }
+  return { runtimeState, binding };
+}
+
+/** Returns the canonical JSON of a lifecycle record. Throws a `JsonError` when a value is not allowed. */
+export function writeMachineLifecycle({ runtimeState, binding }: MachineLifecycle): Buffer {
+  return writeDocument(RECORD, { recordVersion: MACHINE_LIFECYCLE_RECORD_VERSION, runtimeState, binding });
+}

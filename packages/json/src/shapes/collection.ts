@@ -1,0 +1,108 @@
+import { Buffer } from "node:buffer";
+
+import { CLOSE_LIST, CLOSE_OBJECT, COLON, COMMA, OPEN_LIST, OPEN_OBJECT } from "../text/characters.js";
+import { JsonError, inside } from "../text/json-error.js";
+import type { JsonWriter } from "../text/writer.js";
+import type { Shape } from "./shape.js";
+import { canonicalUuid } from "./uuid.js";
+
+const COMMA_BYTES = Buffer.from(",");
+
+export function list<T>(element: Shape<T>): Shape<readonly T[]> {
+  return {
+    label: "a list",
+    read(reader) {
+      reader.openList();
+      const values: T[] = [];
+      try {
+        while (reader.nextElement(values.length === 0)) values.push(element.read(reader));
+      } catch (error) {
+        throw inside(error, values.length);
+      }
+      return values;
+    },
+    write(values, out) {
+      if (!Array.isArray(values)) throw JsonError.at("expected a list");
+      out.depth++;
+      out.writeByte(OPEN_LIST);
+      let index = 0;
+      try {
+        for (const value of values as readonly T[]) {
+          if (index > 0) out.writeByte(COMMA);
+          element.write(value, out);
+          index++;
+        }
+      } catch (error) {
+        throw inside(error, index);
+      }
+      out.writeByte(CLOSE_LIST);
+      out.depth--;
+    },
+    skipCanonical(reader) {
+      if (element.skipCanonical === undefined || !reader.openCanonical(OPEN_LIST)) return false;
+      if (reader.closeCanonical(CLOSE_LIST)) return true;
+      do {
+        if (!element.skipCanonical(reader)) return false;
+      } while (reader.skipLiteral(COMMA_BYTES));
+      return reader.closeCanonical(CLOSE_LIST);
+    },
+  };
+}
+
+/** An object whose member names are UUIDs. Of two spellings of one UUID the last wins. Written in the order of the UUIDs. */
+export function uuidMap<T>(item: Shape<T>): Shape<Readonly<Record<string, T>>> {
+  return {
+    label: "an object keyed by UUIDs",
+    read(reader) {
+      reader.openObject();
+      const values: Record<string, T> = {};
+      let step = "";
+      try {
+        for (let isFirst = true; reader.nextMember(isFirst); isFirst = false) {
+          const offset = reader.tokenStart;
+          step = reader.tokenText();
+          const key = canonicalUuid(step);
+          if (key === undefined) throw reader.error("expected a UUID as the name", offset);
+          values[key] = item.read(reader);
+        }
+      } catch (error) {
+        throw step === "" ? error : inside(error, step);
+      }
+      return values;
+    },
+    write(values, out) {
+      if (typeof values !== "object" || values === null) throw JsonError.at("expected an object keyed by UUIDs");
+      out.depth++;
+      out.writeByte(OPEN_OBJECT);
+      writeSorted(withCanonicalKeys(values), item, out);
+      out.writeByte(CLOSE_OBJECT);
+      out.depth--;
+    },
+  };
+}
+
+function withCanonicalKeys<T>(values: Readonly<Record<string, T>>): Map<string, T> {
+  const byKey = new Map<string, T>();
+  for (const [name, value] of Object.entries(values)) {
+    const key = canonicalUuid(name);
+    if (key === undefined) throw JsonError.at(`expected a UUID as the name, not ${JSON.stringify(name)}`);
+    byKey.set(key, value);
+  }
+  return byKey;
+}
+
+function writeSorted<T>(byKey: ReadonlyMap<string, T>, item: Shape<T>, out: JsonWriter): void {
+  let step = "";
+  let index = 0;
+  try {
+    for (const [key, value] of [...byKey].sort(([left], [right]) => (left < right ? -1 : 1))) {
+      step = key;
+      if (index++ > 0) out.writeByte(COMMA);
+      out.writeQuoted(key);
+      out.writeByte(COLON);
+      item.write(value, out);
+    }
+  } catch (error) {
+    throw inside(error, step);
+  }
+}

@@ -1,0 +1,115 @@
+import {
+  closeSync,
+  constants as fileConstants,
+  existsSync,
+  fstatSync,
+  openSync,
+  readSync,
+  rmSync,
+  statSync,
+  statfsSync,
+  writeSync,
+} from "node:fs";
+import { constants } from "node:os";
+import { join } from "node:path";
+import { StoreError } from "@bolthole/contract";
+import { MAX_READERS } from "./environment.js";
+import { UnusableFolderError } from "./format.js";
+
+/** Thrown when the disk fails while a store is opened. Acknowledged changes are not affected. */
+export class DiskFailureError extends Error {
+  override readonly name = "DiskFailureError";
+}
+
+const { EACCES, EDQUOT, EFBIG, EIO, ENOSPC, EPERM, EROFS } = constants.errno;
+const FULL: readonly number[] = [ENOSPC, EDQUOT, EFBIG];
+const FORBIDDEN: readonly number[] = [EACCES, EPERM, EROFS];
+/** LMDB reports a write that was cut short as an I/O error. With less than this free, the disk was full. */
+const ALMOST_FULL_BYTES = 64 << 10;
+
+/** Returns the operating system's error number when the disk or the file system refused something, else undefined. */
+export function diskErrno(error: unknown): number | undefined {
+  const errno = error instanceof Error ? errnoOf(error) : 0;
+  return [EIO, ...FULL, ...FORBIDDEN].includes(errno) ? errno : undefined;
+}
+
+/**
+ * Translates an error of opening a store into an UnusableFolderError or a DiskFailureError when the disk is the cause.
+ * Returns every other error unchanged.
+ */
+export function openFailure(folder: string, error: unknown): unknown {
+  if (!(error instanceof Error) || error instanceof UnusableFolderError || error instanceof DiskFailureError)
+    return error;
+  const errno = errnoOf(error);
+  if (error instanceof StoreError || FULL.includes(errno) || (errno === EIO && isFull(folder))) {
+    return new UnusableFolderError(`the disk of ${folder} is full: ${error.message}; free some space on it`, {
+      cause: error,
+    });
+  }
+  if (FORBIDDEN.includes(errno)) {
+    return new UnusableFolderError(`${folder} cannot be written: ${error.message}`, { cause: error });
+  }
+  if (errno > 0) {
+    return new DiskFailureError(
+      `the disk of ${folder} failed: ${error.message}; acknowledged changes are not affected, check the disk`,
+      { cause: error },
+    );
+  }
+  return error;
+}
+
+/** Returns the error number. Node has negative numbers in `errno`; LMDB has them in `code`, its own ones below zero. */
+function errnoOf(error: Error): number {
+  const { code, errno } = error as { code?: unknown; errno?: unknown };
+  if (typeof errno === "number") return -errno;
+  return typeof code === "number" ? code : 0;
+}
+
+function isFull(folder: string): boolean {
+  try {
+    const { bavail, bsize } = statfsSync(folder);
+    return bavail * bsize < ALMOST_FULL_BYTES;
+  } catch {
+    return false;
+  }
+}
+
+/** The largest size of LMDB's lock file, which has 64 bytes for each reader slot. */
+const LOCK_FILE_BYTES = 64 * MAX_READERS + 4096;
+/** The size of the data file of an empty store. */
+const DATA_FILE_BYTES = 16 * 4096;
+
+/**
+ * Does the first file operations of LMDB before LMDB does them. Where they fail, LMDB would end the process instead of
+ * reporting an error. Throws the operating system's error.
+ */
+export function preflight(folder: string): void {
+  // LMDB creates its lock file without allocating blocks, and writes to it through mapped memory. There a full disk is not
+  // an error but a signal that ends the process. LMDB initialises the file itself when no other process has it open.
+  withFile(join(folder, "lock.mdb"), (file) => {
+    if (fstatSync(file).size < LOCK_FILE_BYTES) writeZeros(file, LOCK_FILE_BYTES);
+  });
+  const data = join(folder, "data.mdb");
+  if (existsSync(data) && statSync(data).size > 0) {
+    withFile(data, (file) => readSync(file, Buffer.alloc(DATA_FILE_BYTES), 0, DATA_FILE_BYTES, 0));
+    return;
+  }
+  // The zeros go into another file: LMDB treats only an empty file as a new one, and the process may be killed here.
+  const scratch = join(folder, "room.new");
+  try {
+    withFile(scratch, (file) => writeZeros(file, DATA_FILE_BYTES));
+  } finally {
+    rmSync(scratch, { force: true });
+  }
+}
+
+function withFile(path: string, use: (file: number) => unknown): void {
+  const file = openSync(path, fileConstants.O_RDWR | fileConstants.O_CREAT, 0o600);
+  try {
+    use(file);
+  } finally {
+    closeSync(file);
+  }
+}
+
+const writeZeros = (file: number, bytes: number): number => writeSync(file, Buffer.alloc(bytes), 0, bytes, 0);

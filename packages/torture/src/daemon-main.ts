@@ -1,2 +1,0 @@
-/** The script behind the command `bolthole`. */
-export const DAEMON = require.resolve("@bolthole/daemon/bin");
