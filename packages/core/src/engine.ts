@@ -1,5 +1,5 @@
 import type { ByteRange, DocumentPart, Finding, InputId, RunId, RuntimeId, StoreCounts } from "@bolthole/contract";
-import type { ReadSet, RowHandle, RowReader } from "./commit/read-set.js";
+import type { ReadSet, RowHandle, RowReader } from "./commit/batch-rows.js";
 
 /**
  * Names one row. The manifests are rows of the store itself: they say which rows a runtime, and the store as a whole, hold.

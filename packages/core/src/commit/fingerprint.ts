@@ -25,8 +25,14 @@ export interface Fingerprinted<R extends Mutation> {
 type NotInFingerprint = "requestId" | "expectedStoreId";
 
 /** Returns the canonical forms of all fields as one list. */
-export const argumentsOf = <T>(fields: Arguments<T>): Argument[] =>
-  Object.values<Argument | readonly Argument[]>(fields).flat();
+export function argumentsOf<T>(fields: Arguments<T>): Argument[] {
+  const list: Argument[] = [];
+  for (const form of Object.values<Argument | readonly Argument[]>(fields)) {
+    if (form instanceof Array) list.push(...form);
+    else list.push(form);
+  }
+  return list;
+}
 
 /**
  * Returns the SHA-256 of method and arguments, each with its length. Two requests under one request id are the same request
