@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import BTree from "sorted-btree";
 import type { ByteRange, RuntimeId } from "@bolthole/contract";
 import { assembleYielding, crc32Yielding } from "./bytes.js";
-import { ReadRows } from "./commit/batch-rows.js";
+import { ReadRows } from "./commit/read-set.js";
 import { compareKeys } from "./commit/row.js";
 import {
   type DocumentParts,

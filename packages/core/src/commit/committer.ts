@@ -9,7 +9,8 @@ import type {
 } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
 import type { Decision, Engine, StagedDocument } from "../engine.js";
-import { ReadRows, ReadSet, type RowHandle, type RowReader, WriteSet } from "./batch-rows.js";
+import { ReadRows, ReadSet, type RowHandle, type RowReader } from "./read-set.js";
+import { WriteSet } from "./write-set.js";
 import { expectationsOf } from "./expectations.js";
 import { type Fingerprinted, fingerprint } from "./fingerprint.js";
 import { STORE_MANIFEST_KEY } from "./manifests.js";

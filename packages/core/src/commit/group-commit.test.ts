@@ -8,7 +8,7 @@ import {
   GroupCommit,
   type GroupRow,
 } from "./group-commit.js";
-import { ReadSet } from "./batch-rows.js";
+import { ReadSet } from "./read-set.js";
 import { keyText } from "./row.js";
 
 const MIB = 1 << 20;

@@ -3,7 +3,8 @@ import { writeFailed } from "@bolthole/contract";
 import { bufferOf } from "../bytes.js";
 import type { Engine } from "../engine.js";
 import { parseUuid } from "../validate.js";
-import { ReadSet, WriteSet } from "./batch-rows.js";
+import { ReadSet } from "./read-set.js";
+import { WriteSet } from "./write-set.js";
 import { EMPTY_STORE_MANIFEST, STORE_MANIFEST_KEY, decodeStoreManifest } from "./manifests.js";
 import { UnknownFormError, decodeRow } from "./row.js";
 

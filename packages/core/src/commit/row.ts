@@ -1,8 +1,32 @@
 import { crc32 } from "node:zlib";
-import type { Version } from "@bolthole/contract";
+import type { InputId, RunId, RuntimeId, Version } from "@bolthole/contract";
 import { readFailed } from "@bolthole/contract";
 import { JsonError } from "@bolthole/json";
-import type { Row, RowKey, Table } from "../engine.js";
+
+/**
+ * Names one row. The manifests are rows of the store itself: they say which rows a runtime, and the store as a whole, hold.
+ * An engine may keep each table in its own form. It never interprets a value.
+ */
+export type RowKey =
+  | { readonly table: "snapshot"; readonly runtimeId: RuntimeId }
+  | { readonly table: "lifecycle"; readonly runtimeId: RuntimeId }
+  | { readonly table: "ops"; readonly runtimeId: RuntimeId }
+  | { readonly table: "runtimeManifest"; readonly runtimeId: RuntimeId }
+  | { readonly table: "input"; readonly runtimeId: RuntimeId; readonly inputId: InputId }
+  | { readonly table: "receipt"; readonly runtimeId: RuntimeId; readonly runId: RunId; readonly sequence: bigint }
+  | { readonly table: "outcome"; readonly requestId: string }
+  | { readonly table: "oauth" }
+  | { readonly table: "storeManifest" };
+export type Table = RowKey["table"];
+export type KeyOf<T extends Table> = Extract<RowKey, { readonly table: T }>;
+
+export interface Row {
+  /** The sequence of the commit that wrote the row. */
+  readonly sequence: number;
+  /** A checksum of table, key, sequence and value. Core makes and verifies it. */
+  readonly checksum: number;
+  readonly value: Uint8Array;
+}
 
 /** Returns a key as text, different for different keys: for checksums, and for maps in memory. */
 export function keyText(key: RowKey): string {

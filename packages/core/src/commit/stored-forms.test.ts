@@ -4,7 +4,7 @@ import type { RowKey } from "../engine.js";
 import { createEngineStore } from "../engine-store.js";
 import { MemoryEngine } from "../memory-engine.js";
 import { decodeOutcome, encodeOutcome } from "./outcome.js";
-import { ReadSet } from "./batch-rows.js";
+import { ReadSet } from "./read-set.js";
 import { decodeRow, makeRow } from "./row.js";
 
 import {

@@ -3,7 +3,7 @@ import { writeFailed } from "@bolthole/contract";
 import type { AnyMutation, Committed, Edits, RowEdit } from "../commit/committer.js";
 import type { Fingerprinted } from "../commit/fingerprint.js";
 import { repeatWhileStale } from "../commit/preparation.js";
-import { ReadSet, type RowHandle } from "../commit/batch-rows.js";
+import { ReadSet, type RowHandle } from "../commit/read-set.js";
 import { sequenceOf } from "../commit/row.js";
 import { StaleBaseError, type StagedDocument } from "../engine.js";
 import type { StoreContext } from "../store-context.js";

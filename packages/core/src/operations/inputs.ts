@@ -14,7 +14,7 @@ import type { RowEdit } from "../commit/committer.js";
 import { isExternalRow } from "../commit/external-rows.js";
 import { type Argument, argumentsOf } from "../commit/fingerprint.js";
 import { EMPTY_RUNTIME_MANIFEST, type RuntimeManifest, decodeRuntimeManifest } from "../commit/manifests.js";
-import { ReadSet } from "../commit/batch-rows.js";
+import { ReadSet } from "../commit/read-set.js";
 import { damaged, decodeRow, versionText } from "../commit/row.js";
 import { type KeyOf, type Row, type RowEntry, type View, pagesOf } from "../engine.js";
 import { type StoreContext, loadRow, versionOf } from "../store-context.js";

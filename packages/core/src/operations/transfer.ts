@@ -5,7 +5,7 @@ import { crc32Yielding } from "../bytes.js";
 import { deriveRuntimeManifest } from "../commit/external-rows.js";
 import { isCountedTable } from "../commit/manifests.js";
 import { repeatWhileStale } from "../commit/preparation.js";
-import { ReadSet } from "../commit/batch-rows.js";
+import { ReadSet } from "../commit/read-set.js";
 import { damaged, decodeRow, keyText } from "../commit/row.js";
 import { incomingOf } from "../documents/incoming.js";
 import { decodeSnapshotFacts, encodeSnapshotFacts, storedSession } from "../documents/stored-document.js";
