@@ -1,6 +1,5 @@
 import type { ByteRange, DocumentPart, Finding, RuntimeId, StoreCounts } from "@bolthole/contract";
-import type { ReadSet, RowHandle, RowReader } from "./commit/read-set.js";
-import type { KeyOf, Row, RowKey } from "./commit/row.js";
+import type { KeyOf, Row, RowKey, ReadSet, RowHandle, RowReader } from "./commit/row.js";
 
 export type { KeyOf, Row, RowKey, Table } from "./commit/row.js";
 

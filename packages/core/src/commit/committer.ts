@@ -9,13 +9,12 @@ import type {
 } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
 import type { Decision, Engine, StagedDocument } from "../engine.js";
-import { ReadRows, ReadSet, type RowHandle, type RowReader } from "./read-set.js";
 import { WriteSet } from "./write-set.js";
 import { expectationsOf } from "./expectations.js";
 import { type Fingerprinted, fingerprint } from "./fingerprint.js";
 import { STORE_MANIFEST_KEY } from "./manifests.js";
 import { type Outcome, type RequestId, decodeOutcome, encodeOutcome, parseRequestId } from "./outcome.js";
-import { decodeRow, versionText } from "./row.js";
+import { decodeRow, versionText, ReadRows, ReadSet, type RowHandle, type RowReader } from "./row.js";
 
 /** A new value of a row that a change reads, or the deletion of the row. */
 export interface RowEdit {

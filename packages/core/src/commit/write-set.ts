@@ -13,8 +13,7 @@ import {
   isEmptyRuntimeManifest,
   updateDigest,
 } from "./manifests.js";
-import type { RowHandle, RowReader } from "./read-set.js";
-import { decodeRow, makeRow } from "./row.js";
+import { decodeRow, makeRow, type RowHandle, type RowReader } from "./row.js";
 
 /** The manifests that a batch keeps up to date: the store's, and its runtime's if it is of one. */
 export interface ManifestHandles {

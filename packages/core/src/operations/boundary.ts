@@ -2,7 +2,7 @@ import type { RunBoundaryReceipt, RuntimeId, VersionedStore } from "@bolthole/co
 import { readFailed, writeFailed } from "@bolthole/contract";
 import { readReceipt, writeReceipt } from "@bolthole/json";
 import type { Edits } from "../commit/committer.js";
-import { ReadSet } from "../commit/read-set.js";
+import { ReadSet } from "../commit/row.js";
 import { changeArguments, incomingOf } from "../documents/incoming.js";
 import { commitOverSession } from "../documents/session-commit.js";
 import type { KeyOf, Row } from "../engine.js";

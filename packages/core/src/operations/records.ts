@@ -4,7 +4,7 @@ import { inspectLifecycleRecord } from "@bolthole/contract/wire";
 import { readOpsSnapshot, writeOpsSnapshot } from "@bolthole/json";
 import type { AnyMutation, Change } from "../commit/committer.js";
 import type { RequestArguments } from "../commit/fingerprint.js";
-import { ReadSet } from "../commit/read-set.js";
+import { ReadSet } from "../commit/row.js";
 import type { RowKey } from "../engine.js";
 import { type StoreContext, loadRow, versionOf } from "../store-context.js";
 import { checkRuntimeId, checkSize, invalid, shaped } from "../validate.js";
