@@ -161,7 +161,7 @@ export const FLOAT32: Shape<number> = {
   read(reader) {
     reader.scanNumber();
     const value = readFloat32(reader.tokenText());
-    if (value === undefined) throw reader.error("the number does not fit a 64-bit float", reader.tokenStart);
+    if (value === undefined) throw reader.error("expected a number that fits a 64-bit float", reader.tokenStart);
     return value;
   },
   write(value, out) {
