@@ -16,7 +16,7 @@ import {
 import { compareKeys, decodeRow, keyText, makeRow } from "./row.js";
 
 /*
- * The rows of a write batch: a read set names them, and a write set collects what is written instead.
+ * The rows of a write batch: a read set names them, and a write set collects the writes.
  */
 
 /** Names one row of a `ReadSet`. */
@@ -31,7 +31,7 @@ export interface RowReader {
   get(handle: RowHandle): Row | undefined;
 }
 
-/** In a set of up to this many rows, comparing keys one by one is faster than a map of their texts. */
+/** Comparing keys one by one is faster than a map of their texts in sets of up to this many rows. */
 const SEARCHED_ROWS = 16;
 
 /**
@@ -83,7 +83,7 @@ export interface ManifestHandles {
 
 /** The writes of one batch, and the changes of the manifests that follow from them. */
 export class WriteSet {
-  /** By the index of the row's handle. */
+  /** The write of each row at the index of its handle. */
   private readonly writes: (RowWrite | undefined)[] = [];
   private runtimeBefore: RuntimeManifest | undefined;
   private storeBefore: StoreManifest | undefined;
