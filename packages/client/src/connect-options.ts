@@ -42,7 +42,7 @@ export interface ConnectOptions {
 
   /**
    * The budget of the document cache in bytes. The cache holds the last document of each runtime by reference, so that
-   * the next one is sent as a patch; when the budget is used up, the least recently used document leaves. 0 turns the
+   * the next one is sent as a patch; when the budget is used up, the least recently used document is dropped. 0 turns the
    * cache off: each document is sent in full. The retry cache, which holds the bases of patches whose outcome is
    * unknown, has a second budget of the same size.
    *
@@ -56,7 +56,7 @@ export interface ConnectOptions {
   /**
    * The budget of the input row cache in bytes, by an estimate of the size of each row. The cache holds copies of input
    * rows, so that unchanged rows are not sent again; when the budget is used up, the rows of the least recently used
-   * runtime leave. 0 turns the cache off: all rows are sent.
+   * runtime are dropped. 0 turns the cache off: all rows are sent.
    *
    * Default: 67,108,864 (64 MiB).
    *

@@ -43,7 +43,7 @@ export class BoltholeStore extends RuntimeStoreAdapter {
   constructor(
     /**
      * The same store with a version in every response, request outcomes, a list of runtimes and facts about the daemon.
-     * It sends changes too. A patch, an upload id or `unchangedInputs` that the caller passes is sent unchanged.
+     * It also sends only changes. A patch, an upload id or `unchangedInputs` that the caller passes is sent unchanged.
      */
     readonly versioned: VersionedStore,
     storeId: string,
@@ -64,7 +64,7 @@ export class BoltholeStore extends RuntimeStoreAdapter {
 }
 
 /**
- * Connects to a daemon and asks which store it serves. When the daemon later serves another store, for example after a
+ * Connects to a daemon and reads the id of its store. When the daemon later serves another store, for example after a
  * restore, the mutations of the returned store are refused as `STORE_REPLACED`. (A mutation through `versioned` is refused
  * only if it has `expectedStoreId`.)
  *

@@ -49,7 +49,7 @@ export async function callWithRetries<T>(call: RetriedCall<T>): Promise<T> {
       failure = error as StoreError;
       if (isSent && RESPONSE_LOST.includes(failure.reason)) lost = failure;
     }
-    // Random, so that clients of one daemon do not retry in step.
+    // Random, so that the clients of a daemon do not all retry at the same moment.
     const wait = pause * (0.5 + Math.random() / 2);
     const isOver = signal?.aborted === true || Date.now() + wait >= deadline;
     if (isOver || failure.retry !== "same_request" || REPORTED_IMMEDIATELY.includes(failure.reason)) {

@@ -1,4 +1,4 @@
-/** The reference's error variants, and the prefix of each one's text (section 9.5). */
+/** The error variants of the reference, each with the prefix of its messages (contract 11.1). */
 export const STORE_ERROR_VARIANTS = {
   WriteFailed: "Store write failed: ",
   ReadFailed: "Store read failed: ",
@@ -10,13 +10,16 @@ export const STORE_ERROR_VARIANTS = {
 } as const;
 export type StoreErrorVariant = keyof typeof STORE_ERROR_VARIANTS;
 
-/** Whether the failed call changed anything. */
+/** Whether a failed call changed anything. */
 export type Applied = "no" | "yes" | "unknown";
 
-/** Whether trying again makes sense: never; with the same request id; or as a new request after a load. */
+/**
+ * Whether and how a call may be repeated: "never", because it would be refused again; "same_request", with the same
+ * request id; "after_reload", as a new request after the caller has loaded and decided again.
+ */
 export type Retry = "never" | "same_request" | "after_reload";
 
-/** The gRPC statuses that the store uses, by their numbers in the gRPC specification. */
+/** The gRPC statuses that the store uses, with their numbers in the gRPC specification. */
 export const GRPC_STATUS = {
   CANCELLED: 1,
   UNKNOWN: 2,
@@ -34,6 +37,7 @@ export const GRPC_STATUS = {
 } as const;
 export type GrpcStatus = keyof typeof GRPC_STATUS;
 
+/** The facts that all errors with one reason share. */
 interface ReasonFacts {
   readonly status: GrpcStatus;
   readonly applied: Applied;
@@ -42,13 +46,13 @@ interface ReasonFacts {
 
 const refused = (status: GrpcStatus, retry: Retry): ReasonFacts => ({ status, applied: "no", retry });
 
-/** Why a call failed: the closed list. docs/errors.md says of each what happened and what to do. */
+/** All reasons why a call may fail, with their facts. docs/errors.md explains each of them. */
 export const STORE_ERROR_REASONS = {
-  // The caller's arguments.
+  // Wrong arguments.
   INVALID_ARGUMENT: refused("INVALID_ARGUMENT", "never"),
   TOO_LARGE: refused("RESOURCE_EXHAUSTED", "never"),
   UNAUTHENTICATED: refused("UNAUTHENTICATED", "never"),
-  // A rule of the contract.
+  // Rules of the contract.
   RECORD_REJECTED: refused("FAILED_PRECONDITION", "never"),
   UNSUPPORTED_RECORD_VERSION: refused("FAILED_PRECONDITION", "never"),
   RECEIPT_EXISTS: refused("FAILED_PRECONDITION", "never"),
@@ -56,29 +60,29 @@ export const STORE_ERROR_REASONS = {
   TRANSCRIPT_REJECTED: refused("FAILED_PRECONDITION", "after_reload"),
   TRANSCRIPT_REVISION_CONFLICT: refused("ABORTED", "after_reload"),
   PROFILE_MISMATCH: refused("FAILED_PRECONDITION", "never"),
-  // An expectation of the caller.
+  // Expectations of the caller.
   VERSION_CONFLICT: refused("ABORTED", "after_reload"),
   FENCE_CONFLICT: refused("ABORTED", "after_reload"),
   BASE_NOT_CURRENT: refused("ABORTED", "after_reload"),
   INPUT_NOT_CURRENT: refused("ABORTED", "after_reload"),
   UPLOAD_UNKNOWN: refused("FAILED_PRECONDITION", "never"),
   STORE_REPLACED: refused("FAILED_PRECONDITION", "never"),
-  // A request id.
+  // Request ids.
   REQUEST_ID_REUSED: refused("FAILED_PRECONDITION", "never"),
   REQUEST_ID_EXPIRED: refused("FAILED_PRECONDITION", "never"),
   REQUEST_ID_SEALED: refused("FAILED_PRECONDITION", "never"),
-  // The daemon's condition.
+  // The condition of the daemon.
   BUSY: refused("RESOURCE_EXHAUSTED", "same_request"),
   DISK_FULL: refused("RESOURCE_EXHAUSTED", "same_request"),
   QUOTA: refused("RESOURCE_EXHAUSTED", "same_request"),
   SHUTTING_DOWN: refused("UNAVAILABLE", "same_request"),
   OUTCOME_UNKNOWN: { status: "UNAVAILABLE", applied: "unknown", retry: "same_request" },
   DAMAGED_RECORD: refused("DATA_LOSS", "never"),
-  // What a client finds out by itself, without a word from the daemon.
+  // Errors that a client detects without a response of the daemon.
   UNAVAILABLE: refused("UNAVAILABLE", "same_request"),
   DEADLINE_EXCEEDED: refused("DEADLINE_EXCEEDED", "same_request"),
   CANCELLED: refused("CANCELLED", "same_request"),
-  // The rest of the reference's variants.
+  // The other variants of the reference.
   NOT_FOUND: refused("NOT_FOUND", "never"),
   UNSUPPORTED: refused("UNIMPLEMENTED", "never"),
   INTERNAL: { status: "INTERNAL", applied: "unknown", retry: "never" },

@@ -1,14 +1,15 @@
+// The store and its calls.
+export type * from "./runtime-store.js";
+export { type Expectations, RuntimeStoreAdapter } from "./runtime-store-adapter.js";
+export { type OptionalMethods, RuntimeStoreDefaults } from "./runtime-store-defaults.js";
+export type * from "./versioned-store.js";
+export { namedSnapshot } from "./versioned-store.js";
+
+// Records, ids and versions.
 export * from "@bolthole/json/model";
-export {
-  type Applied,
-  GRPC_STATUS,
-  type GrpcStatus,
-  type Retry,
-  STORE_ERROR_REASONS,
-  STORE_ERROR_VARIANTS,
-  type StoreErrorReason,
-  type StoreErrorVariant,
-} from "./error-reasons.js";
+export { loadMachineLifecycle, loadRuntimeState } from "./wire/lifecycle-record.js";
+
+// Errors.
 export {
   OutcomeUnknownError,
   StoreError,
@@ -21,11 +22,18 @@ export {
   unsupported,
   writeFailed,
 } from "./store-error.js";
-export type * from "./runtime-store.js";
-export { type OptionalMethods, RuntimeStoreDefaults } from "./runtime-store-defaults.js";
-export { loadMachineLifecycle, loadRuntimeState } from "./lifecycle.js";
-export type * from "./versioned-store.js";
-export { namedSnapshot } from "./named-snapshot.js";
+export {
+  type Applied,
+  GRPC_STATUS,
+  type GrpcStatus,
+  type Retry,
+  STORE_ERROR_REASONS,
+  STORE_ERROR_VARIANTS,
+  type StoreErrorReason,
+  type StoreErrorVariant,
+} from "./error-reasons.js";
+
+// Administration of a store.
 export {
   IMPORT_RESULTS,
   type ImportResult,
@@ -38,10 +46,9 @@ export {
   FINDING_CODES,
   type Finding,
   type FindingCode,
-  type StoreMaintenance,
   type StoreCounts,
+  type StoreMaintenance,
   type VerifyEvent,
   isDamageFinding,
   isFatalFinding,
 } from "./store-maintenance.js";
-export { type Expectations, RuntimeStoreAdapter } from "./runtime-store-adapter.js";

@@ -16,30 +16,36 @@ import { writeFailed } from "./store-error.js";
 import type { Call, ExpectedVersion, RuntimeMutation, VersionedStore } from "./versioned-store.js";
 import { encodeLifecycleRecord } from "./wire/lifecycle-record.js";
 
-/** What every mutation through a store is to expect. */
+/** The conditions of a mutation of one runtime. Calls for the OAuth flow state ignore them. */
 export interface Expectations {
-  /** Of the runtime's stored lifecycle record; another one, or none, is refused as FENCE_CONFLICT. */
+  /** The fence token of the stored lifecycle record. A mutation throws FENCE_CONFLICT when the record has another or none. */
   readonly fenceToken?: bigint | undefined;
-  /** Refused as VERSION_CONFLICT unless every named record has the named version. */
+  /** The versions of stored records. A mutation throws VERSION_CONFLICT when one of them has another version. */
   readonly versions?: readonly ExpectedVersion[] | undefined;
 }
 
-/** How often an OAuth update is tried over a value that keeps changing (section 14.13). */
+/** The largest number of attempts of one OAuth update (contract 2.9). */
 const OAUTH_ATTEMPTS = 100;
 
-/** The reference's contract over a store with versions: the same one inside the process and over the wire. */
+/**
+ * A `RuntimeStore` over a `VersionedStore`, which may be inside the process or behind a connection.
+ *
+ * Each mutation carries `storeId`, so that it throws STORE_REPLACED after the store was restored or replaced.
+ */
 export class RuntimeStoreAdapter implements RuntimeStore {
   constructor(
     private readonly store: VersionedStore,
+    /** The UUID of the store, from `getServerInfo`. */
     readonly storeId: string,
     private readonly expectations: Expectations = {},
   ) {}
 
-  /** The same store, with every mutation refused unless the expectations hold. */
+  /** Returns the same store with conditions: its mutations are refused unless the expectations hold. */
   withExpectations(expectations: Expectations): RuntimeStoreAdapter {
     return new RuntimeStoreAdapter(this.store, this.storeId, expectations);
   }
 
+  /** Returns `bolthole:` followed by the store id (contract 2.10). */
   authAuthorityKey(): string {
     return `bolthole:${this.storeId}`;
   }
@@ -57,19 +63,19 @@ export class RuntimeStoreAdapter implements RuntimeStore {
     let current = await this.store.loadAuthOauthFlowSnapshot({}, limits);
     for (let attempt = 0; attempt < OAUTH_ATTEMPTS; attempt += 1) {
       const snapshot = await update(current?.value);
-      // Each attempt is another request: a request id stands for one set of arguments.
+      // The first attempt only has the caller's request id, because a request id belongs to one set of arguments.
       const request = { expectedStoreId: this.storeId, expected: current?.version, snapshot };
-      const answer = await this.store.updateAuthOauthFlowSnapshot(
+      const result = await this.store.updateAuthOauthFlowSnapshot(
         attempt === 0 ? { ...request, requestId: options?.requestId } : request,
         limits,
       );
-      if (answer.updated) return;
-      current = answer.current;
+      if (result.updated) return;
+      current = result.current;
       await sleep(Math.random() * Math.min(50, attempt));
     }
     throw writeFailed(
       "VERSION_CONFLICT",
-      `OAuth flow snapshot changed under each of ${String(OAUTH_ATTEMPTS)} attempts to update it`,
+      `the OAuth flow snapshot changed during each of ${String(OAUTH_ATTEMPTS)} attempts to update it; call again`,
       { record: "auth_oauth_flow_snapshot" },
     );
   }

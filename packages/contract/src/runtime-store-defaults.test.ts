@@ -2,7 +2,7 @@ import { RuntimeStoreDefaults } from "./runtime-store-defaults.js";
 
 class Bare extends RuntimeStoreDefaults {}
 
-test("what a store of another make does not override is refused with the trait's texts", async () => {
+test("an optional method that a store does not override is refused with the text of the reference", async () => {
   const store = new Bare();
   const nothing = undefined as never;
   const calls: [string, Promise<unknown>][] = [

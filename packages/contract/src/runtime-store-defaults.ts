@@ -2,7 +2,7 @@ import type { PersistedOpsSnapshot, RuntimeId, SessionDelta, TranscriptRewriteCo
 import type { AuthOauthFlowUpdate, CallOptions, RuntimeStore } from "./runtime-store.js";
 import { unsupported } from "./store-error.js";
 
-/** The trait's seven optional methods. */
+/** The methods of `RuntimeStore` that a store may leave out (contract 2.11). */
 export type OptionalMethods =
   | "persistAuthOauthFlowSnapshot"
   | "loadAuthOauthFlowSnapshot"
@@ -13,8 +13,12 @@ export type OptionalMethods =
   | "deleteOpsLifecycle";
 
 /**
- * The trait's defaults for stores of another make: `class MyStore extends RuntimeStoreDefaults implements RuntimeStore`
- * has no authority key and refuses the seven optional methods as Unsupported until it overrides them (section 9.5).
+ * The base class of other implementations of `RuntimeStore`, with the defaults of the reference's trait (contract 2.11):
+ * no authority key, and the error UNSUPPORTED from the seven optional methods that a class does not override.
+ *
+ * ```ts
+ * class MyStore extends RuntimeStoreDefaults implements RuntimeStore { ... }
+ * ```
  */
 export abstract class RuntimeStoreDefaults implements Pick<RuntimeStore, OptionalMethods | "authAuthorityKey"> {
   authAuthorityKey(): string | undefined {

@@ -1,9 +1,10 @@
 import type { RuntimeId } from "@bolthole/json/model";
 
 /**
- * What a check of a stored store may find, and what it hurts: the `store`, of which nothing can be relied on; one
- * `record`, which is answered as DATA_LOSS while others go on; or nothing (`space`: room on the disk that nothing names, or
- * work that goes on by itself). docs/operating.md says of each what to do.
+ * The codes of all findings, each with its scope: "store", no data of the store can be relied on; "record", one record
+ * is lost, its loads fail as DAMAGED_RECORD, and other records are not affected; "space", no data is affected. Findings of
+ * the last kind are space on the disk that nothing refers to, or work that the engine completes by itself.
+ * docs/operating.md explains each code.
  */
 export const FINDING_CODES = {
   "check-crashed": "store",
@@ -23,39 +24,44 @@ export const FINDING_CODES = {
 } as const satisfies Record<string, "store" | "record" | "space">;
 export type FindingCode = keyof typeof FINDING_CODES;
 
-/** Something that is not as it was written. */
+/** A difference between a store and what was written to it. */
 export interface Finding {
   readonly code: FindingCode;
-  /** Absent where it is of no runtime, or of one that cannot be told. */
+  /** Absent when the finding is not about one runtime, or when its runtime is not known. */
   readonly runtimeId?: RuntimeId | undefined;
-  /** As in the errors of a load, such as `input state ID`. */
+  /** The record in the form that load errors use, such as `input state ID`. Absent when it is not about a record. */
   readonly record?: string | undefined;
+  /** The values that were expected and found. */
   readonly text: string;
 }
 
-/** Whether something that was stored is lost, or cannot be relied on. */
+/** Whether a finding means that stored data is lost or cannot be relied on. */
 export const isDamageFinding = ({ code }: Pick<Finding, "code">): boolean => FINDING_CODES[code] !== "space";
 
-/** Whether nothing of the store can be relied on. */
+/** Whether a finding means that no data of the store can be relied on. */
 export const isFatalFinding = ({ code }: Pick<Finding, "code">): boolean => FINDING_CODES[code] === "store";
 
-/** How many of each there are. */
+/** The number of stored objects. */
 export interface StoreCounts {
   readonly runtimes: number;
-  /** Of all runtimes: snapshots, lifecycle records, operation snapshots, input states and receipts. */
+  /** The snapshots, lifecycle records, operation snapshots, input rows and receipts of all runtimes. */
   readonly rows: number;
-  /** Of requests, kept for retries. */
+  /** The outcomes of requests that are kept for retries. */
   readonly outcomes: number;
 }
 
-/** What a check of the whole store tells, as it goes on. The counts come last, when everything could be read. */
+/**
+ * An event of a verification: a finding, the number of bytes read since the last such event, or, as the last event when
+ * everything could be read, the counts.
+ */
 export type VerifyEvent =
   { readonly finding: Finding } | { readonly bytesRead: number } | { readonly counts: StoreCounts };
 
-/** What an operator asks of a store as a whole. */
+/** The maintenance of a whole store. */
 export interface StoreMaintenance {
-  /** One consistent copy of everything, as the bytes of a backup file. Read them once, to their end. */
+  /** Returns the bytes of a backup file, a consistent copy of the whole store. Read them once, to the end. */
   backUp(): Promise<AsyncIterable<Uint8Array>>;
-  /** Reads everything that is stored, in one consistent state. */
+
+  /** Reads everything in the store, in one consistent state, and reports damage. */
   verify(): AsyncIterable<VerifyEvent>;
 }

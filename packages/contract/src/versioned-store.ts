@@ -1,3 +1,4 @@
+import { hash } from "node:crypto";
 import type {
   InputId,
   PersistedOpsSnapshot,
@@ -14,50 +15,58 @@ import type {
 } from "@bolthole/json/model";
 import type { StoreError } from "./store-error.js";
 
-/** How long a call may take, in the way that both a handler and a stub can heed. */
+/** The cancellation and the deadline of a call. */
 export interface Call {
   readonly signal?: AbortSignal | undefined;
   /** Milliseconds since the Unix epoch. */
   readonly deadline?: number | undefined;
 }
 
+/** The kinds of records whose version a mutation may expect. */
 export type RecordKind = "session_snapshot" | "machine_lifecycle" | "ops_lifecycle" | "input_state";
 
-/** One record that must be as the caller last saw it: at this version, or absent. */
+/** The version that a record of the runtime must have. */
 export interface ExpectedVersion {
   readonly record: RecordKind;
-  /** Exactly with `input_state`. */
+  /** Required with "input_state", not allowed otherwise. */
   readonly inputId?: InputId | undefined;
+  /** Undefined when the record must not be stored. */
   readonly version: Version | undefined;
 }
 
-/** What any mutation may carry besides its arguments. */
+/** The conditions of every mutation. */
 export interface Mutation {
+  /** A UUIDv7, which makes a retry safe. A client adds one when it is absent. */
   readonly requestId?: string | undefined;
+  /** The mutation throws STORE_REPLACED when the store has another id. */
   readonly expectedStoreId?: string | undefined;
 }
 
-/** What a mutation of one runtime may carry besides its arguments. */
+/** The conditions of a mutation of one runtime. */
 export interface RuntimeMutation extends Mutation {
   readonly runtimeId: RuntimeId;
+  /** The mutation throws FENCE_CONFLICT unless the stored lifecycle record has this token. */
   readonly expectedFenceToken?: bigint | undefined;
+  /** The mutation throws VERSION_CONFLICT unless each of these records has its version. At most 4,096. */
   readonly expectedVersions?: readonly ExpectedVersion[] | undefined;
 }
 
-/** A mutation took effect, now or (`replayed`) in an earlier call with the same request id. */
+/** The result of a mutation that was applied. */
 export interface Committed {
-  /** Of every record that the mutation wrote. */
+  /** The version of all records that the mutation wrote. */
   readonly version: Version;
+  /** True when an earlier call with the same request id was applied, and this call applied nothing. */
   readonly replayed: boolean;
 }
 
-/** An input row that equals the stored one was not rewritten, and keeps its version. */
+/** An input row that was not written, because it equals the stored one. */
 export interface KeptInput {
   readonly inputId: InputId;
+  /** The version that the row keeps. */
   readonly version: Version;
 }
 
-/** The version of all input rows of a runtime together, which changes with every row that is written. */
+/** The version of all input rows of a runtime together. It changes with every write of an input row. */
 export interface InputsVersions {
   readonly before: Version;
   /** The same as `before` when no row was written. */
@@ -65,19 +74,24 @@ export interface InputsVersions {
 }
 
 export interface CommittedInput extends Committed {
-  /** Absent in a replayed answer. */
+  /** Absent in a replayed response. */
   readonly inputs?: InputsVersions | undefined;
 }
 
 export interface CommittedInputs extends CommittedInput {
-  /** Empty in a replayed answer. */
+  /** The rows of the request that were not written. Empty in a replayed response. */
   readonly keptInputs: readonly KeptInput[];
 }
 
-/** Which bytes are expected: by their version, by the SHA-256 of the whole document, or (not on the wire) the bytes. */
+/** A snapshot that must be stored: its version, the SHA-256 of its bytes, or (not over the wire) the bytes. */
 export type ExpectedSnapshot = NamedSnapshot | { readonly document: Uint8Array };
 export type NamedSnapshot = { readonly version: Version } | { readonly sha256: Uint8Array };
 
+/** Returns expected bytes as their SHA-256, and any other expectation unchanged. */
+export const namedSnapshot = (expected: ExpectedSnapshot): NamedSnapshot =>
+  "document" in expected ? { sha256: hash("sha256", expected.document, "buffer") } : expected;
+
+/** A loaded value and its version. */
 export interface Versioned<T> {
   readonly value: T;
   readonly version: Version;
@@ -85,47 +99,53 @@ export interface Versioned<T> {
 
 export interface LoadedSnapshot {
   readonly version: Version;
-  /** In bytes. */
+  /** The length of the document in bytes. */
   readonly length: number;
   readonly profile: SessionProfile;
-  /** The document's bytes in order, in pieces of at most 1 MiB. Read it once, to its end. */
+  /** The bytes of the document in order, in chunks of at most 1 MiB. Read them once, to the end. */
   readonly chunks: AsyncIterable<Uint8Array>;
 }
 
-/** The new document of a mutation: whole, as a patch of the stored one, or brought by an upload before. */
+/** The new document of a mutation: the whole document, a patch of the stored one, or the id of an upload. */
 export type SessionChange =
   | SessionDelta
   | { readonly patch: SnapshotPatch; readonly profile?: SessionProfile | undefined }
   | { readonly uploadId: string; readonly profile?: SessionProfile | undefined };
 
-/** The input rows that do not travel: they are as they were when all rows of the runtime had this version together. */
+/**
+ * Stands for all input rows of the runtime that are not in the request. The mutation throws INPUT_NOT_CURRENT when the
+ * rows of the runtime do not have this version.
+ */
 export interface UnchangedInputs {
   readonly inputsVersion: Version;
 }
 
 export interface LoadedInputStates {
-  /** Of all rows together. */
+  /** The version of all rows together. Empty when `eachOutcome` is set and the version cannot be read. */
   readonly inputsVersion: Version;
-  /** The rows by ascending id. Read them once, to their end. */
+  /** The rows in ascending order of their ids (contract 2.6). Read them once, to the end. */
   readonly batches: AsyncIterable<readonly Versioned<StoredInputState>[]>;
   /**
-   * What cannot be read, when each row's own outcome was asked for: complete when the batches were read to their end. A row
-   * that vanished is told of the runtime's head.
+   * The errors of the rows that cannot be read, when `eachOutcome` is set. Complete when the batches were read to the end.
+   * A missing row is reported as damage of the runtime manifest.
    */
   readonly failures: readonly StoreError[];
 }
 
-export interface LoadInputStates extends OfRuntime {
-  /** True: a damaged row is told in `failures`, and does not fail the load. */
+export interface LoadInputStates extends RuntimeRequest {
+  /** True: a damaged row is reported in `failures`, and does not fail the load (contract 2.6). */
   readonly eachOutcome?: boolean | undefined;
 }
 
-export interface UploadSessionSnapshot extends OfRuntime {
-  /** In bytes. */
+export interface UploadSessionSnapshot extends RuntimeRequest {
+  /** The length of the document in bytes. */
   readonly length: number;
-  /** Of the whole document: 32 bytes. */
+  /** The SHA-256 of the whole document: 32 bytes. */
   readonly sha256: Uint8Array;
-  /** The document's bytes in order, in pieces of at most 4 MiB. What can be read again is sent again when it was lost. */
+  /**
+   * The bytes of the document in order, in chunks of at most 4 MiB. A client that loses the connection repeats the upload
+   * if the chunks can be read again; an iterator can be read only once.
+   */
   readonly chunks: AsyncIterable<Uint8Array>;
 }
 
@@ -137,10 +157,13 @@ export interface CommitSessionTranscriptRewriteSnapshot extends RuntimeMutation 
   readonly commit: TranscriptRewriteCommit;
 }
 export interface AtomicApply extends RuntimeMutation {
+  /** Undefined: the snapshot stays as it is, and `sessionStoreKey` is ignored. */
   readonly sessionDelta: SessionChange | undefined;
   readonly receipt: RunBoundaryReceipt;
+  /** At most `Limits.batchRows`. The last one wins when two rows have the same id. */
   readonly inputUpdates: readonly StoredInputState[];
   readonly unchangedInputs?: UnchangedInputs | undefined;
+  /** The session id that the snapshot must have. Undefined: not compared. */
   readonly sessionStoreKey: SessionId | undefined;
 }
 export interface ReplaceSessionSnapshotIfCurrent extends RuntimeMutation {
@@ -154,8 +177,9 @@ export interface PersistInputState extends RuntimeMutation {
   readonly state: StoredInputState;
 }
 export interface CommitMachineLifecycle extends RuntimeMutation {
-  /** A serialised `MachineLifecycleRecord` of version 1. Fields of it that nobody knows yet are kept. */
+  /** A serialised `bolthole.v1.MachineLifecycleRecord` of version 1. Its unknown fields are kept. */
   readonly record: Uint8Array;
+  /** At most `Limits.batchRows`. The last one wins when two rows have the same id. */
   readonly inputStates: readonly StoredInputState[];
   readonly unchangedInputs?: UnchangedInputs | undefined;
 }
@@ -166,19 +190,20 @@ export interface PersistAuthOauthFlowSnapshot extends Mutation {
   readonly snapshot: Uint8Array;
 }
 export interface UpdateAuthOauthFlowSnapshot extends Mutation {
-  /** Undefined: nothing may be stored. */
+  /** Undefined when no bytes must be stored. */
   readonly expected: Version | undefined;
   readonly snapshot: Uint8Array;
 }
 
-/** A compare-and-set of the OAuth bytes: done, or the bytes that stood in its way (undefined: none). */
+/** The result of a compare-and-set of the OAuth bytes. If it missed, `current` has the stored bytes, if any. */
 export type UpdatedOauth =
   | (Committed & { readonly updated: true })
   | { readonly updated: false; readonly current: Versioned<Uint8Array> | undefined };
 
+/** A runtime with at least one stored record. */
 export interface RuntimeSummary {
   readonly runtimeId: RuntimeId;
-  /** Of the last commit that changed anything of this runtime. */
+  /** The version of the last commit that changed a record of this runtime. */
   readonly version: Version;
   readonly inputCount: number;
   readonly receiptCount: number;
@@ -188,39 +213,53 @@ export interface RuntimeSummary {
 }
 
 export interface RuntimePage {
+  /** The order is fixed and has no meaning. */
   readonly runtimes: readonly RuntimeSummary[];
-  /** Empty after the last page. */
+  /** The `pageToken` of the next page. Empty after the last page. */
   readonly nextPageToken: string;
 }
 
-/** What became of a request id. */
+/**
+ * The state of a request id: "applied", with the version and the RPC name of the first response; "pending", in progress;
+ * "not_found", not applied so far; "sealed", never applied later; "expired", older than the outcomes that are kept.
+ */
 export type CommitStatus =
   | { readonly state: "applied"; readonly version: Version; readonly method: string }
   | { readonly state: "pending" | "not_found" | "sealed" | "expired" };
 
+/** The limits of a store. A value above a limit is refused as TOO_LARGE, a call above what may be in flight as BUSY. */
 export interface Limits {
+  /** The size of one request message in bytes. */
   readonly requestBytes: number;
+  /** The size of all requests in flight together, in bytes. */
   readonly requestBytesInFlight: number;
+  /** The number of requests in flight. */
   readonly requestsInFlight: number;
+  /** The size of one session snapshot in bytes. */
   readonly documentBytes: number;
+  /** The size of a runtime id in bytes of UTF-8. */
   readonly runtimeIdBytes: number;
+  /** The size of one input row in its canonical JSON, in bytes. */
   readonly inputRowBytes: number;
+  /** The number of input rows in one mutation. */
   readonly batchRows: number;
+  /** The size of an operation snapshot in its canonical JSON, in bytes. */
   readonly operationSnapshotBytes: number;
+  /** The size of the OAuth flow state in bytes. */
   readonly oauthSnapshotBytes: number;
-  /** Of one patch. */
+  /** The number of pieces in one patch. */
   readonly patchPieces: number;
-  /** Of new bytes in one patch. */
+  /** The number of new bytes in one patch. */
   readonly patchInsertBytes: number;
-  /** Of all uploads together that no commit has used yet. */
+  /** The size of all uploads together that no commit has used yet, in bytes. */
   readonly uploadBytes: number;
-  /** Seconds after which an upload that nothing happens to is forgotten. */
+  /** The number of seconds after which an unused upload is dropped. */
   readonly uploadIdleSeconds: number;
-  /** Of the store as a whole; absent when its operator sets none. */
+  /** The size of the whole store in bytes. Absent when the operator set no quota. */
   readonly quotaBytes?: number | undefined;
 }
 
-/** How long a request id protects a retry: until either bound is passed. */
+/** The time for which a request id protects a retry. The outcome of a request is dropped when it exceeds either bound. */
 export interface OutcomeRetention {
   readonly maxAgeSeconds: number;
   readonly maxCount: number;
@@ -228,75 +267,130 @@ export interface OutcomeRetention {
 
 export interface StoreInfo {
   readonly serverVersion: string;
+  /** A UUID that was made with the store. A restored store has a new one. */
   readonly storeId: string;
+  /** The name of the storage engine, such as "lmdb". */
   readonly engine: string;
-  /** False: what is acknowledged does not survive the process. */
+  /** False: acknowledged mutations are lost when the process ends. */
   readonly durable: boolean;
   readonly limits: Limits;
   readonly outcomeRetention: OutcomeRetention;
 }
 
-/** The store as a whole. */
+/** The request of a method without arguments. */
 export type NoArguments = Readonly<Record<string, never>>;
-export interface OfRuntime {
+
+/** The request of a method about one runtime. */
+export interface RuntimeRequest {
   readonly runtimeId: RuntimeId;
 }
-export interface LoadInputState extends OfRuntime {
+export interface LoadInputState extends RuntimeRequest {
   readonly inputId: InputId;
 }
-export interface LoadBoundaryReceipt extends OfRuntime {
+export interface LoadBoundaryReceipt extends RuntimeRequest {
   readonly runId: RunId;
+  /** 0 to 2^64-1. */
   readonly sequence: bigint;
 }
 export interface ListRuntimes {
-  /** 1 to 1,000; 0 means 100. */
+  /** The largest number of runtimes to return: 1 to 1,000; 0 means 100. A page may be shorter. */
   readonly pageSize: number;
-  /** Empty for the first page. */
+  /** The `nextPageToken` of the previous page. Empty for the first page. */
   readonly pageToken: string;
 }
 export interface GetCommit {
   readonly requestId: string;
+  /** True: a request that is not applied is sealed, so that it can never be applied later. */
   readonly seal: boolean;
 }
 
 /**
- * The `RuntimeStore` contract with what a wire needs on top: versions in every answer, request ids, expectations, and
- * answers in pieces. One method for each RPC of `RuntimeStoreService`; proto/bolthole/v1/store.proto says what each does.
+ * The `RuntimeStore` contract with versions, request ids, expectations and streams: one method for each RPC of
+ * `RuntimeStoreService`. The daemon serves this interface, and the client implements it over a connection.
+ *
+ * The methods have the meaning, the limits and the errors of the methods of `RuntimeStore` with the same name; the comments
+ * below state what is different. All of them reject with a `StoreError`. A mutation is durable when its promise resolves.
  */
 export interface VersionedStore {
+  /** Returns `bolthole:` followed by the store id (contract 2.10). */
   authAuthorityKey(request: NoArguments, call?: Call): Promise<string>;
+
   persistAuthOauthFlowSnapshot(request: PersistAuthOauthFlowSnapshot, call?: Call): Promise<Committed>;
+
   loadAuthOauthFlowSnapshot(request: NoArguments, call?: Call): Promise<Versioned<Uint8Array> | undefined>;
+
+  /** Replaces the OAuth bytes if they have the expected version (contract 2.9). A missed expectation is not an error. */
   updateAuthOauthFlowSnapshot(request: UpdateAuthOauthFlowSnapshot, call?: Call): Promise<UpdatedOauth>;
 
+  /**
+   * Replaces the snapshot. Like all methods with a `SessionChange`, it throws BASE_NOT_CURRENT when the base of a patch is
+   * not the stored snapshot (contract 12.4), and UPLOAD_UNKNOWN when an upload was used or dropped.
+   */
   commitSessionSnapshot(request: CommitSessionSnapshot, call?: Call): Promise<Committed>;
+
   commitSessionTranscriptRewriteSnapshot(
     request: CommitSessionTranscriptRewriteSnapshot,
     call?: Call,
   ): Promise<Committed>;
+
+  /** Applies the boundary of a run. Rows that equal the stored ones are not written and are returned as `keptInputs`. */
   atomicApply(request: AtomicApply, call?: Call): Promise<CommittedInputs>;
+
+  /**
+   * Returns the rows in batches. The call throws DAMAGED_RECORD when a row is missing, and reading a batch throws it when a
+   * row is damaged, unless `eachOutcome` is set.
+   */
   loadInputStates(request: LoadInputStates, call?: Call): Promise<LoadedInputStates>;
+
   loadBoundaryReceipt(request: LoadBoundaryReceipt, call?: Call): Promise<Versioned<RunBoundaryReceipt> | undefined>;
-  loadSessionSnapshot(request: OfRuntime, call?: Call): Promise<LoadedSnapshot | undefined>;
+
+  /** Returns the snapshot in chunks, or undefined when none is stored. */
+  loadSessionSnapshot(request: RuntimeRequest, call?: Call): Promise<LoadedSnapshot | undefined>;
+
   clearSessionSnapshot(request: RuntimeMutation, call?: Call): Promise<Committed>;
-  /** Brings a document for a later mutation of the same runtime, under the id that it answers. */
+
+  /**
+   * Sends a document for a later mutation of the same runtime, and returns the id of the upload. The id is valid for one
+   * mutation. The store drops an upload that is not used for `Limits.uploadIdleSeconds`, and all of them when it closes.
+   * Throws TOO_LARGE above `Limits.documentBytes`, and BUSY when all uploads together exceed `Limits.uploadBytes`.
+   */
   uploadSessionSnapshot(request: UploadSessionSnapshot, call?: Call): Promise<string>;
-  /** Undefined: the expected snapshot is not the current one, and nothing changed. */
+
+  /** Replaces the snapshot if the expected one is stored. Otherwise it changes nothing and returns undefined. */
   replaceSessionSnapshotIfCurrent(
     request: ReplaceSessionSnapshotIfCurrent,
     call?: Call,
   ): Promise<Committed | undefined>;
-  /** Undefined: the expected snapshot is not the current one, and nothing changed. */
+
+  /** Deletes the snapshot if the expected one is stored. Otherwise it changes nothing and returns undefined. */
   clearSessionSnapshotIfCurrent(request: ClearSessionSnapshotIfCurrent, call?: Call): Promise<Committed | undefined>;
+
+  /** Writes a row. A row that equals the stored one is not written and keeps its version. */
   persistInputState(request: PersistInputState, call?: Call): Promise<CommittedInput>;
+
   loadInputState(request: LoadInputState, call?: Call): Promise<Versioned<StoredInputState> | undefined>;
-  loadMachineLifecycleRecord(request: OfRuntime, call?: Call): Promise<Versioned<Uint8Array> | undefined>;
+
+  /** Returns the serialised lifecycle record, of any version, or undefined when none is stored (contract 3.3). */
+  loadMachineLifecycleRecord(request: RuntimeRequest, call?: Call): Promise<Versioned<Uint8Array> | undefined>;
+
+  /**
+   * Replaces the lifecycle record together with input rows. Throws UNSUPPORTED_RECORD_VERSION for a record version other
+   * than 1, and INVALID_ARGUMENT for a record without a known state (contract 3.3).
+   */
   commitMachineLifecycle(request: CommitMachineLifecycle, call?: Call): Promise<CommittedInputs>;
+
   persistOpsLifecycle(request: PersistOpsLifecycle, call?: Call): Promise<Committed>;
-  loadOpsLifecycle(request: OfRuntime, call?: Call): Promise<Versioned<PersistedOpsSnapshot> | undefined>;
+
+  loadOpsLifecycle(request: RuntimeRequest, call?: Call): Promise<Versioned<PersistedOpsSnapshot> | undefined>;
+
   deleteOpsLifecycle(request: RuntimeMutation, call?: Call): Promise<Committed>;
 
+  /** Returns one page of the runtimes with at least one stored record. Throws TOO_LARGE for a page above 1,000 runtimes. */
   listRuntimes(request: ListRuntimes, call?: Call): Promise<RuntimePage>;
+
+  /** Returns the state of a request id. With `seal`, the returned state is final. */
   getCommit(request: GetCommit, call?: Call): Promise<CommitStatus>;
+
+  /** Returns the identity of the store and its limits. */
   getServerInfo(request: NoArguments, call?: Call): Promise<StoreInfo>;
 }

@@ -26,7 +26,7 @@ export interface Daemon {
 }
 
 /**
- * Starts a daemon: prepares and locks the folder, opens the engine and the store, and listens. Throws a StartupError where the
+ * Starts a daemon: prepares and locks the folder, opens the engine and the store, and listens. Throws a StartupError when the
  * settings or the data are the cause. `onDiskFailure` is called once when the disk fails during a write; `signal` aborts a start
  * that is still checking the store.
  */
@@ -54,7 +54,7 @@ export async function startDaemon(
 class Closers {
   private readonly stack: (() => unknown)[] = [];
 
-  /** `close` may return a promise, which is awaited before the next function is called. */
+  /** Adds a function. If it returns a promise, the promise is awaited before the next function is called. */
   add(close: () => unknown): void {
     this.stack.push(close);
   }

@@ -119,7 +119,7 @@ test("CONTRIBUTING.md gives a reason for exactly the dependencies of all package
 
 test("the patch of the example in docs/sessions.md produces the documented result", async () => {
   const [, before = "", after = "", text = ""] =
-    /Stored, at version V:\n\n```text\n(.*)\n```\n\nwanted:\n\n```text\n(.*)\n```[^]*?```json\n([^]*?)```/.exec(
+    /Stored, at version V:\n\n```text\n(.*)\n```\n\nThe new document:\n\n```text\n(.*)\n```[^]*?```json\n([^]*?)```/.exec(
       page("docs/sessions.md"),
     ) ?? [];
   const folder = mkdtempSync(join(tmpdir(), "bolthole-sessions-"));

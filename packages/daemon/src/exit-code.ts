@@ -10,7 +10,7 @@ import { UnusableFileError } from "@bolthole/sqlite";
 
 /** The exit codes of every `bolthole` command. docs/operating.md says what to do about each. */
 export const EXIT = {
-  /** Success; for `serve`, a stop by a signal after every call was answered. */
+  /** Success; for `serve`, a stop by a signal after all calls were completed. */
   CLEAN: 0,
   /** A defect of the program, or a request that the store refused. */
   INTERNAL: 1,
@@ -24,7 +24,7 @@ export const EXIT = {
   ADDRESS: 5,
   /** The disk failed during a write. Acknowledged changes are safe; start the daemon again. */
   DISK: 6,
-  /** The drain timed out or a second signal came; calls were cut off. */
+  /** The drain timed out or a second signal arrived; calls were cut off. */
   CUT_OFF: 7,
   /** `bolthole status`: no daemon responds. */
   NOT_RUNNING: 8,

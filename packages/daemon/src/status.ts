@@ -1,5 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { type ScrubPassSchema, ScrubState, type ScrubStatusSchema, fromFinding } from "@bolthole/contract/wire";
+import { type ScrubPassSchema, ScrubState, type ScrubStatusSchema, encodeFinding } from "@bolthole/contract/wire";
 import type { Engine, EngineStore, PassReport, Scrub } from "@bolthole/core";
 import { type Config, VERSION } from "./config.js";
 import type { Listener } from "./grpc-server.js";
@@ -62,5 +62,5 @@ const describePass = (pass: PassReport): MessageInitShape<typeof ScrubPassSchema
   runtimes: BigInt(pass.runtimes),
   bytes: BigInt(pass.bytes),
   findingCount: BigInt(pass.findingCount),
-  findings: pass.findings.map(fromFinding),
+  findings: pass.findings.map(encodeFinding),
 });

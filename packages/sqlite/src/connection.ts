@@ -1,3 +1,4 @@
+import { existsSync, statSync } from "node:fs";
 import Database from "libsql/promise";
 
 /** A value of a column. */
@@ -17,14 +18,19 @@ interface Driver {
   close(): void;
 }
 
-/** The longest wait for the lock of another process, as in the reference (section 9.2). */
+/** Thrown when a database file cannot be used. The text says why, and what to do. */
+export class UnusableFileError extends Error {
+  override readonly name = "UnusableFileError";
+}
+
+/** The longest wait for the lock of another process, as in the reference (contract 13.2). */
 const LOCK_WAIT_MS = 5000;
 
 /**
  * A connection to a SQLite database. This is the only file that uses the driver, so it holds every choice that the promise
  * "acknowledged means durable" depends on.
  *
- * `journal_mode=WAL`: as in the reference (section 9.2). Readers of other processes continue while a change is written. All
+ * `journal_mode=WAL`: as in the reference (contract 13.2). Readers of other processes continue while a change is written. All
  * processes that share a file must use the same mode.
  *
  * `synchronous=FULL`: COMMIT returns after the write-ahead log is flushed. With NORMAL, the log is flushed only at a
@@ -45,9 +51,22 @@ const LOCK_WAIT_MS = 5000;
 export class SqliteConnection {
   private constructor(private readonly driver: Driver) {}
 
-  /** Opens the file, and creates it if it is missing. Writes nothing to it. */
+  /**
+   * Opens the file, and creates it if it is missing; its folder must exist. Writes nothing to it. Throws an UnusableFileError
+   * when SQLite cannot open it.
+   */
   static open(path: string): SqliteConnection {
-    return new SqliteConnection(new Database(path, { timeout: LOCK_WAIT_MS }));
+    try {
+      return new SqliteConnection(new Database(path, { timeout: LOCK_WAIT_MS }));
+    } catch (cause) {
+      if (existsSync(path) && statSync(path).isDirectory()) {
+        throw new UnusableFileError(`${path} is a folder; name a database of Meerkat, or a new file`, { cause });
+      }
+      throw new UnusableFileError(
+        `${path} cannot be opened or created; name a file in an existing folder, and make both readable and writable for this user`,
+        { cause },
+      );
+    }
   }
 
   /** Applies the settings that make changes durable. Returns the journal mode of the file, which must be "wal". */

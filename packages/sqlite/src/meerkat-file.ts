@@ -1,10 +1,10 @@
 import { existsSync } from "node:fs";
 import { isDeepStrictEqual } from "node:util";
 import type { ImportResult, RuntimeContents, RuntimeId } from "@bolthole/contract";
-import { SqliteConnection, type Value } from "./connection.js";
+import { SqliteConnection, UnusableFileError, type Value } from "./connection.js";
 import { type MeerkatRows, fromMeerkat, toMeerkat } from "./meerkat-rows.js";
 import { OAUTH_ID, REFERENCE_TABLES, RUNTIME_TABLES, type ReferenceTable, bytesOf } from "./reference-tables.js";
-import { UnusableFileError, claimReferenceSchema, isEmpty } from "./schema.js";
+import { claimReferenceSchema, isEmpty } from "./schema.js";
 
 /** A runtime of a file. */
 export interface ListedRuntime {

@@ -2,6 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SqliteConnection } from "./connection.js";
+import { MeerkatFile } from "./meerkat-file.js";
 import { SqliteEngine } from "./sqlite-engine.js";
 
 let folder: string;
@@ -67,8 +68,21 @@ test("tables of an unknown Bolthole format are refused", async () => {
   }
 });
 
-test("a folder is refused", async () => {
-  await expect(SqliteEngine.open(folder)).rejects.toMatchObject({ name: "UnusableFileError" });
+test.each([
+  ["the engine", (path: string) => SqliteEngine.open(path)],
+  ["an export", (path: string) => MeerkatFile.openToWrite(path)],
+])("a path that cannot be a database is refused by %s", async (_user, open) => {
+  writeFileSync(file, "");
+  for (const path of [folder, join(file, "file"), join(folder, "missing", "file"), "/proc/x/y"]) {
+    await expect(open(path)).rejects.toMatchObject({
+      name: "UnusableFileError",
+      message: expect.stringContaining(path) as string,
+    });
+  }
+});
+
+test("a folder cannot be imported", async () => {
+  await expect(MeerkatFile.openToRead(folder)).rejects.toMatchObject({ name: "UnusableFileError" });
 });
 
 test("an empty file gets the tables of the reference and of Bolthole, and keeps its identity", async () => {

@@ -1,13 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { type SqliteConnection, isNoDatabase } from "./connection.js";
+import { type SqliteConnection, UnusableFileError, isNoDatabase } from "./connection.js";
 
 /** The format version of our own tables. It is raised with every change that an older daemon would misread. */
 export const FORMAT_VERSION = 1;
-
-/** Thrown when a database file cannot be used. The text says why, and what to do. */
-export class UnusableFileError extends Error {
-  override readonly name = "UnusableFileError";
-}
 
 /** The identity of a store. */
 export interface Identity {
@@ -30,7 +25,7 @@ const id: Column = { name: "runtime_id", type: "TEXT", key: 1 };
 const onlyId: Column = { ...id, nullable: true };
 const blob = (name: string): Column => ({ name, type: "BLOB" });
 
-/** The tables of the reference's runtime store (section 9.1). */
+/** The tables of the reference's runtime store (contract 13.1). */
 const REFERENCE_COLUMNS: Readonly<Record<string, readonly Column[]>> = {
   runtime_input_states: [id, { name: "input_id", type: "TEXT", key: 2 }, blob("state_json")],
   runtime_boundary_receipts: [

@@ -1,4 +1,3 @@
-import { statSync } from "node:fs";
 import type { RuntimeId } from "@bolthole/contract";
 import {
   type DocumentParts,
@@ -19,7 +18,7 @@ import { SqliteGroup } from "./group.js";
 import { Mutex } from "./mutex.js";
 import type { StagedBlob } from "./reference-tables.js";
 import { Rows } from "./rows.js";
-import { FORMAT_VERSION, type Identity, UnusableFileError, claimSchema } from "./schema.js";
+import { FORMAT_VERSION, type Identity, claimSchema } from "./schema.js";
 
 export interface SqliteOptions {
   /** Called once, when a write or a flush failed: the store is stopped then, and the process should end. */
@@ -56,9 +55,6 @@ export class SqliteEngine implements Engine {
 
   /** Opens a database file, or makes a new one. Its folder must exist. Throws `UnusableFileError`. */
   static async open(file: string, options: SqliteOptions = {}): Promise<SqliteEngine> {
-    if (statSync(file, { throwIfNoEntry: false })?.isDirectory()) {
-      throw new UnusableFileError(`${file} is a folder; name a database file of Meerkat's, or a new file`);
-    }
     const connection = SqliteConnection.open(file);
     try {
       const identity = await claimSchema(connection, file);

@@ -1,7 +1,7 @@
 import { LRUCache } from "lru-cache";
 
 /**
- * A cache with a budget in bytes. When the budget is used up, the least recently used entry leaves. Its keys are texts:
+ * A cache with a budget in bytes. When the budget is used up, the least recently used entry is dropped. Its keys are texts:
  * runtime ids or request ids.
  */
 export class ByteBudgetCache<Value extends object> {
@@ -9,7 +9,7 @@ export class ByteBudgetCache<Value extends object> {
 
   constructor(
     readonly maxBytes: number,
-    /** The number of entries that may be kept besides. Default: no limit. */
+    /** The largest number of entries. Default: no limit. */
     maxEntries?: number,
   ) {
     // In the library, 0 means "no limit".

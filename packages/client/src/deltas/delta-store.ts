@@ -26,7 +26,7 @@ export function createDeltaStore(store: VersionedStore, limits: Limits, options:
     deadline: call.deadline ?? Date.now() + options.timeoutMs,
   });
 
-  // Each method is listed, and none is spread from `store`: the compiler names a new method that is missing here. Decide
+  // Each method is listed, and none is spread from `store`: the compiler reports a new method that is missing here. Decide
   // whether it reads or changes a session document or an input row, since then it must use or update the caches.
   return {
     commitSessionSnapshot(request, call) {
@@ -105,9 +105,9 @@ export function createDeltaStore(store: VersionedStore, limits: Limits, options:
 
     // Passed on unchanged. One input row alone does not say which version all rows together have.
     loadInputState: store.loadInputState,
-    // The caller's own upload, which a later request names itself.
+    // The caller names its own upload in a later request.
     uploadSessionSnapshot: store.uploadSessionSnapshot,
-    // No session document and no input row.
+    // These methods have no session document and no input row.
     authAuthorityKey: store.authAuthorityKey,
     persistAuthOauthFlowSnapshot: store.persistAuthOauthFlowSnapshot,
     loadAuthOauthFlowSnapshot: store.loadAuthOauthFlowSnapshot,

@@ -2,7 +2,7 @@ import { crc32 } from "node:zlib";
 import type { LoadedSnapshot, RuntimeId, Version } from "@bolthole/contract";
 import { ByteBudgetCache } from "./byte-budget-cache.js";
 
-/** The document that a runtime had at one version. Other writers cannot make this untrue: no version is used twice. */
+/** The document that a runtime had at one version. This stays true after other writes, because no version is used twice. */
 export class CachedDocument {
   constructor(
     readonly version: Version,

@@ -17,7 +17,7 @@ import { ByteBudgetCache } from "./byte-budget-cache.js";
 /**
  * The cached rows of one runtime: when all its input rows together had `version`, each of `rows` was stored in this form.
  *
- * Other writers cannot make this untrue, since no version is used twice. The runtime may have more rows than these. The
+ * This stays true after other writes, because no version is used twice. The runtime may have more rows than these. The
  * entry can be used while `version` is current, and the daemon checks that.
  */
 interface RuntimeRows {
@@ -232,7 +232,7 @@ export class CachedRows {
 /** The store returns ids in this spelling. Two ids in other spellings may be the same id. */
 const CANONICAL_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
-/** Whether no two rows have the same id. When two have, the last one wins, and only the store decides that. */
+/** Whether no two rows have the same id. If two have, the store keeps the last one, so all rows must be sent. */
 const areDistinct = (rows: readonly StoredInputState[]): boolean =>
   areIdsDistinct(rows) && rows.every(({ inputId }) => CANONICAL_ID.test(inputId));
 

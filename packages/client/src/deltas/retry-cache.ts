@@ -3,7 +3,7 @@ import { ByteBudgetCache } from "./byte-budget-cache.js";
 import type { CachedDocument } from "./document-cache.js";
 import type { CachedRows } from "./input-row-cache.js";
 
-/** The form of a request that was sent, as far as it does not follow from the caller's arguments. */
+/** The parts of a sent request that do not follow from the caller's arguments. */
 export interface RequestForm {
   /** The base of the patch that replaced the document. Absent: the document was sent in full. */
   readonly base?: CachedDocument | undefined;
@@ -29,6 +29,7 @@ export class RetryCache {
 
   /** `maxBytes` limits the documents and rows that the forms hold. */
   constructor(maxBytes: number) {
+    // Each form counts as one byte at least, so forms without documents and rows are kept even with a budget of 0.
     this.forms = new ByteBudgetCache(Math.max(MAX_REQUESTS, maxBytes), MAX_REQUESTS);
   }
 

@@ -28,11 +28,11 @@ import type { RetryCache } from "./retry-cache.js";
  *
  * - A refused request has changed nothing. So when a request is refused because a cache was out of date, it is sent
  *   again in full, under a new request id.
- * - A request with an unknown outcome is never followed by another one.
+ * - After a request with an unknown outcome, no other request is sent for the same call.
  * - A caller that passes a request id will repeat the call with it, perhaps from another process, and only an equal
  *   request gets the first response. So its request is sent in full, whatever the caches hold. If the id is that of a
- *   request of this client whose outcome is unknown, the request is sent in the form of that one (see `RetryCache`).
- *   Everything that is sent for the call has the caller's id, and an id applies once.
+ *   request of this client whose outcome is unknown, the request is sent in the same form again (see `RetryCache`).
+ *   All requests of the call have the caller's id, and the daemon applies an id once.
  */
 export interface DeltaContext {
   readonly store: VersionedStore;

@@ -1,19 +1,20 @@
+// For the daemon, the client and the tools: the services, their codecs, and the wire form of records and errors.
 export { RuntimeStoreService } from "../gen/bolthole/v1/store_pb.js";
 export {
   AdminService,
-  GetStatusRequestSchema,
-  GetStatusResponseSchema,
   type GetStatusResponse,
+  GetStatusResponseSchema,
   type ScrubPass,
   type ScrubPassSchema,
   ScrubState,
   type ScrubStatus,
   type ScrubStatusSchema,
 } from "../gen/bolthole/v1/admin_pb.js";
-export { type StreamCodec, type UnaryCodec, type UploadCodec, isMutation, stream, unary, upload } from "./codec.js";
-export { type Allocate, encodeMessage } from "./encode-message.js";
-export { type GrpcMethod, grpcMethod } from "./grpc-definition.js";
-export { InvalidArgumentError } from "./invalid-argument.js";
+export { type StreamCodec, type UnaryCodec, type UploadCodec, isMutation } from "./method-codec.js";
+export { type StoreCodecs, storeCodecs } from "./store-codecs.js";
+export { adminCodecs, encodeFinding } from "./admin-codecs.js";
+export { InvalidArgumentError } from "./message-codec.js";
+export { type Allocate, type GrpcMethod, encodeMessage, grpcMethod } from "./serialization.js";
 export {
   decodeLifecycleRecord,
   encodeLifecycleRecord,
@@ -21,9 +22,8 @@ export {
   inspectLifecycleRecord,
 } from "./lifecycle-record.js";
 export { ERROR_DOMAIN, STATUS_DETAILS_KEY, type WireStatus, fromWireStatus, toWireStatus } from "./status.js";
-export { maintenanceCodecs, fromFinding } from "./maintenance-codecs.js";
-export { transferCodecs } from "./transfer-codecs.js";
-export { type StoreCodecs, storeCodecs } from "./store-codecs.js";
+
+// For server reflection and health checks.
 export { file_bolthole_v1_error } from "../gen/bolthole/v1/error_pb.js";
 export { file_google_rpc_error_details } from "../gen/google/rpc/error_details_pb.js";
 export {

@@ -1,14 +1,28 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { MachineLifecycleRecordSchema, RuntimeStateSchema } from "../gen/bolthole/v1/lifecycle_pb.js";
-import type { MachineLifecycleRecord } from "../gen/bolthole/v1/lifecycle_pb.js";
-import type { MachineLifecycle, RuntimeState } from "@bolthole/json/model";
-import { MACHINE_LIFECYCLE_RECORD_VERSION, RUNTIME_STATES } from "@bolthole/json/model";
+import type { MachineLifecycleRecord as ReferenceLifecycleRecord } from "@bolthole/json";
+import {
+  MACHINE_LIFECYCLE_RECORD_VERSION,
+  type MachineLifecycle,
+  RUNTIME_STATES,
+  type RuntimeId,
+  type RuntimeState,
+} from "@bolthole/json/model";
+import {
+  type MachineLifecycleRecord,
+  MachineLifecycleRecordSchema,
+  RuntimeStateSchema,
+} from "../gen/bolthole/v1/lifecycle_pb.js";
+import type { CallOptions, MachineLifecycleStore } from "../runtime-store.js";
 import { readFailed } from "../store-error.js";
-import { enumCodec } from "./enum-codec.js";
-import type { MachineLifecycleRecord as StoredLifecycleRecord } from "@bolthole/json";
-import { InvalidArgumentError } from "./invalid-argument.js";
+import { type Codec, InvalidArgumentError, at, enumeration } from "./message-codec.js";
 
-const runtimeState = enumCodec(RuntimeStateSchema, RUNTIME_STATES);
+const runtimeState = enumeration(RuntimeStateSchema, RUNTIME_STATES);
+
+/** The record in a message and as its bytes, which keep the fields that this version does not know. */
+export const lifecycleRecord: Codec<MachineLifecycleRecord, Uint8Array> = {
+  toModel: (wire) => toBinary(MachineLifecycleRecordSchema, wire),
+  toWire: (bytes) => fromBinary(MachineLifecycleRecordSchema, bytes),
+};
 
 function parse(bytes: Uint8Array): MachineLifecycleRecord {
   try {
@@ -18,24 +32,24 @@ function parse(bytes: Uint8Array): MachineLifecycleRecord {
   }
 }
 
-/** The version-1 record, as `loadMachineLifecycleRecord` gives it back. */
+/** Returns a record of version 1, in the form that `loadMachineLifecycleRecord` returns (contract 3.3). */
 export const encodeLifecycleRecord = (lifecycle: MachineLifecycle): Uint8Array =>
   encodeStoredLifecycleRecord({ recordVersion: MACHINE_LIFECYCLE_RECORD_VERSION, ...lifecycle });
 
-/** A record of any version, as the reference's JSON has it. A state without a name here becomes unspecified. */
-export function encodeStoredLifecycleRecord(record: StoredLifecycleRecord): Uint8Array {
+/** Returns a record of any version, as the reference's JSON has it. A state that this version does not know is lost. */
+export function encodeStoredLifecycleRecord(record: ReferenceLifecycleRecord): Uint8Array {
   const state = RUNTIME_STATES.find((name) => name === record.runtimeState);
   return toBinary(
     MachineLifecycleRecordSchema,
     create(MachineLifecycleRecordSchema, {
       recordVersion: record.recordVersion,
-      ...(state && { runtimeState: runtimeState.toWire(state, "runtime_state") }),
+      ...(state && { runtimeState: runtimeState.toWire(state) }),
       binding: { ...record.binding },
     }),
   );
 }
 
-/** Refuses every record version but 1, and unknown states, as read failures (section 3). */
+/** Decodes a record. Throws a read failure for every record version other than 1 and for unknown states (contract 3.3). */
 export function decodeLifecycleRecord(bytes: Uint8Array): MachineLifecycle {
   const record = parse(bytes);
   if (record.recordVersion !== MACHINE_LIFECYCLE_RECORD_VERSION) {
@@ -47,7 +61,7 @@ export function decodeLifecycleRecord(bytes: Uint8Array): MachineLifecycle {
   try {
     const { agentRuntimeId, fenceToken, runtimeGeneration, runtimeEpochId } = record.binding ?? {};
     return {
-      runtimeState: runtimeState.toModel(record.runtimeState, "runtime_state"),
+      runtimeState: at("runtime_state", () => runtimeState.toModel(record.runtimeState)),
       binding: { agentRuntimeId, fenceToken, runtimeGeneration, runtimeEpochId },
     };
   } catch (cause) {
@@ -56,18 +70,38 @@ export function decodeLifecycleRecord(bytes: Uint8Array): MachineLifecycle {
   }
 }
 
-/** What a store needs to know of a record, whatever its version: a state that it does not know is undefined. */
+/** Returns the facts that a store reads from a record of any version. An unknown state is undefined. */
 export function inspectLifecycleRecord(bytes: Uint8Array): {
   readonly recordVersion: number;
   readonly runtimeState: RuntimeState | undefined;
   readonly fenceToken: bigint | undefined;
 } {
   const record = parse(bytes);
-  const state: number = record.runtimeState;
-  const isKnown = RuntimeStateSchema.values.some(({ number }) => number === state);
   return {
     recordVersion: record.recordVersion,
-    runtimeState: isKnown ? runtimeState.toOptionalModel(record.runtimeState, "runtime_state") : undefined,
+    runtimeState: runtimeState.find(record.runtimeState),
     fenceToken: record.binding?.fenceToken,
   };
+}
+
+/**
+ * Loads and decodes the lifecycle record of a runtime, or returns undefined when none is stored. Throws a read failure
+ * with the reason UNSUPPORTED_RECORD_VERSION for every record version other than 1 (contract 3.3).
+ */
+export async function loadMachineLifecycle(
+  store: Pick<MachineLifecycleStore, "loadMachineLifecycleRecord">,
+  runtimeId: RuntimeId,
+  options?: CallOptions,
+): Promise<MachineLifecycle | undefined> {
+  const record = await store.loadMachineLifecycleRecord(runtimeId, options);
+  return record && decodeLifecycleRecord(record);
+}
+
+/** Loads the state in a runtime's lifecycle record, or returns undefined when no record is stored. */
+export async function loadRuntimeState(
+  store: Pick<MachineLifecycleStore, "loadMachineLifecycleRecord">,
+  runtimeId: RuntimeId,
+  options?: CallOptions,
+): Promise<RuntimeState | undefined> {
+  return (await loadMachineLifecycle(store, runtimeId, options))?.runtimeState;
 }

@@ -1,280 +1,339 @@
-import { fromBinary, toBinary } from "@bufbuild/protobuf";
-import { MachineLifecycleRecordSchema } from "../gen/bolthole/v1/lifecycle_pb.js";
+import { type Message, type MessageInitShape, create } from "@bufbuild/protobuf";
+import type { GenMessage } from "@bufbuild/protobuf/codegenv2";
 import * as pb from "../gen/bolthole/v1/store_pb.js";
-import type { StoredInputState } from "@bolthole/json/model";
 import type {
   CommitStatus,
-  LoadInputStates,
-  OfRuntime,
+  Committed,
+  ExpectedSnapshot,
+  ExpectedVersion,
+  InputsVersions,
+  KeptInput,
+  Limits,
+  OutcomeRetention,
+  RecordKind,
+  RuntimeSummary,
+  UnchangedInputs,
   UpdatedOauth,
   Versioned,
   VersionedStore,
 } from "../versioned-store.js";
-import type { StreamCodec, UnaryCodec, UploadCodec } from "./codec.js";
-import { stream, unary, upload } from "./codec.js";
-import { enumCodec } from "./enum-codec.js";
-import { fromInputBatches, toInputBatches } from "./input-batches.js";
-import { fromInputState, toInputState } from "./input-state.js";
-import { requireField } from "./invalid-argument.js";
+import { namedSnapshot } from "../versioned-store.js";
+import { lifecycleRecord } from "./lifecycle-record.js";
 import {
-  fromExpectedSnapshot,
-  fromMutation,
-  fromRuntimeMutation,
-  fromCommittedInputs,
-  toCommitted,
-  toCommittedInput,
-  toCommittedInputs,
-  toExpectedSnapshot,
-  toMutation,
-  toRuntimeMutation,
-  toUnchangedInputs,
-  toVersionOrAbsent,
-} from "./mutation.js";
-import { fromOpsSnapshot, toOpsSnapshot } from "./operations.js";
-import { fromReceipt, toReceipt } from "./receipt.js";
-import { fromServerInfo, toServerInfo } from "./server-info.js";
-import { fromRewriteCommit, fromSessionChange, toRewriteCommit, toSessionChange } from "./session.js";
-import { fromSnapshotParts, toSnapshotParts } from "./snapshot-parts.js";
-import { fromUpload, toUpload } from "./upload-parts.js";
+  type Codec,
+  InvalidArgumentError,
+  at,
+  enumeration,
+  list,
+  message,
+  optional,
+  required,
+  roundedNumber,
+  same,
+} from "./message-codec.js";
+import { type ServiceCodecs, stream, unary, upload } from "./method-codec.js";
+import { inputState, opsSnapshot, receipt, rewriteCommit } from "./records.js";
+import { sessionChange } from "./session-change.js";
+import { readInputStates, readSnapshot, readUpload, writeInputStates, writeSnapshot, writeUpload } from "./streams.js";
 
-const rpc = pb.RuntimeStoreService.method;
+const recordKinds: readonly RecordKind[] = ["session_snapshot", "machine_lifecycle", "ops_lifecycle", "input_state"];
+const recordKind = enumeration(pb.RecordKindSchema, recordKinds);
 
-const COMMIT_STATES: readonly CommitStatus["state"][] = ["applied", "pending", "not_found", "sealed", "expired"];
-const commitState = enumCodec(pb.CommitStateSchema, COMMIT_STATES);
+type VersionOrAbsent = pb.ExpectedVersion["expected"];
 
-const ofRuntime = {
-  decodeRequest: (message: { runtimeId?: string | undefined }): OfRuntime => ({
-    runtimeId: requireField(message.runtimeId, "runtime_id"),
-  }),
-  encodeRequest: (request: OfRuntime) => ({ runtimeId: request.runtimeId }),
+/** The version of a record that must be stored, or undefined when it must not be stored. */
+const versionOrAbsent: Codec<VersionOrAbsent, string | undefined> = {
+  toModel: (wire) => {
+    if (wire.case === "version") return wire.value;
+    if (wire.case === "absent" && wire.value) return undefined;
+    throw new InvalidArgumentError("", "version, or absent true");
+  },
+  toWire: (version) => (version === undefined ? { case: "absent", value: true } : { case: "version", value: version }),
 };
-const noArguments = { decodeRequest: () => ({}), encodeRequest: () => ({}) };
-const runtimeMutation = { decodeRequest: toRuntimeMutation, encodeRequest: fromRuntimeMutation };
-const committed = { decodeResponse: toCommitted, encodeResponse: toCommitted };
 
-const committedInput = { decodeResponse: toCommittedInput, encodeResponse: toCommittedInput };
-const committedInputs = { decodeResponse: toCommittedInputs, encodeResponse: fromCommittedInputs };
+type VersionOrSha256 = pb.ReplaceSessionSnapshotIfCurrentRequest["expected"];
 
-const inputStates = (messages: readonly Parameters<typeof toInputState>[0][], field: string): StoredInputState[] =>
-  messages.map((message, index) => toInputState(message, `${field}[${String(index)}]`));
+/** The snapshot that must be stored. Bytes are sent as their SHA-256. */
+const expectedSnapshot: Codec<VersionOrSha256, ExpectedSnapshot> = {
+  toModel: (wire) => {
+    if (wire.case === "version") return { version: wire.value };
+    if (wire.case === "sha256") return { sha256: wire.value };
+    throw new InvalidArgumentError("", "version or sha256", "neither");
+  },
+  toWire: (expected) => {
+    const named = namedSnapshot(expected);
+    return "version" in named ? { case: "version", value: named.version } : { case: "sha256", value: named.sha256 };
+  },
+};
 
-/* eslint-disable @typescript-eslint/no-explicit-any -- only `any` lets the message types vary from entry to entry */
-type CodecOf<Method> = Method extends (request: infer Request, ...rest: never[]) => infer Answer
-  ? | UnaryCodec<Request, Awaited<Answer>, any, any>
-    | StreamCodec<Request, Answer, any, any>
-    | UploadCodec<Request, Awaited<Answer>, any, any>
-  : never;
-/* eslint-enable @typescript-eslint/no-explicit-any */
+const expectedVersionMembers: Codec<pb.ExpectedVersion, ExpectedVersion> = message(
+  pb.ExpectedVersionSchema,
+  { record: recordKind, inputId: same, version: versionOrAbsent },
+  { version: "expected" },
+);
 
-/** How each method of `VersionedStore` travels: one entry for each RPC, used by the daemon and by the client. */
-export const storeCodecs = {
-  authAuthorityKey: unary(rpc.authAuthorityKey, {
-    ...noArguments,
-    decodeResponse: (message) => message.key,
-    encodeResponse: (key) => ({ key }),
-  }),
-  persistAuthOauthFlowSnapshot: unary(rpc.persistAuthOauthFlowSnapshot, {
-    decodeRequest: (message) => ({ ...toMutation(message), snapshot: message.snapshot }),
-    encodeRequest: (request) => ({ ...fromMutation(request), snapshot: request.snapshot }),
-    ...committed,
-  }),
-  loadAuthOauthFlowSnapshot: unary(rpc.loadAuthOauthFlowSnapshot, {
-    ...noArguments,
-    decodeResponse: ({ snapshot, version }) => snapshot && { value: snapshot, version },
-    encodeResponse: (loaded: Versioned<Uint8Array> | undefined) =>
-      loaded ? { snapshot: loaded.value, version: loaded.version } : {},
-  }),
-  updateAuthOauthFlowSnapshot: unary(rpc.updateAuthOauthFlowSnapshot, {
-    decodeRequest: (message) => ({
-      ...toMutation(message),
-      expected: toVersionOrAbsent(message.expected),
-      snapshot: message.snapshot,
-    }),
-    encodeRequest: (request) => ({
-      ...fromMutation(request),
-      expected:
-        request.expected === undefined
-          ? { case: "absent" as const, value: true }
-          : { case: "version" as const, value: request.expected },
-      snapshot: request.snapshot,
-    }),
-    decodeResponse: ({ updated, version, replayed, current }): UpdatedOauth =>
-      updated ? { updated, version, replayed } : { updated, current: current && { value: current, version } },
-    encodeResponse: (answer) =>
-      answer.updated
-        ? { updated: true, version: answer.version, replayed: answer.replayed }
-        : { updated: false, version: answer.current?.version ?? "", current: answer.current?.value },
-  }),
-  commitSessionSnapshot: unary(rpc.commitSessionSnapshot, {
-    decodeRequest: (message) => ({
-      ...toRuntimeMutation(message),
-      sessionDelta: toSessionChange(requireField(message.sessionDelta, "session_delta"), "session_delta"),
-    }),
-    encodeRequest: (request) => ({
-      ...fromRuntimeMutation(request),
-      sessionDelta: fromSessionChange(request.sessionDelta),
-    }),
-    ...committed,
-  }),
-  commitSessionTranscriptRewriteSnapshot: unary(rpc.commitSessionTranscriptRewriteSnapshot, {
-    decodeRequest: (message) => ({
-      ...toRuntimeMutation(message),
-      sessionDelta: toSessionChange(requireField(message.sessionDelta, "session_delta"), "session_delta"),
-      commit: toRewriteCommit(requireField(message.commit, "commit"), "commit"),
-    }),
-    encodeRequest: (request) => ({
-      ...fromRuntimeMutation(request),
-      sessionDelta: fromSessionChange(request.sessionDelta),
-      commit: fromRewriteCommit(request.commit),
-    }),
-    ...committed,
-  }),
-  atomicApply: unary(rpc.atomicApply, {
-    decodeRequest: (message) => ({
-      ...toRuntimeMutation(message),
-      sessionDelta: message.sessionDelta && toSessionChange(message.sessionDelta, "session_delta"),
-      receipt: toReceipt(requireField(message.receipt, "receipt"), "receipt"),
-      inputUpdates: inputStates(message.inputUpdates, "input_updates"),
-      unchangedInputs: toUnchangedInputs(message.unchangedInputs),
-      sessionStoreKey: message.sessionStoreKey,
-    }),
-    encodeRequest: (request) => ({
-      ...fromRuntimeMutation(request),
-      sessionDelta: request.sessionDelta && fromSessionChange(request.sessionDelta),
-      receipt: fromReceipt(request.receipt),
-      inputUpdates: request.inputUpdates.map(fromInputState),
-      unchangedInputs: request.unchangedInputs,
-      sessionStoreKey: request.sessionStoreKey,
-    }),
-    ...committedInputs,
-  }),
-  loadInputStates: stream(rpc.loadInputStates, {
-    decodeRequest: (message): LoadInputStates => ({
-      ...ofRuntime.decodeRequest(message),
-      eachOutcome: message.eachOutcome,
-    }),
-    encodeRequest: ({ runtimeId, eachOutcome }) => ({ runtimeId, ...(eachOutcome && { eachOutcome }) }),
-    decodeResponse: toInputBatches,
-    encodeResponse: fromInputBatches,
-  }),
-  loadBoundaryReceipt: unary(rpc.loadBoundaryReceipt, {
-    decodeRequest: (message) => ({
-      ...ofRuntime.decodeRequest(message),
-      runId: message.runId,
-      sequence: message.sequence,
-    }),
-    encodeRequest: ({ runtimeId, runId, sequence }) => ({ runtimeId, runId, sequence }),
-    decodeResponse: ({ receipt, version }) => receipt && { value: toReceipt(receipt, "receipt"), version },
-    encodeResponse: (loaded) => (loaded ? { receipt: fromReceipt(loaded.value), version: loaded.version } : {}),
-  }),
-  loadSessionSnapshot: stream(rpc.loadSessionSnapshot, {
-    ...ofRuntime,
-    decodeResponse: toSnapshotParts,
-    encodeResponse: fromSnapshotParts,
-  }),
-  uploadSessionSnapshot: upload(rpc.uploadSessionSnapshot, {
-    decodeRequest: toUpload,
-    encodeRequest: fromUpload,
-    decodeResponse: ({ uploadId }) => uploadId,
-    encodeResponse: (uploadId) => ({ uploadId }),
-  }),
-  clearSessionSnapshot: unary(rpc.clearSessionSnapshot, { ...runtimeMutation, ...committed }),
-  replaceSessionSnapshotIfCurrent: unary(rpc.replaceSessionSnapshotIfCurrent, {
-    decodeRequest: (message) => ({
-      ...toRuntimeMutation(message),
-      expected: toExpectedSnapshot(message.expected),
-      replacement: toSessionChange(requireField(message.replacement, "replacement"), "replacement"),
-    }),
-    encodeRequest: (request) => ({
-      ...fromRuntimeMutation(request),
-      expected: fromExpectedSnapshot(request.expected),
-      replacement: fromSessionChange(request.replacement),
-    }),
-    decodeResponse: (message) => (message.replaced ? toCommitted(message) : undefined),
-    encodeResponse: (answer) => (answer ? { ...toCommitted(answer), replaced: true } : {}),
-  }),
-  clearSessionSnapshotIfCurrent: unary(rpc.clearSessionSnapshotIfCurrent, {
-    decodeRequest: (message) => ({ ...toRuntimeMutation(message), expected: toExpectedSnapshot(message.expected) }),
-    encodeRequest: (request) => ({
-      ...fromRuntimeMutation(request),
-      expected: fromExpectedSnapshot(request.expected),
-    }),
-    decodeResponse: (message) => (message.cleared ? toCommitted(message) : undefined),
-    encodeResponse: (answer) => (answer ? { ...toCommitted(answer), cleared: true } : {}),
-  }),
-  persistInputState: unary(rpc.persistInputState, {
-    decodeRequest: (message) => ({
-      ...toRuntimeMutation(message),
-      state: toInputState(requireField(message.state, "state"), "state"),
-    }),
-    encodeRequest: (request) => ({ ...fromRuntimeMutation(request), state: fromInputState(request.state) }),
-    ...committedInput,
-  }),
-  loadInputState: unary(rpc.loadInputState, {
-    decodeRequest: (message) => ({ ...ofRuntime.decodeRequest(message), inputId: message.inputId }),
-    encodeRequest: ({ runtimeId, inputId }) => ({ runtimeId, inputId }),
-    decodeResponse: ({ state, version }) => state && { value: toInputState(state, "state"), version },
-    encodeResponse: (loaded) => (loaded ? { state: fromInputState(loaded.value), version: loaded.version } : {}),
-  }),
-  loadMachineLifecycleRecord: unary(rpc.loadMachineLifecycleRecord, {
-    ...ofRuntime,
-    decodeResponse: ({ record, version }) =>
-      record && { value: toBinary(MachineLifecycleRecordSchema, record), version },
-    encodeResponse: (loaded: Versioned<Uint8Array> | undefined) =>
-      loaded ? { record: fromBinary(MachineLifecycleRecordSchema, loaded.value), version: loaded.version } : {},
-  }),
-  commitMachineLifecycle: unary(rpc.commitMachineLifecycle, {
-    decodeRequest: (message) => ({
-      ...toRuntimeMutation(message),
-      record: toBinary(MachineLifecycleRecordSchema, requireField(message.record, "record")),
-      inputStates: inputStates(message.inputStates, "input_states"),
-      unchangedInputs: toUnchangedInputs(message.unchangedInputs),
-    }),
-    encodeRequest: (request) => ({
-      ...fromRuntimeMutation(request),
-      record: fromBinary(MachineLifecycleRecordSchema, request.record),
-      inputStates: request.inputStates.map(fromInputState),
-      unchangedInputs: request.unchangedInputs,
-    }),
-    ...committedInputs,
-  }),
-  persistOpsLifecycle: unary(rpc.persistOpsLifecycle, {
-    decodeRequest: (message) => ({
-      ...toRuntimeMutation(message),
-      snapshot: toOpsSnapshot(requireField(message.snapshot, "snapshot"), "snapshot"),
-    }),
-    encodeRequest: (request) => ({ ...fromRuntimeMutation(request), snapshot: fromOpsSnapshot(request.snapshot) }),
-    ...committed,
-  }),
-  loadOpsLifecycle: unary(rpc.loadOpsLifecycle, {
-    ...ofRuntime,
-    decodeResponse: ({ snapshot, version }) => snapshot && { value: toOpsSnapshot(snapshot, "snapshot"), version },
-    encodeResponse: (loaded) => (loaded ? { snapshot: fromOpsSnapshot(loaded.value), version: loaded.version } : {}),
-  }),
-  deleteOpsLifecycle: unary(rpc.deleteOpsLifecycle, { ...runtimeMutation, ...committed }),
-  listRuntimes: unary(rpc.listRuntimes, {
-    decodeRequest: ({ pageSize, pageToken }) => ({ pageSize, pageToken }),
-    encodeRequest: ({ pageSize, pageToken }) => ({ pageSize, pageToken }),
-    decodeResponse: ({ runtimes, nextPageToken }) => ({
-      runtimes: runtimes.map(({ $typeName: _, ...summary }) => summary),
-      nextPageToken,
-    }),
-    encodeResponse: (page) => ({ runtimes: [...page.runtimes], nextPageToken: page.nextPageToken }),
-  }),
-  getCommit: unary(rpc.getCommit, {
-    decodeRequest: ({ requestId, seal }) => ({ requestId, seal }),
-    encodeRequest: ({ requestId, seal }) => ({ requestId, seal }),
-    decodeResponse: ({ state, version, method }): CommitStatus => {
-      const text = commitState.toModel(state, "state");
-      return text === "applied" ? { state: text, version, method } : { state: text };
+const expectedVersion: Codec<pb.ExpectedVersion, ExpectedVersion> = {
+  toModel: (wire) => {
+    const expected = expectedVersionMembers.toModel(wire);
+    if ((expected.record === "input_state") !== (expected.inputId !== undefined)) {
+      throw new InvalidArgumentError("input_id", "a UUID exactly with RECORD_KIND_INPUT_STATE");
+    }
+    return expected;
+  },
+  toWire: expectedVersionMembers.toWire,
+};
+
+const expectedVersions: Codec<pb.ExpectedVersion[], readonly ExpectedVersion[] | undefined> = {
+  toModel: (wire) => (wire.length === 0 ? undefined : list(expectedVersion).toModel(wire)),
+  toWire: (versions = []) => list(expectedVersion).toWire(versions),
+};
+
+const runtimeId = required<string, string>(same);
+const runtimeRequest = { runtimeId };
+const mutation = { requestId: same, expectedStoreId: same };
+const runtimeMutation = { runtimeId, ...mutation, expectedFenceToken: same, expectedVersions };
+
+/** A flag that is optional in the model. Absent means false. */
+const flag: Codec<boolean, boolean | undefined> = { toModel: (wire) => wire, toWire: (value = false) => value };
+
+const committed = { version: same, replayed: same };
+const inputs = optional<pb.InputsVersions, InputsVersions>(
+  message(pb.InputsVersionsSchema, { before: same, after: same }),
+);
+const keptInput: Codec<pb.KeptInput, KeptInput> = message(pb.KeptInputSchema, { inputId: same, version: same });
+const committedInput = { ...committed, inputs };
+const committedInputs = { ...committedInput, keptInputs: list(keptInput) };
+const unchangedInputs = optional<pb.UnchangedInputs, UnchangedInputs>(
+  message(pb.UnchangedInputsSchema, { inputsVersion: same }),
+);
+
+/** Returns the codec of the response of a load: a record with its version, or undefined. */
+function loaded<M extends Message & { version: string }, K extends Exclude<keyof M, keyof Message | "version">, T>(
+  desc: GenMessage<M>,
+  member: K & string,
+  codec: Codec<Exclude<M[K], undefined>, T>,
+): Codec<M, Versioned<T> | undefined> {
+  return {
+    toModel: (wire) => {
+      const value = wire[member] as Exclude<M[K], undefined> | undefined;
+      return value && { value: at(member, () => codec.toModel(value)), version: wire.version };
     },
-    encodeResponse: (answer) => ({ ...answer, state: commitState.toWire(answer.state) }),
+    toWire: (versioned) => {
+      const members = versioned && { [member]: codec.toWire(versioned.value), version: versioned.version };
+      return create<GenMessage<M>>(desc, members as MessageInitShape<GenMessage<M>>);
+    },
+  };
+}
+
+/** Returns the codec of the response of a compare-and-set, whose member `done` is false when the expectation was missed. */
+function committedIf<M extends Message & Committed>(
+  desc: GenMessage<M>,
+  done: Exclude<keyof M, keyof Message> & string,
+): Codec<M, Committed | undefined> {
+  return {
+    toModel: (wire) => (wire[done] ? { version: wire.version, replayed: wire.replayed } : undefined),
+    toWire: (result) => {
+      const members = result && { [done]: true, version: result.version, replayed: result.replayed };
+      return create<GenMessage<M>>(desc, members as MessageInitShape<GenMessage<M>>);
+    },
+  };
+}
+
+const updatedOauth: Codec<pb.UpdateAuthOauthFlowSnapshotResponse, UpdatedOauth> = {
+  toModel: ({ updated, version, replayed, current }) =>
+    updated ? { updated, version, replayed } : { updated, current: current && { value: current, version } },
+  toWire: (result) =>
+    create(
+      pb.UpdateAuthOauthFlowSnapshotResponseSchema,
+      result.updated
+        ? { updated: true, version: result.version, replayed: result.replayed }
+        : { version: result.current?.version ?? "", ...(result.current && { current: result.current.value }) },
+    ),
+};
+
+const runtimeSummary: Codec<pb.RuntimeSummary, RuntimeSummary> = message(pb.RuntimeSummarySchema, {
+  runtimeId: same,
+  version: same,
+  inputCount: same,
+  receiptCount: same,
+  hasSessionSnapshot: same,
+  hasMachineLifecycle: same,
+  hasOpsLifecycle: same,
+});
+
+const commitStates: readonly CommitStatus["state"][] = ["applied", "pending", "not_found", "sealed", "expired"];
+const commitState = enumeration(pb.CommitStateSchema, commitStates);
+
+const commitStatus: Codec<pb.GetCommitResponse, CommitStatus> = {
+  toModel: ({ version, method, ...wire }) => {
+    const state = at("state", () => commitState.toModel(wire.state));
+    return state === "applied" ? { state, version, method } : { state };
+  },
+  toWire: (status) => create(pb.GetCommitResponseSchema, { ...status, state: commitState.toWire(status.state) }),
+};
+
+const limitMembers: Codec<pb.Limits, Limits> = message(pb.LimitsSchema, {
+  requestBytes: roundedNumber,
+  requestBytesInFlight: roundedNumber,
+  requestsInFlight: same,
+  documentBytes: roundedNumber,
+  runtimeIdBytes: same,
+  inputRowBytes: same,
+  batchRows: same,
+  operationSnapshotBytes: same,
+  oauthSnapshotBytes: same,
+  patchPieces: same,
+  patchInsertBytes: same,
+  uploadBytes: roundedNumber,
+  uploadIdleSeconds: same,
+  quotaBytes: optional(roundedNumber),
+});
+
+/** The limits of a store. Without a quota, the model has no member for it, so that programs can list the limits. */
+const limits: Codec<pb.Limits, Limits> = {
+  toModel: (wire) => {
+    const { quotaBytes, ...others } = limitMembers.toModel(wire);
+    return quotaBytes === undefined ? others : { ...others, quotaBytes };
+  },
+  toWire: limitMembers.toWire,
+};
+
+const outcomeRetention: Codec<pb.OutcomeRetention, OutcomeRetention> = message(pb.OutcomeRetentionSchema, {
+  maxAgeSeconds: roundedNumber,
+  maxCount: roundedNumber,
+});
+
+type Rpcs = typeof pb.RuntimeStoreService.method;
+const rpc: Rpcs = pb.RuntimeStoreService.method;
+
+/**
+ * The codecs of `RuntimeStoreService`, used by the daemon and by the client: one for each RPC, under the name of the RPC
+ * and of the method of `VersionedStore`. A missing, additional or misnamed codec is a compile error.
+ */
+export const storeCodecs = {
+  authAuthorityKey: unary(
+    rpc.authAuthorityKey,
+    {},
+    {
+      toModel: ({ key }) => key,
+      toWire: (key) => create(pb.AuthAuthorityKeyResponseSchema, { key }),
+    },
+  ),
+  persistAuthOauthFlowSnapshot: unary(rpc.persistAuthOauthFlowSnapshot, { ...mutation, snapshot: same }, committed),
+  loadAuthOauthFlowSnapshot: unary(
+    rpc.loadAuthOauthFlowSnapshot,
+    {},
+    loaded<pb.LoadAuthOauthFlowSnapshotResponse, "snapshot", Uint8Array>(
+      pb.LoadAuthOauthFlowSnapshotResponseSchema,
+      "snapshot",
+      same,
+    ),
+  ),
+  updateAuthOauthFlowSnapshot: unary(
+    rpc.updateAuthOauthFlowSnapshot,
+    { ...mutation, expected: versionOrAbsent, snapshot: same },
+    updatedOauth,
+  ),
+  commitSessionSnapshot: unary(
+    rpc.commitSessionSnapshot,
+    { ...runtimeMutation, sessionDelta: required(sessionChange) },
+    committed,
+  ),
+  commitSessionTranscriptRewriteSnapshot: unary(
+    rpc.commitSessionTranscriptRewriteSnapshot,
+    { ...runtimeMutation, sessionDelta: required(sessionChange), commit: required(rewriteCommit) },
+    committed,
+  ),
+  atomicApply: unary(
+    rpc.atomicApply,
+    {
+      ...runtimeMutation,
+      sessionDelta: optional(sessionChange),
+      receipt: required(receipt),
+      inputUpdates: list(inputState),
+      unchangedInputs,
+      sessionStoreKey: same,
+    },
+    committedInputs,
+  ),
+  loadInputStates: stream(
+    rpc.loadInputStates,
+    { runtimeId, eachOutcome: flag },
+    { decodeResponse: readInputStates, encodeResponse: writeInputStates },
+  ),
+  loadBoundaryReceipt: unary(
+    rpc.loadBoundaryReceipt,
+    { runtimeId, runId: same, sequence: same },
+    loaded(pb.LoadBoundaryReceiptResponseSchema, "receipt", receipt),
+  ),
+  loadSessionSnapshot: stream(rpc.loadSessionSnapshot, runtimeRequest, {
+    decodeResponse: readSnapshot,
+    encodeResponse: writeSnapshot,
   }),
-  getServerInfo: unary(rpc.getServerInfo, {
-    ...noArguments,
-    decodeResponse: toServerInfo,
-    encodeResponse: fromServerInfo,
-  }),
-} as const satisfies { [M in keyof VersionedStore]: CodecOf<VersionedStore[M]> };
+  uploadSessionSnapshot: upload(
+    rpc.uploadSessionSnapshot,
+    { decodeRequest: readUpload, encodeRequest: writeUpload },
+    {
+      toModel: ({ uploadId }) => uploadId,
+      toWire: (uploadId) => create(pb.UploadSessionSnapshotResponseSchema, { uploadId }),
+    },
+  ),
+  clearSessionSnapshot: unary(rpc.clearSessionSnapshot, runtimeMutation, committed),
+  replaceSessionSnapshotIfCurrent: unary(
+    rpc.replaceSessionSnapshotIfCurrent,
+    { ...runtimeMutation, expected: expectedSnapshot, replacement: required(sessionChange) },
+    committedIf(pb.ReplaceSessionSnapshotIfCurrentResponseSchema, "replaced"),
+  ),
+  clearSessionSnapshotIfCurrent: unary(
+    rpc.clearSessionSnapshotIfCurrent,
+    { ...runtimeMutation, expected: expectedSnapshot },
+    committedIf(pb.ClearSessionSnapshotIfCurrentResponseSchema, "cleared"),
+  ),
+  persistInputState: unary(rpc.persistInputState, { ...runtimeMutation, state: required(inputState) }, committedInput),
+  loadInputState: unary(
+    rpc.loadInputState,
+    { runtimeId, inputId: same },
+    loaded(pb.LoadInputStateResponseSchema, "state", inputState),
+  ),
+  loadMachineLifecycleRecord: unary(
+    rpc.loadMachineLifecycleRecord,
+    runtimeRequest,
+    loaded(pb.LoadMachineLifecycleRecordResponseSchema, "record", lifecycleRecord),
+  ),
+  commitMachineLifecycle: unary(
+    rpc.commitMachineLifecycle,
+    { ...runtimeMutation, record: required(lifecycleRecord), inputStates: list(inputState), unchangedInputs },
+    committedInputs,
+  ),
+  persistOpsLifecycle: unary(
+    rpc.persistOpsLifecycle,
+    { ...runtimeMutation, snapshot: required(opsSnapshot) },
+    committed,
+  ),
+  loadOpsLifecycle: unary(
+    rpc.loadOpsLifecycle,
+    runtimeRequest,
+    loaded(pb.LoadOpsLifecycleResponseSchema, "snapshot", opsSnapshot),
+  ),
+  deleteOpsLifecycle: unary(rpc.deleteOpsLifecycle, runtimeMutation, committed),
+  listRuntimes: unary(
+    rpc.listRuntimes,
+    { pageSize: same, pageToken: same },
+    { runtimes: list(runtimeSummary), nextPageToken: same },
+  ),
+  getCommit: unary(rpc.getCommit, { requestId: same, seal: same }, commitStatus),
+  getServerInfo: unary(
+    rpc.getServerInfo,
+    {},
+    {
+      serverVersion: same,
+      storeId: same,
+      engine: same,
+      durable: same,
+      limits: required(limits),
+      outcomeRetention: required(outcomeRetention),
+    },
+  ),
+} as const satisfies ServiceCodecs<VersionedStore, Rpcs>;
 
 export type StoreCodecs = typeof storeCodecs;

@@ -140,7 +140,7 @@ export function expectForm(value: Uint8Array, form: number): void {
   if (value[0] !== form) throw new UnknownFormError("form", String(form), value[0]);
 }
 
-/** Returns the error of a value that cannot be decoded. The text of a rule of the reference is kept (section 14.18). */
+/** Returns the error of a value that cannot be decoded. The text of a rule of the reference is kept (contract 11.3). */
 function unreadable(key: RowKey, cause: unknown): Error {
   if (cause instanceof UnknownFormError) return damaged(key, `cannot be read: ${cause.message}`, cause);
   if (!(cause instanceof JsonError)) return damaged(key, "cannot be read", cause);

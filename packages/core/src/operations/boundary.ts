@@ -71,7 +71,7 @@ export const boundaryOperations = (context: StoreContext): BoundaryOperations =>
   },
 });
 
-/** Returns the key and the canonical JSON of a receipt. Its content is not compared with anything (section 4). */
+/** Returns the key and the canonical JSON of a receipt. Its content is not compared with anything (contract 4.2). */
 export function receiptRow(
   runtimeId: RuntimeId,
   receipt: RunBoundaryReceipt,
@@ -81,7 +81,7 @@ export function receiptRow(
   return { key: { table: "receipt", runtimeId, runId, sequence: receipt.sequence }, value };
 }
 
-/** Refuses a receipt whose key is stored already, also with equal content; the error says whether it is equal (section 14.1). */
+/** Refuses a receipt whose key is stored already, also with equal content; the error says whether it is equal (contract 4.2). */
 function refuseTakenReceipt(
   stored: Row | undefined,
   receipt: RunBoundaryReceipt,

@@ -125,7 +125,7 @@ export function replacement<R extends AnyMutation>(
   return { method, request, args, reads, bytes: value?.length ?? 0, decide: () => edits };
 }
 
-/** Refuses a lifecycle record of another version than 1, or of an unknown state. Its bytes are stored unchanged (section 14.12). */
+/** Refuses a lifecycle record of another version than 1, or of an unknown state. Its bytes are stored unchanged (contract 3.3). */
 export function checkLifecycleRecord(record: Uint8Array): void {
   const { recordVersion, runtimeState } = inspectLifecycleRecord(record);
   if (recordVersion !== MACHINE_LIFECYCLE_RECORD_VERSION) {

@@ -101,7 +101,8 @@ export function restoreCommand(): Command {
 }
 
 async function restore(path: string, { data, keepOauth }: RestoreFlags): Promise<void> {
-  if (!existsSync(path)) throw new StartupError(EXIT.USAGE, `there is no backup file ${path}`);
+  if (!existsSync(path))
+    throw new StartupError(EXIT.USAGE, `there is no file ${path}; name a file that bolthole backup wrote`);
   const restored = await withExitCode(() => restoreInto(data, path, keepOauth === true));
   const { manifest, storeId, findings } = restored;
   const lines = [

@@ -82,6 +82,17 @@ const exportTo = (name: string, ...flags: string[]): ReturnType<typeof bolthole>
   bolthole("export", "meerkat", join(folder, name), "--data", data, ...flags);
 const summary = ({ out }: { readonly out: string }): string => out.trimEnd().split("\n").at(-1) ?? "";
 
+test("an export into a file that cannot be created is refused without a stack", async () => {
+  expect((await importFile()).code).toBe(EXIT.CLEAN);
+  for (const path of ["/proc/x/y", folder]) {
+    const { code, err } = await bolthole("export", "meerkat", path, "--data", data);
+    expect([code, err]).toEqual([
+      EXIT.DATA_FOLDER,
+      expect.stringMatching(new RegExp(`^bolthole: ${path} [^\\n]*\\n$`)),
+    ]);
+  }
+});
+
 test("a dry run reports the result and creates neither a store nor a file", async () => {
   const dry = await importFile("--dry-run");
   expect([dry.code, summary(dry)]).toEqual([

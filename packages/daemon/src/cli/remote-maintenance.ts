@@ -4,20 +4,14 @@ import { Client, type ServiceError, credentials } from "@grpc/grpc-js";
 import {
   type ImportResult,
   type ImportRuntime,
-  type OfRuntime,
   type RuntimeContents,
+  type RuntimeRequest,
   type RuntimeTransfer,
   StoreError,
   type StoreMaintenance,
   type VerifyEvent,
 } from "@bolthole/contract";
-import {
-  STATUS_DETAILS_KEY,
-  fromWireStatus,
-  grpcMethod,
-  maintenanceCodecs,
-  transferCodecs,
-} from "@bolthole/contract/wire";
+import { STATUS_DETAILS_KEY, adminCodecs, fromWireStatus, grpcMethod } from "@bolthole/contract/wire";
 
 /** Long enough for a runtime of hundreds of megabytes on a slow disk. */
 const TRANSFER_TIMEOUT_MS = 10 * 60 * 1000;
@@ -35,23 +29,23 @@ export class RemoteMaintenance implements StoreMaintenance, RuntimeTransfer {
   }
 
   backUp(): Promise<AsyncIterable<Uint8Array>> {
-    const { method, decodeResponse } = maintenanceCodecs.backup;
+    const { method, decodeResponse } = adminCodecs.backup;
     return Promise.resolve(decodeResponse(this.messages(method, {})));
   }
 
   verify(): AsyncIterable<VerifyEvent> {
-    const { method, decodeResponse } = maintenanceCodecs.verify;
+    const { method, decodeResponse } = adminCodecs.verify;
     return decodeResponse(this.messages(method, {}));
   }
 
-  async exportRuntime(request: OfRuntime): Promise<RuntimeContents | undefined> {
-    const { method, encodeRequest, decodeResponse } = transferCodecs.exportRuntime;
+  async exportRuntime(request: RuntimeRequest): Promise<RuntimeContents | undefined> {
+    const { method, encodeRequest, decodeResponse } = adminCodecs.exportRuntime;
     const contents = await decodeResponse(this.messages(method, encodeRequest(request), TRANSFER_TIMEOUT_MS));
     return contents && { ...contents, runtimeId: request.runtimeId };
   }
 
   async importRuntime(request: ImportRuntime): Promise<ImportResult> {
-    const { method, encodeRequest, decodeResponse } = transferCodecs.importRuntime;
+    const { method, encodeRequest, decodeResponse } = adminCodecs.importRuntime;
     const { path, requestSerialize, responseDeserialize } = grpcMethod(method);
     const ended = new AbortController();
     const response = new Promise<MessageShape<typeof method.output>>((resolve, reject) => {

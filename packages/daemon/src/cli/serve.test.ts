@@ -95,6 +95,16 @@ describe("the data folder", () => {
   });
 
   test.each([
+    ["status", EXIT.NOT_RUNNING, []],
+    ["verify", EXIT.DATA_FOLDER, []],
+    ["backup", EXIT.DATA_FOLDER, ["FILE"]],
+  ])("below a file ends bolthole %s with an error and without a stack", async (command, code, args) => {
+    writeFileSync(join(home, "file"), "");
+    const result = await bolthole(command, ...args, "--data", join(home, "file", "data"));
+    expect([result.code, result.err]).toEqual([code, expect.stringMatching(/^bolthole: [^\n]*\n$/)]);
+  });
+
+  test.each([
     ["the data folder", (path: string) => ["serve", "--data", path]],
     [
       "the control folder of a database",

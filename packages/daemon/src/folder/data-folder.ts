@@ -62,7 +62,8 @@ export function prepareDataFolder(folder: string): void {
   if (!isOwner || (mode & OTHERS_MAY_WRITE) !== 0) {
     throw new StartupError(
       EXIT.DATA_FOLDER,
-      `data folder ${folder} must belong to this user and must not be writable by others; choose another folder`,
+      `data folder ${folder} must belong to this user and must not be writable by others; it has owner ${String(uid)} and mode ` +
+        `${(mode & 0o7777).toString(8)}; change them, or choose another folder`,
     );
   }
 }
@@ -95,9 +96,10 @@ export function makeFolder(path: string): void {
   }
 }
 
-export const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+// `existsSync` also returns false below a file, where `statSync` throws ENOTDIR even with `throwIfNoEntry: false`.
+export const isFile = (path: string): boolean => existsSync(path) && statSync(path).isFile();
 
-const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+const isFolder = (path: string): boolean => existsSync(path) && statSync(path).isDirectory();
 
 /** The content of a lock file, for error messages. */
 interface LockOwner {

@@ -32,7 +32,7 @@ export class FileReplacement {
     this.temporaryPath = `${path}.${suffix}`;
   }
 
-  /** Does not flush: a caller that needs the file after a crash of the machine flushes it before and its folder after. */
+  /** Renames the temporary file to `path`. Does not flush: for a file that must survive a crash, flush it before and its folder after. */
   commit(): void {
     renameSync(this.temporaryPath, this.path);
   }

@@ -96,7 +96,7 @@ class MessageSender {
       this.unsent -= 1;
       this.proceed?.();
     });
-    // grpc-js writes the message to the socket after this iteration of the event loop; the next message is prepared meanwhile.
+    // grpc-js writes the message to the socket after this iteration of the event loop, so the next one is encoded while it is sent.
     await nextLoopIteration();
     while (this.unsent >= MESSAGES_AHEAD && !this.isGone()) await this.progress();
     return !this.isGone();
@@ -106,7 +106,7 @@ class MessageSender {
     return this.call.cancelled;
   }
 
-  /** Reuses a buffer when it is large enough. Only that of a short first message is too small, and it is dropped. */
+  /** Returns a spare buffer if it is large enough, else a new one. A spare buffer of a short first message is too small and is dropped. */
   private memory(bytes: number): Buffer {
     const spare = this.spare.pop();
     return spare && spare.length >= bytes ? spare : Buffer.allocUnsafeSlow(bytes);

@@ -3,20 +3,23 @@ import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import type { Server } from "@grpc/grpc-js";
 import type { PackageDefinition } from "@grpc/proto-loader";
 import { ReflectionService } from "@grpc/reflection";
-import type { ImportRuntime, OfRuntime, RuntimeTransfer, StoreMaintenance, VersionedStore } from "@bolthole/contract";
+import type {
+  ImportRuntime,
+  RuntimeRequest,
+  RuntimeTransfer,
+  StoreMaintenance,
+  VersionedStore,
+} from "@bolthole/contract";
 import {
-  AdminService,
   type GetStatusResponseSchema,
   type StreamCodec,
   type UnaryCodec,
   type UploadCodec,
+  adminCodecs,
   file_bolthole_v1_error,
   file_google_rpc_error_details,
   file_grpc_health_v1_health,
-  maintenanceCodecs,
   storeCodecs,
-  transferCodecs,
-  unary,
 } from "@bolthole/contract/wire";
 import { type HandlerContext, registerStream, registerUnary, registerUpload } from "./handler.js";
 
@@ -41,13 +44,6 @@ export function registerStoreService(server: Server, context: HandlerContext, st
 
 export type DaemonStatus = MessageInitShape<typeof GetStatusResponseSchema>;
 
-const statusCodec = unary(AdminService.method.getStatus, {
-  decodeRequest: () => ({}),
-  encodeRequest: () => ({}),
-  decodeResponse: (message): DaemonStatus => message,
-  encodeResponse: (status: DaemonStatus) => status,
-});
-
 /** Registers AdminService, for the operator of the daemon. Register it on the socket only: its calls are not authorized. */
 export function registerAdminService(
   server: Server,
@@ -56,12 +52,11 @@ export function registerAdminService(
   transfer: RuntimeTransfer,
   maintenance: StoreMaintenance,
 ): void {
-  const { backup, verify } = maintenanceCodecs;
-  const { exportRuntime, importRuntime } = transferCodecs;
-  registerUnary(server, context, statusCodec as never, getStatus);
+  const { backup, verify, exportRuntime, importRuntime } = adminCodecs;
+  registerUnary(server, context, adminCodecs.getStatus as never, getStatus);
   registerStream(server, context, backup as never, () => maintenance.backUp());
   registerStream(server, context, verify as never, () => maintenance.verify());
-  registerStream(server, context, exportRuntime as never, (request: OfRuntime) => transfer.exportRuntime(request));
+  registerStream(server, context, exportRuntime as never, (request: RuntimeRequest) => transfer.exportRuntime(request));
   registerUpload(server, context, importRuntime as never, (request: ImportRuntime) => transfer.importRuntime(request));
 }
 

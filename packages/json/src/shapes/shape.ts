@@ -27,7 +27,7 @@ export interface Shape<T> {
 export interface MemberShape<T> extends Shape<T> {
   /** Reads the members from the cursor to the closing brace, and skips the brace. */
   readMembers(reader: JsonReader): T;
-  /** Writes the members without braces. `isEmpty` is whether the object has no member so far; returns the same for afterwards. */
+  /** Writes the members without braces. `isEmpty` says whether the object has no member yet. Returns whether it still has none. */
   writeMembers(value: T, out: JsonWriter, isEmpty: boolean): boolean;
   /** Works like `skipCanonical`, for members without braces. Stops at the first member that is not one of this shape. */
   skipCanonicalMembers(reader: JsonReader, isFirst: boolean): boolean;

@@ -100,10 +100,10 @@ const NULL = Buffer.from("null");
 const EMPTY_LIST = Buffer.from("[]");
 const EMPTY_OBJECT = Buffer.from("{}");
 
-/** The members that a struct has seen are bits of one integer. */
+/** The members that were read are bits of one integer. */
 const MAX_MEMBERS = 31;
 
-/** A field with all that was prepared from it. Every instance has the same properties, which keeps the loops below fast. */
+/** A field with the bytes of its name in every form. Every instance has the same properties, which keeps the loops below fast. */
 class Member {
   readonly name: string;
   readonly nameBytes: Uint8Array;
@@ -271,8 +271,8 @@ export class Struct<T extends object> implements MemberShape<T> {
   }
 
   /**
-   * Skips the name of the next member when it is as canonical JSON has it: without spaces, after the expected place in the
-   * order. Returns the member's index. Otherwise returns -1 and does not move the reader.
+   * Skips the name of the next member if it has its canonical form, without spaces, and is at or after the position `expected`
+   * in the order of the members. Returns the member's index. Otherwise returns -1 and does not move the reader.
    */
   private skipCanonicalName(reader: JsonReader, expected: number, isFirst: boolean): number {
     const members = this.members;

@@ -4,7 +4,7 @@ import { MINUS, hexValue } from "../text/characters.js";
 import type { Shape } from "./shape.js";
 import { spelledString } from "./scalar.js";
 
-/** A UUID in its canonical form: lower case, with hyphens. Every version and the nil UUID are accepted (section 1). */
+/** A UUID in its canonical form: lower case, with hyphens. Every version and the nil UUID are accepted (contract 1.3). */
 export type Uuid = string;
 
 const HYPHENATED = 36;
@@ -14,7 +14,7 @@ const URN_PREFIX = "urn:uuid:";
 export const UUID: Shape<Uuid> = spelledString("a UUID", canonicalUuidLength, canonicalUuid);
 
 /**
- * Returns the canonical form of a UUID in any spelling that the reference accepts (sections 1 and 15.8): with hyphens in any
+ * Returns the canonical form of a UUID in any spelling that the reference accepts (contract 1.3): with hyphens in any
  * case, the same in braces or after a lower-case `urn:uuid:`, or 32 digits. Undefined for any other text.
  */
 export function canonicalUuid(text: string): Uuid | undefined {

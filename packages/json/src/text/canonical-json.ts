@@ -20,7 +20,7 @@ import { canonicalNumber } from "./numbers.js";
 import { JsonReader } from "./reader.js";
 import { type JsonWriter, withWriter } from "./writer.js";
 
-// Canonical form of raw JSON, a value of any kind (section 7.5): no white space, members sorted by the bytes of their names,
+// Canonical form of raw JSON, a value of any kind (contract 9.8): no white space, members sorted by the bytes of their names,
 // the last of two members with the same name kept, numbers and strings in canonical form.
 
 const COMMA_BYTES = Buffer.from(",");
@@ -29,7 +29,7 @@ const NULL_BYTES = Buffer.from("null");
 const TRUE_BYTES = Buffer.from("true");
 const FALSE_BYTES = Buffer.from("false");
 
-/** The reference's JSON library may interpret a member of this name as JSON inside a string. No writer creates it (section 14.19). */
+/** The reference's JSON library may interpret a member of this name as JSON inside a string. No writer creates it (contract 9.10). */
 const RAW_VALUE_MARKER = Buffer.from("$serde_json::private::RawValue");
 
 /** An integer of at most this many digits is canonical without a further check. */

@@ -112,7 +112,7 @@ export class Cursor {
     return !this.tokenHasOtherEscapes;
   }
 
-  /** Makes the string at the cursor the token, when the caller knows that it is ASCII, its length, and that it has no escapes. */
+  /** Makes the string at the cursor the token, and returns its text. It must be ASCII, of this length and without escapes. */
   takeAsciiString(length: number): string {
     this.tokenStart = this.position + 1;
     this.tokenEnd = this.tokenStart + length;

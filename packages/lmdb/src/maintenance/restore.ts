@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { type Finding, isDamageFinding, isFatalFinding } from "@bolthole/contract";
@@ -31,16 +31,15 @@ const BATCH = 4096;
 const READ_BYTES = 1 << 20;
 
 /**
- * Makes a data folder from a backup, completely or not at all. The folder must be absent or empty. The result is a new
- * store: request outcomes are deleted, and versions of the old store never match. Throws an UnusableBackupError or an
- * UnusableFolderError.
+ * Makes a data folder from a backup, completely or not at all. The folder must be absent or empty, and its parent must exist.
+ * The result is a new store: request outcomes are deleted, and versions of the old store never match. Throws an
+ * UnusableBackupError, an UnusableFolderError, or an error of the operating system.
  */
 export async function restoreBackup(path: string, folder: string, options: RestoreOptions): Promise<RestoreResult> {
   const target = resolve(folder);
   if (existsSync(target) && readdirSync(target).length > 0) {
     throw new UnusableFolderError(`${target} is not empty; restore a backup to a new or an empty folder`);
   }
-  mkdirSync(dirname(target), { recursive: true });
   const draft = mkdtempSync(`${target}.restoring-`);
   try {
     claimFormat(draft);

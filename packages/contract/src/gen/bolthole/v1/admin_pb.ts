@@ -40,19 +40,21 @@ export const GetStatusRequestSchema: GenMessage<GetStatusRequest> = /*@__PURE__*
  */
 export type GetStatusResponse = Message<"bolthole.v1.GetStatusResponse"> & {
   /**
-   * Of the daemon.
+   * The version of the daemon.
    *
    * @generated from field: string version = 1;
    */
   version: string;
 
   /**
+   * The process id of the daemon.
+   *
    * @generated from field: uint32 pid = 2;
    */
   pid: number;
 
   /**
-   * RFC 3339.
+   * An instant in RFC 3339 format.
    *
    * @generated from field: string started_at = 3;
    */
@@ -66,20 +68,22 @@ export type GetStatusResponse = Message<"bolthole.v1.GetStatusResponse"> & {
   engine: string;
 
   /**
-   * Or the database file of the engine "sqlite". Empty for an engine that keeps nothing on disk.
+   * The data folder, or the database file of the engine "sqlite". Empty for an engine that keeps nothing on disk.
    *
    * @generated from field: string data_folder = 5;
    */
   dataFolder: string;
 
   /**
-   * How each way in is reached, such as `unix:/run/bolthole.sock`.
+   * The addresses of the daemon, such as `unix:/run/bolthole.sock`.
    *
    * @generated from field: repeated string endpoints = 6;
    */
   endpoints: string[];
 
   /**
+   * The UUID of the store.
+   *
    * @generated from field: string store_id = 7;
    */
   storeId: string;
@@ -92,21 +96,21 @@ export type GetStatusResponse = Message<"bolthole.v1.GetStatusResponse"> & {
   commitSequence: bigint;
 
   /**
-   * Of the form on disk.
+   * The version of the format on disk.
    *
    * @generated from field: uint32 format_version = 9;
    */
   formatVersion: number;
 
   /**
-   * What the data file takes, with what is free inside it.
+   * The size of the data file in bytes, including free space inside it.
    *
    * @generated from field: uint64 stored_bytes = 10;
    */
   storedBytes: bigint;
 
   /**
-   * Request outcomes that are kept for retries.
+   * The number of request outcomes that are kept for retries.
    *
    * @generated from field: uint64 kept_outcomes = 11;
    */
@@ -128,14 +132,14 @@ export type GetStatusResponse = Message<"bolthole.v1.GetStatusResponse"> & {
   connections: number;
 
   /**
-   * Resident memory of the process.
+   * The resident memory of the process in bytes.
    *
    * @generated from field: uint64 resident_bytes = 15;
    */
   residentBytes: bigint;
 
   /**
-   * Of stored_bytes, what holds data: this is what the quota bounds.
+   * The part of `stored_bytes` that holds data. The quota limits this value.
    *
    * @generated from field: uint64 used_bytes = 16;
    */
@@ -149,7 +153,7 @@ export type GetStatusResponse = Message<"bolthole.v1.GetStatusResponse"> & {
   quotaBytes?: bigint | undefined;
 
   /**
-   * What the data file could still grow by; absent for an engine that keeps nothing on disk.
+   * The number of bytes by which the data file can still grow. Absent for an engine that keeps nothing on disk.
    *
    * @generated from field: optional uint64 disk_free_bytes = 18;
    */
@@ -169,7 +173,7 @@ export const GetStatusResponseSchema: GenMessage<GetStatusResponse> = /*@__PURE_
   messageDesc(file_bolthole_v1_admin, 1);
 
 /**
- * The slow reading of everything that is stored, again and again, beside all other work.
+ * The state of the scrub, which reads the whole store slowly and repeatedly to find damage.
  *
  * @generated from message bolthole.v1.ScrubStatus
  */
@@ -180,28 +184,28 @@ export type ScrubStatus = Message<"bolthole.v1.ScrubStatus"> & {
   state: ScrubState;
 
   /**
-   * At most so much is read in a second; 0 when it is off.
+   * The largest number of bytes that the scrub reads in a second. 0 when the scrub is off.
    *
    * @generated from field: uint64 bytes_per_second = 2;
    */
   bytesPerSecond: bigint;
 
   /**
-   * Passes over the whole store that came to their end.
+   * The number of completed passes over the whole store.
    *
    * @generated from field: uint64 passes = 3;
    */
   passes: bigint;
 
   /**
-   * The pass under way, also one that goes on after a restart. Absent between two passes.
+   * The current pass, also when it was continued after a restart. Absent between two passes.
    *
    * @generated from field: bolthole.v1.ScrubPass current = 4;
    */
   current?: ScrubPass | undefined;
 
   /**
-   * The last pass that came to its end. Absent before there was one.
+   * The last completed pass. Absent before the first one.
    *
    * @generated from field: bolthole.v1.ScrubPass last = 5;
    */
@@ -216,46 +220,48 @@ export const ScrubStatusSchema: GenMessage<ScrubStatus> = /*@__PURE__*/
   messageDesc(file_bolthole_v1_admin, 2);
 
 /**
+ * One pass of the scrub over the whole store.
+ *
  * @generated from message bolthole.v1.ScrubPass
  */
 export type ScrubPass = Message<"bolthole.v1.ScrubPass"> & {
   /**
-   * RFC 3339.
+   * An instant in RFC 3339 format.
    *
    * @generated from field: string started_at = 1;
    */
   startedAt: string;
 
   /**
-   * RFC 3339; empty while the pass goes on.
+   * An instant in RFC 3339 format. Empty while the pass is not completed.
    *
    * @generated from field: string ended_at = 2;
    */
   endedAt: string;
 
   /**
-   * That were read to their end.
+   * The number of runtimes that were read completely.
    *
    * @generated from field: uint64 runtimes = 3;
    */
   runtimes: bigint;
 
   /**
-   * Of rows and documents.
+   * The number of bytes of rows and documents that were read.
    *
    * @generated from field: uint64 bytes = 4;
    */
   bytes: bigint;
 
   /**
-   * How much was found that is not as it was written.
+   * The number of findings.
    *
    * @generated from field: uint64 finding_count = 5;
    */
   findingCount: bigint;
 
   /**
-   * The first ones of these, at most 20.
+   * The first findings, at most 20.
    *
    * @generated from field: repeated bolthole.v1.Finding findings = 6;
    */
@@ -310,14 +316,14 @@ export const ExportRuntimeResponseSchema: GenMessage<ExportRuntimeResponse> = /*
  */
 export type ImportRuntimeRequest = Message<"bolthole.v1.ImportRuntimeRequest"> & {
   /**
-   * Required in the first message, and in no other.
+   * Required in the first message, not allowed in the others.
    *
    * @generated from field: bolthole.v1.ImportRuntimeStart start = 1;
    */
   start?: ImportRuntimeStart | undefined;
 
   /**
-   * In every message after the first.
+   * Required in every message after the first.
    *
    * @generated from field: bolthole.v1.RuntimePart part = 2;
    */
@@ -343,14 +349,14 @@ export type ImportRuntimeStart = Message<"bolthole.v1.ImportRuntimeStart"> & {
   runtimeId?: string | undefined;
 
   /**
-   * True: what is stored of the runtime may be replaced. Rows that are not imported are then deleted.
+   * True: stored records may be replaced. Stored rows that are not imported are then deleted.
    *
    * @generated from field: bool overwrite = 2;
    */
   overwrite: boolean;
 
   /**
-   * True: checks and compares everything, and writes nothing.
+   * True: all records are checked and compared, and nothing is written.
    *
    * @generated from field: bool dry_run = 3;
    */
@@ -365,7 +371,8 @@ export const ImportRuntimeStartSchema: GenMessage<ImportRuntimeStart> = /*@__PUR
   messageDesc(file_bolthole_v1_admin, 7);
 
 /**
- * A piece of a runtime: one record, or some bytes of its session snapshot. In any order but that of the bytes.
+ * One part of a runtime: a record, or some bytes of its session snapshot. Parts may come in any order, except that the
+ * bytes of the snapshot are in order.
  *
  * @generated from message bolthole.v1.RuntimePart
  */
@@ -425,7 +432,7 @@ export type SnapshotPart = Message<"bolthole.v1.SnapshotPart"> & {
   profile: SessionProfile;
 
   /**
-   * At most 1 MiB.
+   * Limited to 1 MiB.
    *
    * @generated from field: bytes chunk = 2;
    */
@@ -474,7 +481,7 @@ export const BackupRequestSchema: GenMessage<BackupRequest> = /*@__PURE__*/
  */
 export type BackupResponse = Message<"bolthole.v1.BackupResponse"> & {
   /**
-   * At most 1 MiB, in order. All of them together are the file.
+   * The next bytes of the backup file. At most 1 MiB.
    *
    * @generated from field: bytes chunk = 1;
    */
@@ -516,7 +523,7 @@ export type VerifyResponse = Message<"bolthole.v1.VerifyResponse"> & {
     case: "finding";
   } | {
     /**
-     * Since the last message that said so.
+     * The number of bytes read since the last message with this field.
      *
      * @generated from field: uint64 bytes_read = 2;
      */
@@ -541,33 +548,36 @@ export const VerifyResponseSchema: GenMessage<VerifyResponse> = /*@__PURE__*/
   messageDesc(file_bolthole_v1_admin, 14);
 
 /**
- * Something that is not as it was written.
+ * A difference between the store and what was written to it.
  *
  * @generated from message bolthole.v1.Finding
  */
 export type Finding = Message<"bolthole.v1.Finding"> & {
   /**
-   * From the closed list in docs/operating.md, such as `row-damaged`.
+   * One of the codes in docs/operating.md, such as `row-damaged`.
    *
    * @generated from field: string code = 1;
    */
   code: string;
 
   /**
-   * Absent where it is of no runtime, or of one that cannot be told.
+   * Absent when the finding is not about one runtime, or when its runtime is not known.
    *
    * @generated from field: optional string runtime_id = 2;
    */
   runtimeId?: string | undefined;
 
   /**
-   * As in the errors of a load, such as `input state ID`; empty where it is of none.
+   * The record in the form that load errors use, such as `input state ID`. Empty when the finding is not about a
+   * record.
    *
    * @generated from field: string record = 3;
    */
   record: string;
 
   /**
+   * What was expected and what was found.
+   *
    * @generated from field: string text = 4;
    */
   text: string;
@@ -590,14 +600,14 @@ export type StoreCounts = Message<"bolthole.v1.StoreCounts"> & {
   runtimes: bigint;
 
   /**
-   * Of all runtimes: snapshots, lifecycle records, operation snapshots, input states and receipts.
+   * The snapshots, lifecycle records, operation snapshots, input rows and receipts of all runtimes.
    *
    * @generated from field: uint64 rows = 2;
    */
   rows: bigint;
 
   /**
-   * Of requests, kept for retries.
+   * The outcomes of requests that are kept for retries.
    *
    * @generated from field: uint64 outcomes = 3;
    */
@@ -612,6 +622,8 @@ export const StoreCountsSchema: GenMessage<StoreCounts> = /*@__PURE__*/
   messageDesc(file_bolthole_v1_admin, 16);
 
 /**
+ * Whether the scrub is reading.
+ *
  * @generated from enum bolthole.v1.ScrubState
  */
 export enum ScrubState {
@@ -621,14 +633,14 @@ export enum ScrubState {
   UNSPECIFIED = 0,
 
   /**
-   * By the settings, or because the engine has nothing to check.
+   * The scrub is switched off, or the engine has nothing to check.
    *
    * @generated from enum value: SCRUB_STATE_OFF = 1;
    */
   OFF = 1,
 
   /**
-   * Until the next pass is due.
+   * The scrub waits until the next pass is due.
    *
    * @generated from enum value: SCRUB_STATE_RESTING = 2;
    */
@@ -647,7 +659,7 @@ export const ScrubStateSchema: GenEnum<ScrubState> = /*@__PURE__*/
   enumDesc(file_bolthole_v1_admin, 0);
 
 /**
- * What an import did, or would do without `dry_run`.
+ * The result of an import, or its result without `dry_run`.
  *
  * @generated from enum bolthole.v1.ImportResult
  */
@@ -658,28 +670,28 @@ export enum ImportResult {
   UNSPECIFIED = 0,
 
   /**
-   * Nothing was stored of the runtime before.
+   * Nothing was stored before.
    *
    * @generated from enum value: IMPORT_RESULT_ADDED = 1;
    */
   ADDED = 1,
 
   /**
-   * Something else was stored, and `overwrite` allowed to replace it.
+   * Other records were stored, and `overwrite` allowed their replacement.
    *
    * @generated from enum value: IMPORT_RESULT_REPLACED = 2;
    */
   REPLACED = 2,
 
   /**
-   * The same was stored already.
+   * The same records were stored already.
    *
    * @generated from enum value: IMPORT_RESULT_UNCHANGED = 3;
    */
   UNCHANGED = 3,
 
   /**
-   * Something else is stored, and stays.
+   * Other records are stored and were kept, because `overwrite` was false.
    *
    * @generated from enum value: IMPORT_RESULT_KEPT = 4;
    */
@@ -693,13 +705,13 @@ export const ImportResultSchema: GenEnum<ImportResult> = /*@__PURE__*/
   enumDesc(file_bolthole_v1_admin, 1);
 
 /**
- * For the operator of the daemon. Answers on the unix socket only.
+ * The administration of a daemon. It is served on the unix socket only.
  *
  * @generated from service bolthole.v1.AdminService
  */
 export const AdminService: GenService<{
   /**
-   * What the daemon is doing now.
+   * Returns the state of the daemon.
    *
    * @generated from rpc bolthole.v1.AdminService.GetStatus
    */
@@ -709,7 +721,7 @@ export const AdminService: GenService<{
     output: typeof GetStatusResponseSchema;
   },
   /**
-   * Everything that is stored of one runtime, as of one moment. Nothing stored: the stream ends without a message.
+   * Returns all records of one runtime, as of one moment. The stream has no messages when nothing is stored.
    *
    * @generated from rpc bolthole.v1.AdminService.ExportRuntime
    */
@@ -719,8 +731,8 @@ export const AdminService: GenService<{
     output: typeof ExportRuntimeResponseSchema;
   },
   /**
-   * Puts a whole runtime in the place of whatever is stored of it, in one commit. Each record is checked as in a commit of
-   * its own, but a session is not compared with the stored one. Importing the same again changes nothing.
+   * Replaces all records of one runtime in one commit. Each record is checked as in its own mutation, but a session is
+   * not compared with the stored one. Importing the same records again changes nothing.
    *
    * @generated from rpc bolthole.v1.AdminService.ImportRuntime
    */
@@ -730,7 +742,8 @@ export const AdminService: GenService<{
     output: typeof ImportRuntimeResponseSchema;
   },
   /**
-   * One consistent copy of everything, as the bytes of a backup file. The copy is made and checked before the first bytes come.
+   * Returns one consistent copy of the store, as the bytes of a backup file. The copy is complete and verified before
+   * the first bytes are sent.
    *
    * @generated from rpc bolthole.v1.AdminService.Backup
    */
@@ -740,7 +753,7 @@ export const AdminService: GenService<{
     output: typeof BackupResponseSchema;
   },
   /**
-   * Reads everything that is stored, in one consistent state, and tells what is not as it was written.
+   * Reads everything in the store, in one consistent state, and reports damage.
    *
    * @generated from rpc bolthole.v1.AdminService.Verify
    */

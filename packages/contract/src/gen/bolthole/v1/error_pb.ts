@@ -13,8 +13,8 @@ export const file_bolthole_v1_error: GenFile = /*@__PURE__*/
   fileDesc("Chdib2x0aG9sZS92MS9lcnJvci5wcm90bxILYm9sdGhvbGUudjEitgMKEFN0b3JlRXJyb3JEZXRhaWwSLwoHdmFyaWFudBgBIAEoDjIeLmJvbHRob2xlLnYxLlN0b3JlRXJyb3JWYXJpYW50Eg4KBnJlYXNvbhgCIAEoCRIlCgdhcHBsaWVkGAMgASgOMhQuYm9sdGhvbGUudjEuQXBwbGllZBIhCgVyZXRyeRgEIAEoDjISLmJvbHRob2xlLnYxLlJldHJ5EhcKCnJ1bnRpbWVfaWQYBSABKAlIAIgBARIOCgZyZWNvcmQYBiABKAkSEAoIZXhwZWN0ZWQYByABKAkSDgoGYWN0dWFsGAggASgJEhEKCXRydW5jYXRlZBgJIAEoCBJMChB0cnVuY2F0ZWRfc2hhMjU2GAogAygLMjIuYm9sdGhvbGUudjEuU3RvcmVFcnJvckRldGFpbC5UcnVuY2F0ZWRTaGEyNTZFbnRyeRIWCglpZGVudGljYWwYCyABKAhIAYgBARo2ChRUcnVuY2F0ZWRTaGEyNTZFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAw6AjgBQg0KC19ydW50aW1lX2lkQgwKCl9pZGVudGljYWwq0QIKEVN0b3JlRXJyb3JWYXJpYW50EiMKH1NUT1JFX0VSUk9SX1ZBUklBTlRfVU5TUEVDSUZJRUQQABIkCiBTVE9SRV9FUlJPUl9WQVJJQU5UX1dSSVRFX0ZBSUxFRBABEiMKH1NUT1JFX0VSUk9SX1ZBUklBTlRfUkVBRF9GQUlMRUQQAhIsCihTVE9SRV9FUlJPUl9WQVJJQU5UX1NFU1NJT05fS0VZX01JU01BVENIEAMSIQodU1RPUkVfRVJST1JfVkFSSUFOVF9OT1RfRk9VTkQQBBIjCh9TVE9SRV9FUlJPUl9WQVJJQU5UX1VOU1VQUE9SVEVEEAUSNAowU1RPUkVfRVJST1JfVkFSSUFOVF9UUkFOU0NSSVBUX1JFVklTSU9OX0NPTkZMSUNUEAYSIAocU1RPUkVfRVJST1JfVkFSSUFOVF9JTlRFUk5BTBAHKlgKB0FwcGxpZWQSFwoTQVBQTElFRF9VTlNQRUNJRklFRBAAEg4KCkFQUExJRURfTk8QARIPCgtBUFBMSUVEX1lFUxACEhMKD0FQUExJRURfVU5LTk9XThADKl8KBVJldHJ5EhUKEVJFVFJZX1VOU1BFQ0lGSUVEEAASDwoLUkVUUllfTkVWRVIQARIWChJSRVRSWV9TQU1FX1JFUVVFU1QQAhIWChJSRVRSWV9BRlRFUl9SRUxPQUQQA2IGcHJvdG8z");
 
 /**
- * Carried by every status that is not OK, beside google.rpc.ErrorInfo. Programs switch on `variant` and `reason`, never
- * on the message. All details together stay below 4 KiB: longer fields are cut at a character.
+ * The details of every failed call, beside google.rpc.ErrorInfo. Programs switch on `variant` and `reason`, never on
+ * the message of the status. All details together are smaller than 4 KiB: longer fields are cut at a character.
  *
  * @generated from message bolthole.v1.StoreErrorDetail
  */
@@ -25,7 +25,7 @@ export type StoreErrorDetail = Message<"bolthole.v1.StoreErrorDetail"> & {
   variant: StoreErrorVariant;
 
   /**
-   * From the closed list in docs/errors.md, such as RECEIPT_EXISTS.
+   * One of the reasons in docs/errors.md, such as RECEIPT_EXISTS.
    *
    * @generated from field: string reason = 2;
    */
@@ -42,45 +42,49 @@ export type StoreErrorDetail = Message<"bolthole.v1.StoreErrorDetail"> & {
   retry: Retry;
 
   /**
+   * Absent when the error is not about one runtime.
+   *
    * @generated from field: optional string runtime_id = 5;
    */
   runtimeId?: string | undefined;
 
   /**
-   * Which record or request field the refusal is about, such as `input_updates[3].created_at`.
+   * The record or the path of the request field, such as `input_updates[3].created_at`.
    *
    * @generated from field: string record = 6;
    */
   record: string;
 
   /**
-   * What was expected or allowed, and what was found instead.
+   * The value or limit that was expected.
    *
    * @generated from field: string expected = 7;
    */
   expected: string;
 
   /**
+   * The value that was found instead.
+   *
    * @generated from field: string actual = 8;
    */
   actual: string;
 
   /**
-   * A field above, or the message, was cut.
+   * True when the message or one of the fields above was cut.
    *
    * @generated from field: bool truncated = 9;
    */
   truncated: boolean;
 
   /**
-   * SHA-256 of each cut field's whole text, by the field's name.
+   * The SHA-256 of each cut field before the cut, keyed by the field's name; `message` stands for the message.
    *
    * @generated from field: map<string, bytes> truncated_sha256 = 10;
    */
   truncatedSha256: { [key: string]: Uint8Array };
 
   /**
-   * Only with RECEIPT_EXISTS: the stored receipt equals the refused one.
+   * Whether the stored receipt equals the refused one. Present with RECEIPT_EXISTS only.
    *
    * @generated from field: optional bool identical = 11;
    */
@@ -95,7 +99,7 @@ export const StoreErrorDetailSchema: GenMessage<StoreErrorDetail> = /*@__PURE__*
   messageDesc(file_bolthole_v1_error, 0);
 
 /**
- * The reference's error variants: what kind of failure a caller sees.
+ * The kind of a failure, as the reference names it.
  *
  * @generated from enum bolthole.v1.StoreErrorVariant
  */
@@ -106,36 +110,50 @@ export enum StoreErrorVariant {
   UNSPECIFIED = 0,
 
   /**
+   * A mutation failed, or one of its arguments is wrong.
+   *
    * @generated from enum value: STORE_ERROR_VARIANT_WRITE_FAILED = 1;
    */
   WRITE_FAILED = 1,
 
   /**
+   * A load failed, or one of its arguments is wrong.
+   *
    * @generated from enum value: STORE_ERROR_VARIANT_READ_FAILED = 2;
    */
   READ_FAILED = 2,
 
   /**
+   * The id of a snapshot is not the `session_store_key` of the request.
+   *
    * @generated from enum value: STORE_ERROR_VARIANT_SESSION_KEY_MISMATCH = 3;
    */
   SESSION_KEY_MISMATCH = 3,
 
   /**
+   * Not used by this daemon: a load without a result returns an empty response.
+   *
    * @generated from enum value: STORE_ERROR_VARIANT_NOT_FOUND = 4;
    */
   NOT_FOUND = 4,
 
   /**
+   * The store does not have this operation.
+   *
    * @generated from enum value: STORE_ERROR_VARIANT_UNSUPPORTED = 5;
    */
   UNSUPPORTED = 5,
 
   /**
+   * A rewrite names another parent revision than the stored one.
+   *
    * @generated from enum value: STORE_ERROR_VARIANT_TRANSCRIPT_REVISION_CONFLICT = 6;
    */
   TRANSCRIPT_REVISION_CONFLICT = 6,
 
   /**
+   * A fault of the daemon, or an unknown outcome.
+   *
    * @generated from enum value: STORE_ERROR_VARIANT_INTERNAL = 7;
    */
   INTERNAL = 7,
@@ -169,7 +187,7 @@ export enum Applied {
   YES = 2,
 
   /**
-   * Ask `GetCommit` with the request id.
+   * The change may have been applied. Call `GetCommit` with the request id.
    *
    * @generated from enum value: APPLIED_UNKNOWN = 3;
    */
@@ -183,7 +201,7 @@ export const AppliedSchema: GenEnum<Applied> = /*@__PURE__*/
   enumDesc(file_bolthole_v1_error, 1);
 
 /**
- * Whether trying again makes sense.
+ * Whether and how the call may be repeated.
  *
  * @generated from enum bolthole.v1.Retry
  */
@@ -201,14 +219,14 @@ export enum Retry {
   NEVER = 1,
 
   /**
-   * Safe with the same request id.
+   * The same call may be sent again with the same request id, after a pause.
    *
    * @generated from enum value: RETRY_SAME_REQUEST = 2;
    */
   SAME_REQUEST = 2,
 
   /**
-   * Load first, then decide, then send a new request.
+   * Load first and decide again, then send a new request with a new request id.
    *
    * @generated from enum value: RETRY_AFTER_RELOAD = 3;
    */

@@ -15,6 +15,8 @@ export const file_bolthole_v1_input: GenFile = /*@__PURE__*/
   fileDesc("Chdib2x0aG9sZS92MS9pbnB1dC5wcm90bxILYm9sdGhvbGUudjEihAMKDlBvbGljeURlY2lzaW9uEioKCmFwcGx5X21vZGUYASABKA4yFi5ib2x0aG9sZS52MS5BcHBseU1vZGUSKAoJd2FrZV9tb2RlGAIgASgOMhUuYm9sdGhvbGUudjEuV2FrZU1vZGUSKgoKcXVldWVfbW9kZRgDIAEoDjIWLmJvbHRob2xlLnYxLlF1ZXVlTW9kZRIwCg1jb25zdW1lX3BvaW50GAQgASgOMhkuYm9sdGhvbGUudjEuQ29uc3VtZVBvaW50Ei4KDGRyYWluX3BvbGljeRgFIAEoDjIYLmJvbHRob2xlLnYxLkRyYWluUG9saWN5EjwKE3JvdXRpbmdfZGlzcG9zaXRpb24YBiABKA4yHy5ib2x0aG9sZS52MS5Sb3V0aW5nRGlzcG9zaXRpb24SGQoRcmVjb3JkX3RyYW5zY3JpcHQYByABKAgSHQoVZW1pdF9vcGVyYXRvcl9jb250ZW50GAggASgIEhYKDnBvbGljeV92ZXJzaW9uGAkgASgEIlAKDlBvbGljeVNuYXBzaG90Eg8KB3ZlcnNpb24YASABKAQSLQoIZGVjaXNpb24YAiABKAsyGy5ib2x0aG9sZS52MS5Qb2xpY3lEZWNpc2lvbiLaAQoVUnVudGltZUlucHV0U2VtYW50aWNzEi8KCGJvdW5kYXJ5GAEgASgOMh0uYm9sdGhvbGUudjEuUnVuQXBwbHlCb3VuZGFyeRI1Cg5leGVjdXRpb25fa2luZBgCIAEoDjIdLmJvbHRob2xlLnYxLlJ1bkV4ZWN1dGlvbktpbmQSWQojcGVlcl9yZXNwb25zZV90ZXJtaW5hbF9hcHBseV9pbnRlbnQYAyABKA4yLC5ib2x0aG9sZS52MS5QZWVyUmVzcG9uc2VUZXJtaW5hbEFwcGx5SW50ZW50Ig8KDUlucHV0Q29uc3VtZWQiKAoPSW5wdXRTdXBlcnNlZGVkEhUKDXN1cGVyc2VkZWRfYnkYASABKAkiJgoOSW5wdXRDb2FsZXNjZWQSFAoMYWdncmVnYXRlX2lkGAEgASgJIlEKDklucHV0QWJhbmRvbmVkEi0KBWNhdXNlGAEgASgOMh4uYm9sdGhvbGUudjEuSW5wdXRBYmFuZG9uQ2F1c2USEAoIYXR0ZW1wdHMYAiABKA0i6QEKFElucHV0VGVybWluYWxPdXRjb21lEi4KCGNvbnN1bWVkGAEgASgLMhouYm9sdGhvbGUudjEuSW5wdXRDb25zdW1lZEgAEjIKCnN1cGVyc2VkZWQYAiABKAsyHC5ib2x0aG9sZS52MS5JbnB1dFN1cGVyc2VkZWRIABIwCgljb2FsZXNjZWQYAyABKAsyGy5ib2x0aG9sZS52MS5JbnB1dENvYWxlc2NlZEgAEjAKCWFiYW5kb25lZBgEIAEoCzIbLmJvbHRob2xlLnYxLklucHV0QWJhbmRvbmVkSABCCQoHb3V0Y29tZSKkAQoRSW5wdXRIaXN0b3J5RW50cnkSEQoJdGltZXN0YW1wGAEgASgJEi4KBGZyb20YAiABKA4yIC5ib2x0aG9sZS52MS5JbnB1dExpZmVjeWNsZVN0YXRlEiwKAnRvGAMgASgOMiAuYm9sdGhvbGUudjEuSW5wdXRMaWZlY3ljbGVTdGF0ZRITCgZyZWFzb24YBCABKAlIAIgBAUIJCgdfcmVhc29uIjwKEFByb2plY3Rpb25Tb3VyY2USDwoHcnVsZV9pZBgBIAEoCRIXCg9zb3VyY2VfZXZlbnRfaWQYAiABKAkiLAoQQ29hbGVzY2luZ1NvdXJjZRIYChBzb3VyY2VfaW5wdXRfaWRzGAEgAygJIooBChRSZWNvbnN0cnVjdGlvblNvdXJjZRIzCgpwcm9qZWN0aW9uGAEgASgLMh0uYm9sdGhvbGUudjEuUHJvamVjdGlvblNvdXJjZUgAEjMKCmNvYWxlc2NpbmcYAiABKAsyHS5ib2x0aG9sZS52MS5Db2FsZXNjaW5nU291cmNlSABCCAoGc291cmNlIsQGChBTdG9yZWRJbnB1dFN0YXRlEhAKCGlucHV0X2lkGAEgASgJEjcKDWN1cnJlbnRfc3RhdGUYAiABKA4yIC5ib2x0aG9sZS52MS5JbnB1dExpZmVjeWNsZVN0YXRlEisKBnBvbGljeRgDIAEoCzIbLmJvbHRob2xlLnYxLlBvbGljeVNuYXBzaG90Ej0KEXJ1bnRpbWVfc2VtYW50aWNzGAQgASgLMiIuYm9sdGhvbGUudjEuUnVudGltZUlucHV0U2VtYW50aWNzEjsKEHRlcm1pbmFsX291dGNvbWUYBSABKAsyIS5ib2x0aG9sZS52MS5JbnB1dFRlcm1pbmFsT3V0Y29tZRIwCgpkdXJhYmlsaXR5GAYgASgOMhwuYm9sdGhvbGUudjEuSW5wdXREdXJhYmlsaXR5EhwKD2lkZW1wb3RlbmN5X2tleRgHIAEoCUgAiAEBEhUKDWF0dGVtcHRfY291bnQYCCABKA0SFgoOcmVjb3ZlcnlfY291bnQYCSABKA0SLwoHaGlzdG9yeRgKIAMoCzIeLmJvbHRob2xlLnYxLklucHV0SGlzdG9yeUVudHJ5EkAKFXJlY29uc3RydWN0aW9uX3NvdXJjZRgLIAEoCzIhLmJvbHRob2xlLnYxLlJlY29uc3RydWN0aW9uU291cmNlEiEKFHBlcnNpc3RlZF9pbnB1dF9qc29uGAwgASgJSAGIAQESGAoLbGFzdF9ydW5faWQYDSABKAlIAogBARIjChZsYXN0X2JvdW5kYXJ5X3NlcXVlbmNlGA4gASgESAOIAQESHwoSYWRtaXNzaW9uX3NlcXVlbmNlGA8gASgESASIAQESMAoNcmVjb3ZlcnlfbGFuZRgQIAEoDjIZLmJvbHRob2xlLnYxLkhhbmRsaW5nTW9kZRISCgpjcmVhdGVkX2F0GBEgASgJEhIKCnVwZGF0ZWRfYXQYEiABKAlCEgoQX2lkZW1wb3RlbmN5X2tleUIXChVfcGVyc2lzdGVkX2lucHV0X2pzb25CDgoMX2xhc3RfcnVuX2lkQhkKF19sYXN0X2JvdW5kYXJ5X3NlcXVlbmNlQhUKE19hZG1pc3Npb25fc2VxdWVuY2UqkgMKE0lucHV0TGlmZWN5Y2xlU3RhdGUSJQohSU5QVVRfTElGRUNZQ0xFX1NUQVRFX1VOU1BFQ0lGSUVEEAASIgoeSU5QVVRfTElGRUNZQ0xFX1NUQVRFX0FDQ0VQVEVEEAESIAocSU5QVVRfTElGRUNZQ0xFX1NUQVRFX1FVRVVFRBACEiAKHElOUFVUX0xJRkVDWUNMRV9TVEFURV9TVEFHRUQQAxIhCh1JTlBVVF9MSUZFQ1lDTEVfU1RBVEVfQVBQTElFRBAEEjUKMUlOUFVUX0xJRkVDWUNMRV9TVEFURV9BUFBMSUVEX1BFTkRJTkdfQ09OU1VNUFRJT04QBRIiCh5JTlBVVF9MSUZFQ1lDTEVfU1RBVEVfQ09OU1VNRUQQBhIkCiBJTlBVVF9MSUZFQ1lDTEVfU1RBVEVfU1VQRVJTRURFRBAHEiMKH0lOUFVUX0xJRkVDWUNMRV9TVEFURV9DT0FMRVNDRUQQCBIjCh9JTlBVVF9MSUZFQ1lDTEVfU1RBVEVfQUJBTkRPTkVEEAkqjwEKD0lucHV0RHVyYWJpbGl0eRIgChxJTlBVVF9EVVJBQklMSVRZX1VOU1BFQ0lGSUVEEAASHAoYSU5QVVRfRFVSQUJJTElUWV9EVVJBQkxFEAESHgoaSU5QVVRfRFVSQUJJTElUWV9FUEhFTUVSQUwQAhIcChhJTlBVVF9EVVJBQklMSVRZX0RFUklWRUQQAypfCgxIYW5kbGluZ01vZGUSHQoZSEFORExJTkdfTU9ERV9VTlNQRUNJRklFRBAAEhcKE0hBTkRMSU5HX01PREVfUVVFVUUQARIXChNIQU5ETElOR19NT0RFX1NURUVSEAIqnAEKCUFwcGx5TW9kZRIaChZBUFBMWV9NT0RFX1VOU1BFQ0lGSUVEEAASHgoaQVBQTFlfTU9ERV9TVEFHRV9SVU5fU1RBUlQQARIhCh1BUFBMWV9NT0RFX1NUQUdFX1JVTl9CT1VOREFSWRACEhkKFUFQUExZX01PREVfSU5KRUNUX05PVxADEhUKEUFQUExZX01PREVfSUdOT1JFEAQqdwoIV2FrZU1vZGUSGQoVV0FLRV9NT0RFX1VOU1BFQ0lGSUVEEAASGgoWV0FLRV9NT0RFX1dBS0VfSUZfSURMRRABEiAKHFdBS0VfTU9ERV9JTlRFUlJVUFRfWUlFTERJTkcQAhISCg5XQUtFX01PREVfTk9ORRADKp0BCglRdWV1ZU1vZGUSGgoWUVVFVUVfTU9ERV9VTlNQRUNJRklFRBAAEhMKD1FVRVVFX01PREVfTk9ORRABEhMKD1FVRVVFX01PREVfRklGTxACEhcKE1FVRVVFX01PREVfQ09BTEVTQ0UQAxIYChRRVUVVRV9NT0RFX1NVUEVSU0VERRAEEhcKE1FVRVVFX01PREVfUFJJT1JJVFkQBSrJAQoMQ29uc3VtZVBvaW50Eh0KGUNPTlNVTUVfUE9JTlRfVU5TUEVDSUZJRUQQABIbChdDT05TVU1FX1BPSU5UX09OX0FDQ0VQVBABEhoKFkNPTlNVTUVfUE9JTlRfT05fQVBQTFkQAhIeChpDT05TVU1FX1BPSU5UX09OX1JVTl9TVEFSVBADEiEKHUNPTlNVTUVfUE9JTlRfT05fUlVOX0NPTVBMRVRFEAQSHgoaQ09OU1VNRV9QT0lOVF9FWFBMSUNJVF9BQ0sQBSqgAQoLRHJhaW5Qb2xpY3kSHAoYRFJBSU5fUE9MSUNZX1VOU1BFQ0lGSUVEEAASIAocRFJBSU5fUE9MSUNZX1FVRVVFX05FWFRfVFVSThABEhwKGERSQUlOX1BPTElDWV9TVEVFUl9CQVRDSBACEhoKFkRSQUlOX1BPTElDWV9JTU1FRElBVEUQAxIXChNEUkFJTl9QT0xJQ1lfSUdOT1JFEAQquAEKElJvdXRpbmdEaXNwb3NpdGlvbhIjCh9ST1VUSU5HX0RJU1BPU0lUSU9OX1VOU1BFQ0lGSUVEEAASHQoZUk9VVElOR19ESVNQT1NJVElPTl9RVUVVRRABEh0KGVJPVVRJTkdfRElTUE9TSVRJT05fU1RFRVIQAhIhCh1ST1VUSU5HX0RJU1BPU0lUSU9OX0lNTUVESUFURRADEhwKGFJPVVRJTkdfRElTUE9TSVRJT05fRFJPUBAEKoIBChBSdW5FeGVjdXRpb25LaW5kEiIKHlJVTl9FWEVDVVRJT05fS0lORF9VTlNQRUNJRklFRBAAEiMKH1JVTl9FWEVDVVRJT05fS0lORF9DT05URU5UX1RVUk4QARIlCiFSVU5fRVhFQ1VUSU9OX0tJTkRfUkVTVU1FX1BFTkRJTkcQAiqWAQofUGVlclJlc3BvbnNlVGVybWluYWxBcHBseUludGVudBIzCi9QRUVSX1JFU1BPTlNFX1RFUk1JTkFMX0FQUExZX0lOVEVOVF9VTlNQRUNJRklFRBAAEj4KOlBFRVJfUkVTUE9OU0VfVEVSTUlOQUxfQVBQTFlfSU5URU5UX0FQUEVORF9DT05URVhUX0FORF9SVU4QASqPAgoRSW5wdXRBYmFuZG9uQ2F1c2USIwofSU5QVVRfQUJBTkRPTl9DQVVTRV9VTlNQRUNJRklFRBAAEh8KG0lOUFVUX0FCQU5ET05fQ0FVU0VfUkVUSVJFRBABEh0KGUlOUFVUX0FCQU5ET05fQ0FVU0VfUkVTRVQQAhIfChtJTlBVVF9BQkFORE9OX0NBVVNFX1NUT1BQRUQQAxIhCh1JTlBVVF9BQkFORE9OX0NBVVNFX0RFU1RST1lFRBAEEiEKHUlOUFVUX0FCQU5ET05fQ0FVU0VfQ0FOQ0VMTEVEEAUSLgoqSU5QVVRfQUJBTkRPTl9DQVVTRV9NQVhfQVRURU1QVFNfRVhIQVVTVEVEEAZiBnByb3RvMw", [file_bolthole_v1_receipt]);
 
 /**
+ * The decision of a policy about one input. All enums are required.
+ *
  * @generated from message bolthole.v1.PolicyDecision
  */
 export type PolicyDecision = Message<"bolthole.v1.PolicyDecision"> & {
@@ -72,6 +74,8 @@ export const PolicyDecisionSchema: GenMessage<PolicyDecision> = /*@__PURE__*/
   messageDesc(file_bolthole_v1_input, 0);
 
 /**
+ * The decision of a policy, with the version of the snapshot.
+ *
  * @generated from message bolthole.v1.PolicySnapshot
  */
 export type PolicySnapshot = Message<"bolthole.v1.PolicySnapshot"> & {
@@ -96,6 +100,8 @@ export const PolicySnapshotSchema: GenMessage<PolicySnapshot> = /*@__PURE__*/
   messageDesc(file_bolthole_v1_input, 1);
 
 /**
+ * How the runtime applies an input.
+ *
  * @generated from message bolthole.v1.RuntimeInputSemantics
  */
 export type RuntimeInputSemantics = Message<"bolthole.v1.RuntimeInputSemantics"> & {
@@ -123,6 +129,8 @@ export const RuntimeInputSemanticsSchema: GenMessage<RuntimeInputSemantics> = /*
   messageDesc(file_bolthole_v1_input, 2);
 
 /**
+ * The input was consumed by a run.
+ *
  * @generated from message bolthole.v1.InputConsumed
  */
 export type InputConsumed = Message<"bolthole.v1.InputConsumed"> & {
@@ -136,11 +144,13 @@ export const InputConsumedSchema: GenMessage<InputConsumed> = /*@__PURE__*/
   messageDesc(file_bolthole_v1_input, 3);
 
 /**
+ * Another input took its place.
+ *
  * @generated from message bolthole.v1.InputSuperseded
  */
 export type InputSuperseded = Message<"bolthole.v1.InputSuperseded"> & {
   /**
-   * A UUID.
+   * The UUID of the other input.
    *
    * @generated from field: string superseded_by = 1;
    */
@@ -155,11 +165,13 @@ export const InputSupersededSchema: GenMessage<InputSuperseded> = /*@__PURE__*/
   messageDesc(file_bolthole_v1_input, 4);
 
 /**
+ * The input became part of an aggregate.
+ *
  * @generated from message bolthole.v1.InputCoalesced
  */
 export type InputCoalesced = Message<"bolthole.v1.InputCoalesced"> & {
   /**
-   * A UUID.
+   * The UUID of the aggregate.
    *
    * @generated from field: string aggregate_id = 1;
    */
@@ -174,6 +186,8 @@ export const InputCoalescedSchema: GenMessage<InputCoalesced> = /*@__PURE__*/
   messageDesc(file_bolthole_v1_input, 5);
 
 /**
+ * The input was given up.
+ *
  * @generated from message bolthole.v1.InputAbandoned
  */
 export type InputAbandoned = Message<"bolthole.v1.InputAbandoned"> & {
@@ -183,7 +197,7 @@ export type InputAbandoned = Message<"bolthole.v1.InputAbandoned"> & {
   cause: InputAbandonCause;
 
   /**
-   * Only with MAX_ATTEMPTS_EXHAUSTED.
+   * The number of attempts. Used with MAX_ATTEMPTS_EXHAUSTED only, and then equal to the row's `attempt_count`.
    *
    * @generated from field: uint32 attempts = 2;
    */
@@ -198,6 +212,8 @@ export const InputAbandonedSchema: GenMessage<InputAbandoned> = /*@__PURE__*/
   messageDesc(file_bolthole_v1_input, 6);
 
 /**
+ * The outcome of an input in a terminal phase. Its case must fit the phase.
+ *
  * @generated from message bolthole.v1.InputTerminalOutcome
  */
 export type InputTerminalOutcome = Message<"bolthole.v1.InputTerminalOutcome"> & {
@@ -241,11 +257,13 @@ export const InputTerminalOutcomeSchema: GenMessage<InputTerminalOutcome> = /*@_
   messageDesc(file_bolthole_v1_input, 7);
 
 /**
+ * One change of an input's phase.
+ *
  * @generated from message bolthole.v1.InputHistoryEntry
  */
 export type InputHistoryEntry = Message<"bolthole.v1.InputHistoryEntry"> & {
   /**
-   * RFC 3339.
+   * An instant in RFC 3339 format.
    *
    * @generated from field: string timestamp = 1;
    */
@@ -275,6 +293,8 @@ export const InputHistoryEntrySchema: GenMessage<InputHistoryEntry> = /*@__PURE_
   messageDesc(file_bolthole_v1_input, 8);
 
 /**
+ * The input was made by a projection rule.
+ *
  * @generated from message bolthole.v1.ProjectionSource
  */
 export type ProjectionSource = Message<"bolthole.v1.ProjectionSource"> & {
@@ -297,6 +317,8 @@ export const ProjectionSourceSchema: GenMessage<ProjectionSource> = /*@__PURE__*
   messageDesc(file_bolthole_v1_input, 9);
 
 /**
+ * The input was made by coalescing others.
+ *
  * @generated from message bolthole.v1.CoalescingSource
  */
 export type CoalescingSource = Message<"bolthole.v1.CoalescingSource"> & {
@@ -316,6 +338,8 @@ export const CoalescingSourceSchema: GenMessage<CoalescingSource> = /*@__PURE__*
   messageDesc(file_bolthole_v1_input, 10);
 
 /**
+ * The source from which an input can be made again.
+ *
  * @generated from message bolthole.v1.ReconstructionSource
  */
 export type ReconstructionSource = Message<"bolthole.v1.ReconstructionSource"> & {
@@ -347,9 +371,9 @@ export const ReconstructionSourceSchema: GenMessage<ReconstructionSource> = /*@_
   messageDesc(file_bolthole_v1_input, 11);
 
 /**
- * One row of a runtime's input ledger, stored under its own `input_id`. A write is refused when phase, terminal outcome,
- * recovery lane and attempt count contradict each other; nothing else about a row is checked. What a load gives back is
- * the reference's normal form. At most 1 MiB a row in that form (`Limits.input_row_bytes`).
+ * One input row of a runtime, stored under its `input_id`. The store checks that phase, terminal outcome, recovery lane
+ * and attempt count agree with each other, and nothing else. Any phase may overwrite any other. The store keeps a row
+ * as the reference's canonical JSON, of at most 1 MiB (`Limits.input_row_bytes`), and a load returns what it says.
  *
  * @generated from message bolthole.v1.StoredInputState
  */
@@ -377,7 +401,7 @@ export type StoredInputState = Message<"bolthole.v1.StoredInputState"> & {
   runtimeSemantics?: RuntimeInputSemantics | undefined;
 
   /**
-   * Present exactly in the four terminal states.
+   * Required in the four terminal phases, not allowed in the others.
    *
    * @generated from field: bolthole.v1.InputTerminalOutcome terminal_outcome = 5;
    */
@@ -414,8 +438,8 @@ export type StoredInputState = Message<"bolthole.v1.StoredInputState"> & {
   reconstructionSource?: ReconstructionSource | undefined;
 
   /**
-   * The runtime's own payload as JSON text, tagged by `input_type`. Members that the reference would drop are dropped,
-   * aliases are renamed; `turn_metadata` in it is carried unchanged.
+   * The payload of the input as JSON text, tagged by `input_type`. The store drops the members that the reference drops
+   * and renames aliases. It keeps `turn_metadata` unchanged.
    *
    * @generated from field: optional string persisted_input_json = 12;
    */
@@ -439,21 +463,21 @@ export type StoredInputState = Message<"bolthole.v1.StoredInputState"> & {
   admissionSequence?: bigint | undefined;
 
   /**
-   * Not allowed in a terminal state.
+   * Not allowed in a terminal phase.
    *
    * @generated from field: bolthole.v1.HandlingMode recovery_lane = 16;
    */
   recoveryLane: HandlingMode;
 
   /**
-   * RFC 3339, kept to the nanosecond. Required.
+   * An instant in RFC 3339 format with up to 9 fractional digits. Required.
    *
    * @generated from field: string created_at = 17;
    */
   createdAt: string;
 
   /**
-   * RFC 3339, kept to the nanosecond. Required.
+   * An instant in RFC 3339 format with up to 9 fractional digits. Required.
    *
    * @generated from field: string updated_at = 18;
    */
@@ -468,6 +492,8 @@ export const StoredInputStateSchema: GenMessage<StoredInputState> = /*@__PURE__*
   messageDesc(file_bolthole_v1_input, 12);
 
 /**
+ * The phase of an input. CONSUMED, SUPERSEDED, COALESCED and ABANDONED are terminal.
+ *
  * @generated from enum bolthole.v1.InputLifecycleState
  */
 export enum InputLifecycleState {
@@ -529,11 +555,13 @@ export const InputLifecycleStateSchema: GenEnum<InputLifecycleState> = /*@__PURE
   enumDesc(file_bolthole_v1_input, 0);
 
 /**
+ * How long an input must be kept.
+ *
  * @generated from enum bolthole.v1.InputDurability
  */
 export enum InputDurability {
   /**
-   * The row says nothing about durability.
+   * The row has no durability.
    *
    * @generated from enum value: INPUT_DURABILITY_UNSPECIFIED = 0;
    */
@@ -562,6 +590,8 @@ export const InputDurabilitySchema: GenEnum<InputDurability> = /*@__PURE__*/
   enumDesc(file_bolthole_v1_input, 1);
 
 /**
+ * The lane in which an input is handled.
+ *
  * @generated from enum bolthole.v1.HandlingMode
  */
 export enum HandlingMode {
@@ -590,6 +620,8 @@ export const HandlingModeSchema: GenEnum<HandlingMode> = /*@__PURE__*/
   enumDesc(file_bolthole_v1_input, 2);
 
 /**
+ * When a policy applies an input.
+ *
  * @generated from enum bolthole.v1.ApplyMode
  */
 export enum ApplyMode {
@@ -626,6 +658,8 @@ export const ApplyModeSchema: GenEnum<ApplyMode> = /*@__PURE__*/
   enumDesc(file_bolthole_v1_input, 3);
 
 /**
+ * Whether an input wakes the runtime.
+ *
  * @generated from enum bolthole.v1.WakeMode
  */
 export enum WakeMode {
@@ -657,6 +691,8 @@ export const WakeModeSchema: GenEnum<WakeMode> = /*@__PURE__*/
   enumDesc(file_bolthole_v1_input, 4);
 
 /**
+ * How a policy queues an input.
+ *
  * @generated from enum bolthole.v1.QueueMode
  */
 export enum QueueMode {
@@ -698,6 +734,8 @@ export const QueueModeSchema: GenEnum<QueueMode> = /*@__PURE__*/
   enumDesc(file_bolthole_v1_input, 5);
 
 /**
+ * When an input counts as consumed.
+ *
  * @generated from enum bolthole.v1.ConsumePoint
  */
 export enum ConsumePoint {
@@ -739,6 +777,8 @@ export const ConsumePointSchema: GenEnum<ConsumePoint> = /*@__PURE__*/
   enumDesc(file_bolthole_v1_input, 6);
 
 /**
+ * How a queue is drained.
+ *
  * @generated from enum bolthole.v1.DrainPolicy
  */
 export enum DrainPolicy {
@@ -775,6 +815,8 @@ export const DrainPolicySchema: GenEnum<DrainPolicy> = /*@__PURE__*/
   enumDesc(file_bolthole_v1_input, 7);
 
 /**
+ * Where a policy routes an input.
+ *
  * @generated from enum bolthole.v1.RoutingDisposition
  */
 export enum RoutingDisposition {
@@ -811,6 +853,8 @@ export const RoutingDispositionSchema: GenEnum<RoutingDisposition> = /*@__PURE__
   enumDesc(file_bolthole_v1_input, 8);
 
 /**
+ * The kind of run that an input starts.
+ *
  * @generated from enum bolthole.v1.RunExecutionKind
  */
 export enum RunExecutionKind {
@@ -837,11 +881,13 @@ export const RunExecutionKindSchema: GenEnum<RunExecutionKind> = /*@__PURE__*/
   enumDesc(file_bolthole_v1_input, 9);
 
 /**
+ * What the runtime does with the final response of a peer.
+ *
  * @generated from enum bolthole.v1.PeerResponseTerminalApplyIntent
  */
 export enum PeerResponseTerminalApplyIntent {
   /**
-   * The row states no intent.
+   * The row has no intent.
    *
    * @generated from enum value: PEER_RESPONSE_TERMINAL_APPLY_INTENT_UNSPECIFIED = 0;
    */
@@ -860,6 +906,8 @@ export const PeerResponseTerminalApplyIntentSchema: GenEnum<PeerResponseTerminal
   enumDesc(file_bolthole_v1_input, 10);
 
 /**
+ * Why an input was abandoned.
+ *
  * @generated from enum bolthole.v1.InputAbandonCause
  */
 export enum InputAbandonCause {

@@ -13,7 +13,7 @@ export const file_bolthole_v1_lifecycle: GenFile = /*@__PURE__*/
   fileDesc("Chtib2x0aG9sZS92MS9saWZlY3ljbGUucHJvdG8SC2JvbHRob2xlLnYxIuMBChdNYWNoaW5lTGlmZWN5Y2xlQmluZGluZxIdChBhZ2VudF9ydW50aW1lX2lkGAEgASgJSACIAQESGAoLZmVuY2VfdG9rZW4YAiABKARIAYgBARIfChJydW50aW1lX2dlbmVyYXRpb24YAyABKARIAogBARIdChBydW50aW1lX2Vwb2NoX2lkGAQgASgJSAOIAQFCEwoRX2FnZW50X3J1bnRpbWVfaWRCDgoMX2ZlbmNlX3Rva2VuQhUKE19ydW50aW1lX2dlbmVyYXRpb25CEwoRX3J1bnRpbWVfZXBvY2hfaWQimQEKFk1hY2hpbmVMaWZlY3ljbGVSZWNvcmQSFgoOcmVjb3JkX3ZlcnNpb24YASABKA0SMAoNcnVudGltZV9zdGF0ZRgCIAEoDjIZLmJvbHRob2xlLnYxLlJ1bnRpbWVTdGF0ZRI1CgdiaW5kaW5nGAMgASgLMiQuYm9sdGhvbGUudjEuTWFjaGluZUxpZmVjeWNsZUJpbmRpbmcq7wEKDFJ1bnRpbWVTdGF0ZRIdChlSVU5USU1FX1NUQVRFX1VOU1BFQ0lGSUVEEAASHgoaUlVOVElNRV9TVEFURV9JTklUSUFMSVpJTkcQARIWChJSVU5USU1FX1NUQVRFX0lETEUQAhIaChZSVU5USU1FX1NUQVRFX0FUVEFDSEVEEAMSGQoVUlVOVElNRV9TVEFURV9SVU5OSU5HEAQSGQoVUlVOVElNRV9TVEFURV9SRVRJUkVEEAUSGQoVUlVOVElNRV9TVEFURV9TVE9QUEVEEAYSGwoXUlVOVElNRV9TVEFURV9ERVNUUk9ZRUQQB2IGcHJvdG8z");
 
 /**
- * Who holds the runtime, as the machine recorded it. The store keeps these facts and never invents them.
+ * The owner of a runtime, as the runtime recorded it. The store keeps these values and never changes them.
  *
  * @generated from message bolthole.v1.MachineLifecycleBinding
  */
@@ -24,7 +24,7 @@ export type MachineLifecycleBinding = Message<"bolthole.v1.MachineLifecycleBindi
   agentRuntimeId?: string | undefined;
 
   /**
-   * A mutation's `expected_fence_token` is compared with this one.
+   * The `expected_fence_token` of a mutation is compared with this value.
    *
    * @generated from field: optional uint64 fence_token = 2;
    */
@@ -49,15 +49,15 @@ export const MachineLifecycleBindingSchema: GenMessage<MachineLifecycleBinding> 
   messageDesc(file_bolthole_v1_lifecycle, 0);
 
 /**
- * The versioned lifecycle wire record. The store carries it as it was written: fields that this version does not know
- * are kept and given back. Only `record_version` 1 is accepted on a write; decoding a loaded record is the reader's
- * side, which refuses every version but 1.
+ * The versioned lifecycle record of a runtime. The store keeps it as it was written, with the fields that this version
+ * of the store does not know. A write accepts only `record_version` 1. A load returns the stored record of any version;
+ * readers must refuse every version other than 1.
  *
  * @generated from message bolthole.v1.MachineLifecycleRecord
  */
 export type MachineLifecycleRecord = Message<"bolthole.v1.MachineLifecycleRecord"> & {
   /**
-   * 1. Set by the writer.
+   * Always 1. Set by the writer.
    *
    * @generated from field: uint32 record_version = 1;
    */
@@ -71,7 +71,7 @@ export type MachineLifecycleRecord = Message<"bolthole.v1.MachineLifecycleRecord
   runtimeState: RuntimeState;
 
   /**
-   * Absent means that all four facts are absent.
+   * An absent binding means that all its fields are absent.
    *
    * @generated from field: bolthole.v1.MachineLifecycleBinding binding = 3;
    */
@@ -107,7 +107,7 @@ export enum RuntimeState {
   IDLE = 2,
 
   /**
-   * Process-local in the reference, which stores it as idle; accepted all the same.
+   * The reference stores an attached runtime as idle, because attachment belongs to a process. The store accepts both.
    *
    * @generated from enum value: RUNTIME_STATE_ATTACHED = 3;
    */

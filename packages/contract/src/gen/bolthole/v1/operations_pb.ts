@@ -13,6 +13,8 @@ export const file_bolthole_v1_operations: GenFile = /*@__PURE__*/
   fileDesc("Chxib2x0aG9sZS92MS9vcGVyYXRpb25zLnByb3RvEgtib2x0aG9sZS52MSJOCgtQZWVyQWRkcmVzcxItCgl0cmFuc3BvcnQYASABKA4yGi5ib2x0aG9sZS52MS5QZWVyVHJhbnNwb3J0EhAKCGVuZHBvaW50GAIgASgJIigKElNlc3Npb25DaGlsZFNvdXJjZRISCgpzZXNzaW9uX2lkGAEgASgJIk8KEUJhY2tlbmRQZWVyU291cmNlEg8KB3BlZXJfaWQYASABKAkSKQoHYWRkcmVzcxgCIAEoCzIYLmJvbHRob2xlLnYxLlBlZXJBZGRyZXNzIo0BCg9PcGVyYXRpb25Tb3VyY2USOAoNc2Vzc2lvbl9jaGlsZBgBIAEoCzIfLmJvbHRob2xlLnYxLlNlc3Npb25DaGlsZFNvdXJjZUgAEjYKDGJhY2tlbmRfcGVlchgCIAEoCzIeLmJvbHRob2xlLnYxLkJhY2tlbmRQZWVyU291cmNlSABCCAoGc291cmNlIm0KEk9wZXJhdGlvbkNvbXBsZXRlZBIKCgJpZBgBIAEoCRIPCgdjb250ZW50GAIgASgJEhAKCGlzX2Vycm9yGAMgASgIEhMKC2R1cmF0aW9uX21zGAQgASgEEhMKC3Rva2Vuc191c2VkGAUgASgEIiAKD09wZXJhdGlvbkZhaWxlZBINCgVlcnJvchgBIAEoCSIyChBPcGVyYXRpb25BYm9ydGVkEhMKBnJlYXNvbhgBIAEoCUgAiAEBQgkKB19yZWFzb24iNAoST3BlcmF0aW9uQ2FuY2VsbGVkEhMKBnJlYXNvbhgBIAEoCUgAiAEBQgkKB19yZWFzb24iEgoQT3BlcmF0aW9uUmV0aXJlZCIlChNPcGVyYXRpb25UZXJtaW5hdGVkEg4KBnJlYXNvbhgBIAEoCSLdAgoYT3BlcmF0aW9uVGVybWluYWxPdXRjb21lEjQKCWNvbXBsZXRlZBgBIAEoCzIfLmJvbHRob2xlLnYxLk9wZXJhdGlvbkNvbXBsZXRlZEgAEi4KBmZhaWxlZBgCIAEoCzIcLmJvbHRob2xlLnYxLk9wZXJhdGlvbkZhaWxlZEgAEjAKB2Fib3J0ZWQYAyABKAsyHS5ib2x0aG9sZS52MS5PcGVyYXRpb25BYm9ydGVkSAASNAoJY2FuY2VsbGVkGAQgASgLMh8uYm9sdGhvbGUudjEuT3BlcmF0aW9uQ2FuY2VsbGVkSAASMAoHcmV0aXJlZBgFIAEoCzIdLmJvbHRob2xlLnYxLk9wZXJhdGlvblJldGlyZWRIABI2Cgp0ZXJtaW5hdGVkGAYgASgLMiAuYm9sdGhvbGUudjEuT3BlcmF0aW9uVGVybWluYXRlZEgAQgkKB291dGNvbWUi+QIKDk9wZXJhdGlvblN0YXRlEiwKBnN0YXR1cxgBIAEoDjIcLmJvbHRob2xlLnYxLk9wZXJhdGlvblN0YXR1cxIoCgRraW5kGAIgASgOMhouYm9sdGhvbGUudjEuT3BlcmF0aW9uS2luZBI2ChBvcGVyYXRpb25fc291cmNlGAMgASgLMhwuYm9sdGhvbGUudjEuT3BlcmF0aW9uU291cmNlEhIKCnBlZXJfcmVhZHkYBCABKAgSFgoOcHJvZ3Jlc3NfY291bnQYBSABKA0SFQoNd2F0Y2hlcl9jb3VudBgGIAEoDRI/ChB0ZXJtaW5hbF9vdXRjb21lGAcgASgLMiUuYm9sdGhvbGUudjEuT3BlcmF0aW9uVGVybWluYWxPdXRjb21lEiAKE2NvbXBsZXRpb25fc2VxdWVuY2UYCCABKARIAIgBARIZChF0ZXJtaW5hbF9idWZmZXJlZBgJIAEoCEIWChRfY29tcGxldGlvbl9zZXF1ZW5jZSKNAQoTQ29tcGxldGlvbkZlZWRFbnRyeRILCgNzZXEYASABKAQSKAoEa2luZBgCIAEoDjIaLmJvbHRob2xlLnYxLk9wZXJhdGlvbktpbmQSPwoQdGVybWluYWxfb3V0Y29tZRgDIAEoCzIlLmJvbHRob2xlLnYxLk9wZXJhdGlvblRlcm1pbmFsT3V0Y29tZSLWBAoXT3BlcmF0aW9uQXV0aG9yaXR5U3RhdGUSSAoKb3BlcmF0aW9ucxgBIAMoCzI0LmJvbHRob2xlLnYxLk9wZXJhdGlvbkF1dGhvcml0eVN0YXRlLk9wZXJhdGlvbnNFbnRyeRJgChdjb21wbGV0aW9uX2ZlZWRfZW50cmllcxgCIAMoCzI/LmJvbHRob2xlLnYxLk9wZXJhdGlvbkF1dGhvcml0eVN0YXRlLkNvbXBsZXRpb25GZWVkRW50cmllc0VudHJ5EhcKD2NvbXBsZXRlZF9vcmRlchgDIAMoCRIVCg1tYXhfY29tcGxldGVkGAQgASgEEhsKDm1heF9jb25jdXJyZW50GAUgASgESACIAQESFAoMYWN0aXZlX2NvdW50GAYgASgEEhwKD3dhaXRfcmVxdWVzdF9pZBgHIAEoCUgBiAEBEhoKEndhaXRfb3BlcmF0aW9uX2lkcxgIIAMoCRIbChNuZXh0X2NvbXBsZXRpb25fc2VxGAkgASgEGk4KD09wZXJhdGlvbnNFbnRyeRILCgNrZXkYASABKAkSKgoFdmFsdWUYAiABKAsyGy5ib2x0aG9sZS52MS5PcGVyYXRpb25TdGF0ZToCOAEaXgoaQ29tcGxldGlvbkZlZWRFbnRyaWVzRW50cnkSCwoDa2V5GAEgASgJEi8KBXZhbHVlGAIgASgLMiAuYm9sdGhvbGUudjEuQ29tcGxldGlvbkZlZWRFbnRyeToCOAFCEQoPX21heF9jb25jdXJyZW50QhIKEF93YWl0X3JlcXVlc3RfaWQilAIKDU9wZXJhdGlvblNwZWMSCgoCaWQYASABKAkSKAoEa2luZBgCIAEoDjIaLmJvbHRob2xlLnYxLk9wZXJhdGlvbktpbmQSGAoQb3duZXJfc2Vzc2lvbl9pZBgDIAEoCRIUCgxkaXNwbGF5X25hbWUYBCABKAkSFAoMc291cmNlX2xhYmVsGAUgASgJEjYKEG9wZXJhdGlvbl9zb3VyY2UYBiABKAsyHC5ib2x0aG9sZS52MS5PcGVyYXRpb25Tb3VyY2USHQoQY2hpbGRfc2Vzc2lvbl9pZBgHIAEoCUgAiAEBEhsKE2V4cGVjdF9wZWVyX2NoYW5uZWwYCCABKAhCEwoRX2NoaWxkX3Nlc3Npb25faWQi5wEKD0NvbXBsZXRpb25FbnRyeRILCgNzZXEYASABKAQSFAoMb3BlcmF0aW9uX2lkGAIgASgJEigKBGtpbmQYAyABKA4yGi5ib2x0aG9sZS52MS5PcGVyYXRpb25LaW5kEhQKDGRpc3BsYXlfbmFtZRgEIAEoCRI/ChB0ZXJtaW5hbF9vdXRjb21lGAUgASgLMiUuYm9sdGhvbGUudjEuT3BlcmF0aW9uVGVybWluYWxPdXRjb21lEhwKD2NvbXBsZXRlZF9hdF9tcxgGIAEoBEgAiAEBQhIKEF9jb21wbGV0ZWRfYXRfbXMicQoQT3BlcmF0aW9uQ3Vyc29ycxIcChRhZ2VudF9hcHBsaWVkX2N1cnNvchgBIAEoBBIcChRydW50aW1lX29ic2VydmVkX3NlcRgCIAEoBBIhChlydW50aW1lX2xhc3RfaW5qZWN0ZWRfc2VxGAMgASgEIvQCChRQZXJzaXN0ZWRPcHNTbmFwc2hvdBIQCghlcG9jaF9pZBgBIAEoCRI9Cg9hdXRob3JpdHlfc3RhdGUYAiABKAsyJC5ib2x0aG9sZS52MS5PcGVyYXRpb25BdXRob3JpdHlTdGF0ZRJOCg9vcGVyYXRpb25fc3BlY3MYAyADKAsyNS5ib2x0aG9sZS52MS5QZXJzaXN0ZWRPcHNTbmFwc2hvdC5PcGVyYXRpb25TcGVjc0VudHJ5EjgKEmNvbXBsZXRpb25fZW50cmllcxgEIAMoCzIcLmJvbHRob2xlLnYxLkNvbXBsZXRpb25FbnRyeRIuCgdjdXJzb3JzGAUgASgLMh0uYm9sdGhvbGUudjEuT3BlcmF0aW9uQ3Vyc29ycxpRChNPcGVyYXRpb25TcGVjc0VudHJ5EgsKA2tleRgBIAEoCRIpCgV2YWx1ZRgCIAEoCzIaLmJvbHRob2xlLnYxLk9wZXJhdGlvblNwZWM6AjgBKuoCCg9PcGVyYXRpb25TdGF0dXMSIAocT1BFUkFUSU9OX1NUQVRVU19VTlNQRUNJRklFRBAAEhsKF09QRVJBVElPTl9TVEFUVVNfQUJTRU5UEAESIQodT1BFUkFUSU9OX1NUQVRVU19QUk9WSVNJT05JTkcQAhIcChhPUEVSQVRJT05fU1RBVFVTX1JVTk5JTkcQAxIdChlPUEVSQVRJT05fU1RBVFVTX1JFVElSSU5HEAQSHgoaT1BFUkFUSU9OX1NUQVRVU19DT01QTEVURUQQBRIbChdPUEVSQVRJT05fU1RBVFVTX0ZBSUxFRBAGEhwKGE9QRVJBVElPTl9TVEFUVVNfQUJPUlRFRBAHEh4KGk9QRVJBVElPTl9TVEFUVVNfQ0FOQ0VMTEVEEAgSHAoYT1BFUkFUSU9OX1NUQVRVU19SRVRJUkVEEAkSHwobT1BFUkFUSU9OX1NUQVRVU19URVJNSU5BVEVEEAoqrQEKDU9wZXJhdGlvbktpbmQSHgoaT1BFUkFUSU9OX0tJTkRfVU5TUEVDSUZJRUQQABIjCh9PUEVSQVRJT05fS0lORF9NT0JfTUVNQkVSX0NISUxEEAESJQohT1BFUkFUSU9OX0tJTkRfQkFDS0dST1VORF9UT09MX09QEAISMAosT1BFUkFUSU9OX0tJTkRfQkFDS0dST1VORF9UT09MX0NBUEFDSVRZX1NMT1QQAyp6Cg1QZWVyVHJhbnNwb3J0Eh4KGlBFRVJfVFJBTlNQT1JUX1VOU1BFQ0lGSUVEEAASGQoVUEVFUl9UUkFOU1BPUlRfSU5QUk9DEAESFgoSUEVFUl9UUkFOU1BPUlRfVURTEAISFgoSUEVFUl9UUkFOU1BPUlRfVENQEANiBnByb3RvMw");
 
 /**
+ * The address of a peer.
+ *
  * @generated from message bolthole.v1.PeerAddress
  */
 export type PeerAddress = Message<"bolthole.v1.PeerAddress"> & {
@@ -35,6 +37,8 @@ export const PeerAddressSchema: GenMessage<PeerAddress> = /*@__PURE__*/
   messageDesc(file_bolthole_v1_operations, 0);
 
 /**
+ * The operation is a child session.
+ *
  * @generated from message bolthole.v1.SessionChildSource
  */
 export type SessionChildSource = Message<"bolthole.v1.SessionChildSource"> & {
@@ -54,6 +58,8 @@ export const SessionChildSourceSchema: GenMessage<SessionChildSource> = /*@__PUR
   messageDesc(file_bolthole_v1_operations, 1);
 
 /**
+ * The operation is carried out by a peer.
+ *
  * @generated from message bolthole.v1.BackendPeerSource
  */
 export type BackendPeerSource = Message<"bolthole.v1.BackendPeerSource"> & {
@@ -80,6 +86,8 @@ export const BackendPeerSourceSchema: GenMessage<BackendPeerSource> = /*@__PURE_
   messageDesc(file_bolthole_v1_operations, 2);
 
 /**
+ * The source of an operation.
+ *
  * @generated from message bolthole.v1.OperationSource
  */
 export type OperationSource = Message<"bolthole.v1.OperationSource"> & {
@@ -111,6 +119,8 @@ export const OperationSourceSchema: GenMessage<OperationSource> = /*@__PURE__*/
   messageDesc(file_bolthole_v1_operations, 3);
 
 /**
+ * The operation completed.
+ *
  * @generated from message bolthole.v1.OperationCompleted
  */
 export type OperationCompleted = Message<"bolthole.v1.OperationCompleted"> & {
@@ -132,6 +142,8 @@ export type OperationCompleted = Message<"bolthole.v1.OperationCompleted"> & {
   isError: boolean;
 
   /**
+   * Milliseconds.
+   *
    * @generated from field: uint64 duration_ms = 4;
    */
   durationMs: bigint;
@@ -150,6 +162,8 @@ export const OperationCompletedSchema: GenMessage<OperationCompleted> = /*@__PUR
   messageDesc(file_bolthole_v1_operations, 4);
 
 /**
+ * The operation failed.
+ *
  * @generated from message bolthole.v1.OperationFailed
  */
 export type OperationFailed = Message<"bolthole.v1.OperationFailed"> & {
@@ -167,6 +181,8 @@ export const OperationFailedSchema: GenMessage<OperationFailed> = /*@__PURE__*/
   messageDesc(file_bolthole_v1_operations, 5);
 
 /**
+ * The operation was aborted.
+ *
  * @generated from message bolthole.v1.OperationAborted
  */
 export type OperationAborted = Message<"bolthole.v1.OperationAborted"> & {
@@ -184,6 +200,8 @@ export const OperationAbortedSchema: GenMessage<OperationAborted> = /*@__PURE__*
   messageDesc(file_bolthole_v1_operations, 6);
 
 /**
+ * The operation was cancelled.
+ *
  * @generated from message bolthole.v1.OperationCancelled
  */
 export type OperationCancelled = Message<"bolthole.v1.OperationCancelled"> & {
@@ -201,6 +219,8 @@ export const OperationCancelledSchema: GenMessage<OperationCancelled> = /*@__PUR
   messageDesc(file_bolthole_v1_operations, 7);
 
 /**
+ * The operation was retired.
+ *
  * @generated from message bolthole.v1.OperationRetired
  */
 export type OperationRetired = Message<"bolthole.v1.OperationRetired"> & {
@@ -214,6 +234,8 @@ export const OperationRetiredSchema: GenMessage<OperationRetired> = /*@__PURE__*
   messageDesc(file_bolthole_v1_operations, 8);
 
 /**
+ * The operation was terminated.
+ *
  * @generated from message bolthole.v1.OperationTerminated
  */
 export type OperationTerminated = Message<"bolthole.v1.OperationTerminated"> & {
@@ -231,6 +253,8 @@ export const OperationTerminatedSchema: GenMessage<OperationTerminated> = /*@__P
   messageDesc(file_bolthole_v1_operations, 9);
 
 /**
+ * The outcome of a finished operation.
+ *
  * @generated from message bolthole.v1.OperationTerminalOutcome
  */
 export type OperationTerminalOutcome = Message<"bolthole.v1.OperationTerminalOutcome"> & {
@@ -286,6 +310,8 @@ export const OperationTerminalOutcomeSchema: GenMessage<OperationTerminalOutcome
   messageDesc(file_bolthole_v1_operations, 10);
 
 /**
+ * The state of one operation.
+ *
  * @generated from message bolthole.v1.OperationState
  */
 export type OperationState = Message<"bolthole.v1.OperationState"> & {
@@ -320,6 +346,8 @@ export type OperationState = Message<"bolthole.v1.OperationState"> & {
   watcherCount: number;
 
   /**
+   * Absent while the operation is not finished.
+   *
    * @generated from field: bolthole.v1.OperationTerminalOutcome terminal_outcome = 7;
    */
   terminalOutcome?: OperationTerminalOutcome | undefined;
@@ -343,6 +371,8 @@ export const OperationStateSchema: GenMessage<OperationState> = /*@__PURE__*/
   messageDesc(file_bolthole_v1_operations, 11);
 
 /**
+ * One finished operation in the completion feed of the authority state.
+ *
  * @generated from message bolthole.v1.CompletionFeedEntry
  */
 export type CompletionFeedEntry = Message<"bolthole.v1.CompletionFeedEntry"> & {
@@ -372,31 +402,35 @@ export const CompletionFeedEntrySchema: GenMessage<CompletionFeedEntry> = /*@__P
   messageDesc(file_bolthole_v1_operations, 12);
 
 /**
+ * The state of all operations of a runtime.
+ *
  * @generated from message bolthole.v1.OperationAuthorityState
  */
 export type OperationAuthorityState = Message<"bolthole.v1.OperationAuthorityState"> & {
   /**
-   * Keyed by operation UUID. Two spellings of one UUID: the last wins.
+   * Keyed by the UUID of the operation. If two keys are spellings of the same UUID, the last one wins.
    *
    * @generated from field: map<string, bolthole.v1.OperationState> operations = 1;
    */
   operations: { [key: string]: OperationState };
 
   /**
-   * Keyed by operation UUID.
+   * Keyed by the UUID of the operation.
    *
    * @generated from field: map<string, bolthole.v1.CompletionFeedEntry> completion_feed_entries = 2;
    */
   completionFeedEntries: { [key: string]: CompletionFeedEntry };
 
   /**
-   * UUIDs.
+   * UUIDs in the order of completion.
    *
    * @generated from field: repeated string completed_order = 3;
    */
   completedOrder: string[];
 
   /**
+   * The number of completions that the runtime keeps.
+   *
    * @generated from field: uint64 max_completed = 4;
    */
   maxCompleted: bigint;
@@ -439,6 +473,8 @@ export const OperationAuthorityStateSchema: GenMessage<OperationAuthorityState> 
   messageDesc(file_bolthole_v1_operations, 13);
 
 /**
+ * The specification of one operation.
+ *
  * @generated from message bolthole.v1.OperationSpec
  */
 export type OperationSpec = Message<"bolthole.v1.OperationSpec"> & {
@@ -497,6 +533,8 @@ export const OperationSpecSchema: GenMessage<OperationSpec> = /*@__PURE__*/
   messageDesc(file_bolthole_v1_operations, 14);
 
 /**
+ * One finished operation, as the runtime reports it.
+ *
  * @generated from message bolthole.v1.CompletionEntry
  */
 export type CompletionEntry = Message<"bolthole.v1.CompletionEntry"> & {
@@ -545,6 +583,8 @@ export const CompletionEntrySchema: GenMessage<CompletionEntry> = /*@__PURE__*/
   messageDesc(file_bolthole_v1_operations, 15);
 
 /**
+ * The positions up to which completions were processed, as `seq` values.
+ *
  * @generated from message bolthole.v1.OperationCursors
  */
 export type OperationCursors = Message<"bolthole.v1.OperationCursors"> & {
@@ -572,8 +612,8 @@ export const OperationCursorsSchema: GenMessage<OperationCursors> = /*@__PURE__*
   messageDesc(file_bolthole_v1_operations, 16);
 
 /**
- * A runtime's operation registry, replaced as a whole. At most 3 MiB in its stored form
- * (`Limits.operation_snapshot_bytes`).
+ * The operations of a runtime, replaced as a whole by each write. The order of its maps has no meaning. At most 3 MiB
+ * in its canonical JSON (`Limits.operation_snapshot_bytes`).
  *
  * @generated from message bolthole.v1.PersistedOpsSnapshot
  */
@@ -593,7 +633,7 @@ export type PersistedOpsSnapshot = Message<"bolthole.v1.PersistedOpsSnapshot"> &
   authorityState?: OperationAuthorityState | undefined;
 
   /**
-   * Keyed by operation UUID.
+   * Keyed by the UUID of the operation.
    *
    * @generated from field: map<string, bolthole.v1.OperationSpec> operation_specs = 3;
    */
@@ -620,6 +660,8 @@ export const PersistedOpsSnapshotSchema: GenMessage<PersistedOpsSnapshot> = /*@_
   messageDesc(file_bolthole_v1_operations, 17);
 
 /**
+ * The status of an operation.
+ *
  * @generated from enum bolthole.v1.OperationStatus
  */
 export enum OperationStatus {
@@ -686,6 +728,8 @@ export const OperationStatusSchema: GenEnum<OperationStatus> = /*@__PURE__*/
   enumDesc(file_bolthole_v1_operations, 0);
 
 /**
+ * The kind of an operation.
+ *
  * @generated from enum bolthole.v1.OperationKind
  */
 export enum OperationKind {
@@ -717,6 +761,8 @@ export const OperationKindSchema: GenEnum<OperationKind> = /*@__PURE__*/
   enumDesc(file_bolthole_v1_operations, 1);
 
 /**
+ * The transport to a peer.
+ *
  * @generated from enum bolthole.v1.PeerTransport
  */
 export enum PeerTransport {

@@ -13,13 +13,14 @@ export const file_bolthole_v1_receipt: GenFile = /*@__PURE__*/
   fileDesc("Chlib2x0aG9sZS92MS9yZWNlaXB0LnByb3RvEgtib2x0aG9sZS52MSLYAQoSUnVuQm91bmRhcnlSZWNlaXB0Eg4KBnJ1bl9pZBgBIAEoCRIvCghib3VuZGFyeRgCIAEoDjIdLmJvbHRob2xlLnYxLlJ1bkFwcGx5Qm91bmRhcnkSHgoWY29udHJpYnV0aW5nX2lucHV0X2lkcxgDIAMoCRIgChNjb252ZXJzYXRpb25fZGlnZXN0GAQgASgJSACIAQESFQoNbWVzc2FnZV9jb3VudBgFIAEoBBIQCghzZXF1ZW5jZRgGIAEoBEIWChRfY29udmVyc2F0aW9uX2RpZ2VzdCqhAQoQUnVuQXBwbHlCb3VuZGFyeRIiCh5SVU5fQVBQTFlfQk9VTkRBUllfVU5TUEVDSUZJRUQQABIgChxSVU5fQVBQTFlfQk9VTkRBUllfSU1NRURJQVRFEAESIAocUlVOX0FQUExZX0JPVU5EQVJZX1JVTl9TVEFSVBACEiUKIVJVTl9BUFBMWV9CT1VOREFSWV9SVU5fQ0hFQ0tQT0lOVBADYgZwcm90bzM");
 
 /**
- * Proof that a boundary was applied. Its key is runtime, run and sequence; nothing else in it is checked.
+ * The proof that a run's boundary was applied. Its key is the runtime id, `run_id` and `sequence`. The store does not
+ * compare its other fields with the session or the input rows.
  *
  * @generated from message bolthole.v1.RunBoundaryReceipt
  */
 export type RunBoundaryReceipt = Message<"bolthole.v1.RunBoundaryReceipt"> & {
   /**
-   * A UUID of any version. Given back lower-case and hyphenated, as all UUIDs are.
+   * A UUID of any version. Required. Loads return all UUIDs in lower case with hyphens.
    *
    * @generated from field: string run_id = 1;
    */
@@ -31,7 +32,7 @@ export type RunBoundaryReceipt = Message<"bolthole.v1.RunBoundaryReceipt"> & {
   boundary: RunApplyBoundary;
 
   /**
-   * UUIDs, in order of contribution. May be empty.
+   * UUIDs in the order of contribution. May be empty.
    *
    * @generated from field: repeated string contributing_input_ids = 3;
    */
@@ -43,12 +44,14 @@ export type RunBoundaryReceipt = Message<"bolthole.v1.RunBoundaryReceipt"> & {
   conversationDigest?: string | undefined;
 
   /**
+   * The number of messages in the transcript.
+   *
    * @generated from field: uint64 message_count = 5;
    */
   messageCount: bigint;
 
   /**
-   * Every value from 0 to 2^64-1 is a key of its own.
+   * Each value from 0 to 2^64-1 is a separate key. The engine "sqlite" stores keys above 2^63-1 as 2^63-1.
    *
    * @generated from field: uint64 sequence = 6;
    */
@@ -63,7 +66,7 @@ export const RunBoundaryReceiptSchema: GenMessage<RunBoundaryReceipt> = /*@__PUR
   messageDesc(file_bolthole_v1_receipt, 0);
 
 /**
- * At which kind of boundary a run's effects were applied. UNSPECIFIED is refused.
+ * The kind of boundary at which a run's effects were applied. UNSPECIFIED is refused.
  *
  * @generated from enum bolthole.v1.RunApplyBoundary
  */

@@ -13,7 +13,7 @@ export const file_bolthole_v1_session: GenFile = /*@__PURE__*/
   fileDesc("Chlib2x0aG9sZS92MS9zZXNzaW9uLnByb3RvEgtib2x0aG9sZS52MSK9AQoMU2Vzc2lvbkRlbHRhEhoKEHNlc3Npb25fc25hcHNob3QYASABKAxIABIWCgxzZXNzaW9uX2pzb24YAiABKAlIABIrCgVwYXRjaBgDIAEoCzIaLmJvbHRob2xlLnYxLlNuYXBzaG90UGF0Y2hIABITCgl1cGxvYWRfaWQYBCABKAlIABIsCgdwcm9maWxlGAUgASgOMhsuYm9sdGhvbGUudjEuU2Vzc2lvblByb2ZpbGVCCQoHY29udGVudCJ2Cg1TbmFwc2hvdFBhdGNoEhQKDGJhc2VfdmVyc2lvbhgBIAEoCRIVCg1yZXN1bHRfbGVuZ3RoGAIgASgEEhQKDHJlc3VsdF9jcmMzMhgDIAEoBxIiCgZwaWVjZXMYBCADKAsyEi5ib2x0aG9sZS52MS5QaWVjZSJFCgVQaWVjZRIiCgRjb3B5GAEgASgLMhIuYm9sdGhvbGUudjEuUmFuZ2VIABIQCgZpbnNlcnQYAiABKAxIAEIGCgRmcm9tIicKBVJhbmdlEg4KBm9mZnNldBgBIAEoBBIOCgZsZW5ndGgYAiABKAQiZAoTU2Vzc2lvblNuYXBzaG90SW5mbxIPCgd2ZXJzaW9uGAEgASgJEg4KBmxlbmd0aBgCIAEoBBIsCgdwcm9maWxlGAMgASgOMhsuYm9sdGhvbGUudjEuU2Vzc2lvblByb2ZpbGUiKgoMTWVzc2FnZVJhbmdlEg0KBXN0YXJ0GAEgASgEEgsKA2VuZBgCIAEoBCJdChpUcmFuc2NyaXB0UmV3cml0ZVNlbGVjdGlvbhIyCg1tZXNzYWdlX3JhbmdlGAEgASgLMhkuYm9sdGhvbGUudjEuTWVzc2FnZVJhbmdlSABCCwoJc2VsZWN0aW9uIkMKF1RyYW5zY3JpcHRSZXdyaXRlUmVhc29uEgwKBGtpbmQYASABKAkSEQoEbm90ZRgCIAEoCUgAiAEBQgcKBV9ub3RlIiwKClN5c3RlbVRpbWUSDwoHc2Vjb25kcxgBIAEoBBINCgVuYW5vcxgCIAEoDSLuAgoXVHJhbnNjcmlwdFJld3JpdGVDb21taXQSFwoPcGFyZW50X3JldmlzaW9uGAEgASgJEhAKCHJldmlzaW9uGAIgASgJEjoKCXNlbGVjdGlvbhgDIAEoCzInLmJvbHRob2xlLnYxLlRyYW5zY3JpcHRSZXdyaXRlU2VsZWN0aW9uEhwKFG9yaWdpbmFsX3NwYW5fZGlnZXN0GAQgASgJEhoKEnJlcGxhY2VtZW50X2RpZ2VzdBgFIAEoCRIXCg9tZXNzYWdlc19iZWZvcmUYBiABKAQSFgoObWVzc2FnZXNfYWZ0ZXIYByABKAQSNAoGcmVhc29uGAggASgLMiQuYm9sdGhvbGUudjEuVHJhbnNjcmlwdFJld3JpdGVSZWFzb24SEgoFYWN0b3IYCSABKAlIAIgBARItCgxjb21taXR0ZWRfYXQYCiABKAsyFy5ib2x0aG9sZS52MS5TeXN0ZW1UaW1lQggKBl9hY3RvcipqCg5TZXNzaW9uUHJvZmlsZRIfChtTRVNTSU9OX1BST0ZJTEVfVU5TUEVDSUZJRUQQABIbChdTRVNTSU9OX1BST0ZJTEVfU0VTU0lPThABEhoKFlNFU1NJT05fUFJPRklMRV9PUEFRVUUQAmIGcHJvdG8z");
 
 /**
- * A runtime's new session snapshot, replacing the stored one. At most 256 MiB (`Limits.document_bytes`).
+ * A runtime's new session snapshot, which replaces the stored one. At most 256 MiB (`Limits.document_bytes`).
  *
  * @generated from message bolthole.v1.SessionDelta
  */
@@ -25,7 +25,7 @@ export type SessionDelta = Message<"bolthole.v1.SessionDelta"> & {
    */
   content: {
     /**
-     * The document's exact bytes; a load gives them back unchanged.
+     * The bytes of the document. A load returns the same bytes.
      *
      * @generated from field: bytes session_snapshot = 1;
      */
@@ -33,7 +33,7 @@ export type SessionDelta = Message<"bolthole.v1.SessionDelta"> & {
     case: "sessionSnapshot";
   } | {
     /**
-     * The same as text, for callers whose shell writes no base64.
+     * The same document as text, for callers whose tools cannot write base64.
      *
      * @generated from field: string session_json = 2;
      */
@@ -41,7 +41,7 @@ export type SessionDelta = Message<"bolthole.v1.SessionDelta"> & {
     case: "sessionJson";
   } | {
     /**
-     * What to make of the stored document. The way of a turn: its cost follows what the turn added.
+     * The changes to the stored document. The cost of a patch depends on the size of the changes, not of the document.
      *
      * @generated from field: bolthole.v1.SnapshotPatch patch = 3;
      */
@@ -49,7 +49,7 @@ export type SessionDelta = Message<"bolthole.v1.SessionDelta"> & {
     case: "patch";
   } | {
     /**
-     * A document sent by `UploadSessionSnapshot` for the same runtime. An upload is used up by the commit that it goes with.
+     * The id that `UploadSessionSnapshot` returned for the same runtime. One commit uses up the upload.
      *
      * @generated from field: string upload_id = 4;
      */
@@ -58,7 +58,8 @@ export type SessionDelta = Message<"bolthole.v1.SessionDelta"> & {
   } | { case: undefined; value?: undefined };
 
   /**
-   * Naming another profile than the stored snapshot's is refused as PROFILE_MISMATCH. A clear forgets the profile.
+   * A profile other than that of the stored snapshot is refused as PROFILE_MISMATCH. Clearing the snapshot removes its
+   * profile.
    *
    * @generated from field: bolthole.v1.SessionProfile profile = 5;
    */
@@ -73,35 +74,37 @@ export const SessionDeltaSchema: GenMessage<SessionDelta> = /*@__PURE__*/
   messageDesc(file_bolthole_v1_session, 0);
 
 /**
- * A new document as pieces of the stored one and new bytes. At most 4,096 pieces, and 1 MiB of new bytes in all; what
- * needs more is uploaded. docs/sessions.md has a worked example.
+ * A new document made of pieces of the stored document and new bytes. At most 4,096 pieces (`Limits.patch_pieces`) with
+ * 1 MiB of new bytes in total (`Limits.patch_insert_bytes`). Larger changes need an upload. docs/sessions.md has an
+ * example.
  *
  * @generated from message bolthole.v1.SnapshotPatch
  */
 export type SnapshotPatch = Message<"bolthole.v1.SnapshotPatch"> & {
   /**
-   * Of the stored snapshot that the pieces are copied from. When another one is stored: BASE_NOT_CURRENT.
+   * The version of the stored snapshot that the pieces are copied from. When another version is stored, the patch is
+   * refused as BASE_NOT_CURRENT.
    *
    * @generated from field: string base_version = 1;
    */
   baseVersion: string;
 
   /**
-   * In bytes; the pieces together must have it.
+   * The length of the new document in bytes. The lengths of all pieces must add up to it.
    *
    * @generated from field: uint64 result_length = 2;
    */
   resultLength: bigint;
 
   /**
-   * CRC-32 (as in zlib) of the whole new document.
+   * The CRC-32 (as in zlib) of the whole new document.
    *
    * @generated from field: fixed32 result_crc32 = 3;
    */
   resultCrc32: number;
 
   /**
-   * The new document, from its beginning to its end.
+   * The new document from beginning to end.
    *
    * @generated from field: repeated bolthole.v1.Piece pieces = 4;
    */
@@ -116,6 +119,8 @@ export const SnapshotPatchSchema: GenMessage<SnapshotPatch> = /*@__PURE__*/
   messageDesc(file_bolthole_v1_session, 1);
 
 /**
+ * One piece of a new document.
+ *
  * @generated from message bolthole.v1.Piece
  */
 export type Piece = Message<"bolthole.v1.Piece"> & {
@@ -126,7 +131,7 @@ export type Piece = Message<"bolthole.v1.Piece"> & {
    */
   from: {
     /**
-     * Bytes of the stored document, from any place and as often as wanted.
+     * A range of the stored document. Ranges may come in any order and may overlap.
      *
      * @generated from field: bolthole.v1.Range copy = 1;
      */
@@ -151,7 +156,7 @@ export const PieceSchema: GenMessage<Piece> = /*@__PURE__*/
   messageDesc(file_bolthole_v1_session, 2);
 
 /**
- * A stretch of a document, in bytes. It must lie inside the document.
+ * A range of bytes in a document. It must not extend beyond the document.
  *
  * @generated from message bolthole.v1.Range
  */
@@ -175,7 +180,7 @@ export const RangeSchema: GenMessage<Range> = /*@__PURE__*/
   messageDesc(file_bolthole_v1_session, 3);
 
 /**
- * What is stored about a snapshot besides its bytes.
+ * The facts about a stored snapshot.
  *
  * @generated from message bolthole.v1.SessionSnapshotInfo
  */
@@ -186,7 +191,7 @@ export type SessionSnapshotInfo = Message<"bolthole.v1.SessionSnapshotInfo"> & {
   version: string;
 
   /**
-   * In bytes.
+   * The length of the document in bytes.
    *
    * @generated from field: uint64 length = 2;
    */
@@ -206,7 +211,7 @@ export const SessionSnapshotInfoSchema: GenMessage<SessionSnapshotInfo> = /*@__P
   messageDesc(file_bolthole_v1_session, 4);
 
 /**
- * The half-open range of messages that a rewrite replaced.
+ * The messages from index `start` up to, but not including, index `end`.
  *
  * @generated from message bolthole.v1.MessageRange
  */
@@ -230,6 +235,8 @@ export const MessageRangeSchema: GenMessage<MessageRange> = /*@__PURE__*/
   messageDesc(file_bolthole_v1_session, 5);
 
 /**
+ * The messages that a rewrite replaced.
+ *
  * @generated from message bolthole.v1.TranscriptRewriteSelection
  */
 export type TranscriptRewriteSelection = Message<"bolthole.v1.TranscriptRewriteSelection"> & {
@@ -255,12 +262,12 @@ export const TranscriptRewriteSelectionSchema: GenMessage<TranscriptRewriteSelec
   messageDesc(file_bolthole_v1_session, 6);
 
 /**
+ * The reason for a rewrite. The store keeps it and does not interpret it.
+ *
  * @generated from message bolthole.v1.TranscriptRewriteReason
  */
 export type TranscriptRewriteReason = Message<"bolthole.v1.TranscriptRewriteReason"> & {
   /**
-   * Free text, for audit only.
-   *
    * @generated from field: string kind = 1;
    */
   kind: string;
@@ -279,7 +286,7 @@ export const TranscriptRewriteReasonSchema: GenMessage<TranscriptRewriteReason> 
   messageDesc(file_bolthole_v1_session, 7);
 
 /**
- * The reference's `SystemTime`.
+ * An instant, as the reference's `SystemTime`.
  *
  * @generated from message bolthole.v1.SystemTime
  */
@@ -307,18 +314,22 @@ export const SystemTimeSchema: GenMessage<SystemTime> = /*@__PURE__*/
   messageDesc(file_bolthole_v1_session, 8);
 
 /**
- * The audit record of one transcript rewrite. It must stand, equal in every field, in the history of the document that
- * it is committed with.
+ * The audit record of one transcript rewrite. The history of the committed document must contain it, equal in every
+ * field.
  *
  * @generated from message bolthole.v1.TranscriptRewriteCommit
  */
 export type TranscriptRewriteCommit = Message<"bolthole.v1.TranscriptRewriteCommit"> & {
   /**
+   * The revision that was rewritten. It must be the revision of the stored session.
+   *
    * @generated from field: string parent_revision = 1;
    */
   parentRevision: string;
 
   /**
+   * The revision of the rewritten transcript.
+   *
    * @generated from field: string revision = 2;
    */
   revision: string;
@@ -331,21 +342,29 @@ export type TranscriptRewriteCommit = Message<"bolthole.v1.TranscriptRewriteComm
   selection?: TranscriptRewriteSelection | undefined;
 
   /**
+   * The digest of the replaced messages.
+   *
    * @generated from field: string original_span_digest = 4;
    */
   originalSpanDigest: string;
 
   /**
+   * The digest of the new messages.
+   *
    * @generated from field: string replacement_digest = 5;
    */
   replacementDigest: string;
 
   /**
+   * The number of messages before the rewrite.
+   *
    * @generated from field: uint64 messages_before = 6;
    */
   messagesBefore: bigint;
 
   /**
+   * The number of messages after the rewrite.
+   *
    * @generated from field: uint64 messages_after = 7;
    */
   messagesAfter: bigint;
@@ -378,27 +397,27 @@ export const TranscriptRewriteCommitSchema: GenMessage<TranscriptRewriteCommit> 
   messageDesc(file_bolthole_v1_session, 9);
 
 /**
- * What rules a snapshot follows.
+ * The rules that a session snapshot follows.
  *
  * @generated from enum bolthole.v1.SessionProfile
  */
 export enum SessionProfile {
   /**
-   * On a write: the profile of the stored snapshot, or SESSION when nothing is stored.
+   * Means on a write: the profile of the stored snapshot, or SESSION when no snapshot is stored.
    *
    * @generated from enum value: SESSION_PROFILE_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * A session document of the reference: JSON, under the transcript rules.
+   * A session document of the reference: JSON that follows the transcript rules (docs/sessions.md).
    *
    * @generated from enum value: SESSION_PROFILE_SESSION = 1;
    */
   SESSION = 1,
 
   /**
-   * Bytes of any kind: no rules but versions and compare-and-set.
+   * Bytes of any kind, without transcript rules. Versions and compare-and-set work as for sessions.
    *
    * @generated from enum value: SESSION_PROFILE_OPAQUE = 2;
    */

@@ -25,7 +25,7 @@ export const file_bolthole_v1_store: GenFile = /*@__PURE__*/
   fileDesc("Chdib2x0aG9sZS92MS9zdG9yZS5wcm90bxILYm9sdGhvbGUudjEijwEKD0V4cGVjdGVkVmVyc2lvbhInCgZyZWNvcmQYASABKA4yFy5ib2x0aG9sZS52MS5SZWNvcmRLaW5kEhUKCGlucHV0X2lkGAIgASgJSAGIAQESEQoHdmVyc2lvbhgDIAEoCUgAEhAKBmFic2VudBgEIAEoCEgAQgoKCGV4cGVjdGVkQgsKCV9pbnB1dF9pZCIuCglLZXB0SW5wdXQSEAoIaW5wdXRfaWQYASABKAkSDwoHdmVyc2lvbhgCIAEoCSIpCg9VbmNoYW5nZWRJbnB1dHMSFgoOaW5wdXRzX3ZlcnNpb24YASABKAkiLwoOSW5wdXRzVmVyc2lvbnMSDgoGYmVmb3JlGAEgASgJEg0KBWFmdGVyGAIgASgJIhkKF0F1dGhBdXRob3JpdHlLZXlSZXF1ZXN0IicKGEF1dGhBdXRob3JpdHlLZXlSZXNwb25zZRILCgNrZXkYASABKAkilQEKI1BlcnNpc3RBdXRoT2F1dGhGbG93U25hcHNob3RSZXF1ZXN0EhAKCHNuYXBzaG90GAEgASgMEhcKCnJlcXVlc3RfaWQYCiABKAlIAIgBARIeChFleHBlY3RlZF9zdG9yZV9pZBgLIAEoCUgBiAEBQg0KC19yZXF1ZXN0X2lkQhQKEl9leHBlY3RlZF9zdG9yZV9pZCJJCiRQZXJzaXN0QXV0aE9hdXRoRmxvd1NuYXBzaG90UmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRIQCghyZXBsYXllZBgCIAEoCCIiCiBMb2FkQXV0aE9hdXRoRmxvd1NuYXBzaG90UmVxdWVzdCJYCiFMb2FkQXV0aE9hdXRoRmxvd1NuYXBzaG90UmVzcG9uc2USFQoIc25hcHNob3QYASABKAxIAIgBARIPCgd2ZXJzaW9uGAIgASgJQgsKCV9zbmFwc2hvdCLFAQoiVXBkYXRlQXV0aE9hdXRoRmxvd1NuYXBzaG90UmVxdWVzdBIRCgd2ZXJzaW9uGAEgASgJSAASEAoGYWJzZW50GAIgASgISAASEAoIc25hcHNob3QYAyABKAwSFwoKcmVxdWVzdF9pZBgKIAEoCUgBiAEBEh4KEWV4cGVjdGVkX3N0b3JlX2lkGAsgASgJSAKIAQFCCgoIZXhwZWN0ZWRCDQoLX3JlcXVlc3RfaWRCFAoSX2V4cGVjdGVkX3N0b3JlX2lkInsKI1VwZGF0ZUF1dGhPYXV0aEZsb3dTbmFwc2hvdFJlc3BvbnNlEg8KB3VwZGF0ZWQYASABKAgSDwoHdmVyc2lvbhgCIAEoCRIUCgdjdXJyZW50GAMgASgMSACIAQESEAoIcmVwbGF5ZWQYBCABKAhCCgoIX2N1cnJlbnQiywIKHENvbW1pdFNlc3Npb25TbmFwc2hvdFJlcXVlc3QSFwoKcnVudGltZV9pZBgBIAEoCUgAiAEBEjAKDXNlc3Npb25fZGVsdGEYAiABKAsyGS5ib2x0aG9sZS52MS5TZXNzaW9uRGVsdGESFwoKcmVxdWVzdF9pZBgKIAEoCUgBiAEBEh4KEWV4cGVjdGVkX3N0b3JlX2lkGAsgASgJSAKIAQESIQoUZXhwZWN0ZWRfZmVuY2VfdG9rZW4YDCABKARIA4gBARI3ChFleHBlY3RlZF92ZXJzaW9ucxgNIAMoCzIcLmJvbHRob2xlLnYxLkV4cGVjdGVkVmVyc2lvbkINCgtfcnVudGltZV9pZEINCgtfcmVxdWVzdF9pZEIUChJfZXhwZWN0ZWRfc3RvcmVfaWRCFwoVX2V4cGVjdGVkX2ZlbmNlX3Rva2VuIkIKHUNvbW1pdFNlc3Npb25TbmFwc2hvdFJlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSEAoIcmVwbGF5ZWQYAiABKAgikgMKLUNvbW1pdFNlc3Npb25UcmFuc2NyaXB0UmV3cml0ZVNuYXBzaG90UmVxdWVzdBIXCgpydW50aW1lX2lkGAEgASgJSACIAQESMAoNc2Vzc2lvbl9kZWx0YRgCIAEoCzIZLmJvbHRob2xlLnYxLlNlc3Npb25EZWx0YRI0CgZjb21taXQYAyABKAsyJC5ib2x0aG9sZS52MS5UcmFuc2NyaXB0UmV3cml0ZUNvbW1pdBIXCgpyZXF1ZXN0X2lkGAogASgJSAGIAQESHgoRZXhwZWN0ZWRfc3RvcmVfaWQYCyABKAlIAogBARIhChRleHBlY3RlZF9mZW5jZV90b2tlbhgMIAEoBEgDiAEBEjcKEWV4cGVjdGVkX3ZlcnNpb25zGA0gAygLMhwuYm9sdGhvbGUudjEuRXhwZWN0ZWRWZXJzaW9uQg0KC19ydW50aW1lX2lkQg0KC19yZXF1ZXN0X2lkQhQKEl9leHBlY3RlZF9zdG9yZV9pZEIXChVfZXhwZWN0ZWRfZmVuY2VfdG9rZW4iUwouQ29tbWl0U2Vzc2lvblRyYW5zY3JpcHRSZXdyaXRlU25hcHNob3RSZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgJEhAKCHJlcGxheWVkGAIgASgIIpcEChJBdG9taWNBcHBseVJlcXVlc3QSFwoKcnVudGltZV9pZBgBIAEoCUgAiAEBEjAKDXNlc3Npb25fZGVsdGEYAiABKAsyGS5ib2x0aG9sZS52MS5TZXNzaW9uRGVsdGESMAoHcmVjZWlwdBgDIAEoCzIfLmJvbHRob2xlLnYxLlJ1bkJvdW5kYXJ5UmVjZWlwdBI0Cg1pbnB1dF91cGRhdGVzGAQgAygLMh0uYm9sdGhvbGUudjEuU3RvcmVkSW5wdXRTdGF0ZRIeChFzZXNzaW9uX3N0b3JlX2tleRgFIAEoCUgBiAEBEjYKEHVuY2hhbmdlZF9pbnB1dHMYBiABKAsyHC5ib2x0aG9sZS52MS5VbmNoYW5nZWRJbnB1dHMSFwoKcmVxdWVzdF9pZBgKIAEoCUgCiAEBEh4KEWV4cGVjdGVkX3N0b3JlX2lkGAsgASgJSAOIAQESIQoUZXhwZWN0ZWRfZmVuY2VfdG9rZW4YDCABKARIBIgBARI3ChFleHBlY3RlZF92ZXJzaW9ucxgNIAMoCzIcLmJvbHRob2xlLnYxLkV4cGVjdGVkVmVyc2lvbkINCgtfcnVudGltZV9pZEIUChJfc2Vzc2lvbl9zdG9yZV9rZXlCDQoLX3JlcXVlc3RfaWRCFAoSX2V4cGVjdGVkX3N0b3JlX2lkQhcKFV9leHBlY3RlZF9mZW5jZV90b2tlbiKSAQoTQXRvbWljQXBwbHlSZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgJEhAKCHJlcGxheWVkGAIgASgIEisKC2tlcHRfaW5wdXRzGAMgAygLMhYuYm9sdGhvbGUudjEuS2VwdElucHV0EisKBmlucHV0cxgEIAEoCzIbLmJvbHRob2xlLnYxLklucHV0c1ZlcnNpb25zIlYKFkxvYWRJbnB1dFN0YXRlc1JlcXVlc3QSFwoKcnVudGltZV9pZBgBIAEoCUgAiAEBEhQKDGVhY2hfb3V0Y29tZRgCIAEoCEINCgtfcnVudGltZV9pZCKOAQoXTG9hZElucHV0U3RhdGVzUmVzcG9uc2USLQoHZW50cmllcxgBIAMoCzIcLmJvbHRob2xlLnYxLklucHV0U3RhdGVFbnRyeRIWCg5pbnB1dHNfdmVyc2lvbhgCIAEoCRIsCghmYWlsdXJlcxgDIAMoCzIaLmJvbHRob2xlLnYxLlJlY29yZEZhaWx1cmUiTwoNUmVjb3JkRmFpbHVyZRItCgZkZXRhaWwYASABKAsyHS5ib2x0aG9sZS52MS5TdG9yZUVycm9yRGV0YWlsEg8KB21lc3NhZ2UYAiABKAkiUAoPSW5wdXRTdGF0ZUVudHJ5EiwKBXN0YXRlGAEgASgLMh0uYm9sdGhvbGUudjEuU3RvcmVkSW5wdXRTdGF0ZRIPCgd2ZXJzaW9uGAIgASgJImYKGkxvYWRCb3VuZGFyeVJlY2VpcHRSZXF1ZXN0EhcKCnJ1bnRpbWVfaWQYASABKAlIAIgBARIOCgZydW5faWQYAiABKAkSEAoIc2VxdWVuY2UYAyABKARCDQoLX3J1bnRpbWVfaWQiYAobTG9hZEJvdW5kYXJ5UmVjZWlwdFJlc3BvbnNlEjAKB3JlY2VpcHQYASABKAsyHy5ib2x0aG9sZS52MS5SdW5Cb3VuZGFyeVJlY2VpcHQSDwoHdmVyc2lvbhgCIAEoCSJlChxVcGxvYWRTZXNzaW9uU25hcHNob3RSZXF1ZXN0EiwKBnVwbG9hZBgBIAEoCzIaLmJvbHRob2xlLnYxLlNlc3Npb25VcGxvYWRIABIPCgVjaHVuaxgCIAEoDEgAQgYKBHBhcnQiVwoNU2Vzc2lvblVwbG9hZBIXCgpydW50aW1lX2lkGAEgASgJSACIAQESDgoGbGVuZ3RoGAIgASgEEg4KBnNoYTI1NhgDIAEoDEINCgtfcnVudGltZV9pZCIyCh1VcGxvYWRTZXNzaW9uU25hcHNob3RSZXNwb25zZRIRCgl1cGxvYWRfaWQYASABKAkiRAoaTG9hZFNlc3Npb25TbmFwc2hvdFJlcXVlc3QSFwoKcnVudGltZV9pZBgBIAEoCUgAiAEBQg0KC19ydW50aW1lX2lkIlwKG0xvYWRTZXNzaW9uU25hcHNob3RSZXNwb25zZRIuCgRpbmZvGAEgASgLMiAuYm9sdGhvbGUudjEuU2Vzc2lvblNuYXBzaG90SW5mbxINCgVjaHVuaxgCIAEoDCKYAgobQ2xlYXJTZXNzaW9uU25hcHNob3RSZXF1ZXN0EhcKCnJ1bnRpbWVfaWQYASABKAlIAIgBARIXCgpyZXF1ZXN0X2lkGAogASgJSAGIAQESHgoRZXhwZWN0ZWRfc3RvcmVfaWQYCyABKAlIAogBARIhChRleHBlY3RlZF9mZW5jZV90b2tlbhgMIAEoBEgDiAEBEjcKEWV4cGVjdGVkX3ZlcnNpb25zGA0gAygLMhwuYm9sdGhvbGUudjEuRXhwZWN0ZWRWZXJzaW9uQg0KC19ydW50aW1lX2lkQg0KC19yZXF1ZXN0X2lkQhQKEl9leHBlY3RlZF9zdG9yZV9pZEIXChVfZXhwZWN0ZWRfZmVuY2VfdG9rZW4iQQocQ2xlYXJTZXNzaW9uU25hcHNob3RSZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgJEhAKCHJlcGxheWVkGAIgASgIIoQDCiZSZXBsYWNlU2Vzc2lvblNuYXBzaG90SWZDdXJyZW50UmVxdWVzdBIXCgpydW50aW1lX2lkGAEgASgJSAGIAQESEQoHdmVyc2lvbhgCIAEoCUgAEhAKBnNoYTI1NhgDIAEoDEgAEi4KC3JlcGxhY2VtZW50GAQgASgLMhkuYm9sdGhvbGUudjEuU2Vzc2lvbkRlbHRhEhcKCnJlcXVlc3RfaWQYCiABKAlIAogBARIeChFleHBlY3RlZF9zdG9yZV9pZBgLIAEoCUgDiAEBEiEKFGV4cGVjdGVkX2ZlbmNlX3Rva2VuGAwgASgESASIAQESNwoRZXhwZWN0ZWRfdmVyc2lvbnMYDSADKAsyHC5ib2x0aG9sZS52MS5FeHBlY3RlZFZlcnNpb25CCgoIZXhwZWN0ZWRCDQoLX3J1bnRpbWVfaWRCDQoLX3JlcXVlc3RfaWRCFAoSX2V4cGVjdGVkX3N0b3JlX2lkQhcKFV9leHBlY3RlZF9mZW5jZV90b2tlbiJeCidSZXBsYWNlU2Vzc2lvblNuYXBzaG90SWZDdXJyZW50UmVzcG9uc2USEAoIcmVwbGFjZWQYASABKAgSDwoHdmVyc2lvbhgCIAEoCRIQCghyZXBsYXllZBgDIAEoCCLSAgokQ2xlYXJTZXNzaW9uU25hcHNob3RJZkN1cnJlbnRSZXF1ZXN0EhcKCnJ1bnRpbWVfaWQYASABKAlIAYgBARIRCgd2ZXJzaW9uGAIgASgJSAASEAoGc2hhMjU2GAMgASgMSAASFwoKcmVxdWVzdF9pZBgKIAEoCUgCiAEBEh4KEWV4cGVjdGVkX3N0b3JlX2lkGAsgASgJSAOIAQESIQoUZXhwZWN0ZWRfZmVuY2VfdG9rZW4YDCABKARIBIgBARI3ChFleHBlY3RlZF92ZXJzaW9ucxgNIAMoCzIcLmJvbHRob2xlLnYxLkV4cGVjdGVkVmVyc2lvbkIKCghleHBlY3RlZEINCgtfcnVudGltZV9pZEINCgtfcmVxdWVzdF9pZEIUChJfZXhwZWN0ZWRfc3RvcmVfaWRCFwoVX2V4cGVjdGVkX2ZlbmNlX3Rva2VuIlsKJUNsZWFyU2Vzc2lvblNuYXBzaG90SWZDdXJyZW50UmVzcG9uc2USDwoHY2xlYXJlZBgBIAEoCBIPCgd2ZXJzaW9uGAIgASgJEhAKCHJlcGxheWVkGAMgASgIIsMCChhQZXJzaXN0SW5wdXRTdGF0ZVJlcXVlc3QSFwoKcnVudGltZV9pZBgBIAEoCUgAiAEBEiwKBXN0YXRlGAIgASgLMh0uYm9sdGhvbGUudjEuU3RvcmVkSW5wdXRTdGF0ZRIXCgpyZXF1ZXN0X2lkGAogASgJSAGIAQESHgoRZXhwZWN0ZWRfc3RvcmVfaWQYCyABKAlIAogBARIhChRleHBlY3RlZF9mZW5jZV90b2tlbhgMIAEoBEgDiAEBEjcKEWV4cGVjdGVkX3ZlcnNpb25zGA0gAygLMhwuYm9sdGhvbGUudjEuRXhwZWN0ZWRWZXJzaW9uQg0KC19ydW50aW1lX2lkQg0KC19yZXF1ZXN0X2lkQhQKEl9leHBlY3RlZF9zdG9yZV9pZEIXChVfZXhwZWN0ZWRfZmVuY2VfdG9rZW4iawoZUGVyc2lzdElucHV0U3RhdGVSZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgJEhAKCHJlcGxheWVkGAIgASgIEisKBmlucHV0cxgDIAEoCzIbLmJvbHRob2xlLnYxLklucHV0c1ZlcnNpb25zIlEKFUxvYWRJbnB1dFN0YXRlUmVxdWVzdBIXCgpydW50aW1lX2lkGAEgASgJSACIAQESEAoIaW5wdXRfaWQYAiABKAlCDQoLX3J1bnRpbWVfaWQiVwoWTG9hZElucHV0U3RhdGVSZXNwb25zZRIsCgVzdGF0ZRgBIAEoCzIdLmJvbHRob2xlLnYxLlN0b3JlZElucHV0U3RhdGUSDwoHdmVyc2lvbhgCIAEoCSJLCiFMb2FkTWFjaGluZUxpZmVjeWNsZVJlY29yZFJlcXVlc3QSFwoKcnVudGltZV9pZBgBIAEoCUgAiAEBQg0KC19ydW50aW1lX2lkImoKIkxvYWRNYWNoaW5lTGlmZWN5Y2xlUmVjb3JkUmVzcG9uc2USMwoGcmVjb3JkGAEgASgLMiMuYm9sdGhvbGUudjEuTWFjaGluZUxpZmVjeWNsZVJlY29yZBIPCgd2ZXJzaW9uGAIgASgJIrwDCh1Db21taXRNYWNoaW5lTGlmZWN5Y2xlUmVxdWVzdBIXCgpydW50aW1lX2lkGAEgASgJSACIAQESMwoGcmVjb3JkGAIgASgLMiMuYm9sdGhvbGUudjEuTWFjaGluZUxpZmVjeWNsZVJlY29yZBIzCgxpbnB1dF9zdGF0ZXMYAyADKAsyHS5ib2x0aG9sZS52MS5TdG9yZWRJbnB1dFN0YXRlEjYKEHVuY2hhbmdlZF9pbnB1dHMYBCABKAsyHC5ib2x0aG9sZS52MS5VbmNoYW5nZWRJbnB1dHMSFwoKcmVxdWVzdF9pZBgKIAEoCUgBiAEBEh4KEWV4cGVjdGVkX3N0b3JlX2lkGAsgASgJSAKIAQESIQoUZXhwZWN0ZWRfZmVuY2VfdG9rZW4YDCABKARIA4gBARI3ChFleHBlY3RlZF92ZXJzaW9ucxgNIAMoCzIcLmJvbHRob2xlLnYxLkV4cGVjdGVkVmVyc2lvbkINCgtfcnVudGltZV9pZEINCgtfcmVxdWVzdF9pZEIUChJfZXhwZWN0ZWRfc3RvcmVfaWRCFwoVX2V4cGVjdGVkX2ZlbmNlX3Rva2VuIp0BCh5Db21taXRNYWNoaW5lTGlmZWN5Y2xlUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRIQCghyZXBsYXllZBgCIAEoCBIrCgtrZXB0X2lucHV0cxgDIAMoCzIWLmJvbHRob2xlLnYxLktlcHRJbnB1dBIrCgZpbnB1dHMYBCABKAsyGy5ib2x0aG9sZS52MS5JbnB1dHNWZXJzaW9ucyLMAgoaUGVyc2lzdE9wc0xpZmVjeWNsZVJlcXVlc3QSFwoKcnVudGltZV9pZBgBIAEoCUgAiAEBEjMKCHNuYXBzaG90GAIgASgLMiEuYm9sdGhvbGUudjEuUGVyc2lzdGVkT3BzU25hcHNob3QSFwoKcmVxdWVzdF9pZBgKIAEoCUgBiAEBEh4KEWV4cGVjdGVkX3N0b3JlX2lkGAsgASgJSAKIAQESIQoUZXhwZWN0ZWRfZmVuY2VfdG9rZW4YDCABKARIA4gBARI3ChFleHBlY3RlZF92ZXJzaW9ucxgNIAMoCzIcLmJvbHRob2xlLnYxLkV4cGVjdGVkVmVyc2lvbkINCgtfcnVudGltZV9pZEINCgtfcmVxdWVzdF9pZEIUChJfZXhwZWN0ZWRfc3RvcmVfaWRCFwoVX2V4cGVjdGVkX2ZlbmNlX3Rva2VuIkAKG1BlcnNpc3RPcHNMaWZlY3ljbGVSZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgJEhAKCHJlcGxheWVkGAIgASgIIkEKF0xvYWRPcHNMaWZlY3ljbGVSZXF1ZXN0EhcKCnJ1bnRpbWVfaWQYASABKAlIAIgBAUINCgtfcnVudGltZV9pZCJgChhMb2FkT3BzTGlmZWN5Y2xlUmVzcG9uc2USMwoIc25hcHNob3QYASABKAsyIS5ib2x0aG9sZS52MS5QZXJzaXN0ZWRPcHNTbmFwc2hvdBIPCgd2ZXJzaW9uGAIgASgJIpYCChlEZWxldGVPcHNMaWZlY3ljbGVSZXF1ZXN0EhcKCnJ1bnRpbWVfaWQYASABKAlIAIgBARIXCgpyZXF1ZXN0X2lkGAogASgJSAGIAQESHgoRZXhwZWN0ZWRfc3RvcmVfaWQYCyABKAlIAogBARIhChRleHBlY3RlZF9mZW5jZV90b2tlbhgMIAEoBEgDiAEBEjcKEWV4cGVjdGVkX3ZlcnNpb25zGA0gAygLMhwuYm9sdGhvbGUudjEuRXhwZWN0ZWRWZXJzaW9uQg0KC19ydW50aW1lX2lkQg0KC19yZXF1ZXN0X2lkQhQKEl9leHBlY3RlZF9zdG9yZV9pZEIXChVfZXhwZWN0ZWRfZmVuY2VfdG9rZW4iPwoaRGVsZXRlT3BzTGlmZWN5Y2xlUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRIQCghyZXBsYXllZBgCIAEoCCI8ChNMaXN0UnVudGltZXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoDRISCgpwYWdlX3Rva2VuGAIgASgJIl4KFExpc3RSdW50aW1lc1Jlc3BvbnNlEi0KCHJ1bnRpbWVzGAEgAygLMhsuYm9sdGhvbGUudjEuUnVudGltZVN1bW1hcnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIrkBCg5SdW50aW1lU3VtbWFyeRISCgpydW50aW1lX2lkGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSEwoLaW5wdXRfY291bnQYAyABKA0SFQoNcmVjZWlwdF9jb3VudBgEIAEoDRIcChRoYXNfc2Vzc2lvbl9zbmFwc2hvdBgFIAEoCBIdChVoYXNfbWFjaGluZV9saWZlY3ljbGUYBiABKAgSGQoRaGFzX29wc19saWZlY3ljbGUYByABKAgiNAoQR2V0Q29tbWl0UmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEgwKBHNlYWwYAiABKAgiXQoRR2V0Q29tbWl0UmVzcG9uc2USJwoFc3RhdGUYASABKA4yGC5ib2x0aG9sZS52MS5Db21taXRTdGF0ZRIPCgd2ZXJzaW9uGAIgASgJEg4KBm1ldGhvZBgDIAEoCSIWChRHZXRTZXJ2ZXJJbmZvUmVxdWVzdCLBAQoVR2V0U2VydmVySW5mb1Jlc3BvbnNlEhYKDnNlcnZlcl92ZXJzaW9uGAEgASgJEhAKCHN0b3JlX2lkGAIgASgJEg4KBmVuZ2luZRgDIAEoCRIPCgdkdXJhYmxlGAQgASgIEiMKBmxpbWl0cxgFIAEoCzITLmJvbHRob2xlLnYxLkxpbWl0cxI4ChFvdXRjb21lX3JldGVudGlvbhgGIAEoCzIdLmJvbHRob2xlLnYxLk91dGNvbWVSZXRlbnRpb24iigMKBkxpbWl0cxIVCg1yZXF1ZXN0X2J5dGVzGAEgASgEEh8KF3JlcXVlc3RfYnl0ZXNfaW5fZmxpZ2h0GAIgASgEEhoKEnJlcXVlc3RzX2luX2ZsaWdodBgDIAEoDRIWCg5kb2N1bWVudF9ieXRlcxgEIAEoBBIYChBydW50aW1lX2lkX2J5dGVzGAUgASgNEhcKD2lucHV0X3Jvd19ieXRlcxgGIAEoDRISCgpiYXRjaF9yb3dzGAcgASgNEiAKGG9wZXJhdGlvbl9zbmFwc2hvdF9ieXRlcxgIIAEoDRIcChRvYXV0aF9zbmFwc2hvdF9ieXRlcxgJIAEoDRIUCgxwYXRjaF9waWVjZXMYCiABKA0SGgoScGF0Y2hfaW5zZXJ0X2J5dGVzGAsgASgNEhQKDHVwbG9hZF9ieXRlcxgMIAEoBBIbChN1cGxvYWRfaWRsZV9zZWNvbmRzGA0gASgNEhgKC3F1b3RhX2J5dGVzGA4gASgESACIAQFCDgoMX3F1b3RhX2J5dGVzIj4KEE91dGNvbWVSZXRlbnRpb24SFwoPbWF4X2FnZV9zZWNvbmRzGAEgASgEEhEKCW1heF9jb3VudBgCIAEoBCqqAQoKUmVjb3JkS2luZBIbChdSRUNPUkRfS0lORF9VTlNQRUNJRklFRBAAEiAKHFJFQ09SRF9LSU5EX1NFU1NJT05fU05BUFNIT1QQARIhCh1SRUNPUkRfS0lORF9NQUNISU5FX0xJRkVDWUNMRRACEh0KGVJFQ09SRF9LSU5EX09QU19MSUZFQ1lDTEUQAxIbChdSRUNPUkRfS0lORF9JTlBVVF9TVEFURRAEKq4BCgtDb21taXRTdGF0ZRIcChhDT01NSVRfU1RBVEVfVU5TUEVDSUZJRUQQABIYChRDT01NSVRfU1RBVEVfQVBQTElFRBABEhgKFENPTU1JVF9TVEFURV9QRU5ESU5HEAISGgoWQ09NTUlUX1NUQVRFX05PVF9GT1VORBADEhcKE0NPTU1JVF9TVEFURV9TRUFMRUQQBBIYChRDT01NSVRfU1RBVEVfRVhQSVJFRBAFMqcVChNSdW50aW1lU3RvcmVTZXJ2aWNlEmQKEEF1dGhBdXRob3JpdHlLZXkSJC5ib2x0aG9sZS52MS5BdXRoQXV0aG9yaXR5S2V5UmVxdWVzdBolLmJvbHRob2xlLnYxLkF1dGhBdXRob3JpdHlLZXlSZXNwb25zZSIDkAIBEoMBChxQZXJzaXN0QXV0aE9hdXRoRmxvd1NuYXBzaG90EjAuYm9sdGhvbGUudjEuUGVyc2lzdEF1dGhPYXV0aEZsb3dTbmFwc2hvdFJlcXVlc3QaMS5ib2x0aG9sZS52MS5QZXJzaXN0QXV0aE9hdXRoRmxvd1NuYXBzaG90UmVzcG9uc2USfwoZTG9hZEF1dGhPYXV0aEZsb3dTbmFwc2hvdBItLmJvbHRob2xlLnYxLkxvYWRBdXRoT2F1dGhGbG93U25hcHNob3RSZXF1ZXN0Gi4uYm9sdGhvbGUudjEuTG9hZEF1dGhPYXV0aEZsb3dTbmFwc2hvdFJlc3BvbnNlIgOQAgESgAEKG1VwZGF0ZUF1dGhPYXV0aEZsb3dTbmFwc2hvdBIvLmJvbHRob2xlLnYxLlVwZGF0ZUF1dGhPYXV0aEZsb3dTbmFwc2hvdFJlcXVlc3QaMC5ib2x0aG9sZS52MS5VcGRhdGVBdXRoT2F1dGhGbG93U25hcHNob3RSZXNwb25zZRJuChVDb21taXRTZXNzaW9uU25hcHNob3QSKS5ib2x0aG9sZS52MS5Db21taXRTZXNzaW9uU25hcHNob3RSZXF1ZXN0GiouYm9sdGhvbGUudjEuQ29tbWl0U2Vzc2lvblNuYXBzaG90UmVzcG9uc2USoQEKJkNvbW1pdFNlc3Npb25UcmFuc2NyaXB0UmV3cml0ZVNuYXBzaG90EjouYm9sdGhvbGUudjEuQ29tbWl0U2Vzc2lvblRyYW5zY3JpcHRSZXdyaXRlU25hcHNob3RSZXF1ZXN0GjsuYm9sdGhvbGUudjEuQ29tbWl0U2Vzc2lvblRyYW5zY3JpcHRSZXdyaXRlU25hcHNob3RSZXNwb25zZRJQCgtBdG9taWNBcHBseRIfLmJvbHRob2xlLnYxLkF0b21pY0FwcGx5UmVxdWVzdBogLmJvbHRob2xlLnYxLkF0b21pY0FwcGx5UmVzcG9uc2USYwoPTG9hZElucHV0U3RhdGVzEiMuYm9sdGhvbGUudjEuTG9hZElucHV0U3RhdGVzUmVxdWVzdBokLmJvbHRob2xlLnYxLkxvYWRJbnB1dFN0YXRlc1Jlc3BvbnNlIgOQAgEwARJtChNMb2FkQm91bmRhcnlSZWNlaXB0EicuYm9sdGhvbGUudjEuTG9hZEJvdW5kYXJ5UmVjZWlwdFJlcXVlc3QaKC5ib2x0aG9sZS52MS5Mb2FkQm91bmRhcnlSZWNlaXB0UmVzcG9uc2UiA5ACARJ1ChVVcGxvYWRTZXNzaW9uU25hcHNob3QSKS5ib2x0aG9sZS52MS5VcGxvYWRTZXNzaW9uU25hcHNob3RSZXF1ZXN0GiouYm9sdGhvbGUudjEuVXBsb2FkU2Vzc2lvblNuYXBzaG90UmVzcG9uc2UiA5ACAigBEm8KE0xvYWRTZXNzaW9uU25hcHNob3QSJy5ib2x0aG9sZS52MS5Mb2FkU2Vzc2lvblNuYXBzaG90UmVxdWVzdBooLmJvbHRob2xlLnYxLkxvYWRTZXNzaW9uU25hcHNob3RSZXNwb25zZSIDkAIBMAESawoUQ2xlYXJTZXNzaW9uU25hcHNob3QSKC5ib2x0aG9sZS52MS5DbGVhclNlc3Npb25TbmFwc2hvdFJlcXVlc3QaKS5ib2x0aG9sZS52MS5DbGVhclNlc3Npb25TbmFwc2hvdFJlc3BvbnNlEowBCh9SZXBsYWNlU2Vzc2lvblNuYXBzaG90SWZDdXJyZW50EjMuYm9sdGhvbGUudjEuUmVwbGFjZVNlc3Npb25TbmFwc2hvdElmQ3VycmVudFJlcXVlc3QaNC5ib2x0aG9sZS52MS5SZXBsYWNlU2Vzc2lvblNuYXBzaG90SWZDdXJyZW50UmVzcG9uc2UShgEKHUNsZWFyU2Vzc2lvblNuYXBzaG90SWZDdXJyZW50EjEuYm9sdGhvbGUudjEuQ2xlYXJTZXNzaW9uU25hcHNob3RJZkN1cnJlbnRSZXF1ZXN0GjIuYm9sdGhvbGUudjEuQ2xlYXJTZXNzaW9uU25hcHNob3RJZkN1cnJlbnRSZXNwb25zZRJiChFQZXJzaXN0SW5wdXRTdGF0ZRIlLmJvbHRob2xlLnYxLlBlcnNpc3RJbnB1dFN0YXRlUmVxdWVzdBomLmJvbHRob2xlLnYxLlBlcnNpc3RJbnB1dFN0YXRlUmVzcG9uc2USXgoOTG9hZElucHV0U3RhdGUSIi5ib2x0aG9sZS52MS5Mb2FkSW5wdXRTdGF0ZVJlcXVlc3QaIy5ib2x0aG9sZS52MS5Mb2FkSW5wdXRTdGF0ZVJlc3BvbnNlIgOQAgESggEKGkxvYWRNYWNoaW5lTGlmZWN5Y2xlUmVjb3JkEi4uYm9sdGhvbGUudjEuTG9hZE1hY2hpbmVMaWZlY3ljbGVSZWNvcmRSZXF1ZXN0Gi8uYm9sdGhvbGUudjEuTG9hZE1hY2hpbmVMaWZlY3ljbGVSZWNvcmRSZXNwb25zZSIDkAIBEnEKFkNvbW1pdE1hY2hpbmVMaWZlY3ljbGUSKi5ib2x0aG9sZS52MS5Db21taXRNYWNoaW5lTGlmZWN5Y2xlUmVxdWVzdBorLmJvbHRob2xlLnYxLkNvbW1pdE1hY2hpbmVMaWZlY3ljbGVSZXNwb25zZRJoChNQZXJzaXN0T3BzTGlmZWN5Y2xlEicuYm9sdGhvbGUudjEuUGVyc2lzdE9wc0xpZmVjeWNsZVJlcXVlc3QaKC5ib2x0aG9sZS52MS5QZXJzaXN0T3BzTGlmZWN5Y2xlUmVzcG9uc2USZAoQTG9hZE9wc0xpZmVjeWNsZRIkLmJvbHRob2xlLnYxLkxvYWRPcHNMaWZlY3ljbGVSZXF1ZXN0GiUuYm9sdGhvbGUudjEuTG9hZE9wc0xpZmVjeWNsZVJlc3BvbnNlIgOQAgESZQoSRGVsZXRlT3BzTGlmZWN5Y2xlEiYuYm9sdGhvbGUudjEuRGVsZXRlT3BzTGlmZWN5Y2xlUmVxdWVzdBonLmJvbHRob2xlLnYxLkRlbGV0ZU9wc0xpZmVjeWNsZVJlc3BvbnNlElgKDExpc3RSdW50aW1lcxIgLmJvbHRob2xlLnYxLkxpc3RSdW50aW1lc1JlcXVlc3QaIS5ib2x0aG9sZS52MS5MaXN0UnVudGltZXNSZXNwb25zZSIDkAIBEk8KCUdldENvbW1pdBIdLmJvbHRob2xlLnYxLkdldENvbW1pdFJlcXVlc3QaHi5ib2x0aG9sZS52MS5HZXRDb21taXRSZXNwb25zZSIDkAICElsKDUdldFNlcnZlckluZm8SIS5ib2x0aG9sZS52MS5HZXRTZXJ2ZXJJbmZvUmVxdWVzdBoiLmJvbHRob2xlLnYxLkdldFNlcnZlckluZm9SZXNwb25zZSIDkAIBYgZwcm90bzM", [file_bolthole_v1_error, file_bolthole_v1_input, file_bolthole_v1_lifecycle, file_bolthole_v1_operations, file_bolthole_v1_receipt, file_bolthole_v1_session]);
 
 /**
- * One record that must be as the caller last saw it.
+ * The version that a record of the runtime must have.
  *
  * @generated from message bolthole.v1.ExpectedVersion
  */
@@ -36,7 +36,7 @@ export type ExpectedVersion = Message<"bolthole.v1.ExpectedVersion"> & {
   record: RecordKind;
 
   /**
-   * A UUID. Required with INPUT_STATE, not allowed otherwise.
+   * A UUID. Required with RECORD_KIND_INPUT_STATE, not allowed otherwise.
    *
    * @generated from field: optional string input_id = 2;
    */
@@ -55,7 +55,7 @@ export type ExpectedVersion = Message<"bolthole.v1.ExpectedVersion"> & {
     case: "version";
   } | {
     /**
-     * True: no such record may be stored.
+     * Must be true. The record must not be stored.
      *
      * @generated from field: bool absent = 4;
      */
@@ -72,7 +72,7 @@ export const ExpectedVersionSchema: GenMessage<ExpectedVersion> = /*@__PURE__*/
   messageDesc(file_bolthole_v1_store, 0);
 
 /**
- * An input row that was not rewritten, because it equals the stored one, and the version it keeps.
+ * An input row that was not written, because it equals the stored one.
  *
  * @generated from message bolthole.v1.KeptInput
  */
@@ -83,6 +83,8 @@ export type KeptInput = Message<"bolthole.v1.KeptInput"> & {
   inputId: string;
 
   /**
+   * The version that the row keeps.
+   *
    * @generated from field: string version = 2;
    */
   version: string;
@@ -96,13 +98,16 @@ export const KeptInputSchema: GenMessage<KeptInput> = /*@__PURE__*/
   messageDesc(file_bolthole_v1_store, 1);
 
 /**
- * Stands for every input row of the runtime that does not travel with the request: they are as they were when all rows
- * together had this version. When they are not: INPUT_NOT_CURRENT, and the rows have to be sent.
+ * Stands for all input rows of the runtime that are not in the request. The rows of the request and these rows together
+ * have the same effect as a request with all rows. The mutation is refused as INPUT_NOT_CURRENT when the rows of the
+ * runtime do not have this version; the caller then sends the rows.
  *
  * @generated from message bolthole.v1.UnchangedInputs
  */
 export type UnchangedInputs = Message<"bolthole.v1.UnchangedInputs"> & {
   /**
+   * The `inputs_version` of a load, or the `inputs.after` of a mutation.
+   *
    * @generated from field: string inputs_version = 1;
    */
   inputsVersion: string;
@@ -116,18 +121,21 @@ export const UnchangedInputsSchema: GenMessage<UnchangedInputs> = /*@__PURE__*/
   messageDesc(file_bolthole_v1_store, 2);
 
 /**
- * The version of all input rows of a runtime together changes with every row that is written, and with nothing else.
+ * The version of all input rows of a runtime together. It changes with every write of an input row, and with nothing
+ * else.
  *
  * @generated from message bolthole.v1.InputsVersions
  */
 export type InputsVersions = Message<"bolthole.v1.InputsVersions"> & {
   /**
+   * The version before the mutation.
+   *
    * @generated from field: string before = 1;
    */
   before: string;
 
   /**
-   * The same as `before` when no row was written.
+   * The version after the mutation: the same as `before` when no row was written.
    *
    * @generated from field: string after = 2;
    */
@@ -176,7 +184,7 @@ export const AuthAuthorityKeyResponseSchema: GenMessage<AuthAuthorityKeyResponse
  */
 export type PersistAuthOauthFlowSnapshotRequest = Message<"bolthole.v1.PersistAuthOauthFlowSnapshotRequest"> & {
   /**
-   * Opaque to the store. At most 1 MiB (`Limits.oauth_snapshot_bytes`).
+   * Bytes that the store does not interpret. Limited to 1 MiB (`Limits.oauth_snapshot_bytes`).
    *
    * @generated from field: bytes snapshot = 1;
    */
@@ -276,7 +284,7 @@ export type UpdateAuthOauthFlowSnapshotRequest = Message<"bolthole.v1.UpdateAuth
     case: "version";
   } | {
     /**
-     * True: nothing may be stored.
+     * Must be true. Nothing must be stored.
      *
      * @generated from field: bool absent = 2;
      */
@@ -285,7 +293,7 @@ export type UpdateAuthOauthFlowSnapshotRequest = Message<"bolthole.v1.UpdateAuth
   } | { case: undefined; value?: undefined };
 
   /**
-   * At most 1 MiB (`Limits.oauth_snapshot_bytes`).
+   * Limited to 1 MiB (`Limits.oauth_snapshot_bytes`).
    *
    * @generated from field: bytes snapshot = 3;
    */
@@ -319,14 +327,14 @@ export type UpdateAuthOauthFlowSnapshotResponse = Message<"bolthole.v1.UpdateAut
   updated: boolean;
 
   /**
-   * Of the new bytes when updated, else of the current ones; empty when nothing is stored.
+   * The version of the new bytes when `updated`, otherwise of the current ones. Empty when nothing is stored.
    *
    * @generated from field: string version = 2;
    */
   version: string;
 
   /**
-   * Only when not updated, and absent when nothing is stored.
+   * The stored bytes, when not `updated`. Absent when nothing is stored.
    *
    * @generated from field: optional bytes current = 3;
    */
@@ -421,7 +429,7 @@ export type CommitSessionTranscriptRewriteSnapshotRequest = Message<"bolthole.v1
   runtimeId?: string | undefined;
 
   /**
-   * Required. Refused on an opaque snapshot.
+   * Required. Refused as PROFILE_MISMATCH when the stored or the new snapshot is opaque.
    *
    * @generated from field: bolthole.v1.SessionDelta session_delta = 2;
    */
@@ -494,7 +502,7 @@ export type AtomicApplyRequest = Message<"bolthole.v1.AtomicApplyRequest"> & {
   runtimeId?: string | undefined;
 
   /**
-   * Absent: the snapshot is left alone, and `session_store_key` is ignored.
+   * Absent: the snapshot stays as it is, and `session_store_key` is ignored.
    *
    * @generated from field: bolthole.v1.SessionDelta session_delta = 2;
    */
@@ -508,14 +516,15 @@ export type AtomicApplyRequest = Message<"bolthole.v1.AtomicApplyRequest"> & {
   receipt?: RunBoundaryReceipt | undefined;
 
   /**
-   * At most 4,096 rows (`Limits.batch_rows`). The same id twice: the last one wins.
+   * Limited to 4,096 rows (`Limits.batch_rows`). If two rows have the same id, the last one wins.
    *
    * @generated from field: repeated bolthole.v1.StoredInputState input_updates = 4;
    */
   inputUpdates: StoredInputState[];
 
   /**
-   * A UUID that the snapshot's own id must equal, or SESSION_KEY_MISMATCH. Refused on an opaque snapshot.
+   * A UUID. When the snapshot has another id, the mutation is refused as SESSION_KEY_MISMATCH; when the snapshot is
+   * opaque, as PROFILE_MISMATCH.
    *
    * @generated from field: optional string session_store_key = 5;
    */
@@ -569,14 +578,14 @@ export type AtomicApplyResponse = Message<"bolthole.v1.AtomicApplyResponse"> & {
   replayed: boolean;
 
   /**
-   * Empty in a replayed answer.
+   * The rows of the request that were not written. Empty in a replayed response.
    *
    * @generated from field: repeated bolthole.v1.KeptInput kept_inputs = 3;
    */
   keptInputs: KeptInput[];
 
   /**
-   * Absent in a replayed answer.
+   * Absent in a replayed response.
    *
    * @generated from field: bolthole.v1.InputsVersions inputs = 4;
    */
@@ -600,7 +609,7 @@ export type LoadInputStatesRequest = Message<"bolthole.v1.LoadInputStatesRequest
   runtimeId?: string | undefined;
 
   /**
-   * True: a damaged row does not fail the load, it comes as a failure of its own beside the sound ones.
+   * True: a damaged row does not fail the load. It is reported in `failures`, and the other rows are returned.
    *
    * @generated from field: bool each_outcome = 2;
    */
@@ -624,15 +633,16 @@ export type LoadInputStatesResponse = Message<"bolthole.v1.LoadInputStatesRespon
   entries: InputStateEntry[];
 
   /**
-   * In the first message only: of all rows together. There is a first message even when there are no rows.
-   * Empty when `each_outcome` was asked for and it cannot be told.
+   * The version of all rows together. Set in the first message only, which is sent even when there are no rows. Empty
+   * when `each_outcome` is set and the version cannot be read.
    *
    * @generated from field: string inputs_version = 2;
    */
   inputsVersion: string;
 
   /**
-   * With `each_outcome` only: what cannot be read. A row that vanished is told of the runtime's head.
+   * The errors of the rows that cannot be read, with `each_outcome` only. A missing row is reported as damage of the
+   * runtime manifest, the record that counts the rows.
    *
    * @generated from field: repeated bolthole.v1.RecordFailure failures = 3;
    */
@@ -647,19 +657,21 @@ export const LoadInputStatesResponseSchema: GenMessage<LoadInputStatesResponse> 
   messageDesc(file_bolthole_v1_store, 19);
 
 /**
- * Why one of several records cannot be had.
+ * The error of one of several records.
  *
  * @generated from message bolthole.v1.RecordFailure
  */
 export type RecordFailure = Message<"bolthole.v1.RecordFailure"> & {
   /**
-   * Names the record.
+   * Its field `record` names the record.
    *
    * @generated from field: bolthole.v1.StoreErrorDetail detail = 1;
    */
   detail?: StoreErrorDetail | undefined;
 
   /**
+   * The message of the error.
+   *
    * @generated from field: string message = 2;
    */
   message: string;
@@ -728,7 +740,7 @@ export const LoadBoundaryReceiptRequestSchema: GenMessage<LoadBoundaryReceiptReq
  */
 export type LoadBoundaryReceiptResponse = Message<"bolthole.v1.LoadBoundaryReceiptResponse"> & {
   /**
-   * Absent when there is none.
+   * Absent when no such receipt is stored.
    *
    * @generated from field: bolthole.v1.RunBoundaryReceipt receipt = 1;
    */
@@ -758,7 +770,7 @@ export type UploadSessionSnapshotRequest = Message<"bolthole.v1.UploadSessionSna
    */
   part: {
     /**
-     * The first message, and no other.
+     * Required in the first message, not allowed in the others.
      *
      * @generated from field: bolthole.v1.SessionUpload upload = 1;
      */
@@ -766,7 +778,7 @@ export type UploadSessionSnapshotRequest = Message<"bolthole.v1.UploadSessionSna
     case: "upload";
   } | {
     /**
-     * The next bytes of the document. At most 4 MiB, 1 MiB is a good size.
+     * The next bytes of the document. At most 4 MiB; 1 MiB is recommended.
      *
      * @generated from field: bytes chunk = 2;
      */
@@ -783,7 +795,7 @@ export const UploadSessionSnapshotRequestSchema: GenMessage<UploadSessionSnapsho
   messageDesc(file_bolthole_v1_store, 24);
 
 /**
- * What an upload brings. A document that is larger than `Limits.document_bytes` is refused before any of its bytes come.
+ * The description of an uploaded document. A document above `Limits.document_bytes` is refused at this message.
  *
  * @generated from message bolthole.v1.SessionUpload
  */
@@ -794,14 +806,14 @@ export type SessionUpload = Message<"bolthole.v1.SessionUpload"> & {
   runtimeId?: string | undefined;
 
   /**
-   * In bytes.
+   * The length of the document in bytes.
    *
    * @generated from field: uint64 length = 2;
    */
   length: bigint;
 
   /**
-   * Of the whole document: 32 bytes.
+   * The SHA-256 of the whole document: 32 bytes.
    *
    * @generated from field: bytes sha256 = 3;
    */
@@ -854,14 +866,14 @@ export const LoadSessionSnapshotRequestSchema: GenMessage<LoadSessionSnapshotReq
  */
 export type LoadSessionSnapshotResponse = Message<"bolthole.v1.LoadSessionSnapshotResponse"> & {
   /**
-   * In the first message only.
+   * Present in the first message only.
    *
    * @generated from field: bolthole.v1.SessionSnapshotInfo info = 1;
    */
   info?: SessionSnapshotInfo | undefined;
 
   /**
-   * The next bytes of the document. All of them together have `info.length` bytes.
+   * The next bytes of the document. All chunks together have `info.length` bytes.
    *
    * @generated from field: bytes chunk = 2;
    */
@@ -956,7 +968,7 @@ export type ReplaceSessionSnapshotIfCurrentRequest = Message<"bolthole.v1.Replac
     case: "version";
   } | {
     /**
-     * Of the whole expected document: 32 bytes.
+     * The SHA-256 of the whole expected document: 32 bytes.
      *
      * @generated from field: bytes sha256 = 3;
      */
@@ -965,7 +977,7 @@ export type ReplaceSessionSnapshotIfCurrentRequest = Message<"bolthole.v1.Replac
   } | { case: undefined; value?: undefined };
 
   /**
-   * Required. Checked first, also when the expectation is missed.
+   * Required. It is checked first: an invalid document is refused even when the expectation is missed.
    *
    * @generated from field: bolthole.v1.SessionDelta replacement = 4;
    */
@@ -1050,7 +1062,7 @@ export type ClearSessionSnapshotIfCurrentRequest = Message<"bolthole.v1.ClearSes
     case: "version";
   } | {
     /**
-     * Of the whole expected document: 32 bytes.
+     * The SHA-256 of the whole expected document: 32 bytes.
      *
      * @generated from field: bytes sha256 = 3;
      */
@@ -1164,7 +1176,7 @@ export const PersistInputStateRequestSchema: GenMessage<PersistInputStateRequest
  */
 export type PersistInputStateResponse = Message<"bolthole.v1.PersistInputStateResponse"> & {
   /**
-   * Of the row: the version it keeps when it equals the stored one.
+   * The version of the row. A row that equals the stored one keeps its version.
    *
    * @generated from field: string version = 1;
    */
@@ -1176,7 +1188,7 @@ export type PersistInputStateResponse = Message<"bolthole.v1.PersistInputStateRe
   replayed: boolean;
 
   /**
-   * Absent in a replayed answer.
+   * Absent in a replayed response.
    *
    * @generated from field: bolthole.v1.InputsVersions inputs = 3;
    */
@@ -1219,7 +1231,7 @@ export const LoadInputStateRequestSchema: GenMessage<LoadInputStateRequest> = /*
  */
 export type LoadInputStateResponse = Message<"bolthole.v1.LoadInputStateResponse"> & {
   /**
-   * Absent when there is none.
+   * Absent when no such row is stored.
    *
    * @generated from field: bolthole.v1.StoredInputState state = 1;
    */
@@ -1260,7 +1272,7 @@ export const LoadMachineLifecycleRecordRequestSchema: GenMessage<LoadMachineLife
  */
 export type LoadMachineLifecycleRecordResponse = Message<"bolthole.v1.LoadMachineLifecycleRecordResponse"> & {
   /**
-   * Absent when there is none.
+   * Absent when no record is stored.
    *
    * @generated from field: bolthole.v1.MachineLifecycleRecord record = 1;
    */
@@ -1296,7 +1308,7 @@ export type CommitMachineLifecycleRequest = Message<"bolthole.v1.CommitMachineLi
   record?: MachineLifecycleRecord | undefined;
 
   /**
-   * At most 4,096 rows (`Limits.batch_rows`). The same id twice: the last one wins.
+   * Limited to 4,096 rows (`Limits.batch_rows`). If two rows have the same id, the last one wins.
    *
    * @generated from field: repeated bolthole.v1.StoredInputState input_states = 3;
    */
@@ -1350,14 +1362,14 @@ export type CommitMachineLifecycleResponse = Message<"bolthole.v1.CommitMachineL
   replayed: boolean;
 
   /**
-   * Empty in a replayed answer.
+   * The rows of the request that were not written. Empty in a replayed response.
    *
    * @generated from field: repeated bolthole.v1.KeptInput kept_inputs = 3;
    */
   keptInputs: KeptInput[];
 
   /**
-   * Absent in a replayed answer.
+   * Absent in a replayed response.
    *
    * @generated from field: bolthole.v1.InputsVersions inputs = 4;
    */
@@ -1459,7 +1471,7 @@ export const LoadOpsLifecycleRequestSchema: GenMessage<LoadOpsLifecycleRequest> 
  */
 export type LoadOpsLifecycleResponse = Message<"bolthole.v1.LoadOpsLifecycleResponse"> & {
   /**
-   * Absent when there is none.
+   * Absent when no snapshot is stored.
    *
    * @generated from field: bolthole.v1.PersistedOpsSnapshot snapshot = 1;
    */
@@ -1542,14 +1554,14 @@ export const DeleteOpsLifecycleResponseSchema: GenMessage<DeleteOpsLifecycleResp
  */
 export type ListRuntimesRequest = Message<"bolthole.v1.ListRuntimesRequest"> & {
   /**
-   * 1 to 1,000; 0 means 100. A page may be shorter than asked for.
+   * The largest number of runtimes to return: 1 to 1,000; 0 means 100. A page may be shorter.
    *
    * @generated from field: uint32 page_size = 1;
    */
   pageSize: number;
 
   /**
-   * `next_page_token` of the page before; empty for the first page.
+   * The `next_page_token` of the previous page. Empty for the first page.
    *
    * @generated from field: string page_token = 2;
    */
@@ -1568,7 +1580,7 @@ export const ListRuntimesRequestSchema: GenMessage<ListRuntimesRequest> = /*@__P
  */
 export type ListRuntimesResponse = Message<"bolthole.v1.ListRuntimesResponse"> & {
   /**
-   * In a fixed order that callers should not read anything into.
+   * The order is fixed and has no meaning.
    *
    * @generated from field: repeated bolthole.v1.RuntimeSummary runtimes = 1;
    */
@@ -1599,7 +1611,7 @@ export type RuntimeSummary = Message<"bolthole.v1.RuntimeSummary"> & {
   runtimeId: string;
 
   /**
-   * Of the last commit that changed anything of this runtime.
+   * The version of the last commit that changed a record of this runtime.
    *
    * @generated from field: string version = 2;
    */
@@ -1650,7 +1662,8 @@ export type GetCommitRequest = Message<"bolthole.v1.GetCommitRequest"> & {
   requestId: string;
 
   /**
-   * True: unless the request was applied, it is sealed and can never be applied later. An answer with `seal` is final.
+   * True: a request that is not applied is sealed, so that it can never be applied later. A response to a call with
+   * `seal` is final.
    *
    * @generated from field: bool seal = 2;
    */
@@ -1674,14 +1687,14 @@ export type GetCommitResponse = Message<"bolthole.v1.GetCommitResponse"> & {
   state: CommitState;
 
   /**
-   * Only with APPLIED.
+   * The version in the first response. Set with APPLIED only.
    *
    * @generated from field: string version = 2;
    */
   version: string;
 
   /**
-   * Only with APPLIED: the RPC's name, such as `AtomicApply`.
+   * The name of the RPC, such as `AtomicApply`. Set with APPLIED only.
    *
    * @generated from field: string method = 3;
    */
@@ -1713,28 +1726,28 @@ export const GetServerInfoRequestSchema: GenMessage<GetServerInfoRequest> = /*@_
  */
 export type GetServerInfoResponse = Message<"bolthole.v1.GetServerInfoResponse"> & {
   /**
-   * Of the daemon.
+   * The version of the daemon.
    *
    * @generated from field: string server_version = 1;
    */
   serverVersion: string;
 
   /**
-   * A UUID, made when the store was; another one after a restore.
+   * A UUID that was made with the store. A restored store has a new one.
    *
    * @generated from field: string store_id = 2;
    */
   storeId: string;
 
   /**
-   * "lmdb" or "memory".
+   * The name of the storage engine: "lmdb", "sqlite" or "memory".
    *
    * @generated from field: string engine = 3;
    */
   engine: string;
 
   /**
-   * False: what is acknowledged does not survive the daemon.
+   * False: acknowledged mutations are lost when the daemon ends.
    *
    * @generated from field: bool durable = 4;
    */
@@ -1759,86 +1772,105 @@ export const GetServerInfoResponseSchema: GenMessage<GetServerInfoResponse> = /*
   messageDesc(file_bolthole_v1_store, 55);
 
 /**
- * What a caller can meet, in the daemon's present configuration.
+ * The limits of the daemon in its present configuration. A value above a limit is refused as TOO_LARGE, and a call
+ * above a limit of what is in flight as BUSY.
  *
  * @generated from message bolthole.v1.Limits
  */
 export type Limits = Message<"bolthole.v1.Limits"> & {
   /**
+   * The size of one request message in bytes.
+   *
    * @generated from field: uint64 request_bytes = 1;
    */
   requestBytes: bigint;
 
   /**
-   * Of all requests in flight together.
+   * The size of all requests in flight together, in bytes.
    *
    * @generated from field: uint64 request_bytes_in_flight = 2;
    */
   requestBytesInFlight: bigint;
 
   /**
+   * The number of requests in flight.
+   *
    * @generated from field: uint32 requests_in_flight = 3;
    */
   requestsInFlight: number;
 
   /**
+   * The size of one session snapshot in bytes.
+   *
    * @generated from field: uint64 document_bytes = 4;
    */
   documentBytes: bigint;
 
   /**
+   * The size of a runtime id in bytes of UTF-8.
+   *
    * @generated from field: uint32 runtime_id_bytes = 5;
    */
   runtimeIdBytes: number;
 
   /**
+   * The size of one input row in its canonical JSON, in bytes.
+   *
    * @generated from field: uint32 input_row_bytes = 6;
    */
   inputRowBytes: number;
 
   /**
+   * The number of input rows in one mutation.
+   *
    * @generated from field: uint32 batch_rows = 7;
    */
   batchRows: number;
 
   /**
+   * The size of an operation snapshot in its canonical JSON, in bytes.
+   *
    * @generated from field: uint32 operation_snapshot_bytes = 8;
    */
   operationSnapshotBytes: number;
 
   /**
+   * The size of the OAuth flow state in bytes.
+   *
    * @generated from field: uint32 oauth_snapshot_bytes = 9;
    */
   oauthSnapshotBytes: number;
 
   /**
-   * Of one `SnapshotPatch`.
+   * The number of pieces in one `SnapshotPatch`.
    *
    * @generated from field: uint32 patch_pieces = 10;
    */
   patchPieces: number;
 
   /**
-   * Of all new bytes in one `SnapshotPatch`.
+   * The number of new bytes in one `SnapshotPatch`.
    *
    * @generated from field: uint32 patch_insert_bytes = 11;
    */
   patchInsertBytes: number;
 
   /**
-   * Of all uploads together that no commit has used yet.
+   * The size of all uploads together that no commit has used yet, in bytes.
    *
    * @generated from field: uint64 upload_bytes = 12;
    */
   uploadBytes: bigint;
 
   /**
+   * The number of seconds after which an unused upload is dropped.
+   *
    * @generated from field: uint32 upload_idle_seconds = 13;
    */
   uploadIdleSeconds: number;
 
   /**
-   * Of the store as a whole; absent when its operator sets none.
+   * The size of the whole store in bytes. Absent when the operator set no quota.
    *
    * @generated from field: optional uint64 quota_bytes = 14;
    */
@@ -1853,17 +1885,21 @@ export const LimitsSchema: GenMessage<Limits> = /*@__PURE__*/
   messageDesc(file_bolthole_v1_store, 56);
 
 /**
- * How long a request id protects a retry: until either bound is passed.
+ * The time for which a request id protects a retry. The outcome of a request is dropped when it exceeds either bound.
  *
  * @generated from message bolthole.v1.OutcomeRetention
  */
 export type OutcomeRetention = Message<"bolthole.v1.OutcomeRetention"> & {
   /**
+   * The largest age of a kept outcome in seconds.
+   *
    * @generated from field: uint64 max_age_seconds = 1;
    */
   maxAgeSeconds: bigint;
 
   /**
+   * The largest number of kept outcomes.
+   *
    * @generated from field: uint64 max_count = 2;
    */
   maxCount: bigint;
@@ -1915,6 +1951,8 @@ export const RecordKindSchema: GenEnum<RecordKind> = /*@__PURE__*/
   enumDesc(file_bolthole_v1_store, 0);
 
 /**
+ * The state of a request id.
+ *
  * @generated from enum bolthole.v1.CommitState
  */
 export enum CommitState {
@@ -1924,35 +1962,37 @@ export enum CommitState {
   UNSPECIFIED = 0,
 
   /**
-   * Applied and durable; `version` and `method` tell what its answer told.
+   * The request is applied and durable. `version` and `method` are set.
    *
    * @generated from enum value: COMMIT_STATE_APPLIED = 1;
    */
   APPLIED = 1,
 
   /**
-   * Being worked on. Ask again, or seal it.
+   * The request is in progress. Call again, or seal the request.
    *
    * @generated from enum value: COMMIT_STATE_PENDING = 2;
    */
   PENDING = 2,
 
   /**
-   * Never applied so far. A copy still on its way could apply later: seal it to be sure.
+   * The request is not applied so far. A copy of it that is still in the network may be applied later: seal the request
+   * to exclude that.
    *
    * @generated from enum value: COMMIT_STATE_NOT_FOUND = 3;
    */
   NOT_FOUND = 3,
 
   /**
-   * Not applied, and never will be.
+   * The request is not applied and will never be.
    *
    * @generated from enum value: COMMIT_STATE_SEALED = 4;
    */
   SEALED = 4,
 
   /**
-   * Older than what is kept: nothing is known about it, and it can not be applied any more.
+   * The request id is older than the outcomes that are kept. Its outcome is not known, and it cannot be applied any
+   * more.
    *
    * @generated from enum value: COMMIT_STATE_EXPIRED = 5;
    */
@@ -1966,37 +2006,41 @@ export const CommitStateSchema: GenEnum<CommitState> = /*@__PURE__*/
   enumDesc(file_bolthole_v1_store, 1);
 
 /**
- * Everything an agent runtime needs to survive a crash.
+ * The store of the state of agent runtimes: everything that a runtime needs to survive a crash.
  *
- * An OK answer to a mutation means that the change is on the disk. Each mutation applies as a whole or not at all, and
- * readers see it only once it is durable.
+ * An OK status of a mutation means that the change is durable. A mutation applies completely or not at all, and readers
+ * see it only when it is durable. An RPC without an idempotency level is a mutation.
  *
- * Fields that many requests share:
+ * Fields of many requests:
  *
- *   runtime_id             Required. Any UTF-8 text of 0 to 8,192 bytes (`Limits.runtime_id_bytes`), kept verbatim. The
- *                          empty text is a legal id; a missing one is INVALID_ARGUMENT.
- *   request_id             A UUIDv7 that the caller makes for each new mutation and repeats in its retries. The outcome of
- *                          an applied request is kept (`GetServerInfo.outcome_retention`), and a repeat gets it back with
- *                          `replayed` set. Without it a lost answer leaves the caller in doubt.
- *   expected_store_id      Refused as STORE_REPLACED when the store is another one, as after a restore.
- *   expected_fence_token   Refused as FENCE_CONFLICT unless the runtime's stored lifecycle record carries this very token.
- *                          A lifecycle commit is compared with the record that it replaces.
- *   expected_versions      Refused as VERSION_CONFLICT unless every named record has the named version. At most 4,096.
+ *   runtime_id             Required. Any UTF-8 text of 0 to 8,192 bytes (`Limits.runtime_id_bytes`), kept unchanged.
+ *                          The empty text is a legal id; an absent field is refused as INVALID_ARGUMENT.
+ *   request_id             A UUIDv7. The caller makes a new one for each new mutation and repeats it in retries. The
+ *                          store keeps the outcome of an applied request (`GetServerInfo.outcome_retention`) and
+ *                          returns the first response to a repeated one, with `replayed` set. Without a request id, a
+ *                          caller that loses a response cannot learn whether the mutation was applied.
+ *   expected_store_id      The mutation is refused as STORE_REPLACED when the store has another id. A restored store
+ *                          has another id. Absent: not compared.
+ *   expected_fence_token   The mutation is refused as FENCE_CONFLICT unless the stored lifecycle record of the runtime
+ *                          has this fence token. A lifecycle commit is compared with the record that it replaces.
+ *                          Absent: not compared.
+ *   expected_versions      The mutation is refused as VERSION_CONFLICT unless each of these records has the given
+ *                          version. At most 4,096 entries.
  *
- * And answers:
+ * Fields of many responses:
  *
- *   version                Of every record that the mutation wrote. Compare for equality only.
- *   replayed               The answer of an earlier call with this request_id; nothing was applied now.
+ *   version                The version of all records that the mutation wrote, or of the loaded record. Versions are
+ *                          opaque and are compared for equality only. No version is used twice.
+ *   replayed               True: this is the response of an earlier call with the same request id, and this call
+ *                          applied nothing.
  *
- * An RPC without an idempotency level is a mutation.
- *
- * A refusal carries StoreErrorDetail and google.rpc.ErrorInfo; docs/errors.md lists every reason.
+ * An error carries StoreErrorDetail and google.rpc.ErrorInfo. docs/errors.md lists all reasons.
  *
  * @generated from service bolthole.v1.RuntimeStoreService
  */
 export const RuntimeStoreService: GenService<{
   /**
-   * The identity under which callers may share OAuth authority: `bolthole:` and the store id.
+   * Returns the key under which callers may share OAuth authority: `bolthole:` followed by the store id.
    *
    * @generated from rpc bolthole.v1.RuntimeStoreService.AuthAuthorityKey
    */
@@ -2006,7 +2050,7 @@ export const RuntimeStoreService: GenService<{
     output: typeof AuthAuthorityKeyResponseSchema;
   },
   /**
-   * Replaces the OAuth flow state, whatever was stored.
+   * Replaces the OAuth flow state of the store unconditionally.
    *
    * @generated from rpc bolthole.v1.RuntimeStoreService.PersistAuthOauthFlowSnapshot
    */
@@ -2016,6 +2060,8 @@ export const RuntimeStoreService: GenService<{
     output: typeof PersistAuthOauthFlowSnapshotResponseSchema;
   },
   /**
+   * Returns the OAuth flow state of the store.
+   *
    * @generated from rpc bolthole.v1.RuntimeStoreService.LoadAuthOauthFlowSnapshot
    */
   loadAuthOauthFlowSnapshot: {
@@ -2024,7 +2070,8 @@ export const RuntimeStoreService: GenService<{
     output: typeof LoadAuthOauthFlowSnapshotResponseSchema;
   },
   /**
-   * Compare-and-set. A missed expectation is no error: `updated` is false and the current bytes come back.
+   * Replaces the OAuth flow state if it has the expected version. A missed expectation is not an error: the response
+   * then has `updated` false and the current bytes.
    *
    * @generated from rpc bolthole.v1.RuntimeStoreService.UpdateAuthOauthFlowSnapshot
    */
@@ -2034,7 +2081,8 @@ export const RuntimeStoreService: GenService<{
     output: typeof UpdateAuthOauthFlowSnapshotResponseSchema;
   },
   /**
-   * Replaces the session snapshot without any continuity rule: it may shrink, or become another session.
+   * Replaces the session snapshot of a runtime. The new document does not have to continue the stored one: it may be
+   * shorter, or another session.
    *
    * @generated from rpc bolthole.v1.RuntimeStoreService.CommitSessionSnapshot
    */
@@ -2044,7 +2092,8 @@ export const RuntimeStoreService: GenService<{
     output: typeof CommitSessionSnapshotResponseSchema;
   },
   /**
-   * Replaces the session snapshot by one whose transcript was rewritten, under the rewrite guard.
+   * Replaces the session snapshot by a document whose transcript was rewritten. The rewrite guard compares it with the
+   * stored document (docs/sessions.md).
    *
    * @generated from rpc bolthole.v1.RuntimeStoreService.CommitSessionTranscriptRewriteSnapshot
    */
@@ -2054,8 +2103,9 @@ export const RuntimeStoreService: GenService<{
     output: typeof CommitSessionTranscriptRewriteSnapshotResponseSchema;
   },
   /**
-   * Applies a run's boundary: session snapshot (when given), receipt and input rows, all or nothing. A receipt whose key
-   * is taken is refused as RECEIPT_EXISTS, also when it is identical.
+   * Applies the boundary of a run: the session snapshot (if present), the receipt and the input rows, completely or not
+   * at all. The boundary guard compares the snapshot with the stored one (docs/sessions.md). A receipt with the key of
+   * a stored one is refused as RECEIPT_EXISTS, even if both are identical.
    *
    * @generated from rpc bolthole.v1.RuntimeStoreService.AtomicApply
    */
@@ -2065,7 +2115,8 @@ export const RuntimeStoreService: GenService<{
     output: typeof AtomicApplyResponseSchema;
   },
   /**
-   * All rows of a runtime's input ledger by ascending id, in messages of at most 1 MiB. A damaged row fails the load.
+   * Returns all input rows of a runtime in ascending order of their ids (the order of the 16 bytes), in messages of at
+   * most 1 MiB. A damaged row fails the load, unless `each_outcome` is set.
    *
    * @generated from rpc bolthole.v1.RuntimeStoreService.LoadInputStates
    */
@@ -2075,6 +2126,8 @@ export const RuntimeStoreService: GenService<{
     output: typeof LoadInputStatesResponseSchema;
   },
   /**
+   * Returns one receipt.
+   *
    * @generated from rpc bolthole.v1.RuntimeStoreService.LoadBoundaryReceipt
    */
   loadBoundaryReceipt: {
@@ -2083,9 +2136,10 @@ export const RuntimeStoreService: GenService<{
     output: typeof LoadBoundaryReceiptResponseSchema;
   },
   /**
-   * Brings a document that is too large for one request, to be named as `upload_id` in a `SessionDelta`. The first message
-   * says what comes; the end of the stream seals the upload, when the bytes are what was said. An upload that nothing
-   * happens to for 60 s is forgotten, and so are all of them when the daemon stops. Repeating it is safe.
+   * Sends a document that is too large for one request. A `SessionDelta` then refers to it by its `upload_id`. The
+   * first message describes the document, all others contain its bytes. At the end of the stream, the store compares
+   * the bytes with the description. The store drops an upload that is not used for 60 seconds
+   * (`Limits.upload_idle_seconds`), and all uploads when the daemon stops. An upload may be repeated.
    *
    * @generated from rpc bolthole.v1.RuntimeStoreService.UploadSessionSnapshot
    */
@@ -2095,7 +2149,8 @@ export const RuntimeStoreService: GenService<{
     output: typeof UploadSessionSnapshotResponseSchema;
   },
   /**
-   * The exact committed bytes, in messages of at most 1 MiB. No snapshot: the stream ends without a message.
+   * Returns the session snapshot with exactly the committed bytes, in messages of at most 1 MiB. The stream has no
+   * messages when no snapshot is stored.
    *
    * @generated from rpc bolthole.v1.RuntimeStoreService.LoadSessionSnapshot
    */
@@ -2105,7 +2160,8 @@ export const RuntimeStoreService: GenService<{
     output: typeof LoadSessionSnapshotResponseSchema;
   },
   /**
-   * Forgets the snapshot and its profile. Receipts, inputs and lifecycle stay. No snapshot: nothing happens.
+   * Deletes the session snapshot and its profile. Receipts, input rows and the lifecycle record stay. Without a stored
+   * snapshot, nothing changes.
    *
    * @generated from rpc bolthole.v1.RuntimeStoreService.ClearSessionSnapshot
    */
@@ -2115,7 +2171,8 @@ export const RuntimeStoreService: GenService<{
     output: typeof ClearSessionSnapshotResponseSchema;
   },
   /**
-   * Replaces the snapshot only while the expected one is current. A missed expectation answers `replaced` false.
+   * Replaces the session snapshot if the expected one is stored. A missed expectation is not an error: the response
+   * then has `replaced` false.
    *
    * @generated from rpc bolthole.v1.RuntimeStoreService.ReplaceSessionSnapshotIfCurrent
    */
@@ -2125,7 +2182,8 @@ export const RuntimeStoreService: GenService<{
     output: typeof ReplaceSessionSnapshotIfCurrentResponseSchema;
   },
   /**
-   * Clears the snapshot only while the expected one is current. A missed expectation answers `cleared` false.
+   * Deletes the session snapshot and its profile if the expected one is stored. A missed expectation is not an error:
+   * the response then has `cleared` false.
    *
    * @generated from rpc bolthole.v1.RuntimeStoreService.ClearSessionSnapshotIfCurrent
    */
@@ -2135,7 +2193,7 @@ export const RuntimeStoreService: GenService<{
     output: typeof ClearSessionSnapshotIfCurrentResponseSchema;
   },
   /**
-   * Writes one input row under its own id.
+   * Writes one input row under its `input_id`. A row that equals the stored one is not written again.
    *
    * @generated from rpc bolthole.v1.RuntimeStoreService.PersistInputState
    */
@@ -2145,6 +2203,8 @@ export const RuntimeStoreService: GenService<{
     output: typeof PersistInputStateResponseSchema;
   },
   /**
+   * Returns one input row.
+   *
    * @generated from rpc bolthole.v1.RuntimeStoreService.LoadInputState
    */
   loadInputState: {
@@ -2153,7 +2213,7 @@ export const RuntimeStoreService: GenService<{
     output: typeof LoadInputStateResponseSchema;
   },
   /**
-   * The record as it was written. Its decoding is the caller's.
+   * Returns the lifecycle record as it was written, whatever its version. The caller decodes it.
    *
    * @generated from rpc bolthole.v1.RuntimeStoreService.LoadMachineLifecycleRecord
    */
@@ -2163,7 +2223,7 @@ export const RuntimeStoreService: GenService<{
     output: typeof LoadMachineLifecycleRecordResponseSchema;
   },
   /**
-   * Replaces the lifecycle record, whatever was stored, together with input rows.
+   * Replaces the lifecycle record unconditionally, together with input rows, completely or not at all.
    *
    * @generated from rpc bolthole.v1.RuntimeStoreService.CommitMachineLifecycle
    */
@@ -2173,7 +2233,7 @@ export const RuntimeStoreService: GenService<{
     output: typeof CommitMachineLifecycleResponseSchema;
   },
   /**
-   * Replaces the operation snapshot.
+   * Replaces the operation snapshot of a runtime unconditionally.
    *
    * @generated from rpc bolthole.v1.RuntimeStoreService.PersistOpsLifecycle
    */
@@ -2183,6 +2243,8 @@ export const RuntimeStoreService: GenService<{
     output: typeof PersistOpsLifecycleResponseSchema;
   },
   /**
+   * Returns the operation snapshot of a runtime.
+   *
    * @generated from rpc bolthole.v1.RuntimeStoreService.LoadOpsLifecycle
    */
   loadOpsLifecycle: {
@@ -2191,7 +2253,7 @@ export const RuntimeStoreService: GenService<{
     output: typeof LoadOpsLifecycleResponseSchema;
   },
   /**
-   * Deletes the operation snapshot. None stored: nothing happens.
+   * Deletes the operation snapshot of a runtime. Without a stored one, nothing changes.
    *
    * @generated from rpc bolthole.v1.RuntimeStoreService.DeleteOpsLifecycle
    */
@@ -2201,7 +2263,7 @@ export const RuntimeStoreService: GenService<{
     output: typeof DeleteOpsLifecycleResponseSchema;
   },
   /**
-   * The runtimes of which anything is stored, a page at a time.
+   * Returns one page of the runtimes with at least one stored record.
    *
    * @generated from rpc bolthole.v1.RuntimeStoreService.ListRuntimes
    */
@@ -2211,7 +2273,7 @@ export const RuntimeStoreService: GenService<{
     output: typeof ListRuntimesResponseSchema;
   },
   /**
-   * What became of a mutation whose answer was lost.
+   * Returns the outcome of a mutation whose response was lost.
    *
    * @generated from rpc bolthole.v1.RuntimeStoreService.GetCommit
    */
@@ -2221,7 +2283,7 @@ export const RuntimeStoreService: GenService<{
     output: typeof GetCommitResponseSchema;
   },
   /**
-   * Which store this is, and every limit that a caller can meet.
+   * Returns the identity of the store and all its limits.
    *
    * @generated from rpc bolthole.v1.RuntimeStoreService.GetServerInfo
    */

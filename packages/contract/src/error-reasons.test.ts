@@ -4,7 +4,7 @@ import { STORE_ERROR_REASONS } from "./error-reasons.js";
 
 const DOCUMENT = join(__dirname, "..", "..", "..", "docs", "errors.md");
 
-/** Each section's reason, the line under it, and what follows. */
+/** Returns the sections of the document by their reason: the line of facts under the heading, and the text after it. */
 function sections(): Map<string, { readonly facts: string; readonly text: string }> {
   const [, ...parts] = readFileSync(DOCUMENT, "utf8").split(/^### /m);
   return new Map(
@@ -19,9 +19,12 @@ test("docs/errors.md has one section for each reason, in the order of the table"
   expect([...sections().keys()]).toEqual(Object.keys(STORE_ERROR_REASONS));
 });
 
-test.each(Object.entries(STORE_ERROR_REASONS))("docs/errors.md tells the truth about %s", (reason, facts) => {
-  const { status, applied, retry } = facts;
-  const section = sections().get(reason);
-  expect(section?.facts).toBe(`${status} · applied: ${applied} · retry: ${retry.replaceAll("_", " ")}`);
-  expect(section?.text).not.toBe("");
-});
+test.each(Object.entries(STORE_ERROR_REASONS))(
+  "docs/errors.md has the facts of the table about %s",
+  (reason, facts) => {
+    const { status, applied, retry } = facts;
+    const section = sections().get(reason);
+    expect(section?.facts).toBe(`${status} · applied: ${applied} · retry: ${retry.replaceAll("_", " ")}`);
+    expect(section?.text).not.toBe("");
+  },
+);

@@ -1,0 +1,214 @@
+import { type MessageInitShape, create } from "@bufbuild/protobuf";
+import type { RunBoundaryReceipt, RuntimeId, SessionProfile, StoredInputState } from "@bolthole/json/model";
+import * as pb from "../gen/bolthole/v1/admin_pb.js";
+import { IMPORT_RESULTS, type RuntimeContents, type RuntimeTransfer } from "../runtime-transfer.js";
+import {
+  FINDING_CODES,
+  type Finding,
+  type FindingCode,
+  type StoreCounts,
+  type VerifyEvent,
+} from "../store-maintenance.js";
+import type { NoArguments } from "../versioned-store.js";
+import { lifecycleRecord } from "./lifecycle-record.js";
+import {
+  type Codec,
+  InvalidArgumentError,
+  at,
+  enumeration,
+  message,
+  requireField,
+  required,
+  roundedNumber,
+  same,
+} from "./message-codec.js";
+import { type ServiceCodecs, stream, unary, upload } from "./method-codec.js";
+import { inputState, opsSnapshot, receipt } from "./records.js";
+import { sessionProfile } from "./session-change.js";
+import { withFirst } from "./streams.js";
+
+const CHUNK_BYTES = 1 << 20;
+
+/** Writes a runtime in parts: one for each record, and one for each 1 MiB of its session snapshot. */
+function* writeParts(contents: RuntimeContents): Generator<pb.RuntimePart> {
+  const { session, lifecycle, ops, inputs, receipts } = contents;
+  const part = (one: pb.RuntimePart["part"]): pb.RuntimePart => ({ $typeName: "bolthole.v1.RuntimePart", part: one });
+  if (session) {
+    const profile = sessionProfile.toWire(session.profile);
+    // An empty snapshot is one part without bytes, because no part means that there is no snapshot.
+    for (let start = 0; start === 0 || start < session.snapshot.length; start += CHUNK_BYTES) {
+      const chunk = session.snapshot.subarray(start, start + CHUNK_BYTES);
+      yield part({ case: "snapshot", value: create(pb.SnapshotPartSchema, { profile, chunk }) });
+    }
+  }
+  if (lifecycle) yield part({ case: "lifecycle", value: lifecycleRecord.toWire(lifecycle) });
+  if (ops) yield part({ case: "ops", value: opsSnapshot.toWire(ops) });
+  for (const input of inputs) yield part({ case: "input", value: inputState.toWire(input) });
+  for (const one of receipts) yield part({ case: "receipt", value: receipt.toWire(one) });
+}
+
+/** Reads a runtime from the parts of `messages`. */
+async function readParts(
+  runtimeId: RuntimeId,
+  messages: AsyncIterable<{ readonly part?: pb.RuntimePart | undefined }>,
+): Promise<RuntimeContents> {
+  let lifecycle: RuntimeContents["lifecycle"];
+  let ops: RuntimeContents["ops"];
+  let profile: SessionProfile | undefined;
+  const chunks: Uint8Array[] = [];
+  const inputs: StoredInputState[] = [];
+  const receipts: RunBoundaryReceipt[] = [];
+  for await (const { part: holder } of messages) {
+    const { part } = requireField(holder, "part");
+    switch (part.case) {
+      case "snapshot":
+        profile = at("part.snapshot.profile", () => sessionProfile.toModel(part.value.profile));
+        chunks.push(part.value.chunk);
+        break;
+      case "lifecycle":
+        lifecycle = lifecycleRecord.toModel(part.value);
+        break;
+      case "ops":
+        ops = at("part.ops", () => opsSnapshot.toModel(part.value));
+        break;
+      case "input":
+        inputs.push(at(`inputs[${inputs.length}]`, () => inputState.toModel(part.value)));
+        break;
+      case "receipt":
+        receipts.push(at(`receipts[${receipts.length}]`, () => receipt.toModel(part.value)));
+        break;
+      case undefined:
+        throw new InvalidArgumentError("part", "a record", "none");
+    }
+  }
+  const session = profile && { snapshot: Buffer.concat(chunks), profile };
+  return { runtimeId, session, lifecycle, ops, inputs, receipts };
+}
+
+const runtimeId = required<string, string>(same);
+const importResult = enumeration(pb.ImportResultSchema, IMPORT_RESULTS);
+
+const counts: Codec<pb.StoreCounts, StoreCounts> = message(pb.StoreCountsSchema, {
+  runtimes: roundedNumber,
+  rows: roundedNumber,
+  outcomes: roundedNumber,
+});
+
+const finding: Codec<pb.Finding, Finding> = {
+  toModel: ({ code, runtimeId, record, text }) => {
+    if (!(code in FINDING_CODES)) throw new InvalidArgumentError("code", "a code that this version knows", code);
+    return { code: code as FindingCode, runtimeId, record: record || undefined, text };
+  },
+  toWire: ({ code, runtimeId, record = "", text }) =>
+    create(pb.FindingSchema, { code, record, text, ...(runtimeId !== undefined && { runtimeId }) }),
+};
+
+const verifyEvent: Codec<pb.VerifyResponse, VerifyEvent> = {
+  toModel: ({ event }) => {
+    switch (event.case) {
+      case "finding":
+        return { finding: at("finding", () => finding.toModel(event.value)) };
+      case "bytesRead":
+        return { bytesRead: roundedNumber.toModel(event.value) };
+      case "counts":
+        return { counts: counts.toModel(event.value) };
+      case undefined:
+        throw new InvalidArgumentError("event", "an event that this version knows", "none");
+    }
+  },
+  toWire: (event) => create(pb.VerifyResponseSchema, { event: eventOf(event) }),
+};
+
+function eventOf(event: VerifyEvent): pb.VerifyResponse["event"] {
+  if ("finding" in event) return { case: "finding", value: finding.toWire(event.finding) };
+  if ("bytesRead" in event) return { case: "bytesRead", value: roundedNumber.toWire(event.bytesRead) };
+  return { case: "counts", value: counts.toWire(event.counts) };
+}
+
+/** Returns a finding in its wire form, for the status of a daemon. */
+export const encodeFinding = finding.toWire;
+
+type DaemonStatus = MessageInitShape<typeof pb.GetStatusResponseSchema>;
+
+/** The methods behind the RPCs of `AdminService`. */
+interface AdminMethods extends Pick<RuntimeTransfer, "exportRuntime" | "importRuntime"> {
+  getStatus(request: NoArguments): Promise<DaemonStatus>;
+  backup(request: NoArguments): AsyncIterable<Uint8Array>;
+  verify(request: NoArguments): AsyncIterable<VerifyEvent>;
+}
+
+type Rpcs = typeof pb.AdminService.method;
+const rpc: Rpcs = pb.AdminService.method;
+
+/** The codecs of `AdminService`: one for each RPC, under its name. A missing or additional one is a compile error. */
+export const adminCodecs = {
+  getStatus: unary(
+    rpc.getStatus,
+    {},
+    {
+      toModel: (status) => status,
+      toWire: (status) => create(pb.GetStatusResponseSchema, status),
+    },
+  ),
+  /** Returns contents with an empty `runtimeId`, because the messages do not have it. The caller sets it. */
+  exportRuntime: stream(
+    rpc.exportRuntime,
+    { runtimeId },
+    {
+      async decodeResponse(messages) {
+        const { first, all } = await withFirst(messages);
+        return first && readParts("", all);
+      },
+      async *encodeResponse(contents) {
+        if (!contents) return;
+        // A runtime may have thousands of parts. The promise lets the event loop run other work between two of them.
+        for (const part of writeParts(contents)) yield await Promise.resolve({ part });
+      },
+    },
+  ),
+  importRuntime: upload(
+    rpc.importRuntime,
+    {
+      async decodeRequest(messages) {
+        const iterator = messages[Symbol.asyncIterator]();
+        const first = await iterator.next();
+        const start = requireField(first.done === true ? undefined : first.value.start, "start");
+        const rest = { [Symbol.asyncIterator]: () => iterator };
+        const contents = await readParts(requireField(start.runtimeId, "start.runtime_id"), rest);
+        return { contents, overwrite: start.overwrite, dryRun: start.dryRun };
+      },
+      async *encodeRequest({ contents, overwrite, dryRun }) {
+        yield { start: { runtimeId: contents.runtimeId, overwrite, dryRun } };
+        for (const part of writeParts(contents)) yield await Promise.resolve({ part });
+      },
+    },
+    {
+      toModel: ({ result }) => at("result", () => importResult.toModel(result)),
+      toWire: (result) => create(pb.ImportRuntimeResponseSchema, { result: importResult.toWire(result) }),
+    },
+  ),
+  backup: stream(
+    rpc.backup,
+    {},
+    {
+      async *decodeResponse(messages) {
+        for await (const { chunk } of messages) yield chunk;
+      },
+      async *encodeResponse(chunks) {
+        for await (const chunk of chunks) yield { chunk };
+      },
+    },
+  ),
+  verify: stream(
+    rpc.verify,
+    {},
+    {
+      async *decodeResponse(messages) {
+        for await (const message of messages) yield verifyEvent.toModel(message);
+      },
+      async *encodeResponse(events) {
+        for await (const event of events) yield verifyEvent.toWire(event);
+      },
+    },
+  ),
+} as const satisfies ServiceCodecs<AdminMethods, Rpcs>;

@@ -1,0 +1,143 @@
+import { type MessageInitShape, create } from "@bufbuild/protobuf";
+import type { SessionSnapshotInfoSchema } from "../gen/bolthole/v1/session_pb.js";
+import * as pb from "../gen/bolthole/v1/store_pb.js";
+import { type StoreError, readFailed } from "../store-error.js";
+import type { LoadedInputStates, LoadedSnapshot, UploadSessionSnapshot } from "../versioned-store.js";
+import { InvalidArgumentError, at, byteCount, requireField, roundedNumber } from "./message-codec.js";
+import { inputState } from "./records.js";
+import { sessionProfile } from "./session-change.js";
+import { fromErrorDetail, toErrorDetail } from "./status.js";
+
+/**
+ * Reads the first message of a stream. `all` has every message, including the first one; `first` is undefined when the
+ * stream has no messages.
+ */
+export async function withFirst<T>(
+  messages: AsyncIterable<T>,
+): Promise<{ readonly first: T | undefined; readonly all: AsyncIterable<T> }> {
+  const iterator = messages[Symbol.asyncIterator]();
+  const first = await iterator.next();
+  async function* all(): AsyncGenerator<T> {
+    try {
+      for (let next = first; next.done !== true; next = await iterator.next()) yield next.value;
+    } finally {
+      await iterator.return?.();
+    }
+  }
+  return { first: first.done === true ? undefined : first.value, all: all() };
+}
+
+/** Reads a snapshot. A stream without messages means that no snapshot is stored. */
+export async function readSnapshot(
+  messages: AsyncIterable<pb.LoadSessionSnapshotResponse>,
+): Promise<LoadedSnapshot | undefined> {
+  const { first, all } = await withFirst(messages);
+  if (!first) return undefined;
+  const info = requireField(first.info, "info");
+  async function* chunks(): AsyncGenerator<Uint8Array> {
+    for await (const { chunk } of all) yield chunk;
+  }
+  return {
+    version: info.version,
+    length: roundedNumber.toModel(info.length),
+    profile: at("info.profile", () => sessionProfile.toModel(info.profile)),
+    chunks: chunks(),
+  };
+}
+
+/** Writes a snapshot. The first message has the facts about the snapshot and its first bytes. */
+export async function* writeSnapshot(
+  snapshot: LoadedSnapshot | undefined,
+): AsyncGenerator<MessageInitShape<typeof pb.LoadSessionSnapshotResponseSchema>> {
+  if (!snapshot) return;
+  const { version, length, profile } = snapshot;
+  let info: MessageInitShape<typeof SessionSnapshotInfoSchema> | undefined = {
+    version,
+    length: BigInt(length),
+    profile: sessionProfile.toWire(profile),
+  };
+  for await (const chunk of snapshot.chunks) {
+    yield info ? { info, chunk } : { chunk };
+    info = undefined;
+  }
+  if (info) yield { info };
+}
+
+/** Reads an upload. The first message describes the document, and all others have bytes. */
+export async function readUpload(
+  messages: AsyncIterable<pb.UploadSessionSnapshotRequest>,
+): Promise<UploadSessionSnapshot> {
+  const { first, all } = await withFirst(messages);
+  if (first?.part.case !== "upload") throw new InvalidArgumentError("upload", "in the first message", "none");
+  const { runtimeId, length, sha256 } = first.part.value;
+  async function* chunks(): AsyncGenerator<Uint8Array> {
+    for await (const message of all) {
+      if (message === first) continue;
+      if (message.part.case !== "chunk") throw new InvalidArgumentError("chunk", "in every message after the first");
+      yield message.part.value;
+    }
+  }
+  return {
+    runtimeId: requireField(runtimeId, "upload.runtime_id"),
+    length: at("upload.length", () => byteCount.toModel(length)),
+    sha256,
+    chunks: chunks(),
+  };
+}
+
+/** Writes an upload: a message that describes the document, then one message for each chunk. */
+export async function* writeUpload({
+  runtimeId,
+  length,
+  sha256,
+  chunks,
+}: UploadSessionSnapshot): AsyncGenerator<MessageInitShape<typeof pb.UploadSessionSnapshotRequestSchema>> {
+  yield { part: { case: "upload", value: { runtimeId, length: BigInt(length), sha256 } } };
+  for await (const chunk of chunks) yield { part: { case: "chunk", value: chunk } };
+}
+
+/** Reads input rows. The first message has the version of all rows together, and is sent even without rows. */
+export async function readInputStates(messages: AsyncIterable<pb.LoadInputStatesResponse>): Promise<LoadedInputStates> {
+  const { first, all } = await withFirst(messages);
+  const failures: StoreError[] = [];
+  async function* batches(): LoadedInputStates["batches"] {
+    for await (const message of all) {
+      for (const failure of message.failures) {
+        const error = failure.detail && fromErrorDetail(failure.detail, failure.message);
+        failures.push(error ?? readFailed("DAMAGED_RECORD", failure.message));
+      }
+      // The first message has no rows when none are stored.
+      if (message.entries.length === 0) continue;
+      yield message.entries.map(({ state, version }) => ({
+        value: at("state", () => inputState.toModel(requireField(state, ""))),
+        version,
+      }));
+    }
+  }
+  return { inputsVersion: requireField(first, "inputs_version").inputsVersion, batches: batches(), failures };
+}
+
+/**
+ * Writes input rows, one message for each batch. Failures are sent with the next batch, and those after the last batch in
+ * an additional message.
+ */
+export async function* writeInputStates({
+  inputsVersion,
+  batches,
+  failures,
+}: LoadedInputStates): AsyncGenerator<pb.LoadInputStatesResponse> {
+  const sent = { messages: 0, failures: 0 };
+  const message = (entries: pb.InputStateEntry[]): pb.LoadInputStatesResponse => {
+    const start = sent.messages === 0 ? { inputsVersion } : {};
+    const unsent = failures.slice(sent.failures).map(toErrorDetail);
+    sent.messages += 1;
+    sent.failures = failures.length;
+    return create(pb.LoadInputStatesResponseSchema, { ...start, entries, failures: unsent });
+  };
+  for await (const batch of batches) {
+    yield message(
+      batch.map(({ value, version }) => create(pb.InputStateEntrySchema, { state: inputState.toWire(value), version })),
+    );
+  }
+  if (sent.messages === 0 || sent.failures < failures.length) yield message([]);
+}
