@@ -53,7 +53,7 @@ export interface Committed {
 
 /**
  * Takes changes through the writer: first the outcome of the request id, then the expectations, then the rule, then the
- * manifests. Everything that all mutations share is here; a rule contains only its own part.
+ * manifests. Everything that all mutations share is here; a rule contains only what is special to its mutation.
  */
 export class Committer {
   /** The number of calls that work on each request id. */
