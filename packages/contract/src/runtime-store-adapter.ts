@@ -24,7 +24,7 @@ export interface Expectations {
   readonly versions?: readonly ExpectedVersion[] | undefined;
 }
 
-/** The largest number of attempts of one OAuth update (section 14.13). */
+/** The largest number of attempts of one OAuth update (contract 2.9). */
 const OAUTH_ATTEMPTS = 100;
 
 /**
@@ -45,7 +45,7 @@ export class RuntimeStoreAdapter implements RuntimeStore {
     return new RuntimeStoreAdapter(this.store, this.storeId, expectations);
   }
 
-  /** Returns `bolthole:` followed by the store id (section 14.6). */
+  /** Returns `bolthole:` followed by the store id (contract 2.10). */
   authAuthorityKey(): string {
     return `bolthole:${this.storeId}`;
   }

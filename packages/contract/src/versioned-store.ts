@@ -123,7 +123,7 @@ export interface UnchangedInputs {
 export interface LoadedInputStates {
   /** The version of all rows together. Empty when `eachOutcome` is set and the version cannot be read. */
   readonly inputsVersion: Version;
-  /** The rows in ascending order of their ids (section 14.4). Read them once, to the end. */
+  /** The rows in ascending order of their ids (contract 2.6). Read them once, to the end. */
   readonly batches: AsyncIterable<readonly Versioned<StoredInputState>[]>;
   /**
    * The errors of the rows that cannot be read, when `eachOutcome` is set. Complete when the batches were read to the end.
@@ -133,7 +133,7 @@ export interface LoadedInputStates {
 }
 
 export interface LoadInputStates extends RuntimeRequest {
-  /** True: a damaged row is reported in `failures`, and does not fail the load (section 14.8). */
+  /** True: a damaged row is reported in `failures`, and does not fail the load (contract 2.6). */
   readonly eachOutcome?: boolean | undefined;
 }
 
@@ -312,19 +312,19 @@ export interface GetCommit {
  * below state what is different. All of them reject with a `StoreError`. A mutation is durable when its promise resolves.
  */
 export interface VersionedStore {
-  /** Returns `bolthole:` followed by the store id (section 14.6). */
+  /** Returns `bolthole:` followed by the store id (contract 2.10). */
   authAuthorityKey(request: NoArguments, call?: Call): Promise<string>;
 
   persistAuthOauthFlowSnapshot(request: PersistAuthOauthFlowSnapshot, call?: Call): Promise<Committed>;
 
   loadAuthOauthFlowSnapshot(request: NoArguments, call?: Call): Promise<Versioned<Uint8Array> | undefined>;
 
-  /** Replaces the OAuth bytes if they have the expected version (section 14.13). A missed expectation is not an error. */
+  /** Replaces the OAuth bytes if they have the expected version (contract 2.9). A missed expectation is not an error. */
   updateAuthOauthFlowSnapshot(request: UpdateAuthOauthFlowSnapshot, call?: Call): Promise<UpdatedOauth>;
 
   /**
    * Replaces the snapshot. Like all methods with a `SessionChange`, it throws BASE_NOT_CURRENT when the base of a patch is
-   * not the stored snapshot (section 14.17), and UPLOAD_UNKNOWN when an upload was used or dropped.
+   * not the stored snapshot (contract 12.4), and UPLOAD_UNKNOWN when an upload was used or dropped.
    */
   commitSessionSnapshot(request: CommitSessionSnapshot, call?: Call): Promise<Committed>;
 
@@ -370,12 +370,12 @@ export interface VersionedStore {
 
   loadInputState(request: LoadInputState, call?: Call): Promise<Versioned<StoredInputState> | undefined>;
 
-  /** Returns the serialised lifecycle record, of any version, or undefined when none is stored (section 14.12). */
+  /** Returns the serialised lifecycle record, of any version, or undefined when none is stored (contract 3.3). */
   loadMachineLifecycleRecord(request: RuntimeRequest, call?: Call): Promise<Versioned<Uint8Array> | undefined>;
 
   /**
    * Replaces the lifecycle record together with input rows. Throws UNSUPPORTED_RECORD_VERSION for a record version other
-   * than 1, and INVALID_ARGUMENT for a record without a known state (section 14.12).
+   * than 1, and INVALID_ARGUMENT for a record without a known state (contract 3.3).
    */
   commitMachineLifecycle(request: CommitMachineLifecycle, call?: Call): Promise<CommittedInputs>;
 

@@ -11,9 +11,8 @@ import { loadToken, removeEndpoint, socketPath, writeEndpoint } from "./folder/s
 import { Listener, createGrpcServer } from "./grpc-server.js";
 import type { Log } from "./log.js";
 import { openStore, startPruning, startScrub } from "./open-store.js";
-import { Admission } from "./rpc/admission.js";
 import { requireToken } from "./rpc/authentication.js";
-import type { HandlerContext } from "./rpc/handler.js";
+import { Admission, type HandlerContext } from "./rpc/handler.js";
 import { registerAdminService, registerReflection, registerStoreService } from "./rpc/services.js";
 import { describeStatus } from "./status.js";
 

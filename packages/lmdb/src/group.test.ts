@@ -1,76 +1,76 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ReadSet, type WriteBatch, createEngineStore } from "@bolthole/core";
+import { type EngineStore, createEngineStore } from "@bolthole/core";
+import { LEAF_BYTES } from "./document-tree/node.js";
+import { Environment } from "./environment.js";
+import { documentBounds } from "./keys.js";
 import { LmdbEngine } from "./lmdb-engine.js";
-import { inputId, inputState } from "./testing/input-states.js";
 
 let folder: string;
 let engine: LmdbEngine;
+let store: EngineStore;
+const onFailure = jest.fn();
 
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), "bolthole-group-"));
-  engine = await LmdbEngine.open(folder);
+  engine = await LmdbEngine.open(folder, { onFailure });
+  store = createEngineStore(engine);
 });
 
 afterEach(async () => {
+  jest.restoreAllMocks();
+  onFailure.mockReset();
   await engine.close();
-  rmSync(folder, { recursive: true });
+  rmSync(folder, { recursive: true, force: true });
 });
 
-const RUNTIME = "r";
+const document = Buffer.from(Array.from({ length: 40 * LEAF_BYTES }, (_, at) => (at * 7919) % 251));
+const commit = (runtimeId: string, sessionSnapshot = document) =>
+  store.commitSessionSnapshot({ runtimeId, sessionDelta: { sessionSnapshot, profile: "opaque" } });
 
-/** A batch that increments one number in each of its rows. Its result is the numbers that it found. */
-function increment(serials: readonly number[]): WriteBatch<number[]> {
-  const reads = new ReadSet();
-  const handles = serials.map((serial) => reads.add({ table: "input", runtimeId: RUNTIME, inputId: inputId(serial) }));
-  return {
-    reads,
-    bytes: serials.length,
-    decide: (rows, sequence) => {
-      const found = handles.map((handle) => rows.get(handle)?.value[0] ?? 0);
-      const writes = handles.map((handle, index) => ({
-        handle,
-        row: { sequence, checksum: 0, value: Buffer.of((found[index] ?? 0) + 1) },
-      }));
-      return { writes, result: found, freesSpace: false };
-    },
-  };
+/** Lets LMDB report a damaged page for every record of one kind. */
+function damage(kind: "count" | "garbage"): void {
+  const { start, end } = documentBounds(kind);
+  const { get } = Environment.prototype;
+  jest.spyOn(Environment.prototype, "get").mockImplementation(function (this: Environment, key) {
+    if (key.compare(start) >= 0 && key.compare(end) < 0) {
+      throw Object.assign(new Error("MDB_PAGE_NOTFOUND"), { code: -30797 });
+    }
+    return get.call(this, key);
+  });
 }
 
-test("a batch of many rows sees what earlier batches of its group left, and later ones see its rows", async () => {
-  const many = Array.from({ length: 1000 }, (_, serial) => serial);
-  for (let round = 0; round < 3; round += 1) {
-    const before = engine.stats().then(({ commitSequence }) => commitSequence);
-    const results = await Promise.all([[7], many, [8], many, [9]].map((serials) => engine.commit(increment(serials))));
-    const stored = round * 2;
-    const expected = many.map((serial) => stored + (serial >= 7 && serial <= 9 ? round : 0));
-    const with7 = expected.map((count, serial) => count + (serial === 7 ? 1 : 0));
-    const with8 = with7.map((count, serial) => count + 1 + (serial === 8 ? 1 : 0));
-    expect(results).toEqual([[expected[7]], with7, [(with7[8] ?? 0) + 1], with8, [(with8[9] ?? 0) + 1]]);
-    expect((await engine.stats()).commitSequence).toBe((await before) + 5);
-  }
+test("a reference count that cannot be read refuses its batch before any change, and the rest of the group goes on", async () => {
+  const { version } = await commit("damaged");
+  damage("count");
+  const { length } = document;
+  const crc32 = (await engine.stage("other", undefined, [document, document])).crc32;
+  const pieces = [
+    { offset: 0, length },
+    { offset: 0, length },
+  ];
+  const patch = { baseVersion: version, resultLength: 2 * length, resultCrc32: crc32, pieces };
+  const results = await Promise.allSettled([
+    store.commitSessionSnapshot({ runtimeId: "damaged", sessionDelta: { patch } }),
+    commit("other", Buffer.from("small")),
+  ]);
+  expect(results).toMatchObject([
+    { status: "rejected", reason: { reason: "DAMAGED_RECORD", applied: "no" } },
+    { status: "fulfilled" },
+  ]);
+  expect(await store.loadSessionSnapshot({ runtimeId: "damaged" })).toMatchObject({ version, length });
+  expect(onFailure).not.toHaveBeenCalled();
 });
 
-test("the event loop runs while a boundary with many rows is committed", async () => {
-  const store = createEngineStore(engine);
-  let iterations = 0;
-  let isCounting = true;
-  const count = (): void => {
-    iterations += 1;
-    if (isCounting) setImmediate(count);
-  };
-  setImmediate(count);
-  const before = process.cpuUsage();
-  await store.atomicApply({
-    runtimeId: RUNTIME,
-    sessionDelta: undefined,
-    sessionStoreKey: undefined,
-    receipt: { runId: inputId(1), boundary: "run_start", contributingInputIds: [], messageCount: 0n, sequence: 0n },
-    inputUpdates: Array.from({ length: 4096 }, (_, serial) => inputState(serial)),
-  });
-  isCounting = false;
-  const { user, system } = process.cpuUsage(before);
-  // Each slice is at most a few milliseconds of work.
-  expect(iterations).toBeGreaterThan((user + system) / 1000 / 50);
+test("a maintenance task that cannot read its records is refused alone, and leaves nothing behind", async () => {
+  damage("garbage");
+  await commit("r");
+  await commit("r", Buffer.from("small"));
+  await engine.reclaimed();
+  await commit("r", document);
+  expect(onFailure).not.toHaveBeenCalled();
+  jest.restoreAllMocks();
+  await engine.reclaimed();
+  expect((await engine.stats()).usedBytes).toBeLessThan(2 * document.length);
 });

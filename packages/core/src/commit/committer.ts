@@ -9,13 +9,12 @@ import type {
 } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
 import type { Decision, Engine, StagedDocument, WriteBatch } from "../engine.js";
+import { WriteSet } from "./write-set.js";
 import { expectationsOf } from "./expectations.js";
 import { type Fingerprinted, fingerprint } from "./fingerprint.js";
 import { STORE_MANIFEST_KEY } from "./manifests.js";
 import { type Outcome, type RequestId, decodeOutcome, encodeOutcome, parseRequestId } from "./outcome.js";
-import { ReadRows, ReadSet, type RowHandle, type RowReader } from "./read-set.js";
-import { decodeRow, versionText } from "./row.js";
-import { WriteSet } from "./write-set.js";
+import { decodeRow, versionText, ReadRows, ReadSet, type RowHandle, type RowReader } from "./row.js";
 
 /** A new value of a row that a change reads, or the deletion of the row. */
 export interface RowEdit {
@@ -60,7 +59,7 @@ export interface Committed {
 
 /**
  * Takes changes through the writer: first the outcome of the request id, then the expectations, then the rule, then the
- * manifests. Everything that all mutations share is here; a rule contains only its own part.
+ * manifests. Everything that all mutations share is here; a rule contains only what is special to its mutation.
  */
 export class Committer {
   /** The number of calls that work on each request id. */

@@ -3,10 +3,9 @@ import { writeFailed } from "@bolthole/contract";
 import { bufferOf } from "../bytes.js";
 import type { Engine } from "../engine.js";
 import { parseUuid } from "../validate.js";
-import { EMPTY_STORE_MANIFEST, STORE_MANIFEST_KEY, decodeStoreManifest } from "./manifests.js";
-import { ReadSet } from "./read-set.js";
-import { UnknownFormError, decodeRow } from "./row.js";
 import { WriteSet } from "./write-set.js";
+import { EMPTY_STORE_MANIFEST, STORE_MANIFEST_KEY, decodeStoreManifest } from "./manifests.js";
+import { UnknownFormError, decodeRow, ReadSet } from "./row.js";
 
 /** A request id: a UUIDv7. Its time says whether its outcome can still be kept. */
 export interface RequestId {

@@ -4,8 +4,7 @@ import type { RowKey } from "../engine.js";
 import { createEngineStore } from "../engine-store.js";
 import { MemoryEngine } from "../memory-engine.js";
 import { decodeOutcome, encodeOutcome } from "./outcome.js";
-import { ReadSet } from "./read-set.js";
-import { decodeRow, makeRow } from "./row.js";
+import { decodeRow, makeRow, ReadSet } from "./row.js";
 
 import {
   EMPTY_RUNTIME_MANIFEST,

@@ -2,7 +2,7 @@ import type { RunBoundaryReceipt, RuntimeId, VersionedStore } from "@bolthole/co
 import { readFailed, writeFailed } from "@bolthole/contract";
 import { readReceipt, writeReceipt } from "@bolthole/json";
 import type { Edits } from "../commit/committer.js";
-import { ReadSet } from "../commit/read-set.js";
+import { ReadSet } from "../commit/row.js";
 import { changeArguments, incomingOf } from "../documents/incoming.js";
 import { commitOverSession } from "../documents/session-commit.js";
 import type { KeyOf, Row } from "../engine.js";
@@ -73,7 +73,7 @@ export const boundaryOperations = (context: StoreContext): BoundaryOperations =>
   },
 });
 
-/** Returns the key and the canonical JSON of a receipt. Its content is not compared with anything (section 4). */
+/** Returns the key and the canonical JSON of a receipt. Its content is not compared with anything (contract 4.2). */
 export function receiptRow(
   runtimeId: RuntimeId,
   receipt: RunBoundaryReceipt,
@@ -83,7 +83,7 @@ export function receiptRow(
   return { key: { table: "receipt", runtimeId, runId, sequence: receipt.sequence }, value };
 }
 
-/** Refuses a receipt whose key is stored already, also with equal content; the error says whether it is equal (section 14.1). */
+/** Refuses a receipt whose key is stored already, also with equal content; the error says whether it is equal (contract 4.2). */
 function refuseTakenReceipt(
   stored: Row | undefined,
   receipt: RunBoundaryReceipt,

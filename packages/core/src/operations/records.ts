@@ -4,7 +4,7 @@ import { inspectLifecycleRecord } from "@bolthole/contract/wire";
 import { readOpsSnapshot, writeOpsSnapshot } from "@bolthole/json";
 import type { AnyMutation, Change } from "../commit/committer.js";
 import type { RequestArguments } from "../commit/fingerprint.js";
-import { ReadSet } from "../commit/read-set.js";
+import { ReadSet } from "../commit/row.js";
 import type { RowKey } from "../engine.js";
 import { type StoreContext, loadRow, versionOf } from "../store-context.js";
 import { checkRuntimeId, checkSize, invalid, shaped } from "../validate.js";
@@ -127,7 +127,7 @@ export function replacement<R extends AnyMutation>(
   return { method, request, args, reads, bytes: value?.length ?? 0, decide: () => edits };
 }
 
-/** Refuses a lifecycle record of another version than 1, or of an unknown state. Its bytes are stored unchanged (section 14.12). */
+/** Refuses a lifecycle record of another version than 1, or of an unknown state. Its bytes are stored unchanged (contract 3.3). */
 export function checkLifecycleRecord(record: Uint8Array): void {
   const { recordVersion, runtimeState } = inspectLifecycleRecord(record);
   if (recordVersion !== MACHINE_LIFECYCLE_RECORD_VERSION) {

@@ -2,10 +2,10 @@ import { StoreError, type VersionedStore } from "@bolthole/contract";
 import type { BrokenStore } from "./broken-contract.js";
 import { memoryStores } from "./memory-stores.js";
 
-/** They break what this project promises beyond the reference's contract. */
+/** Stores that break what this project promises beyond the reference's contract. */
 export const BROKEN_ADDITIONS: readonly BrokenStore[] = [
   [
-    "forgets request ids",
+    "ignores request ids",
     "requests",
     /^requests: atomicApply: a repeated request id returns the first response/,
     memoryStores((store) => ({
@@ -14,19 +14,19 @@ export const BROKEN_ADDITIONS: readonly BrokenStore[] = [
     })),
   ],
   [
-    "takes a request id for the whole of its request",
+    "compares request ids without the rest of the request",
     "requests",
     /other arguments is refused/,
     memoryStores((store) => {
-      const answers = new Map<string, Awaited<ReturnType<VersionedStore["atomicApply"]>>>();
+      const responses = new Map<string, Awaited<ReturnType<VersionedStore["atomicApply"]>>>();
       return {
         ...store,
         atomicApply: async (request) => {
-          const known = answers.get(request.requestId ?? "");
+          const known = responses.get(request.requestId ?? "");
           if (known) return { ...known, replayed: true };
-          const answer = await store.atomicApply(request);
-          if (request.requestId !== undefined) answers.set(request.requestId, answer);
-          return answer;
+          const response = await store.atomicApply(request);
+          if (request.requestId !== undefined) responses.set(request.requestId, response);
+          return response;
         },
       };
     }),
@@ -41,7 +41,7 @@ export const BROKEN_ADDITIONS: readonly BrokenStore[] = [
     })),
   ],
   [
-    "forgets the profile",
+    "does not keep the profile",
     "profiles",
     /stay opaque when no profile is named/,
     memoryStores((store) => ({
@@ -53,7 +53,7 @@ export const BROKEN_ADDITIONS: readonly BrokenStore[] = [
     })),
   ],
   [
-    "puts any document in the place of any other",
+    "replaces a document without a check of its transcript",
     "transcript",
     /removes or changes messages is refused/,
     memoryStores((store) => ({
@@ -81,7 +81,7 @@ export const BROKEN_ADDITIONS: readonly BrokenStore[] = [
     })),
   ],
   [
-    "keeps an upload that was used",
+    "keeps an upload after its commit",
     "uploads",
     /used up by the commit that applies it/,
     memoryStores((store) => {
@@ -108,7 +108,7 @@ export const BROKEN_ADDITIONS: readonly BrokenStore[] = [
     }),
   ],
   [
-    "believes that rows are unchanged",
+    "does not check that omitted rows are unchanged",
     "unchanged inputs",
     /nothing is applied after another writer/,
     memoryStores((store) => ({
