@@ -101,7 +101,7 @@ export class LmdbGroup implements Group<Slot> {
   private plan({ batch, decision, rows, sequence }: DecidedBatch<Slot>): Awaitable<Apply | undefined> {
     const { writes, freesSpace: frees } = decision;
     const replacements = writes.map((write) => this.replacement(write, rows[write.handle.index]));
-    return this.admit({ load: loadOf(writes, replacements), bytes: batch.bytes, frees }, () => () => {
+    return this.admit({ load: loadOf(writes, rows, replacements), bytes: batch.bytes, frees }, () => () => {
       writes.forEach((write, index) => {
         this.put(write, rows[write.handle.index], sequence, replacements[index]);
       });
@@ -180,7 +180,8 @@ export class LmdbGroup implements Group<Slot> {
   }
 
   private pagesWith({ load }: Demand): number {
-    return this.pages + estimateBatchPages(load, this.writer.reservation.pages);
+    const { reservation } = this.writer;
+    return this.pages + estimateBatchPages(load, reservation.pages, reservation.spentPages + this.pages);
   }
 
   private changes(): TreeChanges {
@@ -230,8 +231,18 @@ export class LmdbGroup implements Group<Slot> {
 /** The bytes of a reference count, or of one node in a garbage record. */
 const NODE_BYTES = 16;
 
-function loadOf(writes: readonly RowWrite[], replacements: readonly (Replacement | undefined)[]): WriteLoad {
-  const values = writes.map(({ row }) => row?.value.length ?? 0);
+function loadOf(
+  writes: readonly RowWrite[],
+  slots: readonly Slot[],
+  replacements: readonly (Replacement | undefined)[],
+): WriteLoad {
+  let keyBytes = NODE_BYTES;
+  const values = writes.map(({ handle: { key, index }, row }) => {
+    keyBytes = Math.max(keyBytes, slots[index]?.key.length ?? 0);
+    if (!row) return 0;
+    const hasId = "runtimeId" in key && isHashedId(key.runtimeId);
+    return row.value.length + (hasId ? Buffer.byteLength(key.runtimeId) : 0);
+  });
   const parts: number[] = [];
   for (const replacement of replacements) {
     if (!replacement) continue;
@@ -240,5 +251,5 @@ function loadOf(writes: readonly RowWrite[], replacements: readonly (Replacement
     values.push(...replacement.named.map(() => NODE_BYTES));
     if (replacement.dropped.length > 0) values.push(replacement.dropped.length * NODE_BYTES);
   }
-  return { values, parts, dropped: 0 };
+  return { values, keyBytes, parts, dropped: 0 };
 }

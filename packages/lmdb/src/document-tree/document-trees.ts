@@ -1,7 +1,7 @@
 import { type ByteRange, type RuntimeId, readFailed } from "@bolthole/contract";
 import { type DocumentParts, YieldBudget } from "@bolthole/core";
 import type { Environment, Put } from "../environment.js";
-import { documentKey } from "../keys.js";
+import { DOCUMENT_KEY_BYTES, documentKey } from "../keys.js";
 import { splice } from "./build/splice.js";
 import { NodeIds, type StagedTree, stageTree } from "./build/staged-tree.js";
 import { TreeBuilder } from "./build/tree-builder.js";
@@ -131,7 +131,12 @@ export class DocumentTrees {
       for (const [index, slice] of slicesOf(staged.nodes).entries()) {
         await this.perform({
           bytes: SLICE_BYTES,
-          load: { values: [STAGING_BYTES], parts: slice.map(([, value]) => value?.length ?? 0), dropped: 0 },
+          load: {
+            values: [STAGING_BYTES],
+            keyBytes: DOCUMENT_KEY_BYTES,
+            parts: slice.map(([, value]) => value?.length ?? 0),
+            dropped: 0,
+          },
           frees: false,
           apply: (changes) => {
             if (index === 0) changes.put(key, encodeStaging(key, staged.ids));
