@@ -74,12 +74,12 @@ export interface InputsVersions {
 }
 
 export interface CommittedInput extends Committed {
-  /** Absent in a replayed response. */
+  /** Absent in the response of a store that does not report it. */
   readonly inputs?: InputsVersions | undefined;
 }
 
 export interface CommittedInputs extends CommittedInput {
-  /** The rows of the request that were not written. Empty in a replayed response. */
+  /** The rows of the request that were not written. */
   readonly keptInputs: readonly KeptInput[];
 }
 

@@ -1,4 +1,5 @@
 import type {
+  InputId,
   InputsVersions,
   KeptInput,
   Mutation,
@@ -15,6 +16,7 @@ import { STORE_MANIFEST_KEY } from "./manifests.js";
 import { type Outcome, type RequestId, decodeOutcome, encodeOutcome, parseRequestId } from "./outcome.js";
 import { ReadRows, ReadSet, type RowHandle, type RowReader } from "./read-set.js";
 import { decodeRow, versionText } from "./row.js";
+import { type StoredResponse, WRITTEN } from "./stored-response.js";
 import { WriteSet } from "./write-set.js";
 
 /** A new value of a row that a change reads, or the deletion of the row. */
@@ -24,8 +26,14 @@ export interface RowEdit {
   readonly document?: StagedDocument | undefined;
 }
 
+/** A request, and its input rows. */
+export interface Repeatable<R extends AnyMutation> extends Fingerprinted<R> {
+  /** The ids of the input rows of the request, in the order of their edits. A replayed response needs them. */
+  readonly inputIds?: readonly InputId[] | undefined;
+}
+
 /** One mutation, checked and ready for the writer. Method and fingerprint are kept with the outcome. */
-export interface Change<R extends AnyMutation> extends Fingerprinted<R>, Edits {}
+export interface Change<R extends AnyMutation> extends Repeatable<R>, Edits {}
 
 /** The rows that a change reads, and what becomes of them. */
 export interface Edits {
@@ -48,8 +56,14 @@ export interface Committed {
   readonly version: Version;
   readonly replayed: boolean;
   readonly keptInputs: readonly KeptInput[];
-  /** Absent in a replayed response, and for a mutation without a runtime. */
+  /** Absent for a mutation without a runtime, and in a replayed response from an outcome of the first form. */
   readonly inputs?: InputsVersions | undefined;
+}
+
+/** An input row that was not written, because it equals the stored one. */
+interface KeptRow {
+  readonly inputId: InputId;
+  readonly sequence: number;
 }
 
 /**
@@ -71,12 +85,12 @@ export class Committer {
    * Returns the stored response of a mutation's request id, if there is one. A session change asks for it first, because a
    * repeated change would be refused over the document that its first call stored.
    */
-  async replayed<R extends AnyMutation>(change: Fingerprinted<R>): Promise<Committed | undefined> {
+  async replayed<R extends AnyMutation>(change: Repeatable<R>): Promise<Committed | undefined> {
     const requestId = this.requestIdOf(change.request);
     if (!requestId) return undefined;
     const key = { table: "outcome", requestId: requestId.text } as const;
     const row = await this.engine.view((view) => view.get(key));
-    return row && this.replay(decodeRow(key, row, decodeOutcome), requestId, fingerprint(change));
+    return row && this.replay(decodeRow(key, row, decodeOutcome), requestId, fingerprint(change), change.inputIds);
   }
 
   /** Runs `work`, and reports the request id of the mutation as pending until it ends. */
@@ -112,27 +126,30 @@ export class Committer {
       const writes = new WriteSet(rows, manifests, sequence);
       if (kept) {
         const outcome = writes.read(kept.handle, decodeOutcome);
-        if (outcome) return nothingWritten(this.replay(outcome, kept.requestId, kept.fingerprint));
+        if (outcome) return nothingWritten(this.replay(outcome, kept.requestId, kept.fingerprint, change.inputIds));
         this.refuseExpired(kept.requestId, writes.storeManifest.horizonMs);
       }
       for (const check of expectations) check(rows, writes);
-      const inputsBefore = manifests.runtime && versionText(epoch, writes.runtimeManifest.inputsSequence);
-      refuseChangedInputs(request, inputsBefore);
+      const before = manifests.runtime && writes.runtimeManifest.inputsSequence;
+      refuseChangedInputs(request, before === undefined ? undefined : versionText(epoch, before));
 
       const edits = change.decide(rows);
       if (!edits) return nothingWritten(undefined);
-      const keptInputs = this.apply(edits, rows, writes);
-      const only = edits.length === 1 ? keptInputs[0] : undefined;
-      const version = only?.version ?? versionText(epoch, sequence);
-      const inputsAfter = writes.writesInputs() ? versionText(epoch, sequence) : inputsBefore;
-      const inputs = inputsBefore && inputsAfter ? { before: inputsBefore, after: inputsAfter } : undefined;
+      const keptRows = apply(edits, rows, writes);
+      const only = edits.length === 1 ? keptRows[0] : undefined;
+      const version = versionText(epoch, only?.sequence ?? sequence);
+      const response: StoredResponse = {
+        inputs: before === undefined ? undefined : { before, after: writes.writesInputs() ? sequence : before },
+        keptSequences: keptSequences(change.inputIds, keptRows),
+      };
       if (kept) {
         const { method } = change;
-        writes.put(kept.handle, encodeOutcome({ state: "applied", version, method, fingerprint: kept.fingerprint }));
+        const outcome = { state: "applied", version, method, fingerprint: kept.fingerprint, response } as const;
+        writes.put(kept.handle, encodeOutcome(outcome));
       }
       return {
         writes: writes.close(),
-        result: { version, replayed: false, keptInputs, inputs },
+        result: { version, replayed: false, ...this.responseOf(response, change.inputIds) },
         freesSpace: edits.every(({ value }) => value === undefined),
       };
     };
@@ -186,21 +203,21 @@ export class Committer {
     }
   }
 
-  /** Puts the edits into the write set. An input row that equals the stored one is left out, and returned. */
-  private apply(edits: readonly RowEdit[], rows: RowReader, writes: WriteSet): KeptInput[] {
-    const kept: KeptInput[] = [];
-    for (const { handle, value, document } of edits) {
-      const { key } = handle;
-      const stored = key.table === "input" ? rows.get(handle) : undefined;
-      if (key.table === "input" && value && stored && Buffer.compare(stored.value, value) === 0) {
-        kept.push({ inputId: key.inputId, version: versionText(this.engine.epoch, stored.sequence) });
-      } else if (value) {
-        writes.put(handle, value, document);
-      } else {
-        writes.delete(handle);
-      }
-    }
-    return kept;
+  /** Returns the fields of a response from their stored form: the same ones for the first response and for a replayed one. */
+  private responseOf(
+    { inputs, keptSequences }: StoredResponse,
+    inputIds: readonly InputId[] = [],
+  ): Pick<Committed, "keptInputs" | "inputs"> {
+    const { epoch } = this.engine;
+    return {
+      keptInputs: keptSequences.flatMap((sequence, index) => {
+        const inputId = inputIds[index];
+        return sequence === WRITTEN || inputId === undefined
+          ? []
+          : [{ inputId, version: versionText(epoch, sequence) }];
+      }),
+      inputs: inputs && { before: versionText(epoch, inputs.before), after: versionText(epoch, inputs.after) },
+    };
   }
 
   private requestIdOf({ requestId, expectedStoreId }: Mutation): RequestId | undefined {
@@ -214,14 +231,20 @@ export class Committer {
     return requestId === undefined ? undefined : parseRequestId(requestId, this.now());
   }
 
-  private replay(outcome: Outcome, requestId: RequestId, expected: Uint8Array): Committed {
+  private replay(
+    outcome: Outcome,
+    requestId: RequestId,
+    expected: Uint8Array,
+    inputIds: readonly InputId[] | undefined,
+  ): Committed {
     if (outcome.state === "sealed") {
       throw refusedId("REQUEST_ID_SEALED", requestId, "was sealed by GetCommit and can never be applied");
     }
     if (Buffer.compare(outcome.fingerprint, expected) !== 0) {
       throw refusedId("REQUEST_ID_REUSED", requestId, `was already used for another request (${outcome.method})`);
     }
-    return { version: outcome.version, replayed: true, keptInputs: [] };
+    const { version, response = { keptSequences: [] } } = outcome;
+    return { version, replayed: true, ...this.responseOf(response, inputIds) };
   }
 
   private isExpired(requestId: RequestId, horizonMs: number): boolean {
@@ -234,6 +257,35 @@ export class Committer {
       throw refusedId("REQUEST_ID_EXPIRED", requestId, "is older than the outcomes that are kept");
     }
   }
+}
+
+/** Puts the edits into the write set. An input row that equals the stored one is left out, and returned. */
+function apply(edits: readonly RowEdit[], rows: RowReader, writes: WriteSet): KeptRow[] {
+  const kept: KeptRow[] = [];
+  for (const { handle, value, document } of edits) {
+    const { key } = handle;
+    const stored = key.table === "input" ? rows.get(handle) : undefined;
+    if (key.table === "input" && value && stored && Buffer.compare(stored.value, value) === 0) {
+      kept.push({ inputId: key.inputId, sequence: stored.sequence });
+    } else if (value) {
+      writes.put(handle, value, document);
+    } else {
+      writes.delete(handle);
+    }
+  }
+  return kept;
+}
+
+/** Returns the sequence of each input row that was kept, and `WRITTEN` for the others. Kept rows have the order of their edits. */
+function keptSequences(inputIds: readonly InputId[] = [], kept: readonly KeptRow[]): number[] {
+  if (kept.length === 0) return [];
+  let next = 0;
+  return inputIds.map((inputId) => {
+    const row = kept[next];
+    if (row?.inputId !== inputId) return WRITTEN;
+    next += 1;
+    return row.sequence;
+  });
 }
 
 const nothingWritten = <T>(result: T): Decision<T> => ({ writes: [], result, freesSpace: false });

@@ -578,14 +578,14 @@ export type AtomicApplyResponse = Message<"bolthole.v1.AtomicApplyResponse"> & {
   replayed: boolean;
 
   /**
-   * The rows of the request that were not written. Empty in a replayed response.
+   * The rows of the request that were not written.
    *
    * @generated from field: repeated bolthole.v1.KeptInput kept_inputs = 3;
    */
   keptInputs: KeptInput[];
 
   /**
-   * Absent in a replayed response.
+   * Absent only in a replayed response whose outcome was stored by version 0.1.
    *
    * @generated from field: bolthole.v1.InputsVersions inputs = 4;
    */
@@ -1188,7 +1188,7 @@ export type PersistInputStateResponse = Message<"bolthole.v1.PersistInputStateRe
   replayed: boolean;
 
   /**
-   * Absent in a replayed response.
+   * Absent only in a replayed response whose outcome was stored by version 0.1.
    *
    * @generated from field: bolthole.v1.InputsVersions inputs = 3;
    */
@@ -1362,14 +1362,14 @@ export type CommitMachineLifecycleResponse = Message<"bolthole.v1.CommitMachineL
   replayed: boolean;
 
   /**
-   * The rows of the request that were not written. Empty in a replayed response.
+   * The rows of the request that were not written.
    *
    * @generated from field: repeated bolthole.v1.KeptInput kept_inputs = 3;
    */
   keptInputs: KeptInput[];
 
   /**
-   * Absent in a replayed response.
+   * Absent only in a replayed response whose outcome was stored by version 0.1.
    *
    * @generated from field: bolthole.v1.InputsVersions inputs = 4;
    */
@@ -2031,8 +2031,8 @@ export const CommitStateSchema: GenEnum<CommitState> = /*@__PURE__*/
  *
  *   version                The version of all records that the mutation wrote, or of the loaded record. Versions are
  *                          opaque and are compared for equality only. No version is used twice.
- *   replayed               True: this is the response of an earlier call with the same request id, and this call
- *                          applied nothing.
+ *   replayed               True: this is the response of an earlier call with the same request id, in every field, and
+ *                          this call applied nothing.
  *
  * An error carries StoreErrorDetail and google.rpc.ErrorInfo. docs/errors.md lists all reasons.
  *
