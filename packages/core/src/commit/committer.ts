@@ -1,4 +1,5 @@
 import type {
+  DeletedCounts,
   InputId,
   InputsVersions,
   KeptInput,
@@ -9,10 +10,10 @@ import type {
   Version,
 } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
-import type { Decision, Engine, StagedDocument } from "../engine.js";
+import type { Decision, Engine, StagedDocument, Table } from "../engine.js";
 import { expectationsOf } from "./expectations.js";
 import { type Fingerprinted, fingerprint } from "./fingerprint.js";
-import { STORE_MANIFEST_KEY } from "./manifests.js";
+import { type ManifestCorrection, STORE_MANIFEST_KEY } from "./manifests.js";
 import { type Outcome, type RequestId, decodeOutcome, encodeOutcome, parseRequestId } from "./outcome.js";
 import { ReadRows, ReadSet, type RowHandle, type RowReader } from "./read-set.js";
 import { decodeRow, versionText } from "./row.js";
@@ -45,6 +46,13 @@ export interface Edits {
   decide(rows: RowReader): readonly RowEdit[];
 }
 
+/** The deletion of a runtime: of every row that it has. Nothing of the rows and of the runtime manifest is decoded. */
+export interface RuntimeDeletion {
+  readonly reads: ReadSet;
+  /** Returns the rows to delete and the correction of the store manifest, or throws a refusal. It is pure. */
+  decide(rows: RowReader): { readonly rows: readonly RowHandle[]; readonly correction: ManifestCorrection };
+}
+
 /** A change that is not made when the compare-and-set of its caller misses: then `decide` returns undefined. */
 export type ConditionalChange<R extends AnyMutation> = Omit<Change<R>, "decide"> & {
   decide(rows: RowReader): readonly RowEdit[] | undefined;
@@ -58,6 +66,17 @@ export interface Committed {
   readonly keptInputs: readonly KeptInput[];
   /** Absent for a mutation without a runtime, and in a replayed response from an outcome of the first form. */
   readonly inputs?: InputsVersions | undefined;
+  /** Only for the deletion of a runtime. */
+  readonly deleted?: DeletedCounts | undefined;
+}
+
+/** What a change put into its write set. */
+interface Written {
+  /** The sequence of the version in the response. */
+  readonly sequence: number;
+  readonly response: StoredResponse;
+  /** `Decision.freesSpace`. */
+  readonly freesSpace: boolean;
 }
 
 /** An input row that was not written, because it equals the stored one. */
@@ -106,10 +125,53 @@ export class Committer {
 
   /** Returns undefined when the compare-and-set of the change missed. Nothing is written then, and no outcome is kept. */
   async commitIfCurrent<R extends AnyMutation>(change: ConditionalChange<R>): Promise<Committed | undefined> {
+    const { epoch } = this.engine;
+    const request: AnyMutation = change.request;
+    return this.write(this.engine, change, change.bytes, (rows, writes, sequence) => {
+      const before = "runtimeId" in request ? writes.runtimeManifest.inputsSequence : undefined;
+      refuseChangedInputs(request, before === undefined ? undefined : versionText(epoch, before));
+      const edits = change.decide(rows);
+      if (!edits) return undefined;
+      const keptRows = apply(edits, rows, writes);
+      const only = edits.length === 1 ? keptRows[0] : undefined;
+      return {
+        sequence: only?.sequence ?? sequence,
+        response: {
+          inputs: before === undefined ? undefined : { before, after: writes.writesInputs() ? sequence : before },
+          keptSequences: keptSequences(change.inputIds, keptRows),
+        },
+        freesSpace: edits.every(({ value }) => value === undefined),
+      };
+    });
+  }
+
+  /** Deletes a runtime. `engine` is the engine of this store, without a check that refuses damaged runtimes. */
+  async deleteRuntime(
+    engine: Engine,
+    request: Fingerprinted<RuntimeMutation>,
+    { reads, decide }: RuntimeDeletion,
+  ): Promise<Committed & { readonly deleted: DeletedCounts }> {
+    const committed = await this.write(engine, { ...request, reads }, 0, (rows, writes, sequence) => {
+      const deletion = decide(rows);
+      writes.deleteRuntime(deletion.rows, deletion.correction);
+      const deleted = countRows(deletion.rows.filter((handle) => rows.get(handle)));
+      return { sequence, response: { keptSequences: [], deleted }, freesSpace: true };
+    });
+    if (!committed?.deleted) throw new TypeError("the stored outcome of a deletion has no counts");
+    return { ...committed, deleted: committed.deleted };
+  }
+
+  /** Runs a change in the writer, with what all mutations share. `edit` returns undefined when nothing is to be written. */
+  private async write<R extends AnyMutation>(
+    engine: Engine,
+    change: Repeatable<R> & { readonly reads: ReadSet },
+    bytes: number,
+    edit: (rows: RowReader, writes: WriteSet, sequence: number) => Written | undefined,
+  ): Promise<Committed | undefined> {
     const { reads } = change;
     const request: AnyMutation = change.request;
     const requestId = this.requestIdOf(request);
-    const { epoch } = this.engine;
+    const { epoch } = engine;
     const expectations = expectationsOf(request, reads, epoch);
     const manifests = {
       store: reads.add(STORE_MANIFEST_KEY),
@@ -130,18 +192,10 @@ export class Committer {
         this.refuseExpired(kept.requestId, writes.storeManifest.horizonMs);
       }
       for (const check of expectations) check(rows, writes);
-      const before = manifests.runtime && writes.runtimeManifest.inputsSequence;
-      refuseChangedInputs(request, before === undefined ? undefined : versionText(epoch, before));
-
-      const edits = change.decide(rows);
-      if (!edits) return nothingWritten(undefined);
-      const keptRows = apply(edits, rows, writes);
-      const only = edits.length === 1 ? keptRows[0] : undefined;
-      const version = versionText(epoch, only?.sequence ?? sequence);
-      const response: StoredResponse = {
-        inputs: before === undefined ? undefined : { before, after: writes.writesInputs() ? sequence : before },
-        keptSequences: keptSequences(change.inputIds, keptRows),
-      };
+      const written = edit(rows, writes, sequence);
+      if (!written) return nothingWritten(undefined);
+      const { response, freesSpace } = written;
+      const version = versionText(epoch, written.sequence);
       if (kept) {
         const { method } = change;
         const outcome = { state: "applied", version, method, fingerprint: kept.fingerprint, response } as const;
@@ -150,10 +204,10 @@ export class Committer {
       return {
         writes: writes.close(),
         result: { version, replayed: false, ...this.responseOf(response, change.inputIds) },
-        freesSpace: edits.every(({ value }) => value === undefined),
+        freesSpace,
       };
     };
-    return this.track(requestId, () => this.engine.commit({ reads, bytes: change.bytes, decide }));
+    return this.track(requestId, () => engine.commit({ reads, bytes, decide }));
   }
 
   /** Returns the state of a request id. With `seal`, a request that was not applied can never be applied later. */
@@ -205,9 +259,9 @@ export class Committer {
 
   /** Returns the fields of a response from their stored form: the same ones for the first response and for a replayed one. */
   private responseOf(
-    { inputs, keptSequences }: StoredResponse,
+    { inputs, keptSequences, deleted }: StoredResponse,
     inputIds: readonly InputId[] = [],
-  ): Pick<Committed, "keptInputs" | "inputs"> {
+  ): Pick<Committed, "keptInputs" | "inputs" | "deleted"> {
     const { epoch } = this.engine;
     return {
       keptInputs: keptSequences.flatMap((sequence, index) => {
@@ -217,6 +271,7 @@ export class Committer {
           : [{ inputId, version: versionText(epoch, sequence) }];
       }),
       inputs: inputs && { before: versionText(epoch, inputs.before), after: versionText(epoch, inputs.after) },
+      deleted,
     };
   }
 
@@ -286,6 +341,17 @@ function keptSequences(inputIds: readonly InputId[] = [], kept: readonly KeptRow
     next += 1;
     return row.sequence;
   });
+}
+
+function countRows(handles: readonly RowHandle[]): DeletedCounts {
+  const count = (table: Table): number => handles.filter(({ key }) => key.table === table).length;
+  return {
+    inputStates: count("input"),
+    receipts: count("receipt"),
+    hadSessionSnapshot: count("snapshot") > 0,
+    hadMachineLifecycle: count("lifecycle") > 0,
+    hadOpsLifecycle: count("ops") > 0,
+  };
 }
 
 const nothingWritten = <T>(result: T): Decision<T> => ({ writes: [], result, freesSpace: false });

@@ -7,6 +7,16 @@ const sequence = fc.oneof(fc.integer({ min: 1, max: 20 }), fc.maxSafeNat(), fc.i
 const response: fc.Arbitrary<StoredResponse> = fc.record({
   inputs: fc.option(fc.record({ before: sequence, after: sequence }), { nil: undefined }),
   keptSequences: fc.array(fc.oneof(fc.constant(WRITTEN), sequence), { maxLength: 50 }),
+  deleted: fc.option(
+    fc.record({
+      inputStates: fc.nat(),
+      receipts: fc.nat(),
+      hadSessionSnapshot: fc.boolean(),
+      hadMachineLifecycle: fc.boolean(),
+      hadOpsLifecycle: fc.boolean(),
+    }),
+    { nil: undefined },
+  ),
 });
 
 test("a stored response is read as it was written", () => {

@@ -1,3 +1,5 @@
+import type { DeletedCounts } from "@bolthole/contract";
+
 /*
  * The part of a response that an outcome keeps beside its version, so that a replayed response has every field of the first one.
  * It may stay stored for a day, for a quarter of a million requests, so it is kept short: versions are stored as sequences,
@@ -14,6 +16,8 @@ export interface StoredResponse {
    * `WRITTEN`. Empty when every row was written.
    */
   readonly keptSequences: readonly number[];
+  /** The counts in the response to a deletion of the runtime. */
+  readonly deleted?: DeletedCounts | undefined;
 }
 
 /** The sequence of no commit, and of no external row. */
@@ -21,13 +25,18 @@ export const WRITTEN = 0;
 
 const HAS_INPUTS = 1;
 const HAS_KEPT = 2;
+const HAS_DELETED = 4;
+
+const HAD_SNAPSHOT = 1;
+const HAD_LIFECYCLE = 2;
+const HAD_OPS = 4;
 
 /**
  * Returns the bytes of a response: a byte of flags, then the parts that it names. All numbers are of variable length. The
  * kept sequences are runs: a count, and the difference to the sequence of the run before.
  */
-export function encodeResponse({ inputs, keptSequences }: StoredResponse): Uint8Array {
-  const bytes = [(inputs ? HAS_INPUTS : 0) | (keptSequences.length > 0 ? HAS_KEPT : 0)];
+export function encodeResponse({ inputs, keptSequences, deleted }: StoredResponse): Uint8Array {
+  const bytes = [(inputs ? HAS_INPUTS : 0) | (keptSequences.length > 0 ? HAS_KEPT : 0) | (deleted ? HAS_DELETED : 0)];
   if (inputs) {
     writeSigned(bytes, inputs.before);
     writeSigned(bytes, inputs.after - inputs.before);
@@ -45,6 +54,16 @@ export function encodeResponse({ inputs, keptSequences }: StoredResponse): Uint8
       at = end;
     }
   }
+  if (deleted) {
+    const { hadSessionSnapshot, hadMachineLifecycle, hadOpsLifecycle } = deleted;
+    writeUnsigned(bytes, deleted.inputStates);
+    writeUnsigned(bytes, deleted.receipts);
+    bytes.push(
+      (hadSessionSnapshot ? HAD_SNAPSHOT : 0) |
+        (hadMachineLifecycle ? HAD_LIFECYCLE : 0) |
+        (hadOpsLifecycle ? HAD_OPS : 0),
+    );
+  }
   return Uint8Array.from(bytes);
 }
 
@@ -61,7 +80,20 @@ export function decodeResponse(bytes: Uint8Array): StoredResponse {
     if (end > rows) throw new RangeError(`a response of ${String(rows)} rows has a run to row ${String(end)}`);
     while (keptSequences.length < end) keptSequences.push(sequence);
   }
-  return { inputs, keptSequences };
+  return { inputs, keptSequences, deleted: flags & HAS_DELETED ? readDeleted(numbers) : undefined };
+}
+
+function readDeleted(numbers: NumberReader): DeletedCounts {
+  const inputStates = numbers.unsigned();
+  const receipts = numbers.unsigned();
+  const had = numbers.unsigned();
+  return {
+    inputStates,
+    receipts,
+    hadSessionSnapshot: (had & HAD_SNAPSHOT) !== 0,
+    hadMachineLifecycle: (had & HAD_LIFECYCLE) !== 0,
+    hadOpsLifecycle: (had & HAD_OPS) !== 0,
+  };
 }
 
 // Arithmetic, because sequences are larger than the 32 bits of JavaScript's shifts.

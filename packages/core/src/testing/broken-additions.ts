@@ -1,4 +1,4 @@
-import { StoreError, type VersionedStore } from "@bolthole/contract";
+import { type RunBoundaryReceipt, StoreError, type VersionedStore } from "@bolthole/contract";
 import type { BrokenStore } from "./broken-contract.js";
 import { memoryStores } from "./memory-stores.js";
 
@@ -127,6 +127,27 @@ export const BROKEN_ADDITIONS: readonly BrokenStore[] = [
       ...store,
       atomicApply: (request) => store.atomicApply({ ...request, unchangedInputs: undefined }),
     })),
+  ],
+  [
+    "leaves the receipts of a deleted runtime",
+    "deletion",
+    /^deletion: every record of the runtime is deleted and counted/,
+    memoryStores((store) => {
+      let receipt: RunBoundaryReceipt | undefined;
+      return {
+        ...store,
+        atomicApply: (request) => {
+          receipt = request.receipt;
+          return store.atomicApply(request);
+        },
+        deleteRuntime: async ({ runtimeId, ...rest }) => {
+          const deleted = await store.deleteRuntime({ runtimeId, ...rest });
+          const boundary = { runtimeId, inputUpdates: [], sessionDelta: undefined, sessionStoreKey: undefined };
+          if (receipt) await store.atomicApply({ ...boundary, receipt });
+          return deleted;
+        },
+      };
+    }),
   ],
   [
     "does not list the empty runtime id",
