@@ -21,7 +21,7 @@ export interface Fingerprinted<R extends Mutation> {
   readonly args: RequestArguments<NoInfer<R>>;
 }
 
-/** A retry keeps its request id. The store id says where a request goes, and not what it does. */
+/** The fields that do not describe the change: the request id is the same in every retry, the store id names the target. */
 type NotInFingerprint = "requestId" | "expectedStoreId";
 
 /** Returns the canonical forms of all fields as one list. */

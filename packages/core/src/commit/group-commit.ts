@@ -1,6 +1,6 @@
 import { StoreError } from "@bolthole/contract";
 import type { Decision, Row, WriteBatch } from "../engine.js";
-import { ReadRows } from "./batch-rows.js";
+import { ReadRows } from "./row.js";
 
 /** A group stops growing at about this many bytes of new values. One batch alone may be larger. */
 const GROUP_BYTES = 1 << 20;
@@ -60,7 +60,7 @@ export interface Group<R extends GroupRow = GroupRow> {
 export interface MaintenanceTask<G> {
   /** About how many bytes of new values it writes. */
   readonly bytes: number;
-  /** As `Group.prepare`. */
+  /** Prepares the task, by the rules of `Group.prepare`. */
   prepare(group: G): Awaitable<Apply | undefined>;
 }
 
@@ -116,7 +116,7 @@ export class GroupCommit<G extends Group> {
     return this.failure !== undefined;
   }
 
-  /** Throws SHUTTING_DOWN after a failure: what can be read then may not be what is on the disk. */
+  /** Throws SHUTTING_DOWN after a failure: the state that can be read then may differ from the disk. */
   refuseReadsAfterFailure(): void {
     if (this.failure) throw this.refusal("ReadFailed");
   }

@@ -14,8 +14,7 @@ import type { RowEdit } from "../commit/committer.js";
 import { isExternalRow } from "../commit/external-rows.js";
 import { type Argument, argumentsOf } from "../commit/fingerprint.js";
 import { EMPTY_RUNTIME_MANIFEST, type RuntimeManifest, decodeRuntimeManifest } from "../commit/manifests.js";
-import { ReadSet } from "../commit/batch-rows.js";
-import { damaged, decodeRow, versionText } from "../commit/row.js";
+import { damaged, decodeRow, versionText, ReadSet } from "../commit/row.js";
 import { type KeyOf, type Row, type RowEntry, type View, pagesOf } from "../engine.js";
 import { type StoreContext, loadRow, versionOf } from "../store-context.js";
 import { checkRuntimeId, checkSize, parseUuid, shaped, tooLarge } from "../validate.js";
@@ -33,6 +32,7 @@ export const inputOperations = (context: StoreContext): InputOperations => ({
       method: "PersistInputState",
       request,
       args: { state: inputArguments(inputs) },
+      inputIds: inputIdsOf(inputs),
       reads,
       bytes: inputs.bytes,
       decide: () => edits,
@@ -166,6 +166,8 @@ export function inputRows(
 /** Replaces each row, whatever is stored: any phase may overwrite any other (contract 5.4). */
 export const replaceInputs = ({ rows }: InputRows, reads: ReadSet): RowEdit[] =>
   rows.map(({ key, value }) => ({ handle: reads.add(key), value }));
+
+export const inputIdsOf = ({ rows }: InputRows): InputId[] => rows.map(({ key }) => key.inputId);
 
 export const inputArguments = ({ rows }: InputRows): Argument[] => rows.map(({ value }) => value);
 

@@ -5,8 +5,7 @@ import { crc32Yielding } from "../bytes.js";
 import { deriveRuntimeManifest } from "../commit/external-rows.js";
 import { isCountedTable } from "../commit/manifests.js";
 import { repeatWhileStale } from "../commit/preparation.js";
-import { ReadSet } from "../commit/batch-rows.js";
-import { damaged, decodeRow, keyText } from "../commit/row.js";
+import { damaged, decodeRow, keyText, ReadSet } from "../commit/row.js";
 import { incomingOf } from "../documents/incoming.js";
 import { decodeSnapshotFacts, encodeSnapshotFacts, storedSession } from "../documents/stored-document.js";
 import { type Row, type RowEntry, type RowKey, StaleBaseError, type View, pagesOf } from "../engine.js";
@@ -52,7 +51,7 @@ export const transferOperations = (context: StoreContext): RuntimeTransfer => ({
 });
 
 /** All rows of a runtime, and its manifest. */
-interface StoredRuntime {
+export interface StoredRuntime {
   readonly manifest: Row | undefined;
   readonly entries: readonly RowEntry[];
 }
@@ -62,7 +61,8 @@ interface WantedRow {
   readonly value: Uint8Array;
 }
 
-async function readRuntime(view: View, runtimeId: RuntimeId): Promise<StoredRuntime> {
+/** Reads all rows of a runtime and decodes none. */
+export async function readRuntime(view: View, runtimeId: RuntimeId): Promise<StoredRuntime> {
   const entries: RowEntry[] = [];
   for (const table of ["snapshot", "lifecycle", "ops"] as const) {
     const key = { table, runtimeId };

@@ -1,10 +1,12 @@
-import type { Row, RowKey, RowWrite, StagedDocument } from "../engine.js";
+import type { RowWrite, StagedDocument } from "../engine.js";
 import {
   EMPTY_RUNTIME_MANIFEST,
   EMPTY_STORE_MANIFEST,
+  type ManifestCorrection,
   type RuntimeManifest,
   type StoreManifest,
   copyRuntimeManifest,
+  correctStoreManifest,
   decodeRuntimeManifest,
   decodeStoreManifest,
   encodeRuntimeManifest,
@@ -13,67 +15,7 @@ import {
   isEmptyRuntimeManifest,
   updateDigest,
 } from "./manifests.js";
-import { compareKeys, decodeRow, keyText, makeRow } from "./row.js";
-
-/*
- * The rows of a write batch: a read set names them, and a write set collects what is written instead.
- */
-
-/** Names one row of a `ReadSet`. */
-export interface RowHandle<K extends RowKey = RowKey> {
-  readonly key: K;
-  /** The position of the row in the set. For the engines; rules name rows by their handles alone. */
-  readonly index: number;
-}
-
-/** The rows of a `ReadSet` as they were read. */
-export interface RowReader {
-  get(handle: RowHandle): Row | undefined;
-}
-
-/** In a set of up to this many rows, comparing keys one by one is faster than a map of their texts. */
-const SEARCHED_ROWS = 16;
-
-/**
- * The rows that a write batch reads, and that it may write. A row that is added again gets the handle that it has already, so
- * that no row can be written under two names.
- */
-export class ReadSet {
-  private readonly list: RowHandle[] = [];
-  private byText: Map<string, RowHandle> | undefined;
-
-  get handles(): readonly RowHandle[] {
-    return this.list;
-  }
-
-  add<K extends RowKey>(key: K): RowHandle<K> {
-    const known = this.find(key);
-    if (known) return known as RowHandle<K>;
-    const handle = { key, index: this.list.length };
-    this.list.push(handle);
-    this.byText?.set(keyText(key), handle);
-    return handle;
-  }
-
-  private find(key: RowKey): RowHandle | undefined {
-    if (this.list.length <= SEARCHED_ROWS) {
-      return this.list.find((one) => one.key.table === key.table && compareKeys(one.key, key) === 0);
-    }
-    this.byText ??= new Map(this.list.map((one) => [keyText(one.key), one]));
-    return this.byText.get(keyText(key));
-  }
-}
-
-/** Rows in the order of their read set. */
-export class ReadRows implements RowReader {
-  constructor(private readonly rows: readonly { readonly row: Row | undefined }[]) {}
-
-  get({ key, index }: RowHandle): Row | undefined {
-    const found = this.rows[index];
-    if (!found) throw new RangeError(`the batch did not read the row ${keyText(key)}`);
-    return found.row;
-  }
-}
+import { decodeRow, makeRow, type RowHandle, type RowReader } from "./row.js";
 
 /** The manifests that a batch keeps up to date: the store's, and its runtime's if it is of one. */
 export interface ManifestHandles {
@@ -83,10 +25,12 @@ export interface ManifestHandles {
 
 /** The writes of one batch, and the changes of the manifests that follow from them. */
 export class WriteSet {
-  /** By the index of the row's handle. */
+  /** The write of each row at the index of its handle. */
   private readonly writes: (RowWrite | undefined)[] = [];
   private runtimeBefore: RuntimeManifest | undefined;
   private storeBefore: StoreManifest | undefined;
+  /** Set when the whole runtime is deleted. */
+  private correction: ManifestCorrection | undefined;
 
   constructor(
     private readonly rows: RowReader,
@@ -123,6 +67,15 @@ export class WriteSet {
     if (this.rows.get(handle)) this.writes[handle.index] = { handle, row: undefined };
   }
 
+  /**
+   * Deletes a runtime by its rows. Its manifest is deleted without being decoded, and the store manifest is corrected by what
+   * it had wrong because of the runtime's damage.
+   */
+  deleteRuntime(rows: readonly RowHandle[], correction: ManifestCorrection): void {
+    for (const handle of rows) this.delete(handle);
+    this.correction = correction;
+  }
+
   /** Brings the manifests up to date and returns all writes. `horizonMs` may move the store's horizon forward. */
   close(horizonMs = 0): RowWrite[] {
     const { runtime, store } = this.manifests;
@@ -132,6 +85,10 @@ export class WriteSet {
   }
 
   private updateRuntimeManifest(handle: RowHandle): void {
+    if (this.correction) {
+      this.delete(handle);
+      return;
+    }
     const manifest = copyRuntimeManifest(this.runtimeManifest);
     let isChanged = false;
     for (const write of this.writes) {
@@ -157,6 +114,7 @@ export class WriteSet {
         manifest = { ...manifest, [table]: updateDigest(manifest[table], this.rows.get(write.handle), write.row) };
       }
     }
+    if (this.correction) manifest = correctStoreManifest(manifest, this.correction);
     if (manifest !== before) this.put(handle, encodeStoreManifest(manifest));
   }
 }
