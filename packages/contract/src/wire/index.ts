@@ -15,6 +15,7 @@ export { type StoreCodecs, storeCodecs } from "./store-codecs.js";
 export { adminCodecs, encodeFinding } from "./admin-codecs.js";
 export { InvalidArgumentError } from "./message-codec.js";
 export { type Allocate, type GrpcMethod, encodeMessage, grpcMethod } from "./method-codec.js";
+export { type Pause, decodeMessage } from "./sliced-decoding.js";
 export {
   decodeLifecycleRecord,
   encodeLifecycleRecord,

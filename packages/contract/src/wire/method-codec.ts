@@ -14,6 +14,7 @@ import {
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { type MessageConversion, messageCodec, InvalidArgumentError, inside } from "./message-codec.js";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import { type Pause, decodeInSlices } from "./sliced-decoding.js";
 
 /** The conversions of one unary RPC between its messages and their model values. */
 export interface UnaryCodec<
@@ -25,6 +26,8 @@ export interface UnaryCodec<
   readonly kind: "unary";
   readonly method: DescMethodUnary<I, O>;
   decodeRequest(message: MessageShape<I>): Request;
+  /** Decodes the message in these bytes, with pauses: for a long one. */
+  decodeLongRequest(bytes: Uint8Array, pause: Pause): Promise<Request>;
   encodeRequest(request: Request): MessageInitShape<I>;
   decodeResponse(message: MessageShape<O>): Response;
   encodeResponse(response: Response): MessageInitShape<O>;
@@ -74,6 +77,7 @@ export function unary<Request, Response, I extends DescMessage, O extends DescMe
     kind: "unary",
     method,
     decodeRequest: request.toModel,
+    decodeLongRequest: (bytes, pause) => decodeInSlices(method.input, request, bytes, pause),
     encodeRequest: request.toWire,
     decodeResponse: response.toModel,
     encodeResponse: response.toWire,

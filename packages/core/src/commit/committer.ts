@@ -10,7 +10,7 @@ import type {
   Version,
 } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
-import type { Decision, Engine, StagedDocument, Table } from "../engine.js";
+import type { Decision, Engine, StagedDocument, Table, WriteBatch } from "../engine.js";
 import { expectationsOf } from "./expectations.js";
 import { type Fingerprinted, fingerprint } from "./fingerprint.js";
 import { type ManifestCorrection, STORE_MANIFEST_KEY } from "./manifests.js";
@@ -58,6 +58,15 @@ export type ConditionalChange<R extends AnyMutation> = Omit<Change<R>, "decide">
 };
 
 export type AnyMutation = (Mutation | RuntimeMutation) & { readonly unchangedInputs?: UnchangedInputs | undefined };
+
+/** Decides what a change writes. Returns undefined when nothing is to be written. */
+type Edit = (rows: RowReader, writes: WriteSet, sequence: number) => Written | undefined;
+
+/** The identity of a request. A repeated request id must have the same fingerprint. */
+interface RequestIdentity {
+  readonly requestId: RequestId;
+  readonly fingerprint: Uint8Array;
+}
 
 export interface Committed {
   readonly version: Version;
@@ -108,7 +117,9 @@ export class Committer {
     if (!requestId) return undefined;
     const key = { table: "outcome", requestId: requestId.text } as const;
     const row = await this.engine.view((view) => view.get(key));
-    return row && this.replay(decodeRow(key, row, decodeOutcome), requestId, fingerprint(change), change.inputIds);
+    return (
+      row && this.replay(decodeRow(key, row, decodeOutcome), requestId, await fingerprint(change), change.inputIds)
+    );
   }
 
   /** Runs `work`, and reports the request id of the mutation as pending until it ends. */
@@ -161,26 +172,37 @@ export class Committer {
   }
 
   /** Runs a change in the writer, with what all mutations share. `edit` returns undefined when nothing is to be written. */
-  private async write<R extends AnyMutation>(
+  private write<R extends AnyMutation>(
     engine: Engine,
     change: Repeatable<R> & { readonly reads: ReadSet },
     bytes: number,
-    edit: (rows: RowReader, writes: WriteSet, sequence: number) => Written | undefined,
+    edit: Edit,
   ): Promise<Committed | undefined> {
+    const requestId = this.requestIdOf(change.request);
+    return this.track(requestId, async () => {
+      const identity = requestId && { requestId, fingerprint: await fingerprint(change) };
+      return engine.commit(this.batchOf(change, bytes, identity, edit));
+    });
+  }
+
+  private batchOf<R extends AnyMutation>(
+    change: Repeatable<R> & { readonly reads: ReadSet },
+    bytes: number,
+    identity: RequestIdentity | undefined,
+    edit: Edit,
+  ): WriteBatch<Committed | undefined> {
     const { reads } = change;
     const request: AnyMutation = change.request;
-    const requestId = this.requestIdOf(request);
-    const { epoch } = engine;
+    const { epoch } = this.engine;
     const expectations = expectationsOf(request, reads, epoch);
     const manifests = {
       store: reads.add(STORE_MANIFEST_KEY),
       runtime:
         "runtimeId" in request ? reads.add({ table: "runtimeManifest", runtimeId: request.runtimeId }) : undefined,
     };
-    const kept = requestId && {
-      requestId,
-      fingerprint: fingerprint(change),
-      handle: reads.add({ table: "outcome", requestId: requestId.text }),
+    const kept = identity && {
+      ...identity,
+      handle: reads.add({ table: "outcome", requestId: identity.requestId.text }),
     };
 
     const decide = (rows: RowReader, sequence: number): Decision<Committed | undefined> => {
@@ -206,7 +228,7 @@ export class Committer {
         freesSpace,
       };
     };
-    return this.track(requestId, () => engine.commit({ reads, bytes, decide }));
+    return { reads, bytes, decide };
   }
 
   /** Returns the state of a request id. With `seal`, a request that was not applied can never be applied later. */

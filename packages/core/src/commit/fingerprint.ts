@@ -1,5 +1,6 @@
-import { hash } from "node:crypto";
+import { createHash, hash } from "node:crypto";
 import type { ExpectedVersion, Mutation, RuntimeMutation } from "@bolthole/contract";
+import { YieldBudget } from "../yield-budget.js";
 
 /** A part of a request in canonical form. Absent and empty are different. A large document is represented by its digest. */
 export type Argument = Uint8Array | string | undefined;
@@ -34,15 +35,33 @@ export function argumentsOf<T>(fields: Arguments<T>): Argument[] {
   return list;
 }
 
+/** Up to this many arguments are hashed in one piece. A request with more has many input rows. */
+const PIECE_PARTS = 256;
+
 /**
  * Returns the SHA-256 of method and arguments, each with its length. Two requests under one request id are the same request
- * exactly if their fingerprints are equal.
+ * exactly if their fingerprints are equal. Yields while it works on many arguments.
  */
-export function fingerprint<R extends Mutation>({ method, request, args }: Fingerprinted<R>): Uint8Array {
+export async function fingerprint<R extends Mutation>({
+  method,
+  request,
+  args,
+}: Fingerprinted<R>): Promise<Uint8Array> {
   const common = "runtimeId" in request ? runtimeArguments(request as R & RuntimeMutation) : [];
-  const parts = [method, ...common, ...argumentsOf(args)].map((part) =>
-    typeof part === "string" ? Buffer.from(part, "utf8") : part,
-  );
+  const parts = [method, ...common, ...argumentsOf(args)];
+  if (parts.length <= PIECE_PARTS) return hash("sha256", pieceOf(parts), "buffer");
+  const digest = createHash("sha256");
+  const budget = new YieldBudget();
+  for (let start = 0; start < parts.length; start += PIECE_PARTS) {
+    digest.update(pieceOf(parts.slice(start, start + PIECE_PARTS)));
+    await budget.spend();
+  }
+  return digest.digest();
+}
+
+/** Returns arguments in the form that is hashed. */
+function pieceOf(args: readonly Argument[]): Uint8Array {
+  const parts = args.map((part) => (typeof part === "string" ? Buffer.from(part, "utf8") : part));
   const bytes = Buffer.allocUnsafe(parts.reduce((total, part) => total + LENGTH_BYTES + (part?.length ?? 0), 0));
   let at = 0;
   for (const part of parts) {
@@ -52,7 +71,7 @@ export function fingerprint<R extends Mutation>({ method, request, args }: Finge
       at += part.length;
     }
   }
-  return hash("sha256", bytes, "buffer");
+  return bytes;
 }
 
 const LENGTH_BYTES = 4;

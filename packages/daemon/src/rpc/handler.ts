@@ -11,7 +11,7 @@ import type {
 import { type Call, writeFailed } from "@bolthole/contract";
 import { type StreamCodec, type UnaryCodec, type UploadCodec, grpcMethod, isMutation } from "@bolthole/contract/wire";
 import type { Log } from "../log.js";
-import { type ReceivedMessage, receive, receiveAll, sendAll } from "./call-messages.js";
+import { type ReceivedMessage, type Slices, receive, receiveAll, requestOf, sendAll } from "./call-messages.js";
 import { storeErrorOfFailure, toStatus } from "./failure.js";
 
 // The flow of a call: authentication (an interceptor of the TCP server) -> admission -> decode -> store -> encode -> send.
@@ -22,6 +22,7 @@ import { storeErrorOfFailure, toStatus } from "./failure.js";
 export interface HandlerContext {
   readonly admission: Admission;
   readonly log: Log;
+  readonly newSlices: () => Slices;
 }
 
 /** Serves an RPC with one request message and one response message. */
@@ -34,7 +35,7 @@ export function registerUnary<Request, Response>(
   const { path, responseSerialize } = grpcMethod(codec.method);
   const handler: handleUnaryCall<ReceivedMessage, object> = (call, callback) => {
     const serve = async (): Promise<void> => {
-      const request = codec.decodeRequest(call.request.message());
+      const request = await requestOf(codec, call.request, context.newSlices);
       const response = await run(request, callOptions(call));
       callback(null, codec.encodeResponse(response));
     };

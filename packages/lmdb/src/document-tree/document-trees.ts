@@ -1,5 +1,5 @@
 import { type ByteRange, type RuntimeId, readFailed } from "@bolthole/contract";
-import type { DocumentParts } from "@bolthole/core";
+import { type DocumentParts, YieldBudget } from "@bolthole/core";
 import type { Environment, Put } from "../environment.js";
 import { documentKey } from "../keys.js";
 import { splice } from "./build/splice.js";
@@ -12,7 +12,6 @@ import { ChunkMemory, Walk } from "./read/walk.js";
 import { encodeStaging } from "./reclaim/reclaim-records.js";
 import { type MaintenanceTask, Reclaimer } from "./reclaim/reclaimer.js";
 import { TreeChanges } from "./reclaim/tree-changes.js";
-import { YieldBudget } from "./yield-budget.js";
 
 /** New nodes of more bytes than this are stored before the commit, in transactions of about this size. */
 const SLICE_BYTES = 1 << 20;
@@ -106,7 +105,7 @@ export class DocumentTrees {
         if (this.isClosed) throw readFailed("SHUTTING_DOWN", "the store was closed while the document was read");
         const chunk = walk.take(atMost, allocate);
         atMost = CHUNK_BYTES;
-        await budget.spend(chunk.length);
+        await budget.spend();
         yield chunk;
       }
     } finally {
