@@ -74,14 +74,26 @@ export interface InputsVersions {
 }
 
 export interface CommittedInput extends Committed {
-  /** Absent in a replayed response. */
+  /** Absent in the response of a store that does not report it. */
   readonly inputs?: InputsVersions | undefined;
 }
 
 export interface CommittedInputs extends CommittedInput {
-  /** The rows of the request that were not written. Empty in a replayed response. */
+  /** The rows of the request that were not written. */
   readonly keptInputs: readonly KeptInput[];
 }
+
+/** The records that a deletion removed: those that were there. A row that was missing because of damage is not counted. */
+export interface DeletedCounts {
+  /** The number of input rows. */
+  readonly inputStates: number;
+  readonly receipts: number;
+  readonly hadSessionSnapshot: boolean;
+  readonly hadMachineLifecycle: boolean;
+  readonly hadOpsLifecycle: boolean;
+}
+
+export interface DeletedRuntime extends Committed, DeletedCounts {}
 
 /** A snapshot that must be stored: its version, the SHA-256 of its bytes, or (not over the wire) the bytes. */
 export type ExpectedSnapshot = NamedSnapshot | { readonly document: Uint8Array };
@@ -384,6 +396,12 @@ export interface VersionedStore {
   loadOpsLifecycle(request: RuntimeRequest, call?: Call): Promise<Versioned<PersistedOpsSnapshot> | undefined>;
 
   deleteOpsLifecycle(request: RuntimeMutation, call?: Call): Promise<Committed>;
+
+  /**
+   * Deletes everything that is stored for a runtime. Decodes no record that it deletes, so a damaged runtime can be deleted.
+   * An expectation of a damaged record throws DAMAGED_RECORD.
+   */
+  deleteRuntime(request: RuntimeMutation, call?: Call): Promise<DeletedRuntime>;
 
   /** Returns one page of the runtimes with at least one stored record. Throws TOO_LARGE for a page above 1,000 runtimes. */
   listRuntimes(request: ListRuntimes, call?: Call): Promise<RuntimePage>;

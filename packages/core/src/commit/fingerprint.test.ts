@@ -296,6 +296,11 @@ const CALLS: readonly [name: string, fingerprint: string, call: Call][] = [
     "a551ed7704e28c1bda4bb23608161ebdb23c4756380572460f16517bc7c87842",
     (store, called) => store.deleteOpsLifecycle({ ...called, runtimeId }),
   ],
+  [
+    "DeleteRuntime",
+    "0064f69fc17535af0bdeaf579f7137fea67c1c51a9f96a0bb9bbbb0a94c1e84c",
+    (store, called) => store.deleteRuntime({ ...called, runtimeId }),
+  ],
 ];
 
 test.each(CALLS)("the fingerprint of %s stays what it was", async (_name, expected, call) => {

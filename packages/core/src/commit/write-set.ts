@@ -2,9 +2,11 @@ import type { RowWrite, StagedDocument } from "../engine.js";
 import {
   EMPTY_RUNTIME_MANIFEST,
   EMPTY_STORE_MANIFEST,
+  type ManifestCorrection,
   type RuntimeManifest,
   type StoreManifest,
   copyRuntimeManifest,
+  correctStoreManifest,
   decodeRuntimeManifest,
   decodeStoreManifest,
   encodeRuntimeManifest,
@@ -27,6 +29,8 @@ export class WriteSet {
   private readonly writes: (RowWrite | undefined)[] = [];
   private runtimeBefore: RuntimeManifest | undefined;
   private storeBefore: StoreManifest | undefined;
+  /** Set when the whole runtime is deleted. */
+  private correction: ManifestCorrection | undefined;
 
   constructor(
     private readonly rows: RowReader,
@@ -63,6 +67,15 @@ export class WriteSet {
     if (this.rows.get(handle)) this.writes[handle.index] = { handle, row: undefined };
   }
 
+  /**
+   * Deletes a runtime by its rows. Its manifest is deleted without being decoded, and the store manifest is corrected by what
+   * it had wrong because of the runtime's damage.
+   */
+  deleteRuntime(rows: readonly RowHandle[], correction: ManifestCorrection): void {
+    for (const handle of rows) this.delete(handle);
+    this.correction = correction;
+  }
+
   /** Brings the manifests up to date and returns all writes. `horizonMs` may move the store's horizon forward. */
   close(horizonMs = 0): RowWrite[] {
     const { runtime, store } = this.manifests;
@@ -72,6 +85,10 @@ export class WriteSet {
   }
 
   private updateRuntimeManifest(handle: RowHandle): void {
+    if (this.correction) {
+      this.delete(handle);
+      return;
+    }
     const manifest = copyRuntimeManifest(this.runtimeManifest);
     let isChanged = false;
     for (const write of this.writes) {
@@ -97,6 +114,7 @@ export class WriteSet {
         manifest = { ...manifest, [table]: updateDigest(manifest[table], this.rows.get(write.handle), write.row) };
       }
     }
+    if (this.correction) manifest = correctStoreManifest(manifest, this.correction);
     if (manifest !== before) this.put(handle, encodeStoreManifest(manifest));
   }
 }

@@ -8,7 +8,7 @@ import { commitOverSession } from "../documents/session-commit.js";
 import type { KeyOf, Row } from "../engine.js";
 import { type StoreContext, loadRow } from "../store-context.js";
 import { checkRuntimeId, invalid, parseUuid, shaped } from "../validate.js";
-import { inputArguments, inputRowsYielding, replaceInputs, unchangedArguments } from "./inputs.js";
+import { inputArguments, inputIdsOf, inputRowsYielding, replaceInputs, unchangedArguments } from "./inputs.js";
 import { acceptedId, checkSessionKey, refuseOnOpaque, resolveProfile } from "./sessions.js";
 
 type BoundaryOperations = Pick<VersionedStore, "atomicApply" | "loadBoundaryReceipt">;
@@ -34,6 +34,7 @@ export const boundaryOperations = (context: StoreContext): BoundaryOperations =>
         receipt: receipt.value,
         inputUpdates: inputArguments(inputs),
       },
+      inputIds: inputIdsOf(inputs),
     };
     const reads = new ReadSet();
     const handle = reads.add(receipt.key);

@@ -33,6 +33,7 @@ export const inputOperations = (context: StoreContext): InputOperations => ({
       method: "PersistInputState",
       request,
       args: { state: inputArguments(inputs) },
+      inputIds: inputIdsOf(inputs),
       reads,
       bytes: inputs.bytes,
       decide: () => edits,
@@ -205,6 +206,8 @@ class CheckedRows {
 /** Replaces each row, whatever is stored: any phase may overwrite any other (contract 5.4). */
 export const replaceInputs = ({ rows }: InputRows, reads: ReadSet): RowEdit[] =>
   rows.map(({ key, value }) => ({ handle: reads.add(key), value }));
+
+export const inputIdsOf = ({ rows }: InputRows): InputId[] => rows.map(({ key }) => key.inputId);
 
 export const inputArguments = ({ rows }: InputRows): Argument[] => rows.map(({ value }) => value);
 

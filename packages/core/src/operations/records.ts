@@ -8,7 +8,7 @@ import { ReadSet } from "../commit/row.js";
 import type { RowKey } from "../engine.js";
 import { type StoreContext, loadRow, versionOf } from "../store-context.js";
 import { checkRuntimeId, checkSize, invalid, shaped } from "../validate.js";
-import { inputArguments, inputRowsYielding, replaceInputs, unchangedArguments } from "./inputs.js";
+import { inputArguments, inputIdsOf, inputRowsYielding, replaceInputs, unchangedArguments } from "./inputs.js";
 
 /*
  * The records that a runtime, or the store, has once: the machine lifecycle, the operation snapshot, the OAuth flows.
@@ -54,6 +54,7 @@ export const recordOperations = (context: StoreContext): RecordOperations => ({
         unchangedInputs: unchangedArguments(request.unchangedInputs),
         inputStates: inputArguments(inputs),
       },
+      inputIds: inputIdsOf(inputs),
       reads,
       bytes: record.length + inputs.bytes,
       decide: () => edits,

@@ -51,7 +51,7 @@ export const transferOperations = (context: StoreContext): RuntimeTransfer => ({
 });
 
 /** All rows of a runtime, and its manifest. */
-interface StoredRuntime {
+export interface StoredRuntime {
   readonly manifest: Row | undefined;
   readonly entries: readonly RowEntry[];
 }
@@ -61,7 +61,8 @@ interface WantedRow {
   readonly value: Uint8Array;
 }
 
-async function readRuntime(view: View, runtimeId: RuntimeId): Promise<StoredRuntime> {
+/** Reads all rows of a runtime and decodes none. */
+export async function readRuntime(view: View, runtimeId: RuntimeId): Promise<StoredRuntime> {
   const entries: RowEntry[] = [];
   for (const table of ["snapshot", "lifecycle", "ops"] as const) {
     const key = { table, runtimeId };
