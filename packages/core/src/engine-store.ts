@@ -1,4 +1,5 @@
-import type { Limits, OutcomeRetention, RuntimeTransfer, VersionedStore } from "@bolthole/contract";
+import type { Limits, OutcomeRetention, RuntimeId, RuntimeTransfer, VersionedStore } from "@bolthole/contract";
+import { quarantine } from "./audit/quarantine.js";
 import { Committer } from "./commit/committer.js";
 import { STORE_MANIFEST_KEY, decodeStoreManifest } from "./commit/manifests.js";
 import { pruneOutcomes } from "./commit/outcome.js";
@@ -50,6 +51,11 @@ export interface EngineStoreOptions {
    * valid until the next one is requested, and the memory of an uploaded chunk is released when its bytes have been copied.
    */
   readonly reusesChunkBuffers?: boolean | undefined;
+  /**
+   * The runtimes that are known to be damaged: every operation on them throws DAMAGED_RECORD, except an export with
+   * `salvage` and an import. An import that replaces one removes it from the set. More may be added later. None unless set.
+   */
+  readonly damagedRuntimes?: Set<RuntimeId> | undefined;
   /** Returns the time in milliseconds since the epoch; `Date.now` unless set. */
   readonly now?: (() => number) | undefined;
 }
@@ -63,13 +69,21 @@ export interface EngineStore extends VersionedStore, RuntimeTransfer {
 }
 
 /** Returns the contract over any engine. All rules are here, and none of the storage. */
-export function createEngineStore(engine: Engine, options: EngineStoreOptions = {}): EngineStore {
+export function createEngineStore(unguardedEngine: Engine, options: EngineStoreOptions = {}): EngineStore {
   const { limits = DEFAULT_LIMITS, outcomeRetention = DEFAULT_RETENTION, serverVersion = "", now = Date.now } = options;
   const maxAgeMs = outcomeRetention.maxAgeSeconds * 1000;
   const documents = new DocumentMemory({ boundBytes: options.documentMemoryBytes });
   const reusesChunkBuffers = options.reusesChunkBuffers ?? false;
+  const damagedRuntimes = options.damagedRuntimes ?? new Set();
+  const engine = quarantine(unguardedEngine, damagedRuntimes);
   const context = {
     engine,
+    damagedRuntimes: {
+      engine: unguardedEngine,
+      release: (runtimeId: RuntimeId) => {
+        damagedRuntimes.delete(runtimeId);
+      },
+    },
     limits,
     committer: new Committer(engine, maxAgeMs, now),
     sessions: new KeyedQueue(),

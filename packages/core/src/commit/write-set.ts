@@ -2,9 +2,11 @@ import type { RowWrite, StagedDocument } from "../engine.js";
 import {
   EMPTY_RUNTIME_MANIFEST,
   EMPTY_STORE_MANIFEST,
+  type ManifestCorrection,
   type RuntimeManifest,
   type StoreManifest,
   copyRuntimeManifest,
+  correctStoreManifest,
   decodeRuntimeManifest,
   decodeStoreManifest,
   encodeRuntimeManifest,
@@ -33,6 +35,11 @@ export class WriteSet {
     private readonly rows: RowReader,
     private readonly manifests: ManifestHandles,
     private readonly sequence: number,
+    /**
+     * Set when the batch writes or deletes every row of its runtime: the new runtime manifest counts only the rows that are
+     * written, the old one is not decoded, and the store manifest is corrected.
+     */
+    private readonly correction?: ManifestCorrection,
   ) {}
 
   /** Returns the verified and decoded value of a row as it was read. Throws DAMAGED_RECORD. */
@@ -43,6 +50,7 @@ export class WriteSet {
 
   /** The runtime's manifest as it was read; empty without a runtime. */
   get runtimeManifest(): RuntimeManifest {
+    if (this.correction) return EMPTY_RUNTIME_MANIFEST;
     const { runtime } = this.manifests;
     return (this.runtimeBefore ??= (runtime && this.read(runtime, decodeRuntimeManifest)) ?? EMPTY_RUNTIME_MANIFEST);
   }
@@ -74,12 +82,14 @@ export class WriteSet {
 
   private updateRuntimeManifest(handle: RowHandle): void {
     const manifest = copyRuntimeManifest(this.runtimeManifest);
-    let isChanged = false;
+    let isChanged = this.correction !== undefined;
+    if (isChanged) manifest.inputsSequence = this.sequence;
     for (const write of this.writes) {
       if (!write) continue;
       const { table } = write.handle.key;
       if (!isCountedTable(table)) continue;
-      manifest[table] = updateDigest(manifest[table], this.rows.get(write.handle), write.row);
+      const before = this.correction ? undefined : this.rows.get(write.handle);
+      manifest[table] = updateDigest(manifest[table], before, write.row);
       if (table === "input") manifest.inputsSequence = this.sequence;
       isChanged = true;
     }
@@ -91,6 +101,8 @@ export class WriteSet {
   private updateStoreManifest(handle: RowHandle, horizonMs: number): void {
     const before = this.storeManifest;
     let manifest = horizonMs > before.horizonMs ? { ...before, horizonMs } : before;
+    // First, because the number of rows of a digest must not be cut off at zero in between.
+    if (this.correction) manifest = correctStoreManifest(manifest, this.correction);
     for (const write of this.writes) {
       if (!write) continue;
       const { table } = write.handle.key;
