@@ -32,7 +32,7 @@ export type {
   WriteBatch,
 } from "./engine.js";
 export { StaleBaseError, pagesOf } from "./engine.js";
-export { ReadSet, type RowHandle, type RowReader } from "./commit/read-set.js";
+export { ReadSet, type RowHandle, type RowReader } from "./commit/row.js";
 export {
   type Apply,
   type Awaitable,

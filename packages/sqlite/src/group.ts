@@ -1,4 +1,4 @@
-import { writeFailed } from "@bolthole/contract";
+import { StoreError, writeFailed } from "@bolthole/contract";
 import type { Apply, DecidedBatch, Group, GroupRow, WriteBatch } from "@bolthole/core";
 import { type SqliteConnection, isBusy } from "./connection.js";
 import type { Mutex } from "./mutex.js";
@@ -8,7 +8,6 @@ import type { Rows } from "./rows.js";
 export class SqliteGroup implements Group {
   /** An error of a statement may have ended the transaction: then nothing more may be written, and nothing committed. */
   private failure: { readonly cause: unknown } | undefined;
-
   private firstSequence = 0;
   private sequence = 0;
 
@@ -71,10 +70,12 @@ export class SqliteGroup implements Group {
     this.unlock();
   }
 
+  /** Runs reads of the transaction. Damage is a property of a row; any other error is one of a statement. */
   private async reading(work: () => Promise<void>): Promise<void> {
     try {
       if (!this.failure) await work();
     } catch (cause) {
+      if (cause instanceof StoreError) throw cause;
       this.failure = { cause };
     }
   }

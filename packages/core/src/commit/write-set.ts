@@ -15,8 +15,7 @@ import {
   isEmptyRuntimeManifest,
   updateDigest,
 } from "./manifests.js";
-import type { RowHandle, RowReader } from "./read-set.js";
-import { decodeRow, makeRow } from "./row.js";
+import { decodeRow, makeRow, type RowHandle, type RowReader } from "./row.js";
 
 /** The manifests that a batch keeps up to date: the store's, and its runtime's if it is of one. */
 export interface ManifestHandles {
@@ -26,20 +25,17 @@ export interface ManifestHandles {
 
 /** The writes of one batch, and the changes of the manifests that follow from them. */
 export class WriteSet {
-  /** By the index of the row's handle. */
+  /** The write of each row at the index of its handle. */
   private readonly writes: (RowWrite | undefined)[] = [];
   private runtimeBefore: RuntimeManifest | undefined;
   private storeBefore: StoreManifest | undefined;
+  /** Set when the batch writes or deletes every row of its runtime. */
+  private correction: ManifestCorrection | undefined;
 
   constructor(
     private readonly rows: RowReader,
     private readonly manifests: ManifestHandles,
     private readonly sequence: number,
-    /**
-     * Set when the batch writes or deletes every row of its runtime: the new runtime manifest counts only the rows that are
-     * written, the old one is not decoded, and the store manifest is corrected.
-     */
-    private readonly correction?: ManifestCorrection,
   ) {}
 
   /** Returns the verified and decoded value of a row as it was read. Throws DAMAGED_RECORD. */
@@ -48,7 +44,7 @@ export class WriteSet {
     return row && decodeRow(handle.key, row, decode);
   }
 
-  /** The runtime's manifest as it was read; empty without a runtime. */
+  /** The runtime's manifest as it was read; empty without a runtime, and when the whole runtime is replaced. */
   get runtimeManifest(): RuntimeManifest {
     if (this.correction) return EMPTY_RUNTIME_MANIFEST;
     const { runtime } = this.manifests;
@@ -70,6 +66,14 @@ export class WriteSet {
 
   delete(handle: RowHandle): void {
     if (this.rows.get(handle)) this.writes[handle.index] = { handle, row: undefined };
+  }
+
+  /**
+   * States that this batch writes or deletes every row of its runtime. The new runtime manifest then counts only the rows that
+   * are written, the old one is not decoded, and the store manifest is corrected by what it had wrong because of damage.
+   */
+  replaceRuntime(correction: ManifestCorrection): void {
+    this.correction = correction;
   }
 
   /** Brings the manifests up to date and returns all writes. `horizonMs` may move the store's horizon forward. */
@@ -101,7 +105,7 @@ export class WriteSet {
   private updateStoreManifest(handle: RowHandle, horizonMs: number): void {
     const before = this.storeManifest;
     let manifest = horizonMs > before.horizonMs ? { ...before, horizonMs } : before;
-    // First, because the number of rows of a digest must not be cut off at zero in between.
+    // Corrected first, because the updates below do not count below zero.
     if (this.correction) manifest = correctStoreManifest(manifest, this.correction);
     for (const write of this.writes) {
       if (!write) continue;

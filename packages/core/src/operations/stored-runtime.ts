@@ -3,7 +3,7 @@ import { readInputState, readOpsSnapshot, readReceipt } from "@bolthole/json";
 import { RuntimeAudit } from "../audit/store-audit.js";
 import { deriveRuntimeManifest } from "../commit/external-rows.js";
 import { isCountedTable } from "../commit/manifests.js";
-import { damaged, decodeRow, describeKey, verifiedValue } from "../commit/row.js";
+import { damaged, decodeRow, describeKey, isVerified } from "../commit/row.js";
 import { decodeSnapshotFacts, storedSession } from "../documents/stored-document.js";
 import { type Row, type RowEntry, type RowKey, StaleBaseError, type View, pagesOf } from "../engine.js";
 import type { StoreContext } from "../store-context.js";
@@ -49,22 +49,12 @@ export async function documentOf(context: StoreContext, runtimeId: RuntimeId, { 
 }
 
 /** Whether the manifest counts exactly the rows that are there. Their values are not verified. */
-export function matchesManifest({ manifest, entries }: StoredRuntime, runtimeId: RuntimeId): boolean {
+export function matchesManifest(runtimeId: RuntimeId, { manifest, entries }: StoredRuntime): boolean {
   const counted = entries.flatMap(({ key: { table }, row }) => (isCountedTable(table) ? [{ table, row }] : []));
   if (!manifest) return counted.length === 0;
   const derived = deriveRuntimeManifest(counted, manifest.value);
   const key = { table: "runtimeManifest", runtimeId } as const;
-  return derived !== undefined && Buffer.compare(derived, manifest.value) === 0 && isVerified({ key, row: manifest });
-}
-
-/** Whether a row matches its checksum. */
-export function isVerified({ key, row }: RowEntry): boolean {
-  try {
-    verifiedValue(key, row);
-    return true;
-  } catch {
-    return false;
-  }
+  return derived !== undefined && Buffer.compare(derived, manifest.value) === 0 && isVerified(key, manifest);
 }
 
 /** Returns the contents of a runtime, or undefined when nothing is stored. Throws DAMAGED_RECORD for any damage. */
@@ -75,7 +65,7 @@ export async function exportContents(
   const stored = await context.engine.view((view) => readRuntime(view, runtimeId));
   if (!stored.manifest && stored.entries.length === 0) return undefined;
   const records = recordsOf(stored.entries);
-  if (!matchesManifest(stored, runtimeId)) {
+  if (!matchesManifest(runtimeId, stored)) {
     throw damaged({ table: "runtimeManifest", runtimeId }, "does not match the rows that are there");
   }
   const snapshot = stored.entries.find(({ key }) => key.table === "snapshot");

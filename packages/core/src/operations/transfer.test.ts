@@ -7,8 +7,7 @@ import {
 } from "@bolthole/contract";
 import { encodeLifecycleRecord } from "@bolthole/contract/wire";
 import { StoreAudit } from "../audit/store-audit.js";
-import { ReadSet } from "../commit/read-set.js";
-import { makeRow } from "../commit/row.js";
+import { ReadSet, makeRow } from "../commit/row.js";
 import type { Row, RowKey } from "../engine.js";
 import { type EngineStore, createEngineStore } from "../engine-store.js";
 import { MemoryEngine } from "../memory-engine.js";

@@ -3,9 +3,8 @@ import { StoreError, readFailed, writeFailed } from "@bolthole/contract";
 import { writeOpsSnapshot } from "@bolthole/json";
 import { crc32Yielding } from "../bytes.js";
 import { repeatWhileStale } from "../commit/preparation.js";
-import { ReadSet } from "../commit/read-set.js";
-import { keyText } from "../commit/row.js";
-import { RuntimeReplacer } from "../commit/runtime-replacer.js";
+import { ReadSet, isVerified, keyText } from "../commit/row.js";
+import { commitReplacement } from "../commit/runtime-replacement.js";
 import { incomingOf } from "../documents/incoming.js";
 import { encodeSnapshotFacts } from "../documents/stored-document.js";
 import type { RowEntry, RowKey } from "../engine.js";
@@ -19,7 +18,6 @@ import {
   type StoredRuntime,
   documentOf,
   exportContents,
-  isVerified,
   matchesManifest,
   readRuntime,
   salvageContents,
@@ -35,7 +33,6 @@ export function transferOperations(context: StoreContext): RuntimeTransfer {
   const { damagedRuntimes } = context;
   /** The context without the refusal of damaged runtimes. Its committer still refuses them. */
   const unguarded = { ...context, engine: damagedRuntimes.engine };
-  const replacer = new RuntimeReplacer(damagedRuntimes.engine);
   return {
     async exportRuntime(request) {
       const runtimeId = checkRuntimeId(request.runtimeId, context.limits, readFailed);
@@ -54,7 +51,7 @@ export function transferOperations(context: StoreContext): RuntimeTransfer {
             const stored = await unguarded.engine.view((view) => readRuntime(view, runtimeId));
             const result = await compare(unguarded, contents, wanted, stored, overwrite);
             if (!dryRun && (result === "added" || result === "replaced")) {
-              await replaceRuntime(unguarded, replacer, contents, wanted, stored);
+              await replaceRuntime(unguarded, contents, wanted, stored);
             }
             // All rows were written, or were read and are as they were written.
             if (!dryRun && result !== "kept") damagedRuntimes.release(runtimeId);
@@ -116,9 +113,9 @@ async function compare(
   const byKey = new Map(entries.map((entry) => [keyText(entry.key), entry]));
   const isStored = ({ key, value }: WantedRow): boolean => {
     const entry = byKey.get(keyText(key));
-    return entry !== undefined && Buffer.compare(entry.row.value, value) === 0 && isVerified(entry);
+    return entry !== undefined && Buffer.compare(entry.row.value, value) === 0 && isVerified(key, entry.row);
   };
-  if (wanted.length === entries.length && wanted.every(isStored) && matchesManifest(stored, runtimeId)) {
+  if (wanted.length === entries.length && wanted.every(isStored) && matchesManifest(runtimeId, stored)) {
     // The documents have the same length and checksum. Only now is the stored one worth reading.
     const snapshot = session && byKey.get(keyText({ table: "snapshot", runtimeId }));
     if (!snapshot || (await hasDocument(context, snapshot, session.snapshot))) return "unchanged";
@@ -140,8 +137,7 @@ async function hasDocument(context: StoreContext, entry: RowEntry, document: Uin
 
 /** Replaces a runtime in one commit, bound to the manifest that was compared. The stored rows are not decoded. */
 async function replaceRuntime(
-  { engine }: StoreContext,
-  replacer: RuntimeReplacer,
+  { engine, damagedRuntimes }: StoreContext,
   { runtimeId, session }: RuntimeContents,
   wanted: readonly WantedRow[],
   stored: StoredRuntime,
@@ -160,15 +156,11 @@ async function replaceRuntime(
     })),
     ...obsolete.map(({ key }) => ({ handle: reads.add(key), value: undefined })),
   ];
+  const bytes = wanted.reduce((total, { value }) => total + value.length, session?.snapshot.length ?? 0);
   try {
-    await replacer.replace({
-      runtimeId,
-      manifest,
-      hasDamagedManifest: !matchesManifest(stored, runtimeId),
-      reads,
-      edits,
-      bytes: wanted.reduce((total, { value }) => total + value.length, session?.snapshot.length ?? 0),
-    });
+    await damagedRuntimes.corrections.run(matchesManifest(runtimeId, stored), (correction) =>
+      commitReplacement(engine, { runtimeId, manifest, correction, reads, edits, bytes }),
+    );
   } catch (error) {
     if (document) await engine.discard(document);
     throw error;
