@@ -222,6 +222,8 @@ export interface RuntimeSummary {
   readonly hasSessionSnapshot: boolean;
   readonly hasMachineLifecycle: boolean;
   readonly hasOpsLifecycle: boolean;
+  /** The runtime manifest is damaged or missing: the version is empty, and the counts and records are not known. */
+  readonly hasDamagedManifest: boolean;
 }
 
 export interface RuntimePage {
@@ -309,6 +311,8 @@ export interface ListRuntimes {
   readonly pageSize: number;
   /** The `nextPageToken` of the previous page. Empty for the first page. */
   readonly pageToken: string;
+  /** True: a runtime whose manifest is damaged or missing is listed as such. False: it refuses the page as DAMAGED_RECORD. */
+  readonly includeDamaged?: boolean | undefined;
 }
 export interface GetCommit {
   readonly requestId: string;
@@ -403,7 +407,10 @@ export interface VersionedStore {
    */
   deleteRuntime(request: RuntimeMutation, call?: Call): Promise<DeletedRuntime>;
 
-  /** Returns one page of the runtimes with at least one stored record. Throws TOO_LARGE for a page above 1,000 runtimes. */
+  /**
+   * Returns one page of the runtimes with at least one stored record. Throws TOO_LARGE for a page above 1,000 runtimes, and
+   * DAMAGED_RECORD for a page with a runtime whose manifest is damaged, unless `includeDamaged` is set.
+   */
   listRuntimes(request: ListRuntimes, call?: Call): Promise<RuntimePage>;
 
   /** Returns the state of a request id. With `seal`, the returned state is final. */

@@ -5,6 +5,7 @@ import { STORE_MANIFEST_KEY, decodeStoreManifest } from "./commit/manifests.js";
 import { pruneOutcomes } from "./commit/outcome.js";
 import { KeyedQueue } from "./commit/preparation.js";
 import { DocumentMemory } from "./documents/document-memory.js";
+import { ManifestCorrections } from "./commit/runtime-replacement.js";
 import { Uploads } from "./documents/uploads.js";
 import type { Engine } from "./engine.js";
 import { boundaryOperations } from "./operations/boundary.js";
@@ -53,8 +54,9 @@ export interface EngineStoreOptions {
    */
   readonly reusesChunkBuffers?: boolean | undefined;
   /**
-   * The runtimes that are known to be damaged: every operation on them throws DAMAGED_RECORD, except their deletion, which
-   * removes them from the set. More may be added later. None unless set.
+   * The runtimes that are known to be damaged: every operation on them throws DAMAGED_RECORD, except their deletion, an
+   * export with `salvage`, and an import. A runtime that is deleted or replaced leaves the set. More may be added later. None
+   * unless set.
    */
   readonly damagedRuntimes?: Set<RuntimeId> | undefined;
   /** Returns the time in milliseconds since the epoch; `Date.now` unless set. */
@@ -81,6 +83,7 @@ export function createEngineStore(unguardedEngine: Engine, options: EngineStoreO
     engine,
     damagedRuntimes: {
       engine: unguardedEngine,
+      corrections: new ManifestCorrections(unguardedEngine),
       release: (runtimeId: RuntimeId) => {
         damagedRuntimes.delete(runtimeId);
       },

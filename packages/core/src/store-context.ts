@@ -4,13 +4,16 @@ import type { KeyedQueue } from "./commit/preparation.js";
 import { decodeRow, versionText } from "./commit/row.js";
 import type { Uploads } from "./documents/uploads.js";
 import type { Engine, Row, RowKey } from "./engine.js";
+import type { ManifestCorrections } from "./commit/runtime-replacement.js";
 import type { TranscriptChecker } from "./transcript/transcript-checker.js";
 
 /** The way to the runtimes that a store refuses because they are known to be damaged. */
 export interface DamagedRuntimes {
   /** The engine without that refusal. */
   readonly engine: Engine;
-  /** Ends the refusal of a runtime whose damaged rows were deleted. */
+  /** Corrects the store manifest when the manifest of a runtime is damaged. */
+  readonly corrections: ManifestCorrections;
+  /** Ends the refusal of a runtime whose damaged rows were deleted or replaced. */
   release(runtimeId: RuntimeId): void;
 }
 

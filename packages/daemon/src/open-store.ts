@@ -83,7 +83,7 @@ const limitsOf = (config: Config): Limits => ({
 
 /**
  * The damage that was found in a store, before it was opened and since. Each finding is logged once. A runtime whose manifest is
- * missing or does not match its rows is refused as damaged from then on, until it is deleted or the daemon starts again.
+ * missing or does not match its rows is refused as damaged from then on, until it is deleted or replaced or the daemon starts again.
  */
 export class KnownDamage {
   /** The runtimes that are refused. */

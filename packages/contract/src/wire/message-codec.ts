@@ -239,6 +239,9 @@ interface Same {
 /** A value that is the same in both forms. */
 export const same: Same = { toModel: (wire) => wire, toWire: (model) => model };
 
+/** A flag that is optional in the model. Absent means false. */
+export const flag: Codec<boolean, boolean | undefined> = { toModel: (wire) => wire, toWire: (value = false) => value };
+
 /** A value that may be absent in both forms. */
 export const optional = <Wire, Model>(codec: Codec<Wire, Model>): Codec<Wire | undefined, Model | undefined> => ({
   toModel: (wire) => (wire === undefined ? undefined : codec.toModel(wire)),

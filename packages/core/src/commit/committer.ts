@@ -163,7 +163,8 @@ export class Committer {
   ): Promise<Committed & { readonly deleted: DeletedCounts }> {
     const committed = await this.write(engine, { ...request, reads }, 0, (rows, writes, sequence) => {
       const deletion = decide(rows);
-      writes.deleteRuntime(deletion.rows, deletion.correction);
+      writes.replaceRuntime(deletion.correction);
+      for (const handle of deletion.rows) writes.delete(handle);
       const deleted = countRows(deletion.rows.filter((handle) => rows.get(handle)));
       return { sequence, response: { keptSequences: [], deleted }, freesSpace: true };
     });

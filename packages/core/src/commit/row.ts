@@ -124,9 +124,12 @@ export const makeRow = (key: RowKey, sequence: number, value: Uint8Array): Row =
   value,
 });
 
+/** Whether a row matches its checksum. */
+export const isVerified = (key: RowKey, row: Row): boolean => checksumOf(key, row.sequence, row.value) === row.checksum;
+
 /** Returns the value of a row, or throws DAMAGED_RECORD when the row does not match its checksum. */
 export function verifiedValue(key: RowKey, row: Row): Uint8Array {
-  if (checksumOf(key, row.sequence, row.value) !== row.checksum) throw damaged(key, "does not match its checksum");
+  if (!isVerified(key, row)) throw damaged(key, "does not match its checksum");
   return row.value;
 }
 

@@ -29,7 +29,7 @@ export class WriteSet {
   private readonly writes: (RowWrite | undefined)[] = [];
   private runtimeBefore: RuntimeManifest | undefined;
   private storeBefore: StoreManifest | undefined;
-  /** Set when the whole runtime is deleted. */
+  /** Set when the batch writes or deletes every row of its runtime. */
   private correction: ManifestCorrection | undefined;
 
   constructor(
@@ -44,8 +44,9 @@ export class WriteSet {
     return row && decodeRow(handle.key, row, decode);
   }
 
-  /** The runtime's manifest as it was read; empty without a runtime. */
+  /** The runtime's manifest as it was read; empty without a runtime, and when the whole runtime is replaced. */
   get runtimeManifest(): RuntimeManifest {
+    if (this.correction) return EMPTY_RUNTIME_MANIFEST;
     const { runtime } = this.manifests;
     return (this.runtimeBefore ??= (runtime && this.read(runtime, decodeRuntimeManifest)) ?? EMPTY_RUNTIME_MANIFEST);
   }
@@ -68,11 +69,10 @@ export class WriteSet {
   }
 
   /**
-   * Deletes a runtime by its rows. Its manifest is deleted without being decoded, and the store manifest is corrected by what
-   * it had wrong because of the runtime's damage.
+   * States that this batch writes or deletes every row of its runtime. The new runtime manifest then counts only the rows that
+   * are written, the old one is not decoded, and the store manifest is corrected by what it had wrong because of damage.
    */
-  deleteRuntime(rows: readonly RowHandle[], correction: ManifestCorrection): void {
-    for (const handle of rows) this.delete(handle);
+  replaceRuntime(correction: ManifestCorrection): void {
     this.correction = correction;
   }
 
@@ -85,17 +85,15 @@ export class WriteSet {
   }
 
   private updateRuntimeManifest(handle: RowHandle): void {
-    if (this.correction) {
-      this.delete(handle);
-      return;
-    }
     const manifest = copyRuntimeManifest(this.runtimeManifest);
-    let isChanged = false;
+    let isChanged = this.correction !== undefined;
+    if (isChanged) manifest.inputsSequence = this.sequence;
     for (const write of this.writes) {
       if (!write) continue;
       const { table } = write.handle.key;
       if (!isCountedTable(table)) continue;
-      manifest[table] = updateDigest(manifest[table], this.rows.get(write.handle), write.row);
+      const before = this.correction ? undefined : this.rows.get(write.handle);
+      manifest[table] = updateDigest(manifest[table], before, write.row);
       if (table === "input") manifest.inputsSequence = this.sequence;
       isChanged = true;
     }
@@ -107,6 +105,8 @@ export class WriteSet {
   private updateStoreManifest(handle: RowHandle, horizonMs: number): void {
     const before = this.storeManifest;
     let manifest = horizonMs > before.horizonMs ? { ...before, horizonMs } : before;
+    // Corrected first, because the updates below do not count below zero.
+    if (this.correction) manifest = correctStoreManifest(manifest, this.correction);
     for (const write of this.writes) {
       if (!write) continue;
       const { table } = write.handle.key;
@@ -114,7 +114,6 @@ export class WriteSet {
         manifest = { ...manifest, [table]: updateDigest(manifest[table], this.rows.get(write.handle), write.row) };
       }
     }
-    if (this.correction) manifest = correctStoreManifest(manifest, this.correction);
     if (manifest !== before) this.put(handle, encodeStoreManifest(manifest));
   }
 }
