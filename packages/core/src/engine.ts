@@ -1,4 +1,5 @@
 import type { ByteRange, DocumentPart, Finding, InputId, RunId, RuntimeId, StoreCounts } from "@bolthole/contract";
+import type { TableDigest } from "./commit/manifests.js";
 import type { ReadSet, RowHandle, RowReader } from "./commit/read-set.js";
 
 /**
@@ -17,6 +18,8 @@ export type RowKey =
   | { readonly table: "storeManifest" };
 export type Table = RowKey["table"];
 export type KeyOf<T extends Table> = Extract<RowKey, { readonly table: T }>;
+/** The key of a row of a row set: the input rows and receipts of one runtime, whose number has no limit. */
+export type RowSetKey = KeyOf<"input" | "receipt">;
 
 export interface Row {
   /** The sequence of the commit that wrote the row. */
@@ -40,6 +43,22 @@ export interface StagedDocument {
   readonly crc32: number;
   /** About how many bytes of values the commit writes. An engine may share the rest with the stored document. */
   readonly bytes: number;
+}
+
+/** Makes some rows of a row set, all with this sequence. An engine may call it again with another one; only the last rows count. */
+export type RowSlice = (sequence: number) => readonly RowEntry<RowSetKey>[];
+
+/** A row set that an engine has stored for a commit, where no reader sees it. Engines keep more in it than this. */
+export interface StagedRows {
+  readonly input: TableDigest;
+  readonly receipt: TableDigest;
+}
+
+/** Replaces the row set of a runtime: every input row and every receipt that it has when the batch is applied. */
+export interface RowSetReplacement {
+  readonly runtimeId: RuntimeId;
+  /** The new row set. Undefined when no row remains. */
+  readonly rows: StagedRows | undefined;
 }
 
 /** Thrown when another snapshot was stored since a change was prepared. The change must be prepared again. */
@@ -70,6 +89,8 @@ export interface WriteBatch<T> {
 
 export interface Decision<T> {
   readonly writes: readonly RowWrite[];
+  /** Takes effect together with the writes, which then must not contain a row of this row set. */
+  readonly replaceRows?: RowSetReplacement | undefined;
   readonly result: T;
   /** Whether the batch only frees space. An engine that has no space left for others still accepts it. */
   readonly freesSpace: boolean;
@@ -149,6 +170,15 @@ export interface Engine {
   stage(runtimeId: RuntimeId, base: number | undefined, document: DocumentParts): Promise<StagedDocument>;
   /** Drops a staged document that was not committed. */
   discard(staged: StagedDocument): Promise<void>;
+  /**
+   * Stores a row set for a commit, outside the writer. The slices are in ascending order of their keys, the input rows first,
+   * and no key is in them twice. An engine may write each slice in one transaction, so a slice should have at most a few
+   * hundred rows and about 1 MiB. Each gets a sequence that no commit has. A staged row set must be committed or discarded;
+   * when this rejects, there is none. Rejects with the errors of `slices` and of `commit`.
+   */
+  stageRows(runtimeId: RuntimeId, slices: AsyncIterable<RowSlice>): Promise<StagedRows>;
+  /** Drops a staged row set that was not committed. */
+  discardRows(staged: StagedRows): Promise<void>;
   /**
    * Resolves when the writes are durable. Rejects with the error that `decide` threw, with DISK_FULL or QUOTA when there is no
    * space for the writes, or with OUTCOME_UNKNOWN.

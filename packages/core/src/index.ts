@@ -25,8 +25,12 @@ export type {
   RowEntry,
   RowKey,
   RowRange,
+  RowSetKey,
+  RowSetReplacement,
+  RowSlice,
   RowWrite,
   StagedDocument,
+  StagedRows,
   Table,
   View,
   WriteBatch,
@@ -44,9 +48,17 @@ export {
 } from "./commit/group-commit.js";
 export { keyText } from "./commit/row.js";
 export { deriveRuntimeManifest, deriveStoreManifest, externalRow, ownOrExternalRow } from "./commit/external-rows.js";
-export { type CountedTable, type RestoreOptions, restoredStoreManifest } from "./commit/manifests.js";
+export {
+  type CountedTable,
+  NO_ROWS,
+  type RestoreOptions,
+  type TableDigest,
+  restoredStoreManifest,
+} from "./commit/manifests.js";
+export { RowSetDigest } from "./commit/row-set.js";
 export { type SnapshotFacts, decodeSnapshotFacts, encodeSnapshotFacts } from "./documents/stored-document.js";
 export { assembleYielding, bufferOf, crc32Yielding } from "./bytes.js";
+export { TimeBudget } from "./time-budget.js";
 export { MemoryEngine } from "./memory-engine.js";
 
 // Verification and maintenance.

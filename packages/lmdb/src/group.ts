@@ -1,9 +1,12 @@
+import type { RuntimeId } from "@bolthole/contract";
 import {
   type Apply,
   type Awaitable,
   type DecidedBatch,
   type Group,
   type GroupRow,
+  type RowKey,
+  type RowSetReplacement,
   type RowWrite,
   StaleBaseError,
   type WriteBatch,
@@ -14,15 +17,18 @@ import type { MaintenanceTask } from "./document-tree/reclaim/reclaimer.js";
 import type { StagedTree } from "./document-tree/build/staged-tree.js";
 import type { Replacement, TreeChanges } from "./document-tree/reclaim/tree-changes.js";
 import type { Environment, Put } from "./environment.js";
-import { SEQUENCE_KEY, encodeKey, isHashedId } from "./keys.js";
+import { DEFAULT_ROW_SPACE, SEQUENCE_KEY, encodeKey, isHashedId, rowSpaceBounds } from "./keys.js";
 import { type WriteLoad, estimateBatchPages, estimateTransactionPages } from "./page-estimate.js";
 import { type StoredRow, decodeRecord, encodeRecord } from "./record.js";
+import type { RowSpaces, StagedSpace } from "./row-spaces/row-spaces.js";
+import type { SpaceChanges } from "./row-spaces/space-changes.js";
 
 /** What all groups of one store use. */
 export interface Writer {
   readonly environment: Environment;
   readonly reservation: DiskReservation;
   readonly trees: DocumentTrees;
+  readonly spaces: RowSpaces;
   /** The commit sequence of the last durable batch. */
   sequence: number;
 }
@@ -32,6 +38,13 @@ interface Slot extends GroupRow {
   readonly key: Buffer;
   row: StoredRow | undefined;
   isChanged: boolean;
+}
+
+/** The replacement of a row set. */
+interface Exchange {
+  /** The bytes of the values that are written; 0 for a deletion. */
+  readonly values: readonly number[];
+  apply(): void;
 }
 
 /** What a batch or a task would add to the transaction. */
@@ -49,6 +62,7 @@ interface Demand {
 export class LmdbGroup implements Group<Slot> {
   private readonly slots = new Map<string, Slot>();
   private treeChanges: TreeChanges | undefined;
+  private spaceChanges: SpaceChanges | undefined;
   private sequence: number;
   /** The most pages that the transaction can take. */
   private pages: number;
@@ -65,13 +79,17 @@ export class LmdbGroup implements Group<Slot> {
   }
 
   read({ reads }: WriteBatch<unknown>): readonly Slot[] {
-    return reads.handles.map(({ key }) => this.slot(encodeKey(key)));
+    return reads.handles.map(({ key }) => this.slot(this.keyOf(key)));
   }
 
   prepare({ batch, decision, rows, sequence }: DecidedBatch<Slot>): Awaitable<Apply | undefined> {
-    const { writes, freesSpace: frees } = decision;
+    const { writes, replaceRows, freesSpace: frees } = decision;
     const replacements = writes.map((write) => this.replacement(write, rows[write.handle.index]));
-    return this.admit({ load: loadOf(writes, replacements), bytes: batch.bytes, frees }, () => {
+    const load = loadOf(writes, replacements);
+    const exchange = replaceRows && this.exchangeOf(replaceRows);
+    if (exchange) load.values.push(...exchange.values);
+    return this.admit({ load, bytes: batch.bytes, frees }, () => {
+      exchange?.apply();
       writes.forEach((write, index) => {
         this.put(write, rows[write.handle.index], sequence, replacements[index]);
       });
@@ -81,13 +99,23 @@ export class LmdbGroup implements Group<Slot> {
 
   prepareTask(task: MaintenanceTask): Awaitable<Apply | undefined> {
     return this.admit(task, () => {
-      task.apply(this.changes());
+      task.apply(this.changes(), this.spaceChange());
+    });
+  }
+
+  /** As `prepareTask`, for a task that writes rows under a commit sequence of its own. */
+  prepareNumberedTask(taskOf: (sequence: number) => MaintenanceTask): Awaitable<Apply | undefined> {
+    const sequence = this.nextSequence;
+    const task = taskOf(sequence);
+    return this.admit(task, () => {
+      task.apply(this.changes(), this.spaceChange());
+      this.sequence = sequence;
     });
   }
 
   async flush(): Promise<undefined> {
     const { writer } = this;
-    const puts: Put[] = this.treeChanges?.puts() ?? [];
+    const puts: Put[] = [...(this.treeChanges?.puts() ?? []), ...(this.spaceChanges?.puts() ?? [])];
     for (const { key, row, isChanged } of this.slots.values()) {
       if (isChanged) puts.push([key, row && encodeRecord(row)]);
     }
@@ -99,6 +127,7 @@ export class LmdbGroup implements Group<Slot> {
     await writer.environment.write(puts);
     writer.sequence = this.sequence;
     if (this.treeChanges) writer.trees.flushed(this.treeChanges);
+    if (this.spaceChanges) writer.spaces.flushed(this.spaceChanges);
   }
 
   abort(): void {
@@ -141,6 +170,58 @@ export class LmdbGroup implements Group<Slot> {
     return (this.treeChanges ??= this.writer.trees.changes());
   }
 
+  private spaceChange(): SpaceChanges {
+    return (this.spaceChanges ??= this.writer.spaces.changes());
+  }
+
+  /** Returns the stored key of a row, in the row space that the earlier batches of the group left. */
+  private keyOf(key: RowKey): Buffer {
+    const isInSpace = this.writer.spaces.isUsed && (key.table === "input" || key.table === "receipt");
+    return isInSpace ? encodeKey(key, this.spaceChange().spaceOf(key.runtimeId)) : encodeKey(key);
+  }
+
+  /** Prepares the replacement of a row set: by another row space, or by the deletion of its rows when they are few. */
+  private exchangeOf({ runtimeId, rows }: RowSetReplacement): Exchange {
+    const staged = (rows as StagedSpace | undefined)?.space;
+    const few = staged === undefined ? this.fewRows(runtimeId) : undefined;
+    if (few) {
+      return {
+        values: few.map(() => 0),
+        apply: () => {
+          for (const slot of few) {
+            slot.row = undefined;
+            slot.isChanged = true;
+          }
+        },
+      };
+    }
+    const recordBytes = RECORD_BYTES + Buffer.byteLength(runtimeId);
+    return {
+      values: [recordBytes, recordBytes, recordBytes, RECORD_BYTES],
+      apply: () => {
+        this.spaceChange().replace(runtimeId, staged);
+      },
+    };
+  }
+
+  /**
+   * Returns all rows of a row set, or undefined when they are too many for one transaction. The rows of another row space than
+   * the default one are always replaced, so that the runtime loses its pointer.
+   */
+  private fewRows(runtimeId: RuntimeId): Slot[] | undefined {
+    const { spaces } = this.writer;
+    const space = this.spaceChange().readableSpaceOf(runtimeId);
+    if (space !== DEFAULT_ROW_SPACE) return undefined;
+    const stored = spaces.firstKeys(runtimeId, space, MAX_SINGLE_ROWS + 1);
+    if (stored.length > MAX_SINGLE_ROWS) return undefined;
+    const { start, end } = rowSpaceBounds(runtimeId, space);
+    const changed = [...this.slots.values()].filter(
+      ({ key }) => Buffer.compare(key, start) >= 0 && Buffer.compare(key, end) < 0,
+    );
+    const all = new Set([...stored.map((key) => this.slot(key)), ...changed]);
+    return all.size > MAX_SINGLE_ROWS ? undefined : [...all];
+  }
+
   /** Plans the replacement of a document. A document that shares nodes with its base can replace that base only. */
   private replacement({ handle: { key }, document }: RowWrite, slot: Slot | undefined): Replacement | undefined {
     if (key.table !== "snapshot") return undefined;
@@ -181,10 +262,17 @@ export class LmdbGroup implements Group<Slot> {
   }
 }
 
+/** The most rows of a row set that are deleted in the commit itself. */
+const MAX_SINGLE_ROWS = 256;
+/** The assumed size of a record of a row space, beside the runtime id. */
+const RECORD_BYTES = 64;
 /** The bytes of a reference count, or of one node in a garbage record. */
 const NODE_BYTES = 16;
 
-function loadOf(writes: readonly RowWrite[], replacements: readonly (Replacement | undefined)[]): WriteLoad {
+function loadOf(
+  writes: readonly RowWrite[],
+  replacements: readonly (Replacement | undefined)[],
+): WriteLoad & { values: number[] } {
   const values = writes.map(({ row }) => row?.value.length ?? 0);
   const parts: number[] = [];
   for (const replacement of replacements) {

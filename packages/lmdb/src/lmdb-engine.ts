@@ -9,6 +9,8 @@ import type {
   KeyOf,
   RowRange,
   RowKey,
+  RowSlice,
+  StagedRows,
   WriteBatch,
   View,
 } from "@bolthole/core";
@@ -22,23 +24,27 @@ import type { NodeReader } from "./document-tree/read/node-reader.js";
 import type { StagedTree } from "./document-tree/build/staged-tree.js";
 import { DiskReservation } from "./disk-reservation.js";
 import { Environment, EnvironmentError, type ReadTransaction, isCorruptionError } from "./environment.js";
-import { FORMAT_VERSION, claimFormat, loadIdentity } from "./format.js";
+import { FORMAT_VERSION, claimFormat, loadIdentity, raiseFormat } from "./format.js";
 import { openFailure, preflight } from "./disk-errors.js";
 import { LmdbGroup, type Writer } from "./group.js";
 import {
+  DEFAULT_ROW_SPACE,
   SEQUENCE_KEY,
   TABLES,
   encodeKey,
   inputBounds,
+  isInDefaultRowSpace,
   isOfRuntime,
   outcomeBounds,
   parseRuntimeKey,
   receiptBounds,
   runtimeBounds,
+  spaceGarbageKey,
   trailingReceipt,
   trailingUuid,
 } from "./keys.js";
 import { type StoredRow, decodeRecord } from "./record.js";
+import { RowSpaces, type StagedSpace } from "./row-spaces/row-spaces.js";
 
 export interface LmdbOptions {
   /** Called once, when a write or flush failed: nothing may be written any more, and the process should end. */
@@ -76,6 +82,7 @@ export class LmdbEngine implements Engine {
       removeUnfinishedBackups(folder);
       preflight(folder);
       for (const finding of await checkBeforeOpen(folder, check)) onFinding?.(finding);
+      raiseFormat(folder);
       const environment = new Environment(folder);
       undo.unshift(() => environment.close());
       const reservation = await DiskReservation.open(folder, environment, quotaBytes);
@@ -85,7 +92,12 @@ export class LmdbEngine implements Engine {
       const trees = new DocumentTrees(environment, (task) =>
         groups.perform({ bytes: task.bytes, prepare: (group) => group.prepareTask(task) }),
       );
-      const writer = { environment, reservation, trees, sequence };
+      const spaces = new RowSpaces(environment, {
+        perform: (task) => groups.perform({ bytes: task.bytes, prepare: (group) => group.prepareTask(task) }),
+        performNumbered: (bytes, taskOf) =>
+          groups.perform({ bytes, prepare: (group) => group.prepareNumberedTask(taskOf) }),
+      });
+      const writer = { environment, reservation, trees, spaces, sequence };
       const groups: GroupCommit<LmdbGroup> = new GroupCommit(() => new LmdbGroup(writer), onFailure);
       return new LmdbEngine(storeId, epoch, folder, writer, groups);
     } catch (error) {
@@ -98,7 +110,7 @@ export class LmdbEngine implements Engine {
     const transaction = this.begin();
     const ticket = this.writer.trees.leases.enterView();
     try {
-      return await read(viewOf(transaction, this.writer.trees, (chunks) => this.told(chunks)));
+      return await read(viewOf(transaction, this.writer, (chunks) => this.told(chunks)));
     } catch (error) {
       throw this.toldOf(error);
     } finally {
@@ -122,6 +134,19 @@ export class LmdbEngine implements Engine {
     return Promise.resolve();
   }
 
+  async stageRows(runtimeId: RuntimeId, slices: AsyncIterable<RowSlice>): Promise<StagedRows> {
+    try {
+      return await this.writer.spaces.stage(runtimeId, slices);
+    } catch (error) {
+      throw this.toldOf(error, "WriteFailed");
+    }
+  }
+
+  discardRows(staged: StagedRows): Promise<void> {
+    this.writer.spaces.discard(staged as StagedSpace);
+    return Promise.resolve();
+  }
+
   async commit<T>(unit: WriteBatch<T>): Promise<T> {
     try {
       return await this.groups.commit(unit);
@@ -142,11 +167,11 @@ export class LmdbEngine implements Engine {
   }
 
   /**
-   * Resolves when nothing is left on the disk of documents that were dropped or never committed, but what somebody reads.
+   * Resolves when nothing is left on the disk of documents and row sets that were dropped or never committed, but what somebody reads.
    * It happens by itself; this is for those who count.
    */
   reclaimed(): Promise<void> {
-    return this.writer.trees.reclaimed();
+    return Promise.all([this.writer.trees.reclaimed(), this.writer.spaces.reclaimed()]).then(() => undefined);
   }
 
   /**
@@ -177,6 +202,7 @@ export class LmdbEngine implements Engine {
 
   async close(): Promise<void> {
     await this.writer.trees.close();
+    await this.writer.spaces.close();
     await this.groups.close();
     await this.writer.reservation.close();
     await this.writer.environment.close();
@@ -232,11 +258,19 @@ const orDamage = (error: unknown): unknown =>
 
 function viewOf(
   transaction: ReadTransaction,
-  trees: DocumentTrees,
+  { trees, spaces }: Pick<Writer, "trees" | "spaces">,
   told: (chunks: AsyncIterable<Uint8Array>) => AsyncIterable<Uint8Array>,
 ): View {
+  const found = new Map<RuntimeId, number>();
+  const spaceOf = (runtimeId: RuntimeId): number => {
+    if (!spaces.isUsed) return DEFAULT_ROW_SPACE;
+    const space = found.get(runtimeId) ?? spaces.spaceOf(runtimeId, transaction);
+    found.set(runtimeId, space);
+    return space;
+  };
   const row = (key: RowKey): StoredRow | undefined => {
-    const record = transaction.get(encodeKey(key));
+    const isInSpace = key.table === "input" || key.table === "receipt";
+    const record = transaction.get(isInSpace ? encodeKey(key, spaceOf(key.runtimeId)) : encodeKey(key));
     return record && decodeRecord(record);
   };
   const readers = new Map<RuntimeId, NodeReader>();
@@ -249,7 +283,7 @@ function viewOf(
     get: (key) => Promise.resolve(row(key)),
     scan: <R extends RowRange>(range: R, limit: number) =>
       // The switch inside gives each table its own kind of key, which the compiler cannot follow.
-      Promise.resolve(scan(transaction, range, limit) as RowEntry<KeyOf<R["table"]>>[]),
+      Promise.resolve(scan(transaction, spaceOf, range, limit) as RowEntry<KeyOf<R["table"]>>[]),
     document: (runtimeId, range) => {
       const { root, sequence = 0 } = row({ table: "snapshot", runtimeId }) ?? {};
       const lease = trees.leases.hold(runtimeId, sequence);
@@ -258,20 +292,35 @@ function viewOf(
   };
 }
 
-function scan(transaction: ReadTransaction, range: RowRange, limit: number): RowEntry[] {
+function scan(
+  transaction: ReadTransaction,
+  spaceOf: (runtimeId: RuntimeId) => number,
+  range: RowRange,
+  limit: number,
+): RowEntry[] {
   switch (range.table) {
     case "input":
-      return collect(transaction, inputBounds(range.runtimeId, range.after?.inputId), limit, (key) => ({
-        table: "input",
-        runtimeId: range.runtimeId,
-        inputId: trailingUuid(key),
-      }));
+      return collect(
+        transaction,
+        inputBounds(range.runtimeId, spaceOf(range.runtimeId), range.after?.inputId),
+        limit,
+        (key) => ({
+          table: "input",
+          runtimeId: range.runtimeId,
+          inputId: trailingUuid(key),
+        }),
+      );
     case "receipt":
-      return collect(transaction, receiptBounds(range.runtimeId, range.after), limit, (key) => ({
-        table: "receipt",
-        runtimeId: range.runtimeId,
-        ...trailingReceipt(key),
-      }));
+      return collect(
+        transaction,
+        receiptBounds(range.runtimeId, spaceOf(range.runtimeId), range.after),
+        limit,
+        (key) => ({
+          table: "receipt",
+          runtimeId: range.runtimeId,
+          ...trailingReceipt(key),
+        }),
+      );
     case "outcome":
       return collect(transaction, outcomeBounds(range.after?.requestId), limit, (key) => ({
         table: "outcome",
@@ -307,6 +356,11 @@ function scanHeads(transaction: ReadTransaction, after: string | undefined, limi
     const { runtimeId: plainId, table, afterRuntime } = parseRuntimeKey(first.key);
     const row = decodeRecord(first.value);
     const runtimeId = plainId ?? row.runtimeId;
+    // Replaced rows that are not deleted yet, of a runtime that has no other rows: they belong to no runtime.
+    if (isInDefaultRowSpace(first.key) && isGarbage(transaction, first.key, runtimeId)) {
+      start = afterRuntime;
+      continue;
+    }
     if (runtimeId === undefined || !isOfRuntime(first.key, runtimeId)) {
       throw readFailed("DAMAGED_RECORD", "the id of a stored runtime cannot be read", { record: "runtime manifest" });
     }
@@ -318,6 +372,12 @@ function scanHeads(transaction: ReadTransaction, after: string | undefined, limi
   }
   return entries;
 }
+
+/** Whether the default row space that a key belongs to is being deleted. The row contains a hashed runtime id. */
+const isGarbage = (transaction: ReadTransaction, key: Buffer, runtimeId: RuntimeId | undefined): boolean =>
+  runtimeId !== undefined &&
+  isOfRuntime(key, runtimeId) &&
+  transaction.get(spaceGarbageKey(runtimeId, DEFAULT_ROW_SPACE)) !== undefined;
 
 /** In the place of a head that is not there, though rows of its runtime are: no checksum fits it. */
 const VANISHED = { sequence: -1, checksum: -1, value: Buffer.of() };

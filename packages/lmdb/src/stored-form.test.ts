@@ -1,5 +1,4 @@
 import type { RowKey } from "@bolthole/core";
-import { NodeIds } from "./document-tree/build/staged-tree.js";
 import { type NodeEntry, decodeBranch, encodeBranch } from "./document-tree/node.js";
 import { TreeChanges } from "./document-tree/reclaim/tree-changes.js";
 import {
@@ -12,6 +11,7 @@ import {
 } from "./document-tree/reclaim/reclaim-records.js";
 import { seal, unsealed } from "./document-tree/checksum.js";
 import { readIdentity, writeIdentity } from "./format.js";
+import { IdCounter } from "./id-counter.js";
 import { IDENTITY_KEY, NODE_ID_KEY, SEQUENCE_KEY, documentKey, encodeKey, garbageKey, parseKey } from "./keys.js";
 import { type StoredRow, decodeRecord, encodeRecord } from "./record.js";
 
@@ -180,7 +180,7 @@ describe("the counter of node ids", () => {
 
   test("has its bytes, and is stored together with nodes", () => {
     const source = sourceOf(undefined);
-    const ids = NodeIds.load(source);
+    const ids = IdCounter.load(source, NODE_ID_KEY, "node ids");
     expect(ids.take(2)).toEqual({ first: 1, end: 3 });
     const changes = new TreeChanges(source, ids);
     changes.store([[documentKey("node", 1), Buffer.from("leaf")]]);
@@ -191,7 +191,7 @@ describe("the counter of node ids", () => {
   });
 
   test.each(["00000000", "000000000000f87f", "000000000000f0bf", "000000000000e03f"])("%s is refused", (value) => {
-    expect(() => NodeIds.load(sourceOf(Buffer.from(value, "hex")))).toThrow(
+    expect(() => IdCounter.load(sourceOf(Buffer.from(value, "hex")), NODE_ID_KEY, "node ids")).toThrow(
       `the counter of node ids is damaged: expected 8 bytes with a whole number, found ${value}`,
     );
   });

@@ -8,7 +8,7 @@ import type {
   Version,
 } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
-import type { Decision, Engine, StagedDocument } from "../engine.js";
+import type { Decision, Engine, RowSetReplacement, StagedDocument } from "../engine.js";
 import { expectationsOf } from "./expectations.js";
 import { type Fingerprinted, fingerprint } from "./fingerprint.js";
 import { STORE_MANIFEST_KEY } from "./manifests.js";
@@ -33,6 +33,8 @@ export interface Edits {
   readonly reads: ReadSet;
   /** About how many bytes of values the change writes. */
   readonly bytes: number;
+  /** Replaces the row set of the runtime, together with the edits. */
+  readonly replaceRows?: RowSetReplacement | undefined;
   /** Returns the edits, or throws a refusal. It is pure, and may be called again over newer rows. */
   decide(rows: RowReader): readonly RowEdit[];
 }
@@ -122,6 +124,8 @@ export class Committer {
       const edits = change.decide(rows);
       if (!edits) return nothingWritten(undefined);
       const keptInputs = this.apply(edits, rows, writes);
+      const { replaceRows } = change;
+      if (replaceRows) writes.replaceRows(replaceRows);
       const only = edits.length === 1 ? keptInputs[0] : undefined;
       const version = only?.version ?? versionText(epoch, sequence);
       const inputsAfter = writes.writesInputs() ? versionText(epoch, sequence) : inputsBefore;
@@ -132,8 +136,9 @@ export class Committer {
       }
       return {
         writes: writes.close(),
+        replaceRows,
         result: { version, replayed: false, keptInputs, inputs },
-        freesSpace: edits.every(({ value }) => value === undefined),
+        freesSpace: !replaceRows?.rows && edits.every(({ value }) => value === undefined),
       };
     };
     return this.track(requestId, () => this.engine.commit({ reads, bytes: change.bytes, decide }));

@@ -1,7 +1,8 @@
-import type { RowWrite, StagedDocument } from "../engine.js";
+import type { RowSetReplacement, RowWrite, StagedDocument } from "../engine.js";
 import {
   EMPTY_RUNTIME_MANIFEST,
   EMPTY_STORE_MANIFEST,
+  NO_ROWS,
   type RuntimeManifest,
   type StoreManifest,
   copyRuntimeManifest,
@@ -14,7 +15,7 @@ import {
   updateDigest,
 } from "./manifests.js";
 import type { RowHandle, RowReader } from "./read-set.js";
-import { decodeRow, makeRow } from "./row.js";
+import { decodeRow, keyText, makeRow } from "./row.js";
 
 /** The manifests that a batch keeps up to date: the store's, and its runtime's if it is of one. */
 export interface ManifestHandles {
@@ -26,6 +27,7 @@ export interface ManifestHandles {
 export class WriteSet {
   /** By the index of the row's handle. */
   private readonly writes: (RowWrite | undefined)[] = [];
+  private replacement: RowSetReplacement | undefined;
   private runtimeBefore: RuntimeManifest | undefined;
   private storeBefore: StoreManifest | undefined;
 
@@ -53,7 +55,7 @@ export class WriteSet {
   }
 
   writesInputs(): boolean {
-    return this.writes.some((write) => write?.handle.key.table === "input");
+    return this.replacement !== undefined || this.writes.some((write) => write?.handle.key.table === "input");
   }
 
   put(handle: RowHandle, value: Uint8Array, document?: StagedDocument): void {
@@ -62,6 +64,11 @@ export class WriteSet {
 
   delete(handle: RowHandle): void {
     if (this.rows.get(handle)) this.writes[handle.index] = { handle, row: undefined };
+  }
+
+  /** Counts the row set that replaces the one of the runtime. No row of it may be put or deleted then. */
+  replaceRows(replacement: RowSetReplacement): void {
+    this.replacement = replacement;
   }
 
   /** Brings the manifests up to date and returns all writes. `horizonMs` may move the store's horizon forward. */
@@ -79,8 +86,16 @@ export class WriteSet {
       if (!write) continue;
       const { table } = write.handle.key;
       if (!isCountedTable(table)) continue;
+      if (this.replacement && (table === "input" || table === "receipt")) {
+        throw new TypeError(`a batch that replaces a row set must not write ${keyText(write.handle.key)} itself`);
+      }
       manifest[table] = updateDigest(manifest[table], this.rows.get(write.handle), write.row);
       if (table === "input") manifest.inputsSequence = this.sequence;
+      isChanged = true;
+    }
+    if (this.replacement) {
+      const { input, receipt } = this.replacement.rows ?? { input: NO_ROWS, receipt: NO_ROWS };
+      Object.assign(manifest, { input, receipt, inputsSequence: this.sequence });
       isChanged = true;
     }
     if (!isChanged) return;

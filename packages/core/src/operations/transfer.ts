@@ -1,25 +1,38 @@
+import { setImmediate } from "node:timers/promises";
 import type { ImportResult, RuntimeContents, RuntimeId, RuntimeTransfer } from "@bolthole/contract";
 import { readFailed, writeFailed } from "@bolthole/contract";
 import { readInputState, readOpsSnapshot, readReceipt, writeOpsSnapshot } from "@bolthole/json";
+import { difference } from "../audit/store-audit.js";
 import { crc32Yielding } from "../bytes.js";
-import { deriveRuntimeManifest } from "../commit/external-rows.js";
-import { isCountedTable } from "../commit/manifests.js";
+import {
+  COUNTED_TABLES,
+  EMPTY_RUNTIME_MANIFEST,
+  copyRuntimeManifest,
+  decodeRuntimeManifest,
+  isCountedTable,
+  updateDigest,
+} from "../commit/manifests.js";
 import { repeatWhileStale } from "../commit/preparation.js";
-import { ReadSet } from "../commit/read-set.js";
-import { damaged, decodeRow, keyText } from "../commit/row.js";
+import { compareKeys, damaged, decodeRow } from "../commit/row.js";
+import { type PlainRow, orderRows } from "../commit/row-set.js";
 import { incomingOf } from "../documents/incoming.js";
 import { decodeSnapshotFacts, encodeSnapshotFacts, storedSession } from "../documents/stored-document.js";
 import { type Row, type RowEntry, type RowKey, StaleBaseError, type View, pagesOf } from "../engine.js";
 import type { StoreContext } from "../store-context.js";
+import { TimeBudget } from "../time-budget.js";
 import { checkRuntimeId, checkSize, shaped } from "../validate.js";
 import { receiptRow } from "./boundary.js";
 import { inputRows } from "./inputs.js";
 import { checkLifecycleRecord } from "./records.js";
+import { MAX_SINGLE_ROWS, type ReplacedState, RuntimeReplacement } from "./runtime-replacement.js";
 import { acceptedId } from "./sessions.js";
 
 const CHANGED_EACH_TIME = "other writers changed the runtime during every attempt; try again";
 
-/** Exports and imports whole runtimes. When the runtime manifest shows a change in between, the work is repeated. */
+/**
+ * Exports and imports whole runtimes. When the runtime manifest shows a change in between, the work is repeated. A runtime may
+ * have any number of rows, so everything here lets the event loop run every few milliseconds.
+ */
 export const transferOperations = (context: StoreContext): RuntimeTransfer => ({
   async exportRuntime(request) {
     const runtimeId = checkRuntimeId(request.runtimeId, context.limits, readFailed);
@@ -35,19 +48,28 @@ export const transferOperations = (context: StoreContext): RuntimeTransfer => ({
   async importRuntime({ contents, overwrite, dryRun }) {
     const runtimeId = checkRuntimeId(contents.runtimeId, context.limits);
     const wanted = await checkedRows(context, contents);
-    return context.sessions.run(runtimeId, () =>
-      repeatWhileStale(
-        async () => {
-          const stored = await context.engine.view((view) => readRuntime(view, runtimeId));
-          const result = await compare(context, contents, wanted, stored, overwrite);
-          if (!dryRun && (result === "added" || result === "replaced")) {
-            await replaceRuntime(context, contents, wanted, stored);
-          }
-          return result;
-        },
-        () => writeFailed("BUSY", CHANGED_EACH_TIME, { runtimeId }),
-      ),
-    );
+    return context.sessions.run(runtimeId, async () => {
+      const replacement = new RuntimeReplacement(
+        context,
+        "ImportRuntime",
+        runtimeId,
+        wanted,
+        contents.session?.snapshot,
+      );
+      try {
+        return await repeatWhileStale(
+          async () => {
+            const stored = await context.engine.view((view) => compareRows(view, runtimeId, wanted));
+            const result = await resultOf(context, contents, stored, overwrite);
+            if (!dryRun && (result === "added" || result === "replaced")) await replacement.commit(stored);
+            return result;
+          },
+          () => writeFailed("BUSY", CHANGED_EACH_TIME, { runtimeId }),
+        );
+      } finally {
+        await replacement.end();
+      }
+    });
   },
 });
 
@@ -57,21 +79,27 @@ interface StoredRuntime {
   readonly entries: readonly RowEntry[];
 }
 
-interface WantedRow {
-  readonly key: RowKey;
-  readonly value: Uint8Array;
-}
-
 async function readRuntime(view: View, runtimeId: RuntimeId): Promise<StoredRuntime> {
   const entries: RowEntry[] = [];
+  for await (const page of rowsOf(view, runtimeId)) entries.push(...page);
+  return { manifest: await view.get({ table: "runtimeManifest", runtimeId }), entries };
+}
+
+/** Yields the rows of a runtime that its manifest counts, in the order of `compareKeys`. */
+async function* rowsOf(view: View, runtimeId: RuntimeId): AsyncGenerator<RowEntry[], void> {
+  const single: RowEntry[] = [];
   for (const table of ["snapshot", "lifecycle", "ops"] as const) {
     const key = { table, runtimeId };
     const row = await view.get(key);
-    if (row) entries.push({ key, row });
+    if (row) single.push({ key, row });
   }
-  for await (const page of pagesOf(view, { table: "input", runtimeId })) entries.push(...page);
-  for await (const page of pagesOf(view, { table: "receipt", runtimeId })) entries.push(...page);
-  return { manifest: await view.get({ table: "runtimeManifest", runtimeId }), entries };
+  yield single;
+  for (const table of ["input", "receipt"] as const) {
+    for await (const page of pagesOf(view, { table, runtimeId })) {
+      yield page;
+      await setImmediate();
+    }
+  }
 }
 
 async function contentsOf(
@@ -79,39 +107,63 @@ async function contentsOf(
   runtimeId: RuntimeId,
   { manifest, entries }: StoredRuntime,
 ): Promise<RuntimeContents> {
-  const decodeAll = <T>(table: RowKey["table"], decode: (value: Uint8Array) => T): T[] =>
-    entries.flatMap(({ key, row }) => (key.table === table ? [decodeRow(key, row, decode)] : []));
+  const decodeAll = async <T>(table: RowKey["table"], decode: (value: Uint8Array) => T): Promise<T[]> => {
+    const budget = new TimeBudget();
+    const decoded: T[] = [];
+    for (const { key, row } of entries) {
+      if (key.table === table) decoded.push(decodeRow(key, row, decode));
+      const pause = budget.spend();
+      if (pause) await pause;
+    }
+    return decoded;
+  };
   const contents = {
     runtimeId,
-    lifecycle: decodeAll("lifecycle", (value) => value)[0],
-    ops: decodeAll("ops", readOpsSnapshot)[0],
-    inputs: decodeAll("input", readInputState),
-    receipts: decodeAll("receipt", readReceipt),
+    lifecycle: (await decodeAll("lifecycle", (value) => value))[0],
+    ops: (await decodeAll("ops", readOpsSnapshot))[0],
+    inputs: await decodeAll("input", readInputState),
+    receipts: await decodeAll("receipt", readReceipt),
   };
-  const counted = entries.flatMap(({ key: { table }, row }) => (isCountedTable(table) ? [{ table, row }] : []));
-  if (manifest && Buffer.compare(deriveRuntimeManifest(counted, manifest.value) ?? Buffer.of(), manifest.value) !== 0) {
-    throw damaged({ table: "runtimeManifest", runtimeId }, "does not match the rows that are there");
-  }
+  if (manifest) refuseMiscounted(runtimeId, manifest, entries);
   const snapshot = entries.find(({ key }) => key.table === "snapshot");
   const session = snapshot && {
-    snapshot: await documentOf(context, runtimeId, snapshot),
+    snapshot: await documentOf(context, runtimeId, snapshot.row.sequence),
     profile: decodeRow(snapshot.key, snapshot.row, decodeSnapshotFacts).profile,
   };
   return { ...contents, session };
 }
 
-/** Returns the document of a row that was read. Throws `StaleBaseError` when another one is stored. */
-async function documentOf(context: StoreContext, runtimeId: RuntimeId, { row }: RowEntry): Promise<Buffer> {
+/** Throws DAMAGED_RECORD when the manifest counts other rows than these. */
+function refuseMiscounted(runtimeId: RuntimeId, manifest: Row, entries: readonly RowEntry[]): void {
+  const key = { table: "runtimeManifest", runtimeId } as const;
+  const counted = decodeRow(key, manifest, decodeRuntimeManifest);
+  const found = copyRuntimeManifest(EMPTY_RUNTIME_MANIFEST);
+  for (const {
+    key: { table },
+    row,
+  } of entries) {
+    if (isCountedTable(table)) found[table] = updateDigest(found[table], undefined, row);
+  }
+  if (COUNTED_TABLES.some((table) => difference(table, counted[table], found[table]) !== undefined)) {
+    throw damaged(key, "does not match the rows that are there");
+  }
+}
+
+/** Returns the document of the snapshot row with this sequence. Throws `StaleBaseError` when another one is stored. */
+async function documentOf(context: StoreContext, runtimeId: RuntimeId, sequence: number | undefined): Promise<Buffer> {
   const stored = await storedSession(context, runtimeId);
-  if (stored?.row.sequence !== row.sequence) throw new StaleBaseError();
+  if (!stored || stored.row.sequence !== sequence) throw new StaleBaseError();
   return stored.bytes();
 }
 
-/** Checks every record by the rules of the mutation that would store it alone, and returns the rows. */
-async function checkedRows(context: StoreContext, contents: RuntimeContents): Promise<WantedRow[]> {
+/** The number of input rows and receipts that are checked between two yields. Each takes a few microseconds. */
+const CHECKED_TOGETHER = 64;
+
+/** Checks every record by the rules of the mutation that would store it alone, and returns the rows in the order of their keys. */
+async function checkedRows(context: StoreContext, contents: RuntimeContents): Promise<PlainRow<RowKey>[]> {
   const { limits } = context;
-  const { runtimeId, session, lifecycle, ops, receipts } = contents;
-  const rows: WantedRow[] = [];
+  const { runtimeId, session, lifecycle, ops, inputs, receipts } = contents;
+  const rows: PlainRow<RowKey>[] = [];
   if (session) {
     const { snapshot, profile } = session;
     checkSize(snapshot.length, limits.documentBytes, "session", writeFailed);
@@ -133,67 +185,67 @@ async function checkedRows(context: StoreContext, contents: RuntimeContents): Pr
   }
   // A runtime may have more input rows than one request may contain.
   const noLimit = { ...limits, batchRows: Number.MAX_SAFE_INTEGER };
-  rows.push(...inputRows(runtimeId, contents.inputs, (index) => `inputs[${String(index)}]`, noLimit).rows);
-  for (const receipt of receipts) rows.push(receiptRow(runtimeId, receipt));
-  return rows;
+  const budget = new TimeBudget();
+  for (let at = 0; at < inputs.length; at += CHECKED_TOGETHER) {
+    const slice = inputs.slice(at, at + CHECKED_TOGETHER);
+    rows.push(...inputRows(runtimeId, slice, (index) => `inputs[${String(at + index)}]`, noLimit).rows);
+    await budget.spend();
+  }
+  for (let at = 0; at < receipts.length; at += CHECKED_TOGETHER) {
+    for (const receipt of receipts.slice(at, at + CHECKED_TOGETHER)) rows.push(receiptRow(runtimeId, receipt));
+    await budget.spend();
+  }
+  return orderRows(rows);
 }
 
-async function compare(
+/** Stored rows, compared with the rows of an import. */
+interface ComparedRows extends ReplacedState {
+  readonly isEmpty: boolean;
+  /** Whether they are exactly the rows of the import. Documents are not compared, only their lengths and checksums. */
+  readonly isSame: boolean;
+}
+
+/** Compares in one view, and reads no further than necessary. */
+async function compareRows(
+  view: View,
+  runtimeId: RuntimeId,
+  wanted: readonly PlainRow<RowKey>[],
+): Promise<ComparedRows> {
+  const keys: RowKey[] = [];
+  let snapshot: number | undefined;
+  let count = 0;
+  let isSame = true;
+  for await (const page of rowsOf(view, runtimeId)) {
+    for (const { key, row } of page) {
+      if (key.table === "snapshot") snapshot = row.sequence;
+      const other = wanted[count];
+      isSame &&=
+        other !== undefined && compareKeys(other.key, key) === 0 && Buffer.compare(other.value, row.value) === 0;
+      if (count <= MAX_SINGLE_ROWS) keys.push(key);
+      count += 1;
+    }
+    if (!isSame && count > MAX_SINGLE_ROWS) break;
+  }
+  return {
+    manifest: await view.get({ table: "runtimeManifest", runtimeId }),
+    snapshot,
+    isEmpty: count === 0,
+    isSame: isSame && count === wanted.length,
+    keys: count > MAX_SINGLE_ROWS ? undefined : keys,
+  };
+}
+
+async function resultOf(
   context: StoreContext,
   { runtimeId, session }: RuntimeContents,
-  wanted: readonly WantedRow[],
-  { entries }: StoredRuntime,
+  { isEmpty, isSame, snapshot }: ComparedRows,
   overwrite: boolean,
 ): Promise<ImportResult> {
-  if (entries.length === 0) return wanted.length === 0 ? "unchanged" : "added";
-  const stored = new Map(entries.map((entry) => [keyText(entry.key), entry]));
-  const isSame =
-    wanted.length === entries.length &&
-    wanted.every(({ key, value }) => Buffer.compare(stored.get(keyText(key))?.row.value ?? Buffer.of(), value) === 0);
   if (isSame) {
     // The documents have the same length and checksum. Only now is the stored one worth reading.
-    const snapshot = session && stored.get(keyText({ table: "snapshot", runtimeId }));
-    const document = snapshot && (await documentOf(context, runtimeId, snapshot));
+    const document = session && (await documentOf(context, runtimeId, snapshot));
     if (!session || document?.equals(session.snapshot)) return "unchanged";
   }
+  if (isEmpty) return "added";
   return overwrite ? "replaced" : "kept";
-}
-
-/** Replaces a runtime in one commit, bound to the manifest that was compared. */
-async function replaceRuntime(
-  context: StoreContext,
-  { runtimeId, session }: RuntimeContents,
-  wanted: readonly WantedRow[],
-  { manifest, entries }: StoredRuntime,
-): Promise<void> {
-  const kept = new Set(wanted.map(({ key }) => keyText(key)));
-  const obsolete = entries.filter(({ key }) => !kept.has(keyText(key)));
-  const reads = new ReadSet();
-  const manifestHandle = reads.add({ table: "runtimeManifest", runtimeId });
-  const base = entries.find(({ key }) => key.table === "snapshot")?.row.sequence;
-  const document = session && (await context.engine.stage(runtimeId, base, [session.snapshot]));
-  const edits = [
-    ...wanted.map(({ key, value }) => ({
-      handle: reads.add(key),
-      value,
-      document: key.table === "snapshot" ? document : undefined,
-    })),
-    ...obsolete.map(({ key }) => ({ handle: reads.add(key), value: undefined })),
-  ];
-  try {
-    await context.committer.commit({
-      method: "ImportRuntime",
-      request: { runtimeId },
-      args: {},
-      reads,
-      bytes: wanted.reduce((total, { value }) => total + value.length, session?.snapshot.length ?? 0),
-      decide: (rows) => {
-        if (rows.get(manifestHandle)?.sequence !== manifest?.sequence) throw new StaleBaseError();
-        return edits;
-      },
-    });
-  } catch (error) {
-    if (document) await context.engine.discard(document);
-    throw error;
-  }
 }

@@ -1,0 +1,110 @@
+import type { RuntimeId } from "@bolthole/contract";
+import type { Put } from "../environment.js";
+import type { IdCounter } from "../id-counter.js";
+import { DEFAULT_ROW_SPACE, pointerKey, spaceGarbageKey, spaceStagingKey } from "../keys.js";
+import { encodeOwner, encodePointer } from "./space-records.js";
+
+/** What the changes of one transaction use of the store. */
+export interface SpaceSource {
+  /** Returns a value as it was before the transaction. */
+  get(key: Buffer): Buffer | undefined;
+  /** Returns the row space of a runtime as it was before the transaction. Throws DAMAGED_RECORD. */
+  spaceOf(runtimeId: RuntimeId): number;
+  /** Whether a row space has no rows. */
+  isEmpty(runtimeId: RuntimeId, space: number): boolean;
+  /** Called before the first pointer is stored. */
+  usePointers(): void;
+  readonly ids: IdCounter;
+}
+
+/** The changes of one transaction to the row spaces. Used only inside the writer. */
+export class SpaceChanges {
+  /** The keys of the garbage records that the transaction writes. */
+  readonly garbage: Buffer[] = [];
+  /** The row spaces of the runtimes that the transaction has asked for, as it leaves them. */
+  private readonly spaces = new Map<RuntimeId, number>();
+  private readonly changed: Put[] = [];
+  private takesIds = false;
+
+  constructor(readonly source: SpaceSource) {}
+
+  /** Returns the row space of a runtime. Throws DAMAGED_RECORD. */
+  spaceOf(runtimeId: RuntimeId): number {
+    let space = this.spaces.get(runtimeId);
+    if (space === undefined) {
+      space = this.source.spaceOf(runtimeId);
+      this.spaces.set(runtimeId, space);
+    }
+    return space;
+  }
+
+  /** Returns undefined when the pointer is damaged. A row set can be replaced even then; a check reports the old rows. */
+  readableSpaceOf(runtimeId: RuntimeId): number | undefined {
+    try {
+      return this.spaceOf(runtimeId);
+    } catch {
+      return undefined;
+    }
+  }
+
+  put(key: Buffer, value: Buffer | undefined): void {
+    this.changed.push([key, value]);
+  }
+
+  /** Writes the staging record of a new row space. */
+  beginStaging(runtimeId: RuntimeId, space: number): void {
+    const key = spaceStagingKey(space);
+    this.put(key, encodeOwner(key, runtimeId));
+    this.takesIds = true;
+  }
+
+  /** Makes a staged row space the one of the runtime, or an empty one. The rows of the present one become garbage. */
+  replace(runtimeId: RuntimeId, staged: number | undefined): void {
+    if (staged !== undefined) this.put(spaceStagingKey(staged), undefined);
+    const before = this.readableSpaceOf(runtimeId);
+    const after = staged ?? this.emptySpace(runtimeId, before);
+    if (before !== undefined) {
+      const key = spaceGarbageKey(runtimeId, before);
+      this.put(key, encodeOwner(key, runtimeId));
+      this.garbage.push(key);
+    }
+    this.point(runtimeId, after);
+  }
+
+  /**
+   * Removes the pointer of a runtime whose row space is empty. Call it when its default row space is empty, too. Returns false
+   * when the transaction may have written rows to the row space: try again in the next one.
+   */
+  removeEmptySpace(runtimeId: RuntimeId): boolean {
+    if (this.spaces.has(runtimeId)) return false;
+    const space = this.readableSpaceOf(runtimeId);
+    if (space !== undefined && space !== DEFAULT_ROW_SPACE && this.source.isEmpty(runtimeId, space)) {
+      this.point(runtimeId, DEFAULT_ROW_SPACE);
+    }
+    return true;
+  }
+
+  /** Returns the writes of the transaction. */
+  puts(): Put[] {
+    return this.takesIds ? [...this.changed, this.source.ids.put()] : this.changed;
+  }
+
+  private point(runtimeId: RuntimeId, space: number): void {
+    const key = pointerKey(runtimeId);
+    this.source.usePointers();
+    this.put(key, space === DEFAULT_ROW_SPACE ? undefined : encodePointer(key, { space, runtimeId }));
+    this.spaces.set(runtimeId, space);
+  }
+
+  /** Returns the default row space if it has no rows and may be used again, and a new row space otherwise. */
+  private emptySpace(runtimeId: RuntimeId, before: number | undefined): number {
+    const isUsable =
+      before !== undefined &&
+      before !== DEFAULT_ROW_SPACE &&
+      !this.source.get(spaceGarbageKey(runtimeId, DEFAULT_ROW_SPACE)) &&
+      !this.garbage.some((key) => key.equals(spaceGarbageKey(runtimeId, DEFAULT_ROW_SPACE)));
+    if (isUsable) return DEFAULT_ROW_SPACE;
+    this.takesIds = true;
+    return this.source.ids.take(1).first;
+  }
+}
