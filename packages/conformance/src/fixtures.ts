@@ -191,7 +191,7 @@ const digestOf = (texts: Texts): string => {
 
 /**
  * A transcript history in the form of the reference: a whole copy of the messages for each revision, with sorted members
- * (section 7.7).
+ * (contract 8.1).
  */
 export interface History {
   readonly commits: readonly object[];

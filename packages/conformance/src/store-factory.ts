@@ -11,11 +11,11 @@ export interface Capabilities {
   readonly versions: boolean;
   /** Session documents are checked by the reference's transcript rules, not only as JSON with a session id. */
   readonly transcriptRules: boolean;
-  /** Every unsigned 64-bit sequence is a distinct receipt key (section 14.5). */
+  /** Every unsigned 64-bit sequence is a distinct receipt key (contract 4.3). */
   readonly fullSequences: boolean;
   /** Handles have `hold`. */
   readonly holds: boolean;
-  /** Handles have `putRawRow`: the store uses the tables of the reference (section 9.1). */
+  /** Handles have `putRawRow`: the store uses the tables of the reference (contract 13.1). */
   readonly rawRows: boolean;
 }
 export type Capability = keyof Capabilities;

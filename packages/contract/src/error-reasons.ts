@@ -1,4 +1,4 @@
-/** The error variants of the reference, each with the prefix of its messages (section 9.5). */
+/** The error variants of the reference, each with the prefix of its messages (contract 11.1). */
 export const STORE_ERROR_VARIANTS = {
   WriteFailed: "Store write failed: ",
   ReadFailed: "Store read failed: ",

@@ -13,7 +13,7 @@ import type {
 } from "@bolthole/json/model";
 import type { AuthOauthFlowUpdate, CallOptions, RuntimeStore } from "./runtime-store.js";
 import { writeFailed } from "./store-error.js";
-import type { Call, ExpectedVersion, RuntimeMutation, VersionedStore } from "./versioned-store.js";
+import type { Call, DeletedCounts, ExpectedVersion, RuntimeMutation, VersionedStore } from "./versioned-store.js";
 import { encodeLifecycleRecord } from "./wire/lifecycle-record.js";
 
 /** The conditions of a mutation of one runtime. Calls for the OAuth flow state ignore them. */
@@ -24,7 +24,7 @@ export interface Expectations {
   readonly versions?: readonly ExpectedVersion[] | undefined;
 }
 
-/** The largest number of attempts of one OAuth update (section 14.13). */
+/** The largest number of attempts of one OAuth update (contract 2.9). */
 const OAUTH_ATTEMPTS = 100;
 
 /**
@@ -45,7 +45,7 @@ export class RuntimeStoreAdapter implements RuntimeStore {
     return new RuntimeStoreAdapter(this.store, this.storeId, expectations);
   }
 
-  /** Returns `bolthole:` followed by the store id (section 14.6). */
+  /** Returns `bolthole:` followed by the store id (contract 2.10). */
   authAuthorityKey(): string {
     return `bolthole:${this.storeId}`;
   }
@@ -208,6 +208,16 @@ export class RuntimeStoreAdapter implements RuntimeStore {
 
   async deleteOpsLifecycle(runtimeId: RuntimeId, options?: CallOptions): Promise<void> {
     await this.store.deleteOpsLifecycle(this.runtimeMutation(runtimeId, options), call(options));
+  }
+
+  /**
+   * Deletes everything that is stored for a runtime, damaged or not, and returns what that was. A runtime that does not exist has
+   * nothing to delete, which is no error. The reference has no such method.
+   */
+  async deleteRuntime(runtimeId: RuntimeId, options?: CallOptions): Promise<DeletedCounts> {
+    const deleted = await this.store.deleteRuntime(this.runtimeMutation(runtimeId, options), call(options));
+    const { inputStates, receipts, hadSessionSnapshot, hadMachineLifecycle, hadOpsLifecycle } = deleted;
+    return { inputStates, receipts, hadSessionSnapshot, hadMachineLifecycle, hadOpsLifecycle };
   }
 
   private mutation(options: CallOptions | undefined): { requestId: string | undefined; expectedStoreId: string } {

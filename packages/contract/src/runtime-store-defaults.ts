@@ -2,7 +2,7 @@ import type { PersistedOpsSnapshot, RuntimeId, SessionDelta, TranscriptRewriteCo
 import type { AuthOauthFlowUpdate, CallOptions, RuntimeStore } from "./runtime-store.js";
 import { unsupported } from "./store-error.js";
 
-/** The methods of `RuntimeStore` that a store may leave out (section 9.5). */
+/** The methods of `RuntimeStore` that a store may leave out (contract 2.11). */
 export type OptionalMethods =
   | "persistAuthOauthFlowSnapshot"
   | "loadAuthOauthFlowSnapshot"
@@ -13,7 +13,7 @@ export type OptionalMethods =
   | "deleteOpsLifecycle";
 
 /**
- * The base class of other implementations of `RuntimeStore`, with the defaults of the reference's trait (section 9.5):
+ * The base class of other implementations of `RuntimeStore`, with the defaults of the reference's trait (contract 2.11):
  * no authority key, and the error UNSUPPORTED from the seven optional methods that a class does not override.
  *
  * ```ts

@@ -27,11 +27,11 @@ export interface CallOptions {
  */
 export type AuthOauthFlowUpdate = (current: Uint8Array | undefined) => Uint8Array | Promise<Uint8Array>;
 
-/** The OAuth flow state: one value for the whole store, which the store does not interpret (section 10.5). */
+/** The OAuth flow state: one value for the whole store, which the store does not interpret (contract 2.9). */
 export interface AuthOauthFlowStore {
   /**
    * Returns the key under which callers may share OAuth authority, or undefined when they must not share it
-   * (section 14.6).
+   * (contract 2.10).
    */
   authAuthorityKey(): string | undefined;
 
@@ -43,25 +43,25 @@ export interface AuthOauthFlowStore {
 
   /**
    * Replaces the bytes with those that `update` returns, atomically: nothing is written between the call of `update` and
-   * the write (section 14.13). When another caller writes in between, `update` is called again with the newer bytes, at
+   * the write (contract 2.9). When another caller writes in between, `update` is called again with the newer bytes, at
    * most 100 times; then the method throws VERSION_CONFLICT. An error of `update` is rethrown unchanged, and nothing is
    * written.
    */
   updateAuthOauthFlowSnapshot(update: AuthOauthFlowUpdate, options?: CallOptions): Promise<void>;
 }
 
-/** The session snapshots: one document for each runtime, stored and returned byte by byte (section 9.4). */
+/** The session snapshots: one document for each runtime, stored and returned byte by byte (contract 2.4). */
 export interface SessionSnapshotStore {
   /**
    * Replaces the snapshot. The new document does not have to continue the stored one, and may have another session id
-   * (section 9.4). Throws INVALID_ARGUMENT when the document is not a session, and PROFILE_MISMATCH when its profile is not
-   * the stored one (section 14.16).
+   * (contract 2.4). Throws INVALID_ARGUMENT when the document is not a session, and PROFILE_MISMATCH when its profile is not
+   * the stored one (contract 2.12).
    */
   commitSessionSnapshot(runtimeId: RuntimeId, sessionDelta: SessionDelta, options?: CallOptions): Promise<void>;
 
   /**
    * Replaces the snapshot with a document whose transcript was rewritten, and compares it with the stored one by the
-   * rewrite guard (section 8.5). Throws TRANSCRIPT_REVISION_CONFLICT when the parent of `commit` is not the stored
+   * rewrite guard (contract 10.6). Throws TRANSCRIPT_REVISION_CONFLICT when the parent of `commit` is not the stored
    * revision, and TRANSCRIPT_REJECTED when the guard refuses the document.
    */
   commitSessionTranscriptRewriteSnapshot(
@@ -80,7 +80,7 @@ export interface SessionSnapshotStore {
   /**
    * Replaces the snapshot if its bytes equal `expectedCurrent`, and returns whether it did. Returns false and changes
    * nothing when they differ or when no snapshot is stored. `replacement` is checked first: an invalid one throws even when
-   * the expectation is missed (section 9.4).
+   * the expectation is missed (contract 2.5).
    */
   replaceSessionSnapshotIfCurrent(
     runtimeId: RuntimeId,
@@ -100,16 +100,16 @@ export interface SessionSnapshotStore {
   ): Promise<boolean>;
 }
 
-/** The boundaries of runs and their receipts (section 4). */
+/** The boundaries of runs and their receipts (contract 2.3, 4.1). */
 export interface BoundaryStore {
   /**
    * Applies the boundary of a run, completely or not at all: the snapshot, if one is given, under the boundary guard
-   * (section 8.4); the receipt; and the input rows, of which the last one wins when two have the same id. All input rows
+   * (contract 10.5); the receipt; and the input rows, of which the last one wins when two have the same id. All input rows
    * are checked as in `persistInputState`; at most `Limits.batchRows`.
    *
    * `sessionStoreKey` must equal the session id in the snapshot. It is ignored without a snapshot.
    *
-   * Throws RECEIPT_EXISTS when a receipt with the same run and sequence is stored, even an identical one (section 14.1);
+   * Throws RECEIPT_EXISTS when a receipt with the same run and sequence is stored, even an identical one (contract 4.2);
    * SESSION_KEY_MISMATCH; TRANSCRIPT_REJECTED when the guard refuses the snapshot.
    */
   atomicApply(
@@ -121,7 +121,7 @@ export interface BoundaryStore {
     options?: CallOptions,
   ): Promise<void>;
 
-  /** Returns the receipt of a run with this sequence (0 to 2^64-1), or undefined when none is stored (section 14.5). */
+  /** Returns the receipt of a run with this sequence (0 to 2^64-1), or undefined when none is stored (contract 4.3). */
   loadBoundaryReceipt(
     runtimeId: RuntimeId,
     runId: RunId,
@@ -130,11 +130,11 @@ export interface BoundaryStore {
   ): Promise<RunBoundaryReceipt | undefined>;
 }
 
-/** The input rows of a runtime (section 5). Loads return rows as the canonical JSON has them (section 14.7). */
+/** The input rows of a runtime (contract 5.1). Loads return rows as the canonical JSON has them (contract 5.5). */
 export interface InputStateStore {
   /**
    * Writes a row under its `inputId`. Any phase may overwrite any other. Throws RECORD_REJECTED when phase, outcome, lane
-   * and attempt count contradict each other (section 5.5), INVALID_ARGUMENT for a malformed member, and TOO_LARGE above
+   * and attempt count contradict each other (contract 5.4), INVALID_ARGUMENT for a malformed member, and TOO_LARGE above
    * `Limits.inputRowBytes`.
    */
   persistInputState(runtimeId: RuntimeId, state: StoredInputState, options?: CallOptions): Promise<void>;
@@ -143,17 +143,17 @@ export interface InputStateStore {
   loadInputState(runtimeId: RuntimeId, inputId: InputId, options?: CallOptions): Promise<StoredInputState | undefined>;
 
   /**
-   * Returns all rows in ascending order of their ids, which are compared as 16 bytes (section 14.4). Throws DAMAGED_RECORD,
-   * naming the row, when one of them cannot be read (section 14.8).
+   * Returns all rows in ascending order of their ids, which are compared as 16 bytes (contract 2.6). Throws DAMAGED_RECORD,
+   * naming the row, when one of them cannot be read (contract 2.6).
    */
   loadInputStates(runtimeId: RuntimeId, options?: CallOptions): Promise<StoredInputState[]>;
 }
 
-/** The lifecycle record of a runtime (section 3). */
+/** The lifecycle record of a runtime (contract 2.7, 3.2). */
 export interface MachineLifecycleStore {
   /**
    * Returns the stored bytes, or undefined when no record is stored. They are a serialised
-   * `bolthole.v1.MachineLifecycleRecord` of any version, which the store does not decode (section 14.12). Use
+   * `bolthole.v1.MachineLifecycleRecord` of any version, which the store does not decode (contract 3.3). Use
    * `loadMachineLifecycle` to decode it.
    */
   loadMachineLifecycleRecord(runtimeId: RuntimeId, options?: CallOptions): Promise<Uint8Array | undefined>;
@@ -170,7 +170,7 @@ export interface MachineLifecycleStore {
   ): Promise<void>;
 }
 
-/** The operation snapshot of a runtime: all its operations in one record (section 6). */
+/** The operation snapshot of a runtime: all its operations in one record (contract 6.1). */
 export interface OpsLifecycleStore {
   /** Replaces the snapshot unconditionally. Throws TOO_LARGE above `Limits.operationSnapshotBytes`. */
   persistOpsLifecycle(runtimeId: RuntimeId, snapshot: PersistedOpsSnapshot, options?: CallOptions): Promise<void>;
@@ -183,7 +183,7 @@ export interface OpsLifecycleStore {
 }
 
 /**
- * The store of the state of agent runtimes: the reference's `RuntimeStore` trait, method by method (section 9).
+ * The store of the state of agent runtimes: the reference's `RuntimeStore` trait, method by method (contract 13).
  *
  * A mutation is durable when its promise resolves. Each mutation applies completely or not at all. A rejected mutation
  * has changed nothing, unless its error has `applied: "unknown"`. All methods reject with a `StoreError`; the capitals

@@ -11,7 +11,7 @@ import type { RuntimeRequest } from "./versioned-store.js";
 export interface RuntimeContents {
   readonly runtimeId: RuntimeId;
   readonly session: { readonly snapshot: Uint8Array; readonly profile: SessionProfile } | undefined;
-  /** A serialised `bolthole.v1.MachineLifecycleRecord` of any version (section 3). */
+  /** A serialised `bolthole.v1.MachineLifecycleRecord` of any version (contract 3.2). */
   readonly lifecycle: Uint8Array | undefined;
   readonly ops: PersistedOpsSnapshot | undefined;
   readonly inputs: readonly StoredInputState[];

@@ -25,14 +25,14 @@ export interface StoreErrorSubject {
   readonly expected?: string | undefined;
   /** The value that was found instead. */
   readonly actual?: string | undefined;
-  /** Whether the stored receipt equals the refused one. Present with the reason RECEIPT_EXISTS only (section 14.1). */
+  /** Whether the stored receipt equals the refused one. Present with the reason RECEIPT_EXISTS only (contract 4.2). */
   readonly identical?: boolean | undefined;
   /** The error that caused this one. It does not travel over the wire. */
   readonly cause?: unknown;
 }
 
 /**
- * The error of every store method. Programs switch on `variant` (the seven variants of the reference, section 9.5) or on
+ * The error of every store method. Programs switch on `variant` (the seven variants of the reference, contract 11.1) or on
  * `reason` (the finer list of docs/errors.md), never on the message: its text may change.
  *
  * `instanceof` also accepts errors of another loaded copy of this package.
@@ -96,7 +96,7 @@ export const writeFailed = (reason: StoreErrorReason, text: string, subject?: St
 export const readFailed = (reason: StoreErrorReason, text: string, subject?: StoreErrorSubject): StoreError =>
   new StoreError("ReadFailed", reason, text, subject);
 
-/** Returns the error of a snapshot with the id `actual` under the session store key `expected` (section 9.4). */
+/** Returns the error of a snapshot with the id `actual` under the session store key `expected` (contract 2.3). */
 export const sessionKeyMismatch = (expected: string, actual: string, runtimeId?: RuntimeId): StoreError =>
   new StoreError("SessionKeyMismatch", "SESSION_KEY_MISMATCH", `expected ${expected}, actual ${actual}`, {
     runtimeId,
@@ -105,7 +105,7 @@ export const sessionKeyMismatch = (expected: string, actual: string, runtimeId?:
     actual,
   });
 
-/** Returns the error of a rewrite of the revision `expected` while the revision `actual` is stored (section 8.5). */
+/** Returns the error of a rewrite of the revision `expected` while the revision `actual` is stored (contract 10.6). */
 export const transcriptRevisionConflict = (expected: string, actual: string, runtimeId?: RuntimeId): StoreError =>
   new StoreError(
     "TranscriptRevisionConflict",

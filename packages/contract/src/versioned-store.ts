@@ -74,14 +74,26 @@ export interface InputsVersions {
 }
 
 export interface CommittedInput extends Committed {
-  /** Absent in a replayed response. */
+  /** Absent in the response of a store that does not report it. */
   readonly inputs?: InputsVersions | undefined;
 }
 
 export interface CommittedInputs extends CommittedInput {
-  /** The rows of the request that were not written. Empty in a replayed response. */
+  /** The rows of the request that were not written. */
   readonly keptInputs: readonly KeptInput[];
 }
+
+/** The records that a deletion removed: those that were there. A row that was missing because of damage is not counted. */
+export interface DeletedCounts {
+  /** The number of input rows. */
+  readonly inputStates: number;
+  readonly receipts: number;
+  readonly hadSessionSnapshot: boolean;
+  readonly hadMachineLifecycle: boolean;
+  readonly hadOpsLifecycle: boolean;
+}
+
+export interface DeletedRuntime extends Committed, DeletedCounts {}
 
 /** A snapshot that must be stored: its version, the SHA-256 of its bytes, or (not over the wire) the bytes. */
 export type ExpectedSnapshot = NamedSnapshot | { readonly document: Uint8Array };
@@ -123,7 +135,7 @@ export interface UnchangedInputs {
 export interface LoadedInputStates {
   /** The version of all rows together. Empty when `eachOutcome` is set and the version cannot be read. */
   readonly inputsVersion: Version;
-  /** The rows in ascending order of their ids (section 14.4). Read them once, to the end. */
+  /** The rows in ascending order of their ids (contract 2.6). Read them once, to the end. */
   readonly batches: AsyncIterable<readonly Versioned<StoredInputState>[]>;
   /**
    * The errors of the rows that cannot be read, when `eachOutcome` is set. Complete when the batches were read to the end.
@@ -133,7 +145,7 @@ export interface LoadedInputStates {
 }
 
 export interface LoadInputStates extends RuntimeRequest {
-  /** True: a damaged row is reported in `failures`, and does not fail the load (section 14.8). */
+  /** True: a damaged row is reported in `failures`, and does not fail the load (contract 2.6). */
   readonly eachOutcome?: boolean | undefined;
 }
 
@@ -312,19 +324,19 @@ export interface GetCommit {
  * below state what is different. All of them reject with a `StoreError`. A mutation is durable when its promise resolves.
  */
 export interface VersionedStore {
-  /** Returns `bolthole:` followed by the store id (section 14.6). */
+  /** Returns `bolthole:` followed by the store id (contract 2.10). */
   authAuthorityKey(request: NoArguments, call?: Call): Promise<string>;
 
   persistAuthOauthFlowSnapshot(request: PersistAuthOauthFlowSnapshot, call?: Call): Promise<Committed>;
 
   loadAuthOauthFlowSnapshot(request: NoArguments, call?: Call): Promise<Versioned<Uint8Array> | undefined>;
 
-  /** Replaces the OAuth bytes if they have the expected version (section 14.13). A missed expectation is not an error. */
+  /** Replaces the OAuth bytes if they have the expected version (contract 2.9). A missed expectation is not an error. */
   updateAuthOauthFlowSnapshot(request: UpdateAuthOauthFlowSnapshot, call?: Call): Promise<UpdatedOauth>;
 
   /**
    * Replaces the snapshot. Like all methods with a `SessionChange`, it throws BASE_NOT_CURRENT when the base of a patch is
-   * not the stored snapshot (section 14.17), and UPLOAD_UNKNOWN when an upload was used or dropped.
+   * not the stored snapshot (contract 12.4), and UPLOAD_UNKNOWN when an upload was used or dropped.
    */
   commitSessionSnapshot(request: CommitSessionSnapshot, call?: Call): Promise<Committed>;
 
@@ -370,12 +382,12 @@ export interface VersionedStore {
 
   loadInputState(request: LoadInputState, call?: Call): Promise<Versioned<StoredInputState> | undefined>;
 
-  /** Returns the serialised lifecycle record, of any version, or undefined when none is stored (section 14.12). */
+  /** Returns the serialised lifecycle record, of any version, or undefined when none is stored (contract 3.3). */
   loadMachineLifecycleRecord(request: RuntimeRequest, call?: Call): Promise<Versioned<Uint8Array> | undefined>;
 
   /**
    * Replaces the lifecycle record together with input rows. Throws UNSUPPORTED_RECORD_VERSION for a record version other
-   * than 1, and INVALID_ARGUMENT for a record without a known state (section 14.12).
+   * than 1, and INVALID_ARGUMENT for a record without a known state (contract 3.3).
    */
   commitMachineLifecycle(request: CommitMachineLifecycle, call?: Call): Promise<CommittedInputs>;
 
@@ -384,6 +396,12 @@ export interface VersionedStore {
   loadOpsLifecycle(request: RuntimeRequest, call?: Call): Promise<Versioned<PersistedOpsSnapshot> | undefined>;
 
   deleteOpsLifecycle(request: RuntimeMutation, call?: Call): Promise<Committed>;
+
+  /**
+   * Deletes everything that is stored for a runtime. Decodes no record that it deletes, so a damaged runtime can be deleted.
+   * An expectation of a damaged record throws DAMAGED_RECORD.
+   */
+  deleteRuntime(request: RuntimeMutation, call?: Call): Promise<DeletedRuntime>;
 
   /** Returns one page of the runtimes with at least one stored record. Throws TOO_LARGE for a page above 1,000 runtimes. */
   listRuntimes(request: ListRuntimes, call?: Call): Promise<RuntimePage>;

@@ -1,33 +1,8 @@
-import type { ByteRange, DocumentPart, Finding, InputId, RunId, RuntimeId, StoreCounts } from "@bolthole/contract";
+import type { ByteRange, DocumentPart, Finding, RuntimeId, StoreCounts } from "@bolthole/contract";
 import type { TableDigest } from "./commit/manifests.js";
-import type { ReadSet, RowHandle, RowReader } from "./commit/read-set.js";
+import type { KeyOf, Row, RowKey, ReadSet, RowHandle, RowReader, RowSetKey } from "./commit/row.js";
 
-/**
- * Names one row. The manifests are rows of the store itself: they say which rows a runtime, and the store as a whole, hold.
- * An engine may keep each table in its own form. It never interprets a value.
- */
-export type RowKey =
-  | { readonly table: "snapshot"; readonly runtimeId: RuntimeId }
-  | { readonly table: "lifecycle"; readonly runtimeId: RuntimeId }
-  | { readonly table: "ops"; readonly runtimeId: RuntimeId }
-  | { readonly table: "runtimeManifest"; readonly runtimeId: RuntimeId }
-  | { readonly table: "input"; readonly runtimeId: RuntimeId; readonly inputId: InputId }
-  | { readonly table: "receipt"; readonly runtimeId: RuntimeId; readonly runId: RunId; readonly sequence: bigint }
-  | { readonly table: "outcome"; readonly requestId: string }
-  | { readonly table: "oauth" }
-  | { readonly table: "storeManifest" };
-export type Table = RowKey["table"];
-export type KeyOf<T extends Table> = Extract<RowKey, { readonly table: T }>;
-/** The key of a row of a row set: the input rows and receipts of one runtime, whose number has no limit. */
-export type RowSetKey = KeyOf<"input" | "receipt">;
-
-export interface Row {
-  /** The sequence of the commit that wrote the row. */
-  readonly sequence: number;
-  /** A checksum of table, key, sequence and value. Core makes and verifies it. */
-  readonly checksum: number;
-  readonly value: Uint8Array;
-}
+export type { KeyOf, Row, RowKey, RowSetKey, Table } from "./commit/row.js";
 
 /**
  * A new document in order: new bytes, and ranges of the document that is stored at present. The bytes are kept by reference
@@ -53,6 +28,9 @@ export interface StagedRows {
   readonly input: TableDigest;
   readonly receipt: TableDigest;
 }
+
+/** The record in a DAMAGED_RECORD error of an engine that cannot say where the row set of a runtime is. */
+export const ROW_SPACE_RECORD = "row space";
 
 /** Replaces the row set of a runtime: every input row and every receipt that it has when the batch is applied. */
 export interface RowSetReplacement {

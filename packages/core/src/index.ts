@@ -35,8 +35,8 @@ export type {
   View,
   WriteBatch,
 } from "./engine.js";
-export { StaleBaseError, pagesOf } from "./engine.js";
-export { ReadSet, type RowHandle, type RowReader } from "./commit/read-set.js";
+export { ROW_SPACE_RECORD, StaleBaseError, pagesOf } from "./engine.js";
+export { ReadSet, type RowHandle, type RowReader } from "./commit/row.js";
 export {
   type Apply,
   type Awaitable,

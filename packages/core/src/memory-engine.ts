@@ -3,9 +3,8 @@ import { setImmediate } from "node:timers/promises";
 import BTree from "sorted-btree";
 import type { ByteRange, RuntimeId } from "@bolthole/contract";
 import { assembleYielding, crc32Yielding } from "./bytes.js";
-import { ReadRows } from "./commit/read-set.js";
 import { RowSetDigest } from "./commit/row-set.js";
-import { compareKeys } from "./commit/row.js";
+import { compareKeys, ReadRows } from "./commit/row.js";
 import {
   type DocumentParts,
   type Engine,

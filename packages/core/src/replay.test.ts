@@ -17,7 +17,7 @@ const FILES = [
 
 const folder = vectorsFolder(__dirname);
 
-describe("the memory engine answers as the reference does", () => {
+describe("the memory engine responds as the reference does", () => {
   if (folder === undefined) {
     test.skip("in all recorded cases (skipped: there are no vectors beside the project)", () => undefined);
     return;

@@ -81,24 +81,27 @@ beforeEach(() => {
   store = createEngineStore(new MemoryEngine());
 });
 
-test.each([1, 60_000])("a turn that appends is kept, one that takes away is refused (texts of %d)", async (size) => {
-  const first = startedSession([user("a".repeat(size)), user("b".repeat(10 * size))]);
-  const longer = appended(first, [user("c")]);
-  await apply(store, document(first));
-  await apply(store, document(longer), FIRST.id);
-  expect(await refusal(apply(store, document(first)))).toMatchObject({
-    variant: "WriteFailed",
-    reason: "TRANSCRIPT_REJECTED",
-    message:
-      `Store write failed: session ${FIRST.id} save rejected: new message count 2 is shorter than previously ` +
-      "persisted 3 without transcript-continuity proof",
-  });
-  expect((await stored(store))?.equals(document(longer))).toBe(true);
-  await commit(store, document(first));
-  expect((await stored(store))?.equals(document(first))).toBe(true);
-});
+test.each([1, 60_000])(
+  "a document that appends messages is stored, and one that removes a message is refused (texts of %d)",
+  async (size) => {
+    const first = startedSession([user("a".repeat(size)), user("b".repeat(10 * size))]);
+    const longer = appended(first, [user("c")]);
+    await apply(store, document(first));
+    await apply(store, document(longer), FIRST.id);
+    expect(await refusal(apply(store, document(first)))).toMatchObject({
+      variant: "WriteFailed",
+      reason: "TRANSCRIPT_REJECTED",
+      message:
+        `Store write failed: session ${FIRST.id} save rejected: new message count 2 is shorter than previously ` +
+        "persisted 3 without transcript-continuity proof",
+    });
+    expect((await stored(store))?.equals(document(longer))).toBe(true);
+    await commit(store, document(first));
+    expect((await stored(store))?.equals(document(first))).toBe(true);
+  },
+);
 
-test("a rewrite is kept with its commit, and refused over another parent", async () => {
+test("a rewrite is stored with its commit, and refused over another parent", async () => {
   await apply(store, document(FIRST));
   const compacted = rewritten(FIRST, 0, 2, [user("summary")]);
   await rewrite(store, compacted);
@@ -113,7 +116,7 @@ test("a rewrite is kept with its commit, and refused over another parent", async
   await apply(store, document(appended(compacted, [user("c")])));
 });
 
-test("a rewrite needs something to rewrite, and its own commit in the document", async () => {
+test("a rewrite needs a stored document, and its commit in the new one", async () => {
   const compacted = rewritten(FIRST, 0, 2, [user("summary")]);
   const text = `Store write failed: session ${FIRST.id} rewrite rejected: `;
   expect((await refusal(rewrite(store, compacted))).message).toBe(
@@ -128,7 +131,7 @@ test("a rewrite needs something to rewrite, and its own commit in the document",
   expect((await stored(store))?.equals(document(FIRST))).toBe(true);
 });
 
-test("the key is compared before the transcript, and a document before its key", async () => {
+test("a document is checked before its key, and the key before the transcript", async () => {
   await apply(store, document(FIRST));
   const key = "0198f0a0-0000-7000-8000-0000000000ff";
   const shorter = document(startedSession([]));
@@ -147,7 +150,7 @@ test("the key is compared before the transcript, and a document before its key",
   });
 });
 
-test("opaque bytes follow no rules but their own", async () => {
+test("opaque bytes follow only the rules of their profile", async () => {
   const opaque = (text: string) => ({ sessionSnapshot: Buffer.from(text), profile: "opaque" }) as const;
   const applyOpaque = (text: string) =>
     store.atomicApply({
@@ -163,7 +166,7 @@ test("opaque bytes follow no rules but their own", async () => {
   expect(await refusal(rewrite(store, rewritten(FIRST, 0, 2, [])))).toMatchObject({ reason: "PROFILE_MISMATCH" });
 });
 
-test("a stored document that is no session is a read failure that names the runtime", () => {
+test("a stored document that is not a session is a read failure with the id of the runtime", () => {
   const finding = {
     kind: "unreadable previous",
     id: FIRST.id,

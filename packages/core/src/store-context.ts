@@ -1,4 +1,4 @@
-import type { Limits, Version, Versioned } from "@bolthole/contract";
+import type { Limits, RuntimeId, Version, Versioned } from "@bolthole/contract";
 import type { Committer } from "./commit/committer.js";
 import type { KeyedQueue } from "./commit/preparation.js";
 import { decodeRow, versionText } from "./commit/row.js";
@@ -6,9 +6,19 @@ import type { Uploads } from "./documents/uploads.js";
 import type { Engine, Row, RowKey } from "./engine.js";
 import type { TranscriptChecker } from "./transcript/transcript-checker.js";
 
+/** The way to the runtimes that a store refuses because they are known to be damaged. */
+export interface DamagedRuntimes {
+  /** The engine without that refusal. */
+  readonly engine: Engine;
+  /** Ends the refusal of a runtime whose damaged rows were deleted. */
+  release(runtimeId: RuntimeId): void;
+}
+
 /** What the operations of one store share. */
 export interface StoreContext {
+  /** Refuses runtimes that are known to be damaged. */
   readonly engine: Engine;
+  readonly damagedRuntimes: DamagedRuntimes;
   readonly committer: Committer;
   readonly limits: Limits;
   /** Runs the changes of one session one after the other, from their preparation to their commit. */

@@ -25,7 +25,7 @@ export function checkSize(size: number, limit: number, field: string, fail: Fail
   if (size > limit) throw tooLarge(fail, field, limit, size, unit);
 }
 
-/** Returns a valid runtime id as it is: UTF-8 of bounded length, without any normalisation (section 14.14). */
+/** Returns a valid runtime id as it is: UTF-8 of bounded length, without any normalisation (contract 1.2). */
 export function checkRuntimeId(id: RuntimeId, limits: Limits, fail: Fail = writeFailed): RuntimeId {
   // Only a caller inside this process can pass ill-formed Unicode. The wire refuses it earlier.
   if (!id.isWellFormed()) throw invalid(fail, "runtime_id", "well-formed Unicode", "a lone surrogate");

@@ -1,9 +1,9 @@
-import { readFileSync, readdirSync } from "node:fs";
-import { join, relative } from "node:path";
+import { existsSync, readFileSync, readdirSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
 
 const ROOT = join(__dirname, "..", "..", "..");
 
-/** All files below a folder with this ending, without generated code. */
+/** Returns all files below a folder with this ending, without generated code. */
 const filesIn = (folder: string, ending: string): string[] =>
   readdirSync(join(ROOT, folder), { withFileTypes: true, recursive: true })
     .filter((entry) => entry.isFile() && entry.name.endsWith(ending))
@@ -17,7 +17,7 @@ const codeFiles = (): string[] => [
 
 const read = (path: string): string => readFileSync(join(ROOT, path), "utf8");
 
-/** With every comment as one line, because a citation may be broken across two. */
+/** Returns a file with every comment joined to one line, because a citation may be broken across two. */
 const joinedText = (path: string): string => read(path).replaceAll(/\n\s*(?:\/\/|\*(?!\/))?[ \t]*/g, " ");
 
 const headings = (page: string): string[] => [...page.matchAll(/^#+ (.*)$/gm)].map(([, text = ""]) => text);
@@ -32,7 +32,7 @@ const anchorOf = (heading: string): string =>
 /** `contract N.M`, or a list of them: `contract N.M, N.M`. */
 const CITATION = /\b[Cc]ontract (\d+(?:\.\d+)*(?:, \d+(?:\.\d+)*)*)/g;
 
-/** The forms of an earlier specification. A section of an RFC is none of them. */
+/** The forms of an earlier specification. A section of an RFC is not one of them. */
 const OLD_CITATION = /(?<!RFC \d+, )\b[Ss]ections? \d[\d.]*|\bCONTRACT\.md|\bDESIGN, \w+/g;
 
 const citations = (): string[] =>
@@ -56,14 +56,27 @@ test("the code cites no other specification by section", () => {
   expect(old).toEqual([]);
 });
 
-test("every link to a section of docs/contract.md leads to a heading", () => {
-  const anchors = new Set(headings(read("docs/contract.md")).map(anchorOf));
-  const links = filesIn("docs", ".md").flatMap((path) => {
-    const target = path === join("docs", "contract.md") ? /\]\(#([^)]*)\)/g : /\]\(contract\.md#([^)]*)\)/g;
-    return [...read(path).matchAll(target)].map(([, anchor = ""]) => anchor);
-  });
+/** Every page of the project, except in folders that hold no pages of ours. */
+const pages = (): string[] => [
+  ...readdirSync(ROOT).filter((name) => name.endsWith(".md")),
+  ...filesIn("docs", ".md"),
+  ...readdirSync(join(ROOT, "packages"))
+    .map((name) => join("packages", name, "README.md"))
+    .filter((path) => existsSync(join(ROOT, path))),
+];
+
+test("every link between pages leads to a file and a heading", () => {
+  const links = pages().flatMap((page) =>
+    [...read(page).matchAll(/\]\((?!https?:)([^)#\s]*)(?:#([^)]*))?\)/g)].map(([link, path = "", anchor]) => ({
+      link: `${page}: ${link}`,
+      target: path === "" ? page : join(dirname(page), path),
+      anchor,
+    })),
+  );
+  const isBroken = ({ target, anchor }: { readonly target: string; readonly anchor: string | undefined }): boolean =>
+    !existsSync(join(ROOT, target)) || (anchor !== undefined && !headings(read(target)).map(anchorOf).includes(anchor));
   expect(links.length).toBeGreaterThan(0);
-  expect(links.filter((anchor) => !anchors.has(anchor))).toEqual([]);
+  expect(links.filter(isBroken).map(({ link }) => link)).toEqual([]);
 });
 
 test("the contents of docs/contract.md list every section in order", () => {

@@ -11,7 +11,7 @@ import { loadToken, removeEndpoint, socketPath, writeEndpoint } from "./folder/s
 import { Listener, createGrpcServer } from "./grpc-server.js";
 import type { Log } from "./log.js";
 import { openStore, startPruning, startScrub } from "./open-store.js";
-import { Admission } from "./rpc/admission.js";
+import { Admission } from "./rpc/handler.js";
 import { requireToken } from "./rpc/authentication.js";
 import { registerAdminService, registerReflection, registerStoreService } from "./rpc/services.js";
 import { describeStatus } from "./status.js";

@@ -21,9 +21,9 @@ import { DEFAULT_ROW_SPACE, SEQUENCE_KEY, encodeKey, isHashedId, rowSpaceBounds 
 import { type WriteLoad, estimateBatchPages, estimateTransactionPages } from "./page-estimate.js";
 import { type StoredRow, decodeRecord, encodeRecord } from "./record.js";
 import type { RowSpaces, StagedSpace } from "./row-spaces/row-spaces.js";
-import type { SpaceChanges } from "./row-spaces/space-changes.js";
+import type { RowTask, SpaceChanges } from "./row-spaces/space-changes.js";
 
-/** What all groups of one store use. */
+/** The parts of a store that all its groups use. */
 export interface Writer {
   readonly environment: Environment;
   readonly reservation: DiskReservation;
@@ -33,7 +33,7 @@ export interface Writer {
   sequence: number;
 }
 
-/** A row as stored, or as an earlier batch of the group left it. */
+/** A row of the group: as stored, or as an earlier batch left it. */
 interface Slot extends GroupRow {
   readonly key: Buffer;
   row: StoredRow | undefined;
@@ -47,7 +47,7 @@ interface Exchange {
   apply(): void;
 }
 
-/** What a batch or a task would add to the transaction. */
+/** What a batch or a maintenance task adds to the transaction. */
 interface Demand {
   readonly load: WriteLoad;
   readonly bytes: number;
@@ -88,7 +88,7 @@ export class LmdbGroup implements Group<Slot> {
     const load = loadOf(writes, replacements);
     const exchange = replaceRows && this.exchangeOf(replaceRows);
     if (exchange) load.values.push(...exchange.values);
-    return this.admit({ load, bytes: batch.bytes, frees }, () => {
+    return this.admit({ load, bytes: batch.bytes, frees }, () => () => {
       exchange?.apply();
       writes.forEach((write, index) => {
         this.put(write, rows[write.handle.index], sequence, replacements[index]);
@@ -97,19 +97,40 @@ export class LmdbGroup implements Group<Slot> {
     });
   }
 
+  /**
+   * Prepares a maintenance task in a group in which no document has changed yet. A task that fails, because it cannot read what
+   * it deletes, then leaves no changes behind, and is refused alone.
+   */
   prepareTask(task: MaintenanceTask): Awaitable<Apply | undefined> {
+    if (this.treeChanges) return undefined;
     return this.admit(task, () => {
-      task.apply(this.changes(), this.spaceChange());
+      const changes = this.writer.trees.changes();
+      task.apply(changes);
+      return () => {
+        this.treeChanges = changes;
+      };
     });
   }
 
-  /** As `prepareTask`, for a task that writes rows under a commit sequence of its own. */
-  prepareNumberedTask(taskOf: (sequence: number) => MaintenanceTask): Awaitable<Apply | undefined> {
+  /**
+   * Prepares a task that changes row spaces. It reads everything before its first change, so that a task that fails leaves no
+   * changes behind, and is refused alone.
+   */
+  prepareRowTask(task: RowTask): Awaitable<Apply | undefined> {
+    return this.admit(task, () => {
+      task.apply(this.spaceChange());
+      return NOTHING;
+    });
+  }
+
+  /** As `prepareRowTask`, for a task that writes rows under a commit sequence of its own. */
+  prepareNumberedTask(taskOf: (sequence: number) => RowTask): Awaitable<Apply | undefined> {
     const sequence = this.nextSequence;
     const task = taskOf(sequence);
     return this.admit(task, () => {
-      task.apply(this.changes(), this.spaceChange());
+      task.apply(this.spaceChange());
       this.sequence = sequence;
+      return NOTHING;
     });
   }
 
@@ -134,16 +155,16 @@ export class LmdbGroup implements Group<Slot> {
     // LMDB ends a failed transaction itself.
   }
 
-  /** Reserves pages for what `apply` adds to the transaction, and returns it. */
-  private admit(demand: Demand, apply: Apply): Awaitable<Apply | undefined> {
-    return this.reserve(demand) ? apply : this.admitAfterGrowth(demand, apply);
+  /** Reserves pages for work, and prepares it if there is space for it. */
+  private admit(demand: Demand, prepare: () => Apply): Awaitable<Apply | undefined> {
+    return this.reserve(demand) ? prepare() : this.admitAfterGrowth(demand, prepare);
   }
 
-  /** Without room on the disk, a batch that opens the group is refused. Any other one waits for the next group. */
-  private async admitAfterGrowth(demand: Demand, apply: Apply): Promise<Apply | undefined> {
+  /** Tries to make space on the disk. Without space, the first work of a group is refused, and any other waits for the next group. */
+  private async admitAfterGrowth(demand: Demand, prepare: () => Apply): Promise<Apply | undefined> {
     const { reservation } = this.writer;
     await reservation.prepare(() => this.pagesWith(demand));
-    if (this.reserve(demand)) return apply;
+    if (this.reserve(demand)) return prepare();
     if (this.isEmpty) throw reservation.refusal(this.request(demand));
     return undefined;
   }
@@ -250,7 +271,7 @@ export class LmdbGroup implements Group<Slot> {
     if (!slot) throw new RangeError("a batch wrote a row that it had not read");
     if (replacement) this.changes().replace(sequence, replacement);
     const runtimeId = "runtimeId" in key && isHashedId(key.runtimeId) ? key.runtimeId : undefined;
-    // Member by member: this is the hottest place of all, and a spread is many times slower.
+    // Member by member: this is the hottest path, and a spread is many times slower.
     slot.row = row && {
       sequence: row.sequence,
       checksum: row.checksum,
@@ -261,6 +282,8 @@ export class LmdbGroup implements Group<Slot> {
     slot.isChanged = true;
   }
 }
+
+const NOTHING: Apply = () => undefined;
 
 /** The most rows of a row set that are deleted in the commit itself. */
 const MAX_SINGLE_ROWS = 256;

@@ -1,20 +1,22 @@
 import { type Finding, type RuntimeId, readFailed } from "@bolthole/contract";
-import type {
-  CheckListener,
-  CheckResult,
-  DocumentParts,
-  Engine,
-  EngineStats,
-  RowEntry,
-  KeyOf,
-  RowRange,
-  RowKey,
-  RowSlice,
-  StagedRows,
-  WriteBatch,
-  View,
+import {
+  type CheckListener,
+  type CheckResult,
+  type DocumentParts,
+  type Engine,
+  type EngineStats,
+  type EntryOf,
+  GroupCommit,
+  type RowEntry,
+  type RowKey,
+  type RowRange,
+  type RowSlice,
+  type StagedDocument,
+  type StagedRows,
+  StaleBaseError,
+  type View,
+  type WriteBatch,
 } from "@bolthole/core";
-import { GroupCommit, StaleBaseError, type StagedDocument } from "@bolthole/core";
 import { backUp, removeUnfinishedBackups } from "./maintenance/backup.js";
 import { type OpenCheckOptions, checkBeforeOpen, markClosed } from "./maintenance/check.js";
 import { checkInProcess } from "./maintenance/check-process.js";
@@ -47,17 +49,17 @@ import { type StoredRow, decodeRecord } from "./record.js";
 import { RowSpaces, type StagedSpace } from "./row-spaces/row-spaces.js";
 
 export interface LmdbOptions {
-  /** Called once, when a write or flush failed: nothing may be written any more, and the process should end. */
+  /** Called once, when a write or a flush failed: the store is stopped then, and the process should end. */
   readonly onFailure?: ((cause: unknown) => void) | undefined;
-  /** How many bytes the store may hold; more is refused as QUOTA, clears go on. Without end unless given. */
+  /** The most bytes that the store may hold; unlimited unless set. Further writes are refused with QUOTA, clears are not. */
   readonly quotaBytes?: number | undefined;
-  /** What is looked at before the store is opened; unless told otherwise, everything after an unclean end. */
+  /** The check before the store is opened. Unless set, everything is checked after an unclean end. */
   readonly check?: OpenCheckOptions | undefined;
-  /** Called for each record that this look found to be damaged. */
+  /** Called for each damaged record that the check found. */
   readonly onFinding?: ((finding: Finding) => void) | undefined;
 }
 
-/** Rows in one LMDB environment, written by one writer in groups. */
+/** Keeps rows in one LMDB environment. */
 export class LmdbEngine implements Engine {
   readonly name = "lmdb";
   readonly durable = true;
@@ -71,8 +73,8 @@ export class LmdbEngine implements Engine {
   ) {}
 
   /**
-   * The folder must exist, and belong to this process alone while the engine is open. Throws an UnusableFolder, a
-   * DamagedStore, or a FailedDisk.
+   * Opens the store in a folder, or makes a new one. The folder must exist, and no other process may use it while the engine is
+   * open. Throws `UnusableFolderError`, `DamagedStoreError` or `DiskFailureError`.
    */
   static async open(folder: string, options: LmdbOptions = {}): Promise<LmdbEngine> {
     const { onFailure, quotaBytes = Infinity, check = { level: "auto", maxBytes: Infinity }, onFinding } = options;
@@ -93,7 +95,7 @@ export class LmdbEngine implements Engine {
         groups.perform({ bytes: task.bytes, prepare: (group) => group.prepareTask(task) }),
       );
       const spaces = new RowSpaces(environment, {
-        perform: (task) => groups.perform({ bytes: task.bytes, prepare: (group) => group.prepareTask(task) }),
+        perform: (task) => groups.perform({ bytes: task.bytes, prepare: (group) => group.prepareRowTask(task) }),
         performNumbered: (bytes, taskOf) =>
           groups.perform({ bytes, prepare: (group) => group.prepareNumberedTask(taskOf) }),
       });
@@ -110,9 +112,9 @@ export class LmdbEngine implements Engine {
     const transaction = this.begin();
     const ticket = this.writer.trees.leases.enterView();
     try {
-      return await read(viewOf(transaction, this.writer, (chunks) => this.told(chunks)));
+      return await read(viewOf(transaction, this.writer, (chunks) => this.withErrors(chunks)));
     } catch (error) {
-      throw this.toldOf(error);
+      throw this.errorFor(error);
     } finally {
       transaction.done();
       this.writer.trees.leases.leaveView(ticket);
@@ -120,12 +122,12 @@ export class LmdbEngine implements Engine {
   }
 
   async stage(runtimeId: RuntimeId, base: number | undefined, document: DocumentParts): Promise<StagedDocument> {
-    // A document of new bytes alone takes the place of anything, a damaged one too.
+    // A document of new bytes alone replaces any other, a damaged one too.
     const isPatch = document.some((part) => !(part instanceof Uint8Array));
     try {
       return await this.writer.trees.stage(runtimeId, isPatch ? this.baseOf(runtimeId, base) : undefined, document);
     } catch (error) {
-      throw this.toldOf(error, "WriteFailed");
+      throw this.errorFor(error, "WriteFailed");
     }
   }
 
@@ -138,7 +140,7 @@ export class LmdbEngine implements Engine {
     try {
       return await this.writer.spaces.stage(runtimeId, slices);
     } catch (error) {
-      throw this.toldOf(error, "WriteFailed");
+      throw this.errorFor(error, "WriteFailed");
     }
   }
 
@@ -147,11 +149,11 @@ export class LmdbEngine implements Engine {
     return Promise.resolve();
   }
 
-  async commit<T>(unit: WriteBatch<T>): Promise<T> {
+  async commit<T>(batch: WriteBatch<T>): Promise<T> {
     try {
-      return await this.groups.commit(unit);
+      return await this.groups.commit(batch);
     } catch (error) {
-      throw this.toldOf(error, "WriteFailed");
+      throw this.errorFor(error, "WriteFailed");
     }
   }
 
@@ -167,16 +169,16 @@ export class LmdbEngine implements Engine {
   }
 
   /**
-   * Resolves when nothing is left on the disk of documents and row sets that were dropped or never committed, but what somebody reads.
-   * It happens by itself; this is for those who count.
+   * Resolves when all replaced and discarded documents and row sets have been deleted, except the nodes that are still being
+   * read. They are deleted in the background; callers wait for it only to measure the space in use.
    */
   reclaimed(): Promise<void> {
     return Promise.all([this.writer.trees.reclaimed(), this.writer.spaces.reclaimed()]).then(() => undefined);
   }
 
   /**
-   * What is wrong with the stored documents, or not finished, in one consistent state. Reads all of them and gives others
-   * turns; while it goes on, the file grows by what is written, so it should be read to its end without pauses.
+   * Yields what is damaged or unfinished in the stored documents, in one consistent state. Reads all documents and yields to the
+   * event loop. Until it ends, the file grows with every write, so it should be read to its end without pauses.
    */
   async *checkDocuments(): AsyncGenerator<Finding, void> {
     const transaction = this.writer.environment.read();
@@ -191,7 +193,7 @@ export class LmdbEngine implements Engine {
     return backUp(this.folder, this.writer.environment, this.storeId);
   }
 
-  /** In a process of its own, which reads one state beside this one: while it does, the file grows by what is written. */
+  /** Checks one state of the store in a separate process. Until it ends, the file grows with every write. */
   async check(listener: CheckListener): Promise<CheckResult> {
     try {
       return await checkInProcess({ folder: this.folder, pages: false, rows: true }, listener);
@@ -209,7 +211,7 @@ export class LmdbEngine implements Engine {
     if (!this.groups.hasFailed) markClosed(this.folder);
   }
 
-  /** Found and held in one go: nothing of it can be dropped in between. */
+  /** Finds a base document and holds it in the same turn of the event loop, so that it cannot be deleted in between. */
   private baseOf(runtimeId: RuntimeId, sequence: number | undefined): Base {
     const record = this.writer.environment.get(encodeKey({ table: "snapshot", runtimeId }));
     const row = record && decodeRecord(record);
@@ -217,37 +219,38 @@ export class LmdbEngine implements Engine {
     return { sequence, root: row.root, lease: this.writer.trees.leases.hold(runtimeId, sequence) };
   }
 
-  /** The native library may know of a failed write before its writer does; then a reader is the first to hear of it. */
   private begin(): ReadTransaction {
     this.groups.refuseReadsAfterFailure();
     try {
       return this.writer.environment.read();
     } catch (error) {
-      throw this.toldOf(error);
+      throw this.errorFor(error);
     }
   }
 
-  /** What a caller hears of an error; a reader who is the first to meet a failed write stops the writer. */
-  private toldOf(error: unknown, variant: "WriteFailed" | "ReadFailed" = "ReadFailed"): unknown {
+  /** Returns the error for the caller. A read can fail before the failed write itself is reported: then it stops the store. */
+  private errorFor(error: unknown, variant: "WriteFailed" | "ReadFailed" = "ReadFailed"): unknown {
     if (!(error instanceof EnvironmentError)) return orDamage(error);
     if (error.isOutOfReaders) {
-      return readFailed("BUSY", "too many states of the store are being read; try again", { cause: error });
+      return readFailed("BUSY", "too many states of the store are being read at the same time; try again", {
+        cause: error,
+      });
     }
     this.groups.stop(error.cause);
     return this.groups.refusal(variant);
   }
 
-  /** A document is read on after its view has ended. */
-  private async *told(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
+  /** Yields the chunks of a document, which is still read when its view has ended. */
+  private async *withErrors(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
     try {
       yield* chunks;
     } catch (error) {
-      throw this.toldOf(error);
+      throw this.errorFor(error);
     }
   }
 }
 
-/** The tree of the data file itself is broken: no record can be named. */
+/** Returns DAMAGED_RECORD for a broken page tree of LMDB. The record itself is not known then. */
 const orDamage = (error: unknown): unknown =>
   isCorruptionError(error)
     ? readFailed("DAMAGED_RECORD", "the data file is damaged where the record should be", {
@@ -259,7 +262,7 @@ const orDamage = (error: unknown): unknown =>
 function viewOf(
   transaction: ReadTransaction,
   { trees, spaces }: Pick<Writer, "trees" | "spaces">,
-  told: (chunks: AsyncIterable<Uint8Array>) => AsyncIterable<Uint8Array>,
+  withErrors: (chunks: AsyncIterable<Uint8Array>) => AsyncIterable<Uint8Array>,
 ): View {
   const found = new Map<RuntimeId, number>();
   const spaceOf = (runtimeId: RuntimeId): number => {
@@ -282,12 +285,12 @@ function viewOf(
   return {
     get: (key) => Promise.resolve(row(key)),
     scan: <R extends RowRange>(range: R, limit: number) =>
-      // The switch inside gives each table its own kind of key, which the compiler cannot follow.
-      Promise.resolve(scan(transaction, spaceOf, range, limit) as RowEntry<KeyOf<R["table"]>>[]),
+      // The switch in `scan` returns the keys of the range's table, which the compiler cannot infer.
+      Promise.resolve(scan(transaction, spaceOf, range, limit) as EntryOf<R>[]),
     document: (runtimeId, range) => {
       const { root, sequence = 0 } = row({ table: "snapshot", runtimeId }) ?? {};
       const lease = trees.leases.hold(runtimeId, sequence);
-      return Promise.resolve(told(trees.read(runtimeId, root, lease, range, range && readerOf(runtimeId))));
+      return Promise.resolve(withErrors(trees.read(runtimeId, root, lease, range, range && readerOf(runtimeId))));
     },
   };
 }
@@ -327,7 +330,7 @@ function scan(
         requestId: trailingUuid(key),
       }));
     case "runtimeManifest":
-      return scanHeads(transaction, range.after?.runtimeId, limit);
+      return scanManifests(transaction, range.after?.runtimeId, limit);
   }
 }
 
@@ -345,8 +348,8 @@ function collect(
   return entries;
 }
 
-/** Heads are the first rows of their runtimes: from one it jumps over the rest of the runtime to the next. */
-function scanHeads(transaction: ReadTransaction, after: string | undefined, limit: number): RowEntry[] {
+/** Reads runtime manifests. Each is the first row of its runtime, so the scan skips the other rows of the runtime. */
+function scanManifests(transaction: ReadTransaction, after: string | undefined, limit: number): RowEntry[] {
   const entries: RowEntry[] = [];
   let { start } = runtimeBounds(after);
   const { end } = runtimeBounds(undefined);
@@ -366,7 +369,7 @@ function scanHeads(transaction: ReadTransaction, after: string | undefined, limi
     }
     entries.push({
       key: { table: "runtimeManifest", runtimeId },
-      row: table === TABLES.runtimeManifest.number ? row : VANISHED,
+      row: table === TABLES.runtimeManifest.number ? row : MISSING_MANIFEST,
     });
     start = afterRuntime;
   }
@@ -379,5 +382,5 @@ const isGarbage = (transaction: ReadTransaction, key: Buffer, runtimeId: Runtime
   isOfRuntime(key, runtimeId) &&
   transaction.get(spaceGarbageKey(runtimeId, DEFAULT_ROW_SPACE)) !== undefined;
 
-/** In the place of a head that is not there, though rows of its runtime are: no checksum fits it. */
-const VANISHED = { sequence: -1, checksum: -1, value: Buffer.of() };
+/** Replaces a manifest that is missing although its runtime has rows. It matches no checksum, so that the reader reports it. */
+const MISSING_MANIFEST = { sequence: -1, checksum: -1, value: Buffer.of() };

@@ -5,20 +5,20 @@ import { ENTRY_BYTES, type NodeEntry, readEntry, writeEntry } from "./document-t
 /*
  * A row on the disk, little-endian:
  *
- *   0  form (1)          1  level of its document's root (1; NO_DOCUMENT without one)
+ *   0  form (1)          1  level of the document's root (1; NO_DOCUMENT without a document)
  *   2  length of the runtime id (2 bytes; 0 unless the key hashes it)
  *   4  checksum (4)      8  sequence (8, a double)     16  CRC-32 of sequence, level and root (4)
- *  20  the root of its document (if there is one), the runtime id, the value
+ *  20  the root of the document (if there is one), the runtime id, the value
  */
 const FORM = 2;
 const HEADER = 20;
 const NO_DOCUMENT = 0xff;
 
-/** A row as it lies on the disk. */
+/** A row with what LMDB stores beside its value. */
 export interface StoredRow extends Row {
-  /** Of the document that goes with the row. Nothing also for an empty document, and for a root that is damaged. */
+  /** The root of the row's document tree. Undefined without a document, for an empty one, and for a damaged root. */
   readonly root: NodeEntry | undefined;
-  /** Only when the key holds no more than its hash. */
+  /** The runtime id, if the key holds only its hash. */
   readonly runtimeId: string | undefined;
 }
 
@@ -40,24 +40,24 @@ export function encodeRecord(row: StoredRow): Buffer {
   return record;
 }
 
+/** Returns a row that matches no checksum if the record is damaged, so that the reader reports runtime and record. */
 export function decodeRecord(record: Buffer): StoredRow {
   const hasDocument = record[1] !== NO_DOCUMENT;
   const idAt = HEADER + (hasDocument ? ENTRY_BYTES : 0);
   if (record.length < idAt || record[0] !== FORM) {
-    // Whatever it is, its checksum will not fit: the reader names runtime and record.
     return { sequence: -1, checksum: -1, value: record, root: undefined, runtimeId: undefined };
   }
   const valueAt = idAt + record.readUInt16LE(2);
-  const isSound = hasDocument && record.readUInt32LE(16) === rootChecksum(record);
+  const hasValidRoot = hasDocument && record.readUInt32LE(16) === rootChecksum(record);
   return {
     checksum: record.readUInt32LE(4),
     sequence: record.readDoubleLE(8),
-    root: isSound ? readEntry(record[1] ?? 0, record, HEADER) : undefined,
+    root: hasValidRoot ? readEntry(record[1] ?? 0, record, HEADER) : undefined,
     runtimeId: valueAt === idAt ? undefined : record.toString("utf8", idAt, valueAt),
     value: record.subarray(valueAt),
   };
 }
 
-/** The row's own checksum knows nothing of the root; a wrong one would take away nodes of others. */
+/** Covers the root, which the checksum of the row does not cover. A wrong root could delete the nodes of other documents. */
 const rootChecksum = (record: Buffer): number =>
   crc32(record.subarray(HEADER, HEADER + ENTRY_BYTES), crc32(record.subarray(8, 16), record[1] ?? 0));

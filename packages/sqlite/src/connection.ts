@@ -23,14 +23,14 @@ export class UnusableFileError extends Error {
   override readonly name = "UnusableFileError";
 }
 
-/** The longest wait for the lock of another process, as in the reference (section 9.2). */
+/** The longest wait for the lock of another process, as in the reference (contract 13.2). */
 const LOCK_WAIT_MS = 5000;
 
 /**
  * A connection to a SQLite database. This is the only file that uses the driver, so it holds every choice that the promise
  * "acknowledged means durable" depends on.
  *
- * `journal_mode=WAL`: as in the reference (section 9.2). Readers of other processes continue while a change is written. All
+ * `journal_mode=WAL`: as in the reference (contract 13.2). Readers of other processes continue while a change is written. All
  * processes that share a file must use the same mode.
  *
  * `synchronous=FULL`: COMMIT returns after the write-ahead log is flushed. With NORMAL, the log is flushed only at a

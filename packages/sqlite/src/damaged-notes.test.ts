@@ -27,19 +27,37 @@ async function withStore(work: (store: RuntimeStoreAdapter) => Promise<void>): P
   }
 }
 
+async function change(sql: string, ...values: (string | Buffer)[]): Promise<void> {
+  const connection = SqliteConnection.open(join(folder, "store.sqlite3"));
+  try {
+    await (await connection.prepare(sql)).run(...values);
+  } finally {
+    connection.close();
+  }
+}
+
 test("notes with an unknown form count as absent: their rows become external rows, and can be read and written", async () => {
   await withStore(async (store) => {
     await store.commitSessionSnapshot("r", { sessionSnapshot: document, profile: "opaque" });
   });
-  const connection = SqliteConnection.open(join(folder, "store.sqlite3"));
-  // The first byte is the form of a value, the second one of a snapshot's note its profile.
-  const update = await connection.prepare("UPDATE bolthole_rows SET value = ?1 WHERE name = ?2");
-  await update.run(Buffer.alloc(14, 9), "snapshot");
-  await update.run(Buffer.alloc(49, 9), "head");
-  connection.close();
+  // The first byte is the form of a value. The second byte of a snapshot's note is its profile.
+  await change("UPDATE bolthole_rows SET value = ?1 WHERE name = ?2", Buffer.alloc(14, 9), "snapshot");
+  await change("UPDATE bolthole_rows SET value = ?1 WHERE name = ?2", Buffer.alloc(49, 9), "head");
   await withStore(async (store) => {
     expect(Buffer.from((await store.loadSessionSnapshot("r")) ?? []).equals(document)).toBe(true);
     await store.clearSessionSnapshot("r");
     expect(await store.loadSessionSnapshot("r")).toBeUndefined();
+  });
+});
+
+test("a damaged store manifest refuses commits as DAMAGED_RECORD, and the store goes on", async () => {
+  await withStore(async (store) => {
+    await store.commitSessionSnapshot("r", { sessionSnapshot: document, profile: "opaque" });
+  });
+  await change("UPDATE bolthole_rows SET checksum = checksum + 1 WHERE name = ?1", "tally");
+  await withStore(async (store) => {
+    const commit = store.clearSessionSnapshot("r");
+    await expect(commit).rejects.toMatchObject({ reason: "DAMAGED_RECORD", applied: "no" });
+    expect(Buffer.from((await store.loadSessionSnapshot("r")) ?? []).equals(document)).toBe(true);
   });
 });

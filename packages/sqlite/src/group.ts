@@ -1,4 +1,4 @@
-import { writeFailed } from "@bolthole/contract";
+import { StoreError, writeFailed } from "@bolthole/contract";
 import type { Apply, DecidedBatch, Group, GroupRow, RowEntry, RowSetKey, StagedRows, WriteBatch } from "@bolthole/core";
 import { type SqliteConnection, isBusy } from "./connection.js";
 import type { Mutex } from "./mutex.js";
@@ -13,7 +13,6 @@ export interface StagedEntries extends StagedRows {
 export class SqliteGroup implements Group {
   /** An error of a statement may have ended the transaction: then nothing more may be written, and nothing committed. */
   private failure: { readonly cause: unknown } | undefined;
-
   private firstSequence = 0;
   private sequence = 0;
 
@@ -86,10 +85,12 @@ export class SqliteGroup implements Group {
     this.unlock();
   }
 
+  /** Runs reads of the transaction. Damage is a property of a row; any other error is one of a statement. */
   private async reading(work: () => Promise<void>): Promise<void> {
     try {
       if (!this.failure) await work();
     } catch (cause) {
+      if (cause instanceof StoreError) throw cause;
       this.failure = { cause };
     }
   }

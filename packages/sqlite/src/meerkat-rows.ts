@@ -14,7 +14,7 @@ import { decodeLifecycleRecord, encodeLifecycleRecord } from "@bolthole/contract
 import { bufferOf, isValidSeed } from "@bolthole/core";
 import { clamped } from "./reference-tables.js";
 
-/** The rows of one runtime in the reference's tables (section 9.1). */
+/** The rows of one runtime in the reference's tables (contract 13.1). */
 export interface MeerkatRows {
   readonly snapshot: Buffer | undefined;
   readonly lifecycle: Buffer | undefined;

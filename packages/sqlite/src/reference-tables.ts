@@ -16,7 +16,7 @@ import { readMachineLifecycleRecord, writeMachineLifecycle } from "@bolthole/jso
 import type { Value } from "./connection.js";
 
 /*
- * The tables of the reference (section 9.1), and how rows of core are stored in them. A table of the reference has key
+ * The tables of the reference (contract 13.1), and how rows of core are stored in them. A table of the reference has key
  * columns and one value column. What it has no column for is stored in a note: a row of our own table `bolthole_rows`.
  */
 
@@ -31,7 +31,7 @@ export interface TableColumns {
   readonly value: string;
 }
 
-/** The table of the reference for each kind of row (section 9.1). */
+/** The table of the reference for each kind of row (contract 13.1). */
 export const REFERENCE_TABLES: Readonly<Record<ReferenceTable, TableColumns>> = {
   snapshot: { table: "runtime_session_snapshots", keys: ["runtime_id"], value: "session_snapshot" },
   lifecycle: { table: "runtime_states", keys: ["runtime_id"], value: "runtime_state_json" },
@@ -56,7 +56,7 @@ export const isReferenceKey = (key: RowKey): key is ReferenceKey => key.table in
 export const OAUTH_ID = "auth_oauth_flow_state";
 const MAX_SEQUENCE = 2n ** 63n - 1n;
 
-/** Limits a receipt sequence to the largest integer of SQLite, as the reference does (sections 4 and 14.5). */
+/** Limits a receipt sequence to the largest integer of SQLite, as the reference does (contract 4.3). */
 export const clamped = (sequence: bigint): bigint => (sequence > MAX_SEQUENCE ? MAX_SEQUENCE : sequence);
 
 /** Returns the values of the key columns, in the order of `TableColumns.keys`. */

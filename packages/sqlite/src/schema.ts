@@ -25,7 +25,7 @@ const id: Column = { name: "runtime_id", type: "TEXT", key: 1 };
 const onlyId: Column = { ...id, nullable: true };
 const blob = (name: string): Column => ({ name, type: "BLOB" });
 
-/** The tables of the reference's runtime store (section 9.1). */
+/** The tables of the reference's runtime store (contract 13.1). */
 const REFERENCE_COLUMNS: Readonly<Record<string, readonly Column[]>> = {
   runtime_input_states: [id, { name: "input_id", type: "TEXT", key: 2 }, blob("state_json")],
   runtime_boundary_receipts: [

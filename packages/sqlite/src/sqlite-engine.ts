@@ -1,18 +1,22 @@
 import { setImmediate } from "node:timers/promises";
 import type { RuntimeId } from "@bolthole/contract";
-import type {
-  DocumentParts,
-  Engine,
-  EngineStats,
-  KeyOf,
-  RowEntry,
-  RowRange,
-  RowSetKey,
-  RowSlice,
-  View,
-  WriteBatch,
+import {
+  type DocumentParts,
+  type Engine,
+  type EngineStats,
+  type EntryOf,
+  GroupCommit,
+  type RowEntry,
+  type RowRange,
+  RowSetDigest,
+  type RowSetKey,
+  type RowSlice,
+  StaleBaseError,
+  type View,
+  type WriteBatch,
+  assembleYielding,
+  crc32Yielding,
 } from "@bolthole/core";
-import { GroupCommit, RowSetDigest, StaleBaseError, assembleYielding, crc32Yielding } from "@bolthole/core";
 import { SqliteConnection, type Statement } from "./connection.js";
 import { SqliteGroup, type StagedEntries } from "./group.js";
 import { Mutex } from "./mutex.js";
@@ -21,7 +25,7 @@ import { Rows } from "./rows.js";
 import { FORMAT_VERSION, type Identity, claimSchema } from "./schema.js";
 
 export interface SqliteOptions {
-  /** Called once, when a write or flush failed: nothing may be written any more, and the process should end. */
+  /** Called once, when a write or a flush failed: the store is stopped then, and the process should end. */
   readonly onFailure?: ((cause: unknown) => void) | undefined;
 }
 
@@ -32,8 +36,8 @@ interface Parts {
 }
 
 /**
- * Rows in a database of the reference's, beside the reference itself. There is one connection, so a view waits while a
- * group is being flushed, though the event loop does not; and it sees nothing that is not durable.
+ * Keeps rows in a database of the reference, which the reference may use at the same time. There is one connection: a view
+ * waits while a group is flushed, but the event loop does not. A view shows nothing that is not durable.
  */
 export class SqliteEngine implements Engine {
   readonly name = "sqlite";
@@ -53,7 +57,7 @@ export class SqliteEngine implements Engine {
     this.groups = new GroupCommit(() => SqliteGroup.begin(parts.connection, parts.rows, this.mutex), onFailure);
   }
 
-  /** Opens the file, and creates it if it is missing; its folder must exist. Throws an UnusableFileError. */
+  /** Opens a database file, or makes a new one. Its folder must exist. Throws `UnusableFileError`. */
   static async open(file: string, options: SqliteOptions = {}): Promise<SqliteEngine> {
     const connection = SqliteConnection.open(file);
     try {
@@ -114,8 +118,8 @@ export class SqliteEngine implements Engine {
     return Promise.resolve();
   }
 
-  commit<T>(unit: WriteBatch<T>): Promise<T> {
-    return this.groups.commit(unit);
+  commit<T>(batch: WriteBatch<T>): Promise<T> {
+    return this.groups.commit(batch);
   }
 
   stats(): Promise<EngineStats> {
@@ -133,7 +137,7 @@ export class SqliteEngine implements Engine {
   async close(): Promise<void> {
     await this.groups.close();
     await this.mutex.run(async () => {
-      // So that the file alone is the whole database.
+      // Moves the log into the file, so that the file alone is the whole database.
       await this.parts.connection.exec("PRAGMA wal_checkpoint(TRUNCATE)");
       this.parts.connection.close();
     });
@@ -153,10 +157,10 @@ export class SqliteEngine implements Engine {
   }
 }
 
-const MAX_PIECE = 1 << 20;
+const PIECE_BYTES = 1 << 20;
 
 const viewOf = (rows: Rows): View => {
-  /** Whoever reads one stretch of a document reads others; each time the whole of it comes from the database. */
+  // A reader of one range mostly reads further ranges, and the database returns only whole documents.
   let last: { readonly runtimeId: RuntimeId; readonly document: Buffer } | undefined;
   const whole = async (runtimeId: RuntimeId): Promise<Buffer> => {
     if (last?.runtimeId !== runtimeId) last = { runtimeId, document: (await rows.document(runtimeId)) ?? Buffer.of() };
@@ -164,12 +168,11 @@ const viewOf = (rows: Rows): View => {
   };
   return {
     get: (key) => rows.get(key),
-    // The switch inside gives each table its own kind of key, which the compiler cannot follow.
-    scan: <R extends RowRange>(range: R, limit: number) =>
-      scan(rows, range, limit) as Promise<RowEntry<KeyOf<R["table"]>>[]>,
+    // The switch in `scan` returns the keys of the range's table, which the compiler cannot infer.
+    scan: <R extends RowRange>(range: R, limit: number) => scan(rows, range, limit) as Promise<EntryOf<R>[]>,
     document: async (runtimeId, range) => {
       const document = await whole(runtimeId);
-      return pieces(range ? document.subarray(range.offset, range.offset + range.length) : document);
+      return piecesOf(range ? document.subarray(range.offset, range.offset + range.length) : document);
     },
   };
 };
@@ -187,7 +190,7 @@ function scan(rows: Rows, range: RowRange, limit: number): Promise<RowEntry[]> {
   }
 }
 
-// eslint-disable-next-line @typescript-eslint/require-await -- the bytes are there already; the port allows waiting for them
-async function* pieces(document: Buffer): AsyncGenerator<Uint8Array> {
-  for (let at = 0; at < document.length; at += MAX_PIECE) yield document.subarray(at, at + MAX_PIECE);
+// eslint-disable-next-line @typescript-eslint/require-await -- the bytes are in memory; other engines have to wait for them
+async function* piecesOf(document: Buffer): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < document.length; at += PIECE_BYTES) yield document.subarray(at, at + PIECE_BYTES);
 }

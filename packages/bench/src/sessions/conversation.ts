@@ -20,7 +20,7 @@ export function denseText(random: Random, length: number): string {
   return words.join("");
 }
 
-/** Returns JSON with the members of every object sorted by name, as the reference stores metadata (section 7.5). */
+/** Returns JSON with the members of every object sorted by name, as the reference stores metadata (contract 9.8). */
 const sortedJson = (value: unknown): string =>
   JSON.stringify(value, (_, member: unknown) =>
     typeof member === "object" && member !== null && !Array.isArray(member)
@@ -90,7 +90,7 @@ const SUMMARY_BYTES = 500;
 const COMMA = Buffer.from(",");
 
 /**
- * A session as the reference's runtime writes it, which grows by turns and rewrites (sections 7.1, 7.2 and 7.7). A rewrite
+ * A session as the reference's runtime writes it, which grows by turns and rewrites (contract 7.1, 7.3, 8.1). A rewrite
  * adds a copy of the transcript before and after it to `metadata`, and each later boundary adds another copy.
  */
 export class Conversation {
@@ -157,7 +157,7 @@ export class Conversation {
     return commit;
   }
 
-  /** Returns the digest of the messages (section 7.3). */
+  /** Returns the digest of the messages (contract 7.7). */
   digest(): string {
     this.digesting ??= digesting(this.messages);
     return finished(this.digesting);

@@ -16,7 +16,7 @@ type OtherResult =
 export interface DeclaredDifference {
   readonly trace: string;
   readonly steps: readonly number[];
-  /** The number of the decision: 5 is section 14.5. */
+  /** The number of the decision: 5 is contract 4.3. */
   readonly decision: number;
   /** The difference holds only for stores with this capability. */
   readonly needs?: Capability;

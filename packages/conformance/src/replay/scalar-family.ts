@@ -61,7 +61,7 @@ function passThrough(vector: Vector, template: Template, rewrite: (source: Buffe
   return judge(vector, "text", read, (text) => holeOf(text, template));
 }
 
-/** Returns the vector with the result of a second pass: an inexact number may change in both (section 15.1). */
+/** Returns the vector with the result of a second pass: an inexact number may change in both (contract 9.6). */
 const secondPass = (vector: Vector): Vector => {
   const again = vector.expect.ok?.["again"];
   return again === undefined ? vector : { ...vector, expect: { ok: { text: again } } };
@@ -91,7 +91,7 @@ const KINDS: Readonly<Record<string, (vector: Vector, store: RuntimeStore, runti
     return differences(difference ?? (await storeTime(vector, store, runtimeId)));
   },
   float32: () =>
-    Promise.resolve({ skip: "32-bit floats are only in turn_metadata, which is carried unchanged (section 14.21)" }),
+    Promise.resolve({ skip: "32-bit floats are only in turn_metadata, which is carried unchanged (contract 5.3)" }),
 };
 
 export const scalars: Family = {

@@ -135,7 +135,7 @@ export function isSameResult(expected: TraceResult, found: TraceResult): boolean
 }
 
 function isSameError(expected: TraceError, found: TraceError): boolean {
-  // The reference cannot build the argument of such a call. A store refuses the call (section 14.11).
+  // The reference cannot build the argument of such a call. A store refuses the call (contract 5.4).
   if (expected.variant === "RecordRejected") {
     return found.variant === "WriteFailed" && found.text === STORE_ERROR_VARIANTS.WriteFailed + expected.text;
   }
@@ -154,7 +154,7 @@ const LIBRARY_TEXT =
 
 /**
  * Whether an error text is the expected one. The texts of rules must be equal. When a text ends with a message of the
- * reference's JSON reader or of SQLite, only the part before that message must be equal (section 14.18). A revision that
+ * reference's JSON reader or of SQLite, only the part before that message must be equal (contract 11.3). A revision that
  * varies from run to run is not compared.
  */
 export function isSameText(expected: string, found: string): boolean {

@@ -88,7 +88,7 @@ async function refusalOf(call: Promise<unknown>): Promise<StoreError | undefined
 function judgeRefusal(vector: Vector, op: string, refusal: StoreError | undefined): Difference | undefined {
   const found = refusal?.message ?? "accepted";
   if ("hangs" in vector.expect) {
-    // The reference never returns; a store must refuse (section 14.9).
+    // The reference never returns; a store must refuse (contract 10.9).
     return refusal?.message.includes("transcript history state is malformed: ") === true
       ? undefined
       : { op, expected: "a malformed history", found };
@@ -100,9 +100,9 @@ function judgeRefusal(vector: Vector, op: string, refusal: StoreError | undefine
   return isSame === true ? undefined : { op, expected, found };
 }
 
-/** Returns the message with which a store reports the error of a decoder or a guard (section 8.7). */
+/** Returns the message with which a store reports the error of a decoder or a guard (contract 10.8). */
 function expectedMessage({ guard, clock, expect: { err } }: Vector): string | undefined {
-  // A message without a time always gets the same time, so that a document continues itself (section 14.10).
+  // A message without a time always gets the same time, so that a document continues itself (contract 7.8).
   if (err === undefined || clock === true) return undefined;
   if (typeof err === "string") return `Store write failed: ${err}`;
   const isConflict = guard === "rewrite" && err.variant === "TranscriptRevisionConflict";

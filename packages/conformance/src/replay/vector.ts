@@ -19,9 +19,9 @@ export interface Vector {
   readonly kind?: string;
   /** Whether a lifecycle record was encoded or decoded. */
   readonly op?: string;
-  /** True for a spelling that no writer produces: the reference's result and a refusal are both right (section 14.19). */
+  /** True for a spelling that no writer produces: the reference's result and a refusal are both right (contract 9.10). */
   readonly quirk?: boolean;
-  /** The member that the case is about, when a store may carry it unchanged (section 14.21). */
+  /** The member that the case is about, when a store may carry it unchanged (contract 5.3). */
   readonly opaque?: string;
   readonly expect: {
     readonly ok?: Readonly<Record<string, string>>;
@@ -31,7 +31,7 @@ export interface Vector {
       | string
       | { readonly variant?: string; readonly text: string; readonly expected?: string; readonly actual?: string };
   };
-  /** Whether a store may accept an input row (section 5.5). */
+  /** Whether a store may accept an input row (contract 5.4). */
   readonly authorize?: { readonly ok?: true; readonly err?: string };
   /** The guard that was called, and its documents. */
   readonly guard?: "append" | "boundary" | "rewrite";
@@ -106,13 +106,13 @@ export function judge<T>(
   return text === expected || vector.opaque !== undefined ? undefined : { op: "write", expected, found: text };
 }
 
-/** Whether the input is a list in the place of an object, which is refused before any rule is checked (section 14.19). */
+/** Whether the input is a list in the place of an object, which is refused before any rule is checked (contract 9.10). */
 export const isPositional = ({ quirk, input }: Vector): boolean =>
   quirk === true || (typeof input === "string" && input.startsWith("["));
 
 const RULES = /rejected (?:StoredInputState|SessionEnvelope)|unsupported machine lifecycle/;
 
-/** Whether a refusal has the expected text, where the text is that of a rule. Texts of a reader may differ (section 14.18). */
+/** Whether a refusal has the expected text, where the text is that of a rule. Texts of a reader may differ (contract 11.3). */
 function isSameRule(vector: Vector, refusal: string): boolean {
   const expected = (expectedError(vector) ?? "").replace("Store read failed: ", "");
   return !RULES.test(expected) || isPositional(vector) || expected === refusal;

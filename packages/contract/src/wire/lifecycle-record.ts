@@ -32,7 +32,7 @@ function parse(bytes: Uint8Array): MachineLifecycleRecord {
   }
 }
 
-/** Returns a record of version 1, in the form that `loadMachineLifecycleRecord` returns (section 3). */
+/** Returns a record of version 1, in the form that `loadMachineLifecycleRecord` returns (contract 3.3). */
 export const encodeLifecycleRecord = (lifecycle: MachineLifecycle): Uint8Array =>
   encodeStoredLifecycleRecord({ recordVersion: MACHINE_LIFECYCLE_RECORD_VERSION, ...lifecycle });
 
@@ -49,7 +49,7 @@ export function encodeStoredLifecycleRecord(record: ReferenceLifecycleRecord): U
   );
 }
 
-/** Decodes a record. Throws a read failure for every record version other than 1 and for unknown states (section 3). */
+/** Decodes a record. Throws a read failure for every record version other than 1 and for unknown states (contract 3.3). */
 export function decodeLifecycleRecord(bytes: Uint8Array): MachineLifecycle {
   const record = parse(bytes);
   if (record.recordVersion !== MACHINE_LIFECYCLE_RECORD_VERSION) {
@@ -86,7 +86,7 @@ export function inspectLifecycleRecord(bytes: Uint8Array): {
 
 /**
  * Loads and decodes the lifecycle record of a runtime, or returns undefined when none is stored. Throws a read failure
- * with the reason UNSUPPORTED_RECORD_VERSION for every record version other than 1 (section 3).
+ * with the reason UNSUPPORTED_RECORD_VERSION for every record version other than 1 (contract 3.3).
  */
 export async function loadMachineLifecycle(
   store: Pick<MachineLifecycleStore, "loadMachineLifecycleRecord">,

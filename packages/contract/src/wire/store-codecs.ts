@@ -316,6 +316,14 @@ export const storeCodecs = {
     loaded(pb.LoadOpsLifecycleResponseSchema, "snapshot", opsSnapshot),
   ),
   deleteOpsLifecycle: unary(rpc.deleteOpsLifecycle, runtimeMutation, committed),
+  deleteRuntime: unary(rpc.deleteRuntime, runtimeMutation, {
+    ...committed,
+    inputStates: same,
+    receipts: same,
+    hadSessionSnapshot: same,
+    hadMachineLifecycle: same,
+    hadOpsLifecycle: same,
+  }),
   listRuntimes: unary(
     rpc.listRuntimes,
     { pageSize: same, pageToken: same },

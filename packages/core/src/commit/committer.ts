@@ -1,20 +1,23 @@
 import type {
+  DeletedCounts,
+  InputId,
   InputsVersions,
   KeptInput,
   Mutation,
+  RuntimeId,
   RuntimeMutation,
   StoreError,
   UnchangedInputs,
   Version,
 } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
-import type { Decision, Engine, RowSetReplacement, StagedDocument } from "../engine.js";
+import type { Decision, Engine, RowSetReplacement, StagedDocument, Table } from "../engine.js";
 import { expectationsOf } from "./expectations.js";
 import { type Fingerprinted, fingerprint } from "./fingerprint.js";
-import { STORE_MANIFEST_KEY } from "./manifests.js";
+import { type ManifestCorrection, STORE_MANIFEST_KEY } from "./manifests.js";
 import { type Outcome, type RequestId, decodeOutcome, encodeOutcome, parseRequestId } from "./outcome.js";
-import { ReadRows, ReadSet, type RowHandle, type RowReader } from "./read-set.js";
-import { decodeRow, versionText } from "./row.js";
+import { ReadRows, ReadSet, type RowHandle, type RowReader, decodeRow, versionText } from "./row.js";
+import { type StoredResponse, WRITTEN } from "./stored-response.js";
 import { WriteSet } from "./write-set.js";
 
 /** A new value of a row that a change reads, or the deletion of the row. */
@@ -24,8 +27,14 @@ export interface RowEdit {
   readonly document?: StagedDocument | undefined;
 }
 
+/** A request, and its input rows. */
+export interface Repeatable<R extends AnyMutation> extends Fingerprinted<R> {
+  /** The ids of the input rows of the request, in the order of their edits. A replayed response needs them. */
+  readonly inputIds?: readonly InputId[] | undefined;
+}
+
 /** One mutation, checked and ready for the writer. Method and fingerprint are kept with the outcome. */
-export interface Change<R extends AnyMutation> extends Fingerprinted<R>, Edits {}
+export interface Change<R extends AnyMutation> extends Repeatable<R>, Edits {}
 
 /** The rows that a change reads, and what becomes of them. */
 export interface Edits {
@@ -39,6 +48,16 @@ export interface Edits {
   decide(rows: RowReader): readonly RowEdit[];
 }
 
+/** The deletion of a runtime: of every row that it has. Nothing of the rows and of the runtime manifest is decoded. */
+export interface RuntimeDeletion {
+  readonly runtimeId: RuntimeId;
+  readonly reads: ReadSet;
+  /** The number of rows of its row set, which is deleted as a whole. */
+  readonly counts: Pick<DeletedCounts, "inputStates" | "receipts">;
+  /** Returns the other rows to delete and the correction of the store manifest, or throws a refusal. It is pure. */
+  decide(rows: RowReader): { readonly rows: readonly RowHandle[]; readonly correction: ManifestCorrection };
+}
+
 /** A change that is not made when the compare-and-set of its caller misses: then `decide` returns undefined. */
 export type ConditionalChange<R extends AnyMutation> = Omit<Change<R>, "decide"> & {
   decide(rows: RowReader): readonly RowEdit[] | undefined;
@@ -50,13 +69,31 @@ export interface Committed {
   readonly version: Version;
   readonly replayed: boolean;
   readonly keptInputs: readonly KeptInput[];
-  /** Absent in a replayed response, and for a mutation without a runtime. */
+  /** Absent for a mutation without a runtime, and in a replayed response from an outcome of the first form. */
   readonly inputs?: InputsVersions | undefined;
+  /** Only for the deletion of a runtime. */
+  readonly deleted?: DeletedCounts | undefined;
+}
+
+/** What a change put into its write set. */
+interface Written {
+  /** The sequence of the version in the response. */
+  readonly sequence: number;
+  readonly response: StoredResponse;
+  readonly replaceRows?: RowSetReplacement | undefined;
+  /** `Decision.freesSpace`. */
+  readonly freesSpace: boolean;
+}
+
+/** An input row that was not written, because it equals the stored one. */
+interface KeptRow {
+  readonly inputId: InputId;
+  readonly sequence: number;
 }
 
 /**
  * Takes changes through the writer: first the outcome of the request id, then the expectations, then the rule, then the
- * manifests. Everything that all mutations share is here; a rule contains only its own part.
+ * manifests. Everything that all mutations share is here; a rule contains only what is special to its mutation.
  */
 export class Committer {
   /** The number of calls that work on each request id. */
@@ -73,12 +110,12 @@ export class Committer {
    * Returns the stored response of a mutation's request id, if there is one. A session change asks for it first, because a
    * repeated change would be refused over the document that its first call stored.
    */
-  async replayed<R extends AnyMutation>(change: Fingerprinted<R>): Promise<Committed | undefined> {
+  async replayed<R extends AnyMutation>(change: Repeatable<R>): Promise<Committed | undefined> {
     const requestId = this.requestIdOf(change.request);
     if (!requestId) return undefined;
     const key = { table: "outcome", requestId: requestId.text } as const;
     const row = await this.engine.view((view) => view.get(key));
-    return row && this.replay(decodeRow(key, row, decodeOutcome), requestId, fingerprint(change));
+    return row && this.replay(decodeRow(key, row, decodeOutcome), requestId, fingerprint(change), change.inputIds);
   }
 
   /** Runs `work`, and reports the request id of the mutation as pending until it ends. */
@@ -94,10 +131,57 @@ export class Committer {
 
   /** Returns undefined when the compare-and-set of the change missed. Nothing is written then, and no outcome is kept. */
   async commitIfCurrent<R extends AnyMutation>(change: ConditionalChange<R>): Promise<Committed | undefined> {
+    const { epoch } = this.engine;
+    const request: AnyMutation = change.request;
+    return this.write(this.engine, change, change.bytes, (rows, writes, sequence) => {
+      const before = "runtimeId" in request ? writes.runtimeManifest.inputsSequence : undefined;
+      refuseChangedInputs(request, before === undefined ? undefined : versionText(epoch, before));
+      const edits = change.decide(rows);
+      if (!edits) return undefined;
+      const keptRows = apply(edits, rows, writes);
+      const { replaceRows } = change;
+      if (replaceRows) writes.replaceRows(replaceRows);
+      const only = edits.length === 1 ? keptRows[0] : undefined;
+      return {
+        sequence: only?.sequence ?? sequence,
+        response: {
+          inputs: before === undefined ? undefined : { before, after: writes.writesInputs() ? sequence : before },
+          keptSequences: keptSequences(change.inputIds, keptRows),
+        },
+        replaceRows,
+        freesSpace: !replaceRows?.rows && edits.every(({ value }) => value === undefined),
+      };
+    });
+  }
+
+  /** Deletes a runtime. `engine` is the engine of this store, without a check that refuses damaged runtimes. */
+  async deleteRuntime(
+    engine: Engine,
+    request: Fingerprinted<RuntimeMutation>,
+    { runtimeId, reads, counts, decide }: RuntimeDeletion,
+  ): Promise<Committed & { readonly deleted: DeletedCounts }> {
+    const committed = await this.write(engine, { ...request, reads }, 0, (rows, writes, sequence) => {
+      const deletion = decide(rows);
+      writes.deleteRuntime(deletion.rows, deletion.correction);
+      const deleted = { ...counts, ...singleRows(deletion.rows.filter((handle) => rows.get(handle))) };
+      const replaceRows = { runtimeId, rows: undefined };
+      return { sequence, response: { keptSequences: [], deleted }, replaceRows, freesSpace: true };
+    });
+    if (!committed?.deleted) throw new TypeError("the stored outcome of a deletion has no counts");
+    return { ...committed, deleted: committed.deleted };
+  }
+
+  /** Runs a change in the writer, with what all mutations share. `edit` returns undefined when nothing is to be written. */
+  private async write<R extends AnyMutation>(
+    engine: Engine,
+    change: Repeatable<R> & { readonly reads: ReadSet },
+    bytes: number,
+    edit: (rows: RowReader, writes: WriteSet, sequence: number) => Written | undefined,
+  ): Promise<Committed | undefined> {
     const { reads } = change;
     const request: AnyMutation = change.request;
     const requestId = this.requestIdOf(request);
-    const { epoch } = this.engine;
+    const { epoch } = engine;
     const expectations = expectationsOf(request, reads, epoch);
     const manifests = {
       store: reads.add(STORE_MANIFEST_KEY),
@@ -114,34 +198,27 @@ export class Committer {
       const writes = new WriteSet(rows, manifests, sequence);
       if (kept) {
         const outcome = writes.read(kept.handle, decodeOutcome);
-        if (outcome) return nothingWritten(this.replay(outcome, kept.requestId, kept.fingerprint));
+        if (outcome) return nothingWritten(this.replay(outcome, kept.requestId, kept.fingerprint, change.inputIds));
         this.refuseExpired(kept.requestId, writes.storeManifest.horizonMs);
       }
       for (const check of expectations) check(rows, writes);
-      const inputsBefore = manifests.runtime && versionText(epoch, writes.runtimeManifest.inputsSequence);
-      refuseChangedInputs(request, inputsBefore);
-
-      const edits = change.decide(rows);
-      if (!edits) return nothingWritten(undefined);
-      const keptInputs = this.apply(edits, rows, writes);
-      const { replaceRows } = change;
-      if (replaceRows) writes.replaceRows(replaceRows);
-      const only = edits.length === 1 ? keptInputs[0] : undefined;
-      const version = only?.version ?? versionText(epoch, sequence);
-      const inputsAfter = writes.writesInputs() ? versionText(epoch, sequence) : inputsBefore;
-      const inputs = inputsBefore && inputsAfter ? { before: inputsBefore, after: inputsAfter } : undefined;
+      const written = edit(rows, writes, sequence);
+      if (!written) return nothingWritten(undefined);
+      const { response, freesSpace } = written;
+      const version = versionText(epoch, written.sequence);
       if (kept) {
         const { method } = change;
-        writes.put(kept.handle, encodeOutcome({ state: "applied", version, method, fingerprint: kept.fingerprint }));
+        const outcome = { state: "applied", version, method, fingerprint: kept.fingerprint, response } as const;
+        writes.put(kept.handle, encodeOutcome(outcome));
       }
       return {
         writes: writes.close(),
-        replaceRows,
-        result: { version, replayed: false, keptInputs, inputs },
-        freesSpace: !replaceRows?.rows && edits.every(({ value }) => value === undefined),
+        replaceRows: written.replaceRows,
+        result: { version, replayed: false, ...this.responseOf(response, change.inputIds) },
+        freesSpace,
       };
     };
-    return this.track(requestId, () => this.engine.commit({ reads, bytes: change.bytes, decide }));
+    return this.track(requestId, () => engine.commit({ reads, bytes, decide }));
   }
 
   /** Returns the state of a request id. With `seal`, a request that was not applied can never be applied later. */
@@ -191,21 +268,22 @@ export class Committer {
     }
   }
 
-  /** Puts the edits into the write set. An input row that equals the stored one is left out, and returned. */
-  private apply(edits: readonly RowEdit[], rows: RowReader, writes: WriteSet): KeptInput[] {
-    const kept: KeptInput[] = [];
-    for (const { handle, value, document } of edits) {
-      const { key } = handle;
-      const stored = key.table === "input" ? rows.get(handle) : undefined;
-      if (key.table === "input" && value && stored && Buffer.compare(stored.value, value) === 0) {
-        kept.push({ inputId: key.inputId, version: versionText(this.engine.epoch, stored.sequence) });
-      } else if (value) {
-        writes.put(handle, value, document);
-      } else {
-        writes.delete(handle);
-      }
-    }
-    return kept;
+  /** Returns the fields of a response from their stored form: the same ones for the first response and for a replayed one. */
+  private responseOf(
+    { inputs, keptSequences, deleted }: StoredResponse,
+    inputIds: readonly InputId[] = [],
+  ): Pick<Committed, "keptInputs" | "inputs" | "deleted"> {
+    const { epoch } = this.engine;
+    return {
+      keptInputs: keptSequences.flatMap((sequence, index) => {
+        const inputId = inputIds[index];
+        return sequence === WRITTEN || inputId === undefined
+          ? []
+          : [{ inputId, version: versionText(epoch, sequence) }];
+      }),
+      inputs: inputs && { before: versionText(epoch, inputs.before), after: versionText(epoch, inputs.after) },
+      deleted,
+    };
   }
 
   private requestIdOf({ requestId, expectedStoreId }: Mutation): RequestId | undefined {
@@ -219,14 +297,20 @@ export class Committer {
     return requestId === undefined ? undefined : parseRequestId(requestId, this.now());
   }
 
-  private replay(outcome: Outcome, requestId: RequestId, expected: Uint8Array): Committed {
+  private replay(
+    outcome: Outcome,
+    requestId: RequestId,
+    expected: Uint8Array,
+    inputIds: readonly InputId[] | undefined,
+  ): Committed {
     if (outcome.state === "sealed") {
       throw refusedId("REQUEST_ID_SEALED", requestId, "was sealed by GetCommit and can never be applied");
     }
     if (Buffer.compare(outcome.fingerprint, expected) !== 0) {
       throw refusedId("REQUEST_ID_REUSED", requestId, `was already used for another request (${outcome.method})`);
     }
-    return { version: outcome.version, replayed: true, keptInputs: [] };
+    const { version, response = { keptSequences: [] } } = outcome;
+    return { version, replayed: true, ...this.responseOf(response, inputIds) };
   }
 
   private isExpired(requestId: RequestId, horizonMs: number): boolean {
@@ -239,6 +323,44 @@ export class Committer {
       throw refusedId("REQUEST_ID_EXPIRED", requestId, "is older than the outcomes that are kept");
     }
   }
+}
+
+/** Puts the edits into the write set. An input row that equals the stored one is left out, and returned. */
+function apply(edits: readonly RowEdit[], rows: RowReader, writes: WriteSet): KeptRow[] {
+  const kept: KeptRow[] = [];
+  for (const { handle, value, document } of edits) {
+    const { key } = handle;
+    const stored = key.table === "input" ? rows.get(handle) : undefined;
+    if (key.table === "input" && value && stored && Buffer.compare(stored.value, value) === 0) {
+      kept.push({ inputId: key.inputId, sequence: stored.sequence });
+    } else if (value) {
+      writes.put(handle, value, document);
+    } else {
+      writes.delete(handle);
+    }
+  }
+  return kept;
+}
+
+/** Returns the sequence of each input row that was kept, and `WRITTEN` for the others. Kept rows have the order of their edits. */
+function keptSequences(inputIds: readonly InputId[] = [], kept: readonly KeptRow[]): number[] {
+  if (kept.length === 0) return [];
+  let next = 0;
+  return inputIds.map((inputId) => {
+    const row = kept[next];
+    if (row?.inputId !== inputId) return WRITTEN;
+    next += 1;
+    return row.sequence;
+  });
+}
+
+function singleRows(handles: readonly RowHandle[]): Omit<DeletedCounts, "inputStates" | "receipts"> {
+  const has = (table: Table): boolean => handles.some(({ key }) => key.table === table);
+  return {
+    hadSessionSnapshot: has("snapshot"),
+    hadMachineLifecycle: has("lifecycle"),
+    hadOpsLifecycle: has("ops"),
+  };
 }
 
 const nothingWritten = <T>(result: T): Decision<T> => ({ writes: [], result, freesSpace: false });

@@ -21,12 +21,18 @@ export interface Fingerprinted<R extends Mutation> {
   readonly args: RequestArguments<NoInfer<R>>;
 }
 
-/** A retry keeps its request id. The store id says where a request goes, and not what it does. */
+/** The fields that do not describe the change: the request id is the same in every retry, the store id names the target. */
 type NotInFingerprint = "requestId" | "expectedStoreId";
 
 /** Returns the canonical forms of all fields as one list. */
-export const argumentsOf = <T>(fields: Arguments<T>): Argument[] =>
-  Object.values<Argument | readonly Argument[]>(fields).flat();
+export function argumentsOf<T>(fields: Arguments<T>): Argument[] {
+  const list: Argument[] = [];
+  for (const form of Object.values<Argument | readonly Argument[]>(fields)) {
+    if (form instanceof Array) list.push(...form);
+    else list.push(form);
+  }
+  return list;
+}
 
 /**
  * Returns the SHA-256 of method and arguments, each with its length. Two requests under one request id are the same request

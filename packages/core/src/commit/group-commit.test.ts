@@ -8,8 +8,7 @@ import {
   GroupCommit,
   type GroupRow,
 } from "./group-commit.js";
-import { ReadSet } from "./read-set.js";
-import { keyText } from "./row.js";
+import { keyText, ReadSet } from "./row.js";
 
 const MIB = 1 << 20;
 const key = (requestId: string): RowKey => ({ table: "outcome", requestId });
@@ -43,7 +42,7 @@ class TestStore {
 
   /** Waits for the group with this number to reach its flush. */
   async group(index: number): Promise<TestGroup> {
-    for (let turn = 0; turn < 1000; turn += 1) {
+    for (let count = 0; count < 1000; count += 1) {
       const group = this.groups[index];
       if (group?.isFlushing) return group;
       await new Promise(setImmediate);
@@ -157,7 +156,7 @@ function follow<T>(promise: Promise<T>): { state: "pending" | "done" | "refused"
 }
 
 const settled = async (): Promise<void> => {
-  for (let turn = 0; turn < 5; turn += 1) await new Promise(setImmediate);
+  for (let count = 0; count < 5; count += 1) await new Promise(setImmediate);
 };
 
 describe.each([
@@ -239,7 +238,7 @@ describe.each([
     expect([store.groups[0]?.isAborted, store.failures]).toEqual([true, [cause]]);
   });
 
-  test("a batch that finds no room in its group opens the next one, and is decided again there", async () => {
+  test("a batch that does not fit into its group opens the next one, and is decided again there", async () => {
     store.capacity = 1;
     const calls = ["a", "b"].map((text) => store.commits.commit(append("row", text)));
     (await store.group(0)).end();

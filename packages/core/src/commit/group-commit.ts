@@ -1,6 +1,6 @@
 import { StoreError } from "@bolthole/contract";
 import type { Decision, Row, WriteBatch } from "../engine.js";
-import { ReadRows } from "./read-set.js";
+import { ReadRows } from "./row.js";
 
 /** A group stops growing at about this many bytes of new values. One batch alone may be larger. */
 const GROUP_BYTES = 1 << 20;
@@ -42,13 +42,14 @@ export interface Group<R extends GroupRow = GroupRow> {
   read(batch: WriteBatch<unknown>): Awaitable<readonly R[]>;
   /**
    * Checks that the writes of a batch can be applied, and changes nothing. Returns the function that applies them, or
-   * undefined when they do not fit into this transaction: then the group is flushed, and the batch opens the next one. An
-   * error refuses this batch alone.
+   * undefined when they do not fit into this transaction: then the group is flushed, and the batch opens the next one. The
+   * first batch of a group must fit, or be refused. An error refuses this batch alone.
    */
   prepare(decided: DecidedBatch<R>): Awaitable<Apply | undefined>;
   /**
-   * Resolves when everything that was applied is durable. May return batches that were not applied, because a row that they
-   * read was changed by another writer: they are decided again in the next group. An error fails the whole group.
+   * Resolves when everything that was applied is durable. An engine that several processes share may return batches that were
+   * not applied, because another process changed a row that they read: they are decided again in the next group. An error fails
+   * the whole group.
    */
   flush(): Promise<ReadonlySet<unknown> | undefined>;
   /** Ends the transaction after an error of `flush` or of an `Apply`. Must not throw. */
@@ -59,7 +60,7 @@ export interface Group<R extends GroupRow = GroupRow> {
 export interface MaintenanceTask<G> {
   /** About how many bytes of new values it writes. */
   readonly bytes: number;
-  /** As `Group.prepare`. */
+  /** Prepares the task, by the rules of `Group.prepare`. */
   prepare(group: G): Awaitable<Apply | undefined>;
 }
 
@@ -115,7 +116,7 @@ export class GroupCommit<G extends Group> {
     return this.failure !== undefined;
   }
 
-  /** Throws SHUTTING_DOWN after a failure: what can be read then may not be what is on the disk. */
+  /** Throws SHUTTING_DOWN after a failure: the state that can be read then may differ from the disk. */
   refuseReadsAfterFailure(): void {
     if (this.failure) throw this.refusal("ReadFailed");
   }

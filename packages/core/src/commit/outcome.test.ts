@@ -5,7 +5,7 @@ import { MemoryEngine } from "../memory-engine.js";
 const DAY_MS = 24 * 60 * 60 * 1000;
 const START_MS = Date.UTC(2026, 0, 1);
 
-/** A UUIDv7 of this instant; `serial` tells those of one instant apart. */
+/** Returns a UUIDv7 with this time. `serial` distinguishes the ids of one time. */
 function requestId(timeMs: number, serial = 0): string {
   const time = timeMs.toString(16).padStart(12, "0");
   return `${time.slice(0, 8)}-${time.slice(8)}-7000-8000-${serial.toString(16).padStart(12, "0")}`;
@@ -20,7 +20,7 @@ const reasonOf = async (call: Promise<unknown>): Promise<string> =>
     (error: unknown) => (error instanceof StoreError ? error.reason : String(error)),
   );
 
-test("the newest outcomes are kept, and an id whose outcome was forgotten can never be applied again", async () => {
+test("the newest outcomes are kept, and an id whose outcome was deleted can never be applied again", async () => {
   let nowMs = START_MS;
   const store = createEngineStore(new MemoryEngine(), {
     outcomeRetention: { maxCount: 10, maxAgeSeconds: DAY_MS / 1000 },
@@ -41,7 +41,7 @@ test("the newest outcomes are kept, and an id whose outcome was forgotten can ne
   expect(await store.getCommit({ requestId: requestId(START_MS + 30, 29), seal: true })).toEqual({ state: "expired" });
 });
 
-test("outcomes beyond their age are forgotten, however few there are", async () => {
+test("outcomes beyond the greatest age are deleted, however few there are", async () => {
   let nowMs = START_MS;
   const store = createEngineStore(new MemoryEngine(), { now: () => nowMs });
   const old = requestId(nowMs);
@@ -56,7 +56,7 @@ test("outcomes beyond their age are forgotten, however few there are", async () 
   expect(await persist(store, young)).toMatchObject({ replayed: true });
 });
 
-test("more outcomes than one commit takes are forgotten in several", async () => {
+test("more outcomes than one commit deletes are deleted in several commits", async () => {
   const store = createEngineStore(new MemoryEngine(), {
     outcomeRetention: { maxCount: 1, maxAgeSeconds: DAY_MS / 1000 },
     now: () => START_MS,

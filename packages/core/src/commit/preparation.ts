@@ -2,7 +2,7 @@ import type { StoreError } from "@bolthole/contract";
 import { StaleBaseError } from "../engine.js";
 
 /*
- * Changes that are prepared outside the writer, over what is stored then.
+ * The order and the repetition of changes that are prepared outside the writer, over the state that is stored at that time.
  */
 
 /** Runs the tasks of one key one after the other, in the order of arrival. Tasks of other keys do not wait. */

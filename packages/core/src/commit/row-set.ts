@@ -17,6 +17,9 @@ export class RowSetDigest {
   }
 }
 
+/** Whether a row belongs to no row set: a runtime has at most one of its kind. */
+export const isSingle = ({ table }: RowKey): boolean => table !== "input" && table !== "receipt";
+
 /** A row without sequence and checksum. */
 export interface PlainRow<K> {
   readonly key: K;

@@ -1,8 +1,34 @@
 import { crc32 } from "node:zlib";
-import type { Version } from "@bolthole/contract";
+import type { InputId, RunId, RuntimeId, Version } from "@bolthole/contract";
 import { readFailed } from "@bolthole/contract";
 import { JsonError } from "@bolthole/json";
-import type { Row, RowKey, Table } from "../engine.js";
+
+/**
+ * Names one row. The manifests are rows of the store itself: they say which rows a runtime, and the store as a whole, hold.
+ * An engine may keep each table in its own form. It never interprets a value.
+ */
+export type RowKey =
+  | { readonly table: "snapshot"; readonly runtimeId: RuntimeId }
+  | { readonly table: "lifecycle"; readonly runtimeId: RuntimeId }
+  | { readonly table: "ops"; readonly runtimeId: RuntimeId }
+  | { readonly table: "runtimeManifest"; readonly runtimeId: RuntimeId }
+  | { readonly table: "input"; readonly runtimeId: RuntimeId; readonly inputId: InputId }
+  | { readonly table: "receipt"; readonly runtimeId: RuntimeId; readonly runId: RunId; readonly sequence: bigint }
+  | { readonly table: "outcome"; readonly requestId: string }
+  | { readonly table: "oauth" }
+  | { readonly table: "storeManifest" };
+export type Table = RowKey["table"];
+export type KeyOf<T extends Table> = Extract<RowKey, { readonly table: T }>;
+/** The key of a row of a row set: the input rows and receipts of one runtime, whose number has no limit. */
+export type RowSetKey = KeyOf<"input" | "receipt">;
+
+export interface Row {
+  /** The sequence of the commit that wrote the row. */
+  readonly sequence: number;
+  /** A checksum of table, key, sequence and value. Core makes and verifies it. */
+  readonly checksum: number;
+  readonly value: Uint8Array;
+}
 
 /** Returns a key as text, different for different keys: for checksums, and for maps in memory. */
 export function keyText(key: RowKey): string {
@@ -140,11 +166,67 @@ export function expectForm(value: Uint8Array, form: number): void {
   if (value[0] !== form) throw new UnknownFormError("form", String(form), value[0]);
 }
 
-/** Returns the error of a value that cannot be decoded. The text of a rule of the reference is kept (section 14.18). */
+/** Returns the error of a value that cannot be decoded. The text of a rule of the reference is kept (contract 11.3). */
 function unreadable(key: RowKey, cause: unknown): Error {
   if (cause instanceof UnknownFormError) return damaged(key, `cannot be read: ${cause.message}`, cause);
   if (!(cause instanceof JsonError)) return damaged(key, "cannot be read", cause);
   if (!cause.isRule) return damaged(key, `cannot be read: ${cause.message}`, cause);
   const runtimeId = "runtimeId" in key ? key.runtimeId : undefined;
   return readFailed("DAMAGED_RECORD", cause.message, { runtimeId, record: describeKey(key), cause });
+}
+
+/** Names one row of a `ReadSet`. */
+export interface RowHandle<K extends RowKey = RowKey> {
+  readonly key: K;
+  /** The position of the row in the set. For the engines; rules name rows by their handles alone. */
+  readonly index: number;
+}
+
+/** The rows of a `ReadSet` as they were read. */
+export interface RowReader {
+  get(handle: RowHandle): Row | undefined;
+}
+
+/** In a set of up to this many rows, comparing keys one by one is faster than a map of their texts. */
+const SEARCHED_ROWS = 16;
+
+/**
+ * The rows that a write batch reads, and that it may write. A row that is added again gets the handle that it has already, so
+ * that no row can be written under two names.
+ */
+export class ReadSet {
+  private readonly list: RowHandle[] = [];
+  private byText: Map<string, RowHandle> | undefined;
+
+  get handles(): readonly RowHandle[] {
+    return this.list;
+  }
+
+  add<K extends RowKey>(key: K): RowHandle<K> {
+    const known = this.find(key);
+    if (known) return known as RowHandle<K>;
+    const handle = { key, index: this.list.length };
+    this.list.push(handle);
+    this.byText?.set(keyText(key), handle);
+    return handle;
+  }
+
+  private find(key: RowKey): RowHandle | undefined {
+    if (this.list.length <= SEARCHED_ROWS) {
+      return this.list.find((one) => one.key.table === key.table && compareKeys(one.key, key) === 0);
+    }
+    this.byText ??= new Map(this.list.map((one) => [keyText(one.key), one]));
+    return this.byText.get(keyText(key));
+  }
+}
+
+/** Rows in the order of their read set. */
+export class ReadRows implements RowReader {
+  constructor(private readonly rows: readonly { readonly row: Row | undefined }[]) {}
+
+  get({ key, index }: RowHandle): Row | undefined {
+    const found = this.rows[index];
+    if (!found) throw new RangeError(`the batch did not read the row ${keyText(key)}`);
+    return found.row;
+  }
 }

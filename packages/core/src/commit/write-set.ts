@@ -2,10 +2,12 @@ import type { RowSetReplacement, RowWrite, StagedDocument } from "../engine.js";
 import {
   EMPTY_RUNTIME_MANIFEST,
   EMPTY_STORE_MANIFEST,
+  type ManifestCorrection,
   NO_ROWS,
   type RuntimeManifest,
   type StoreManifest,
   copyRuntimeManifest,
+  correctStoreManifest,
   decodeRuntimeManifest,
   decodeStoreManifest,
   encodeRuntimeManifest,
@@ -14,8 +16,7 @@ import {
   isEmptyRuntimeManifest,
   updateDigest,
 } from "./manifests.js";
-import type { RowHandle, RowReader } from "./read-set.js";
-import { decodeRow, keyText, makeRow } from "./row.js";
+import { decodeRow, keyText, makeRow, type RowHandle, type RowReader } from "./row.js";
 
 /** The manifests that a batch keeps up to date: the store's, and its runtime's if it is of one. */
 export interface ManifestHandles {
@@ -25,11 +26,13 @@ export interface ManifestHandles {
 
 /** The writes of one batch, and the changes of the manifests that follow from them. */
 export class WriteSet {
-  /** By the index of the row's handle. */
+  /** The write of each row at the index of its handle. */
   private readonly writes: (RowWrite | undefined)[] = [];
   private replacement: RowSetReplacement | undefined;
   private runtimeBefore: RuntimeManifest | undefined;
   private storeBefore: StoreManifest | undefined;
+  /** Set when the whole runtime is deleted. */
+  private correction: ManifestCorrection | undefined;
 
   constructor(
     private readonly rows: RowReader,
@@ -71,6 +74,15 @@ export class WriteSet {
     this.replacement = replacement;
   }
 
+  /**
+   * Deletes a runtime by its other rows; its row set is replaced by none. Its manifest is deleted without being decoded, and the
+   * store manifest is corrected by what it had wrong because of the runtime's damage.
+   */
+  deleteRuntime(rows: readonly RowHandle[], correction: ManifestCorrection): void {
+    for (const handle of rows) this.delete(handle);
+    this.correction = correction;
+  }
+
   /** Brings the manifests up to date and returns all writes. `horizonMs` may move the store's horizon forward. */
   close(horizonMs = 0): RowWrite[] {
     const { runtime, store } = this.manifests;
@@ -80,6 +92,10 @@ export class WriteSet {
   }
 
   private updateRuntimeManifest(handle: RowHandle): void {
+    if (this.correction) {
+      this.delete(handle);
+      return;
+    }
     const manifest = copyRuntimeManifest(this.runtimeManifest);
     let isChanged = false;
     for (const write of this.writes) {
@@ -113,6 +129,7 @@ export class WriteSet {
         manifest = { ...manifest, [table]: updateDigest(manifest[table], this.rows.get(write.handle), write.row) };
       }
     }
+    if (this.correction) manifest = correctStoreManifest(manifest, this.correction);
     if (manifest !== before) this.put(handle, encodeStoreManifest(manifest));
   }
 }

@@ -12,7 +12,7 @@ async function* each(chunks: readonly Buffer[]): AsyncGenerator<Uint8Array> {
   for (const chunk of chunks) yield await Promise.resolve(chunk);
 }
 
-/** Commits a document that is uploaded in these chunks, which are of use no more when the store owns them. */
+/** Uploads a document in these chunks and commits it. A store that reuses chunk buffers releases their memory. */
 async function commitUploaded(store: VersionedStore, chunks: readonly Buffer[]): Promise<void> {
   const document = Buffer.concat(chunks);
   const sha256 = createHash("sha256").update(document).digest();
@@ -25,13 +25,13 @@ async function commitUploaded(store: VersionedStore, chunks: readonly Buffer[]):
   expect(digest.digest().equals(sha256)).toBe(true);
 }
 
-test("a store that owns its chunks gives the memory of uploaded ones back", async () => {
+test("a store that reuses chunk buffers releases the memory of uploaded chunks", async () => {
   const chunks = [chunkOf("a"), chunkOf("b"), Buffer.from("the end")];
   await commitUploaded(createEngineStore(new MemoryEngine(), { reusesChunkBuffers: true }), chunks);
   expect(chunks.map(({ length }) => length)).toEqual([0, 0, 7]);
 });
 
-test("memory that a chunk shares with something else stays", async () => {
+test("memory that a chunk shares with other data is not released", async () => {
   const memory = chunkOf("a");
   await commitUploaded(createEngineStore(new MemoryEngine(), { reusesChunkBuffers: true }), [
     memory.subarray(0, BYTES / 2),
@@ -40,7 +40,7 @@ test("memory that a chunk shares with something else stays", async () => {
   expect(memory.every((byte) => byte === "a".charCodeAt(0))).toBe(true);
 });
 
-test("any other store leaves its callers their chunks", async () => {
+test("any other store does not release the chunks of its callers", async () => {
   const chunks = [chunkOf("a"), chunkOf("b")];
   await commitUploaded(createEngineStore(new MemoryEngine()), chunks);
   expect(chunks.map(({ length }) => length)).toEqual([BYTES, BYTES]);

@@ -7,39 +7,42 @@ const A_MINUTE = 60_000;
 const memoryOf = (mebibytes: number): DocumentMemory =>
   new DocumentMemory({ boundBytes: mebibytes * MIB, longestWaitMs: LONGEST_WAIT_MS });
 
-/** Those who wait, and how many of them have what they waited for, in the order of their letters. */
-function line(memory: DocumentMemory): { readonly got: string[]; enter(name: string, mebibytes: number): void } {
-  const got: string[] = [];
+/** Waits for blocks under names. `served` lists the names in the order in which they got their blocks. */
+function waitingLine(memory: DocumentMemory): {
+  readonly served: string[];
+  enter(name: string, mebibytes: number): void;
+} {
+  const served: string[] = [];
   return {
-    got,
+    served,
     enter: (name, mebibytes) => {
-      void memory.take(mebibytes * MIB).then(() => got.push(name));
+      void memory.take(mebibytes * MIB).then(() => served.push(name));
     },
   };
 }
 
 const settled = async (): Promise<void> => {
-  for (let turn = 0; turn < 5; turn += 1) await Promise.resolve();
+  for (let count = 0; count < 5; count += 1) await Promise.resolve();
 };
 
 beforeEach(() => jest.useFakeTimers());
 afterEach(() => jest.useRealTimers());
 
-test("documents beyond the bound wait, and come in the order in which they arrived", async () => {
+test("documents beyond the bound wait, and get memory in the order of their arrival", async () => {
   const memory = memoryOf(20);
   const blocks = [await memory.take(10 * MIB), await memory.take(10 * MIB)] as [DocumentBlock, DocumentBlock];
-  const { got, enter } = line(memory);
+  const { served, enter } = waitingLine(memory);
   enter("large", 15);
-  // There would be room for it soon, but not before the one that came first.
+  // There is space for it earlier than for the first one, but it has to wait for its turn.
   enter("less", 2);
   await settled();
-  expect(got).toEqual([]);
+  expect(served).toEqual([]);
   memory.giveBack(blocks[0]);
   await settled();
-  expect(got).toEqual([]);
+  expect(served).toEqual([]);
   memory.giveBack(blocks[1]);
   await settled();
-  expect(got).toEqual(["large", "less"]);
+  expect(served).toEqual(["large", "less"]);
   expect(memory.size).toBeLessThanOrEqual(20 * MIB);
 });
 
@@ -48,30 +51,30 @@ test("one document alone may be larger than the bound, and small ones never wait
   const large = await memory.take(50 * MIB);
   expect(large.bytes).toHaveLength(50 * MIB);
   expect((await memory.take(1000)).bytes).toHaveLength(1000);
-  const { got, enter } = line(memory);
+  const { served, enter } = waitingLine(memory);
   enter("next", 1);
   await settled();
-  expect(got).toEqual([]);
+  expect(served).toEqual([]);
   memory.giveBack(large);
   await settled();
-  expect(got).toEqual(["next"]);
+  expect(served).toEqual(["next"]);
   expect(memory.size).toBeLessThanOrEqual(4 * MIB);
 });
 
-test("nobody waits for long behind a document that stands still", async () => {
+test("a document waits only for a limited time behind another one that makes no progress", async () => {
   const memory = memoryOf(8);
   await memory.take(8 * MIB);
-  const { got, enter } = line(memory);
+  const { served, enter } = waitingLine(memory);
   enter("a", 8);
   await jest.advanceTimersByTimeAsync(LONGEST_WAIT_MS / 2);
   enter("b", 8);
   await jest.advanceTimersByTimeAsync(LONGEST_WAIT_MS / 2);
-  expect(got).toEqual(["a"]);
+  expect(served).toEqual(["a"]);
   await jest.advanceTimersByTimeAsync(LONGEST_WAIT_MS / 2);
-  expect(got).toEqual(["a", "b"]);
+  expect(served).toEqual(["a", "b"]);
 });
 
-test("memory is used again, and goes back to the system when nobody needs it", async () => {
+test("memory is reused, and returned to the system when no document needs it", async () => {
   const memory = memoryOf(24);
   const first = await memory.take(10 * MIB);
   const { memory: bytes } = first;
@@ -86,7 +89,7 @@ test("memory is used again, and goes back to the system when nobody needs it", a
   expect(bytes.byteLength).toBe(0);
 });
 
-test("what a worker did not hand back, and what somebody may still look at, is not used again", async () => {
+test("memory that a worker did not return, or that may still be read, is not reused", async () => {
   const memory = memoryOf(24);
   const lost = await memory.take(10 * MIB);
   structuredClone(lost.memory, { transfer: [lost.memory] });

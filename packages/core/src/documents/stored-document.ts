@@ -101,7 +101,7 @@ export async function inMemory(length: number, readInto: (target: Uint8Array) =>
 }
 
 /**
- * Returns the stored document. Its chunks fail with DAMAGED_RECORD before the last one when they are not what was committed. A
+ * Returns the stored document. The chunks end with DAMAGED_RECORD before the last one if they differ from the committed document. A
  * chunk is valid until the next one is requested.
  */
 export async function loadDocument(context: StoreContext, runtimeId: RuntimeId): Promise<LoadedSnapshot | undefined> {

@@ -2,13 +2,13 @@ import type { RunBoundaryReceipt, RuntimeId, VersionedStore } from "@bolthole/co
 import { readFailed, writeFailed } from "@bolthole/contract";
 import { readReceipt, writeReceipt } from "@bolthole/json";
 import type { Edits } from "../commit/committer.js";
-import { ReadSet } from "../commit/read-set.js";
+import { ReadSet } from "../commit/row.js";
 import { changeArguments, incomingOf } from "../documents/incoming.js";
 import { commitOverSession } from "../documents/session-commit.js";
 import type { KeyOf, Row } from "../engine.js";
 import { type StoreContext, loadRow } from "../store-context.js";
 import { checkRuntimeId, invalid, parseUuid, shaped } from "../validate.js";
-import { inputArguments, inputRows, replaceInputs, unchangedArguments } from "./inputs.js";
+import { inputArguments, inputIdsOf, inputRows, replaceInputs, unchangedArguments } from "./inputs.js";
 import { acceptedId, checkSessionKey, refuseOnOpaque, resolveProfile } from "./sessions.js";
 
 type BoundaryOperations = Pick<VersionedStore, "atomicApply" | "loadBoundaryReceipt">;
@@ -32,6 +32,7 @@ export const boundaryOperations = (context: StoreContext): BoundaryOperations =>
         receipt: receipt.value,
         inputUpdates: inputArguments(inputs),
       },
+      inputIds: inputIdsOf(inputs),
     };
     const reads = new ReadSet();
     const handle = reads.add(receipt.key);
@@ -71,7 +72,7 @@ export const boundaryOperations = (context: StoreContext): BoundaryOperations =>
   },
 });
 
-/** Returns the key and the canonical JSON of a receipt. Its content is not compared with anything (section 4). */
+/** Returns the key and the canonical JSON of a receipt. Its content is not compared with anything (contract 4.2). */
 export function receiptRow(
   runtimeId: RuntimeId,
   receipt: RunBoundaryReceipt,
@@ -81,7 +82,7 @@ export function receiptRow(
   return { key: { table: "receipt", runtimeId, runId, sequence: receipt.sequence }, value };
 }
 
-/** Refuses a receipt whose key is stored already, also with equal content; the error says whether it is equal (section 14.1). */
+/** Refuses a receipt whose key is stored already, also with equal content; the error says whether it is equal (contract 4.2). */
 function refuseTakenReceipt(
   stored: Row | undefined,
   receipt: RunBoundaryReceipt,

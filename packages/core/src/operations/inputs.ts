@@ -14,8 +14,7 @@ import type { RowEdit } from "../commit/committer.js";
 import { isExternalRow } from "../commit/external-rows.js";
 import { type Argument, argumentsOf } from "../commit/fingerprint.js";
 import { EMPTY_RUNTIME_MANIFEST, type RuntimeManifest, decodeRuntimeManifest } from "../commit/manifests.js";
-import { ReadSet } from "../commit/read-set.js";
-import { damaged, decodeRow, versionText } from "../commit/row.js";
+import { damaged, decodeRow, versionText, ReadSet } from "../commit/row.js";
 import { type KeyOf, type Row, type RowEntry, type View, pagesOf } from "../engine.js";
 import { type StoreContext, loadRow, versionOf } from "../store-context.js";
 import { checkRuntimeId, checkSize, parseUuid, shaped, tooLarge } from "../validate.js";
@@ -33,6 +32,7 @@ export const inputOperations = (context: StoreContext): InputOperations => ({
       method: "PersistInputState",
       request,
       args: { state: inputArguments(inputs) },
+      inputIds: inputIdsOf(inputs),
       reads,
       bytes: inputs.bytes,
       decide: () => edits,
@@ -136,7 +136,7 @@ export interface InputRows {
   readonly bytes: number;
 }
 
-/** Checks the input rows of a request. One invalid row refuses the request. Of two rows with one id the last wins (section 9.4). */
+/** Checks the input rows of a request. One invalid row refuses the request. Of two rows with one id the last wins (contract 2.6). */
 export function inputRows(
   runtimeId: RuntimeId,
   states: readonly StoredInputState[],
@@ -163,9 +163,11 @@ export function inputRows(
   return { rows, bytes };
 }
 
-/** Replaces each row, whatever is stored: any phase may overwrite any other (section 5.5). */
+/** Replaces each row, whatever is stored: any phase may overwrite any other (contract 5.4). */
 export const replaceInputs = ({ rows }: InputRows, reads: ReadSet): RowEdit[] =>
   rows.map(({ key, value }) => ({ handle: reads.add(key), value }));
+
+export const inputIdsOf = ({ rows }: InputRows): InputId[] => rows.map(({ key }) => key.inputId);
 
 export const inputArguments = ({ rows }: InputRows): Argument[] => rows.map(({ value }) => value);
 
@@ -177,7 +179,7 @@ const MAX_STAGE_ATTEMPTS = 3;
 
 const TERMINAL: readonly InputLifecycleState[] = ["consumed", "superseded", "coalesced", "abandoned"];
 
-/** Whether phase, terminal outcome, recovery lane and attempts of a row agree (section 5.5). Nothing else is checked. */
+/** Whether phase, terminal outcome, recovery lane and attempts of a row agree (contract 5.4). Nothing else is checked. */
 export function isValidSeed(state: StoredInputState): boolean {
   const { currentState, terminalOutcome, recoveryLane, attemptCount } = state;
   if (!TERMINAL.includes(currentState)) return terminalOutcome === undefined;
@@ -186,7 +188,7 @@ export function isValidSeed(state: StoredInputState): boolean {
   return terminalOutcome.reason.attempts === attemptCount && attemptCount >= MAX_STAGE_ATTEMPTS;
 }
 
-/** Refuses a row that contradicts itself, with the text that the reference has for all such rows (section 15.14). */
+/** Refuses a row that contradicts itself, with the text that the reference has for all such rows (contract 5.4). */
 function checkSeed(state: StoredInputState, runtimeId: RuntimeId, field: string): void {
   if (isValidSeed(state)) return;
   throw writeFailed(

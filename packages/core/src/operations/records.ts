@@ -4,11 +4,11 @@ import { inspectLifecycleRecord } from "@bolthole/contract/wire";
 import { readOpsSnapshot, writeOpsSnapshot } from "@bolthole/json";
 import type { AnyMutation, Change } from "../commit/committer.js";
 import type { RequestArguments } from "../commit/fingerprint.js";
-import { ReadSet } from "../commit/read-set.js";
+import { ReadSet } from "../commit/row.js";
 import type { RowKey } from "../engine.js";
 import { type StoreContext, loadRow, versionOf } from "../store-context.js";
 import { checkRuntimeId, checkSize, invalid, shaped } from "../validate.js";
-import { inputArguments, inputRows, replaceInputs, unchangedArguments } from "./inputs.js";
+import { inputArguments, inputIdsOf, inputRows, replaceInputs, unchangedArguments } from "./inputs.js";
 
 /*
  * The records that a runtime, or the store, has once: the machine lifecycle, the operation snapshot, the OAuth flows.
@@ -52,6 +52,7 @@ export const recordOperations = (context: StoreContext): RecordOperations => ({
         unchangedInputs: unchangedArguments(request.unchangedInputs),
         inputStates: inputArguments(inputs),
       },
+      inputIds: inputIdsOf(inputs),
       reads,
       bytes: record.length + inputs.bytes,
       decide: () => edits,
@@ -125,7 +126,7 @@ export function replacement<R extends AnyMutation>(
   return { method, request, args, reads, bytes: value?.length ?? 0, decide: () => edits };
 }
 
-/** Refuses a lifecycle record of another version than 1, or of an unknown state. Its bytes are stored unchanged (section 14.12). */
+/** Refuses a lifecycle record of another version than 1, or of an unknown state. Its bytes are stored unchanged (contract 3.3). */
 export function checkLifecycleRecord(record: Uint8Array): void {
   const { recordVersion, runtimeState } = inspectLifecycleRecord(record);
   if (recordVersion !== MACHINE_LIFECYCLE_RECORD_VERSION) {

@@ -1,8 +1,7 @@
 import type { RuntimeId } from "@bolthole/contract";
 import type { RowEdit } from "../commit/committer.js";
-import { ReadSet } from "../commit/read-set.js";
-import { keyText } from "../commit/row.js";
-import { type PlainRow, rowSlices } from "../commit/row-set.js";
+import { ReadSet, keyText } from "../commit/row.js";
+import { type PlainRow, isSingle, rowSlices } from "../commit/row-set.js";
 import {
   type Row,
   type RowKey,
@@ -99,9 +98,6 @@ export class RuntimeReplacement {
 }
 
 const isOfRowSet = (row: PlainRow<RowKey>): row is PlainRow<RowSetKey> => !isSingle(row.key);
-
-/** Whether a runtime has at most one row of this kind. */
-const isSingle = ({ table }: RowKey): boolean => table !== "input" && table !== "receipt";
 
 /** Returns the keys of rows that may be stored and are not written. Deleting an absent row changes nothing. */
 function obsoleteKeys(

@@ -107,7 +107,7 @@ export const sessionOperations = (context: StoreContext): SessionOperations => (
   },
 });
 
-/** Prepares a document that replaces any stored one: neither continuity nor the id is checked (section 9.4). */
+/** Prepares a document that replaces any stored one: neither continuity nor the id is checked (contract 2.4). */
 async function prepareReplacement(
   context: StoreContext,
   runtimeId: RuntimeId,
@@ -150,7 +150,7 @@ async function isCurrent(
   return digest.digest().equals(expected.sha256);
 }
 
-/** Returns the profile of a commit: the named one, which must equal the stored one, or else the stored one (section 14.16). */
+/** Returns the profile of a commit: the named one, which must equal the stored one, or else the stored one (contract 2.12). */
 export function resolveProfile(
   change: { readonly profile?: SessionProfile | undefined },
   stored: SessionProfile | undefined,
@@ -168,7 +168,7 @@ export function resolveProfile(
   return profile;
 }
 
-/** Refuses on an opaque snapshot what only sessions of the reference have (section 14.16). */
+/** Refuses on an opaque snapshot what only sessions of the reference have (contract 2.12). */
 export function refuseOnOpaque(profile: SessionProfile, feature: string, runtimeId: RuntimeId): void {
   if (profile === "opaque") {
     throw profileMismatch(`${feature} needs a snapshot of the session profile`, "session", profile, runtimeId);
@@ -178,7 +178,7 @@ export function refuseOnOpaque(profile: SessionProfile, feature: string, runtime
 const profileMismatch = (text: string, expected: string, actual: string, runtimeId: RuntimeId): Error =>
   writeFailed("PROFILE_MISMATCH", text, { runtimeId, record: "session_delta.profile", expected, actual });
 
-/** Returns the session id of an accepted document, or throws the refusal of the verdict (section 8.7). */
+/** Returns the session id of an accepted document, or throws the refusal of the verdict (contract 10.8). */
 export function acceptedId(verdict: TranscriptVerdict, field: string, runtimeId: RuntimeId): SessionId {
   switch (verdict.kind) {
     case "accepted":
@@ -207,7 +207,7 @@ export function acceptedId(verdict: TranscriptVerdict, field: string, runtimeId:
   }
 }
 
-/** Refuses a document with another session id than the caller's key. `expected` is the key (section 9.2). */
+/** Refuses a document with another session id than the caller's key. `expected` is the key (contract 2.3). */
 export function checkSessionKey(key: string | undefined, id: SessionId, runtimeId: RuntimeId): void {
   if (key === undefined) return;
   const expected = parseUuid(key, "session_store_key", writeFailed);

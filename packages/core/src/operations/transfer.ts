@@ -74,7 +74,7 @@ export const transferOperations = (context: StoreContext): RuntimeTransfer => ({
 });
 
 /** All rows of a runtime, and its manifest. */
-interface StoredRuntime {
+export interface StoredRuntime {
   readonly manifest: Row | undefined;
   readonly entries: readonly RowEntry[];
 }
@@ -86,7 +86,7 @@ async function readRuntime(view: View, runtimeId: RuntimeId): Promise<StoredRunt
 }
 
 /** Yields the rows of a runtime that its manifest counts, in the order of `compareKeys`. */
-async function* rowsOf(view: View, runtimeId: RuntimeId): AsyncGenerator<RowEntry[], void> {
+export async function* rowsOf(view: View, runtimeId: RuntimeId): AsyncGenerator<RowEntry[], void> {
   const single: RowEntry[] = [];
   for (const table of ["snapshot", "lifecycle", "ops"] as const) {
     const key = { table, runtimeId };
@@ -124,7 +124,9 @@ async function contentsOf(
     inputs: await decodeAll("input", readInputState),
     receipts: await decodeAll("receipt", readReceipt),
   };
-  if (manifest) refuseMiscounted(runtimeId, manifest, entries);
+  if (manifest && !(await countsExactly(manifest, entries))) {
+    throw damaged({ table: "runtimeManifest", runtimeId }, "does not match the rows that are there");
+  }
   const snapshot = entries.find(({ key }) => key.table === "snapshot");
   const session = snapshot && {
     snapshot: await documentOf(context, runtimeId, snapshot.row.sequence),
@@ -133,20 +135,23 @@ async function contentsOf(
   return { ...contents, session };
 }
 
-/** Throws DAMAGED_RECORD when the manifest counts other rows than these. */
-function refuseMiscounted(runtimeId: RuntimeId, manifest: Row, entries: readonly RowEntry[]): void {
-  const key = { table: "runtimeManifest", runtimeId } as const;
-  const counted = decodeRow(key, manifest, decodeRuntimeManifest);
+/** Whether a manifest counts exactly these rows. One that cannot be decoded counts none. */
+export async function countsExactly(manifest: Row, entries: readonly RowEntry[]): Promise<boolean> {
+  let counted = EMPTY_RUNTIME_MANIFEST;
+  try {
+    counted = decodeRuntimeManifest(manifest.value);
+  } catch {
+    return false;
+  }
   const found = copyRuntimeManifest(EMPTY_RUNTIME_MANIFEST);
-  for (const {
-    key: { table },
-    row,
-  } of entries) {
+  const budget = new TimeBudget();
+  for (const { key, row } of entries) {
+    const { table } = key;
     if (isCountedTable(table)) found[table] = updateDigest(found[table], undefined, row);
+    const pause = budget.spend();
+    if (pause) await pause;
   }
-  if (COUNTED_TABLES.some((table) => difference(table, counted[table], found[table]) !== undefined)) {
-    throw damaged(key, "does not match the rows that are there");
-  }
+  return COUNTED_TABLES.every((table) => difference(table, counted[table], found[table]) === undefined);
 }
 
 /** Returns the document of the snapshot row with this sequence. Throws `StaleBaseError` when another one is stored. */

@@ -16,7 +16,7 @@ const RUNTIME_SLICE_ROWS = 16;
 /** The form of longer values is not checked, because that would hold the event loop. Their checksum shows any damage. */
 const FORM_BYTES = 64 << 10;
 
-/** Reads a slice: in a view of its own, or in a view that all slices share. */
+/** Reads a slice in a separate view, or in one view for all slices. */
 type Read = <T>(read: (view: View) => Promise<T>) => Promise<T>;
 
 /**

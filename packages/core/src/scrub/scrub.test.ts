@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import type { Finding, RuntimeId, StoredInputState } from "@bolthole/contract";
 import { quarantine } from "../audit/quarantine.js";
-import { ReadSet } from "../commit/read-set.js";
+import { ReadSet } from "../commit/row.js";
 import type { Engine, Row, RowKey, RowWrite, WriteBatch } from "../engine.js";
 import { createEngineStore } from "../engine-store.js";
 import { MemoryEngine } from "../memory-engine.js";
@@ -23,7 +23,7 @@ const row = (serial: number, attemptCount = 0): StoredInputState => ({
 });
 const document = Buffer.alloc(600_000, "document");
 
-/** More rows than one look takes, and a document of several pieces. */
+/** Returns an engine with more rows than one slice contains, and a document of several slices. */
 async function filled(runtimes: readonly RuntimeId[] = ["one", "two"]): Promise<MemoryEngine> {
   const engine = new MemoryEngine();
   const store = createEngineStore(engine);
@@ -36,8 +36,8 @@ async function filled(runtimes: readonly RuntimeId[] = ["one", "two"]): Promise<
   return engine;
 }
 
-/** Changes a row behind the books' back. */
-const hurt = (engine: Engine, key: RowKey, change: (row: Row) => Row | undefined): Promise<void> =>
+/** Changes a row without its manifests. */
+const damage = (engine: Engine, key: RowKey, change: (row: Row) => Row | undefined): Promise<void> =>
   engine.commit(batchOf(key, (stored) => ({ row: stored && change(stored) })));
 
 function batchOf(
@@ -64,7 +64,7 @@ interface Watched {
   readonly found: string[];
   readonly faults: unknown[];
   readonly notes: ScrubNote[];
-  /** Lets time pass until so many passes have come to their end. */
+  /** Advances the clock until so many passes have ended. */
   passes(count: number): Promise<void>;
 }
 
@@ -90,7 +90,7 @@ function watched(engine: Engine, clock: SteppedClock, options: Partial<ScrubOpti
   });
   scrubs.push(scrub);
   const passes = async (count: number): Promise<void> => {
-    for (let turn = 0; turn < 100_000 && scrub.status().passes < count; turn += 1) {
+    for (let step = 0; step < 100_000 && scrub.status().passes < count; step += 1) {
       clock.advance(60_000);
       await setImmediate();
     }
@@ -99,7 +99,7 @@ function watched(engine: Engine, clock: SteppedClock, options: Partial<ScrubOpti
   return { scrub, found, faults, notes, passes };
 }
 
-test("a sound store has no findings, and a pass reads all of it", async () => {
+test("an undamaged store has no findings, and a pass reads all of it", async () => {
   const { scrub, found, faults, passes } = watched(await filled(), new SteppedClock());
   scrub.start();
   await passes(2);
@@ -111,7 +111,7 @@ test("a sound store has no findings, and a pass reads all of it", async () => {
 const inputKey: RowKey = { table: "input", runtimeId: "one", inputId: idOf(30) };
 const snapshotKey: RowKey = { table: "snapshot", runtimeId: "one" };
 
-/** Another document of the same length, under the row of the one before. */
+/** Replaces a document by another one of the same length, and keeps the row. */
 async function exchangeDocument(engine: MemoryEngine): Promise<void> {
   const stored = await engine.view((view) => view.get(snapshotKey));
   const other = await engine.stage("one", stored?.sequence, [Buffer.alloc(document.length, "another")]);
@@ -119,21 +119,21 @@ async function exchangeDocument(engine: MemoryEngine): Promise<void> {
 }
 
 test.each<[string, (engine: MemoryEngine) => Promise<void>, string[]]>([
-  ["a changed row", (engine) => hurt(engine, inputKey, flipped), [`row-damaged one input state ${idOf(30)}`]],
-  ["a row that vanished", (engine) => hurt(engine, inputKey, () => undefined), ["head-differs one runtime manifest"]],
+  ["a changed row", (engine) => damage(engine, inputKey, flipped), [`row-damaged one input state ${idOf(30)}`]],
+  ["a row that vanished", (engine) => damage(engine, inputKey, () => undefined), ["head-differs one runtime manifest"]],
   [
-    "a changed head",
-    (engine) => hurt(engine, { table: "runtimeManifest", runtimeId: "one" }, flipped),
+    "a changed runtime manifest",
+    (engine) => damage(engine, { table: "runtimeManifest", runtimeId: "one" }, flipped),
     ["row-damaged one runtime manifest", "head-missing one runtime manifest"],
   ],
-  ["OAuth flows that vanished", (engine) => hurt(engine, { table: "oauth" }, () => undefined), ["store-differs"]],
-  ["changed OAuth flows", (engine) => hurt(engine, { table: "oauth" }, flipped), ["row-damaged OAuth flow snapshot"]],
+  ["OAuth flows that vanished", (engine) => damage(engine, { table: "oauth" }, () => undefined), ["store-differs"]],
+  ["changed OAuth flows", (engine) => damage(engine, { table: "oauth" }, flipped), ["row-damaged OAuth flow snapshot"]],
   [
-    "a changed tally",
-    (engine) => hurt(engine, { table: "storeManifest" }, flipped),
+    "a changed store manifest",
+    (engine) => damage(engine, { table: "storeManifest" }, flipped),
     ["row-damaged store manifest", "store-differs"],
   ],
-  ["another document than its row says", exchangeDocument, ["document-differs one session snapshot"]],
+  ["a document that does not match its row", exchangeDocument, ["document-differs one session snapshot"]],
 ])("%s is found, and nothing else", async (_what, change, expected) => {
   const engine = await filled();
   await change(engine);
@@ -145,9 +145,9 @@ test.each<[string, (engine: MemoryEngine) => Promise<void>, string[]]>([
   expect(scrub.status().last).toMatchObject({ runtimes: 2, findingCount: expected.length });
 });
 
-test("what is no longer damaged is not among the findings of the next pass", async () => {
+test("repaired damage is not among the findings of the next pass", async () => {
   const engine = await filled();
-  await hurt(engine, snapshotKey, flipped);
+  await damage(engine, snapshotKey, flipped);
   const { scrub, passes } = watched(engine, new SteppedClock());
   scrub.start();
   await passes(1);
@@ -157,11 +157,11 @@ test("what is no longer damaged is not among the findings of the next pass", asy
   expect(scrub.status().last).toMatchObject({ findingCount: 0, findings: [] });
 });
 
-test("a runtime that is found to be damaged is answered so from then on, and others go on", async () => {
+test("a runtime with found damage is refused from then on, and other runtimes are served", async () => {
   const engine = await filled();
   const untrusted = new Set<RuntimeId>();
   const store = createEngineStore(quarantine(engine, untrusted));
-  await hurt(engine, inputKey, () => undefined);
+  await damage(engine, inputKey, () => undefined);
   const onFinding = ({ runtimeId = "" }: Finding): unknown => untrusted.add(runtimeId);
   const { scrub, passes } = watched(engine, new SteppedClock(), { onFinding });
   expect(await store.loadInputState({ runtimeId: "one", inputId: idOf(4) })).toMatchObject({ value: row(4) });
@@ -173,7 +173,7 @@ test("a runtime that is found to be damaged is answered so from then on, and oth
   expect(await store.loadInputState({ runtimeId: "two", inputId: idOf(4) })).toMatchObject({ value: row(4) });
 });
 
-test("no more than the rate is read, and a store that was read rests until the interval is over", async () => {
+test("a pass reads no more than the rate, and the next pass waits for the interval", async () => {
   const clock = new SteppedClock();
   const { scrub, passes } = watched(await filled(), clock, { bytesPerSecond: 10_000 });
   scrub.start();
@@ -181,7 +181,7 @@ test("no more than the rate is read, and a store that was read rests until the i
   const first = scrub.status().last;
   if (first?.endedAt === undefined) throw new Error("no pass has ended");
   const seconds = (first.endedAt - first.startedAt) / 1000;
-  // The last looks may still be owed.
+  // The rests after the last slices may not have been taken yet.
   expect(seconds).toBeGreaterThan(first.bytes / 10_000 - 1);
   expect(seconds).toBeLessThan(2 * (first.bytes / 10_000));
   expect(scrub.status().isRunning).toBe(false);
@@ -190,14 +190,14 @@ test("no more than the rate is read, and a store that was read rests until the i
   expect((last?.startedAt ?? 0) - first.startedAt).toBe(2 * HOUR);
 });
 
-test("after a restart it goes on where it was, and first looks again at what was known to be damaged", async () => {
+test("after a restart the scrub checks known damage first, and continues where it was", async () => {
   const runtimes = Array.from({ length: 30 }, (_, index) => `runtime ${String(index + 10)}`);
   const engine = await filled(runtimes);
-  await hurt(engine, { ...inputKey, runtimeId: "runtime 11" }, flipped);
+  await damage(engine, { ...inputKey, runtimeId: "runtime 11" }, flipped);
   const clock = new SteppedClock();
   const before = watched(engine, clock);
   before.scrub.start();
-  for (let turn = 0; turn < 1000 && (before.scrub.status().current?.runtimes ?? 0) < 12; turn += 1) {
+  for (let step = 0; step < 1000 && (before.scrub.status().current?.runtimes ?? 0) < 12; step += 1) {
     clock.advance(1000);
     await setImmediate();
   }
@@ -208,14 +208,14 @@ test("after a restart it goes on where it was, and first looks again at what was
   expect(passed).toBeLessThan(30);
   expect(after).toBe(runtimes[passed - 1]);
 
-  const read: string[] = [];
+  const readManifests: string[] = [];
   const spied: Engine = Object.assign(Object.create(engine) as MemoryEngine, {
-    view: <T>(look: Parameters<Engine["view"]>[0]) =>
+    view: <T>(read: Parameters<Engine["view"]>[0]) =>
       engine.view((view) =>
-        look({
+        read({
           ...view,
           get: (key) => {
-            if (key.table === "runtimeManifest") read.push(key.runtimeId);
+            if (key.table === "runtimeManifest") readManifests.push(key.runtimeId);
             return view.get(key);
           },
         }),
@@ -227,12 +227,12 @@ test("after a restart it goes on where it was, and first looks again at what was
   });
   next.scrub.start();
   await next.passes(1);
-  expect([...new Set(read)]).toEqual(["runtime 11", ...runtimes.slice(passed)]);
+  expect([...new Set(readManifests)]).toEqual(["runtime 11", ...runtimes.slice(passed)]);
   expect(next.found).toEqual([`row-damaged runtime 11 input state ${idOf(30)}`]);
   expect(next.scrub.status().last).toMatchObject({ runtimes: 30, findingCount: 1 });
 });
 
-test("a pass that had ended before a restart is not begun anew before it is due", async () => {
+test("after a restart the next pass waits until it is due", async () => {
   const clock = new SteppedClock();
   const startedAt = clock.now() - HOUR / 2;
   const load = (): ScrubNote => ({
@@ -245,15 +245,15 @@ test("a pass that had ended before a restart is not begun anew before it is due"
   expect(scrub.status().last?.startedAt).toBe(startedAt + HOUR);
 });
 
-test("a fault in one reading is told, and the rest is read", async () => {
+test("an error of one read is reported, and everything else is read", async () => {
   const engine = await filled();
   const broken: Engine = Object.assign(Object.create(engine) as MemoryEngine, {
-    view: (look: Parameters<Engine["view"]>[0]) =>
+    view: (read: Parameters<Engine["view"]>[0]) =>
       engine.view((view) =>
-        look({
+        read({
           ...view,
           scan: (range, limit) => {
-            if (range.table === "input" && range.runtimeId === "one") throw new TypeError("a fault of ours");
+            if (range.table === "input" && range.runtimeId === "one") throw new TypeError("a programming error");
             return view.scan(range, limit);
           },
         }),
@@ -263,6 +263,6 @@ test("a fault in one reading is told, and the rest is read", async () => {
   scrub.start();
   await passes(1);
   expect(found).toEqual([]);
-  expect(faults).toEqual([new TypeError("a fault of ours")]);
+  expect(faults).toEqual([new TypeError("a programming error")]);
   expect(scrub.status().last?.runtimes).toBe(2);
 });

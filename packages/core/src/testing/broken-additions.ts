@@ -1,11 +1,11 @@
-import { StoreError, type VersionedStore } from "@bolthole/contract";
+import { type RunBoundaryReceipt, StoreError, type VersionedStore } from "@bolthole/contract";
 import type { BrokenStore } from "./broken-contract.js";
 import { memoryStores } from "./memory-stores.js";
 
-/** They break what this project promises beyond the reference's contract. */
+/** Stores that break what this project promises beyond the reference's contract. */
 export const BROKEN_ADDITIONS: readonly BrokenStore[] = [
   [
-    "forgets request ids",
+    "ignores request ids",
     "requests",
     /^requests: atomicApply: a repeated request id returns the first response/,
     memoryStores((store) => ({
@@ -14,19 +14,31 @@ export const BROKEN_ADDITIONS: readonly BrokenStore[] = [
     })),
   ],
   [
-    "takes a request id for the whole of its request",
+    "returns a replayed response without the input rows",
+    "requests",
+    /^requests: atomicApply: a repeated request id returns the first response/,
+    memoryStores((store) => ({
+      ...store,
+      atomicApply: async (request) => {
+        const response = await store.atomicApply(request);
+        return response.replayed ? { ...response, keptInputs: [], inputs: undefined } : response;
+      },
+    })),
+  ],
+  [
+    "compares request ids without the rest of the request",
     "requests",
     /other arguments is refused/,
     memoryStores((store) => {
-      const answers = new Map<string, Awaited<ReturnType<VersionedStore["atomicApply"]>>>();
+      const responses = new Map<string, Awaited<ReturnType<VersionedStore["atomicApply"]>>>();
       return {
         ...store,
         atomicApply: async (request) => {
-          const known = answers.get(request.requestId ?? "");
+          const known = responses.get(request.requestId ?? "");
           if (known) return { ...known, replayed: true };
-          const answer = await store.atomicApply(request);
-          if (request.requestId !== undefined) answers.set(request.requestId, answer);
-          return answer;
+          const response = await store.atomicApply(request);
+          if (request.requestId !== undefined) responses.set(request.requestId, response);
+          return response;
         },
       };
     }),
@@ -41,7 +53,7 @@ export const BROKEN_ADDITIONS: readonly BrokenStore[] = [
     })),
   ],
   [
-    "forgets the profile",
+    "does not keep the profile",
     "profiles",
     /stay opaque when no profile is named/,
     memoryStores((store) => ({
@@ -53,7 +65,7 @@ export const BROKEN_ADDITIONS: readonly BrokenStore[] = [
     })),
   ],
   [
-    "puts any document in the place of any other",
+    "replaces a document without a check of its transcript",
     "transcript",
     /removes or changes messages is refused/,
     memoryStores((store) => ({
@@ -81,7 +93,7 @@ export const BROKEN_ADDITIONS: readonly BrokenStore[] = [
     })),
   ],
   [
-    "keeps an upload that was used",
+    "keeps an upload after its commit",
     "uploads",
     /used up by the commit that applies it/,
     memoryStores((store) => {
@@ -108,13 +120,34 @@ export const BROKEN_ADDITIONS: readonly BrokenStore[] = [
     }),
   ],
   [
-    "believes that rows are unchanged",
+    "does not check that omitted rows are unchanged",
     "unchanged inputs",
     /nothing is applied after another writer/,
     memoryStores((store) => ({
       ...store,
       atomicApply: (request) => store.atomicApply({ ...request, unchangedInputs: undefined }),
     })),
+  ],
+  [
+    "leaves the receipts of a deleted runtime",
+    "deletion",
+    /^deletion: every record of the runtime is deleted and counted/,
+    memoryStores((store) => {
+      let receipt: RunBoundaryReceipt | undefined;
+      return {
+        ...store,
+        atomicApply: (request) => {
+          receipt = request.receipt;
+          return store.atomicApply(request);
+        },
+        deleteRuntime: async ({ runtimeId, ...rest }) => {
+          const deleted = await store.deleteRuntime({ runtimeId, ...rest });
+          const boundary = { runtimeId, inputUpdates: [], sessionDelta: undefined, sessionStoreKey: undefined };
+          if (receipt) await store.atomicApply({ ...boundary, receipt });
+          return deleted;
+        },
+      };
+    }),
   ],
   [
     "does not list the empty runtime id",

@@ -3,10 +3,10 @@ import { type RuntimeStore, internal } from "@bolthole/contract";
 import { memoryStores } from "./memory-stores.js";
 import { withPlain } from "./plain-store.js";
 
-/** A store that is sound but for one thing, and the chapter and the step that must find it out. */
-export type BrokenStore = readonly [flaw: string, chapter: string, step: RegExp, factory: StoreFactory];
+/** A store with one defect, and the chapter and the step that must detect it. */
+export type BrokenStore = readonly [defect: string, chapter: string, step: RegExp, factory: StoreFactory];
 
-/** They break what the reference's contract says. */
+/** Stores that break the reference's contract. */
 export const BROKEN_CONTRACT: readonly BrokenStore[] = [
   [
     "re-encodes snapshots",
@@ -25,7 +25,7 @@ export const BROKEN_CONTRACT: readonly BrokenStore[] = [
     })),
   ],
   [
-    "reads a snapshot once and answers from memory",
+    "caches a snapshot forever",
     "session",
     /replaces the stored snapshot/,
     withPlain((store) => {
@@ -103,7 +103,7 @@ export const BROKEN_CONTRACT: readonly BrokenStore[] = [
     }),
   ],
   [
-    "gives rows back as they came in",
+    "returns rows as they were sent",
     "input",
     /returned as canonical JSON/,
     withPlain((store) => {
@@ -118,7 +118,7 @@ export const BROKEN_CONTRACT: readonly BrokenStore[] = [
     }),
   ],
   [
-    "takes an empty text of a binding for none",
+    "treats an empty text of a binding as absent",
     "lifecycle",
     /facts of a binding are loaded unchanged/,
     withPlain((store) => ({
@@ -129,13 +129,13 @@ export const BROKEN_CONTRACT: readonly BrokenStore[] = [
     })),
   ],
   [
-    "deletes no registry",
+    "does not delete an operation registry",
     "ops",
     /delete is idempotent/,
     memoryStores((store) => ({ ...store, deleteOpsLifecycle: (request) => store.clearSessionSnapshot(request) })),
   ],
   [
-    "updates OAuth state whatever was stored",
+    "updates OAuth state whatever is stored",
     "oauth",
     /concurrent updates all take effect/,
     memoryStores((store) => ({

@@ -3,7 +3,7 @@ import { RuntimeStoreAdapter, type VersionedStore } from "@bolthole/contract";
 import { DEFAULT_LIMITS, createEngineStore } from "../engine-store.js";
 import { MemoryEngine } from "../memory-engine.js";
 
-/** Stores in memory for the suite; `alter` puts something between the store and its callers. */
+/** Makes stores in memory for the suite. `alter` may wrap each store. */
 export const memoryStores = (alter: (store: VersionedStore) => VersionedStore = (store) => store): StoreFactory => ({
   capabilities: {
     durable: false,

@@ -2,13 +2,13 @@ import type { StoreFactory } from "@bolthole/conformance";
 import type { RuntimeStore } from "@bolthole/contract";
 import { memoryStores } from "./memory-stores.js";
 
-/** A change to the plain store, where one to the store with versions would not do. */
+/** Makes stores in memory with some methods of the `RuntimeStore` replaced. */
 export function withPlain(alter: (store: RuntimeStore) => Partial<RuntimeStore>): StoreFactory {
-  const sound = memoryStores();
+  const intact = memoryStores();
   return {
-    ...sound,
+    ...intact,
     async createSite() {
-      const site = await sound.createSite();
+      const site = await intact.createSite();
       const open = async () => {
         const handle = await site.open();
         const changes = alter(handle.store);

@@ -1,13 +1,13 @@
 import type { Clock } from "../scrub/pace.js";
 
-/** A clock that sleeps advance at once, but never beyond a limit: there they wait until it is moved on. */
+/** A clock that every sleep advances immediately, up to a limit. Sleeps beyond the limit wait until a test raises it. */
 export class SteppedClock implements Clock {
   slept = 0;
   private time = Date.UTC(2026, 0, 1);
   private limit = this.time;
   private wake: () => void = () => undefined;
 
-  /** `beforeSleep` is what others do while somebody sleeps. */
+  /** `beforeSleep` runs at the beginning of every sleep. */
   constructor(private readonly beforeSleep: () => Promise<void> = () => Promise.resolve()) {}
 
   now(): number {
@@ -26,7 +26,7 @@ export class SteppedClock implements Clock {
     this.time += ms;
   }
 
-  /** Lets so much time pass. */
+  /** Raises the limit by so much time. */
   advance(ms: number): void {
     this.limit += ms;
     this.wake();

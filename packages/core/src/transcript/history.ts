@@ -3,7 +3,7 @@ import { writeRewriteCommit } from "@bolthole/json";
 import type { Transcript } from "./transcript.js";
 import type { WorkMeter } from "./work-meter.js";
 
-/** Thrown when a history contradicts itself. The message is the reference's text (section 8.1). */
+/** Thrown when a history contradicts itself. The message is the reference's text (contract 10.2). */
 export class MalformedHistoryError extends Error {
   override readonly name: string = "MalformedHistoryError";
 
@@ -12,7 +12,7 @@ export class MalformedHistoryError extends Error {
   }
 }
 
-/** Thrown when parent pointers form a cycle. The reference would follow them without end (section 14.9). */
+/** Thrown when parent pointers form a cycle. The reference would follow them without end (contract 10.9). */
 export class HistoryCycleError extends MalformedHistoryError {
   override readonly name = "HistoryCycleError";
 
@@ -45,7 +45,7 @@ interface Lineage {
 /** The work of one step along the parent pointers, in bytes. */
 const STEP_WORK = 16;
 
-/** The graph of a session's revisions, as the metadata contains it (section 7.7). Reading it proves nothing about it. */
+/** The graph of a session's revisions, as the metadata contains it (contract 8.1). Reading it proves nothing about it. */
 export class History implements HistoryContent {
   readonly head: string;
   readonly commits: readonly TranscriptRewriteCommit[];
@@ -65,7 +65,7 @@ export class History implements HistoryContent {
     for (const body of bodies) if (!this.bodyOf.has(body.revision)) this.bodyOf.set(body.revision, body);
   }
 
-  /** Returns the body of a revision; the first one if several have the same name (section 15.18). */
+  /** Returns the body of a revision; the first one if several have the same name (contract 8.1). */
   body(revision: string): Body | undefined {
     return this.bodyOf.get(revision);
   }
@@ -116,5 +116,5 @@ export class History implements HistoryContent {
   }
 }
 
-/** Commits are equal when their canonical JSON is equal (section 7.7). */
+/** Commits are equal when their canonical JSON is equal (contract 8.2). */
 const commitText = (commit: TranscriptRewriteCommit): string => writeRewriteCommit(commit).toString("latin1");

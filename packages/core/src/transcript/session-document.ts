@@ -23,7 +23,7 @@ export class SessionDocument {
     return this.known.history;
   }
 
-  /** Returns the head that the history names, unchecked; without a history, the digest of the messages (section 7.3). */
+  /** Returns the head that the history names, unchecked; without a history, the digest of the messages (contract 7.7). */
   revision(): string {
     return this.history()?.head ?? this.transcript.digest();
   }
@@ -37,7 +37,7 @@ export interface TranscriptSource {
 
 /**
  * Parses a session document, with a gap for each run of elided messages. The bytes must not change while the result is in
- * use. Throws `JsonError` when they are no session (section 7.1).
+ * use. Throws `JsonError` when they are no session (contract 7.1).
  */
 export function parseSession(bytes: Uint8Array, gaps: Gaps | undefined, source: TranscriptSource): SessionDocument {
   const { id, messages, metadata } = readSession(bytes, gaps);

@@ -64,7 +64,7 @@ const INLINE_WORK = 8 * 1024 * 1024;
 const MIN_INDEXED_BYTES = 32 * 1024;
 
 /**
- * Checks session documents by the rules of section 8: incrementally where the index of the stored document is cached, and
+ * Checks session documents by the rules of contract 10.1: incrementally where the index of the stored document is cached, and
  * otherwise fully. Large full checks run on worker threads.
  */
 export class TranscriptChecker {

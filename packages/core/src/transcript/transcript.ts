@@ -11,13 +11,13 @@ import type { WorkMeter } from "./work-meter.js";
  */
 export interface Transcript {
   readonly length: number;
-  /** Returns the digest of the messages in a range (section 7.3); the range is the whole list if it is omitted. */
+  /** Returns the digest of the messages in a range (contract 7.7); the range is the whole list if it is omitted. */
   digest(from?: number, to?: number): string;
   /** Whether `count` messages from `from` on equal those of `other` from `otherFrom` on, in canonical JSON. */
   equals(from: number, other: Transcript, otherFrom: number, count: number): boolean;
   /** Returns the text of the system message at the beginning, or undefined if the first message is another one. */
   leadingSystemText(): string | undefined;
-  /** Returns the indexes of the notices that a runtime may remove again (section 8.2 d), in ascending order. */
+  /** Returns the indexes of the notices that a runtime may remove again (contract 10.3 d), in ascending order. */
   transientNotices(): readonly number[];
 
   // The facts below are for the session index.
@@ -135,7 +135,7 @@ export class ParsedTranscript implements Transcript {
 }
 
 /**
- * Returns the digest of a message list (section 7.3): `sha256:` and the hex SHA-256 of the list in canonical JSON. `from`
+ * Returns the digest of a message list (contract 7.7): `sha256:` and the hex SHA-256 of the list in canonical JSON. `from`
  * and `to` choose a half-open range of the messages; without them the digest is that of the whole list.
  */
 export function transcriptMessagesDigest(messages: MessageList, from = 0, to: number = messages.length): string {

@@ -136,7 +136,7 @@ described("a database that the reference wrote (skipped without the recorded vec
   test("with damage is served in place, and each load has the result of the reference", async () => {
     const file = database(DAMAGED);
     const expected = expectedOf(DAMAGED);
-    // A record that the reference refuses to decode is refused by the load here (section 14.12).
+    // A record that the reference refuses to decode is refused by the load here (contract 3.3).
     const declared = {
       ...expected,
       runtimes: expected.runtimes.map((one) =>

@@ -4,8 +4,8 @@ import { Client, type ServiceError, credentials } from "@grpc/grpc-js";
 import {
   type ImportResult,
   type ImportRuntime,
-  type RuntimeRequest,
   type RuntimeContents,
+  type RuntimeRequest,
   type RuntimeTransfer,
   StoreError,
   type StoreMaintenance,

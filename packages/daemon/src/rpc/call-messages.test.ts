@@ -11,8 +11,7 @@ import { RuntimeStoreService, grpcMethod, storeCodecs } from "@bolthole/contract
 import { resolveConfig } from "../config.js";
 import { createGrpcServer } from "../grpc-server.js";
 import { createLog } from "../log.js";
-import { Admission } from "./admission.js";
-import { registerStream } from "./handler.js";
+import { registerStream, Admission } from "./handler.js";
 
 const CHUNK = Buffer.alloc(1 << 20, "a");
 const CHUNKS = 16;

@@ -11,7 +11,7 @@ import { type JsonReader, skipValue } from "../text/reader.js";
 
 const INLINE = { data: required("data", STRING) };
 
-/** A block of text or media (section 7.2). */
+/** A block of text or media (contract 7.4). */
 export const CONTENT_BLOCK = opaqueUnion("a content block", "type", {
   text: { text: required("text", STRING) },
   image: {
@@ -58,7 +58,7 @@ const TEXT_BLOCK = Buffer.from('{"type":"text",');
 
 const isText = (block: Tagged | undefined): block is TextBlock => block?.kind === "text";
 
-/** Content that is a string or a list of blocks. A single text block is written as its text (section 7.2). */
+/** Content that is a string or a list of blocks. A single text block is written as its text (contract 7.4). */
 export const STRING_OR_BLOCKS: Shape<string | StringSlice | readonly Tagged[]> = {
   label: "a string or a list of blocks",
   read(reader) {
@@ -89,7 +89,7 @@ export const STRING_OR_BLOCKS: Shape<string | StringSlice | readonly Tagged[]> =
 
 /**
  * Reads the blocks. The reference reports the same text for every problem in them, unless the JSON itself is not valid
- * (section 15.9).
+ * (contract 7.4).
  */
 function readBlocks(reader: JsonReader): readonly Tagged[] {
   const { position, depth, bufferingDepth } = reader;

@@ -2,12 +2,11 @@ import type { Buffer } from "node:buffer";
 
 import { list } from "../shapes/collection.js";
 import { jsonText, trustedJsonText } from "../shapes/raw-json.js";
-import { BOOLEAN, STRING, U32, U64, enumeration } from "../shapes/scalar.js";
+import { BOOLEAN, STRING, U32, U64, enumeration, UUID } from "../shapes/scalar.js";
 import { type Shape, readDocument, writeDocument } from "../shapes/shape.js";
 import { defaulted, hidden, nullable, omittedWhenEmpty, optional, required, struct } from "../shapes/struct.js";
 import { TIMESTAMP, type Timestamp } from "../shapes/time.js";
 import { externallyTagged, taggedUnion } from "../shapes/union.js";
-import { UUID } from "../shapes/uuid.js";
 import type { InputId, RunId } from "./ids.js";
 import {
   HANDLING_MODES,
@@ -18,7 +17,7 @@ import {
 } from "./persisted-input.js";
 import { RUN_APPLY_BOUNDARY, type RunApplyBoundary } from "./receipt.js";
 
-/** The lifecycle states of an input (section 5.2). */
+/** The lifecycle states of an input (contract 5.2). */
 export const INPUT_LIFECYCLE_STATES = [
   "accepted",
   "queued",
@@ -32,20 +31,20 @@ export const INPUT_LIFECYCLE_STATES = [
 ] as const;
 export type InputLifecycleState = (typeof INPUT_LIFECYCLE_STATES)[number];
 
-/** The reasons without further data for which an input is abandoned (section 5.2). */
+/** The reasons without further data for which an input is abandoned (contract 5.2). */
 export const INPUT_ABANDON_REASONS = ["retired", "reset", "stopped", "destroyed", "cancelled"] as const;
 export type InputAbandonReason =
   | { readonly kind: (typeof INPUT_ABANDON_REASONS)[number] }
   | { readonly kind: "max_attempts_exhausted"; readonly attempts: number };
 
-/** The result of an input that has reached a terminal state (section 5.2). */
+/** The result of an input that has reached a terminal state (contract 5.2). */
 export type InputTerminalOutcome =
   | { readonly kind: "consumed" }
   | { readonly kind: "superseded"; readonly supersededBy: InputId }
   | { readonly kind: "coalesced"; readonly aggregateId: InputId }
   | { readonly kind: "abandoned"; readonly reason: InputAbandonReason };
 
-/** The values of the members of a policy decision and of runtime semantics (section 5.2). */
+/** The values of the members of a policy decision and of runtime semantics (contract 5.2). */
 export const APPLY_MODES = ["stage_run_start", "stage_run_boundary", "inject_now", "ignore"] as const;
 export const WAKE_MODES = ["wake_if_idle", "interrupt_yielding", "none"] as const;
 export const QUEUE_MODES = ["none", "fifo", "coalesce", "supersede", "priority"] as const;
@@ -55,7 +54,7 @@ export const ROUTING_DISPOSITIONS = ["queue", "steer", "immediate", "drop"] as c
 export const RUN_EXECUTION_KINDS = ["content_turn", "resume_pending"] as const;
 export const PEER_RESPONSE_TERMINAL_APPLY_INTENTS = ["append_context_and_run"] as const;
 
-/** The machine's decision how to apply an input (section 5.2). The store does not interpret it. */
+/** The machine's decision how to apply an input (contract 5.2). The store does not interpret it. */
 export interface PolicyDecision {
   readonly applyMode: (typeof APPLY_MODES)[number];
   readonly wakeMode: (typeof WAKE_MODES)[number];
@@ -76,7 +75,7 @@ export interface PolicySnapshot {
   readonly decision: PolicyDecision;
 }
 
-/** The way in which the runtime applies an input (section 5.2). The store does not interpret it. */
+/** The way in which the runtime applies an input (contract 5.2). The store does not interpret it. */
 export interface RuntimeInputSemantics {
   readonly boundary: RunApplyBoundary;
   readonly executionKind: (typeof RUN_EXECUTION_KINDS)[number];
@@ -91,12 +90,12 @@ export interface InputHistoryEntry {
   readonly reason?: string | undefined;
 }
 
-/** The origin of an input that was made from other inputs or events (section 5.2). */
+/** The origin of an input that was made from other inputs or events (contract 5.2). */
 export type ReconstructionSource =
   | { readonly kind: "projection"; readonly ruleId: string; readonly sourceEventId: string }
   | { readonly kind: "coalescing"; readonly sourceInputIds: readonly InputId[] };
 
-/** One of the input rows of a runtime (section 5). Its key is `inputId`. */
+/** One of the input rows of a runtime (contract 5.1). Its key is `inputId`. */
 export interface StoredInputState {
   readonly inputId: InputId;
   readonly currentState: InputLifecycleState;
@@ -111,7 +110,7 @@ export interface StoredInputState {
   readonly recoveryCount: number;
   readonly history: readonly InputHistoryEntry[];
   readonly reconstructionSource?: ReconstructionSource | undefined;
-  /** The payload as JSON text (section 5.3). Reading returns canonical JSON. */
+  /** The payload as JSON text (contract 5.3). Reading returns canonical JSON. */
   readonly persistedInput?: string | undefined;
   readonly lastRunId?: RunId | undefined;
   /** 0 to 2^64-1. */
@@ -178,7 +177,7 @@ const RECONSTRUCTION_SOURCE = taggedUnion<ReconstructionSource>("a reconstructio
 const CURRENT_VERSION = 2;
 const LEGACY_VERSION = 1;
 
-/** Rows of both versions are read; the current version is written (section 5.1). */
+/** Rows of both versions are read; the current version is written (contract 5.1). */
 const VERSION = hidden(defaulted("stored_input_state_version", U32, LEGACY_VERSION), {
   compute: () => CURRENT_VERSION,
   problem: (version) =>
@@ -216,7 +215,7 @@ function inputState(payload: Shape<string>): Shape<StoredInputState> {
 const INPUT_STATE = inputState(jsonText(PERSISTED_INPUT));
 const STORED_INPUT_STATE = inputState(trustedJsonText("an input"));
 
-/** Reads an input row (section 5). Throws a `JsonError` when the text is not one. */
+/** Reads an input row (contract 5.1). Throws a `JsonError` when the text is not one. */
 export function readInputState(source: Uint8Array | string): StoredInputState {
   return readDocument(INPUT_STATE, source);
 }

@@ -5,7 +5,7 @@ import { readDocument, writeDocument } from "../shapes/shape.js";
 import { nullable, required, struct } from "../shapes/struct.js";
 import { JsonError } from "../text/json-error.js";
 
-/** The states of a runtime, spelled as in the reference (section 2). */
+/** The states of a runtime, spelled as in the reference (contract 3.1). */
 export const RUNTIME_STATES = [
   "initializing",
   "idle",
@@ -17,7 +17,7 @@ export const RUNTIME_STATES = [
 ] as const;
 export type RuntimeState = (typeof RUNTIME_STATES)[number];
 
-/** The only version of the lifecycle record that this package writes and decodes (section 3). */
+/** The only version of the lifecycle record that this package writes and decodes (contract 3.3). */
 export const MACHINE_LIFECYCLE_RECORD_VERSION = 1;
 
 /** The owner of the runtime, as the machine last recorded it. The store does not interpret these values. */
@@ -30,7 +30,7 @@ export interface MachineLifecycleBinding {
   readonly runtimeEpochId?: string | undefined;
 }
 
-/** A decoded lifecycle record (section 3). */
+/** A decoded lifecycle record (contract 3.2). */
 export interface MachineLifecycle {
   readonly runtimeState: RuntimeState;
   readonly binding: MachineLifecycleBinding;
@@ -66,7 +66,7 @@ const RECORD = struct<VersionedLifecycle>("a lifecycle record", {
   binding: required("binding", BINDING),
 });
 
-/** Reads a lifecycle record of any version and in any state (section 3). Throws a `JsonError` when the text is not one. */
+/** Reads a lifecycle record of any version and in any state (contract 3.3). Throws a `JsonError` when the text is not one. */
 export function readMachineLifecycleRecord(source: Uint8Array | string): MachineLifecycleRecord {
   return readDocument(ANY_RECORD, source);
 }

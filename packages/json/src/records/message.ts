@@ -1,16 +1,15 @@
 import { list } from "../shapes/collection.js";
 import { RAW_JSON } from "../shapes/raw-json.js";
-import { BOOLEAN, STRING, STRING_SLICE, type StringSlice, U32, U64, enumeration } from "../shapes/scalar.js";
+import { BOOLEAN, STRING, STRING_SLICE, type StringSlice, U32, U64, enumeration, UUID } from "../shapes/scalar.js";
 import { type Shape, readDocument } from "../shapes/shape.js";
 import { defaulted, nullable, omittedWhenEmpty, optional, required, struct } from "../shapes/struct.js";
 import { TIMESTAMP } from "../shapes/time.js";
 import { type Tagged, adjacentlyTagged, opaqueUnion } from "../shapes/union.js";
-import { UUID } from "../shapes/uuid.js";
 import { JsonError } from "../text/json-error.js";
 import { RENDER_METADATA, STRING_OR_BLOCKS } from "./content.js";
 import { NOTICE_BLOCK, NOTICE_KIND } from "./system-notice.js";
 
-/** The time that a message without a time has in every computation (section 14.10). */
+/** The time that a message without a time has in every computation (contract 7.8). */
 const NO_TIME = "1970-01-01T00:00:00Z";
 
 export const USAGE = struct("token usage", {
@@ -60,7 +59,7 @@ const PROVIDER_IMAGE_META = opaqueUnion("image metadata of a provider", "provide
   },
 });
 
-/** The members of an image that an assistant generated (sections 7.2 and 15.10). */
+/** The members of an image that an assistant generated (contract 7.5). */
 const GENERATED_IMAGE = {
   imageId: required("image_id", UUID),
   blobRef: required(
@@ -93,7 +92,7 @@ const text = required("text", STRING_SLICE);
 const name = required("name", STRING_SLICE);
 const meta = optional("meta", PROVIDER_META);
 
-/** A block of an assistant's message (section 7.2). */
+/** A block of an assistant's message (contract 7.5). */
 const ASSISTANT_BLOCK = adjacentlyTagged("an assistant block", "block_type", "data", {
   text: { text, meta },
   tool_use: { id: required("id", STRING_SLICE), name, args: required("args", RAW_JSON), meta },
@@ -121,7 +120,7 @@ const stopReason = required(
   enumeration(["end_turn", "tool_use", "max_tokens", "stop_sequence", "content_filter", "cancelled"]),
 );
 
-/** One message of a transcript (section 7.2). */
+/** One message of a transcript (contract 7.3). */
 export const MESSAGE = opaqueUnion("a message", "role", {
   user: {
     content: required("content", STRING_OR_BLOCKS),
@@ -146,7 +145,7 @@ export const MESSAGE = opaqueUnion("a message", "role", {
   },
 });
 
-/** Reads one message (section 7.2). Throws a `JsonError` when the text is not one. */
+/** Reads one message (contract 7.3). Throws a `JsonError` when the text is not one. */
 export function readMessage(source: Uint8Array): Tagged {
   return readDocument(MESSAGE, source);
 }

@@ -1,14 +1,13 @@
 import type { Buffer } from "node:buffer";
 
 import { list, uuidMap } from "../shapes/collection.js";
-import { BOOLEAN, STRING, U32, U64, enumeration } from "../shapes/scalar.js";
+import { BOOLEAN, STRING, U32, U64, enumeration, UUID, type Uuid } from "../shapes/scalar.js";
 import { readDocument, writeDocument } from "../shapes/shape.js";
 import { nullable, optional, required, requiredNullable, struct } from "../shapes/struct.js";
 import { taggedUnion } from "../shapes/union.js";
-import { UUID, type Uuid } from "../shapes/uuid.js";
 import type { OperationId, SessionId } from "./ids.js";
 
-/** The states of an operation (section 6). */
+/** The states of an operation (contract 6.1). */
 export const OPERATION_STATUSES = [
   "absent",
   "provisioning",
@@ -23,11 +22,11 @@ export const OPERATION_STATUSES = [
 ] as const;
 export type OperationStatus = (typeof OPERATION_STATUSES)[number];
 
-/** The kinds of operations (section 6). */
+/** The kinds of operations (contract 6.1). */
 export const OPERATION_KINDS = ["mob_member_child", "background_tool_op", "background_tool_capacity_slot"] as const;
 export type OperationKind = (typeof OPERATION_KINDS)[number];
 
-/** The ways to reach a backend peer (section 6). */
+/** The ways to reach a backend peer (contract 6.1). */
 export const PEER_TRANSPORTS = ["inproc", "uds", "tcp"] as const;
 
 /** The address of a backend peer. */
@@ -120,7 +119,7 @@ export interface OperationCursors {
   readonly runtimeLastInjectedSeq: bigint;
 }
 
-/** The operation registry of one runtime. Each write replaces it as a whole (section 6). */
+/** The operation registry of one runtime. Each write replaces it as a whole (contract 6.2). */
 export interface PersistedOpsSnapshot {
   readonly epochId: Uuid;
   readonly authorityState: OperationAuthorityState;
@@ -224,7 +223,7 @@ const OPS_SNAPSHOT = struct<PersistedOpsSnapshot>("an operations snapshot", {
   cursors: required("cursors", CURSORS),
 });
 
-/** Reads the operation registry of a runtime (section 6). Throws a `JsonError` when the text is not one. */
+/** Reads the operation registry of a runtime (contract 6.1). Throws a `JsonError` when the text is not one. */
 export function readOpsSnapshot(source: Uint8Array | string): PersistedOpsSnapshot {
   return readDocument(OPS_SNAPSHOT, source);
 }

@@ -1,18 +1,17 @@
 import { list } from "../shapes/collection.js";
 import { RAW_JSON, RAW_OBJECT, RawJson, VERBATIM_OBJECT } from "../shapes/raw-json.js";
-import { BOOLEAN, FLOAT32, STRING, U64, enumeration } from "../shapes/scalar.js";
+import { BOOLEAN, FLOAT32, STRING, U64, enumeration, UUID } from "../shapes/scalar.js";
 import { defaulted, nullable, omittedWhenEmpty, optional, optionalUnless, required, struct } from "../shapes/struct.js";
 import { TIMESTAMP } from "../shapes/time.js";
 import { opaqueUnion } from "../shapes/union.js";
-import { UUID } from "../shapes/uuid.js";
 import { CONTENT_BLOCK, RENDER_METADATA } from "./content.js";
 import { NOTICE_BLOCK, NOTICE_KIND } from "./system-notice.js";
 
-/** The durabilities of an input (section 5.2). */
+/** The durabilities of an input (contract 5.2). */
 export const INPUT_DURABILITIES = ["durable", "ephemeral", "derived"] as const;
 export type InputDurability = (typeof INPUT_DURABILITIES)[number];
 
-/** The ways in which the runtime handles an input: in the queue, or by steering the current turn (section 5.2). */
+/** The ways in which the runtime handles an input: in the queue, or by steering the current turn (contract 5.2). */
 export const HANDLING_MODES = ["queue", "steer"] as const;
 export type HandlingMode = (typeof HANDLING_MODES)[number];
 
@@ -117,11 +116,11 @@ const TOOL_OVERLAY = struct("a tool overlay", {
 
 const header = required("header", HEADER);
 const blocks = optional("blocks", list(CONTENT_BLOCK));
-/** The store does not interpret this member and keeps it verbatim (section 14.21). */
+/** The store does not interpret this member and keeps it verbatim (contract 5.3). */
 const turnMetadata = optional("turn_metadata", VERBATIM_OBJECT);
 
 /**
- * The payload of an input (section 5.3). The store does not interpret it, so it has no type in the model: an input row carries
+ * The payload of an input (contract 5.3). The store does not interpret it, so it has no type in the model: an input row carries
  * it as JSON text.
  */
 export const PERSISTED_INPUT = opaqueUnion(

@@ -1,17 +1,16 @@
 import type { Buffer } from "node:buffer";
 
 import { list } from "../shapes/collection.js";
-import { STRING, U64, enumeration } from "../shapes/scalar.js";
+import { STRING, U64, enumeration, UUID } from "../shapes/scalar.js";
 import { readDocument, writeDocument } from "../shapes/shape.js";
 import { optional, required, struct } from "../shapes/struct.js";
-import { UUID } from "../shapes/uuid.js";
 import type { InputId, RunId } from "./ids.js";
 
-/** The boundaries of a run at which changes are applied (section 4). */
+/** The boundaries of a run at which changes are applied (contract 4.1). */
 export const RUN_APPLY_BOUNDARIES = ["immediate", "run_start", "run_checkpoint"] as const;
 export type RunApplyBoundary = (typeof RUN_APPLY_BOUNDARIES)[number];
 
-/** The proof that a boundary of a run was applied. Its key is the runtime, the run and the sequence (section 4). */
+/** The proof that a boundary of a run was applied. Its key is the runtime, the run and the sequence (contract 4.2). */
 export interface RunBoundaryReceipt {
   readonly runId: RunId;
   readonly boundary: RunApplyBoundary;
@@ -35,7 +34,7 @@ const RECEIPT = struct<RunBoundaryReceipt>("a receipt", {
   sequence: required("sequence", U64),
 });
 
-/** Reads a receipt (section 4). Throws a `JsonError` when the text is not one. */
+/** Reads a receipt (contract 4.1). Throws a `JsonError` when the text is not one. */
 export function readReceipt(source: Uint8Array | string): RunBoundaryReceipt {
   return readDocument(RECEIPT, source);
 }

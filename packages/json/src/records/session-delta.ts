@@ -2,7 +2,7 @@ import type { Version } from "./ids.js";
 
 /**
  * The kinds of documents that a runtime can commit as its session. A `session` follows the reference's transcript rules. An
- * `opaque` document is any bytes: the store offers only versions and compare-and-set for it (section 14.16).
+ * `opaque` document is any bytes: the store offers only versions and compare-and-set for it (contract 2.12).
  */
 export const SESSION_PROFILES = ["session", "opaque"] as const;
 export type SessionProfile = (typeof SESSION_PROFILES)[number];

@@ -7,7 +7,7 @@ import type { MessageList } from "./message-list.js";
 import { readSession, writeSession } from "./session.js";
 import { readTranscriptHistory } from "./transcript-history.js";
 
-/** The transcript digest of the reference (section 7.3). */
+/** The transcript digest of the reference (contract 7.7). */
 const digestOf = (messages: MessageList): string => {
   const digest = createHash("sha256").update("[");
   let isFirst = true;
@@ -39,7 +39,7 @@ function problemOf(vector: VectorCase): string | undefined {
     if (!(error instanceof JsonError)) return `threw ${String(error)}`;
     if (err === undefined) return vector.quirk ? undefined : `rejected: ${error.message}`;
     const text = err.replace(/ at line \d+ column \d+$/, "");
-    // A list in place of an object may be rejected before any rule is checked (section 14.19).
+    // A list in place of an object may be rejected before any rule is checked (contract 9.10).
     const isRule =
       vector.name !== "positional-version-three" && /rejected SessionEnvelope|overflow deserializing/.test(err);
     return isRule && error.message !== text ? `expected the error ${text}, got ${error.message}` : undefined;

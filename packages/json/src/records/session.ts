@@ -1,17 +1,16 @@
 import type { Buffer } from "node:buffer";
 
 import { RAW_OBJECT_IN_PLACE, RawJson } from "../shapes/raw-json.js";
-import { U32 } from "../shapes/scalar.js";
+import { U32, UUID } from "../shapes/scalar.js";
 import { readDocument, writeDocument } from "../shapes/shape.js";
 import { defaulted, hidden, required, struct } from "../shapes/struct.js";
 import { SYSTEM_TIME, type SystemTime } from "../shapes/time.js";
-import { UUID } from "../shapes/uuid.js";
 import type { Gaps } from "../text/reader.js";
 import type { SessionId } from "./ids.js";
 import { MESSAGES, type MessageList } from "./message-list.js";
 import { USAGE } from "./message.js";
 
-/** A session document of the reference (section 7.1). */
+/** A session document of the reference (contract 7.1). */
 export interface Session {
   readonly id: SessionId;
   readonly messages: MessageList;
@@ -25,7 +24,7 @@ export interface Session {
 const CURRENT_VERSION = 2;
 const LEGACY_VERSION = 1;
 
-/** Sessions of both versions are read; the current version is written (section 7.1). */
+/** Sessions of both versions are read; the current version is written (contract 7.1). */
 const VERSION = hidden(defaulted("version", U32, LEGACY_VERSION), {
   compute: () => CURRENT_VERSION,
   problem: (version) =>
@@ -46,7 +45,7 @@ const SESSION = struct<Session>("a session", {
 });
 
 /**
- * Reads a session document (section 7.1). The result shares the bytes of `source`, which must not change while it is in use.
+ * Reads a session document (contract 7.1). The result shares the bytes of `source`, which must not change while it is in use.
  * `gaps` are the messages that were elided from the text. Throws a `JsonError` when the text is not a session.
  */
 export function readSession(source: Uint8Array | string, gaps?: Gaps): Session {

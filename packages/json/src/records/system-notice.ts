@@ -53,7 +53,7 @@ const STATUS_INFO: Shape<ToolConfigStatus> = opaqueUnion("a tool configuration s
   },
 });
 
-/** Computes the `status` text from `status_info`. The text in the document is ignored (section 7.2). */
+/** Computes the `status` text from `status_info`. The text in the document is ignored (contract 7.6). */
 function statusText(status: ToolConfigStatus): string {
   switch (status.kind) {
     case "boundary_applied":
@@ -155,7 +155,7 @@ const KNOWN_BLOCK = opaqueUnion("a system notice block", "type", KNOWN_BLOCKS);
 const KNOWN_TYPES: ReadonlySet<string> = new Set(Object.keys(KNOWN_BLOCKS));
 
 /**
- * A block of a system notice (section 7.2). The reference reads it from its canonical raw JSON: of repeated members the last
+ * A block of a system notice (contract 7.6). The reference reads it from its canonical raw JSON: of repeated members the last
  * wins, and a block of an unknown type is kept as a whole inside an `unknown` block.
  */
 export const NOTICE_BLOCK: Shape<Tagged> = {

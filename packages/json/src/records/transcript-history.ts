@@ -16,7 +16,7 @@ export interface TranscriptRewriteSelection {
   readonly end: bigint;
 }
 
-/** The audit record of one transcript rewrite (section 7.7). Two commits are equal when all their members are equal. */
+/** The audit record of one transcript rewrite (contract 8.2). Two commits are equal when all their members are equal. */
 export interface TranscriptRewriteCommit {
   /** The digest of the messages before the rewrite. */
   readonly parentRevision: string;
@@ -44,7 +44,7 @@ export interface TranscriptRevisionBody {
   readonly createdAt: SystemTime;
 }
 
-/** The revisions that a session keeps after a rewrite (section 7.7). */
+/** The revisions that a session keeps after a rewrite (contract 8.1). */
 export interface TranscriptHistory {
   /** The revision of the session's messages. */
   readonly head: string;
@@ -102,7 +102,7 @@ export function readTranscriptHistory(metadata: RawJson): TranscriptHistory | un
   return reader && HISTORY.read(reader);
 }
 
-/** Reads a rewrite commit (section 7.7). Throws a `JsonError` when the text is not one. */
+/** Reads a rewrite commit (contract 8.2). Throws a `JsonError` when the text is not one. */
 export function readRewriteCommit(source: Uint8Array | string): TranscriptRewriteCommit {
   return readDocument(REWRITE_COMMIT, source);
 }

@@ -18,7 +18,7 @@ export class RawJson {
     private readonly gaps?: Gaps,
   ) {}
 
-  /** Reads a value into its canonical form (section 7.5). */
+  /** Reads a value into its canonical form (contract 9.8). */
   static read(reader: JsonReader): RawJson {
     return new RawJson(
       withWriter(

@@ -5,7 +5,7 @@ import { U32, U64, spelledString } from "./scalar.js";
 import type { Shape } from "./shape.js";
 import { closedStruct, required } from "./struct.js";
 
-/** An instant as RFC 3339 text in UTC with 0, 3, 6 or 9 fractional digits (section 7.4). */
+/** An instant as RFC 3339 text in UTC with 0, 3, 6 or 9 fractional digits (contract 9.9). */
 export type Timestamp = string;
 
 /** The reference's `SystemTime`: seconds since 1970-01-01, and 0 to 999,999,999 nanoseconds. */
@@ -42,7 +42,7 @@ const ACCEPTED = new RegExp(
 );
 
 /**
- * Returns the canonical form of a timestamp (section 7.4) in any spelling that the reference accepts (section 15.4).
+ * Returns the canonical form of a timestamp (contract 9.9) in any spelling that the reference accepts (contract 9.9).
  * Undefined for any other text.
  */
 export function canonicalTimestamp(text: string): Timestamp | undefined {
@@ -160,7 +160,7 @@ const SYSTEM_TIME_FIELDS = closedStruct<SystemTime>("a system time", {
   nanos: required("nanos_since_epoch", U32),
 });
 
-/** An object of two numbers. Reading also accepts a list of the two, and carries nanoseconds above the limit (sections 7.1 and 15.10). */
+/** An object of two numbers. Reading also accepts a list of the two, and carries nanoseconds above the limit (contract 7.2). */
 export const SYSTEM_TIME: Shape<SystemTime> = {
   label: SYSTEM_TIME_FIELDS.label,
   read: (reader) => carryNanos(reader.peek() === OPEN_LIST ? readPair(reader) : SYSTEM_TIME_FIELDS.read(reader)),

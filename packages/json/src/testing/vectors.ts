@@ -8,9 +8,9 @@ export interface VectorCase {
   readonly input_base64?: string;
   readonly kind?: string;
   readonly op?: string;
-  /** A spelling that no writer produces. Accepting and rejecting it are both right (section 14.19). */
+  /** A spelling that no writer produces. Accepting and rejecting it are both right (contract 9.10). */
   readonly quirk?: boolean;
-  /** The member of the case may be carried unchanged (section 14.21). */
+  /** The member of the case may be carried unchanged (contract 5.3). */
   readonly opaque?: string;
   readonly bits?: string;
   readonly expect: { readonly ok?: Record<string, string>; readonly err?: string | { readonly text: string } };
@@ -79,7 +79,7 @@ function isLenient(vector: VectorCase): boolean {
   return vector.quirk === true || vector.opaque !== undefined;
 }
 
-/** Whether the input is a list in place of an object. It may be rejected before any rule is checked (section 14.19). */
+/** Whether the input is a list in place of an object. It may be rejected before any rule is checked (contract 9.10). */
 function isPositional(vector: VectorCase): boolean {
   return typeof vector.input === "string" && vector.input.startsWith("[");
 }

@@ -20,7 +20,7 @@ test.each(["1e400", "01", "1.", "+1", "", "1 2"])("%j is rejected as a number", 
   expect(() => canonicalRawJson(text)).toThrow(JsonError);
 });
 
-// Numbers of few digits: the reference's reader changes others in the last digit on every pass (section 15.1).
+// Numbers of few digits: the reference's reader changes others in the last digit on every pass (contract 9.6).
 const anyJson = fc
   .jsonValue({ stringUnit: "binary" })
   .map((value) =>

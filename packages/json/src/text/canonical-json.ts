@@ -20,7 +20,7 @@ import { canonicalNumber } from "./numbers.js";
 import { JsonReader } from "./reader.js";
 import { type JsonWriter, withWriter } from "./writer.js";
 
-// Canonical form of raw JSON, a value of any kind (section 7.5): no white space, members sorted by the bytes of their names,
+// Canonical form of raw JSON, a value of any kind (contract 9.8): no white space, members sorted by the bytes of their names,
 // the last of two members with the same name kept, numbers and strings in canonical form.
 
 const COMMA_BYTES = Buffer.from(",");
@@ -29,7 +29,7 @@ const NULL_BYTES = Buffer.from("null");
 const TRUE_BYTES = Buffer.from("true");
 const FALSE_BYTES = Buffer.from("false");
 
-/** The reference's JSON library may interpret a member of this name as JSON inside a string. No writer creates it (section 14.19). */
+/** The reference's JSON library may interpret a member of this name as JSON inside a string. No writer creates it (contract 9.10). */
 const RAW_VALUE_MARKER = Buffer.from("$serde_json::private::RawValue");
 
 /** An integer of at most this many digits is canonical without a further check. */
@@ -61,7 +61,7 @@ export function copyCanonical(reader: JsonReader, out: JsonWriter): void {
   } else if (code === MINUS || isDigit(code)) {
     reader.scanNumber();
     const text = reader.isCanonicalRawJson ? reader.tokenText() : canonicalNumber(reader.tokenText());
-    if (text === undefined) throw reader.error("the number does not fit a 64-bit float", reader.tokenStart);
+    if (text === undefined) throw reader.error("expected a number that fits a 64-bit float", reader.tokenStart);
     out.writeAscii(text);
   } else if (code === LOWER_N) {
     reader.readWord("null");

@@ -15,7 +15,7 @@ const EXACT_DIGITS = 15;
 const SAFE_LENGTH = 300;
 
 /**
- * Returns the canonical form of a number in raw JSON (sections 7.4 and 15.1). Integers from -2^63 to 2^64-1 stay unchanged,
+ * Returns the canonical form of a number in raw JSON (contract 9.6). Integers from -2^63 to 2^64-1 stay unchanged,
  * all other numbers become doubles. Undefined when the number is too large for a double.
  */
 export function canonicalNumber(text: string): string | undefined {
@@ -125,7 +125,7 @@ function scale(mantissa: number, exponent: number): number | undefined {
 
 /**
  * Returns the canonical form of a double: plain for decimal exponents from -5 to 15, always with a digit after the point;
- * otherwise scientific with a sign in the exponent (section 7.4).
+ * otherwise scientific with a sign in the exponent (contract 9.6).
  */
 export function formatFloat64(value: number): string {
   const size = Math.abs(value);
@@ -134,7 +134,7 @@ export function formatFloat64(value: number): string {
   return Number.isInteger(value) ? `${value}.0` : String(value);
 }
 
-/** Reads a 32-bit float (section 15.3). A number too large for 32 bits becomes an infinity. Undefined for one too large for 64 bits. */
+/** Reads a 32-bit float (contract 9.7). A number too large for 32 bits becomes an infinity. Undefined for one too large for 64 bits. */
 export function readFloat32(text: string): number | undefined {
   if (!isPlainInteger(text)) {
     const value = readFloat64(text);

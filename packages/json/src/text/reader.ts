@@ -15,7 +15,7 @@ import {
 import { Cursor } from "./cursor.js";
 import { isNumberInRange } from "./numbers.js";
 
-/** The reference rejects a value inside more containers than this (section 15.5). */
+/** The reference rejects a value inside more containers than this (contract 9.4). */
 const MAX_DEPTH = 127;
 
 /**
@@ -57,7 +57,7 @@ export class JsonReader extends Cursor {
   depth: number;
   /**
    * The number of enclosing values that the reference buffers as a whole before it interprets them. Above zero, ignored
-   * members must satisfy the same rules as all others (section 15.5).
+   * members must satisfy the same rules as all others (contract 9.4).
    */
   bufferingDepth = 0;
 
@@ -66,7 +66,7 @@ export class JsonReader extends Cursor {
     depth = 0,
     /**
      * Whether the text is canonical raw JSON made from values that were already read. Its numbers are final: reading a
-     * number a second time could change it (section 15.1).
+     * number a second time could change it (contract 9.6).
      */
     readonly isCanonicalRawJson = false,
     private readonly gaps?: Gaps,
@@ -198,7 +198,7 @@ export class JsonReader extends Cursor {
 
 /**
  * Skips one value of any kind. When the reference ignores the value without buffering it (`reader.bufferingDepth` is 0), only
- * the grammar is checked: any depth, any number, invalid UTF-8 and lone surrogates are accepted (section 15.5).
+ * the grammar is checked: any depth, any number, invalid UTF-8 and lone surrogates are accepted (contract 9.4).
  */
 export function skipValue(reader: JsonReader): void {
   const isStrict = reader.bufferingDepth > 0;
@@ -257,7 +257,7 @@ function skipScalar(reader: JsonReader, code: number, isStrict: boolean): void {
   } else if (code === MINUS || isDigit(code)) {
     reader.scanNumber();
     if (isStrict && !isNumberInRange(reader.bytes, reader.tokenStart, reader.tokenEnd)) {
-      throw reader.error("the number does not fit a 64-bit float", reader.tokenStart);
+      throw reader.error("expected a number that fits a 64-bit float", reader.tokenStart);
     }
   } else if (code === LOWER_N) {
     reader.readWord("null");

@@ -1,7 +1,6 @@
-import type { MaintenanceTask } from "../document-tree/reclaim/reclaimer.js";
 import type { Environment } from "../environment.js";
 import { DEFAULT_ROW_SPACE, rowSpaceBounds, rowSpaceOf } from "../keys.js";
-import type { SpaceChanges } from "./space-changes.js";
+import type { RowTask, SpaceChanges } from "./space-changes.js";
 import { decodeOwner } from "./space-records.js";
 
 /** The most rows that one transaction deletes: a few milliseconds of the event loop. */
@@ -31,7 +30,7 @@ export class RowReclaimer {
   constructor(
     private readonly environment: Environment,
     /** Hands a task to the writer. Resolves when the task is durable. */
-    private readonly perform: (task: MaintenanceTask) => Promise<void>,
+    private readonly perform: (task: RowTask) => Promise<void>,
   ) {}
 
   /** Adds staging records that no commit will take, and garbage records. */
@@ -90,7 +89,7 @@ export class RowReclaimer {
       bytes: 0,
       load: { values: [RECORD_BYTES, RECORD_BYTES], parts: [], dropped: RECLAIMED_TOGETHER * NODES_PER_ROW },
       frees: true,
-      apply: (_trees, changes) => {
+      apply: (changes) => {
         isDone = reclaimRows(changes, this.environment, key, RECLAIMED_TOGETHER);
       },
     });

@@ -1,6 +1,5 @@
 import { type RuntimeId, readFailed } from "@bolthole/contract";
-import { type RowSlice, RowSetDigest, type StagedRows } from "@bolthole/core";
-import type { MaintenanceTask } from "../document-tree/reclaim/reclaimer.js";
+import { ROW_SPACE_RECORD, type RowSlice, RowSetDigest, type StagedRows } from "@bolthole/core";
 import type { Environment, Put } from "../environment.js";
 import { IdCounter } from "../id-counter.js";
 import {
@@ -14,7 +13,7 @@ import {
 } from "../keys.js";
 import { encodeRecord } from "../record.js";
 import { RowReclaimer } from "./row-reclaimer.js";
-import { SpaceChanges, type SpaceSource } from "./space-changes.js";
+import { type RowTask, SpaceChanges, type SpaceSource } from "./space-changes.js";
 import { decodePointer } from "./space-records.js";
 
 /** A staged row set, as LMDB holds it: all rows in a row space of their own. */
@@ -25,9 +24,9 @@ export interface StagedSpace extends StagedRows {
 
 /** The tasks of the writer. Each call resolves when its task is durable. */
 export interface SpaceWriter {
-  perform(task: MaintenanceTask): Promise<void>;
+  perform(task: RowTask): Promise<void>;
   /** Performs a task that writes rows, and therefore has a commit sequence of its own. `taskOf` may be called again with another one. */
-  performNumbered(bytes: number, taskOf: (sequence: number) => MaintenanceTask): Promise<void>;
+  performNumbered(bytes: number, taskOf: (sequence: number) => RowTask): Promise<void>;
 }
 
 /** The number of bytes that a slice of a row set is assumed to write, beside other work in the same transaction. */
@@ -86,7 +85,7 @@ export class RowSpaces implements SpaceSource {
     if (pointer) return pointer.space;
     throw readFailed("DAMAGED_RECORD", "the place of the input states and receipts is damaged", {
       runtimeId,
-      record: "row space",
+      record: ROW_SPACE_RECORD,
     });
   }
 
@@ -162,7 +161,7 @@ export class RowSpaces implements SpaceSource {
         // The rows of a slice are side by side, as the nodes of a document are.
         load: { values: [RECORD_BYTES + runtimeId.length * 3], parts, dropped: 0 },
         frees: false,
-        apply: (_trees, changes) => {
+        apply: (changes) => {
           if (isFirst) changes.beginStaging(runtimeId, space);
           for (const [key, value] of puts) changes.put(key, value);
         },

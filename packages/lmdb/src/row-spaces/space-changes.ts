@@ -2,7 +2,19 @@ import type { RuntimeId } from "@bolthole/contract";
 import type { Put } from "../environment.js";
 import type { IdCounter } from "../id-counter.js";
 import { DEFAULT_ROW_SPACE, pointerKey, spaceGarbageKey, spaceStagingKey } from "../keys.js";
+import type { WriteLoad } from "../page-estimate.js";
 import { encodeOwner, encodePointer } from "./space-records.js";
+
+/** Work on the row spaces, which the writer does in one transaction together with the waiting batches. */
+export interface RowTask {
+  /** The approximate number of bytes of the values that it writes. */
+  readonly bytes: number;
+  readonly load: WriteLoad;
+  /** Whether it only deletes. */
+  readonly frees: boolean;
+  /** Reads everything that may be damaged before its first change. */
+  apply(changes: SpaceChanges): void;
+}
 
 /** What the changes of one transaction use of the store. */
 export interface SpaceSource {
@@ -99,8 +111,8 @@ export class SpaceChanges {
   /** Returns the default row space if it has no rows and may be used again, and a new row space otherwise. */
   private emptySpace(runtimeId: RuntimeId, before: number | undefined): number {
     const isUsable =
-      before !== undefined &&
       before !== DEFAULT_ROW_SPACE &&
+      this.source.isEmpty(runtimeId, DEFAULT_ROW_SPACE) &&
       !this.source.get(spaceGarbageKey(runtimeId, DEFAULT_ROW_SPACE)) &&
       !this.garbage.some((key) => key.equals(spaceGarbageKey(runtimeId, DEFAULT_ROW_SPACE)));
     if (isUsable) return DEFAULT_ROW_SPACE;

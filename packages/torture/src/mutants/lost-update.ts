@@ -26,15 +26,15 @@ let count = 0;
 patchModule(
   (request) => request === "./commit/committer.js",
   (exports: Record<string, unknown>) => {
-    const methods = methodsOf(exports, "Committer", "commit");
-    const commit = methods["commit"] as unknown as Commit;
+    const methods = methodsOf(exports, "Committer", "commitIfCurrent");
+    const commit = methods["commitIfCurrent"] as unknown as Commit;
     const changed = async function (this: Committer, change: Change): Promise<unknown> {
       if (++count % ONE_IN !== 0) return commit.call(this, change);
       const { handles } = change.reads;
       const before = await this.engine.view((view) => Promise.all(handles.map(({ key }) => view.get(key))));
       return commit.call(this, { ...change, decide: () => change.decide({ get: ({ index }) => before[index] }) });
     };
-    Object.assign(methods, { commit: changed });
+    Object.assign(methods, { commitIfCurrent: changed });
     return undefined;
   },
 );

@@ -4,7 +4,7 @@ import { type Transcript, startsWith } from "../transcript.js";
 import { incomingHistory, previousHistory, validateIncomingHistory } from "./graph-validation.js";
 import { brokenContinuity, invalidRewrite, shrunkTranscript } from "./refusal.js";
 
-/** Accepts a document that only adds to the previous one (section 8.2). The ids of the two are not compared. */
+/** Accepts a document that only adds to the previous one (contract 10.3). The ids of the two are not compared. */
 export function appendGuard(incoming: SessionDocument, previous: SessionDocument | undefined): void {
   validateIncomingHistory(incoming);
   const { id, transcript } = incoming;
@@ -40,7 +40,7 @@ const CONTEXT_MARKER = "[Runtime System Context]";
 
 /**
  * Whether runtime context was appended to the leading system text, or nothing, and messages were appended at the end
- * (section 8.2 c).
+ * (contract 10.3 c).
  */
 export function isSystemContextAppend(incoming: Transcript, previous: Transcript): boolean {
   const text = incoming.leadingSystemText();
@@ -55,7 +55,7 @@ function isContextAppend(previous: string | undefined, incoming: string): boolea
   return incoming === previous || incoming.startsWith(previous + CONTEXT_SEPARATOR + CONTEXT_MARKER);
 }
 
-/** Whether transient notices were removed, and messages were appended at the end (section 8.2 d). */
+/** Whether transient notices were removed, and messages were appended at the end (contract 10.3 d). */
 function isNoticeCleanup(incoming: Transcript, previous: Transcript): boolean {
   const notices = new Set(previous.transientNotices());
   if (notices.size === 0 || incoming.length < previous.length - notices.size) return false;
@@ -68,7 +68,7 @@ function isNoticeCleanup(incoming: Transcript, previous: Transcript): boolean {
   return true;
 }
 
-/** Checks that an append keeps what is retained of earlier revisions, and adds at most the revision of this append (section 8.3). */
+/** Checks that an append keeps what is retained of earlier revisions, and adds at most the revision of this append (contract 10.4). */
 function checkHistoryPreserved(incoming: SessionDocument, previous: SessionDocument): void {
   const before = previousHistory(incoming, previous);
   const after = incomingHistory(incoming);

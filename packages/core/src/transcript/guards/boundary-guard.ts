@@ -7,7 +7,7 @@ import { incomingHistory } from "./graph-validation.js";
 import { GuardRefusalError, invalidRewrite } from "./refusal.js";
 import { checkCommitBodies, checkCommitsRetained } from "./rewrite-guard.js";
 
-/** Accepts an append, or a document whose audited rewrites lead to it from the previous document (section 8.4). */
+/** Accepts an append, or a document whose audited rewrites lead to it from the previous document (contract 10.5). */
 export function boundaryGuard(incoming: SessionDocument, previous: SessionDocument | undefined): void {
   try {
     appendGuard(incoming, previous);
@@ -44,7 +44,7 @@ function checkFirstCommit(
 
 /**
  * Returns the commits that lead from the previous transcript to the incoming one, with appends before, between and after
- * them (section 8.4, step 5), or undefined if there is no such chain.
+ * them (contract 10.5, the rewrite chain), or undefined if there is no such chain.
  */
 function findRewriteChain(
   history: History,
@@ -106,7 +106,7 @@ function hasPrefixOfRevision(body: Transcript, prefix: Transcript, revision: str
 }
 
 /**
- * Whether both transcripts begin with a system message, of any text, and messages were appended at the end (section 8.4,
+ * Whether both transcripts begin with a system message, of any text, and messages were appended at the end (contract 10.5,
  * step 5).
  */
 function isSystemRefresh(incoming: Transcript, previous: Transcript): boolean {

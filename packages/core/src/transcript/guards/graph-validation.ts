@@ -6,7 +6,7 @@ import { type Transcript, startsWith } from "../transcript.js";
 import { type GuardRefusalError, invalidRewrite, malformedIncomingHistory } from "./refusal.js";
 
 /**
- * Refuses an incoming document whose history contradicts itself (section 8.1). As in the reference, the words "transcript
+ * Refuses an incoming document whose history contradicts itself (contract 10.2). As in the reference, the words "transcript
  * history state is malformed" occur twice in the text.
  */
 export function validateIncomingHistory(incoming: SessionDocument): void {
@@ -48,7 +48,7 @@ export function readHistory<T>(
   }
 }
 
-/** Checks a history by itself. Throws a `MalformedHistoryError` that names the first fault, in the order of section 8.1. */
+/** Checks a history by itself. Throws a `MalformedHistoryError` that names the first fault, in the order of contract 10.2. */
 function validateGraph(history: History): void {
   if (!history.body(history.head)) throw MalformedHistoryError.because(`missing transcript head body ${history.head}`);
   for (const { revision, transcript } of history.bodies) {

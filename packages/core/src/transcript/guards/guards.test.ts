@@ -39,7 +39,7 @@ function run({ guard, incoming, previous, commit }: GuardCase): void {
   else rewriteGuard(read(incoming), before, readRewriteCommit(commit ?? ""));
 }
 
-/** Some texts end with the words of the reference's JSON reader. Ours differ (section 14.18). */
+/** Some texts end with the words of the reference's JSON reader. Ours differ (contract 11.3). */
 const READER_TEXT =
   /(malformed: (?:transcript history state is malformed: )?)(?:invalid (?:type|value|length)|missing field|unknown (?:field|variant)|duplicate field).*$/s;
 
@@ -54,7 +54,7 @@ function problemOf(vector: GuardCase): string | undefined {
     if (!(error instanceof GuardRefusalError)) return `threw ${String(error)}`;
     const { variant, text, expected, actual } = error.refusal;
     if (ok) return vector.quirk ? undefined : `refused: ${text}`;
-    // A list in the place of an object may be refused (section 14.19), even if the reference names another fault.
+    // A list in the place of an object may be refused (contract 9.10), even if the reference names another fault.
     if (err && vector.name.includes("-positional-")) return undefined;
     if (!err || variant !== err.variant) return `${variant} instead of ${String(err?.variant)}: ${text}`;
     if (vector.clock) return undefined;

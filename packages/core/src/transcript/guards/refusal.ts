@@ -1,4 +1,4 @@
-/** The reason why a guard refuses a document. The texts are the reference's (section 8). */
+/** The reason why a guard refuses a document. The texts are the reference's (contract 10.1). */
 export interface Refusal {
   readonly variant:
     | "MonotonicityViolation"

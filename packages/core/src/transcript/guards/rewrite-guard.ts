@@ -10,7 +10,7 @@ import {
 } from "./graph-validation.js";
 import { type GuardRefusalError, invalidRewrite, revisionConflict } from "./refusal.js";
 
-/** Accepts a document that is the result of one rewrite of the previous one, with nothing appended to it (section 8.5). */
+/** Accepts a document that is the result of one rewrite of the previous one, with nothing appended to it (contract 10.6). */
 export function rewriteGuard(
   incoming: SessionDocument,
   previous: SessionDocument | undefined,
@@ -55,7 +55,7 @@ export function checkCommitsRetained(incoming: SessionDocument, previous: Sessio
   throw invalidRewrite(incoming.id, "incoming rewrite save would drop retained transcript rewrite commits");
 }
 
-/** Checks that a history proves one commit: it contains the commit, and both bodies agree with it (section 8.6). */
+/** Checks that a history proves one commit: it contains the commit, and both bodies agree with it (contract 10.7). */
 export function checkCommitBodies(id: string, commit: TranscriptRewriteCommit, history: History): void {
   const refusal = (reason: string): GuardRefusalError => invalidRewrite(id, reason);
   const { parentRevision, revision, selection } = commit;

@@ -35,7 +35,7 @@ export interface ListIndex {
   readonly sha256State: Uint8Array | undefined;
   /** The text of the system message at the beginning. */
   readonly systemText: string | undefined;
-  /** The indexes of the notices that a runtime may remove again (section 8.2 d). */
+  /** The indexes of the notices that a runtime may remove again (contract 10.3 d). */
   readonly transientNotices: readonly number[];
   /** An older list of the same session that begins with the same `count` messages. */
   readonly shared: { readonly with: ListIndex; readonly count: number } | undefined;

@@ -38,8 +38,7 @@ async function perform(task: MaintenanceTask): Promise<void> {
   if (refusal) throw refusal;
   transactions += 1;
   const changes = new TreeChanges(environment, IdCounter.load(environment, NODE_ID_KEY, "node ids"));
-  // The deletion of documents does not touch row spaces.
-  task.apply(changes, undefined as never);
+  task.apply(changes);
   await environment.write(changes.puts());
 }
 

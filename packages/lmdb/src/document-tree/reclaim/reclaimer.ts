@@ -1,7 +1,6 @@
 import type { Environment } from "../../environment.js";
 import { documentBounds, documentKey } from "../../keys.js";
 import type { WriteLoad } from "../../page-estimate.js";
-import type { SpaceChanges } from "../../row-spaces/space-changes.js";
 import { type NodeReference, decodeBranch } from "../node.js";
 import { LEASE_STALE_MS, type Leases } from "../read/lease.js";
 import { type DroppedNode, decodeGarbage, decodeStaging, encodeGarbage, encodeStaging } from "./reclaim-records.js";
@@ -14,7 +13,7 @@ export interface MaintenanceTask {
   readonly load: WriteLoad;
   /** Whether it only deletes. */
   readonly frees: boolean;
-  apply(trees: TreeChanges, spaces: SpaceChanges): void;
+  apply(changes: TreeChanges): void;
 }
 
 /** The most nodes that one transaction reclaims: a few milliseconds of the event loop. */

@@ -77,10 +77,12 @@ export class TreeChanges {
       if (times > 0 && more > 0) named.push({ id, level, times: more });
       for (let left = times; left < 0; left += 1) dropped.push({ id, level, isDead: false });
     }
+    // All counts that `replace` changes are read here: a count that cannot be read must refuse the batch before any change.
+    for (const { id } of named) this.counts.of(id);
     return { runtimeId, staged, named, dropped };
   }
 
-  /** Applies a replacement that was planned over the same state. */
+  /** Applies a replacement that was planned over the same state. Reads nothing, so that it cannot fail halfway. */
   replace(sequence: number, { runtimeId, staged, named, dropped }: Replacement): void {
     for (const { id, isDead } of dropped) if (isDead) this.counts.forget(id);
     for (const { id, times } of named) this.counts.add(id, times);
@@ -125,15 +127,18 @@ const isNew = (id: number, staged: StagedTree | undefined): boolean =>
  */
 class ReferenceCounts {
   private readonly changed = new Map<number, number>();
+  private readonly stored = new Map<number, number>();
 
   constructor(private readonly source: NodeSource) {}
 
   of(id: number): number {
-    const changed = this.changed.get(id);
-    if (changed !== undefined) return changed;
+    const known = this.changed.get(id) ?? this.stored.get(id);
+    if (known !== undefined) return known;
     const key = documentKey("count", id);
     const value = this.source.get(key);
-    return value ? decodeCount(key, value) : 1;
+    const count = value ? decodeCount(key, value) : 1;
+    this.stored.set(id, count);
+    return count;
   }
 
   add(id: number, times: number): void {
