@@ -48,6 +48,11 @@ async function runOnNewSite(one: ConformanceCase, factory: StoreFactory): Promis
       assert.ok(versioned, "the factory declares `versions`: expected a handle with `versioned`, found none");
       return versioned;
     },
+    get transfer() {
+      const { transfer } = openHandle();
+      assert.ok(transfer, "the factory declares `transfers`: expected a handle with `transfer`, found none");
+      return transfer;
+    },
     hold() {
       const { hold } = openHandle();
       assert.ok(hold, "the factory declares `holds`: expected a handle with `hold`, found none");

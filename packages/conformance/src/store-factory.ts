@@ -1,4 +1,4 @@
-import type { RuntimeStore, VersionedStore } from "@bolthole/contract";
+import type { RuntimeStore, RuntimeTransfer, VersionedStore } from "@bolthole/contract";
 
 /**
  * The promises of a store implementation. A case that needs a capability which is false here is skipped, and reported as
@@ -17,6 +17,8 @@ export interface Capabilities {
   readonly holds: boolean;
   /** Handles have `putRawRow`: the store uses the tables of the reference (contract 13.1). */
   readonly rawRows: boolean;
+  /** Handles have `transfer`. */
+  readonly transfers: boolean;
 }
 export type Capability = keyof Capabilities;
 
@@ -33,6 +35,8 @@ export interface StoreHandle {
   readonly store: RuntimeStore;
   /** The same store with versions, request ids and expectations. */
   readonly versioned?: VersionedStore | undefined;
+  /** The export and import of whole runtimes of the same store. */
+  readonly transfer?: RuntimeTransfer | undefined;
   /** Stops every mutation before the writer until the returned function is called. `holdable` is a way to build this. */
   readonly hold?: (() => () => void) | undefined;
   /** Writes an external row, as another program would. */

@@ -1,7 +1,8 @@
 import type { ByteRange, DocumentPart, Finding, RuntimeId, StoreCounts } from "@bolthole/contract";
-import type { KeyOf, Row, RowKey, ReadSet, RowHandle, RowReader } from "./commit/row.js";
+import type { TableDigest } from "./commit/manifests.js";
+import type { KeyOf, Row, RowKey, ReadSet, RowHandle, RowReader, RowSetKey } from "./commit/row.js";
 
-export type { KeyOf, Row, RowKey, Table } from "./commit/row.js";
+export type { KeyOf, Row, RowKey, RowSetKey, Table } from "./commit/row.js";
 
 /**
  * A new document in order: new bytes, and ranges of the document that is stored at present. The bytes are kept by reference
@@ -17,6 +18,25 @@ export interface StagedDocument {
   readonly crc32: number;
   /** About how many bytes of values the commit writes. An engine may share the rest with the stored document. */
   readonly bytes: number;
+}
+
+/** Makes some rows of a row set, all with this sequence. An engine may call it again with another one; only the last rows count. */
+export type RowSlice = (sequence: number) => readonly RowEntry<RowSetKey>[];
+
+/** A row set that an engine has stored for a commit, where no reader sees it. Engines keep more in it than this. */
+export interface StagedRows {
+  readonly input: TableDigest;
+  readonly receipt: TableDigest;
+}
+
+/** The record in a DAMAGED_RECORD error of an engine that cannot say where the row set of a runtime is. */
+export const ROW_SPACE_RECORD = "row space";
+
+/** Replaces the row set of a runtime: every input row and every receipt that it has when the batch is applied. */
+export interface RowSetReplacement {
+  readonly runtimeId: RuntimeId;
+  /** The new row set. Undefined when no row remains. */
+  readonly rows: StagedRows | undefined;
 }
 
 /** Thrown when another snapshot was stored since a change was prepared. The change must be prepared again. */
@@ -47,6 +67,8 @@ export interface WriteBatch<T> {
 
 export interface Decision<T> {
   readonly writes: readonly RowWrite[];
+  /** Takes effect together with the writes, which then must not contain a row of this row set. */
+  readonly replaceRows?: RowSetReplacement | undefined;
   readonly result: T;
   /** Whether the batch only frees space. An engine that has no space left for others still accepts it. */
   readonly freesSpace: boolean;
@@ -126,6 +148,15 @@ export interface Engine {
   stage(runtimeId: RuntimeId, base: number | undefined, document: DocumentParts): Promise<StagedDocument>;
   /** Drops a staged document that was not committed. */
   discard(staged: StagedDocument): Promise<void>;
+  /**
+   * Stores a row set for a commit, outside the writer. The slices are in ascending order of their keys, the input rows first,
+   * and no key is in them twice. An engine may write each slice in one transaction, so a slice should have at most a few
+   * hundred rows and about 1 MiB. Each gets a sequence that no commit has. A staged row set must be committed or discarded;
+   * when this rejects, there is none. Rejects with the errors of `slices` and of `commit`.
+   */
+  stageRows(runtimeId: RuntimeId, slices: AsyncIterable<RowSlice>): Promise<StagedRows>;
+  /** Drops a staged row set that was not committed. */
+  discardRows(staged: StagedRows): Promise<void>;
   /**
    * Resolves when the writes are durable. Rejects with the error that `decide` threw, with DISK_FULL or QUOTA when there is no
    * space for the writes, or with OUTCOME_UNKNOWN.

@@ -25,13 +25,17 @@ export type {
   RowEntry,
   RowKey,
   RowRange,
+  RowSetKey,
+  RowSetReplacement,
+  RowSlice,
   RowWrite,
   StagedDocument,
+  StagedRows,
   Table,
   View,
   WriteBatch,
 } from "./engine.js";
-export { StaleBaseError, pagesOf } from "./engine.js";
+export { ROW_SPACE_RECORD, StaleBaseError, pagesOf } from "./engine.js";
 export { ReadSet, type RowHandle, type RowReader } from "./commit/row.js";
 export {
   type Apply,
@@ -44,7 +48,14 @@ export {
 } from "./commit/group-commit.js";
 export { keyText } from "./commit/row.js";
 export { deriveRuntimeManifest, deriveStoreManifest, externalRow, ownOrExternalRow } from "./commit/external-rows.js";
-export { type CountedTable, type RestoreOptions, restoredStoreManifest } from "./commit/manifests.js";
+export {
+  type CountedTable,
+  NO_ROWS,
+  type RestoreOptions,
+  type TableDigest,
+  restoredStoreManifest,
+} from "./commit/manifests.js";
+export { RowSetDigest } from "./commit/row-set.js";
 export { type SnapshotFacts, decodeSnapshotFacts, encodeSnapshotFacts } from "./documents/stored-document.js";
 export { assembleYielding, bufferOf, crc32Yielding } from "./bytes.js";
 export { YieldBudget } from "./yield-budget.js";

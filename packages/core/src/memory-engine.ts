@@ -1,7 +1,9 @@
 import { randomUUID } from "node:crypto";
+import { setImmediate } from "node:timers/promises";
 import BTree from "sorted-btree";
 import type { ByteRange, RuntimeId } from "@bolthole/contract";
 import { assembleYielding, crc32Yielding } from "./bytes.js";
+import { RowSetDigest } from "./commit/row-set.js";
 import { compareKeys, ReadRows } from "./commit/row.js";
 import {
   type DocumentParts,
@@ -11,7 +13,9 @@ import {
   type Row,
   type RowKey,
   type RowRange,
+  type RowSlice,
   type StagedDocument,
+  type StagedRows,
   StaleBaseError,
   type View,
   type WriteBatch,
@@ -24,18 +28,32 @@ interface Kept {
 }
 type Rows = BTree<RowKey, Kept>;
 
-/** Keeps rows in the memory of the process. A view is a copy-on-write clone of the tree: readers and writers never wait. */
+/** The input rows and receipts of one runtime. It is never changed: a commit stores another one. */
+interface RowSet {
+  readonly rows: Rows;
+  readonly bytes: number;
+}
+type RowSets = BTree<RuntimeId, RowSet>;
+
+/** All rows of one state. */
+interface State {
+  /** The rows that belong to no row set. */
+  readonly rows: Rows;
+  readonly sets: RowSets;
+}
+
+/** Keeps rows in the memory of the process. A view is a copy-on-write clone of the trees: readers and writers never wait. */
 export class MemoryEngine implements Engine {
   readonly name = "memory";
   readonly durable = false;
   readonly storeId = randomUUID();
   readonly epoch = this.storeId.slice(0, 8);
-  private readonly rows: Rows = new BTree<RowKey, Kept>(undefined, compareKeys);
+  private readonly state: State = { rows: emptyRows(), sets: new BTree<RuntimeId, RowSet>() };
   private sequence = 0;
   private bytes = 0;
 
   view<T>(read: (view: View) => Promise<T>): Promise<T> {
-    return read(viewOf(this.rows.clone()));
+    return read(viewOf({ rows: this.state.rows.clone(), sets: this.state.sets.clone() }));
   }
 
   /** Needs no group commit: nothing is flushed, so that each batch is a group of its own. */
@@ -43,22 +61,44 @@ export class MemoryEngine implements Engine {
     // A commit resolves later than it is called, as with every other engine.
     await Promise.resolve();
     const sequence = this.sequence + 1;
-    const rows = batch.reads.handles.map(({ key }) => ({ row: this.rows.get(key)?.row }));
-    const { writes, result } = batch.decide(new ReadRows(rows), sequence);
+    const rows = batch.reads.handles.map(({ key }) => ({ row: find(this.state, key)?.row }));
+    const { writes, replaceRows, result } = batch.decide(new ReadRows(rows), sequence);
     this.sequence = sequence;
+    if (replaceRows) this.putSet(replaceRows.runtimeId, (replaceRows.rows as StagedSet | undefined)?.set);
     for (const { handle, row, document } of writes) this.put(handle.key, row, document);
     return result;
   }
 
   /** Copies the document: the caller may change its bytes after the commit. */
   async stage(runtimeId: RuntimeId, base: number | undefined, document: DocumentParts): Promise<WholeDocument> {
-    const stored = this.rows.get({ table: "snapshot", runtimeId });
+    const stored = find(this.state, { table: "snapshot", runtimeId });
     if (stored?.row.sequence !== base) throw new StaleBaseError();
     const bytes = await assembleYielding(document, stored?.document);
     return { length: bytes.length, crc32: await crc32Yielding(bytes), bytes: bytes.length, content: bytes };
   }
 
   discard(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  async stageRows(_runtimeId: RuntimeId, slices: AsyncIterable<RowSlice>): Promise<StagedSet> {
+    const rows = emptyRows();
+    const digest = new RowSetDigest();
+    let bytes = 0;
+    for await (const slice of slices) {
+      const entries = slice((this.sequence += 1));
+      digest.add(entries);
+      for (const { key, row } of entries) {
+        const kept = { row: copyOf(row) };
+        bytes += sizeOf(kept);
+        rows.set(key, kept);
+      }
+      await setImmediate();
+    }
+    return { input: digest.input, receipt: digest.receipt, set: { rows, bytes } };
+  }
+
+  discardRows(): Promise<void> {
     return Promise.resolve();
   }
 
@@ -76,17 +116,41 @@ export class MemoryEngine implements Engine {
   }
 
   private put(key: RowKey, row: Row | undefined, document: StagedDocument | undefined): void {
-    const before = this.rows.get(key);
-    this.bytes -= before ? sizeOf(before) : 0;
-    if (!row) {
-      this.rows.delete(key);
-      return;
+    const before = find(this.state, key);
+    const kept = row && { row: copyOf(row), document: document && (document as WholeDocument).content };
+    const growth = (kept ? sizeOf(kept) : 0) - (before ? sizeOf(before) : 0);
+    if (key.table === "input" || key.table === "receipt") {
+      const set = this.state.sets.get(key.runtimeId);
+      const rows = set ? set.rows.clone() : emptyRows();
+      putOrDelete(rows, key, kept);
+      this.putSet(key.runtimeId, { rows, bytes: (set?.bytes ?? 0) + growth });
+    } else {
+      this.bytes += growth;
+      putOrDelete(this.state.rows, key, kept);
     }
-    const kept = { row: copyOf(row), document: document && (document as WholeDocument).content };
-    this.bytes += sizeOf(kept);
-    this.rows.set(key, kept);
+  }
+
+  private putSet(runtimeId: RuntimeId, set: RowSet | undefined): void {
+    const { sets } = this.state;
+    this.bytes += (set?.bytes ?? 0) - (sets.get(runtimeId)?.bytes ?? 0);
+    if (set && set.rows.size > 0) sets.set(runtimeId, set);
+    else sets.delete(runtimeId);
   }
 }
+
+interface StagedSet extends StagedRows {
+  readonly set: RowSet;
+}
+
+const emptyRows = (): Rows => new BTree<RowKey, Kept>(undefined, compareKeys);
+
+function putOrDelete(rows: Rows, key: RowKey, kept: Kept | undefined): void {
+  if (kept) rows.set(key, kept);
+  else rows.delete(key);
+}
+
+const find = ({ rows, sets }: State, key: RowKey): Kept | undefined =>
+  key.table === "input" || key.table === "receipt" ? sets.get(key.runtimeId)?.rows.get(key) : rows.get(key);
 
 interface WholeDocument extends StagedDocument {
   readonly content: Uint8Array;
@@ -97,15 +161,15 @@ const copyOf = (row: Row): Row => ({ ...row, value: Buffer.from(row.value) });
 
 const sizeOf = ({ row, document }: Kept): number => row.value.length + (document?.length ?? 0);
 
-function viewOf(rows: Rows): View {
+function viewOf(state: State): View {
   return {
     get: (key) => {
-      const row = rows.get(key)?.row;
+      const row = find(state, key)?.row;
       return Promise.resolve(row && copyOf(row));
     },
-    scan: (range, limit) => Promise.resolve(scan(rows, range, limit)),
+    scan: (range, limit) => Promise.resolve(scan(state, range, limit)),
     document: (runtimeId, range) => {
-      const document = rows.get({ table: "snapshot", runtimeId })?.document ?? new Uint8Array();
+      const document = state.rows.get({ table: "snapshot", runtimeId })?.document ?? new Uint8Array();
       return Promise.resolve(piecesOf(document, range));
     },
   };
@@ -121,12 +185,13 @@ async function* piecesOf(document: Uint8Array, range?: ByteRange): AsyncGenerato
   }
 }
 
-function scan<R extends RowRange>(rows: Rows, range: R, limit: number): EntryOf<R>[] {
+function scan<R extends RowRange>(state: State, range: R, limit: number): EntryOf<R>[] {
   const found: EntryOf<R>[] = [];
   const start = startOf(range);
+  const rows = "runtimeId" in range ? state.sets.get(range.runtimeId)?.rows : state.rows;
+  if (!rows) return found;
   for (const [key, { row }] of rows.entries(start)) {
     if (key.table !== range.table || found.length === limit) break;
-    if ("runtimeId" in range && "runtimeId" in key && key.runtimeId !== range.runtimeId) break;
     if (range.after && compareKeys(key, start) === 0) continue;
     found.push({ key, row } as EntryOf<R>);
   }

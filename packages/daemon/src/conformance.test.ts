@@ -16,6 +16,7 @@ const overDaemon = (transport: "socket" | "tcp"): StoreFactory => ({
     fullSequences: true,
     holds: false,
     rawRows: false,
+    transfers: false,
   },
   createSite() {
     const folder = mkdtempSync(join(tmpdir(), "bolthole-conformance-"));

@@ -185,6 +185,21 @@ export class Environment {
     };
   }
 
+  /** Returns up to `limit` keys of a range in the newest durable state. */
+  firstKeys(start: Buffer, end: Buffer, limit: number): Buffer[] {
+    const transaction = this.read();
+    try {
+      const keys: Buffer[] = [];
+      for (const key of transaction.keys(start, end)) {
+        if (keys.length === limit) break;
+        keys.push(key);
+      }
+      return keys;
+    } finally {
+      transaction.done();
+    }
+  }
+
   /** Writes all puts in one transaction, or none. Resolves when they are flushed. Wait for one call before the next. */
   async write(puts: readonly Put[]): Promise<void> {
     // lmdb-js returns the same promise for most puts of one turn.

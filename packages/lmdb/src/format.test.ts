@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { FORMAT_VERSION, UnusableFolderError, claimFormat } from "./format.js";
+import { FORMAT_VERSION, UnusableFolderError, claimFormat, raiseFormat } from "./format.js";
 
 let folder: string;
 
@@ -19,6 +19,16 @@ test("an empty folder gets a format file, and is accepted again", () => {
   claimFormat(folder);
 });
 
+test("a store of format 2 is accepted, and becomes one of format 3, which a version that reads only format 2 refuses", () => {
+  writeFileSync(join(folder, "format"), "bolthole 2\n");
+  claimFormat(folder);
+  expect(readFileSync(join(folder, "format"), "utf8")).toBe("bolthole 2\n");
+  raiseFormat(folder);
+  // The check of the older version is `Number(version) > 2`; a newer format is the case below.
+  expect(readFileSync(join(folder, "format"), "utf8")).toBe("bolthole 3\n");
+  claimFormat(folder);
+});
+
 test.each([
   [
     "the format that was never released",
@@ -29,7 +39,7 @@ test.each([
   [
     "the format file of another program",
     "something 2\n",
-    'expected "bolthole 2" in its file "format", found "something 2"',
+    'expected "bolthole 3" in its file "format", found "something 2"',
   ],
   ["a format file with more text", "bolthole 2 3\n", 'found "bolthole 2 3"'],
 ])("%s is refused, and the file is not changed", (_what, mark, text) => {

@@ -1,14 +1,27 @@
 import { randomUUID } from "node:crypto";
-import { existsSync, readFileSync, readdirSync, renameSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import type { DiskReservation } from "./disk-reservation.js";
 import type { Environment } from "./environment.js";
 import { IDENTITY_KEY } from "./keys.js";
 
-/** The version of the on-disk format. It is raised with every change that an older daemon would misread. */
-export const FORMAT_VERSION = 2;
-/** The oldest format that this version reads. No release has written format 1, so there is nothing to migrate. */
+/**
+ * The version of the on-disk format. It is raised with every change that an older daemon would misread. Format 3 adds row
+ * spaces: an older daemon would find none of the input rows and receipts in them.
+ */
+export const FORMAT_VERSION = 3;
+/** The oldest format that this version reads. No release has written format 1. A store of format 2 is also one of format 3. */
 const OLDEST_FORMAT = 2;
 const FILE = "format";
 const NEW_FILE = "format.new";
@@ -38,7 +51,7 @@ export function claimFormat(folder: string): void {
     }
     // A rename is atomic, so a crash leaves the complete file or none.
     const draft = join(folder, NEW_FILE);
-    writeFileSync(draft, `${PRODUCT} ${String(FORMAT_VERSION)}\n`, { mode: 0o600, flush: true });
+    writeFileSync(draft, formatText(FORMAT_VERSION), { mode: 0o600, flush: true });
     renameSync(draft, file);
     return;
   }
@@ -61,6 +74,27 @@ export function claimFormat(folder: string): void {
       `${folder} has format ${version}, but this version of Bolthole reads formats from ${String(OLDEST_FORMAT)}, ` +
         `and no release has written an older one; name a new folder`,
     );
+  }
+}
+
+const formatText = (version: number): string => `${PRODUCT} ${String(version)}\n`;
+
+/** Whether this version reads data files of this format. */
+export const isReadableFormat = (version: number): boolean => version >= OLDEST_FORMAT && version <= FORMAT_VERSION;
+
+/**
+ * Raises the format of a folder that `claimFormat` has accepted to the present one, durably. The data file stays as it is, so
+ * there is nothing to copy before. The text is written in place: that needs no space on a full disk, and changes one byte.
+ */
+export function raiseFormat(folder: string): void {
+  const path = join(folder, FILE);
+  if (readFileSync(path, "utf8") === formatText(FORMAT_VERSION)) return;
+  const file = openSync(path, "r+");
+  try {
+    writeSync(file, formatText(FORMAT_VERSION), 0);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
   }
 }
 

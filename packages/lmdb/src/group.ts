@@ -1,3 +1,4 @@
+import type { RuntimeId } from "@bolthole/contract";
 import {
   type Apply,
   type Awaitable,
@@ -5,6 +6,8 @@ import {
   type Group,
   type GroupRow,
   type RowHandle,
+  type RowKey,
+  type RowSetReplacement,
   type RowWrite,
   StaleBaseError,
   type WriteBatch,
@@ -16,9 +19,11 @@ import type { MaintenanceTask } from "./document-tree/reclaim/reclaimer.js";
 import type { StagedTree } from "./document-tree/build/staged-tree.js";
 import type { Replacement, TreeChanges } from "./document-tree/reclaim/tree-changes.js";
 import type { Environment, Put } from "./environment.js";
-import { SEQUENCE_KEY, encodeKey, isHashedId } from "./keys.js";
+import { DEFAULT_ROW_SPACE, LONGEST_KEY_BYTES, SEQUENCE_KEY, encodeKey, isHashedId, rowSpaceBounds } from "./keys.js";
 import { type WriteLoad, estimateBatchPages, estimateTransactionPages } from "./page-estimate.js";
 import { type StoredRow, decodeRecord, encodeRecord } from "./record.js";
+import type { RowSpaces, StagedSpace } from "./row-spaces/row-spaces.js";
+import type { RowTask, SpaceChanges } from "./row-spaces/space-changes.js";
 
 /**
  * A batch with more rows than this is read, planned and encoded in slices, between which the event loop runs. No other group
@@ -31,6 +36,7 @@ export interface Writer {
   readonly environment: Environment;
   readonly reservation: DiskReservation;
   readonly trees: DocumentTrees;
+  readonly spaces: RowSpaces;
   /** The commit sequence of the last durable batch. */
   sequence: number;
 }
@@ -40,6 +46,13 @@ interface Slot extends GroupRow {
   readonly key: Buffer;
   row: StoredRow | undefined;
   isChanged: boolean;
+}
+
+/** The replacement of a row set. */
+interface Exchange {
+  /** The bytes of the values that are written; 0 for a deletion. */
+  readonly values: readonly number[];
+  apply(): void;
 }
 
 /** What a batch or a maintenance task adds to the transaction. */
@@ -57,6 +70,7 @@ interface Demand {
 export class LmdbGroup implements Group<Slot> {
   private readonly slots = new Map<string, Slot>();
   private treeChanges: TreeChanges | undefined;
+  private spaceChanges: SpaceChanges | undefined;
   private sequence: number;
   /** The most pages that the transaction can take. */
   private pages: number;
@@ -77,14 +91,14 @@ export class LmdbGroup implements Group<Slot> {
 
   read({ reads: { handles } }: WriteBatch<unknown>): Awaitable<readonly Slot[]> {
     if (handles.length > UNDIVIDED_ROWS) return this.readInSlices(handles);
-    return handles.map(({ key }) => this.slot(encodeKey(key)));
+    return handles.map(({ key }) => this.slot(this.keyOf(key)));
   }
 
   private async readInSlices(handles: readonly RowHandle[]): Promise<readonly Slot[]> {
     this.isLong = true;
     const slots: Slot[] = [];
     for (const { key } of handles) {
-      slots.push(this.slot(encodeKey(key)));
+      slots.push(this.slot(this.keyOf(key)));
       const wait = this.budget.spend();
       if (wait) await wait;
     }
@@ -99,9 +113,12 @@ export class LmdbGroup implements Group<Slot> {
   }
 
   private plan({ batch, decision, rows, sequence }: DecidedBatch<Slot>): Awaitable<Apply | undefined> {
-    const { writes, freesSpace: frees } = decision;
+    const { writes, replaceRows, freesSpace: frees } = decision;
     const replacements = writes.map((write) => this.replacement(write, rows[write.handle.index]));
-    return this.admit({ load: loadOf(writes, rows, replacements), bytes: batch.bytes, frees }, () => () => {
+    const exchange = replaceRows && this.exchangeOf(replaceRows);
+    const load = loadOf(writes, rows, replacements, exchange?.values);
+    return this.admit({ load, bytes: batch.bytes, frees }, () => () => {
+      exchange?.apply();
       writes.forEach((write, index) => {
         this.put(write, rows[write.handle.index], sequence, replacements[index]);
       });
@@ -124,9 +141,31 @@ export class LmdbGroup implements Group<Slot> {
     });
   }
 
+  /**
+   * Prepares a task that changes row spaces. It reads everything before its first change, so that a task that fails leaves no
+   * changes behind, and is refused alone.
+   */
+  prepareRowTask(task: RowTask): Awaitable<Apply | undefined> {
+    return this.admit(task, () => {
+      task.apply(this.spaceChange());
+      return NOTHING;
+    });
+  }
+
+  /** As `prepareRowTask`, for a task that writes rows under a commit sequence of its own. */
+  prepareNumberedTask(taskOf: (sequence: number) => RowTask): Awaitable<Apply | undefined> {
+    const sequence = this.nextSequence;
+    const task = taskOf(sequence);
+    return this.admit(task, () => {
+      task.apply(this.spaceChange());
+      this.sequence = sequence;
+      return NOTHING;
+    });
+  }
+
   async flush(): Promise<undefined> {
     const { writer } = this;
-    const puts: Put[] = this.treeChanges?.puts() ?? [];
+    const puts: Put[] = [...(this.treeChanges?.puts() ?? []), ...(this.spaceChanges?.puts() ?? [])];
     const { isLong } = this;
     if (isLong) await this.budget.yield();
     for (const { key, row, isChanged } of this.slots.values()) {
@@ -145,6 +184,7 @@ export class LmdbGroup implements Group<Slot> {
     await writer.environment.write(puts);
     writer.sequence = this.sequence;
     if (this.treeChanges) writer.trees.flushed(this.treeChanges);
+    if (this.spaceChanges) writer.spaces.flushed(this.spaceChanges);
   }
 
   abort(): void {
@@ -188,6 +228,56 @@ export class LmdbGroup implements Group<Slot> {
     return (this.treeChanges ??= this.writer.trees.changes());
   }
 
+  private spaceChange(): SpaceChanges {
+    return (this.spaceChanges ??= this.writer.spaces.changes());
+  }
+
+  /** Returns the stored key of a row, in the row space that the earlier batches of the group left. */
+  private keyOf(key: RowKey): Buffer {
+    const isInSpace = this.writer.spaces.isUsed && (key.table === "input" || key.table === "receipt");
+    return isInSpace ? encodeKey(key, this.spaceChange().spaceOf(key.runtimeId)) : encodeKey(key);
+  }
+
+  /** Prepares the replacement of a row set: by another row space, or by the deletion of its rows when they are few. */
+  private exchangeOf({ runtimeId, rows }: RowSetReplacement): Exchange {
+    const staged = (rows as StagedSpace | undefined)?.space;
+    const few = staged === undefined ? this.fewRows(runtimeId) : undefined;
+    if (few) {
+      return {
+        values: few.map(() => 0),
+        apply: () => {
+          for (const slot of few) {
+            slot.row = undefined;
+            slot.isChanged = true;
+          }
+        },
+      };
+    }
+    const recordBytes = RECORD_BYTES + Buffer.byteLength(runtimeId);
+    return {
+      values: [recordBytes, recordBytes, recordBytes, RECORD_BYTES],
+      apply: this.spaceChange().plan(runtimeId, staged),
+    };
+  }
+
+  /**
+   * Returns all rows of a row set, or undefined when they are too many for one transaction. The rows of another row space than
+   * the default one are always replaced, so that the runtime loses its pointer.
+   */
+  private fewRows(runtimeId: RuntimeId): Slot[] | undefined {
+    const { spaces } = this.writer;
+    const space = this.spaceChange().readableSpaceOf(runtimeId);
+    if (space !== DEFAULT_ROW_SPACE) return undefined;
+    const stored = spaces.firstKeys(runtimeId, space, MAX_SINGLE_ROWS + 1);
+    if (stored.length > MAX_SINGLE_ROWS) return undefined;
+    const { start, end } = rowSpaceBounds(runtimeId, space);
+    const changed = [...this.slots.values()].filter(
+      ({ key }) => Buffer.compare(key, start) >= 0 && Buffer.compare(key, end) < 0,
+    );
+    const all = new Set([...stored.map((key) => this.slot(key)), ...changed]);
+    return all.size > MAX_SINGLE_ROWS ? undefined : [...all];
+  }
+
   /** Plans the replacement of a document. A document that shares nodes with its base can replace that base only. */
   private replacement({ handle: { key }, document }: RowWrite, slot: Slot | undefined): Replacement | undefined {
     if (key.table !== "snapshot") return undefined;
@@ -228,6 +318,12 @@ export class LmdbGroup implements Group<Slot> {
   }
 }
 
+const NOTHING: Apply = () => undefined;
+
+/** The most rows of a row set that are deleted in the commit itself. */
+const MAX_SINGLE_ROWS = 256;
+/** The assumed size of a record of a row space, beside the runtime id. */
+const RECORD_BYTES = 64;
 /** The bytes of a reference count, or of one node in a garbage record. */
 const NODE_BYTES = 16;
 
@@ -235,14 +331,16 @@ function loadOf(
   writes: readonly RowWrite[],
   slots: readonly Slot[],
   replacements: readonly (Replacement | undefined)[],
+  others: readonly number[] = [],
 ): WriteLoad {
-  let keyBytes = NODE_BYTES;
+  let keyBytes = others.length > 0 ? LONGEST_KEY_BYTES : NODE_BYTES;
   const values = writes.map(({ handle: { key, index }, row }) => {
     keyBytes = Math.max(keyBytes, slots[index]?.key.length ?? 0);
     if (!row) return 0;
     const hasId = "runtimeId" in key && isHashedId(key.runtimeId);
     return row.value.length + (hasId ? Buffer.byteLength(key.runtimeId) : 0);
   });
+  values.push(...others);
   const parts: number[] = [];
   for (const replacement of replacements) {
     if (!replacement) continue;

@@ -9,7 +9,10 @@ import {
   garbageKey,
   isHashedId,
   numberOf,
+  parseKey,
+  parseRowSpaceKey,
   parseRuntimeKey,
+  rowSpaceBounds,
   snapshotKeyBeside,
 } from "./keys.js";
 
@@ -47,6 +50,26 @@ test("different rows have different keys, and no key is a prefix of another", ()
       return !x.subarray(0, y.length).equals(y) || (a.table === "storeManifest" && b.table === "storeManifest");
     }),
     { numRuns: 3000 },
+  );
+});
+
+test("the rows of a row space are in its range, and in no other one's", () => {
+  const space = fc.nat({ max: 2 ** 48 - 2 });
+  const rowKey = key.filter((one) => one.table === "input" || one.table === "receipt");
+  fc.assert(
+    fc.property(rowKey, runtimeId, space, space, (one, otherId, own, other) => {
+      if (!("runtimeId" in one)) return false;
+      const stored = encodeKey(one, own);
+      const isIn = (id: string, number: number): boolean => {
+        const { start, end } = rowSpaceBounds(id, number);
+        return Buffer.compare(stored, start) >= 0 && Buffer.compare(stored, end) < 0;
+      };
+      const parsed = own === 0 ? parseKey(stored, one.runtimeId) : parseRowSpaceKey(stored, one.runtimeId);
+      expect(parsed && text(parsed)).toBe(text(one));
+      const isSame = own === other && (own > 0 || otherId === one.runtimeId);
+      return isIn(one.runtimeId, own) && isIn(otherId, other) === isSame;
+    }),
+    { numRuns: 2000 },
   );
 });
 

@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import type { KeyOf, RowKey, Table } from "@bolthole/core";
+import type { KeyOf, RowKey, RowSetKey, Table } from "@bolthole/core";
 import { uuidFromBytes, uuidToBytes } from "@bolthole/json";
 
 /*
@@ -10,6 +10,7 @@ import { uuidFromBytes, uuidToBytes } from "@bolthole/json";
  *   1  store       0                                            sequence of the last commit (double)
  *                  0 1                                          store id and epoch (JSON)
  *                  0 2                                          next node id (double)
+ *                  0 3                                          next row space id (double)
  *                  1                                            store manifest row
  *                  2                                            OAuth flow row
  *                  3  request id (16)                           outcome row
@@ -23,17 +24,25 @@ import { uuidFromBytes, uuidToBytes } from "@bolthole/json";
  *                  2  node id (6)                               reference count of a node
  *                  3  commit sequence (6)  index (4)            garbage record
  *                  4  first node id (6)                         staging record
+ *   5  row spaces  1  runtime id                                pointer to the runtime's row space
+ *                  2  row space id (6)                          staging record of a row space
+ *                  3  row space id (6)                          garbage record of a row space
+ *                  3  000000000000  runtime id                  garbage record of the runtime's default row space
+ *                  4  row space id (6)  4  input id (16)        input row
+ *                  4  row space id (6)  5  run id (16)  sequence (8)  receipt row
  *
  *   runtime id:  its UTF-8 bytes, each 00 written as 00 FF, then 00 01
  *                or, when that is longer than 1,024 bytes:  FF  SHA-256 of the UTF-8 bytes (32)
  *
  * Spaces, table numbers and the kinds of the documents' space have one byte; other numbers are big-endian, so that they
- * sort by value. All rows of one runtime are adjacent, so a commit changes few pages. Space 3 held the documents of
- * format 1. A number is never used again for something else.
+ * sort by value. All rows of one runtime are adjacent, so a commit changes few pages: its input rows and receipts are in
+ * its default row space, in space 2, until an import replaces all of them. Space 3 held the documents of format 1, and space
+ * 5 is new in format 3. A number is never used again for something else.
  */
 const STORE = 1;
 const RUNTIMES = 2;
 const DOCUMENTS = 4;
+const ROW_SPACES = 5;
 
 interface TableForm {
   readonly number: number;
@@ -61,6 +70,9 @@ export const SEQUENCE_KEY = Buffer.from([STORE, 0]);
 export const IDENTITY_KEY = Buffer.from([STORE, 0, 1]);
 /** The key of the next node id. */
 export const NODE_ID_KEY = Buffer.from([STORE, 0, 2]);
+
+/** The key of the next row space id. */
+export const ROW_SPACE_ID_KEY = Buffer.from([STORE, 0, 3]);
 
 /** The kinds of values in the documents' space. Each key contains one number of 6 bytes. */
 export const DOCUMENT_KEYS = {
@@ -131,8 +143,11 @@ function runtimeKey(runtimeId: string, table: Table, rest: number): Buffer {
 
 const runtimePrefix = (runtimeId: string, table: Table): Buffer => runtimeKey(runtimeId, table, 0);
 
-/** Returns the stored form of a row key. */
-export function encodeKey(key: RowKey): Buffer {
+/** The number of the row space that is part of a runtime's other rows. It is no row space id. */
+export const DEFAULT_ROW_SPACE = 0;
+
+/** Returns the stored form of a row key. An input row or a receipt is in the row space `space`. */
+export function encodeKey(key: RowKey, space = DEFAULT_ROW_SPACE): Buffer {
   switch (key.table) {
     case "storeManifest":
     case "oauth":
@@ -140,9 +155,9 @@ export function encodeKey(key: RowKey): Buffer {
     case "outcome":
       return Buffer.concat([Buffer.of(STORE, TABLES.outcome.number), uuidToBytes(key.requestId)]);
     case "input":
-      return withUuid(runtimeKey(key.runtimeId, "input", UUID_BYTES), key.inputId, UUID_BYTES);
+      return withUuid(rowSetKey(key, space, UUID_BYTES), key.inputId, UUID_BYTES);
     case "receipt": {
-      const bytes = withUuid(runtimeKey(key.runtimeId, "receipt", UUID_BYTES + 8), key.runId, UUID_BYTES + 8);
+      const bytes = withUuid(rowSetKey(key, space, UUID_BYTES + 8), key.runId, UUID_BYTES + 8);
       bytes.writeBigUInt64BE(key.sequence, bytes.length - 8);
       return bytes;
     }
@@ -155,6 +170,17 @@ export function encodeKey(key: RowKey): Buffer {
 }
 
 const UUID_BYTES = 16;
+
+/** Returns the key of a table in a row space, followed by `rest` bytes that the caller fills. */
+function rowSetKey({ runtimeId, table }: Pick<RowSetKey, "runtimeId" | "table">, space: number, rest: number): Buffer {
+  if (space === DEFAULT_ROW_SPACE) return runtimeKey(runtimeId, table, rest);
+  const key = Buffer.allocUnsafe(SPACE_ROW_BYTES + 1 + rest);
+  key[0] = ROW_SPACES;
+  key[1] = ROW_SPACE_KEYS.row;
+  key.writeUIntBE(space, NUMBER_AT, NUMBER_BYTES);
+  key[SPACE_ROW_BYTES] = TABLES[table].number;
+  return key;
+}
 
 function withUuid(key: Buffer, uuid: string, fromEnd: number): Buffer {
   key.set(uuidToBytes(uuid), key.length - fromEnd);
@@ -170,22 +196,31 @@ export interface Bounds {
 /** Returns a key that sorts behind every key with this prefix. */
 const after = (prefix: Buffer): Buffer => Buffer.concat([prefix, Buffer.of(0xff)]);
 
-/** Returns the range of a runtime's input rows, from just after the row `afterId` on. */
-export function inputBounds(runtimeId: string, afterId: string | undefined): Bounds {
-  const prefix = runtimePrefix(runtimeId, "input");
+/** Returns the range of a runtime's input rows in a row space, from just after the row `afterId` on. */
+export function inputBounds(runtimeId: string, space: number, afterId: string | undefined): Bounds {
+  const prefix = rowSetKey({ runtimeId, table: "input" }, space, 0);
   const start = afterId === undefined ? prefix : Buffer.concat([prefix, uuidToBytes(afterId), Buffer.of(0)]);
-  return { start, end: runtimePrefixEnd(prefix) };
+  return { start, end: prefixEnd(prefix) };
 }
 
-/** Returns the range of a runtime's receipt rows, from just after the row `after` on. */
+/** Returns the range of a runtime's receipts in a row space, from just after the row `after` on. */
 export function receiptBounds(
   runtimeId: string,
+  space: number,
   after: Pick<KeyOf<"receipt">, "runId" | "sequence"> | undefined,
 ): Bounds {
-  const prefix = runtimePrefix(runtimeId, "receipt");
-  const start = after ? Buffer.concat([encodeKey({ table: "receipt", runtimeId, ...after }), Buffer.of(0)]) : prefix;
-  return { start, end: runtimePrefixEnd(prefix) };
+  const prefix = rowSetKey({ runtimeId, table: "receipt" }, space, 0);
+  const start = after
+    ? Buffer.concat([encodeKey({ table: "receipt", runtimeId, ...after }, space), Buffer.of(0)])
+    : prefix;
+  return { start, end: prefixEnd(prefix) };
 }
+
+/** Returns the range of all rows in a row space. In a numbered one, that is everything under its id. */
+export const rowSpaceBounds = (runtimeId: string, space: number): Bounds =>
+  space === DEFAULT_ROW_SPACE
+    ? { start: runtimePrefix(runtimeId, "input"), end: prefixEnd(runtimePrefix(runtimeId, "receipt")) }
+    : { start: rowSpaceKey("row", space), end: rowSpaceKey("row", space + 1) };
 
 /** Returns the run id and the sequence at the end of a receipt key. */
 export const trailingReceipt = (key: Buffer): Pick<KeyOf<"receipt">, "runId" | "sequence"> => ({
@@ -194,7 +229,7 @@ export const trailingReceipt = (key: Buffer): Pick<KeyOf<"receipt">, "runId" | "
 });
 
 /** Returns the end of the range with this prefix. Its last byte is a table number, so the next number ends the range. */
-function runtimePrefixEnd(prefix: Buffer): Buffer {
+function prefixEnd(prefix: Buffer): Buffer {
   const end = Buffer.from(prefix);
   end[end.length - 1] = (end.at(-1) ?? 0) + 1;
   return end;
@@ -309,4 +344,100 @@ export function numberOf(key: Buffer): number {
     );
   }
   return key.readUIntBE(NUMBER_AT, NUMBER_BYTES);
+}
+
+/** No key is longer than this. */
+export const LONGEST_KEY_BYTES = 1100;
+
+/** The kinds of values in the space of the row spaces. */
+export const ROW_SPACE_KEYS = {
+  /** The row space of a runtime, under the runtime id. */
+  pointer: 1,
+  /** A row space that is not committed yet, under its id. */
+  staging: 2,
+  /** A row space that is to be deleted, under its id. */
+  garbage: 3,
+  /** A row of a row space, under the id, the table and the rest of its key. */
+  row: 4,
+} as const;
+export type RowSpaceKey = keyof typeof ROW_SPACE_KEYS;
+
+/** The bytes of a row's key up to the end of its row space id. */
+const SPACE_ROW_BYTES = NUMBER_AT + NUMBER_BYTES;
+
+/** Returns the key of the pointer of a runtime. */
+export const pointerKey = (runtimeId: string): Buffer =>
+  Buffer.concat([Buffer.of(ROW_SPACES, ROW_SPACE_KEYS.pointer), runtimeIdKey(runtimeId)]);
+
+/** Returns the key of the staging record of a row space. */
+export const spaceStagingKey = (space: number): Buffer => rowSpaceKey("staging", space);
+
+/** Returns the key of the garbage record of a row space. The default row space is that of the runtime. */
+export const spaceGarbageKey = (runtimeId: string, space: number): Buffer =>
+  space === DEFAULT_ROW_SPACE
+    ? Buffer.concat([rowSpaceKey("garbage", space), runtimeIdKey(runtimeId)])
+    : rowSpaceKey("garbage", space);
+
+function rowSpaceKey(kind: Exclude<RowSpaceKey, "pointer">, space: number): Buffer {
+  const key = Buffer.allocUnsafe(SPACE_ROW_BYTES);
+  key[0] = ROW_SPACES;
+  key[1] = ROW_SPACE_KEYS[kind];
+  key.writeUIntBE(space, NUMBER_AT, NUMBER_BYTES);
+  return key;
+}
+
+/** Returns the range of all keys of one kind in the space of the row spaces, from a row space id on. */
+export const rowSpaceKindBounds = (kind: RowSpaceKey, from = 0): Bounds => ({
+  start: kind === "pointer" ? Buffer.of(ROW_SPACES, ROW_SPACE_KEYS.pointer) : rowSpaceKey(kind, from),
+  end: Buffer.of(ROW_SPACES, ROW_SPACE_KEYS[kind] + 1),
+});
+
+/** Returns the ranges of the space of the row spaces in which no kind of value is stored. */
+export const unusedRowSpaceBounds = (): readonly Bounds[] => [
+  { start: Buffer.of(ROW_SPACES), end: Buffer.of(ROW_SPACES, ROW_SPACE_KEYS.pointer) },
+  { start: Buffer.of(ROW_SPACES, ROW_SPACE_KEYS.row + 1), end: Buffer.of(ROW_SPACES + 1) },
+];
+
+/** Returns the row space id in a staging record's, garbage record's or row's key. Throws a RangeError for another key. */
+export function rowSpaceOf(key: Buffer): number {
+  if (key[0] !== ROW_SPACES || key[1] === ROW_SPACE_KEYS.pointer || key.length < SPACE_ROW_BYTES) {
+    throw new RangeError(
+      `expected a key of a row space with at least ${SPACE_ROW_BYTES} bytes, found ${key.toString("hex")}`,
+    );
+  }
+  return key.readUIntBE(NUMBER_AT, NUMBER_BYTES);
+}
+
+/** Returns the row key of a row in a numbered row space of this runtime, or undefined when `encodeKey` never returns the key. */
+export function parseRowSpaceKey(key: Buffer, runtimeId: string): RowSetKey | undefined {
+  const rest = key.length - SPACE_ROW_BYTES - 1;
+  if (key[SPACE_ROW_BYTES] === TABLES.input.number && rest === UUID_BYTES) {
+    return { table: "input", runtimeId, inputId: trailingUuid(key) };
+  }
+  if (key[SPACE_ROW_BYTES] === TABLES.receipt.number && rest === UUID_BYTES + 8) {
+    return { table: "receipt", runtimeId, ...trailingReceipt(key) };
+  }
+  return undefined;
+}
+
+/**
+ * Returns the runtime id in a key of the runtimes' space or in a pointer's key, as bytes in text form. Keys of the same runtime
+ * have the same text. Undefined for a key of another kind, and for one without a complete runtime id.
+ */
+export function runtimeIdText(key: Buffer): string | undefined {
+  const isPointer = key[0] === ROW_SPACES && key[1] === ROW_SPACE_KEYS.pointer;
+  if (key[0] !== RUNTIMES && !isPointer) return undefined;
+  const start = isPointer ? 2 : 1;
+  try {
+    return key.toString("latin1", start, parseRuntimeIdKey(key, start).end);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether a key is that of a row in a default row space. */
+export function isInDefaultRowSpace(key: Buffer): boolean {
+  if (key[0] !== RUNTIMES) return false;
+  const { table } = parseRuntimeKey(key);
+  return table === TABLES.input.number || table === TABLES.receipt.number;
 }

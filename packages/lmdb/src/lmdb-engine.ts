@@ -10,7 +10,9 @@ import {
   type RowEntry,
   type RowKey,
   type RowRange,
+  type RowSlice,
   type StagedDocument,
+  type StagedRows,
   StaleBaseError,
   type View,
   type WriteBatch,
@@ -24,23 +26,27 @@ import type { NodeReader } from "./document-tree/read/node-reader.js";
 import type { StagedTree } from "./document-tree/build/staged-tree.js";
 import { DiskReservation } from "./disk-reservation.js";
 import { Environment, EnvironmentError, type ReadTransaction, isCorruptionError } from "./environment.js";
-import { FORMAT_VERSION, claimFormat, loadIdentity } from "./format.js";
+import { FORMAT_VERSION, claimFormat, loadIdentity, raiseFormat } from "./format.js";
 import { openFailure, preflight } from "./disk-errors.js";
 import { LmdbGroup, type Writer } from "./group.js";
 import {
+  DEFAULT_ROW_SPACE,
   SEQUENCE_KEY,
   TABLES,
   encodeKey,
   inputBounds,
+  isInDefaultRowSpace,
   isOfRuntime,
   outcomeBounds,
   parseRuntimeKey,
   receiptBounds,
   runtimeBounds,
+  spaceGarbageKey,
   trailingReceipt,
   trailingUuid,
 } from "./keys.js";
 import { type StoredRow, decodeRecord } from "./record.js";
+import { RowSpaces, type StagedSpace } from "./row-spaces/row-spaces.js";
 
 export interface LmdbOptions {
   /** Called once, when a write or a flush failed: the store is stopped then, and the process should end. */
@@ -78,6 +84,7 @@ export class LmdbEngine implements Engine {
       removeUnfinishedBackups(folder);
       preflight(folder);
       for (const finding of await checkBeforeOpen(folder, check)) onFinding?.(finding);
+      raiseFormat(folder);
       const environment = new Environment(folder);
       undo.unshift(() => environment.close());
       const reservation = await DiskReservation.open(folder, environment, quotaBytes);
@@ -87,7 +94,12 @@ export class LmdbEngine implements Engine {
       const trees = new DocumentTrees(environment, (task) =>
         groups.perform({ bytes: task.bytes, prepare: (group) => group.prepareTask(task) }),
       );
-      const writer = { environment, reservation, trees, sequence };
+      const spaces = new RowSpaces(environment, {
+        perform: (task) => groups.perform({ bytes: task.bytes, prepare: (group) => group.prepareRowTask(task) }),
+        performNumbered: (bytes, taskOf) =>
+          groups.perform({ bytes, prepare: (group) => group.prepareNumberedTask(taskOf) }),
+      });
+      const writer = { environment, reservation, trees, spaces, sequence };
       const groups: GroupCommit<LmdbGroup> = new GroupCommit(() => new LmdbGroup(writer), onFailure);
       return new LmdbEngine(storeId, epoch, folder, writer, groups);
     } catch (error) {
@@ -100,7 +112,7 @@ export class LmdbEngine implements Engine {
     const transaction = this.begin();
     const ticket = this.writer.trees.leases.enterView();
     try {
-      return await read(viewOf(transaction, this.writer.trees, (chunks) => this.withErrors(chunks)));
+      return await read(viewOf(transaction, this.writer, (chunks) => this.withErrors(chunks)));
     } catch (error) {
       throw this.errorFor(error);
     } finally {
@@ -124,6 +136,19 @@ export class LmdbEngine implements Engine {
     return Promise.resolve();
   }
 
+  async stageRows(runtimeId: RuntimeId, slices: AsyncIterable<RowSlice>): Promise<StagedRows> {
+    try {
+      return await this.writer.spaces.stage(runtimeId, slices);
+    } catch (error) {
+      throw this.errorFor(error, "WriteFailed");
+    }
+  }
+
+  discardRows(staged: StagedRows): Promise<void> {
+    this.writer.spaces.discard(staged as StagedSpace);
+    return Promise.resolve();
+  }
+
   async commit<T>(batch: WriteBatch<T>): Promise<T> {
     try {
       return await this.groups.commit(batch);
@@ -144,11 +169,11 @@ export class LmdbEngine implements Engine {
   }
 
   /**
-   * Resolves when the nodes of all replaced and discarded documents have been deleted, except those that are still being read.
-   * Nodes are deleted in the background; callers wait for it only to measure the space in use.
+   * Resolves when all replaced and discarded documents and row sets have been deleted, except the nodes that are still being
+   * read. They are deleted in the background; callers wait for it only to measure the space in use.
    */
   reclaimed(): Promise<void> {
-    return this.writer.trees.reclaimed();
+    return Promise.all([this.writer.trees.reclaimed(), this.writer.spaces.reclaimed()]).then(() => undefined);
   }
 
   /**
@@ -179,6 +204,7 @@ export class LmdbEngine implements Engine {
 
   async close(): Promise<void> {
     await this.writer.trees.close();
+    await this.writer.spaces.close();
     await this.groups.close();
     await this.writer.reservation.close();
     await this.writer.environment.close();
@@ -235,11 +261,19 @@ const orDamage = (error: unknown): unknown =>
 
 function viewOf(
   transaction: ReadTransaction,
-  trees: DocumentTrees,
+  { trees, spaces }: Pick<Writer, "trees" | "spaces">,
   withErrors: (chunks: AsyncIterable<Uint8Array>) => AsyncIterable<Uint8Array>,
 ): View {
+  const found = new Map<RuntimeId, number>();
+  const spaceOf = (runtimeId: RuntimeId): number => {
+    if (!spaces.isUsed) return DEFAULT_ROW_SPACE;
+    const space = found.get(runtimeId) ?? spaces.spaceOf(runtimeId, transaction);
+    found.set(runtimeId, space);
+    return space;
+  };
   const row = (key: RowKey): StoredRow | undefined => {
-    const record = transaction.get(encodeKey(key));
+    const isInSpace = key.table === "input" || key.table === "receipt";
+    const record = transaction.get(isInSpace ? encodeKey(key, spaceOf(key.runtimeId)) : encodeKey(key));
     return record && decodeRecord(record);
   };
   const readers = new Map<RuntimeId, NodeReader>();
@@ -252,7 +286,7 @@ function viewOf(
     get: (key) => Promise.resolve(row(key)),
     scan: <R extends RowRange>(range: R, limit: number) =>
       // The switch in `scan` returns the keys of the range's table, which the compiler cannot infer.
-      Promise.resolve(scan(transaction, range, limit) as EntryOf<R>[]),
+      Promise.resolve(scan(transaction, spaceOf, range, limit) as EntryOf<R>[]),
     document: (runtimeId, range) => {
       const { root, sequence = 0 } = row({ table: "snapshot", runtimeId }) ?? {};
       const lease = trees.leases.hold(runtimeId, sequence);
@@ -261,20 +295,35 @@ function viewOf(
   };
 }
 
-function scan(transaction: ReadTransaction, range: RowRange, limit: number): RowEntry[] {
+function scan(
+  transaction: ReadTransaction,
+  spaceOf: (runtimeId: RuntimeId) => number,
+  range: RowRange,
+  limit: number,
+): RowEntry[] {
   switch (range.table) {
     case "input":
-      return collect(transaction, inputBounds(range.runtimeId, range.after?.inputId), limit, (key) => ({
-        table: "input",
-        runtimeId: range.runtimeId,
-        inputId: trailingUuid(key),
-      }));
+      return collect(
+        transaction,
+        inputBounds(range.runtimeId, spaceOf(range.runtimeId), range.after?.inputId),
+        limit,
+        (key) => ({
+          table: "input",
+          runtimeId: range.runtimeId,
+          inputId: trailingUuid(key),
+        }),
+      );
     case "receipt":
-      return collect(transaction, receiptBounds(range.runtimeId, range.after), limit, (key) => ({
-        table: "receipt",
-        runtimeId: range.runtimeId,
-        ...trailingReceipt(key),
-      }));
+      return collect(
+        transaction,
+        receiptBounds(range.runtimeId, spaceOf(range.runtimeId), range.after),
+        limit,
+        (key) => ({
+          table: "receipt",
+          runtimeId: range.runtimeId,
+          ...trailingReceipt(key),
+        }),
+      );
     case "outcome":
       return collect(transaction, outcomeBounds(range.after?.requestId), limit, (key) => ({
         table: "outcome",
@@ -310,6 +359,11 @@ function scanManifests(transaction: ReadTransaction, after: string | undefined, 
     const { runtimeId: plainId, table, afterRuntime } = parseRuntimeKey(first.key);
     const row = decodeRecord(first.value);
     const runtimeId = plainId ?? row.runtimeId;
+    // Replaced rows that are not deleted yet, of a runtime that has no other rows: they belong to no runtime.
+    if (isInDefaultRowSpace(first.key) && isGarbage(transaction, first.key, runtimeId)) {
+      start = afterRuntime;
+      continue;
+    }
     if (runtimeId === undefined || !isOfRuntime(first.key, runtimeId)) {
       throw readFailed("DAMAGED_RECORD", "the id of a stored runtime cannot be read", { record: "runtime manifest" });
     }
@@ -321,6 +375,12 @@ function scanManifests(transaction: ReadTransaction, after: string | undefined, 
   }
   return entries;
 }
+
+/** Whether the default row space that a key belongs to is being deleted. The row contains a hashed runtime id. */
+const isGarbage = (transaction: ReadTransaction, key: Buffer, runtimeId: RuntimeId | undefined): boolean =>
+  runtimeId !== undefined &&
+  isOfRuntime(key, runtimeId) &&
+  transaction.get(spaceGarbageKey(runtimeId, DEFAULT_ROW_SPACE)) !== undefined;
 
 /** Replaces a manifest that is missing although its runtime has rows. It matches no checksum, so that the reader reports it. */
 const MISSING_MANIFEST = { sequence: -1, checksum: -1, value: Buffer.of() };

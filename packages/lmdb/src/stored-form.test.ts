@@ -1,5 +1,4 @@
 import type { RowKey } from "@bolthole/core";
-import { NodeIds } from "./document-tree/build/staged-tree.js";
 import { type NodeEntry, decodeBranch, encodeBranch } from "./document-tree/node.js";
 import { TreeChanges } from "./document-tree/reclaim/tree-changes.js";
 import {
@@ -12,8 +11,22 @@ import {
 } from "./document-tree/reclaim/reclaim-records.js";
 import { seal, unsealed } from "./document-tree/checksum.js";
 import { readIdentity, writeIdentity } from "./format.js";
-import { IDENTITY_KEY, NODE_ID_KEY, SEQUENCE_KEY, documentKey, encodeKey, garbageKey, parseKey } from "./keys.js";
+import { IdCounter } from "./id-counter.js";
+import {
+  IDENTITY_KEY,
+  NODE_ID_KEY,
+  ROW_SPACE_ID_KEY,
+  SEQUENCE_KEY,
+  documentKey,
+  encodeKey,
+  garbageKey,
+  parseKey,
+  pointerKey,
+  spaceGarbageKey,
+  spaceStagingKey,
+} from "./keys.js";
 import { type StoredRow, decodeRecord, encodeRecord } from "./record.js";
+import { decodeOwner, decodePointer, encodeOwner, encodePointer } from "./row-spaces/space-records.js";
 
 /*
  * The bytes on the disk are part of the product: a later version must read what this one wrote. A failure here means that
@@ -64,6 +77,21 @@ describe("the key of", () => {
     ["a reference count", documentKey("count", 258), "04 02 000000000102"],
     ["a garbage record", garbageKey(258, 3), "04 03 000000000102 00000003"],
     ["a staging record", documentKey("staging", 258), "04 04 000000000102"],
+    ["the next row space id", ROW_SPACE_ID_KEY, "01 00 03"],
+    ["a pointer", pointerKey("rt"), "05 01 7274 0001"],
+    ["a staging record of a row space", spaceStagingKey(258), "05 02 000000000102"],
+    ["a garbage record of a row space", spaceGarbageKey("rt", 258), "05 03 000000000102"],
+    ["a garbage record of a default row space", spaceGarbageKey("rt", 0), "05 03 000000000000 7274 0001"],
+    [
+      "an input in a row space",
+      encodeKey({ table: "input", runtimeId: "rt", inputId: INPUT_ID }, 258),
+      `05 04 000000000102 04 ${INPUT_HEX}`,
+    ],
+    [
+      "a receipt in a row space",
+      encodeKey({ table: "receipt", runtimeId: "rt", runId: RUN_ID, sequence: 258n }, 258),
+      `05 04 000000000102 05 ${RUN_HEX} 0000000000000102`,
+    ],
   ])("%s has its bytes", (_what, key, expected) => {
     expect(hex(key)).toBe(bytes(expected));
   });
@@ -157,6 +185,20 @@ test("a staging record has its bytes, and one of another length is refused", () 
   expect(decodeStaging(key, sealedBody(key, "020100000000"))).toBeUndefined();
 });
 
+test("the records of row spaces have their bytes, and damaged ones are refused", () => {
+  const key = pointerKey("rt");
+  const value = encodePointer(key, { space: 258, runtimeId: "rt" });
+  expect(hex(value.subarray(0, -4))).toBe(bytes("020100000000 7274"));
+  expect(value).toEqual(sealedBody(key, "020100000000 7274"));
+  expect(decodePointer(key, value)).toEqual({ space: 258, runtimeId: "rt" });
+  expect(decodePointer(pointerKey("other"), value)).toBeUndefined();
+  expect(decodePointer(key, sealedBody(key, "0201"))).toBeUndefined();
+  const garbage = spaceGarbageKey("rt", 258);
+  expect(encodeOwner(garbage, "rt")).toEqual(sealedBody(garbage, "7274"));
+  expect(decodeOwner(garbage, encodeOwner(garbage, "rt"))).toBe("rt");
+  expect(decodeOwner(spaceStagingKey(258), encodeOwner(garbage, "rt"))).toBeUndefined();
+});
+
 test("a reference count has its bytes, and one of another length protects its node", () => {
   const key = documentKey("count", 258);
   expect(hex(encodeCount(key, 2))).toBe(bytes("02000000 9f0c2a3b"));
@@ -180,7 +222,7 @@ describe("the counter of node ids", () => {
 
   test("has its bytes, and is stored together with nodes", () => {
     const source = sourceOf(undefined);
-    const ids = NodeIds.load(source);
+    const ids = IdCounter.load(source, NODE_ID_KEY, "node ids");
     expect(ids.take(2)).toEqual({ first: 1, end: 3 });
     const changes = new TreeChanges(source, ids);
     changes.store([[documentKey("node", 1), Buffer.from("leaf")]]);
@@ -191,7 +233,7 @@ describe("the counter of node ids", () => {
   });
 
   test.each(["00000000", "000000000000f87f", "000000000000f0bf", "000000000000e03f"])("%s is refused", (value) => {
-    expect(() => NodeIds.load(sourceOf(Buffer.from(value, "hex")))).toThrow(
+    expect(() => IdCounter.load(sourceOf(Buffer.from(value, "hex")), NODE_ID_KEY, "node ids")).toThrow(
       `the counter of node ids is damaged: expected 8 bytes with a whole number, found ${value}`,
     );
   });

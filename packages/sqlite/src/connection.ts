@@ -8,7 +8,7 @@ export type Value = string | number | bigint | Buffer | null;
 interface DriverStatement {
   readonly reader: boolean;
   raw(toggle: boolean): this;
-  run(values: readonly Value[]): unknown;
+  run(values: readonly Value[]): { readonly changes: number };
   get(values: readonly Value[]): unknown[] | undefined;
   all(values: readonly Value[]): Promise<unknown[][]>;
 }
@@ -111,10 +111,11 @@ export class Statement {
     if (statement.reader) statement.raw(true);
   }
 
+  /** Returns the number of rows that were changed. */
   // Values are always passed as one list: the driver would treat a single buffer as named values, and end the process.
   // eslint-disable-next-line @typescript-eslint/require-await -- this driver is synchronous here, another one may not be
-  async run(...values: Value[]): Promise<void> {
-    this.statement.run(values);
+  async run(...values: Value[]): Promise<number> {
+    return this.statement.run(values).changes;
   }
 
   // eslint-disable-next-line @typescript-eslint/require-await -- see above

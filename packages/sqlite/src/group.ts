@@ -1,8 +1,13 @@
 import { StoreError, writeFailed } from "@bolthole/contract";
-import type { Apply, DecidedBatch, Group, GroupRow, WriteBatch } from "@bolthole/core";
+import type { Apply, DecidedBatch, Group, GroupRow, RowEntry, RowSetKey, StagedRows, WriteBatch } from "@bolthole/core";
 import { type SqliteConnection, isBusy } from "./connection.js";
 import type { Mutex } from "./mutex.js";
 import type { Rows } from "./rows.js";
+
+/** A staged row set. It stays in memory: a transaction of SQLite has no limit, and the request holds the values anyway. */
+export interface StagedEntries extends StagedRows {
+  readonly entries: readonly RowEntry<RowSetKey>[];
+}
 
 /** The batches of one transaction, each written when it has been decided. The connection is locked until the end. */
 export class SqliteGroup implements Group {
@@ -48,9 +53,19 @@ export class SqliteGroup implements Group {
     return rows;
   }
 
+  /** Returns a sequence that no batch gets. Call it only while a task is applied. */
+  takeSequence(): number {
+    return (this.sequence += 1);
+  }
+
   prepare({ decision, sequence }: DecidedBatch): Apply {
     return async () => {
       this.refuseAfterFailure();
+      const { replaceRows } = decision;
+      if (replaceRows) {
+        const staged = replaceRows.rows as StagedEntries | undefined;
+        await this.rows.replaceRowSet(replaceRows.runtimeId, staged?.entries ?? []);
+      }
       for (const { handle, row, document } of decision.writes) await this.rows.put(handle.key, row, document);
       this.sequence = sequence;
     };

@@ -5,7 +5,9 @@ import {
   type KeyOf,
   type Row,
   type RowKey,
+  type RowSetKey,
   type StagedDocument,
+  YieldBudget,
   deriveRuntimeManifest,
   keyText,
   ownOrExternalRow,
@@ -40,6 +42,9 @@ const nextRuntime = (comparison: string): string =>
     ({ table }) => `SELECT min(runtime_id) AS id FROM ${table} WHERE runtime_id ${comparison} CAST(?1 AS TEXT)`,
   ).join(" UNION ALL ")})`;
 
+const deleteSome = (table: string, id: string, rows: string): string =>
+  `DELETE FROM ${table} WHERE ${rows} AND ${id} IN (SELECT ${id} FROM ${table} WHERE ${rows} LIMIT 256)`;
+
 const STATEMENTS = {
   begin: "BEGIN",
   end: "COMMIT",
@@ -58,6 +63,11 @@ const STATEMENTS = {
   receipts: `SELECT t.run_id, CAST(t.sequence AS TEXT), t.receipt_json, ${NOTE_COLUMNS} FROM runtime_boundary_receipts t
     ${JOIN_NOTES} 'receipt' AND r.id = t.run_id || ' ' || t.sequence
     WHERE t.runtime_id = ?1 AND (t.run_id, t.sequence) > (?2, ?3) ORDER BY t.run_id, t.sequence LIMIT ?4`,
+  // The event loop waits for each of these statements, so one deletes only some rows.
+  deleteInputs: deleteSome("runtime_input_states", "rowid", "runtime_id = ?1"),
+  deleteReceipts: deleteSome("runtime_boundary_receipts", "rowid", "runtime_id = ?1"),
+  deleteInputNotes: deleteSome("bolthole_rows", "id", "runtime_id = ?1 AND name = 'input'"),
+  deleteReceiptNotes: deleteSome("bolthole_rows", "id", "runtime_id = ?1 AND name = 'receipt'"),
   firstRuntime: nextRuntime(">="),
   nextRuntime: nextRuntime(">"),
 } as const;
@@ -157,6 +167,19 @@ export class Rows {
     if (row) await this.statements.putNote.run(...noteKey(key), row.sequence, row.checksum, noteValue(key, row));
     else await this.statements.deleteNote.run(...noteKey(key));
     if (key.table === "runtimeManifest" || key.table === "snapshot") this.cache(key, row);
+  }
+
+  /** Replaces all input rows and receipts of a runtime, and lets the event loop run meanwhile. */
+  async replaceRowSet(runtimeId: RuntimeId, entries: readonly RowEntry<RowSetKey>[]): Promise<void> {
+    const budget = new YieldBudget();
+    for (const name of ["deleteInputs", "deleteReceipts", "deleteInputNotes", "deleteReceiptNotes"] as const) {
+      while ((await this.statements[name].run(runtimeId)) > 0) await budget.spend();
+    }
+    for (const { key, row } of entries) {
+      await this.put(key, row, undefined);
+      await budget.spend();
+    }
+    this.cached.delete(keyText({ table: "runtimeManifest", runtimeId }));
   }
 
   /** Returns the whole session document of a runtime. */

@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import type { RuntimeId } from "@bolthole/contract";
 import {
   type DocumentParts,
@@ -7,6 +8,9 @@ import {
   GroupCommit,
   type RowEntry,
   type RowRange,
+  RowSetDigest,
+  type RowSetKey,
+  type RowSlice,
   StaleBaseError,
   type View,
   type WriteBatch,
@@ -14,7 +18,7 @@ import {
   crc32Yielding,
 } from "@bolthole/core";
 import { SqliteConnection, type Statement } from "./connection.js";
-import { SqliteGroup } from "./group.js";
+import { SqliteGroup, type StagedEntries } from "./group.js";
 import { Mutex } from "./mutex.js";
 import type { StagedBlob } from "./reference-tables.js";
 import { Rows } from "./rows.js";
@@ -87,6 +91,30 @@ export class SqliteEngine implements Engine {
   }
 
   discard(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** All slices have the same sequence. It is taken in a transaction, so that no later process uses it again. */
+  async stageRows(_runtimeId: RuntimeId, slices: AsyncIterable<RowSlice>): Promise<StagedEntries> {
+    let sequence = 0;
+    await this.groups.perform({
+      bytes: 0,
+      prepare: (group) => () => {
+        sequence = group.takeSequence();
+      },
+    });
+    const entries: RowEntry<RowSetKey>[] = [];
+    const digest = new RowSetDigest();
+    for await (const slice of slices) {
+      const made = slice(sequence);
+      digest.add(made);
+      entries.push(...made);
+      await setImmediate();
+    }
+    return { input: digest.input, receipt: digest.receipt, entries };
+  }
+
+  discardRows(): Promise<void> {
     return Promise.resolve();
   }
 

@@ -16,6 +16,7 @@ import { requestsChapter } from "./requests.js";
 import { sessionChapter } from "./session.js";
 import { sizesChapter } from "./sizes.js";
 import { transcriptChapter } from "./transcript.js";
+import { transferChapter } from "./transfer.js";
 import { unchangedInputsChapter } from "./unchanged-inputs.js";
 import { uploadsChapter } from "./uploads.js";
 
@@ -37,6 +38,7 @@ export const CHAPTERS: readonly Chapter[] = [
   uploadsChapter,
   unchangedInputsChapter,
   deletionChapter,
+  transferChapter,
   concurrencyChapter,
   listingChapter,
   reopenChapter,

@@ -44,6 +44,7 @@ export class DaemonStores implements StoreFactory {
       fullSequences: engine !== "sqlite",
       holds: false,
       rawRows: engine === "sqlite",
+      transfers: false,
     };
   }
 
@@ -110,6 +111,7 @@ export const runningDaemon = (connect: () => Promise<ConnectedStore>): StoreFact
     fullSequences: true,
     holds: false,
     rawRows: false,
+    transfers: false,
   },
   createSite: () =>
     Promise.resolve({

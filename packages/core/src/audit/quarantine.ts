@@ -37,6 +37,11 @@ export function quarantine(engine: Engine, runtimes: ReadonlySet<RuntimeId>): En
       return engine.stage(runtimeId, base, document);
     },
     discard: (staged) => engine.discard(staged),
+    async stageRows(runtimeId, slices) {
+      admit({ runtimeId });
+      return engine.stageRows(runtimeId, slices);
+    },
+    discardRows: (staged) => engine.discardRows(staged),
     async commit(batch) {
       if (runtimes.size > 0) for (const { key } of batch.reads.handles) admit(key);
       return engine.commit(batch);

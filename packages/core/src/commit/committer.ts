@@ -4,13 +4,14 @@ import type {
   InputsVersions,
   KeptInput,
   Mutation,
+  RuntimeId,
   RuntimeMutation,
   StoreError,
   UnchangedInputs,
   Version,
 } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
-import type { Decision, Engine, StagedDocument, Table, WriteBatch } from "../engine.js";
+import type { Decision, Engine, RowSetReplacement, StagedDocument, Table, WriteBatch } from "../engine.js";
 import { expectationsOf } from "./expectations.js";
 import { type Fingerprinted, fingerprint } from "./fingerprint.js";
 import { type ManifestCorrection, STORE_MANIFEST_KEY } from "./manifests.js";
@@ -47,8 +48,11 @@ export interface Edits {
 
 /** The deletion of a runtime: of every row that it has. Nothing of the rows and of the runtime manifest is decoded. */
 export interface RuntimeDeletion {
+  readonly runtimeId: RuntimeId;
   readonly reads: ReadSet;
-  /** Returns the rows to delete and the correction of the store manifest, or throws a refusal. It is pure. */
+  /** The number of rows of its row set, which is deleted as a whole. */
+  readonly counts: Pick<DeletedCounts, "inputStates" | "receipts">;
+  /** Returns the other rows to delete and the correction of the store manifest, or throws a refusal. It is pure. */
   decide(rows: RowReader): { readonly rows: readonly RowHandle[]; readonly correction: ManifestCorrection };
 }
 
@@ -83,6 +87,7 @@ interface Written {
   /** The sequence of the version in the response. */
   readonly sequence: number;
   readonly response: StoredResponse;
+  readonly replaceRows?: RowSetReplacement | undefined;
   /** `Decision.freesSpace`. */
   readonly freesSpace: boolean;
 }
@@ -159,14 +164,16 @@ export class Committer {
   async deleteRuntime(
     engine: Engine,
     request: Fingerprinted<RuntimeMutation>,
-    { reads, decide }: RuntimeDeletion,
+    { runtimeId, reads, counts, decide }: RuntimeDeletion,
   ): Promise<Committed & { readonly deleted: DeletedCounts }> {
     const committed = await this.write(engine, { ...request, reads }, 0, (rows, writes, sequence) => {
       const deletion = decide(rows);
       writes.replaceRuntime(deletion.correction);
       for (const handle of deletion.rows) writes.delete(handle);
-      const deleted = countRows(deletion.rows.filter((handle) => rows.get(handle)));
-      return { sequence, response: { keptSequences: [], deleted }, freesSpace: true };
+      const deleted = { ...counts, ...singleRows(deletion.rows.filter((handle) => rows.get(handle))) };
+      const replaceRows = { runtimeId, rows: undefined };
+      writes.replaceRows(replaceRows);
+      return { sequence, response: { keptSequences: [], deleted }, replaceRows, freesSpace: true };
     });
     if (!committed?.deleted) throw new TypeError("the stored outcome of a deletion has no counts");
     return { ...committed, deleted: committed.deleted };
@@ -225,6 +232,7 @@ export class Committer {
       }
       return {
         writes: writes.close(),
+        replaceRows: written.replaceRows,
         result: { version, replayed: false, ...this.responseOf(response, change.inputIds) },
         freesSpace,
       };
@@ -365,14 +373,12 @@ function keptSequences(inputIds: readonly InputId[] = [], kept: readonly KeptRow
   });
 }
 
-function countRows(handles: readonly RowHandle[]): DeletedCounts {
-  const count = (table: Table): number => handles.filter(({ key }) => key.table === table).length;
+function singleRows(handles: readonly RowHandle[]): Omit<DeletedCounts, "inputStates" | "receipts"> {
+  const has = (table: Table): boolean => handles.some(({ key }) => key.table === table);
   return {
-    inputStates: count("input"),
-    receipts: count("receipt"),
-    hadSessionSnapshot: count("snapshot") > 0,
-    hadMachineLifecycle: count("lifecycle") > 0,
-    hadOpsLifecycle: count("ops") > 0,
+    hadSessionSnapshot: has("snapshot"),
+    hadMachineLifecycle: has("lifecycle"),
+    hadOpsLifecycle: has("ops"),
   };
 }
 

@@ -201,7 +201,8 @@ export class GroupCommit<G extends Group> {
           const sequence = group.nextSequence;
           const decision = work.decide(new ReadRows(rows), sequence);
           result = decision.result;
-          if (decision.writes.length > 0) prepared = group.prepare({ batch: work, decision, rows, sequence });
+          const isChange = decision.writes.length > 0 || decision.replaceRows !== undefined;
+          if (isChange) prepared = group.prepare({ batch: work, decision, rows, sequence });
         } else {
           prepared = work.prepare(group);
         }

@@ -13,7 +13,8 @@ export interface TableDigest {
   readonly sum: number;
 }
 
-const NO_ROWS: TableDigest = { rows: 0, sum: 0 };
+/** The digest of a table without rows. */
+export const NO_ROWS: TableDigest = { rows: 0, sum: 0 };
 
 /** Returns the digest after one row was replaced by another. */
 export const updateDigest = (

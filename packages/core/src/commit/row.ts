@@ -19,6 +19,8 @@ export type RowKey =
   | { readonly table: "storeManifest" };
 export type Table = RowKey["table"];
 export type KeyOf<T extends Table> = Extract<RowKey, { readonly table: T }>;
+/** The key of a row of a row set: the input rows and receipts of one runtime, whose number has no limit. */
+export type RowSetKey = KeyOf<"input" | "receipt">;
 
 export interface Row {
   /** The sequence of the commit that wrote the row. */

@@ -1,5 +1,5 @@
 import { type RuntimeId, StoreError } from "@bolthole/contract";
-import { type Engine, type Row, StaleBaseError, type View, pagesOf } from "../engine.js";
+import { type Engine, type Row, type RowSetReplacement, StaleBaseError, type View, pagesOf } from "../engine.js";
 import type { RowEdit } from "./committer.js";
 import {
   EMPTY_STORE_MANIFEST,
@@ -27,8 +27,9 @@ export interface RuntimeReplacement {
   readonly correction: ManifestCorrection;
   /** Every row that the edits name. */
   readonly reads: ReadSet;
-  /** A write or a deletion of every row of the runtime. */
+  /** A write or a deletion of every row of the runtime, except those of a row set that is replaced as a whole. */
   readonly edits: readonly RowEdit[];
+  readonly replaceRows: RowSetReplacement | undefined;
   /** About how many bytes of values the edits write. */
   readonly bytes: number;
 }
@@ -39,7 +40,7 @@ export interface RuntimeReplacement {
  */
 export function commitReplacement(
   engine: Engine,
-  { runtimeId, manifest, correction, reads, edits, bytes }: RuntimeReplacement,
+  { runtimeId, manifest, correction, reads, edits, replaceRows, bytes }: RuntimeReplacement,
 ): Promise<void> {
   const runtime = reads.add({ table: "runtimeManifest", runtimeId });
   const store = reads.add(STORE_MANIFEST_KEY);
@@ -54,8 +55,9 @@ export function commitReplacement(
         if (value) writes.put(handle, value, document);
         else writes.delete(handle);
       }
-      const freesSpace = edits.every(({ value }) => value === undefined);
-      return { writes: writes.close(), result: undefined, freesSpace };
+      if (replaceRows) writes.replaceRows(replaceRows);
+      const freesSpace = !replaceRows?.rows && edits.every(({ value }) => value === undefined);
+      return { writes: writes.close(), replaceRows, result: undefined, freesSpace };
     },
   });
 }

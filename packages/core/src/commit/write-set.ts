@@ -1,8 +1,9 @@
-import type { RowWrite, StagedDocument } from "../engine.js";
+import type { RowSetReplacement, RowWrite, StagedDocument } from "../engine.js";
 import {
   EMPTY_RUNTIME_MANIFEST,
   EMPTY_STORE_MANIFEST,
   type ManifestCorrection,
+  NO_ROWS,
   type RuntimeManifest,
   type StoreManifest,
   copyRuntimeManifest,
@@ -15,7 +16,7 @@ import {
   isEmptyRuntimeManifest,
   updateDigest,
 } from "./manifests.js";
-import { decodeRow, makeRow, type RowHandle, type RowReader } from "./row.js";
+import { decodeRow, keyText, makeRow, type RowHandle, type RowReader } from "./row.js";
 
 /** The manifests that a batch keeps up to date: the store's, and its runtime's if it is of one. */
 export interface ManifestHandles {
@@ -27,6 +28,7 @@ export interface ManifestHandles {
 export class WriteSet {
   /** The write of each row at the index of its handle. */
   private readonly writes: (RowWrite | undefined)[] = [];
+  private replacement: RowSetReplacement | undefined;
   private runtimeBefore: RuntimeManifest | undefined;
   private storeBefore: StoreManifest | undefined;
   /** Set when the batch writes or deletes every row of its runtime. */
@@ -57,7 +59,7 @@ export class WriteSet {
   }
 
   writesInputs(): boolean {
-    return this.writes.some((write) => write?.handle.key.table === "input");
+    return this.replacement !== undefined || this.writes.some((write) => write?.handle.key.table === "input");
   }
 
   put(handle: RowHandle, value: Uint8Array, document?: StagedDocument): void {
@@ -66,6 +68,11 @@ export class WriteSet {
 
   delete(handle: RowHandle): void {
     if (this.rows.get(handle)) this.writes[handle.index] = { handle, row: undefined };
+  }
+
+  /** Counts the row set that replaces the one of the runtime. No row of it may be put or deleted then. */
+  replaceRows(replacement: RowSetReplacement): void {
+    this.replacement = replacement;
   }
 
   /**
@@ -92,9 +99,17 @@ export class WriteSet {
       if (!write) continue;
       const { table } = write.handle.key;
       if (!isCountedTable(table)) continue;
+      if (this.replacement && (table === "input" || table === "receipt")) {
+        throw new TypeError(`a batch that replaces a row set must not write ${keyText(write.handle.key)} itself`);
+      }
       const before = this.correction ? undefined : this.rows.get(write.handle);
       manifest[table] = updateDigest(manifest[table], before, write.row);
       if (table === "input") manifest.inputsSequence = this.sequence;
+      isChanged = true;
+    }
+    if (this.replacement) {
+      const { input, receipt } = this.replacement.rows ?? { input: NO_ROWS, receipt: NO_ROWS };
+      Object.assign(manifest, { input, receipt, inputsSequence: this.sequence });
       isChanged = true;
     }
     if (!isChanged) return;

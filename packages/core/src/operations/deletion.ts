@@ -4,11 +4,12 @@ import type { RuntimeDeletion } from "../commit/committer.js";
 import type { ManifestCorrection } from "../commit/manifests.js";
 import { repeatWhileStale } from "../commit/preparation.js";
 import { ReadSet } from "../commit/row.js";
+import { isSingle } from "../commit/row-set.js";
 import { isSameRow } from "../commit/runtime-replacement.js";
-import { StaleBaseError } from "../engine.js";
+import { StaleBaseError, type Table } from "../engine.js";
 import type { StoreContext } from "../store-context.js";
 import { checkRuntimeId } from "../validate.js";
-import { type StoredRuntime, matchesManifest, readRuntime } from "./stored-runtime.js";
+import { type StoredRuntime, matchesManifest, readReplaced } from "./stored-runtime.js";
 
 type DeletionOperations = Pick<VersionedStore, "deleteRuntime">;
 
@@ -20,8 +21,8 @@ export function deletionOperations(context: StoreContext): DeletionOperations {
       const fingerprinted = { method: "DeleteRuntime", request, args: {} };
       const { engine, corrections } = damagedRuntimes;
       const deleteStored = async () => {
-        const stored = await engine.view((view) => readRuntime(view, runtimeId));
-        return corrections.run(matchesManifest(runtimeId, stored), (correction) =>
+        const stored = await engine.view((view) => readReplaced(view, runtimeId));
+        return corrections.run(await matchesManifest(runtimeId, stored), (correction) =>
           committer.deleteRuntime(engine, fingerprinted, deletionOf(runtimeId, stored, correction)),
         );
       };
@@ -36,7 +37,7 @@ export function deletionOperations(context: StoreContext): DeletionOperations {
   };
 }
 
-/** Deletes all rows that were read, unless the runtime was written to since. This is the only place that deletes them. */
+/** Deletes all rows, unless the runtime was written to since they were read. This is the only place that deletes them. */
 function deletionOf(
   runtimeId: RuntimeId,
   { manifest, entries }: StoredRuntime,
@@ -44,9 +45,12 @@ function deletionOf(
 ): RuntimeDeletion {
   const reads = new ReadSet();
   const manifestHandle = reads.add({ table: "runtimeManifest", runtimeId });
-  const rows = entries.map(({ key }) => reads.add(key));
+  const rows = entries.flatMap(({ key }) => (isSingle(key) ? [reads.add(key)] : []));
+  const count = (table: Table): number => entries.filter(({ key }) => key.table === table).length;
   return {
+    runtimeId,
     reads,
+    counts: { inputStates: count("input"), receipts: count("receipt") },
     decide: (current) => {
       if (!isSameRow(current.get(manifestHandle), manifest)) throw new StaleBaseError();
       return { rows, correction };

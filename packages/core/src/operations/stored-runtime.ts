@@ -1,12 +1,27 @@
 import { type ExportedRuntime, type Finding, type RuntimeId, StoreError } from "@bolthole/contract";
 import { readInputState, readOpsSnapshot, readReceipt } from "@bolthole/json";
-import { RuntimeAudit } from "../audit/store-audit.js";
-import { deriveRuntimeManifest } from "../commit/external-rows.js";
-import { isCountedTable } from "../commit/manifests.js";
-import { damaged, decodeRow, describeKey, isVerified } from "../commit/row.js";
+import { RuntimeAudit, damageOf, difference } from "../audit/store-audit.js";
+import {
+  COUNTED_TABLES,
+  EMPTY_RUNTIME_MANIFEST,
+  copyRuntimeManifest,
+  decodeRuntimeManifest,
+  isCountedTable,
+  updateDigest,
+} from "../commit/manifests.js";
+import { damaged, decodeRow, describeKey } from "../commit/row.js";
 import { decodeSnapshotFacts, storedSession } from "../documents/stored-document.js";
-import { type Row, type RowEntry, type RowKey, StaleBaseError, type View, pagesOf } from "../engine.js";
+import {
+  ROW_SPACE_RECORD,
+  type Row,
+  type RowEntry,
+  type RowKey,
+  StaleBaseError,
+  type View,
+  pagesOf,
+} from "../engine.js";
 import type { StoreContext } from "../store-context.js";
+import { YieldBudget, nextIteration } from "../yield-budget.js";
 
 /** All rows of a runtime, and its manifest. */
 export interface StoredRuntime {
@@ -31,7 +46,10 @@ export async function readRuntime(view: View, runtimeId: RuntimeId, attempt = th
   }
   for (const table of ["input", "receipt"] as const) {
     await attempt(table, async () => {
-      for await (const page of pagesOf(view, { table, runtimeId })) entries.push(...page);
+      for await (const page of pagesOf(view, { table, runtimeId })) {
+        for (const entry of page) entries.push(entry);
+        await nextIteration();
+      }
     });
   }
   let manifest: Row | undefined;
@@ -41,6 +59,29 @@ export async function readRuntime(view: View, runtimeId: RuntimeId, attempt = th
   return { manifest, entries };
 }
 
+/** All rows of a runtime that are to be replaced or deleted. */
+export interface ReplacedRuntime extends StoredRuntime {
+  /** Whether the engine cannot find the row set. It is not among the rows then, but can be replaced. */
+  readonly isRowSetLost: boolean;
+}
+
+/** Reads all rows of a runtime that is to be replaced or deleted, also when the engine cannot find its row set. */
+export async function readReplaced(view: View, runtimeId: RuntimeId): Promise<ReplacedRuntime> {
+  let isRowSetLost = false;
+  const stored = await readRuntime(view, runtimeId, async (_table, read) => {
+    try {
+      await read();
+    } catch (error) {
+      if (!isLostRowSet(error)) throw error;
+      isRowSetLost = true;
+    }
+  });
+  return { ...stored, isRowSetLost };
+}
+
+const isLostRowSet = (error: unknown): boolean =>
+  error instanceof StoreError && error.subject.record === ROW_SPACE_RECORD;
+
 /** Returns the document of a row that was read. Throws `StaleBaseError` when another one is stored. */
 export async function documentOf(context: StoreContext, runtimeId: RuntimeId, { row }: RowEntry): Promise<Buffer> {
   const stored = await storedSession(context, runtimeId);
@@ -49,12 +90,24 @@ export async function documentOf(context: StoreContext, runtimeId: RuntimeId, { 
 }
 
 /** Whether the manifest counts exactly the rows that are there. Their values are not verified. */
-export function matchesManifest(runtimeId: RuntimeId, { manifest, entries }: StoredRuntime): boolean {
-  const counted = entries.flatMap(({ key: { table }, row }) => (isCountedTable(table) ? [{ table, row }] : []));
-  if (!manifest) return counted.length === 0;
-  const derived = deriveRuntimeManifest(counted, manifest.value);
+export async function matchesManifest(
+  runtimeId: RuntimeId,
+  { manifest, entries, isRowSetLost = false }: StoredRuntime & Partial<ReplacedRuntime>,
+): Promise<boolean> {
+  if (isRowSetLost) return false;
+  if (!manifest) return entries.length === 0;
   const key = { table: "runtimeManifest", runtimeId } as const;
-  return derived !== undefined && Buffer.compare(derived, manifest.value) === 0 && isVerified(key, manifest);
+  if (entries.length === 0 || damageOf(key, manifest)) return false;
+  const found = copyRuntimeManifest(EMPTY_RUNTIME_MANIFEST);
+  const budget = new YieldBudget();
+  for (const { key: entry, row } of entries) {
+    const { table } = entry;
+    if (isCountedTable(table)) found[table] = updateDigest(found[table], undefined, row);
+    const wait = budget.spend();
+    if (wait) await wait;
+  }
+  const counted = decodeRuntimeManifest(manifest.value);
+  return COUNTED_TABLES.every((table) => difference(table, counted[table], found[table]) === undefined);
 }
 
 /** Returns the contents of a runtime, or undefined when nothing is stored. Throws DAMAGED_RECORD for any damage. */
@@ -64,8 +117,8 @@ export async function exportContents(
 ): Promise<ExportedRuntime | undefined> {
   const stored = await context.engine.view((view) => readRuntime(view, runtimeId));
   if (!stored.manifest && stored.entries.length === 0) return undefined;
-  const records = recordsOf(stored.entries);
-  if (!matchesManifest(runtimeId, stored)) {
+  const records = await recordsOf(stored.entries);
+  if (!(await matchesManifest(runtimeId, stored))) {
     throw damaged({ table: "runtimeManifest", runtimeId }, "does not match the rows that are there");
   }
   const snapshot = stored.entries.find(({ key }) => key.table === "snapshot");
@@ -89,7 +142,13 @@ export async function salvageContents(
     return !damage;
   };
   if (manifest) isReadable({ key: { table: "runtimeManifest", runtimeId }, row: manifest });
-  const readable = entries.filter(isReadable);
+  const readable: RowEntry[] = [];
+  const budget = new YieldBudget();
+  for (const entry of entries) {
+    if (isReadable(entry)) readable.push(entry);
+    const wait = budget.spend();
+    if (wait) await wait;
+  }
   findings.push(...audit.end());
 
   const snapshot = readable.find(({ key }) => key.table === "snapshot");
@@ -106,7 +165,7 @@ export async function salvageContents(
       });
     }
   }
-  return { runtimeId, ...recordsOf(readable), session, findings };
+  return { runtimeId, ...(await recordsOf(readable)), session, findings };
 }
 
 /** Reports rows that cannot be read because the data file is damaged where they should be. */
@@ -116,7 +175,8 @@ const collecting =
     try {
       await read();
     } catch (error) {
-      findings.push({ code: "pages-damaged", runtimeId, text: `${table} rows: ${damageText(error)}` });
+      const code = isLostRowSet(error) ? "row-space-damaged" : "pages-damaged";
+      findings.push({ code, runtimeId, text: `${table} rows: ${damageText(error)}` });
     }
   };
 
@@ -127,14 +187,24 @@ function damageText(error: unknown): string {
 }
 
 /** Decodes every record except the session. Throws DAMAGED_RECORD. */
-function recordsOf(entries: readonly RowEntry[]): Pick<ExportedRuntime, "lifecycle" | "ops" | "inputs" | "receipts"> {
-  const decodeAll = <T>(table: RowKey["table"], decode: (value: Uint8Array) => T): T[] =>
-    entries.flatMap(({ key, row }) => (key.table === table ? [decodeRow(key, row, decode)] : []));
+async function recordsOf(
+  entries: readonly RowEntry[],
+): Promise<Pick<ExportedRuntime, "lifecycle" | "ops" | "inputs" | "receipts">> {
+  const budget = new YieldBudget();
+  const decodeAll = async <T>(table: RowKey["table"], decode: (value: Uint8Array) => T): Promise<T[]> => {
+    const decoded: T[] = [];
+    for (const { key, row } of entries) {
+      if (key.table === table) decoded.push(decodeRow(key, row, decode));
+      const wait = budget.spend();
+      if (wait) await wait;
+    }
+    return decoded;
+  };
   return {
-    lifecycle: decodeAll("lifecycle", (value) => value)[0],
-    ops: decodeAll("ops", readOpsSnapshot)[0],
-    inputs: decodeAll("input", readInputState),
-    receipts: decodeAll("receipt", readReceipt),
+    lifecycle: (await decodeAll("lifecycle", (value) => value))[0],
+    ops: (await decodeAll("ops", readOpsSnapshot))[0],
+    inputs: await decodeAll("input", readInputState),
+    receipts: await decodeAll("receipt", readReceipt),
   };
 }
 

@@ -3,23 +3,25 @@ import { StoreError, readFailed, writeFailed } from "@bolthole/contract";
 import { writeOpsSnapshot } from "@bolthole/json";
 import { crc32Yielding } from "../bytes.js";
 import { repeatWhileStale } from "../commit/preparation.js";
-import { ReadSet, isVerified, keyText } from "../commit/row.js";
-import { commitReplacement } from "../commit/runtime-replacement.js";
+import { compareKeys, isVerified } from "../commit/row.js";
+import { type PlainRow, orderRows } from "../commit/row-set.js";
 import { incomingOf } from "../documents/incoming.js";
 import { encodeSnapshotFacts } from "../documents/stored-document.js";
 import type { RowEntry, RowKey } from "../engine.js";
 import type { StoreContext } from "../store-context.js";
 import { checkRuntimeId, checkSize, shaped } from "../validate.js";
+import { YieldBudget } from "../yield-budget.js";
 import { receiptRow } from "./boundary.js";
-import { inputRows } from "./inputs.js";
+import { inputRowsYielding } from "./inputs.js";
 import { checkLifecycleRecord } from "./records.js";
+import { RuntimeImport } from "./runtime-import.js";
 import { acceptedId } from "./sessions.js";
 import {
-  type StoredRuntime,
+  type ReplacedRuntime,
   documentOf,
   exportContents,
   matchesManifest,
-  readRuntime,
+  readReplaced,
   salvageContents,
 } from "./stored-runtime.js";
 
@@ -27,7 +29,8 @@ const CHANGED_EACH_TIME = "other writers changed the runtime during every attemp
 
 /**
  * Exports and imports whole runtimes. When the runtime manifest shows a change in between, the work is repeated. A salvage and
- * an import have access to runtimes that the store refuses as damaged.
+ * an import have access to runtimes that the store refuses as damaged. A runtime may have any number of rows, so all of this
+ * lets the event loop run every few milliseconds.
  */
 export function transferOperations(context: StoreContext): RuntimeTransfer {
   const { damagedRuntimes } = context;
@@ -45,35 +48,37 @@ export function transferOperations(context: StoreContext): RuntimeTransfer {
     async importRuntime({ contents, overwrite, dryRun }) {
       const runtimeId = checkRuntimeId(contents.runtimeId, context.limits);
       const wanted = await checkedRows(context, contents);
-      return context.sessions.run(runtimeId, () =>
-        repeatWhileStale(
-          async () => {
-            const stored = await unguarded.engine.view((view) => readRuntime(view, runtimeId));
-            const result = await compare(unguarded, contents, wanted, stored, overwrite);
-            if (!dryRun && (result === "added" || result === "replaced")) {
-              await replaceRuntime(unguarded, contents, wanted, stored);
-            }
-            // All rows were written, or were read and are as they were written.
-            if (!dryRun && result !== "kept") damagedRuntimes.release(runtimeId);
-            return result;
-          },
-          () => writeFailed("BUSY", CHANGED_EACH_TIME, { runtimeId }),
-        ),
-      );
+      return context.sessions.run(runtimeId, async () => {
+        const change = new RuntimeImport(damagedRuntimes, runtimeId, wanted, contents.session?.snapshot);
+        try {
+          return await repeatWhileStale(
+            async () => {
+              const stored = await unguarded.engine.view((view) => readReplaced(view, runtimeId));
+              const matches = await matchesManifest(runtimeId, stored);
+              const result = await compare(unguarded, contents, wanted, stored, matches, overwrite);
+              if (!dryRun && (result === "added" || result === "replaced")) await change.commit(stored, matches);
+              // All rows were written, or were read and are as they were written.
+              if (!dryRun && result !== "kept") damagedRuntimes.release(runtimeId);
+              return result;
+            },
+            () => writeFailed("BUSY", CHANGED_EACH_TIME, { runtimeId }),
+          );
+        } finally {
+          await change.end();
+        }
+      });
     },
   };
 }
 
-interface WantedRow {
-  readonly key: RowKey;
-  readonly value: Uint8Array;
-}
+/** The number of receipts that are checked between two yields. Each takes a few microseconds. */
+const CHECKED_TOGETHER = 64;
 
-/** Checks every record by the rules of the mutation that would store it alone, and returns the rows. */
-async function checkedRows(context: StoreContext, contents: RuntimeContents): Promise<WantedRow[]> {
+/** Checks every record by the rules of the mutation that would store it alone, and returns the rows in the order of their keys. */
+async function checkedRows(context: StoreContext, contents: RuntimeContents): Promise<PlainRow<RowKey>[]> {
   const { limits } = context;
   const { runtimeId, session, lifecycle, ops, receipts } = contents;
-  const rows: WantedRow[] = [];
+  const rows: PlainRow<RowKey>[] = [];
   if (session) {
     const { snapshot, profile } = session;
     checkSize(snapshot.length, limits.documentBytes, "session", writeFailed);
@@ -95,32 +100,46 @@ async function checkedRows(context: StoreContext, contents: RuntimeContents): Pr
   }
   // A runtime may have more input rows than one request may contain.
   const noLimit = { ...limits, batchRows: Number.MAX_SAFE_INTEGER };
-  rows.push(...inputRows(runtimeId, contents.inputs, (index) => `inputs[${String(index)}]`, noLimit).rows);
-  for (const receipt of receipts) rows.push(receiptRow(runtimeId, receipt));
-  return rows;
+  const inputs = await inputRowsYielding(runtimeId, contents.inputs, (index) => `inputs[${String(index)}]`, noLimit);
+  for (const row of inputs.rows) rows.push(row);
+  const budget = new YieldBudget();
+  for (let at = 0; at < receipts.length; at += CHECKED_TOGETHER) {
+    for (const receipt of receipts.slice(at, at + CHECKED_TOGETHER)) rows.push(receiptRow(runtimeId, receipt));
+    await budget.spend();
+  }
+  return orderRows(rows);
 }
 
 /** Compares a runtime with the records of an import. A stored row that is damaged or missing is a difference. */
 async function compare(
   context: StoreContext,
-  { runtimeId, session }: RuntimeContents,
-  wanted: readonly WantedRow[],
-  stored: StoredRuntime,
+  { session }: RuntimeContents,
+  wanted: readonly PlainRow<RowKey>[],
+  { manifest, entries, isRowSetLost }: ReplacedRuntime,
+  matches: boolean,
   overwrite: boolean,
 ): Promise<ImportResult> {
-  const { manifest, entries } = stored;
-  if (entries.length === 0 && !manifest) return wanted.length === 0 ? "unchanged" : "added";
-  const byKey = new Map(entries.map((entry) => [keyText(entry.key), entry]));
-  const isStored = ({ key, value }: WantedRow): boolean => {
-    const entry = byKey.get(keyText(key));
-    return entry !== undefined && Buffer.compare(entry.row.value, value) === 0 && isVerified(key, entry.row);
-  };
-  if (wanted.length === entries.length && wanted.every(isStored) && matchesManifest(runtimeId, stored)) {
+  if (entries.length === 0 && !manifest && !isRowSetLost) return wanted.length === 0 ? "unchanged" : "added";
+  if (matches && (await isStored(wanted, entries))) {
     // The documents have the same length and checksum. Only now is the stored one worth reading.
-    const snapshot = session && byKey.get(keyText({ table: "snapshot", runtimeId }));
+    const snapshot = session && entries.find(({ key }) => key.table === "snapshot");
     if (!snapshot || (await hasDocument(context, snapshot, session.snapshot))) return "unchanged";
   }
   return overwrite ? "replaced" : "kept";
+}
+
+/** Whether exactly these rows are stored, and undamaged. Both are in the order of their keys. */
+async function isStored(wanted: readonly PlainRow<RowKey>[], entries: readonly RowEntry[]): Promise<boolean> {
+  if (wanted.length !== entries.length) return false;
+  const budget = new YieldBudget();
+  for (const [index, { key, row }] of entries.entries()) {
+    const other = wanted[index];
+    if (!other || compareKeys(other.key, key) !== 0 || Buffer.compare(other.value, row.value) !== 0) return false;
+    if (!isVerified(key, row)) return false;
+    const wait = budget.spend();
+    if (wait) await wait;
+  }
+  return true;
 }
 
 /** Whether the document of a snapshot row is this one. A damaged document is another one. */
@@ -131,38 +150,6 @@ async function hasDocument(context: StoreContext, entry: RowEntry, document: Uin
     return (await documentOf(context, key.runtimeId, entry)).equals(document);
   } catch (error) {
     if (error instanceof StoreError && error.reason === "DAMAGED_RECORD") return false;
-    throw error;
-  }
-}
-
-/** Replaces a runtime in one commit, bound to the manifest that was compared. The stored rows are not decoded. */
-async function replaceRuntime(
-  { engine, damagedRuntimes }: StoreContext,
-  { runtimeId, session }: RuntimeContents,
-  wanted: readonly WantedRow[],
-  stored: StoredRuntime,
-): Promise<void> {
-  const { manifest, entries } = stored;
-  const kept = new Set(wanted.map(({ key }) => keyText(key)));
-  const obsolete = entries.filter(({ key }) => !kept.has(keyText(key)));
-  const reads = new ReadSet();
-  const base = entries.find(({ key }) => key.table === "snapshot")?.row.sequence;
-  const document = session && (await engine.stage(runtimeId, base, [session.snapshot]));
-  const edits = [
-    ...wanted.map(({ key, value }) => ({
-      handle: reads.add(key),
-      value,
-      document: key.table === "snapshot" ? document : undefined,
-    })),
-    ...obsolete.map(({ key }) => ({ handle: reads.add(key), value: undefined })),
-  ];
-  const bytes = wanted.reduce((total, { value }) => total + value.length, session?.snapshot.length ?? 0);
-  try {
-    await damagedRuntimes.corrections.run(matchesManifest(runtimeId, stored), (correction) =>
-      commitReplacement(engine, { runtimeId, manifest, correction, reads, edits, bytes }),
-    );
-  } catch (error) {
-    if (document) await engine.discard(document);
     throw error;
   }
 }

@@ -150,6 +150,24 @@ export const BROKEN_ADDITIONS: readonly BrokenStore[] = [
     }),
   ],
   [
+    "imports the rows of a runtime in two commits",
+    "transfer",
+    /a reader during an import/,
+    memoryStores((store) => ({
+      ...store,
+      importRuntime: async (request) => {
+        const { contents, dryRun } = request;
+        if (dryRun || contents.inputs.length < 2) return store.importRuntime(request);
+        const result = await store.importRuntime({ ...request, dryRun: true });
+        const half = { ...contents, inputs: contents.inputs.slice(1) };
+        if (result === "added" || result === "replaced") await store.importRuntime({ ...request, contents: half });
+        await new Promise(setImmediate);
+        await store.importRuntime(request);
+        return result;
+      },
+    })),
+  ],
+  [
     "does not list the empty runtime id",
     "listing",
     /list each runtime once/,

@@ -1,10 +1,10 @@
 import { type StoreFactory, holdable } from "@bolthole/conformance";
-import { RuntimeStoreAdapter, type VersionedStore } from "@bolthole/contract";
-import { DEFAULT_LIMITS, createEngineStore } from "../engine-store.js";
+import { RuntimeStoreAdapter } from "@bolthole/contract";
+import { DEFAULT_LIMITS, type EngineStore, createEngineStore } from "../engine-store.js";
 import { MemoryEngine } from "../memory-engine.js";
 
 /** Makes stores in memory for the suite. `alter` may wrap each store. */
-export const memoryStores = (alter: (store: VersionedStore) => VersionedStore = (store) => store): StoreFactory => ({
+export const memoryStores = (alter: (store: EngineStore) => EngineStore = (store) => store): StoreFactory => ({
   capabilities: {
     durable: false,
     versions: true,
@@ -12,13 +12,14 @@ export const memoryStores = (alter: (store: VersionedStore) => VersionedStore = 
     fullSequences: true,
     holds: true,
     rawRows: false,
+    transfers: true,
   },
   createSite: () => {
     const engine = holdable(new MemoryEngine(), "commit");
     const limits = { ...DEFAULT_LIMITS, documentBytes: 8 * 1024 * 1024 };
     const versioned = alter(createEngineStore(engine.target, { limits }));
     const store = new RuntimeStoreAdapter(versioned, engine.target.storeId);
-    const handle = { store, versioned, hold: engine.hold, close: () => Promise.resolve() };
+    const handle = { store, versioned, transfer: versioned, hold: engine.hold, close: () => Promise.resolve() };
     return Promise.resolve({ open: () => Promise.resolve(handle), remove: () => engine.target.close() });
   },
 });

@@ -1,9 +1,10 @@
 import { type ByteRange, type RuntimeId, readFailed } from "@bolthole/contract";
 import { type DocumentParts, YieldBudget } from "@bolthole/core";
 import type { Environment, Put } from "../environment.js";
-import { DOCUMENT_KEY_BYTES, documentKey } from "../keys.js";
+import { IdCounter } from "../id-counter.js";
+import { DOCUMENT_KEY_BYTES, NODE_ID_KEY, documentKey } from "../keys.js";
 import { splice } from "./build/splice.js";
-import { NodeIds, type StagedTree, stageTree } from "./build/staged-tree.js";
+import { type StagedTree, stageTree } from "./build/staged-tree.js";
 import { TreeBuilder } from "./build/tree-builder.js";
 import { type NodeEntry, LEAF_BYTES } from "./node.js";
 import { type Lease, Leases } from "./read/lease.js";
@@ -34,7 +35,7 @@ export interface Base {
 export class DocumentTrees {
   readonly leases: Leases;
   private readonly reclaimer: Reclaimer;
-  private readonly ids: NodeIds;
+  private readonly ids: IdCounter;
   private isClosed = false;
 
   constructor(
@@ -43,7 +44,7 @@ export class DocumentTrees {
     private readonly perform: (task: MaintenanceTask) => Promise<void>,
     now?: () => number,
   ) {
-    this.ids = NodeIds.load(environment);
+    this.ids = IdCounter.load(environment, NODE_ID_KEY, "node ids");
     this.leases = new Leases(() => {
       this.reclaimer.readerEnded();
     }, now);

@@ -4,7 +4,7 @@ import { type FileHandle, open, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { type StoreCounts, isDamageFinding, readFailed } from "@bolthole/contract";
 import type { Environment } from "../environment.js";
-import { FORMAT_VERSION } from "../format.js";
+import { FORMAT_VERSION, isReadableFormat } from "../format.js";
 import { checkInProcess } from "./check-process.js";
 
 /*
@@ -62,9 +62,9 @@ function decodeManifest(text: string): BackupManifest {
     throw new UnusableBackupError("it is damaged: its manifest does not match its checksum");
   }
   const manifest = JSON.parse(line) as BackupManifest;
-  if (manifest.formatVersion !== FORMAT_VERSION) {
+  if (!isReadableFormat(manifest.formatVersion)) {
     throw new UnusableBackupError(
-      `its data file has format ${String(manifest.formatVersion)}, but this version of Bolthole restores only format ` +
+      `its data file has format ${String(manifest.formatVersion)}, but this version of Bolthole restores formats up to ` +
         String(FORMAT_VERSION),
     );
   }

@@ -4,8 +4,8 @@ import { type CheckListener, StoreAudit } from "@bolthole/core";
 import { checkDocuments } from "../document-tree/read/check.js";
 import type { ReadTransaction } from "../environment.js";
 import { readIdentity } from "../format.js";
-import { IDENTITY_KEY, NODE_ID_KEY, SEQUENCE_KEY, documentBounds, numberOf, parseKey, rowBounds } from "../keys.js";
-import { decodeRecord } from "../record.js";
+import { IDENTITY_KEY, NODE_ID_KEY, ROW_SPACE_ID_KEY, SEQUENCE_KEY, documentBounds, numberOf } from "../keys.js";
+import { RowWalk } from "../row-spaces/space-check.js";
 
 /** The check lets the event loop run other work after this many bytes of rows. */
 const YIELD_AFTER_BYTES = 1 << 20;
@@ -22,19 +22,17 @@ export async function checkStore(
   const report = (findings: readonly Finding[]): void => {
     findings.forEach(onFinding);
   };
-  const { start, end } = rowBounds();
+  const walk = new RowWalk(transaction);
   let lastCommit = 0;
   let bytes = 0;
-  for (const { key, value } of transaction.range(start, end)) {
-    const row = decodeRecord(value);
-    const parsed = parseKey(key, row.runtimeId);
+  for (const { storedKey, key, row, bytes: read } of walk.rows()) {
     lastCommit = Math.max(lastCommit, row.sequence);
-    if (parsed) report(audit.take({ key: parsed, row, document: row.root }));
+    if (key) report(audit.take({ key, row, document: row.root }));
     else
       report([
-        { code: "row-strange", text: `a row is stored under the key ${key.toString("hex")}, which no table has` },
+        { code: "row-strange", text: `a row is stored under the key ${storedKey.toString("hex")}, which no table has` },
       ]);
-    bytes += key.length + value.length;
+    bytes += read;
     if (bytes < YIELD_AFTER_BYTES) continue;
     onRead?.(bytes);
     bytes = 0;
@@ -42,13 +40,14 @@ export async function checkStore(
   }
   onRead?.(bytes);
   report(audit.end());
-  report(counterFindings(transaction, lastCommit));
+  report(walk.findings());
+  report(counterFindings(transaction, lastCommit, walk.lastSpaceId));
   for await (const finding of checkDocuments(transaction, onRead)) onFinding(finding);
   return audit.counts;
 }
 
 /** Checks the values that are not rows. With a wrong counter, a number would be used a second time. */
-function counterFindings(transaction: ReadTransaction, lastCommit: number): Finding[] {
+function counterFindings(transaction: ReadTransaction, lastCommit: number, lastSpaceId: number): Finding[] {
   const findings: Finding[] = [];
   const report = (text: string): number => findings.push({ code: "store-differs", text });
   const identity = transaction.get(IDENTITY_KEY);
@@ -63,6 +62,11 @@ function counterFindings(transaction: ReadTransaction, lastCommit: number): Find
   const unusedNode = lastNodeId(transaction) + 1;
   if (!isCounter(nextNode, unusedNode)) {
     report(`the number of the next document node is damaged: expected at least ${unusedNode}, found ${nextNode}`);
+  }
+  const nextSpace = counterOf(transaction.get(ROW_SPACE_ID_KEY));
+  const unusedSpace = lastSpaceId === 0 ? 0 : lastSpaceId + 1;
+  if (!isCounter(nextSpace, unusedSpace)) {
+    report(`the number of the next row space is damaged: expected at least ${unusedSpace}, found ${nextSpace}`);
   }
   return findings;
 }

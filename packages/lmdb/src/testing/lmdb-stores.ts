@@ -15,6 +15,7 @@ export const lmdbStores = (): StoreFactory => ({
     fullSequences: true,
     holds: true,
     rawRows: false,
+    transfers: true,
   },
   createSite: async () => {
     const folder = await mkdtemp(join(tmpdir(), "bolthole-lmdb-"));
@@ -26,5 +27,5 @@ async function open(folder: string): Promise<StoreHandle> {
   const engine = holdable(await LmdbEngine.open(folder), "commit");
   const versioned = createEngineStore(engine.target, { limits: { ...DEFAULT_LIMITS, documentBytes: 8 * 1024 * 1024 } });
   const store = new RuntimeStoreAdapter(versioned, engine.target.storeId);
-  return { store, versioned, hold: engine.hold, close: () => engine.target.close() };
+  return { store, versioned, transfer: versioned, hold: engine.hold, close: () => engine.target.close() };
 }

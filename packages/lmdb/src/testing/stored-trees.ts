@@ -1,7 +1,7 @@
 import type { ByteRange, Finding, RuntimeId } from "@bolthole/contract";
 import type { DocumentParts } from "@bolthole/core";
 import { splice } from "../document-tree/build/splice.js";
-import { NodeIds, type StagedTree, stageTree } from "../document-tree/build/staged-tree.js";
+import { type StagedTree, stageTree } from "../document-tree/build/staged-tree.js";
 import { TreeBuilder } from "../document-tree/build/tree-builder.js";
 import type { NodeEntry } from "../document-tree/node.js";
 import { checkDocuments } from "../document-tree/read/check.js";
@@ -10,14 +10,15 @@ import { Walk } from "../document-tree/read/walk.js";
 import { reclaimGarbage } from "../document-tree/reclaim/reclaimer.js";
 import { TreeChanges } from "../document-tree/reclaim/tree-changes.js";
 import type { Put, ReadTransaction } from "../environment.js";
-import { documentBounds, encodeKey } from "../keys.js";
+import { IdCounter } from "../id-counter.js";
+import { NODE_ID_KEY, documentBounds, encodeKey } from "../keys.js";
 import { decodeRecord, encodeRecord } from "../record.js";
 
 /** The values of an environment in memory, changed by the code of the document trees alone, without an engine. */
 export class StoredTrees {
   readonly values = new Map<string, Buffer>();
   sequence = 0;
-  private readonly ids = NodeIds.load(this);
+  private readonly ids = IdCounter.load(this, NODE_ID_KEY, "node ids");
   private readonly garbage: Buffer[] = [];
 
   get(key: Buffer): Buffer | undefined {

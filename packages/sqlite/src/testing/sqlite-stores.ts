@@ -16,6 +16,7 @@ export const sqliteStores = (): StoreFactory => ({
     fullSequences: false,
     holds: true,
     rawRows: true,
+    transfers: true,
   },
   createSite: async () => {
     const folder = await mkdtemp(join(tmpdir(), "bolthole-sqlite-"));
@@ -30,6 +31,7 @@ async function open(file: string): Promise<StoreHandle> {
   return {
     store,
     versioned,
+    transfer: versioned,
     hold: engine.hold,
     putRawRow: (row) => putRawRow(file, row),
     close: () => engine.target.close(),

@@ -1,9 +1,8 @@
 import { type StagedDocument, bufferOf } from "@bolthole/core";
 import type { Put } from "../../environment.js";
-import { UnusableFolderError } from "../../format.js";
-import { NODE_ID_KEY, documentKey } from "../../keys.js";
+import type { IdCounter } from "../../id-counter.js";
+import { documentKey } from "../../keys.js";
 import { type IdRange, type NodeEntry, type NodeReference, encodeBranch } from "../node.js";
-import type { NodeSource } from "../read/node-reader.js";
 import type { OpenedBranch, TreeBuilder } from "./tree-builder.js";
 
 /** A number of references to one node, or a change of that number. */
@@ -35,7 +34,7 @@ export function stageTree(
   builder: TreeBuilder,
   newRoot: NodeEntry | undefined,
   base: number | undefined,
-  ids: NodeIds,
+  ids: IdCounter,
 ): StagedTree {
   const range = ids.take(builder.newNodes.length);
   const root = newRoot && numbered(newRoot, range);
@@ -88,41 +87,4 @@ function countReference(references: Map<number, ReferenceTimes>, { id, level }: 
   const known = references.get(id);
   if (known) known.times += 1;
   else references.set(id, { id, level, times: 1 });
-}
-
-const COUNTER_BYTES = 8;
-
-/**
- * The counter of node ids. Every transaction that stores a node stores the counter too, so no id that was ever on the disk
- * is used again. Ids that were taken in memory and lost in a crash were never on the disk.
- */
-export class NodeIds {
-  private constructor(private next: number) {}
-
-  /** Reads the counter. Throws an UnusableFolderError when it is damaged: ids would be used a second time. */
-  static load(source: NodeSource): NodeIds {
-    const stored = source.get(NODE_ID_KEY);
-    if (!stored) return new NodeIds(1);
-    const next = stored.length === COUNTER_BYTES ? stored.readDoubleLE() : Number.NaN;
-    if (!Number.isSafeInteger(next) || next < 0) {
-      throw new UnusableFolderError(
-        `the counter of node ids is damaged: expected ${COUNTER_BYTES} bytes with a whole number, ` +
-          `found ${stored.toString("hex")}; keep a copy of the folder, check the disk, and restore a backup`,
-      );
-    }
-    return new NodeIds(next);
-  }
-
-  take(count: number): IdRange {
-    const first = this.next;
-    this.next += count;
-    return { first, end: this.next };
-  }
-
-  /** Returns the write that stores the counter. */
-  put(): Put {
-    const value = Buffer.allocUnsafe(COUNTER_BYTES);
-    value.writeDoubleLE(this.next);
-    return [NODE_ID_KEY, value];
-  }
 }

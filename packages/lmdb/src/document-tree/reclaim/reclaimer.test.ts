@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Environment } from "../../environment.js";
-import { documentKey } from "../../keys.js";
-import { NodeIds } from "../build/staged-tree.js";
+import { NODE_ID_KEY, documentKey } from "../../keys.js";
+import { IdCounter } from "../../id-counter.js";
 import { Leases } from "../read/lease.js";
 import { encodeGarbage } from "./reclaim-records.js";
 import { type MaintenanceTask, Reclaimer } from "./reclaimer.js";
@@ -37,7 +37,7 @@ afterEach(async () => {
 async function perform(task: MaintenanceTask): Promise<void> {
   if (refusal) throw refusal;
   transactions += 1;
-  const changes = new TreeChanges(environment, NodeIds.load(environment));
+  const changes = new TreeChanges(environment, IdCounter.load(environment, NODE_ID_KEY, "node ids"));
   task.apply(changes);
   await environment.write(changes.puts());
 }

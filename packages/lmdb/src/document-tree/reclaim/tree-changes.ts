@@ -1,7 +1,8 @@
 import type { RuntimeId } from "@bolthole/contract";
 import type { Put } from "../../environment.js";
+import type { IdCounter } from "../../id-counter.js";
 import { documentKey, garbageKey } from "../../keys.js";
-import type { NodeIds, ReferenceTimes, StagedTree } from "../build/staged-tree.js";
+import type { ReferenceTimes, StagedTree } from "../build/staged-tree.js";
 import type { NodeEntry, NodeReference } from "../node.js";
 import type { NodeSource } from "../read/node-reader.js";
 import { type DroppedNode, decodeCount, encodeCount, encodeGarbage, splitDropped } from "./reclaim-records.js";
@@ -38,7 +39,7 @@ export class TreeChanges {
   constructor(
     /** The state before the transaction. */
     readonly source: NodeSource,
-    private readonly ids: NodeIds,
+    private readonly ids: IdCounter,
   ) {
     this.counts = new ReferenceCounts(source);
   }

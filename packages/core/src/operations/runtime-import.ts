@@ -1,0 +1,80 @@
+import type { RuntimeId } from "@bolthole/contract";
+import type { RowEdit } from "../commit/committer.js";
+import { ReadSet, keyText } from "../commit/row.js";
+import { type PlainRow, isSingle, rowSlices } from "../commit/row-set.js";
+import { commitReplacement } from "../commit/runtime-replacement.js";
+import type { RowKey, RowSetKey, RowSetReplacement, StagedRows } from "../engine.js";
+import type { DamagedRuntimes } from "../store-context.js";
+import type { ReplacedRuntime } from "./stored-runtime.js";
+
+/** The most input rows and receipts that a commit writes or deletes one by one. More of them are replaced as a row set. */
+const MAX_SINGLE_ROWS = 256;
+
+/**
+ * Replaces everything that is stored of a runtime in one commit. Many rows are staged before the commit, and only once: they
+ * stay staged when another writer was first and the commit is attempted again. The stored rows are not decoded.
+ */
+export class RuntimeImport {
+  private readonly single: readonly PlainRow<RowKey>[];
+  private readonly rowSet: readonly PlainRow<RowSetKey>[];
+  private staged: StagedRows | undefined;
+
+  constructor(
+    private readonly damagedRuntimes: DamagedRuntimes,
+    private readonly runtimeId: RuntimeId,
+    /** The new rows, in the order of their keys. */
+    wanted: readonly PlainRow<RowKey>[],
+    /** The document of the snapshot row among them. */
+    private readonly document: Uint8Array | undefined,
+  ) {
+    this.single = wanted.filter(({ key }) => isSingle(key));
+    this.rowSet = wanted.filter((row): row is PlainRow<RowSetKey> => !isSingle(row.key));
+  }
+
+  /** Throws `StaleBaseError` when another runtime manifest is stored than the one that was read. */
+  async commit(stored: ReplacedRuntime, manifestMatches: boolean): Promise<void> {
+    const { damagedRuntimes, runtimeId } = this;
+    const { engine, corrections } = damagedRuntimes;
+    const { manifest, entries } = stored;
+    const replaceRows = await this.rowSetReplacement(stored);
+    const base = entries.find(({ key }) => key.table === "snapshot")?.row.sequence;
+    const document = this.document && (await engine.stage(runtimeId, base, [this.document]));
+    const written = replaceRows ? this.single : [...this.single, ...this.rowSet];
+    const kept = new Set(written.map(({ key }) => keyText(key)));
+    const reads = new ReadSet();
+    const edits = written.map(({ key, value }): RowEdit => ({
+      handle: reads.add(key),
+      value,
+      document: key.table === "snapshot" ? document : undefined,
+    }));
+    for (const { key } of entries) {
+      const isReplaced = replaceRows !== undefined && !isSingle(key);
+      if (!isReplaced && !kept.has(keyText(key))) edits.push({ handle: reads.add(key), value: undefined });
+    }
+    const bytes = written.reduce((total, { value }) => total + value.length, document?.bytes ?? 0);
+    try {
+      await corrections.run(manifestMatches, (correction) =>
+        commitReplacement(engine, { runtimeId, manifest, correction, reads, edits, replaceRows, bytes }),
+      );
+      this.staged = undefined;
+    } catch (error) {
+      if (document) await engine.discard(document);
+      throw error;
+    }
+  }
+
+  /** Discards what is staged and was not committed. */
+  async end(): Promise<void> {
+    if (this.staged) await this.damagedRuntimes.engine.discardRows(this.staged);
+  }
+
+  /** Returns undefined when the rows are few enough to be written one by one. */
+  private async rowSetReplacement({ entries, isRowSetLost }: ReplacedRuntime): Promise<RowSetReplacement | undefined> {
+    const { runtimeId, rowSet } = this;
+    const storedRows = isRowSetLost ? Infinity : entries.filter(({ key }) => !isSingle(key)).length;
+    if (rowSet.length === 0) return storedRows === 0 ? undefined : { runtimeId, rows: undefined };
+    if (storedRows <= MAX_SINGLE_ROWS && rowSet.length <= MAX_SINGLE_ROWS) return undefined;
+    this.staged ??= await this.damagedRuntimes.engine.stageRows(runtimeId, rowSlices(rowSet));
+    return { runtimeId, rows: this.staged };
+  }
+}

@@ -1,0 +1,123 @@
+import type { Environment } from "../environment.js";
+import { DEFAULT_ROW_SPACE, LONGEST_KEY_BYTES, rowSpaceBounds, rowSpaceOf } from "../keys.js";
+import type { RowTask, SpaceChanges } from "./space-changes.js";
+import { decodeOwner } from "./space-records.js";
+
+/** The most rows that one transaction deletes: a few milliseconds of the event loop. */
+export const RECLAIMED_TOGETHER = 256;
+/**
+ * The load of one deleted row, as a number of document nodes: it may be the last row in its page, and the pages of a long value
+ * are listed as free.
+ */
+const NODES_PER_ROW = 8;
+/** The assumed size of a record or pointer that is deleted. */
+const RECORD_BYTES = 64;
+/** The delay after the writer refused, for example because the disk is full. */
+const RETRY_MS = 1000;
+
+/**
+ * Deletes row spaces that were replaced or never committed, in small transactions of the writer. Readers do not delay it: they
+ * read rows inside a read transaction, which keeps its state. A crash leaves the records, and the next start continues with
+ * them.
+ */
+export class RowReclaimer {
+  /** The keys of staging and garbage records. */
+  private readonly pending: Buffer[] = [];
+  private running: Promise<boolean> | undefined;
+  private timer: NodeJS.Timeout | undefined;
+  private isClosed = false;
+
+  constructor(
+    private readonly environment: Environment,
+    /** Hands a task to the writer. Resolves when the task is durable. */
+    private readonly perform: (task: RowTask) => Promise<void>,
+  ) {}
+
+  /** Adds staging records that no commit will take, and garbage records. */
+  add(records: readonly Buffer[]): void {
+    for (const key of records) this.pending.push(key);
+    if (this.pending.length > 0) this.wake(0);
+  }
+
+  /** Resolves when nothing is left to delete, or when the writer refused. */
+  async reclaimed(): Promise<void> {
+    while (this.running ?? (this.pending.length > 0 && !this.isClosed)) {
+      if (!(await (this.running ?? this.run()))) return;
+    }
+  }
+
+  /** Waits for the transaction that is being written. The rest is left for the next start. */
+  async close(): Promise<void> {
+    this.isClosed = true;
+    clearTimeout(this.timer);
+    await this.running;
+  }
+
+  private wake(delayMs: number): void {
+    if (this.isClosed || this.running) return;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => void this.run(), delayMs).unref();
+  }
+
+  /** Resolves to false when the writer refused. */
+  private run(): Promise<boolean> {
+    clearTimeout(this.timer);
+    this.running = this.reclaimAll();
+    void this.running.then((hasSucceeded) => {
+      this.running = undefined;
+      if (this.pending.length > 0) this.wake(hasSucceeded ? 0 : RETRY_MS);
+    });
+    return this.running;
+  }
+
+  private async reclaimAll(): Promise<boolean> {
+    try {
+      for (let [key] = this.pending; key && !this.isClosed; [key] = this.pending) {
+        if (await this.reclaimSlice(key)) this.pending.shift();
+      }
+      return true;
+    } catch {
+      // The writer has already reported its failure.
+      return false;
+    }
+  }
+
+  /** Deletes some rows in one transaction. Returns true when the record is done. */
+  private async reclaimSlice(key: Buffer): Promise<boolean> {
+    let isDone = false;
+    await this.perform({
+      bytes: 0,
+      load: {
+        values: [RECORD_BYTES, RECORD_BYTES],
+        keyBytes: LONGEST_KEY_BYTES,
+        parts: [],
+        dropped: RECLAIMED_TOGETHER * NODES_PER_ROW,
+      },
+      frees: true,
+      apply: (changes) => {
+        isDone = reclaimRows(changes, this.environment, key, RECLAIMED_TOGETHER);
+      },
+    });
+    return isDone;
+  }
+}
+
+/**
+ * Deletes at most `budget` rows of the row space of a staging or garbage record. Returns true when the record is done. It is
+ * done also when it is gone, because a commit has taken the rows, and when it is damaged: then it is not changed, and a check of
+ * the store reports it. The record is deleted in a transaction of its own, so that no transaction deletes a row and then uses
+ * the row space again.
+ */
+export function reclaimRows(changes: SpaceChanges, environment: Environment, key: Buffer, budget: number): boolean {
+  const value = environment.get(key);
+  const runtimeId = value && decodeOwner(key, value);
+  if (runtimeId === undefined) return true;
+  const space = rowSpaceOf(key);
+  const { start, end } = rowSpaceBounds(runtimeId, space);
+  const rows = environment.firstKeys(start, end, budget);
+  for (const row of rows) changes.put(row, undefined);
+  if (rows.length > 0) return false;
+  if (space === DEFAULT_ROW_SPACE && !changes.removeEmptySpace(runtimeId)) return false;
+  changes.finish(key);
+  return true;
+}

@@ -1,0 +1,44 @@
+import type { RunBoundaryReceipt, RuntimeContents, RuntimeId } from "@bolthole/contract";
+import { emptyContents } from "@bolthole/contract";
+import type { EngineStore } from "@bolthole/core";
+import { Environment } from "../environment.js";
+import { ROW_SPACE_KEYS, type RowSpaceKey, rowSpaceKindBounds } from "../keys.js";
+import { inputId, inputState } from "./input-states.js";
+
+/** More rows than one transaction writes or deletes. */
+export const MANY_ROWS = 600;
+
+/** Returns the contents of a runtime with so many input rows of this number of attempts, and as many receipts. */
+export const rowSet = (runtimeId: RuntimeId, count: number, attemptCount: number): RuntimeContents => ({
+  ...emptyContents(runtimeId),
+  inputs: Array.from({ length: count }, (_, serial) => inputState(serial, attemptCount)),
+  receipts: Array.from({ length: count }, (_, serial): RunBoundaryReceipt => ({
+    runId: inputId(serial),
+    boundary: "run_start",
+    contributingInputIds: [],
+    messageCount: BigInt(attemptCount),
+    sequence: BigInt(serial),
+  })),
+});
+
+/** Replaces a runtime by these contents. */
+export const importOver = (store: EngineStore, contents: RuntimeContents): Promise<unknown> =>
+  store.importRuntime({ contents, overwrite: true, dryRun: false });
+
+/** Counts the values of each kind in the row spaces of a folder that no engine has open. Kinds without a value are left out. */
+export async function rowSpaceValues(folder: string): Promise<Partial<Record<RowSpaceKey, number>>> {
+  const environment = new Environment(folder);
+  const transaction = environment.read();
+  try {
+    const counts: Partial<Record<RowSpaceKey, number>> = {};
+    for (const kind of Object.keys(ROW_SPACE_KEYS) as RowSpaceKey[]) {
+      const { start, end } = rowSpaceKindBounds(kind);
+      const count = [...transaction.keys(start, end)].length;
+      if (count > 0) counts[kind] = count;
+    }
+    return counts;
+  } finally {
+    transaction.done();
+    await environment.close();
+  }
+}
