@@ -1,5 +1,4 @@
-import { execFile } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DaemonProcess } from "@bolthole/conformance/process";
@@ -7,22 +6,7 @@ import { RuntimeStoreAdapter } from "@bolthole/contract";
 import { createEngineStore } from "@bolthole/core";
 import { SqliteEngine } from "@bolthole/sqlite";
 import { MAIN } from "./testing/daemons.js";
-
-const PAGE = join(__dirname, "..", "..", "..", "docs", "moving.md");
-
-interface Block {
-  readonly commands: string;
-  readonly output: string;
-}
-
-/** Returns every block of commands with its expected output, which is the block after it. */
-function blocks(): Block[] {
-  const fenced = [...readFileSync(PAGE, "utf8").matchAll(/```(sh|text)\n([^]*?)```\n/g)];
-  return fenced.flatMap(([, kind, text = ""], index) => {
-    const next = fenced[index + 1];
-    return kind === "sh" ? [{ commands: text, output: next?.[1] === "text" ? (next[2] ?? "") : "" }] : [];
-  });
-}
+import { documentedCommands, runDocumented } from "./testing/documented-commands.js";
 
 let folder: string;
 beforeAll(async () => {
@@ -41,17 +25,8 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-const run = (commands: string): Promise<string> =>
-  new Promise((resolve, reject) => {
-    const script = `set -e\nbolthole() { "${process.execPath}" "${MAIN}" "$@"; }\n${commands}`;
-    execFile("sh", ["-c", script], { cwd: folder }, (error, stdout, stderr) => {
-      if (error) reject(new Error(`${commands}${stdout}${stderr}`));
-      else resolve(stdout.replaceAll(`${folder}/`, ""));
-    });
-  });
-
 test("every command of docs/moving.md prints the documented output", async () => {
-  const all = blocks();
+  const all = documentedCommands("moving.md");
   expect(all.length).toBeGreaterThan(5);
   let daemon: DaemonProcess | undefined;
   try {
@@ -62,7 +37,7 @@ test("every command of docs/moving.md prints the documented output", async () =>
         daemon = new DaemonProcess({ main: MAIN, data, home: `${data}.bolthole`, args: ["--engine", engine] });
         await daemon.start();
       } else {
-        expect(await run(commands)).toBe(output);
+        expect(await runDocumented(commands, folder)).toBe(output);
       }
     }
     expect(daemon).toBeDefined();
