@@ -6,6 +6,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { isInMemory, machineFacts } from "./machine.js";
 import { writePerformancePages } from "./performance-page.js";
 import { type Report, type RowGroup, type Section, renderTable, rowsOf } from "./report.js";
+import { bulk } from "./rows/bulk.js";
 import { growth, replacements } from "./rows/disk-size.js";
 import { engines } from "./rows/engines.js";
 import { firstLoad } from "./rows/first-load.js";
@@ -23,6 +24,7 @@ const ROW_GROUPS: Readonly<Record<string, RowGroup>> = {
   turns,
   growth,
   "new-documents": newDocuments,
+  bulk,
   "first-load": firstLoad,
   "session-documents": sessionDocuments,
   engines,
