@@ -85,6 +85,7 @@ export interface ManifestHandles {
 export class WriteSet {
   /** The write of each row at the index of its handle. */
   private readonly writes: (RowWrite | undefined)[] = [];
+  private hasInputs = false;
   private runtimeBefore: RuntimeManifest | undefined;
   private storeBefore: StoreManifest | undefined;
 
@@ -111,16 +112,20 @@ export class WriteSet {
     return (this.storeBefore ??= this.read(this.manifests.store, decodeStoreManifest) ?? EMPTY_STORE_MANIFEST);
   }
 
-  writesInputs(): boolean {
-    return this.writes.some((write) => write?.handle.key.table === "input");
+  /** Whether an input row is written. */
+  get writesInputs(): boolean {
+    return this.hasInputs;
   }
 
   put(handle: RowHandle, value: Uint8Array, document?: StagedDocument): void {
+    this.hasInputs ||= handle.key.table === "input";
     this.writes[handle.index] = { handle, row: makeRow(handle.key, this.sequence, value), document };
   }
 
   delete(handle: RowHandle): void {
-    if (this.rows.get(handle)) this.writes[handle.index] = { handle, row: undefined };
+    if (!this.rows.get(handle)) return;
+    this.hasInputs ||= handle.key.table === "input";
+    this.writes[handle.index] = { handle, row: undefined };
   }
 
   /** Brings the manifests up to date and returns all writes. `horizonMs` may move the store's horizon forward. */
@@ -128,7 +133,9 @@ export class WriteSet {
     const { runtime, store } = this.manifests;
     if (runtime) this.updateRuntimeManifest(runtime);
     this.updateStoreManifest(store, horizonMs);
-    return this.writes.filter((write) => write !== undefined);
+    const writes: RowWrite[] = [];
+    for (const write of this.writes) if (write) writes.push(write);
+    return writes;
   }
 
   private updateRuntimeManifest(handle: RowHandle): void {

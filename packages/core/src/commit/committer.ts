@@ -123,7 +123,7 @@ export class Committer {
       const keptInputs = this.apply(edits, rows, writes);
       const only = edits.length === 1 ? keptInputs[0] : undefined;
       const version = only?.version ?? versionText(epoch, sequence);
-      const inputsAfter = writes.writesInputs() ? versionText(epoch, sequence) : inputsBefore;
+      const inputsAfter = writes.writesInputs ? versionText(epoch, sequence) : inputsBefore;
       const inputs = inputsBefore && inputsAfter ? { before: inputsBefore, after: inputsAfter } : undefined;
       if (kept) {
         const { method } = change;
