@@ -83,8 +83,8 @@ export interface ManifestHandles {
 
 /** The writes of one batch, and the changes of the manifests that follow from them. */
 export class WriteSet {
-  /** The write of each row at the index of its handle. */
-  private readonly writes: (RowWrite | undefined)[] = [];
+  /** The write of each row at the index of its handle. Rows that are not written have no element. */
+  private readonly writes: RowWrite[] = [];
   private hasInputs = false;
   private runtimeBefore: RuntimeManifest | undefined;
   private storeBefore: StoreManifest | undefined;
@@ -118,52 +118,56 @@ export class WriteSet {
   }
 
   put(handle: RowHandle, value: Uint8Array, document?: StagedDocument): void {
-    this.hasInputs ||= handle.key.table === "input";
-    this.writes[handle.index] = { handle, row: makeRow(handle.key, this.sequence, value), document };
+    this.write({ handle, row: makeRow(handle.key, this.sequence, value), document });
   }
 
   delete(handle: RowHandle): void {
-    if (!this.rows.get(handle)) return;
-    this.hasInputs ||= handle.key.table === "input";
-    this.writes[handle.index] = { handle, row: undefined };
+    if (this.rows.get(handle)) this.write({ handle, row: undefined });
   }
 
-  /** Brings the manifests up to date and returns all writes. `horizonMs` may move the store's horizon forward. */
+  /** Returns all writes, with those of the manifests. `horizonMs` may move the store's horizon forward. */
   close(horizonMs = 0): RowWrite[] {
     const { runtime, store } = this.manifests;
-    if (runtime) this.updateRuntimeManifest(runtime);
-    this.updateStoreManifest(store, horizonMs);
     const writes: RowWrite[] = [];
-    for (const write of this.writes) if (write) writes.push(write);
+    this.writes.forEach((write) => writes.push(write));
+    if (runtime) this.addRuntimeManifest(runtime, writes);
+    this.addStoreManifest(store, writes, horizonMs);
     return writes;
   }
 
-  private updateRuntimeManifest(handle: RowHandle): void {
+  private write(write: RowWrite): void {
+    this.hasInputs ||= write.handle.key.table === "input";
+    this.writes[write.handle.index] = write;
+  }
+
+  private addRuntimeManifest(handle: RowHandle, writes: RowWrite[]): void {
     const manifest = copyRuntimeManifest(this.runtimeManifest);
     let isChanged = false;
-    for (const write of this.writes) {
-      if (!write) continue;
+    for (const write of writes) {
       const { table } = write.handle.key;
       if (!isCountedTable(table)) continue;
       manifest[table] = updateDigest(manifest[table], this.rows.get(write.handle), write.row);
-      if (table === "input") manifest.inputsSequence = this.sequence;
       isChanged = true;
     }
     if (!isChanged) return;
-    if (isEmptyRuntimeManifest(manifest)) this.delete(handle);
-    else this.put(handle, encodeRuntimeManifest(manifest));
+    if (this.hasInputs) manifest.inputsSequence = this.sequence;
+    if (!isEmptyRuntimeManifest(manifest)) {
+      writes.push({ handle, row: makeRow(handle.key, this.sequence, encodeRuntimeManifest(manifest)) });
+    } else if (this.rows.get(handle)) {
+      writes.push({ handle, row: undefined });
+    }
   }
 
-  private updateStoreManifest(handle: RowHandle, horizonMs: number): void {
+  private addStoreManifest(handle: RowHandle, writes: RowWrite[], horizonMs: number): void {
     const before = this.storeManifest;
     let manifest = horizonMs > before.horizonMs ? { ...before, horizonMs } : before;
-    for (const write of this.writes) {
-      if (!write) continue;
+    for (const write of writes) {
       const { table } = write.handle.key;
       if (table === "outcome" || table === "oauth" || table === "runtimeManifest") {
         manifest = { ...manifest, [table]: updateDigest(manifest[table], this.rows.get(write.handle), write.row) };
       }
     }
-    if (manifest !== before) this.put(handle, encodeStoreManifest(manifest));
+    if (manifest === before) return;
+    writes.push({ handle, row: makeRow(handle.key, this.sequence, encodeStoreManifest(manifest)) });
   }
 }

@@ -39,21 +39,27 @@ export function argumentsOf<T>(fields: Arguments<T>): Argument[] {
  * exactly if their fingerprints are equal.
  */
 export function fingerprint<R extends Mutation>({ method, request, args }: Fingerprinted<R>): Uint8Array {
-  const common = "runtimeId" in request ? runtimeArguments(request as R & RuntimeMutation) : [];
-  const parts = [method, ...common, ...argumentsOf(args)].map((part) =>
-    typeof part === "string" ? Buffer.from(part, "utf8") : part,
-  );
-  const bytes = Buffer.allocUnsafe(parts.reduce((total, part) => total + LENGTH_BYTES + (part?.length ?? 0), 0));
+  const parts = argumentsOf(args);
+  if ("runtimeId" in request) parts.unshift(...runtimeArguments(request as R & RuntimeMutation));
+  parts.unshift(method);
+  let total = 0;
+  for (const part of parts) total += LENGTH_BYTES + lengthOf(part);
+  const bytes = Buffer.allocUnsafe(total);
   let at = 0;
   for (const part of parts) {
-    at = bytes.writeInt32LE(part ? part.length : ABSENT, at);
-    if (part) {
+    at = bytes.writeInt32LE(part === undefined ? ABSENT : lengthOf(part), at);
+    if (typeof part === "string") at += bytes.write(part, at, "utf8");
+    else if (part) {
       bytes.set(part, at);
       at += part.length;
     }
   }
   return hash("sha256", bytes, "buffer");
 }
+
+/** Returns the length of a part in bytes. */
+const lengthOf = (part: Argument): number =>
+  typeof part === "string" ? Buffer.byteLength(part, "utf8") : (part?.length ?? 0);
 
 const LENGTH_BYTES = 4;
 const ABSENT = -1;
