@@ -26,6 +26,7 @@ const MUTATIONS = {
   commitMachineLifecycle: true,
   persistOpsLifecycle: true,
   deleteOpsLifecycle: true,
+  deleteRuntime: true,
 } satisfies Record<MutationName, true>;
 
 const codecs = Object.entries(storeCodecs);

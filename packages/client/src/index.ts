@@ -68,6 +68,8 @@ export type {
   Committed,
   CommittedInput,
   CommittedInputs,
+  DeletedCounts,
+  DeletedRuntime,
   ExpectedSnapshot,
   InputsVersions,
   KeptInput,

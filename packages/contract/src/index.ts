@@ -35,6 +35,8 @@ export {
 
 // Administration of a store.
 export {
+  type ExportRuntime,
+  type ExportedRuntime,
   IMPORT_RESULTS,
   type ImportResult,
   type ImportRuntime,

@@ -13,7 +13,7 @@ import type {
 } from "@bolthole/json/model";
 import type { AuthOauthFlowUpdate, CallOptions, RuntimeStore } from "./runtime-store.js";
 import { writeFailed } from "./store-error.js";
-import type { Call, ExpectedVersion, RuntimeMutation, VersionedStore } from "./versioned-store.js";
+import type { Call, DeletedCounts, ExpectedVersion, RuntimeMutation, VersionedStore } from "./versioned-store.js";
 import { encodeLifecycleRecord } from "./wire/lifecycle-record.js";
 
 /** The conditions of a mutation of one runtime. Calls for the OAuth flow state ignore them. */
@@ -208,6 +208,16 @@ export class RuntimeStoreAdapter implements RuntimeStore {
 
   async deleteOpsLifecycle(runtimeId: RuntimeId, options?: CallOptions): Promise<void> {
     await this.store.deleteOpsLifecycle(this.runtimeMutation(runtimeId, options), call(options));
+  }
+
+  /**
+   * Deletes everything that is stored for a runtime, damaged or not, and returns what that was. A runtime that does not exist has
+   * nothing to delete, which is no error. The reference has no such method.
+   */
+  async deleteRuntime(runtimeId: RuntimeId, options?: CallOptions): Promise<DeletedCounts> {
+    const deleted = await this.store.deleteRuntime(this.runtimeMutation(runtimeId, options), call(options));
+    const { inputStates, receipts, hadSessionSnapshot, hadMachineLifecycle, hadOpsLifecycle } = deleted;
+    return { inputStates, receipts, hadSessionSnapshot, hadMachineLifecycle, hadOpsLifecycle };
   }
 
   private mutation(options: CallOptions | undefined): { requestId: string | undefined; expectedStoreId: string } {

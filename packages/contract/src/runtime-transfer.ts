@@ -5,6 +5,7 @@ import type {
   SessionProfile,
   StoredInputState,
 } from "@bolthole/json/model";
+import type { Finding } from "./store-maintenance.js";
 import type { RuntimeRequest } from "./versioned-store.js";
 
 /** All records of one runtime, as of one moment. */
@@ -16,6 +17,17 @@ export interface RuntimeContents {
   readonly ops: PersistedOpsSnapshot | undefined;
   readonly inputs: readonly StoredInputState[];
   readonly receipts: readonly RunBoundaryReceipt[];
+}
+
+export interface ExportRuntime extends RuntimeRequest {
+  /** True: a damaged runtime is not refused. Its readable records are exported, and the others are reported. */
+  readonly salvage?: boolean | undefined;
+}
+
+/** The exported records of a runtime. */
+export interface ExportedRuntime extends RuntimeContents {
+  /** The damage of the records that were left out, and of the runtime manifest. Empty unless the request has `salvage`. */
+  readonly findings: readonly Finding[];
 }
 
 export interface ImportRuntime {
@@ -38,13 +50,14 @@ export type ImportResult = (typeof IMPORT_RESULTS)[number];
 export interface RuntimeTransfer {
   /**
    * Returns all records of a runtime, or undefined when nothing is stored. Throws DAMAGED_RECORD when a record is not as it
-   * was written, or is missing.
+   * was written, or is missing. With `salvage`, returns every record that is readable, and one finding for each damage.
    */
-  exportRuntime(request: RuntimeRequest): Promise<RuntimeContents | undefined>;
+  exportRuntime(request: ExportRuntime): Promise<ExportedRuntime | undefined>;
 
   /**
    * Writes all records of a runtime in one commit, or returns "kept" without a change. Each record is checked as in its own
-   * mutation and throws the same errors, but a session is not compared with the stored one.
+   * mutation and throws the same errors, but a session is not compared with the stored one. Damage of the stored runtime
+   * counts as a difference: with `overwrite` the runtime is replaced, and is not damaged afterwards.
    */
   importRuntime(request: ImportRuntime): Promise<ImportResult>;
 }

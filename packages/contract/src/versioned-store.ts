@@ -74,14 +74,26 @@ export interface InputsVersions {
 }
 
 export interface CommittedInput extends Committed {
-  /** Absent in a replayed response. */
+  /** Absent in the response of a store that does not report it. */
   readonly inputs?: InputsVersions | undefined;
 }
 
 export interface CommittedInputs extends CommittedInput {
-  /** The rows of the request that were not written. Empty in a replayed response. */
+  /** The rows of the request that were not written. */
   readonly keptInputs: readonly KeptInput[];
 }
+
+/** The records that a deletion removed: those that were there. A row that was missing because of damage is not counted. */
+export interface DeletedCounts {
+  /** The number of input rows. */
+  readonly inputStates: number;
+  readonly receipts: number;
+  readonly hadSessionSnapshot: boolean;
+  readonly hadMachineLifecycle: boolean;
+  readonly hadOpsLifecycle: boolean;
+}
+
+export interface DeletedRuntime extends Committed, DeletedCounts {}
 
 /** A snapshot that must be stored: its version, the SHA-256 of its bytes, or (not over the wire) the bytes. */
 export type ExpectedSnapshot = NamedSnapshot | { readonly document: Uint8Array };
@@ -210,6 +222,8 @@ export interface RuntimeSummary {
   readonly hasSessionSnapshot: boolean;
   readonly hasMachineLifecycle: boolean;
   readonly hasOpsLifecycle: boolean;
+  /** The runtime manifest is damaged or missing: the version is empty, and the counts and records are not known. */
+  readonly hasDamagedManifest: boolean;
 }
 
 export interface RuntimePage {
@@ -297,6 +311,8 @@ export interface ListRuntimes {
   readonly pageSize: number;
   /** The `nextPageToken` of the previous page. Empty for the first page. */
   readonly pageToken: string;
+  /** True: a runtime whose manifest is damaged or missing is listed as such. False: it refuses the page as DAMAGED_RECORD. */
+  readonly includeDamaged?: boolean | undefined;
 }
 export interface GetCommit {
   readonly requestId: string;
@@ -385,7 +401,16 @@ export interface VersionedStore {
 
   deleteOpsLifecycle(request: RuntimeMutation, call?: Call): Promise<Committed>;
 
-  /** Returns one page of the runtimes with at least one stored record. Throws TOO_LARGE for a page above 1,000 runtimes. */
+  /**
+   * Deletes everything that is stored for a runtime. Decodes no record that it deletes, so a damaged runtime can be deleted.
+   * An expectation of a damaged record throws DAMAGED_RECORD.
+   */
+  deleteRuntime(request: RuntimeMutation, call?: Call): Promise<DeletedRuntime>;
+
+  /**
+   * Returns one page of the runtimes with at least one stored record. Throws TOO_LARGE for a page above 1,000 runtimes, and
+   * DAMAGED_RECORD for a page with a runtime whose manifest is damaged, unless `includeDamaged` is set.
+   */
   listRuntimes(request: ListRuntimes, call?: Call): Promise<RuntimePage>;
 
   /** Returns the state of a request id. With `seal`, the returned state is final. */

@@ -1,12 +1,15 @@
-import type { Limits, OutcomeRetention, RuntimeTransfer, VersionedStore } from "@bolthole/contract";
+import type { Limits, OutcomeRetention, RuntimeId, RuntimeTransfer, VersionedStore } from "@bolthole/contract";
+import { quarantine } from "./audit/quarantine.js";
 import { Committer } from "./commit/committer.js";
 import { STORE_MANIFEST_KEY, decodeStoreManifest } from "./commit/manifests.js";
 import { pruneOutcomes } from "./commit/outcome.js";
 import { KeyedQueue } from "./commit/preparation.js";
 import { DocumentMemory } from "./documents/document-memory.js";
+import { ManifestCorrections } from "./commit/runtime-replacement.js";
 import { Uploads } from "./documents/uploads.js";
 import type { Engine } from "./engine.js";
 import { boundaryOperations } from "./operations/boundary.js";
+import { deletionOperations } from "./operations/deletion.js";
 import { inputOperations } from "./operations/inputs.js";
 import { recordOperations } from "./operations/records.js";
 import { sessionOperations } from "./operations/sessions.js";
@@ -50,6 +53,12 @@ export interface EngineStoreOptions {
    * valid until the next one is requested, and the memory of an uploaded chunk is released when its bytes have been copied.
    */
   readonly reusesChunkBuffers?: boolean | undefined;
+  /**
+   * The runtimes that are known to be damaged: every operation on them throws DAMAGED_RECORD, except their deletion, an
+   * export with `salvage`, and an import. A runtime that is deleted or replaced leaves the set. More may be added later. None
+   * unless set.
+   */
+  readonly damagedRuntimes?: Set<RuntimeId> | undefined;
   /** Returns the time in milliseconds since the epoch; `Date.now` unless set. */
   readonly now?: (() => number) | undefined;
 }
@@ -63,13 +72,22 @@ export interface EngineStore extends VersionedStore, RuntimeTransfer {
 }
 
 /** Returns the contract over any engine. All rules are here, and none of the storage. */
-export function createEngineStore(engine: Engine, options: EngineStoreOptions = {}): EngineStore {
+export function createEngineStore(unguardedEngine: Engine, options: EngineStoreOptions = {}): EngineStore {
   const { limits = DEFAULT_LIMITS, outcomeRetention = DEFAULT_RETENTION, serverVersion = "", now = Date.now } = options;
   const maxAgeMs = outcomeRetention.maxAgeSeconds * 1000;
   const documents = new DocumentMemory({ boundBytes: options.documentMemoryBytes });
   const reusesChunkBuffers = options.reusesChunkBuffers ?? false;
+  const damagedRuntimes = options.damagedRuntimes ?? new Set();
+  const engine = quarantine(unguardedEngine, damagedRuntimes);
   const context = {
     engine,
+    damagedRuntimes: {
+      engine: unguardedEngine,
+      corrections: new ManifestCorrections(unguardedEngine),
+      release: (runtimeId: RuntimeId) => {
+        damagedRuntimes.delete(runtimeId);
+      },
+    },
     limits,
     committer: new Committer(engine, maxAgeMs, now),
     sessions: new KeyedQueue(),
@@ -84,6 +102,7 @@ export function createEngineStore(engine: Engine, options: EngineStoreOptions = 
     ...inputOperations(context),
     ...storeOperations(context, serverVersion, outcomeRetention),
     ...transferOperations(context),
+    ...deletionOperations(context),
     async keptOutcomes() {
       return (await loadRow(context, STORE_MANIFEST_KEY, decodeStoreManifest))?.value.outcome.rows ?? 0;
     },

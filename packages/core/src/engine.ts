@@ -1,30 +1,7 @@
-import type { ByteRange, DocumentPart, Finding, InputId, RunId, RuntimeId, StoreCounts } from "@bolthole/contract";
-import type { ReadSet, RowHandle, RowReader } from "./commit/batch-rows.js";
+import type { ByteRange, DocumentPart, Finding, RuntimeId, StoreCounts } from "@bolthole/contract";
+import type { KeyOf, Row, RowKey, ReadSet, RowHandle, RowReader } from "./commit/row.js";
 
-/**
- * Names one row. The manifests are rows of the store itself: they say which rows a runtime, and the store as a whole, hold.
- * An engine may keep each table in its own form. It never interprets a value.
- */
-export type RowKey =
-  | { readonly table: "snapshot"; readonly runtimeId: RuntimeId }
-  | { readonly table: "lifecycle"; readonly runtimeId: RuntimeId }
-  | { readonly table: "ops"; readonly runtimeId: RuntimeId }
-  | { readonly table: "runtimeManifest"; readonly runtimeId: RuntimeId }
-  | { readonly table: "input"; readonly runtimeId: RuntimeId; readonly inputId: InputId }
-  | { readonly table: "receipt"; readonly runtimeId: RuntimeId; readonly runId: RunId; readonly sequence: bigint }
-  | { readonly table: "outcome"; readonly requestId: string }
-  | { readonly table: "oauth" }
-  | { readonly table: "storeManifest" };
-export type Table = RowKey["table"];
-export type KeyOf<T extends Table> = Extract<RowKey, { readonly table: T }>;
-
-export interface Row {
-  /** The sequence of the commit that wrote the row. */
-  readonly sequence: number;
-  /** A checksum of table, key, sequence and value. Core makes and verifies it. */
-  readonly checksum: number;
-  readonly value: Uint8Array;
-}
+export type { KeyOf, Row, RowKey, Table } from "./commit/row.js";
 
 /**
  * A new document in order: new bytes, and ranges of the document that is stored at present. The bytes are kept by reference

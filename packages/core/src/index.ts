@@ -32,7 +32,7 @@ export type {
   WriteBatch,
 } from "./engine.js";
 export { StaleBaseError, pagesOf } from "./engine.js";
-export { ReadSet, type RowHandle, type RowReader } from "./commit/batch-rows.js";
+export { ReadSet, type RowHandle, type RowReader } from "./commit/row.js";
 export {
   type Apply,
   type Awaitable,
@@ -47,6 +47,7 @@ export { deriveRuntimeManifest, deriveStoreManifest, externalRow, ownOrExternalR
 export { type CountedTable, type RestoreOptions, restoredStoreManifest } from "./commit/manifests.js";
 export { type SnapshotFacts, decodeSnapshotFacts, encodeSnapshotFacts } from "./documents/stored-document.js";
 export { assembleYielding, bufferOf, crc32Yielding } from "./bytes.js";
+export { YieldBudget } from "./yield-budget.js";
 export { MemoryEngine } from "./memory-engine.js";
 
 // Verification and maintenance.

@@ -2,8 +2,7 @@ import { randomUUID } from "node:crypto";
 import BTree from "sorted-btree";
 import type { ByteRange, RuntimeId } from "@bolthole/contract";
 import { assembleYielding, crc32Yielding } from "./bytes.js";
-import { ReadRows } from "./commit/batch-rows.js";
-import { compareKeys } from "./commit/row.js";
+import { compareKeys, ReadRows } from "./commit/row.js";
 import {
   type DocumentParts,
   type Engine,

@@ -1,14 +1,27 @@
-import type { Limits, Version, Versioned } from "@bolthole/contract";
+import type { Limits, RuntimeId, Version, Versioned } from "@bolthole/contract";
 import type { Committer } from "./commit/committer.js";
 import type { KeyedQueue } from "./commit/preparation.js";
 import { decodeRow, versionText } from "./commit/row.js";
 import type { Uploads } from "./documents/uploads.js";
 import type { Engine, Row, RowKey } from "./engine.js";
+import type { ManifestCorrections } from "./commit/runtime-replacement.js";
 import type { TranscriptChecker } from "./transcript/transcript-checker.js";
+
+/** The way to the runtimes that a store refuses because they are known to be damaged. */
+export interface DamagedRuntimes {
+  /** The engine without that refusal. */
+  readonly engine: Engine;
+  /** Corrects the store manifest when the manifest of a runtime is damaged. */
+  readonly corrections: ManifestCorrections;
+  /** Ends the refusal of a runtime whose damaged rows were deleted or replaced. */
+  release(runtimeId: RuntimeId): void;
+}
 
 /** What the operations of one store share. */
 export interface StoreContext {
+  /** Refuses runtimes that are known to be damaged. */
   readonly engine: Engine;
+  readonly damagedRuntimes: DamagedRuntimes;
   readonly committer: Committer;
   readonly limits: Limits;
   /** Runs the changes of one session one after the other, from their preparation to their commit. */

@@ -3,7 +3,7 @@ import type { DescFile } from "@bufbuild/protobuf";
 import { HealthImplementation } from "grpc-health-check";
 import type { Server, ServerOptions } from "@grpc/grpc-js";
 import { AdminService, RuntimeStoreService } from "@bolthole/contract/wire";
-import { storeMaintenance } from "@bolthole/core";
+import { YieldBudget, storeMaintenance } from "@bolthole/core";
 import type { Config } from "./config.js";
 import { EXIT, type ExitCode, startFailure } from "./exit-code.js";
 import { controlFolderOf, lockFolder, prepareDataFolder, refuseSharedFolder } from "./folder/data-folder.js";
@@ -11,8 +11,8 @@ import { loadToken, removeEndpoint, socketPath, writeEndpoint } from "./folder/s
 import { Listener, createGrpcServer } from "./grpc-server.js";
 import type { Log } from "./log.js";
 import { openStore, startPruning, startScrub } from "./open-store.js";
-import { Admission } from "./rpc/admission.js";
 import { requireToken } from "./rpc/authentication.js";
+import { Admission, type HandlerContext } from "./rpc/handler.js";
 import { registerAdminService, registerReflection, registerStoreService } from "./rpc/services.js";
 import { describeStatus } from "./status.js";
 
@@ -92,11 +92,12 @@ async function assemble(start: Start): Promise<Daemon> {
   closers.add(() => scrub?.stop());
 
   const admission = new Admission({ requests: config.maxRequests, bytes: config.maxRequestsSize });
+  const handlers: HandlerContext = { admission, log, newSlices: () => new YieldBudget() };
   const listeners: Listener[] = [];
   closers.add(() => Promise.all(listeners.map((listener) => listener.close())));
   const createServer = (options: ServerOptions, files: readonly DescFile[]): Server => {
     const server = createGrpcServer(config, options);
-    registerStoreService(server, { admission, log }, store);
+    registerStoreService(server, handlers, store);
     health.addToServer(server);
     registerReflection(server, files);
     return server;
@@ -107,7 +108,7 @@ async function assemble(start: Start): Promise<Daemon> {
   const socketServer = createServer({}, [RuntimeStoreService.file, AdminService.file]);
   registerAdminService(
     socketServer,
-    { admission, log },
+    handlers,
     () => describeStatus({ config, engine, store, scrub, startedAt, admission, listeners }),
     store,
     storeMaintenance(engine),

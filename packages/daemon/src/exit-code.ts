@@ -30,7 +30,7 @@ export const EXIT = {
   NOT_RUNNING: 8,
   /** `bolthole import` and `export`: some data was not moved; each row and runtime was named. */
   INCOMPLETE: 9,
-  /** The store or the backup is damaged: `serve` and `restore` refuse it, `verify` names every finding. */
+  /** The store or the backup is damaged: `serve` and `restore` refuse it, `verify` and `export --salvage` name every finding. */
   DAMAGED: 10,
 } as const;
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];

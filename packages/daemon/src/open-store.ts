@@ -1,14 +1,6 @@
 import { dirname } from "node:path";
 import type { Finding, Limits, RuntimeId } from "@bolthole/contract";
-import {
-  DEFAULT_LIMITS,
-  type Engine,
-  type EngineStore,
-  MemoryEngine,
-  Scrub,
-  createEngineStore,
-  quarantine,
-} from "@bolthole/core";
+import { DEFAULT_LIMITS, type Engine, type EngineStore, MemoryEngine, Scrub, createEngineStore } from "@bolthole/core";
 import { LmdbEngine } from "@bolthole/lmdb";
 import { SqliteEngine } from "@bolthole/sqlite";
 import { type Config, VERSION } from "./config.js";
@@ -23,10 +15,8 @@ const PRUNE_INTERVAL_MS = 10_000;
 
 /** A store over the configured engine. Close `engine` at the end. */
 export interface OpenStore {
-  /** Refuses the runtimes that are known to be damaged. */
   readonly engine: Engine;
-  /** The engine without that check, for the scrub. */
-  readonly unguardedEngine: Engine;
+  /** Refuses the runtimes that are known to be damaged. */
   readonly store: EngineStore;
   readonly damage: KnownDamage;
 }
@@ -42,9 +32,8 @@ export async function openStore(
   signal?: AbortSignal,
 ): Promise<OpenStore> {
   const damage = new KnownDamage(log);
-  const unguardedEngine = await openEngine(config, onDiskFailure, damage, signal);
-  const engine = damage.guard(unguardedEngine);
-  return { engine, unguardedEngine, store: createStore(engine, config), damage };
+  const engine = await openEngine(config, onDiskFailure, damage, signal);
+  return { engine, store: createStore(engine, config, damage), damage };
 }
 
 async function openEngine(
@@ -71,11 +60,12 @@ async function openEngine(
   }
 }
 
-const createStore = (engine: Engine, config: Config): EngineStore =>
+const createStore = (engine: Engine, config: Config, damage: KnownDamage): EngineStore =>
   createEngineStore(engine, {
     limits: limitsOf(config),
     outcomeRetention: { maxAgeSeconds: config.outcomeMaxAge / 1000, maxCount: config.outcomeMaxCount },
     serverVersion: VERSION,
+    damagedRuntimes: damage.runtimes,
     reusesChunkBuffers: true,
     documentMemoryBytes: config.documentMemory,
     checks: { incremental: config.incrementalChecks, memoryBytes: config.checkMemory },
@@ -93,10 +83,11 @@ const limitsOf = (config: Config): Limits => ({
 
 /**
  * The damage that was found in a store, before it was opened and since. Each finding is logged once. A runtime whose manifest is
- * missing or does not match its rows is refused as damaged from then on, until the daemon starts again.
+ * missing or does not match its rows is refused as damaged from then on, until it is deleted or replaced or the daemon starts again.
  */
 export class KnownDamage {
-  private readonly damagedRuntimes = new Set<RuntimeId>();
+  /** The runtimes that are refused. */
+  readonly runtimes = new Set<RuntimeId>();
   private readonly logged = new Set<string>();
 
   constructor(private readonly log: Log) {}
@@ -104,17 +95,12 @@ export class KnownDamage {
   add(finding: Finding): void {
     const { code, runtimeId, record } = finding;
     if (runtimeId !== undefined && (code === "head-differs" || code === "head-missing")) {
-      this.damagedRuntimes.add(runtimeId);
+      this.runtimes.add(runtimeId);
     }
     const key = JSON.stringify([code, runtimeId, record]);
     if (this.logged.has(key) || this.logged.size === MAX_LOGGED_FINDINGS) return;
     this.logged.add(key);
     this.log.error({ finding }, "a stored record is damaged");
-  }
-
-  /** Returns an engine that refuses the runtimes that are known to be damaged. */
-  guard(engine: Engine): Engine {
-    return quarantine(engine, this.damagedRuntimes);
   }
 }
 
@@ -123,16 +109,16 @@ export class KnownDamage {
  * folder.
  */
 export function startScrub(
-  { unguardedEngine, damage }: OpenStore,
+  { engine, damage }: OpenStore,
   { scrubRate, scrubInterval }: Config,
   controlFolder: string,
   log: Log,
 ): Scrub | undefined {
-  if (scrubRate === 0 || !unguardedEngine.check) return undefined;
-  const scrub = new Scrub(unguardedEngine, {
+  if (scrubRate === 0 || !engine.check) return undefined;
+  const scrub = new Scrub(engine, {
     bytesPerSecond: scrubRate,
     intervalMs: scrubInterval,
-    memory: scrubFile(controlFolder, unguardedEngine.storeId),
+    memory: scrubFile(controlFolder, engine.storeId),
     onFinding: (finding) => {
       damage.add(finding);
     },

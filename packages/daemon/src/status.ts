@@ -3,7 +3,7 @@ import { type ScrubPassSchema, ScrubState, type ScrubStatusSchema, encodeFinding
 import type { Engine, EngineStore, PassReport, Scrub } from "@bolthole/core";
 import { type Config, VERSION } from "./config.js";
 import type { Listener } from "./grpc-server.js";
-import type { Admission } from "./rpc/admission.js";
+import type { Admission } from "./rpc/handler.js";
 import type { DaemonStatus } from "./rpc/services.js";
 
 /** The parts of a running daemon that its status describes. */

@@ -1,6 +1,6 @@
 /** The types of the records, and the names of their enumerations. The contract package exports them all again. */
 export type { InputId, OperationId, RunId, RuntimeId, SessionId, Version } from "./records/ids.js";
-export type { Uuid } from "./shapes/uuid.js";
+export type { Uuid } from "./shapes/scalar.js";
 export type { SystemTime, Timestamp } from "./shapes/time.js";
 export {
   MACHINE_LIFECYCLE_RECORD_VERSION,

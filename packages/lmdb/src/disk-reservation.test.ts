@@ -73,7 +73,9 @@ test("no transaction uses more pages than estimated, even when no free page can 
               ({ row, bytes, isDeleted }) => [keyOf(row), isDeleted ? undefined : Buffer.alloc(bytes)] as const,
             ),
           );
-          const most = estimateTransactionPages(counts) + estimateBatchPages({ values, parts: [], dropped: 0 }, counts);
+          const most =
+            estimateTransactionPages(counts) +
+            estimateBatchPages({ values, keyBytes: 12, parts: [], dropped: 0 }, counts);
           expect(environment.pages().end - counts.end).toBeLessThanOrEqual(most);
         },
       ),
@@ -95,7 +97,7 @@ test.each(["kept", "replaced"] as const)(
       const pages = async (): Promise<number> => (await engine.stats()).storedBytes / 4096;
       await store.commitSessionSnapshot("r", { sessionSnapshot: Buffer.alloc(bytes), profile: "opaque" });
       const before = await pages();
-      const counts = { pageBytes: 4096, end: before, used: before, free: 0, depth: 2 };
+      const counts = { pageBytes: 4096, end: before, used: before, free: 0, depth: 2, leaves: before, branches: 0 };
       if (how === "kept")
         await store.commitSessionSnapshot("s", { sessionSnapshot: Buffer.alloc(bytes), profile: "opaque" });
       else await store.commitSessionSnapshot("r", { sessionSnapshot: Buffer.alloc(bytes, 1), profile: "opaque" });
@@ -103,6 +105,7 @@ test.each(["kept", "replaced"] as const)(
       const nodes = Math.ceil(bytes / LEAF_BYTES) + 16;
       const load = {
         values: Array.from({ length: 30 }, () => 200),
+        keyBytes: 12,
         parts: Array.from({ length: nodes }, () => LEAF_BYTES),
         dropped: how === "kept" ? 0 : nodes,
       };
@@ -132,7 +135,9 @@ test("nodes of every size use no more pages than estimated", async () => {
           await environment.write(
             parts.map((bytes, index) => [documentKey("node", sequence * 1000 + index), Buffer.alloc(bytes)] as const),
           );
-          const most = estimateTransactionPages(counts) + estimateBatchPages({ values: [], parts, dropped: 0 }, counts);
+          const most =
+            estimateTransactionPages(counts) +
+            estimateBatchPages({ values: [], keyBytes: 0, parts, dropped: 0 }, counts);
           expect(environment.pages().end - counts.end).toBeLessThanOrEqual(most);
         },
       ),

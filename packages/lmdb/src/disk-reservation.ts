@@ -68,8 +68,14 @@ export class DiskReservation {
     return new DiskReservation(file, folder, environment, quotaBytes);
   }
 
+  /** The pages as they were counted last. */
   get pages(): PageCounts {
     return this.counts;
+  }
+
+  /** The most pages that transactions may have used since then. */
+  get spentPages(): number {
+    return this.spent.pages;
   }
 
   /**

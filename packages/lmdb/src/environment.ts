@@ -54,6 +54,10 @@ export interface PageCounts {
   readonly free: number;
   /** The number of levels of LMDB's tree. */
   readonly depth: number;
+  /** The number of pages of the lowest level of the tree, which hold the rows. */
+  readonly leaves: number;
+  /** The number of pages of the other levels. */
+  readonly branches: number;
 }
 
 interface TreeStats {
@@ -207,7 +211,15 @@ export class Environment {
     const { lastPageNumber, pageSize, root, free } = this.db.getStats() as Stats;
     const end = lastPageNumber + 1;
     const used = pagesOf(root);
-    return { pageBytes: pageSize, end, used, free: end - META_PAGES - used - pagesOf(free), depth: root.treeDepth };
+    return {
+      pageBytes: pageSize,
+      end,
+      used,
+      free: end - META_PAGES - used - pagesOf(free),
+      depth: root.treeDepth,
+      leaves: root.treeLeafPageCount,
+      branches: root.treeBranchPageCount,
+    };
   }
 
   /**

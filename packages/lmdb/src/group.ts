@@ -4,9 +4,11 @@ import {
   type DecidedBatch,
   type Group,
   type GroupRow,
+  type RowHandle,
   type RowWrite,
   StaleBaseError,
   type WriteBatch,
+  YieldBudget,
 } from "@bolthole/core";
 import type { DiskReservation, ReservationRequest } from "./disk-reservation.js";
 import type { DocumentTrees } from "./document-tree/document-trees.js";
@@ -17,6 +19,12 @@ import type { Environment, Put } from "./environment.js";
 import { SEQUENCE_KEY, encodeKey, isHashedId } from "./keys.js";
 import { type WriteLoad, estimateBatchPages, estimateTransactionPages } from "./page-estimate.js";
 import { type StoredRow, decodeRecord, encodeRecord } from "./record.js";
+
+/**
+ * A batch with more rows than this is read, planned and encoded in slices, between which the event loop runs. No other group
+ * begins in the meantime, so all slices see the same state. Smaller batches, the usual ones, wait for nothing.
+ */
+const UNDIVIDED_ROWS = 256;
 
 /** The parts of a store that all its groups use. */
 export interface Writer {
@@ -54,6 +62,9 @@ export class LmdbGroup implements Group<Slot> {
   private pages: number;
   private bytes = 0;
   private isEmpty = true;
+  /** Whether a batch of the group is divided. */
+  private isLong = false;
+  private readonly budget = new YieldBudget();
 
   constructor(private readonly writer: Writer) {
     this.sequence = writer.sequence;
@@ -64,14 +75,33 @@ export class LmdbGroup implements Group<Slot> {
     return this.sequence + 1;
   }
 
-  read({ reads }: WriteBatch<unknown>): readonly Slot[] {
-    return reads.handles.map(({ key }) => this.slot(encodeKey(key)));
+  read({ reads: { handles } }: WriteBatch<unknown>): Awaitable<readonly Slot[]> {
+    if (handles.length > UNDIVIDED_ROWS) return this.readInSlices(handles);
+    return handles.map(({ key }) => this.slot(encodeKey(key)));
   }
 
-  prepare({ batch, decision, rows, sequence }: DecidedBatch<Slot>): Awaitable<Apply | undefined> {
+  private async readInSlices(handles: readonly RowHandle[]): Promise<readonly Slot[]> {
+    this.isLong = true;
+    const slots: Slot[] = [];
+    for (const { key } of handles) {
+      slots.push(this.slot(encodeKey(key)));
+      const wait = this.budget.spend();
+      if (wait) await wait;
+    }
+    // The decision that follows is a long step, too.
+    await this.budget.yield();
+    return slots;
+  }
+
+  prepare(decided: DecidedBatch<Slot>): Awaitable<Apply | undefined> {
+    if (decided.decision.writes.length <= UNDIVIDED_ROWS) return this.plan(decided);
+    return this.budget.yield().then(() => this.plan(decided));
+  }
+
+  private plan({ batch, decision, rows, sequence }: DecidedBatch<Slot>): Awaitable<Apply | undefined> {
     const { writes, freesSpace: frees } = decision;
     const replacements = writes.map((write) => this.replacement(write, rows[write.handle.index]));
-    return this.admit({ load: loadOf(writes, replacements), bytes: batch.bytes, frees }, () => () => {
+    return this.admit({ load: loadOf(writes, rows, replacements), bytes: batch.bytes, frees }, () => () => {
       writes.forEach((write, index) => {
         this.put(write, rows[write.handle.index], sequence, replacements[index]);
       });
@@ -97,10 +127,17 @@ export class LmdbGroup implements Group<Slot> {
   async flush(): Promise<undefined> {
     const { writer } = this;
     const puts: Put[] = this.treeChanges?.puts() ?? [];
+    const { isLong } = this;
+    if (isLong) await this.budget.yield();
     for (const { key, row, isChanged } of this.slots.values()) {
-      if (isChanged) puts.push([key, row && encodeRecord(row)]);
+      if (!isChanged) continue;
+      puts.push([key, row && encodeRecord(row)]);
+      const wait = isLong ? this.budget.spend() : undefined;
+      if (wait) await wait;
     }
     if (puts.length === 0) return;
+    // LMDB takes all puts of a transaction in one iteration of the event loop.
+    if (isLong) await this.budget.yield();
     const sequence = Buffer.allocUnsafe(8);
     sequence.writeDoubleLE(this.sequence);
     puts.push([SEQUENCE_KEY, sequence]);
@@ -143,7 +180,8 @@ export class LmdbGroup implements Group<Slot> {
   }
 
   private pagesWith({ load }: Demand): number {
-    return this.pages + estimateBatchPages(load, this.writer.reservation.pages);
+    const { reservation } = this.writer;
+    return this.pages + estimateBatchPages(load, reservation.pages, reservation.spentPages + this.pages);
   }
 
   private changes(): TreeChanges {
@@ -193,8 +231,18 @@ export class LmdbGroup implements Group<Slot> {
 /** The bytes of a reference count, or of one node in a garbage record. */
 const NODE_BYTES = 16;
 
-function loadOf(writes: readonly RowWrite[], replacements: readonly (Replacement | undefined)[]): WriteLoad {
-  const values = writes.map(({ row }) => row?.value.length ?? 0);
+function loadOf(
+  writes: readonly RowWrite[],
+  slots: readonly Slot[],
+  replacements: readonly (Replacement | undefined)[],
+): WriteLoad {
+  let keyBytes = NODE_BYTES;
+  const values = writes.map(({ handle: { key, index }, row }) => {
+    keyBytes = Math.max(keyBytes, slots[index]?.key.length ?? 0);
+    if (!row) return 0;
+    const hasId = "runtimeId" in key && isHashedId(key.runtimeId);
+    return row.value.length + (hasId ? Buffer.byteLength(key.runtimeId) : 0);
+  });
   const parts: number[] = [];
   for (const replacement of replacements) {
     if (!replacement) continue;
@@ -203,5 +251,5 @@ function loadOf(writes: readonly RowWrite[], replacements: readonly (Replacement
     values.push(...replacement.named.map(() => NODE_BYTES));
     if (replacement.dropped.length > 0) values.push(replacement.dropped.length * NODE_BYTES);
   }
-  return { values, parts, dropped: 0 };
+  return { values, keyBytes, parts, dropped: 0 };
 }

@@ -276,6 +276,8 @@ export const trailingUuid = (key: Buffer): string => uuidFromBytes(key.subarray(
 
 const NUMBER_AT = 2;
 const NUMBER_BYTES = 6;
+/** The size of the longest keys of the documents' space. */
+export const DOCUMENT_KEY_BYTES = NUMBER_AT + NUMBER_BYTES + 4;
 
 /** Returns a key of the documents' space. */
 export function documentKey(kind: DocumentKey, number: number): Buffer {

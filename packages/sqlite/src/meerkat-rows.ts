@@ -10,7 +10,7 @@ import {
   writeOpsSnapshot,
   writeReceipt,
 } from "@bolthole/json";
-import { decodeLifecycleRecord, encodeLifecycleRecord } from "@bolthole/contract/wire";
+import { decodeLifecycleRecord, encodeLifecycleRecord, inspectLifecycleRecord } from "@bolthole/contract/wire";
 import { bufferOf, isValidSeed } from "@bolthole/core";
 import { clamped } from "./reference-tables.js";
 
@@ -135,7 +135,7 @@ function snapshotOf({ snapshot, profile }: NonNullable<RuntimeContents["session"
 
 function lifecycleOf(record: Uint8Array): Buffer {
   const lifecycle = decodeLifecycleRecord(record);
-  if (!encodeLifecycleRecord(lifecycle).every((byte, index) => byte === record[index])) {
+  if (inspectLifecycleRecord(record).hasUnknownFields) {
     throw new Error("it has fields that the reference's JSON has no members for");
   }
   return writeMachineLifecycle(lifecycle);

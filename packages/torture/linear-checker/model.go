@@ -15,7 +15,8 @@ import (
 //   - the session snapshot and the OAuth value: the version, in a compare-and-set;
 //   - receipts: no receipt with that key may exist.
 //
-// One write may change several records: it changes all of them at one time, or none.
+// One write may change several records: it changes all of them at one time, or none. The deletion of a runtime sets every
+// record that a runtime can have to nil.
 func ModelOf(init State) porcupine.Model {
 	return porcupine.Model{
 		Init: func() interface{} { return init },

@@ -37,6 +37,10 @@ const (
 	withoutInput = `{"partition":"r","client":2,"call":4,"return":5,"kind":"list","rows":{}}`
 	withInput    = `{"partition":"r","client":2,"call":4,"return":5,"kind":"list","rows":{"input 1":{"digest":"i","version":"e.1"}}}`
 	clear        = `{"partition":"r","client":1,"call":10,"return":11,"kind":"write","sets":{"snapshot":null},"result":"ok","version":"e.2"}`
+	deletion     = `{"partition":"r","client":1,"call":10,"return":11,"kind":"write","sets":{"snapshot":null,"input 1":null,"receipt 1":null,"receipt 2":null},"result":"ok","version":"e.2"}`
+	halfDeleted  = `{"partition":"r","client":2,"call":12,"return":13,"kind":"list","rows":{"input 1":{"digest":"i","version":"e.1"}}}`
+	allDeleted   = `{"partition":"r","client":2,"call":12,"return":13,"kind":"list","rows":{}}`
+	boundary2    = `{"partition":"r","client":1,"call":20,"return":21,"kind":"write","sets":{"receipt 1":"q"},"inserts":["receipt 1"],"result":"ok","version":"e.3"}`
 	snapshotGone = `{"partition":"r","client":2,"call":12,"return":13,"kind":"read","record":"snapshot"}`
 	replaceStale = `{"partition":"r","client":2,"call":12,"return":13,"kind":"write","sets":{"snapshot":"t"},"ifCurrent":{"record":"snapshot","version":"e.1"},"result":"RESULT","version":"e.3"}`
 )
@@ -49,6 +53,8 @@ func TestVerdicts(t *testing.T) {
 		isLegal bool
 		lines   []string
 	}{
+		{"a deletion of the runtime", true, []string{boundary, deletion, snapshotGone, allDeleted, boundary2}},
+		{"a deletion that left a row", false, []string{boundary, deletion, snapshotGone, halfDeleted}},
 		{"a read of the last write", true, []string{writeA, writeB, lateB}},
 		{"a stale read", false, []string{writeA, writeB, lateA}},
 		{"a read during a write", true, []string{writeA, writeB, between}},

@@ -85,6 +85,13 @@ export function createDeltaStore(store: VersionedStore, limits: Limits, options:
       return response;
     },
 
+    async deleteRuntime(request, call) {
+      const response = await store.deleteRuntime(request, call);
+      documentCache.forget(request.runtimeId);
+      inputRowCache.forget(request.runtimeId);
+      return response;
+    },
+
     async loadSessionSnapshot(request, call) {
       const loaded = await store.loadSessionSnapshot(request, call);
       if (loaded) return documentCache.observe(request.runtimeId, loaded);

@@ -76,7 +76,8 @@ export class InputRowCache {
       const kept = new Map(response.keptInputs.map(({ inputId, version }) => [inputId, version]));
       this.update(runtimeId, response, omitted, copies, (inputId) => kept.get(inputId) ?? response.version);
       if (omitted.length === 0) return response;
-      if (response.replayed) return { ...response, keptInputs: [] };
+      // The replayed response of a store of before version 0.2 does not say which rows were kept.
+      if (!response.inputs) return { ...response, keptInputs: [] };
       return {
         ...response,
         // A getter, because few callers read it: for a thousand rows this takes a fifth of a millisecond.
@@ -149,7 +150,8 @@ export class InputRowCache {
     copies: readonly RowCopy[] | undefined,
     versionOf: (inputId: InputId) => Version,
   ): void {
-    // A replayed response has no `inputs`: the rows may have changed since the first response.
+    // A replayed response has the versions of the first one. The rows may have changed since then; the daemon then refuses
+    // the version. It has no `inputs` if its outcome was stored before outcomes kept them.
     if (!inputs || !copies) {
       this.forget(runtimeId);
       return;

@@ -1,6 +1,7 @@
 import type { Chapter } from "../chapter.js";
 import { boundaryChapter } from "./boundary.js";
 import { concurrencyChapter } from "./concurrency.js";
+import { deletionChapter } from "./deletion.js";
 import { expectationsChapter } from "./expectations.js";
 import { inputChapter } from "./input.js";
 import { isolationChapter } from "./isolation.js";
@@ -35,6 +36,7 @@ export const CHAPTERS: readonly Chapter[] = [
   patchesChapter,
   uploadsChapter,
   unchangedInputsChapter,
+  deletionChapter,
   concurrencyChapter,
   listingChapter,
   reopenChapter,

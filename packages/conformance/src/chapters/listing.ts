@@ -60,6 +60,7 @@ export const listingChapter = chapter(
         hasSessionSnapshot: false,
         hasMachineLifecycle: false,
         hasOpsLifecycle: false,
+        hasDamagedManifest: false,
       };
       const found = (await listed(versioned, 0)).toSorted((a, b) => (a.runtimeId < b.runtimeId ? -1 : 1));
       assertSame(

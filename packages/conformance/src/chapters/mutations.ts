@@ -76,6 +76,7 @@ export const MUTATIONS: Readonly<
   persistOpsLifecycle: (store, mutation) =>
     store.persistOpsLifecycle({ ...mutation, runtimeId: RUNTIME, snapshot: opsSnapshot(3) }),
   deleteOpsLifecycle: (store, mutation) => store.deleteOpsLifecycle({ ...mutation, runtimeId: RUNTIME }),
+  deleteRuntime: (store, mutation) => store.deleteRuntime({ ...mutation, runtimeId: RUNTIME }),
   persistAuthOauthFlowSnapshot: (store, mutation) =>
     store.persistAuthOauthFlowSnapshot({ ...mutation, snapshot: Buffer.from("oauth") }),
   updateAuthOauthFlowSnapshot: (store, mutation) =>

@@ -1,7 +1,12 @@
 import { type MessageInitShape, create } from "@bufbuild/protobuf";
 import type { RunBoundaryReceipt, RuntimeId, SessionProfile, StoredInputState } from "@bolthole/json/model";
 import * as pb from "../gen/bolthole/v1/admin_pb.js";
-import { IMPORT_RESULTS, type RuntimeContents, type RuntimeTransfer } from "../runtime-transfer.js";
+import {
+  type ExportedRuntime,
+  IMPORT_RESULTS,
+  type RuntimeContents,
+  type RuntimeTransfer,
+} from "../runtime-transfer.js";
 import {
   FINDING_CODES,
   type Finding,
@@ -16,6 +21,7 @@ import {
   InvalidArgumentError,
   at,
   enumeration,
+  flag,
   message,
   requireField,
   required,
@@ -47,18 +53,26 @@ function* writeParts(contents: RuntimeContents): Generator<pb.RuntimePart> {
   for (const one of receipts) yield part({ case: "receipt", value: receipt.toWire(one) });
 }
 
-/** Reads a runtime from the parts of `messages`. */
-async function readParts(
-  runtimeId: RuntimeId,
-  messages: AsyncIterable<{ readonly part?: pb.RuntimePart | undefined }>,
-): Promise<RuntimeContents> {
+/** A message of an export, or a message of an import after the first. */
+interface PartMessage {
+  readonly part?: pb.RuntimePart | undefined;
+  readonly finding?: pb.Finding | undefined;
+}
+
+/** Reads a runtime from the parts and findings of `messages`. */
+async function readParts(runtimeId: RuntimeId, messages: AsyncIterable<PartMessage>): Promise<ExportedRuntime> {
   let lifecycle: RuntimeContents["lifecycle"];
   let ops: RuntimeContents["ops"];
   let profile: SessionProfile | undefined;
   const chunks: Uint8Array[] = [];
   const inputs: StoredInputState[] = [];
   const receipts: RunBoundaryReceipt[] = [];
-  for await (const { part: holder } of messages) {
+  const findings: Finding[] = [];
+  for await (const { part: holder, finding: found } of messages) {
+    if (found) {
+      findings.push(at("finding", () => finding.toModel(found)));
+      continue;
+    }
     const { part } = requireField(holder, "part");
     switch (part.case) {
       case "snapshot":
@@ -82,7 +96,7 @@ async function readParts(
     }
   }
   const session = profile && { snapshot: Buffer.concat(chunks), profile };
-  return { runtimeId, session, lifecycle, ops, inputs, receipts };
+  return { runtimeId, session, lifecycle, ops, inputs, receipts, findings };
 }
 
 const runtimeId = required<string, string>(same);
@@ -153,7 +167,7 @@ export const adminCodecs = {
   /** Returns contents with an empty `runtimeId`, because the messages do not have it. The caller sets it. */
   exportRuntime: stream(
     rpc.exportRuntime,
-    { runtimeId },
+    { runtimeId, salvage: flag },
     {
       async decodeResponse(messages) {
         const { first, all } = await withFirst(messages);
@@ -163,6 +177,7 @@ export const adminCodecs = {
         if (!contents) return;
         // A runtime may have thousands of parts. The promise lets the event loop run other work between two of them.
         for (const part of writeParts(contents)) yield await Promise.resolve({ part });
+        for (const one of contents.findings) yield await Promise.resolve({ finding: finding.toWire(one) });
       },
     },
   ),
@@ -174,7 +189,7 @@ export const adminCodecs = {
         const first = await iterator.next();
         const start = requireField(first.done === true ? undefined : first.value.start, "start");
         const rest = { [Symbol.asyncIterator]: () => iterator };
-        const contents = await readParts(requireField(start.runtimeId, "start.runtime_id"), rest);
+        const contents: RuntimeContents = await readParts(requireField(start.runtimeId, "start.runtime_id"), rest);
         return { contents, overwrite: start.overwrite, dryRun: start.dryRun };
       },
       async *encodeRequest({ contents, overwrite, dryRun }) {

@@ -14,7 +14,8 @@ export { type StreamCodec, type UnaryCodec, type UploadCodec, isMutation } from 
 export { type StoreCodecs, storeCodecs } from "./store-codecs.js";
 export { adminCodecs, encodeFinding } from "./admin-codecs.js";
 export { InvalidArgumentError } from "./message-codec.js";
-export { type Allocate, type GrpcMethod, encodeMessage, grpcMethod } from "./serialization.js";
+export { type Allocate, type GrpcMethod, encodeMessage, grpcMethod } from "./method-codec.js";
+export { type Pause, decodeMessage } from "./sliced-decoding.js";
 export {
   decodeLifecycleRecord,
   encodeLifecycleRecord,

@@ -75,12 +75,16 @@ export function inspectLifecycleRecord(bytes: Uint8Array): {
   readonly recordVersion: number;
   readonly runtimeState: RuntimeState | undefined;
   readonly fenceToken: bigint | undefined;
+  /** Whether the record or its binding has fields that this version does not know. They are lost in the reference's JSON. */
+  readonly hasUnknownFields: boolean;
 } {
   const record = parse(bytes);
+  const unknown = [...(record.$unknown ?? []), ...(record.binding?.$unknown ?? [])];
   return {
     recordVersion: record.recordVersion,
     runtimeState: runtimeState.find(record.runtimeState),
     fenceToken: record.binding?.fenceToken,
+    hasUnknownFields: unknown.length > 0,
   };
 }
 

@@ -1,4 +1,4 @@
-import { type DescMessage, type Message, type MessageShape, create } from "@bufbuild/protobuf";
+import { type DescField, type DescMessage, type Message, type MessageShape, create } from "@bufbuild/protobuf";
 import type { GenEnum } from "@bufbuild/protobuf/codegenv2";
 import { shareIdentity } from "../store-error.js";
 
@@ -37,6 +37,25 @@ export function requireField<T>(value: T | undefined, field: string): T {
 export interface Codec<Wire, Model> {
   readonly toModel: (wire: Wire) => Model;
   readonly toWire: (model: Model) => Wire;
+}
+
+/** A list of messages in a message, as `decodeInSlices` needs it. */
+export interface MessageList {
+  readonly field: DescField & { readonly fieldKind: "list"; readonly listKind: "message" };
+  /** The name of the list in the model. */
+  readonly modelName: string;
+  readonly item: Codec<unknown, unknown>;
+}
+
+/** The codec of a message type. */
+export interface MessageCodec<M extends Message, Model> extends Codec<M, Model> {
+  /** The lists of messages among its members. */
+  readonly lists: readonly MessageList[];
+}
+
+/** The codec of a list. */
+interface ListCodec<Wire, Model> extends Codec<Wire[], readonly Model[]> {
+  readonly item: Codec<Wire, Model>;
 }
 
 /** The names of the fields and oneofs of a message. */
@@ -88,16 +107,21 @@ export function message<D extends DescMessage, Model, const Names extends WireNa
   desc: D,
   codecs: MemberCodecs<MessageShape<D>, NoInfer<Model>, Names>,
   wireNames?: Names,
-): Codec<MessageShape<D>, Model> {
+): MessageCodec<MessageShape<D>, Model> {
+  const lists: MessageList[] = [];
   const zeros = create(desc) as unknown as AnyRecord;
   const members = Object.entries(codecs as Record<string, AnyCodec>).map(([modelName, codec]) => {
     const wireName = (wireNames as Readonly<Record<string, string>> | undefined)?.[modelName] ?? modelName;
     const member = desc.members.find(({ localName }) => localName === wireName);
     if (!member) throw new TypeError(`${desc.typeName} has no member ${wireName}`);
+    if ("item" in codec && member.kind === "field" && member.fieldKind === "list" && member.listKind === "message") {
+      lists.push({ field: member, modelName, item: (codec as ListCodec<unknown, unknown>).item });
+    }
     const { toModel, toWire } = codec === same ? { toModel: undefined, toWire: undefined } : codec;
     return new Member(modelName, wireName, member.name, toModel, toWire, zeros[wireName]);
   });
   return {
+    lists,
     toModel(wire) {
       const source = wire as unknown as AnyRecord;
       const model: AnyRecord = {};
@@ -132,11 +156,12 @@ export function message<D extends DescMessage, Model, const Names extends WireNa
   };
 }
 
-/** Returns the codec of a conversion. */
+/** Returns the codec of a conversion. A conversion that needs code has no known lists. */
 export const messageCodec = <D extends DescMessage, Model>(
   desc: D,
   conversion: MessageConversion<MessageShape<D>, Model>,
-): Codec<MessageShape<D>, Model> => ("toModel" in conversion ? conversion : message(desc, conversion as never));
+): MessageCodec<MessageShape<D>, Model> =>
+  "toModel" in conversion ? { lists: [], ...conversion } : message(desc, conversion as never);
 
 /** The tags of a model union. */
 type KindOf<Model> = Model extends { readonly kind: infer K extends string } ? K : never;
@@ -214,6 +239,9 @@ interface Same {
 /** A value that is the same in both forms. */
 export const same: Same = { toModel: (wire) => wire, toWire: (model) => model };
 
+/** A flag that is optional in the model. Absent means false. */
+export const flag: Codec<boolean, boolean | undefined> = { toModel: (wire) => wire, toWire: (value = false) => value };
+
 /** A value that may be absent in both forms. */
 export const optional = <Wire, Model>(codec: Codec<Wire, Model>): Codec<Wire | undefined, Model | undefined> => ({
   toModel: (wire) => (wire === undefined ? undefined : codec.toModel(wire)),
@@ -227,7 +255,8 @@ export const required = <Wire, Model>(codec: Codec<Wire, Model>): Codec<Wire | u
 });
 
 /** A list of values. */
-export const list = <Wire, Model>(codec: Codec<Wire, Model>): Codec<Wire[], readonly Model[]> => ({
+export const list = <Wire, Model>(codec: Codec<Wire, Model>): ListCodec<Wire, Model> => ({
+  item: codec,
   toModel: (wires) => convertEach(wires, codec.toModel),
   toWire: (models) => convertEach(models, codec.toWire),
 });

@@ -1,14 +1,20 @@
-import type {
-  DescMessage,
-  DescMethod,
-  DescMethodClientStreaming,
-  DescMethodServerStreaming,
-  DescMethodUnary,
-  MessageInitShape,
-  MessageShape,
+import {
+  type DescMessage,
+  type DescMethod,
+  type DescMethodClientStreaming,
+  type DescMethodServerStreaming,
+  type DescMethodUnary,
+  type MessageInitShape,
+  type MessageShape,
+  ScalarType,
+  create,
+  fromBinary,
+  toBinary,
 } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
-import { type MessageConversion, messageCodec } from "./message-codec.js";
+import { type MessageConversion, messageCodec, InvalidArgumentError, inside } from "./message-codec.js";
+import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import { type Pause, decodeInSlices } from "./sliced-decoding.js";
 
 /** The conversions of one unary RPC between its messages and their model values. */
 export interface UnaryCodec<
@@ -20,6 +26,8 @@ export interface UnaryCodec<
   readonly kind: "unary";
   readonly method: DescMethodUnary<I, O>;
   decodeRequest(message: MessageShape<I>): Request;
+  /** Decodes the message in these bytes, with pauses: for a long one. */
+  decodeLongRequest(bytes: Uint8Array, pause: Pause): Promise<Request>;
   encodeRequest(request: Request): MessageInitShape<I>;
   decodeResponse(message: MessageShape<O>): Response;
   encodeResponse(response: Response): MessageInitShape<O>;
@@ -69,6 +77,7 @@ export function unary<Request, Response, I extends DescMessage, O extends DescMe
     kind: "unary",
     method,
     decodeRequest: request.toModel,
+    decodeLongRequest: (bytes, pause) => decodeInSlices(method.input, request, bytes, pause),
     encodeRequest: request.toWire,
     decodeResponse: response.toModel,
     encodeResponse: response.toWire,
@@ -126,3 +135,105 @@ export type ServiceCodecs<Methods, Rpcs> = {
 /** Whether an RPC changes the store. The proto file states no idempotency level for such an RPC. */
 export const isMutation = (method: DescMethod): boolean =>
   method.idempotency === MethodOptions_IdempotencyLevel.IDEMPOTENCY_UNKNOWN;
+
+/** Returns memory for a serialised message. */
+export type Allocate = (bytes: number) => Buffer;
+
+/** Fields of this size and above are copied apart from the other fields: copying them once saves more than it costs. */
+const LONG_BYTES = 16 * 1024;
+const NO_BYTES = new Uint8Array();
+
+// grpc-js accepts only a Buffer. This one shares the memory of the bytes.
+const toBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+/**
+ * Returns the bytes of a message. protobuf-es grows its memory while it writes and copies all of it at the end. Therefore
+ * a long field of bytes is written apart, after the other fields (their order is free), into memory of `allocate`.
+ */
+export function toBytes<D extends DescMessage>(
+  desc: D,
+  message: MessageShape<D>,
+  allocate: Allocate = Buffer.allocUnsafeSlow,
+): Buffer {
+  for (const field of desc.fields) {
+    if (field.scalar !== ScalarType.BYTES || field.fieldKind !== "scalar" || field.oneof) continue;
+    const value = (message as Record<string, unknown>)[field.localName];
+    if (!(value instanceof Uint8Array) || value.length < LONG_BYTES) continue;
+    const rest = toBinary(desc, { ...message, [field.localName]: NO_BYTES });
+    const head = new BinaryWriter().tag(field.number, WireType.LengthDelimited).uint32(value.length).finish();
+    const bytes = allocate(rest.length + head.length + value.length);
+    bytes.set(rest);
+    bytes.set(head, rest.length);
+    bytes.set(value, rest.length + head.length);
+    return bytes;
+  }
+  return toBuffer(toBinary(desc, message));
+}
+
+/** Returns the bytes of a request. Throws an `InvalidArgumentError` that names the field without a form on the wire. */
+export function encodeMessage<D extends DescMessage>(desc: D, init: MessageInitShape<D>): Buffer {
+  refuseLoneSurrogates(init);
+  try {
+    return toBytes(desc, create(desc, init));
+  } catch (error) {
+    const [, field = desc.name, problem = ""] =
+      /cannot encode field \S*?(\w+) to binary: (.*)/s.exec((error as Error).message) ?? [];
+    throw new InvalidArgumentError(field, "a value of the field's type", problem);
+  }
+}
+
+/** protobuf-es replaces a lone surrogate by another character, and an id must never become another id. */
+function refuseLoneSurrogates(value: unknown): void {
+  if (typeof value === "string") {
+    if (!value.isWellFormed()) throw new InvalidArgumentError("", "well-formed Unicode", "a lone surrogate");
+    return;
+  }
+  if (typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return;
+  const isList = Array.isArray(value);
+  for (const [name, member] of Object.entries(value)) {
+    if (!isList) refuseLoneSurrogates(name);
+    try {
+      refuseLoneSurrogates(member);
+    } catch (error) {
+      throw inside(isList ? `[${name}]` : snakeCase(name), error);
+    }
+  }
+}
+
+const snakeCase = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
+/** The path of one RPC and the serialisation of its messages, in the form that grpc-js needs. */
+export interface GrpcMethod<I extends DescMessage, O extends DescMessage> {
+  readonly path: string;
+  readonly requestStream: boolean;
+  readonly responseStream: boolean;
+  readonly requestSerialize: (request: MessageInitShape<I>) => Buffer;
+  readonly requestDeserialize: (bytes: Buffer) => MessageShape<I>;
+  readonly responseSerialize: (response: MessageInitShape<O>, allocate?: Allocate) => Buffer;
+  readonly responseDeserialize: (bytes: Buffer) => MessageShape<O>;
+}
+
+/** Returns the definition of an RPC for a grpc-js client or server. */
+export function grpcMethod<I extends DescMessage, O extends DescMessage>(
+  method: DescMethod & { readonly input: I; readonly output: O },
+): GrpcMethod<I, O> {
+  return {
+    path: `/${method.parent.typeName}/${method.name}`,
+    requestStream: method.methodKind === "client_streaming" || method.methodKind === "bidi_streaming",
+    responseStream: method.methodKind === "server_streaming" || method.methodKind === "bidi_streaming",
+    requestSerialize: serializer(method.input),
+    requestDeserialize: deserializer(method.input),
+    responseSerialize: serializer(method.output),
+    responseDeserialize: deserializer(method.output),
+  };
+}
+
+const serializer =
+  <D extends DescMessage>(desc: D) =>
+  (init: MessageInitShape<D>, allocate?: Allocate): Buffer =>
+    toBytes(desc, create(desc, init), allocate);
+
+const deserializer =
+  <D extends DescMessage>(desc: D) =>
+  (bytes: Buffer): MessageShape<D> =>
+    fromBinary(desc, bytes);

@@ -24,6 +24,7 @@ import {
   InvalidArgumentError,
   at,
   enumeration,
+  flag,
   list,
   message,
   optional,
@@ -93,9 +94,6 @@ const runtimeRequest = { runtimeId };
 const mutation = { requestId: same, expectedStoreId: same };
 const runtimeMutation = { runtimeId, ...mutation, expectedFenceToken: same, expectedVersions };
 
-/** A flag that is optional in the model. Absent means false. */
-const flag: Codec<boolean, boolean | undefined> = { toModel: (wire) => wire, toWire: (value = false) => value };
-
 const committed = { version: same, replayed: same };
 const inputs = optional<pb.InputsVersions, InputsVersions>(
   message(pb.InputsVersionsSchema, { before: same, after: same }),
@@ -159,6 +157,7 @@ const runtimeSummary: Codec<pb.RuntimeSummary, RuntimeSummary> = message(pb.Runt
   hasSessionSnapshot: same,
   hasMachineLifecycle: same,
   hasOpsLifecycle: same,
+  hasDamagedManifest: same,
 });
 
 const commitStates: readonly CommitStatus["state"][] = ["applied", "pending", "not_found", "sealed", "expired"];
@@ -316,9 +315,17 @@ export const storeCodecs = {
     loaded(pb.LoadOpsLifecycleResponseSchema, "snapshot", opsSnapshot),
   ),
   deleteOpsLifecycle: unary(rpc.deleteOpsLifecycle, runtimeMutation, committed),
+  deleteRuntime: unary(rpc.deleteRuntime, runtimeMutation, {
+    ...committed,
+    inputStates: same,
+    receipts: same,
+    hadSessionSnapshot: same,
+    hadMachineLifecycle: same,
+    hadOpsLifecycle: same,
+  }),
   listRuntimes: unary(
     rpc.listRuntimes,
-    { pageSize: same, pageToken: same },
+    { pageSize: same, pageToken: same, includeDamaged: flag },
     { runtimes: list(runtimeSummary), nextPageToken: same },
   ),
   getCommit: unary(rpc.getCommit, { requestId: same, seal: same }, commitStatus),

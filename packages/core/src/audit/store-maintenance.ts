@@ -6,7 +6,7 @@ const unsupported = (engine: Engine, verb: string): Error =>
   readFailed(
     "UNSUPPORTED",
     engine.durable
-      ? `the engine ${engine.name} uses a shared database: ${verb} it with that database's tools`
+      ? `the engine ${engine.name} uses a shared database: use the tools of that database to ${verb} it`
       : `the engine ${engine.name} keeps nothing on a disk: there is nothing to ${verb}`,
   );
 

@@ -1,4 +1,6 @@
 import type {
+  DeletedCounts,
+  InputId,
   InputsVersions,
   KeptInput,
   Mutation,
@@ -8,13 +10,14 @@ import type {
   Version,
 } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
-import type { Decision, Engine, StagedDocument } from "../engine.js";
-import { ReadRows, ReadSet, type RowHandle, type RowReader, WriteSet } from "./batch-rows.js";
+import type { Decision, Engine, StagedDocument, Table, WriteBatch } from "../engine.js";
 import { expectationsOf } from "./expectations.js";
 import { type Fingerprinted, fingerprint } from "./fingerprint.js";
-import { STORE_MANIFEST_KEY } from "./manifests.js";
+import { type ManifestCorrection, STORE_MANIFEST_KEY } from "./manifests.js";
 import { type Outcome, type RequestId, decodeOutcome, encodeOutcome, parseRequestId } from "./outcome.js";
-import { decodeRow, versionText } from "./row.js";
+import { ReadRows, ReadSet, type RowHandle, type RowReader, decodeRow, versionText } from "./row.js";
+import { type StoredResponse, WRITTEN } from "./stored-response.js";
+import { WriteSet } from "./write-set.js";
 
 /** A new value of a row that a change reads, or the deletion of the row. */
 export interface RowEdit {
@@ -23,8 +26,14 @@ export interface RowEdit {
   readonly document?: StagedDocument | undefined;
 }
 
+/** A request, and its input rows. */
+export interface Repeatable<R extends AnyMutation> extends Fingerprinted<R> {
+  /** The ids of the input rows of the request, in the order of their edits. A replayed response needs them. */
+  readonly inputIds?: readonly InputId[] | undefined;
+}
+
 /** One mutation, checked and ready for the writer. Method and fingerprint are kept with the outcome. */
-export interface Change<R extends AnyMutation> extends Fingerprinted<R>, Edits {}
+export interface Change<R extends AnyMutation> extends Repeatable<R>, Edits {}
 
 /** The rows that a change reads, and what becomes of them. */
 export interface Edits {
@@ -36,6 +45,13 @@ export interface Edits {
   decide(rows: RowReader): readonly RowEdit[];
 }
 
+/** The deletion of a runtime: of every row that it has. Nothing of the rows and of the runtime manifest is decoded. */
+export interface RuntimeDeletion {
+  readonly reads: ReadSet;
+  /** Returns the rows to delete and the correction of the store manifest, or throws a refusal. It is pure. */
+  decide(rows: RowReader): { readonly rows: readonly RowHandle[]; readonly correction: ManifestCorrection };
+}
+
 /** A change that is not made when the compare-and-set of its caller misses: then `decide` returns undefined. */
 export type ConditionalChange<R extends AnyMutation> = Omit<Change<R>, "decide"> & {
   decide(rows: RowReader): readonly RowEdit[] | undefined;
@@ -43,12 +59,38 @@ export type ConditionalChange<R extends AnyMutation> = Omit<Change<R>, "decide">
 
 export type AnyMutation = (Mutation | RuntimeMutation) & { readonly unchangedInputs?: UnchangedInputs | undefined };
 
+/** Decides what a change writes. Returns undefined when nothing is to be written. */
+type Edit = (rows: RowReader, writes: WriteSet, sequence: number) => Written | undefined;
+
+/** The identity of a request. A repeated request id must have the same fingerprint. */
+interface RequestIdentity {
+  readonly requestId: RequestId;
+  readonly fingerprint: Uint8Array;
+}
+
 export interface Committed {
   readonly version: Version;
   readonly replayed: boolean;
   readonly keptInputs: readonly KeptInput[];
-  /** Absent in a replayed response, and for a mutation without a runtime. */
+  /** Absent for a mutation without a runtime, and in a replayed response from an outcome of the first form. */
   readonly inputs?: InputsVersions | undefined;
+  /** Only for the deletion of a runtime. */
+  readonly deleted?: DeletedCounts | undefined;
+}
+
+/** What a change put into its write set. */
+interface Written {
+  /** The sequence of the version in the response. */
+  readonly sequence: number;
+  readonly response: StoredResponse;
+  /** `Decision.freesSpace`. */
+  readonly freesSpace: boolean;
+}
+
+/** An input row that was not written, because it equals the stored one. */
+interface KeptRow {
+  readonly inputId: InputId;
+  readonly sequence: number;
 }
 
 /**
@@ -70,12 +112,14 @@ export class Committer {
    * Returns the stored response of a mutation's request id, if there is one. A session change asks for it first, because a
    * repeated change would be refused over the document that its first call stored.
    */
-  async replayed<R extends AnyMutation>(change: Fingerprinted<R>): Promise<Committed | undefined> {
+  async replayed<R extends AnyMutation>(change: Repeatable<R>): Promise<Committed | undefined> {
     const requestId = this.requestIdOf(change.request);
     if (!requestId) return undefined;
     const key = { table: "outcome", requestId: requestId.text } as const;
     const row = await this.engine.view((view) => view.get(key));
-    return row && this.replay(decodeRow(key, row, decodeOutcome), requestId, fingerprint(change));
+    return (
+      row && this.replay(decodeRow(key, row, decodeOutcome), requestId, await fingerprint(change), change.inputIds)
+    );
   }
 
   /** Runs `work`, and reports the request id of the mutation as pending until it ends. */
@@ -91,9 +135,65 @@ export class Committer {
 
   /** Returns undefined when the compare-and-set of the change missed. Nothing is written then, and no outcome is kept. */
   async commitIfCurrent<R extends AnyMutation>(change: ConditionalChange<R>): Promise<Committed | undefined> {
+    const { epoch } = this.engine;
+    const request: AnyMutation = change.request;
+    return this.write(this.engine, change, change.bytes, (rows, writes, sequence) => {
+      const before = "runtimeId" in request ? writes.runtimeManifest.inputsSequence : undefined;
+      refuseChangedInputs(request, before === undefined ? undefined : versionText(epoch, before));
+      const edits = change.decide(rows);
+      if (!edits) return undefined;
+      const keptRows = apply(edits, rows, writes);
+      const only = edits.length === 1 ? keptRows[0] : undefined;
+      return {
+        sequence: only?.sequence ?? sequence,
+        response: {
+          inputs: before === undefined ? undefined : { before, after: writes.writesInputs ? sequence : before },
+          keptSequences: keptSequences(change.inputIds, keptRows),
+        },
+        freesSpace: edits.every(({ value }) => value === undefined),
+      };
+    });
+  }
+
+  /** Deletes a runtime. `engine` is the engine of this store, without a check that refuses damaged runtimes. */
+  async deleteRuntime(
+    engine: Engine,
+    request: Fingerprinted<RuntimeMutation>,
+    { reads, decide }: RuntimeDeletion,
+  ): Promise<Committed & { readonly deleted: DeletedCounts }> {
+    const committed = await this.write(engine, { ...request, reads }, 0, (rows, writes, sequence) => {
+      const deletion = decide(rows);
+      writes.replaceRuntime(deletion.correction);
+      for (const handle of deletion.rows) writes.delete(handle);
+      const deleted = countRows(deletion.rows.filter((handle) => rows.get(handle)));
+      return { sequence, response: { keptSequences: [], deleted }, freesSpace: true };
+    });
+    if (!committed?.deleted) throw new TypeError("the stored outcome of a deletion has no counts");
+    return { ...committed, deleted: committed.deleted };
+  }
+
+  /** Runs a change in the writer, with what all mutations share. `edit` returns undefined when nothing is to be written. */
+  private write<R extends AnyMutation>(
+    engine: Engine,
+    change: Repeatable<R> & { readonly reads: ReadSet },
+    bytes: number,
+    edit: Edit,
+  ): Promise<Committed | undefined> {
+    const requestId = this.requestIdOf(change.request);
+    return this.track(requestId, async () => {
+      const identity = requestId && { requestId, fingerprint: await fingerprint(change) };
+      return engine.commit(this.batchOf(change, bytes, identity, edit));
+    });
+  }
+
+  private batchOf<R extends AnyMutation>(
+    change: Repeatable<R> & { readonly reads: ReadSet },
+    bytes: number,
+    identity: RequestIdentity | undefined,
+    edit: Edit,
+  ): WriteBatch<Committed | undefined> {
     const { reads } = change;
     const request: AnyMutation = change.request;
-    const requestId = this.requestIdOf(request);
     const { epoch } = this.engine;
     const expectations = expectationsOf(request, reads, epoch);
     const manifests = {
@@ -101,41 +201,35 @@ export class Committer {
       runtime:
         "runtimeId" in request ? reads.add({ table: "runtimeManifest", runtimeId: request.runtimeId }) : undefined,
     };
-    const kept = requestId && {
-      requestId,
-      fingerprint: fingerprint(change),
-      handle: reads.add({ table: "outcome", requestId: requestId.text }),
+    const kept = identity && {
+      ...identity,
+      handle: reads.add({ table: "outcome", requestId: identity.requestId.text }),
     };
 
     const decide = (rows: RowReader, sequence: number): Decision<Committed | undefined> => {
       const writes = new WriteSet(rows, manifests, sequence);
       if (kept) {
         const outcome = writes.read(kept.handle, decodeOutcome);
-        if (outcome) return nothingWritten(this.replay(outcome, kept.requestId, kept.fingerprint));
+        if (outcome) return nothingWritten(this.replay(outcome, kept.requestId, kept.fingerprint, change.inputIds));
         this.refuseExpired(kept.requestId, writes.storeManifest.horizonMs);
       }
       for (const check of expectations) check(rows, writes);
-      const inputsBefore = manifests.runtime && versionText(epoch, writes.runtimeManifest.inputsSequence);
-      refuseChangedInputs(request, inputsBefore);
-
-      const edits = change.decide(rows);
-      if (!edits) return nothingWritten(undefined);
-      const keptInputs = this.apply(edits, rows, writes);
-      const only = edits.length === 1 ? keptInputs[0] : undefined;
-      const version = only?.version ?? versionText(epoch, sequence);
-      const inputsAfter = writes.writesInputs ? versionText(epoch, sequence) : inputsBefore;
-      const inputs = inputsBefore && inputsAfter ? { before: inputsBefore, after: inputsAfter } : undefined;
+      const written = edit(rows, writes, sequence);
+      if (!written) return nothingWritten(undefined);
+      const { response, freesSpace } = written;
+      const version = versionText(epoch, written.sequence);
       if (kept) {
         const { method } = change;
-        writes.put(kept.handle, encodeOutcome({ state: "applied", version, method, fingerprint: kept.fingerprint }));
+        const outcome = { state: "applied", version, method, fingerprint: kept.fingerprint, response } as const;
+        writes.put(kept.handle, encodeOutcome(outcome));
       }
       return {
         writes: writes.close(),
-        result: { version, replayed: false, keptInputs, inputs },
-        freesSpace: edits.every(({ value }) => value === undefined),
+        result: { version, replayed: false, ...this.responseOf(response, change.inputIds) },
+        freesSpace,
       };
     };
-    return this.track(requestId, () => this.engine.commit({ reads, bytes: change.bytes, decide }));
+    return { reads, bytes, decide };
   }
 
   /** Returns the state of a request id. With `seal`, a request that was not applied can never be applied later. */
@@ -185,21 +279,22 @@ export class Committer {
     }
   }
 
-  /** Puts the edits into the write set. An input row that equals the stored one is left out, and returned. */
-  private apply(edits: readonly RowEdit[], rows: RowReader, writes: WriteSet): KeptInput[] {
-    const kept: KeptInput[] = [];
-    for (const { handle, value, document } of edits) {
-      const { key } = handle;
-      const stored = key.table === "input" ? rows.get(handle) : undefined;
-      if (key.table === "input" && value && stored && Buffer.compare(stored.value, value) === 0) {
-        kept.push({ inputId: key.inputId, version: versionText(this.engine.epoch, stored.sequence) });
-      } else if (value) {
-        writes.put(handle, value, document);
-      } else {
-        writes.delete(handle);
-      }
-    }
-    return kept;
+  /** Returns the fields of a response from their stored form: the same ones for the first response and for a replayed one. */
+  private responseOf(
+    { inputs, keptSequences, deleted }: StoredResponse,
+    inputIds: readonly InputId[] = [],
+  ): Pick<Committed, "keptInputs" | "inputs" | "deleted"> {
+    const { epoch } = this.engine;
+    return {
+      keptInputs: keptSequences.flatMap((sequence, index) => {
+        const inputId = inputIds[index];
+        return sequence === WRITTEN || inputId === undefined
+          ? []
+          : [{ inputId, version: versionText(epoch, sequence) }];
+      }),
+      inputs: inputs && { before: versionText(epoch, inputs.before), after: versionText(epoch, inputs.after) },
+      deleted,
+    };
   }
 
   private requestIdOf({ requestId, expectedStoreId }: Mutation): RequestId | undefined {
@@ -213,14 +308,20 @@ export class Committer {
     return requestId === undefined ? undefined : parseRequestId(requestId, this.now());
   }
 
-  private replay(outcome: Outcome, requestId: RequestId, expected: Uint8Array): Committed {
+  private replay(
+    outcome: Outcome,
+    requestId: RequestId,
+    expected: Uint8Array,
+    inputIds: readonly InputId[] | undefined,
+  ): Committed {
     if (outcome.state === "sealed") {
       throw refusedId("REQUEST_ID_SEALED", requestId, "was sealed by GetCommit and can never be applied");
     }
     if (Buffer.compare(outcome.fingerprint, expected) !== 0) {
       throw refusedId("REQUEST_ID_REUSED", requestId, `was already used for another request (${outcome.method})`);
     }
-    return { version: outcome.version, replayed: true, keptInputs: [] };
+    const { version, response = { keptSequences: [] } } = outcome;
+    return { version, replayed: true, ...this.responseOf(response, inputIds) };
   }
 
   private isExpired(requestId: RequestId, horizonMs: number): boolean {
@@ -233,6 +334,46 @@ export class Committer {
       throw refusedId("REQUEST_ID_EXPIRED", requestId, "is older than the outcomes that are kept");
     }
   }
+}
+
+/** Puts the edits into the write set. An input row that equals the stored one is left out, and returned. */
+function apply(edits: readonly RowEdit[], rows: RowReader, writes: WriteSet): KeptRow[] {
+  const kept: KeptRow[] = [];
+  for (const { handle, value, document } of edits) {
+    const { key } = handle;
+    const stored = key.table === "input" ? rows.get(handle) : undefined;
+    if (key.table === "input" && value && stored && Buffer.compare(stored.value, value) === 0) {
+      kept.push({ inputId: key.inputId, sequence: stored.sequence });
+    } else if (value) {
+      writes.put(handle, value, document);
+    } else {
+      writes.delete(handle);
+    }
+  }
+  return kept;
+}
+
+/** Returns the sequence of each input row that was kept, and `WRITTEN` for the others. Kept rows have the order of their edits. */
+function keptSequences(inputIds: readonly InputId[] = [], kept: readonly KeptRow[]): number[] {
+  if (kept.length === 0) return [];
+  let next = 0;
+  return inputIds.map((inputId) => {
+    const row = kept[next];
+    if (row?.inputId !== inputId) return WRITTEN;
+    next += 1;
+    return row.sequence;
+  });
+}
+
+function countRows(handles: readonly RowHandle[]): DeletedCounts {
+  const count = (table: Table): number => handles.filter(({ key }) => key.table === table).length;
+  return {
+    inputStates: count("input"),
+    receipts: count("receipt"),
+    hadSessionSnapshot: count("snapshot") > 0,
+    hadMachineLifecycle: count("lifecycle") > 0,
+    hadOpsLifecycle: count("ops") > 0,
+  };
 }
 
 const nothingWritten = <T>(result: T): Decision<T> => ({ writes: [], result, freesSpace: false });

@@ -3,8 +3,8 @@ import { writeFailed } from "@bolthole/contract";
 import { inspectLifecycleRecord } from "@bolthole/contract/wire";
 import type { RowKey } from "../engine.js";
 import { parseUuid, tooLarge } from "../validate.js";
-import type { ReadSet, RowReader, WriteSet } from "./batch-rows.js";
-import { versionText } from "./row.js";
+import type { WriteSet } from "./write-set.js";
+import { versionText, type ReadSet, type RowReader } from "./row.js";
 
 /** A request may expect the versions of as many rows as it may contain. */
 const MAX_EXPECTED_VERSIONS = 4096;
@@ -50,8 +50,10 @@ function expectVersion(
   epoch: string,
 ): Expectation {
   const handle = reads.add(keyOfExpected(expected, field, runtimeId));
-  return (rows) => {
+  return (rows, values) => {
     const row = rows.get(handle);
+    // A damaged row may have any sequence.
+    values.read(handle, () => undefined);
     const actual = row && versionText(epoch, row.sequence);
     if (actual === expected.version) return;
     const name = expected.inputId === undefined ? expected.record : `${expected.record} ${expected.inputId}`;

@@ -1,4 +1,4 @@
-import crypto, { createHash } from "node:crypto";
+import crypto, { createHash, hash } from "node:crypto";
 import type {
   ExpectedVersion,
   PersistedOpsSnapshot,
@@ -296,6 +296,11 @@ const CALLS: readonly [name: string, fingerprint: string, call: Call][] = [
     "a551ed7704e28c1bda4bb23608161ebdb23c4756380572460f16517bc7c87842",
     (store, called) => store.deleteOpsLifecycle({ ...called, runtimeId }),
   ],
+  [
+    "DeleteRuntime",
+    "0064f69fc17535af0bdeaf579f7137fea67c1c51a9f96a0bb9bbbb0a94c1e84c",
+    (store, called) => store.deleteRuntime({ ...called, runtimeId }),
+  ],
 ];
 
 test.each(CALLS)("the fingerprint of %s stays what it was", async (_name, expected, call) => {
@@ -311,14 +316,28 @@ test.each(CALLS)("the fingerprint of %s stays what it was", async (_name, expect
   expect(Buffer.from(fingerprint).toString("hex")).toBe(expected);
 });
 
-test("a field of a request without its canonical form does not compile", () => {
+test("a field of a request without its canonical form does not compile", async () => {
   const complete: RequestArguments<UpdateAuthOauthFlowSnapshot> = { expected: undefined, snapshot: opaque };
   // @ts-expect-error -- `expected` is missing
   const missing: RequestArguments<UpdateAuthOauthFlowSnapshot> = { snapshot: opaque };
   // @ts-expect-error -- the version is missing
   argumentsOf<ExpectedVersion>({ record: "input_state", inputId: idOf(1) });
   const request = { snapshot: opaque, expected: undefined };
-  const of = (args: RequestArguments<UpdateAuthOauthFlowSnapshot>): string =>
-    Buffer.from(fingerprint<UpdateAuthOauthFlowSnapshot>({ method: "Method", request, args })).toString("hex");
-  expect(of(complete)).not.toBe(of(missing));
+  const of = async (args: RequestArguments<UpdateAuthOauthFlowSnapshot>): Promise<string> =>
+    Buffer.from(await fingerprint<UpdateAuthOauthFlowSnapshot>({ method: "Method", request, args })).toString("hex");
+  expect(await of(complete)).not.toBe(await of(missing));
+});
+
+test("the fingerprint of many arguments is the SHA-256 of all of them in order", async () => {
+  const contributingInputIds = Array.from({ length: 1000 }, (_, index) => `argument ${String(index)}`);
+  const args = { snapshot: contributingInputIds, expected: undefined };
+  const request = { snapshot: opaque, expected: undefined };
+  const framed = ["Method", ...contributingInputIds, undefined].flatMap((part) => {
+    const length = Buffer.alloc(4);
+    length.writeInt32LE(part === undefined ? -1 : Buffer.byteLength(part));
+    return [length, Buffer.from(part ?? "")];
+  });
+  const expected = hash("sha256", Buffer.concat(framed), "hex");
+  const actual = await fingerprint<UpdateAuthOauthFlowSnapshot>({ method: "Method", request, args });
+  expect(Buffer.from(actual).toString("hex")).toBe(expected);
 });

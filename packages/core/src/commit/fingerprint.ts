@@ -1,5 +1,6 @@
-import { hash } from "node:crypto";
+import { createHash, hash } from "node:crypto";
 import type { ExpectedVersion, Mutation, RuntimeMutation } from "@bolthole/contract";
+import { YieldBudget } from "../yield-budget.js";
 
 /** A part of a request in canonical form. Absent and empty are different. A large document is represented by its digest. */
 export type Argument = Uint8Array | string | undefined;
@@ -34,32 +35,50 @@ export function argumentsOf<T>(fields: Arguments<T>): Argument[] {
   return list;
 }
 
+/** Up to this many arguments are hashed in one piece. A request with more has many input rows. */
+const PIECE_PARTS = 256;
+
 /**
  * Returns the SHA-256 of method and arguments, each with its length. Two requests under one request id are the same request
- * exactly if their fingerprints are equal.
+ * exactly if their fingerprints are equal. Yields while it works on many arguments.
  */
-export function fingerprint<R extends Mutation>({ method, request, args }: Fingerprinted<R>): Uint8Array {
-  const parts = argumentsOf(args);
-  if ("runtimeId" in request) parts.unshift(...runtimeArguments(request as R & RuntimeMutation));
-  parts.unshift(method);
-  let total = 0;
-  for (const part of parts) total += LENGTH_BYTES + lengthOf(part);
-  const bytes = Buffer.allocUnsafe(total);
-  let at = 0;
-  for (const part of parts) {
-    at = bytes.writeInt32LE(part === undefined ? ABSENT : lengthOf(part), at);
-    if (typeof part === "string") at += bytes.write(part, at, "utf8");
-    else if (part) {
-      bytes.set(part, at);
-      at += part.length;
-    }
+export async function fingerprint<R extends Mutation>({
+  method,
+  request,
+  args,
+}: Fingerprinted<R>): Promise<Uint8Array> {
+  const common = "runtimeId" in request ? runtimeArguments(request as R & RuntimeMutation) : [];
+  const parts = [method, ...common, ...argumentsOf(args)];
+  if (parts.length <= PIECE_PARTS) return hash("sha256", pieceOf(parts), "buffer");
+  const digest = createHash("sha256");
+  const budget = new YieldBudget();
+  for (let start = 0; start < parts.length; start += PIECE_PARTS) {
+    digest.update(pieceOf(parts.slice(start, start + PIECE_PARTS)));
+    await budget.spend();
   }
-  return hash("sha256", bytes, "buffer");
+  return digest.digest();
 }
 
-/** Returns the length of a part in bytes. */
-const lengthOf = (part: Argument): number =>
-  typeof part === "string" ? Buffer.byteLength(part, "utf8") : (part?.length ?? 0);
+/** Returns arguments in the form that is hashed. */
+function pieceOf(args: readonly Argument[]): Uint8Array {
+  let total = 0;
+  for (const arg of args) total += LENGTH_BYTES + lengthOf(arg);
+  const bytes = Buffer.allocUnsafe(total);
+  let at = 0;
+  for (const arg of args) {
+    at = bytes.writeInt32LE(arg === undefined ? ABSENT : lengthOf(arg), at);
+    if (typeof arg === "string") at += bytes.write(arg, at, "utf8");
+    else if (arg) {
+      bytes.set(arg, at);
+      at += arg.length;
+    }
+  }
+  return bytes;
+}
+
+/** Returns the length of an argument in bytes. */
+const lengthOf = (arg: Argument): number =>
+  typeof arg === "string" ? Buffer.byteLength(arg, "utf8") : (arg?.length ?? 0);
 
 const LENGTH_BYTES = 4;
 const ABSENT = -1;

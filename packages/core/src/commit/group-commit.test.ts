@@ -8,8 +8,7 @@ import {
   GroupCommit,
   type GroupRow,
 } from "./group-commit.js";
-import { ReadSet } from "./batch-rows.js";
-import { keyText } from "./row.js";
+import { keyText, ReadSet } from "./row.js";
 
 const MIB = 1 << 20;
 const key = (requestId: string): RowKey => ({ table: "outcome", requestId });

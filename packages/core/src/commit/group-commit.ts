@@ -1,6 +1,6 @@
 import { StoreError } from "@bolthole/contract";
 import type { Decision, Row, WriteBatch } from "../engine.js";
-import { ReadRows } from "./batch-rows.js";
+import { ReadRows } from "./row.js";
 
 /** A group stops growing at about this many bytes of new values. One batch alone may be larger. */
 const GROUP_BYTES = 1 << 20;

@@ -152,6 +152,29 @@ export function decodeStoreManifest(value: Uint8Array): StoreManifest {
   };
 }
 
+/**
+ * What the store manifest is missing of the runtime manifests that are there, because one of them was damaged or vanished. The
+ * number of rows may be below zero. Commits do not change it: they add and subtract what they change.
+ */
+export interface ManifestCorrection {
+  readonly rows: number;
+  readonly sum: number;
+}
+
+export const NO_CORRECTION: ManifestCorrection = { rows: 0, sum: 0 };
+
+/** Returns the correction of a store manifest, given the digest of all runtime manifests that are there. */
+export const manifestCorrection = ({ runtimeManifest }: StoreManifest, found: TableDigest): ManifestCorrection => ({
+  rows: found.rows - runtimeManifest.rows,
+  sum: (found.sum - runtimeManifest.sum) >>> 0,
+});
+
+export function correctStoreManifest(manifest: StoreManifest, { rows, sum }: ManifestCorrection): StoreManifest {
+  if (rows === 0 && sum === 0) return manifest;
+  const { runtimeManifest: stored } = manifest;
+  return { ...manifest, runtimeManifest: { rows: stored.rows + rows, sum: (stored.sum + sum) >>> 0 } };
+}
+
 export interface RestoreOptions {
   /** Whether the OAuth flows are kept. Flows that were used since the backup would be valid again. */
   readonly keepsOauth: boolean;

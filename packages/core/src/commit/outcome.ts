@@ -3,9 +3,10 @@ import { writeFailed } from "@bolthole/contract";
 import { bufferOf } from "../bytes.js";
 import type { Engine } from "../engine.js";
 import { parseUuid } from "../validate.js";
-import { ReadSet, WriteSet } from "./batch-rows.js";
+import { type StoredResponse, decodeResponse, encodeResponse } from "./stored-response.js";
+import { WriteSet } from "./write-set.js";
 import { EMPTY_STORE_MANIFEST, STORE_MANIFEST_KEY, decodeStoreManifest } from "./manifests.js";
-import { UnknownFormError, decodeRow } from "./row.js";
+import { UnknownFormError, decodeRow, ReadSet } from "./row.js";
 
 /** A request id: a UUIDv7. Its time says whether its outcome can still be kept. */
 export interface RequestId {
@@ -48,37 +49,47 @@ export type Outcome =
       readonly version: Version;
       readonly method: string;
       readonly fingerprint: Uint8Array;
+      /** The rest of the response. Undefined in an outcome of the first form, which did not keep it. */
+      readonly response: StoredResponse | undefined;
     }
   | { readonly state: "sealed" };
 
-const APPLIED = 1;
+const APPLIED_WITHOUT_RESPONSE = 1;
 const SEALED = 2;
+const APPLIED = 3;
 const FINGERPRINT_BYTES = 32;
-/** The texts follow the state, the lengths of version and method, and the fingerprint. */
+/** The texts follow the form, the lengths of version and method, and the fingerprint. */
 const TEXTS_AT = 3 + FINGERPRINT_BYTES;
 
 export function encodeOutcome(outcome: Outcome): Uint8Array {
   if (outcome.state === "sealed") return Uint8Array.of(SEALED);
-  const { version, method } = outcome;
-  const bytes = Buffer.allocUnsafe(TEXTS_AT + version.length + method.length);
-  bytes[0] = APPLIED;
+  const { version, method, response } = outcome;
+  const stored = response && encodeResponse(response);
+  const responseAt = TEXTS_AT + version.length + method.length;
+  const bytes = Buffer.allocUnsafe(responseAt + (stored?.length ?? 0));
+  bytes[0] = stored ? APPLIED : APPLIED_WITHOUT_RESPONSE;
   bytes[1] = version.length;
   bytes[2] = method.length;
   bytes.set(outcome.fingerprint, 3);
   bytes.write(version + method, TEXTS_AT, "latin1");
+  if (stored) bytes.set(stored, responseAt);
   return bytes;
 }
 
 export function decodeOutcome(value: Uint8Array): Outcome {
   if (value[0] === SEALED) return { state: "sealed" };
-  if (value[0] !== APPLIED) throw new UnknownFormError("state", `${String(APPLIED)} or ${String(SEALED)}`, value[0]);
+  if (value[0] !== APPLIED && value[0] !== APPLIED_WITHOUT_RESPONSE) {
+    throw new UnknownFormError("form", "1, 2 or 3", value[0]);
+  }
   const bytes = bufferOf(value);
   const methodAt = TEXTS_AT + bytes.readUInt8(1);
+  const responseAt = methodAt + bytes.readUInt8(2);
   return {
     state: "applied",
     fingerprint: bytes.subarray(3, TEXTS_AT),
     version: bytes.toString("latin1", TEXTS_AT, methodAt),
-    method: bytes.toString("latin1", methodAt, methodAt + bytes.readUInt8(2)),
+    method: bytes.toString("latin1", methodAt, responseAt),
+    response: value[0] === APPLIED ? decodeResponse(bytes.subarray(responseAt)) : undefined,
   };
 }
 

@@ -1,8 +1,32 @@
 import { crc32 } from "node:zlib";
-import type { Version } from "@bolthole/contract";
+import type { InputId, RunId, RuntimeId, Version } from "@bolthole/contract";
 import { readFailed } from "@bolthole/contract";
 import { JsonError } from "@bolthole/json";
-import type { Row, RowKey, Table } from "../engine.js";
+
+/**
+ * Names one row. The manifests are rows of the store itself: they say which rows a runtime, and the store as a whole, hold.
+ * An engine may keep each table in its own form. It never interprets a value.
+ */
+export type RowKey =
+  | { readonly table: "snapshot"; readonly runtimeId: RuntimeId }
+  | { readonly table: "lifecycle"; readonly runtimeId: RuntimeId }
+  | { readonly table: "ops"; readonly runtimeId: RuntimeId }
+  | { readonly table: "runtimeManifest"; readonly runtimeId: RuntimeId }
+  | { readonly table: "input"; readonly runtimeId: RuntimeId; readonly inputId: InputId }
+  | { readonly table: "receipt"; readonly runtimeId: RuntimeId; readonly runId: RunId; readonly sequence: bigint }
+  | { readonly table: "outcome"; readonly requestId: string }
+  | { readonly table: "oauth" }
+  | { readonly table: "storeManifest" };
+export type Table = RowKey["table"];
+export type KeyOf<T extends Table> = Extract<RowKey, { readonly table: T }>;
+
+export interface Row {
+  /** The sequence of the commit that wrote the row. */
+  readonly sequence: number;
+  /** A checksum of table, key, sequence and value. Core makes and verifies it. */
+  readonly checksum: number;
+  readonly value: Uint8Array;
+}
 
 /** Returns a key as text, different for different keys: for checksums, and for maps in memory. */
 export function keyText(key: RowKey): string {
@@ -100,9 +124,12 @@ export const makeRow = (key: RowKey, sequence: number, value: Uint8Array): Row =
   value,
 });
 
+/** Whether a row matches its checksum. */
+export const isVerified = (key: RowKey, row: Row): boolean => checksumOf(key, row.sequence, row.value) === row.checksum;
+
 /** Returns the value of a row, or throws DAMAGED_RECORD when the row does not match its checksum. */
 export function verifiedValue(key: RowKey, row: Row): Uint8Array {
-  if (checksumOf(key, row.sequence, row.value) !== row.checksum) throw damaged(key, "does not match its checksum");
+  if (!isVerified(key, row)) throw damaged(key, "does not match its checksum");
   return row.value;
 }
 
@@ -147,4 +174,60 @@ function unreadable(key: RowKey, cause: unknown): Error {
   if (!cause.isRule) return damaged(key, `cannot be read: ${cause.message}`, cause);
   const runtimeId = "runtimeId" in key ? key.runtimeId : undefined;
   return readFailed("DAMAGED_RECORD", cause.message, { runtimeId, record: describeKey(key), cause });
+}
+
+/** Names one row of a `ReadSet`. */
+export interface RowHandle<K extends RowKey = RowKey> {
+  readonly key: K;
+  /** The position of the row in the set. For the engines; rules name rows by their handles alone. */
+  readonly index: number;
+}
+
+/** The rows of a `ReadSet` as they were read. */
+export interface RowReader {
+  get(handle: RowHandle): Row | undefined;
+}
+
+/** In a set of up to this many rows, comparing keys one by one is faster than a map of their texts. */
+const SEARCHED_ROWS = 16;
+
+/**
+ * The rows that a write batch reads, and that it may write. A row that is added again gets the handle that it has already, so
+ * that no row can be written under two names.
+ */
+export class ReadSet {
+  private readonly list: RowHandle[] = [];
+  private byText: Map<string, RowHandle> | undefined;
+
+  get handles(): readonly RowHandle[] {
+    return this.list;
+  }
+
+  add<K extends RowKey>(key: K): RowHandle<K> {
+    const known = this.find(key);
+    if (known) return known as RowHandle<K>;
+    const handle = { key, index: this.list.length };
+    this.list.push(handle);
+    this.byText?.set(keyText(key), handle);
+    return handle;
+  }
+
+  private find(key: RowKey): RowHandle | undefined {
+    if (this.list.length <= SEARCHED_ROWS) {
+      return this.list.find((one) => one.key.table === key.table && compareKeys(one.key, key) === 0);
+    }
+    this.byText ??= new Map(this.list.map((one) => [keyText(one.key), one]));
+    return this.byText.get(keyText(key));
+  }
+}
+
+/** Rows in the order of their read set. */
+export class ReadRows implements RowReader {
+  constructor(private readonly rows: readonly { readonly row: Row | undefined }[]) {}
+
+  get({ key, index }: RowHandle): Row | undefined {
+    const found = this.rows[index];
+    if (!found) throw new RangeError(`the batch did not read the row ${keyText(key)}`);
+    return found.row;
+  }
 }

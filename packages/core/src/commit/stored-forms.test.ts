@@ -3,9 +3,9 @@ import { decodeSnapshotFacts, encodeSnapshotFacts } from "../documents/stored-do
 import type { RowKey } from "../engine.js";
 import { createEngineStore } from "../engine-store.js";
 import { MemoryEngine } from "../memory-engine.js";
-import { decodeOutcome, encodeOutcome } from "./outcome.js";
-import { ReadSet } from "./batch-rows.js";
-import { decodeRow, makeRow } from "./row.js";
+import { type Outcome, decodeOutcome, encodeOutcome } from "./outcome.js";
+import { ReadSet, decodeRow, makeRow } from "./row.js";
+import { WRITTEN } from "./stored-response.js";
 
 import {
   EMPTY_RUNTIME_MANIFEST,
@@ -19,6 +19,14 @@ import {
 const runtimeId = "a runtime";
 const SNAPSHOT: RowKey = { table: "snapshot", runtimeId };
 const facts = encodeSnapshotFacts({ profile: "session", length: 2, crc32: 3 });
+
+const APPLIED: Outcome = {
+  state: "applied",
+  version: "e.1",
+  method: "Method",
+  fingerprint: Buffer.alloc(32, 7),
+  response: { inputs: { before: 5, after: 9 }, keptSequences: [WRITTEN, 3, 3, 4] },
+};
 
 const withByte = (value: Uint8Array, at: number, byte: number): Buffer => {
   const changed = Buffer.from(value);
@@ -51,19 +59,39 @@ test.each<[string, RowKey, Uint8Array, (value: Uint8Array) => unknown]>([
     decodeStoreManifest,
   ],
   [
-    "the state of an outcome",
+    "the form of an outcome",
     { table: "outcome", requestId: "0198f0a0-0000-7000-8000-0000000000ff" },
-    withByte(
-      encodeOutcome({ state: "applied", version: "e.1", method: "Method", fingerprint: Buffer.alloc(32) }),
-      0,
-      3,
-    ),
+    withByte(encodeOutcome(APPLIED), 0, 4),
+    decodeOutcome,
+  ],
+  [
+    "the end of an outcome's response",
+    { table: "outcome", requestId: "0198f0a0-0000-7000-8000-0000000000ff" },
+    encodeOutcome(APPLIED).subarray(0, -1),
     decodeOutcome,
   ],
   ["no byte at all", SNAPSHOT, Buffer.of(), decodeSnapshotFacts],
 ])("%s that is unknown is damage, even with a valid checksum", (_what, key, value, decode) => {
   const row = makeRow(key, 1, value);
   expect(reasonOf(() => decodeRow(key, row, decode))).toBe("DAMAGED_RECORD");
+});
+
+test("an outcome of the first form, without a response, can be read", () => {
+  const value = Buffer.concat([Buffer.from([1, 3, 6]), Buffer.alloc(32, 7), Buffer.from("e.1Method", "latin1")]);
+  expect(decodeOutcome(value)).toEqual({ ...APPLIED, response: undefined });
+});
+
+test("the bytes of an outcome are those that stores on disk have", () => {
+  expect(Buffer.from(encodeOutcome(APPLIED)).toString("hex")).toBe(
+    `030306${"07".repeat(32)}${Buffer.from("e.1Method").toString("hex")}` +
+      // Both parts; inputs from sequence 5 to 4 more; 4 rows: 1 written, 2 of sequence 3, 1 of one more.
+      "03" +
+      "0a08" +
+      "04" +
+      "0100" +
+      "0206" +
+      "0102",
+  );
 });
 
 test("an unknown profile refuses a commit over it, and does not turn the guards off", async () => {

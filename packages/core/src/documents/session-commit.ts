@@ -1,10 +1,8 @@
 import type { RuntimeId, SessionProfile } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
-import type { AnyMutation, Committed, Edits, RowEdit } from "../commit/committer.js";
-import type { Fingerprinted } from "../commit/fingerprint.js";
+import type { AnyMutation, Committed, Edits, Repeatable, RowEdit } from "../commit/committer.js";
 import { repeatWhileStale } from "../commit/preparation.js";
-import { ReadSet, type RowHandle } from "../commit/batch-rows.js";
-import { sequenceOf } from "../commit/row.js";
+import { sequenceOf, ReadSet, type RowHandle } from "../commit/row.js";
 import { StaleBaseError, type StagedDocument } from "../engine.js";
 import type { StoreContext } from "../store-context.js";
 import type { TranscriptVerdict } from "../transcript/full-check.js";
@@ -35,7 +33,7 @@ export interface Prepared {
 export function commitOverSession<R extends AnyMutation, P extends Prepared | undefined>(
   context: StoreContext,
   runtimeId: RuntimeId,
-  request: Fingerprinted<R>,
+  request: Repeatable<R>,
   prepare: (stored: StoredSession | undefined) => Promise<P>,
 ): Promise<Committed | Extract<P, undefined>> {
   const prepareAndCommit = async (): Promise<Committed | Extract<P, undefined>> => {
@@ -58,7 +56,7 @@ export function commitOverSession<R extends AnyMutation, P extends Prepared | un
 async function commitPrepared<R extends AnyMutation>(
   context: StoreContext,
   runtimeId: RuntimeId,
-  request: Fingerprinted<R>,
+  request: Repeatable<R>,
   stored: StoredSession | undefined,
   { document, beside }: Prepared,
 ): Promise<Committed> {

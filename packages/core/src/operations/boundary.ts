@@ -2,13 +2,13 @@ import type { RunBoundaryReceipt, RuntimeId, VersionedStore } from "@bolthole/co
 import { readFailed, writeFailed } from "@bolthole/contract";
 import { readReceipt, writeReceipt } from "@bolthole/json";
 import type { Edits } from "../commit/committer.js";
-import { ReadSet } from "../commit/batch-rows.js";
+import { ReadSet } from "../commit/row.js";
 import { changeArguments, incomingOf } from "../documents/incoming.js";
 import { commitOverSession } from "../documents/session-commit.js";
 import type { KeyOf, Row } from "../engine.js";
 import { type StoreContext, loadRow } from "../store-context.js";
 import { checkRuntimeId, invalid, parseUuid, shaped } from "../validate.js";
-import { inputArguments, inputRows, replaceInputs, unchangedArguments } from "./inputs.js";
+import { inputArguments, inputIdsOf, inputRowsYielding, replaceInputs, unchangedArguments } from "./inputs.js";
 import { acceptedId, checkSessionKey, refuseOnOpaque, resolveProfile } from "./sessions.js";
 
 type BoundaryOperations = Pick<VersionedStore, "atomicApply" | "loadBoundaryReceipt">;
@@ -19,7 +19,9 @@ export const boundaryOperations = (context: StoreContext): BoundaryOperations =>
     const { sessionDelta, sessionStoreKey } = request;
     const receipt = receiptRow(runtimeId, request.receipt);
     const fieldOf = (index: number): string => `input_updates[${String(index)}]`;
-    const inputs = inputRows(runtimeId, request.inputUpdates, fieldOf, context.limits);
+    const inputs = await context.committer.pendingDuring(request, () =>
+      inputRowsYielding(runtimeId, request.inputUpdates, fieldOf, context.limits),
+    );
     const fingerprinted = {
       method: "AtomicApply",
       request,
@@ -32,6 +34,7 @@ export const boundaryOperations = (context: StoreContext): BoundaryOperations =>
         receipt: receipt.value,
         inputUpdates: inputArguments(inputs),
       },
+      inputIds: inputIdsOf(inputs),
     };
     const reads = new ReadSet();
     const handle = reads.add(receipt.key);

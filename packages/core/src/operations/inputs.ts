@@ -14,11 +14,11 @@ import type { RowEdit } from "../commit/committer.js";
 import { isExternalRow } from "../commit/external-rows.js";
 import { type Argument, argumentsOf } from "../commit/fingerprint.js";
 import { EMPTY_RUNTIME_MANIFEST, type RuntimeManifest, decodeRuntimeManifest } from "../commit/manifests.js";
-import { ReadSet } from "../commit/batch-rows.js";
-import { damaged, decodeRow, versionText } from "../commit/row.js";
+import { damaged, decodeRow, versionText, ReadSet } from "../commit/row.js";
 import { type KeyOf, type Row, type RowEntry, type View, pagesOf } from "../engine.js";
 import { type StoreContext, loadRow, versionOf } from "../store-context.js";
 import { checkRuntimeId, checkSize, parseUuid, shaped, tooLarge } from "../validate.js";
+import { YieldBudget } from "../yield-budget.js";
 
 type InputOperations = Pick<VersionedStore, "persistInputState" | "loadInputState" | "loadInputStates">;
 type InputEntry = RowEntry<KeyOf<"input">>;
@@ -33,6 +33,7 @@ export const inputOperations = (context: StoreContext): InputOperations => ({
       method: "PersistInputState",
       request,
       args: { state: inputArguments(inputs) },
+      inputIds: inputIdsOf(inputs),
       reads,
       bytes: inputs.bytes,
       decide: () => edits,
@@ -136,36 +137,77 @@ export interface InputRows {
   readonly bytes: number;
 }
 
-/** Checks the input rows of a request. One invalid row refuses the request. Of two rows with one id the last wins (contract 2.6). */
+/** Checks the input rows of a request, and returns each id once. One invalid row refuses the request. */
 export function inputRows(
   runtimeId: RuntimeId,
   states: readonly StoredInputState[],
   fieldOf: (index: number) => string,
   limits: Limits,
 ): InputRows {
-  if (states.length > limits.batchRows) {
-    throw tooLarge(writeFailed, fieldOf(0).replace(/\[0\]$/, ""), limits.batchRows, states.length, "rows");
+  checkRowCount(states.length, fieldOf, limits);
+  const rows = new CheckedRows(runtimeId, fieldOf, limits);
+  for (const state of states) rows.add(state);
+  return rows.result();
+}
+
+/** As `inputRows`. Yields while it works on many rows. */
+export async function inputRowsYielding(
+  runtimeId: RuntimeId,
+  states: readonly StoredInputState[],
+  fieldOf: (index: number) => string,
+  limits: Limits,
+): Promise<InputRows> {
+  checkRowCount(states.length, fieldOf, limits);
+  const rows = new CheckedRows(runtimeId, fieldOf, limits);
+  const budget = new YieldBudget();
+  for (const state of states) {
+    rows.add(state);
+    const wait = budget.spend();
+    if (wait) await wait;
   }
-  const values = new Map<InputId, Uint8Array>();
-  states.forEach((state, index) => {
-    const field = fieldOf(index);
+  return rows.result();
+}
+
+function checkRowCount(count: number, fieldOf: (index: number) => string, limits: Limits): void {
+  if (count > limits.batchRows) {
+    throw tooLarge(writeFailed, fieldOf(0).replace(/\[0\]$/, ""), limits.batchRows, count, "rows");
+  }
+}
+
+/** Checks input rows one by one. Of two rows with one id the last wins (contract 2.6). */
+class CheckedRows {
+  private readonly rows = new Map<InputId, InputRows["rows"][number]>();
+  private count = 0;
+  private bytes = 0;
+
+  constructor(
+    private readonly runtimeId: RuntimeId,
+    private readonly fieldOf: (index: number) => string,
+    private readonly limits: Limits,
+  ) {}
+
+  add(state: StoredInputState): void {
+    const { runtimeId } = this;
+    const field = this.fieldOf(this.count);
+    this.count += 1;
     const inputId = parseUuid(state.inputId, `${field}.input_id`, writeFailed);
     const value = shaped(field, writeFailed, () => writeInputState(state));
-    checkSize(value.length, limits.inputRowBytes, field, writeFailed);
+    checkSize(value.length, this.limits.inputRowBytes, field, writeFailed);
     checkSeed(inputId === state.inputId ? state : { ...state, inputId }, runtimeId, field);
-    values.set(inputId, value);
-  });
-  let bytes = 0;
-  const rows = [...values].map(([inputId, value]) => {
-    bytes += value.length;
-    return { key: { table: "input", runtimeId, inputId } as const, value };
-  });
-  return { rows, bytes };
+    this.bytes += value.length - (this.rows.get(inputId)?.value.length ?? 0);
+    this.rows.set(inputId, { key: { table: "input", runtimeId, inputId }, value });
+  }
+
+  result(): InputRows {
+    return { rows: [...this.rows.values()], bytes: this.bytes };
+  }
 }
 
 /** Replaces each row, whatever is stored: any phase may overwrite any other (contract 5.4). */
 export const replaceInputs = ({ rows }: InputRows, reads: ReadSet): RowEdit[] =>
   rows.map(({ key, value }) => ({ handle: reads.add(key), value }));
+
+export const inputIdsOf = ({ rows }: InputRows): InputId[] => rows.map(({ key }) => key.inputId);
 
 export const inputArguments = ({ rows }: InputRows): Argument[] => rows.map(({ value }) => value);
 

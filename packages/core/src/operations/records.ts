@@ -4,11 +4,11 @@ import { inspectLifecycleRecord } from "@bolthole/contract/wire";
 import { readOpsSnapshot, writeOpsSnapshot } from "@bolthole/json";
 import type { AnyMutation, Change } from "../commit/committer.js";
 import type { RequestArguments } from "../commit/fingerprint.js";
-import { ReadSet } from "../commit/batch-rows.js";
+import { ReadSet } from "../commit/row.js";
 import type { RowKey } from "../engine.js";
 import { type StoreContext, loadRow, versionOf } from "../store-context.js";
 import { checkRuntimeId, checkSize, invalid, shaped } from "../validate.js";
-import { inputArguments, inputRows, replaceInputs, unchangedArguments } from "./inputs.js";
+import { inputArguments, inputIdsOf, inputRowsYielding, replaceInputs, unchangedArguments } from "./inputs.js";
 
 /*
  * The records that a runtime, or the store, has once: the machine lifecycle, the operation snapshot, the OAuth flows.
@@ -40,7 +40,9 @@ export const recordOperations = (context: StoreContext): RecordOperations => ({
     const { record } = request;
     checkLifecycleRecord(record);
     const fieldOf = (index: number): string => `input_states[${String(index)}]`;
-    const inputs = inputRows(runtimeId, request.inputStates, fieldOf, context.limits);
+    const inputs = await context.committer.pendingDuring(request, () =>
+      inputRowsYielding(runtimeId, request.inputStates, fieldOf, context.limits),
+    );
     const reads = new ReadSet();
     const lifecycle = { handle: reads.add({ table: "lifecycle", runtimeId }), value: record };
     const edits = [lifecycle, ...replaceInputs(inputs, reads)];
@@ -52,6 +54,7 @@ export const recordOperations = (context: StoreContext): RecordOperations => ({
         unchangedInputs: unchangedArguments(request.unchangedInputs),
         inputStates: inputArguments(inputs),
       },
+      inputIds: inputIdsOf(inputs),
       reads,
       bytes: record.length + inputs.bytes,
       decide: () => edits,

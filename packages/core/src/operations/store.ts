@@ -1,8 +1,9 @@
-import type { OutcomeRetention, RuntimeSummary, VersionedStore } from "@bolthole/contract";
+import type { OutcomeRetention, RuntimeId, RuntimeSummary, Version, VersionedStore } from "@bolthole/contract";
 import { readFailed } from "@bolthole/contract";
+import { damageOf } from "../audit/store-audit.js";
 import { decodeRuntimeManifest } from "../commit/manifests.js";
 import { decodeRow } from "../commit/row.js";
-import type { KeyOf } from "../engine.js";
+import type { KeyOf, Row } from "../engine.js";
 import { type StoreContext, versionOf } from "../store-context.js";
 import { checkRuntimeId, invalid, tooLarge } from "../validate.js";
 
@@ -18,7 +19,7 @@ export const storeOperations = (
   serverVersion: string,
   outcomeRetention: OutcomeRetention,
 ): StoreOperations => ({
-  async listRuntimes({ pageSize, pageToken }) {
+  async listRuntimes({ pageSize, pageToken, includeDamaged = false }) {
     if (pageSize > MAX_PAGE) throw tooLarge(readFailed, "page_size", MAX_PAGE, pageSize, "runtimes");
     const limit = pageSize === 0 ? DEFAULT_PAGE : pageSize;
     const after = parsePageToken(pageToken);
@@ -29,16 +30,8 @@ export const storeOperations = (
     for (const { key, row } of entries) {
       bytes += Buffer.byteLength(key.runtimeId, "utf8");
       if (bytes > PAGE_BYTES && runtimes.length > 0) break;
-      const manifest = decodeRow(key, row, decodeRuntimeManifest);
-      runtimes.push({
-        runtimeId: key.runtimeId,
-        version: versionOf(context, row),
-        inputCount: manifest.input.rows,
-        receiptCount: manifest.receipt.rows,
-        hasSessionSnapshot: manifest.snapshot.rows > 0,
-        hasMachineLifecycle: manifest.lifecycle.rows > 0,
-        hasOpsLifecycle: manifest.ops.rows > 0,
-      });
+      if (includeDamaged && damageOf(key, row)) runtimes.push(damagedSummary(key.runtimeId));
+      else runtimes.push(summaryOf(key, row, versionOf(context, row)));
     }
     const last = runtimes.at(-1);
     const isLastPage = entries.length < limit && runtimes.length === entries.length;
@@ -60,6 +53,31 @@ export const storeOperations = (
       limits: context.limits,
       outcomeRetention,
     }),
+});
+
+function summaryOf(key: KeyOf<"runtimeManifest">, row: Row, version: Version): RuntimeSummary {
+  const manifest = decodeRow(key, row, decodeRuntimeManifest);
+  return {
+    runtimeId: key.runtimeId,
+    version,
+    inputCount: manifest.input.rows,
+    receiptCount: manifest.receipt.rows,
+    hasSessionSnapshot: manifest.snapshot.rows > 0,
+    hasMachineLifecycle: manifest.lifecycle.rows > 0,
+    hasOpsLifecycle: manifest.ops.rows > 0,
+    hasDamagedManifest: false,
+  };
+}
+
+const damagedSummary = (runtimeId: RuntimeId): RuntimeSummary => ({
+  runtimeId,
+  version: "",
+  inputCount: 0,
+  receiptCount: 0,
+  hasSessionSnapshot: false,
+  hasMachineLifecycle: false,
+  hasOpsLifecycle: false,
+  hasDamagedManifest: true,
 });
 
 /** Makes every token nonempty: the empty runtime id is legal, and a page may end with it. */

@@ -1,110 +1,72 @@
-import type { ImportResult, RuntimeContents, RuntimeId, RuntimeTransfer } from "@bolthole/contract";
-import { readFailed, writeFailed } from "@bolthole/contract";
-import { readInputState, readOpsSnapshot, readReceipt, writeOpsSnapshot } from "@bolthole/json";
+import type { ImportResult, RuntimeContents, RuntimeTransfer } from "@bolthole/contract";
+import { StoreError, readFailed, writeFailed } from "@bolthole/contract";
+import { writeOpsSnapshot } from "@bolthole/json";
 import { crc32Yielding } from "../bytes.js";
-import { deriveRuntimeManifest } from "../commit/external-rows.js";
-import { isCountedTable } from "../commit/manifests.js";
 import { repeatWhileStale } from "../commit/preparation.js";
-import { ReadSet } from "../commit/batch-rows.js";
-import { damaged, decodeRow, keyText } from "../commit/row.js";
+import { ReadSet, isVerified, keyText } from "../commit/row.js";
+import { commitReplacement } from "../commit/runtime-replacement.js";
 import { incomingOf } from "../documents/incoming.js";
-import { decodeSnapshotFacts, encodeSnapshotFacts, storedSession } from "../documents/stored-document.js";
-import { type Row, type RowEntry, type RowKey, StaleBaseError, type View, pagesOf } from "../engine.js";
+import { encodeSnapshotFacts } from "../documents/stored-document.js";
+import type { RowEntry, RowKey } from "../engine.js";
 import type { StoreContext } from "../store-context.js";
 import { checkRuntimeId, checkSize, shaped } from "../validate.js";
 import { receiptRow } from "./boundary.js";
 import { inputRows } from "./inputs.js";
 import { checkLifecycleRecord } from "./records.js";
 import { acceptedId } from "./sessions.js";
+import {
+  type StoredRuntime,
+  documentOf,
+  exportContents,
+  matchesManifest,
+  readRuntime,
+  salvageContents,
+} from "./stored-runtime.js";
 
 const CHANGED_EACH_TIME = "other writers changed the runtime during every attempt; try again";
 
-/** Exports and imports whole runtimes. When the runtime manifest shows a change in between, the work is repeated. */
-export const transferOperations = (context: StoreContext): RuntimeTransfer => ({
-  async exportRuntime(request) {
-    const runtimeId = checkRuntimeId(request.runtimeId, context.limits, readFailed);
-    return repeatWhileStale(
-      async () => {
-        const stored = await context.engine.view((view) => readRuntime(view, runtimeId));
-        return stored.manifest && contentsOf(context, runtimeId, stored);
-      },
-      () => readFailed("BUSY", CHANGED_EACH_TIME, { runtimeId }),
-    );
-  },
+/**
+ * Exports and imports whole runtimes. When the runtime manifest shows a change in between, the work is repeated. A salvage and
+ * an import have access to runtimes that the store refuses as damaged.
+ */
+export function transferOperations(context: StoreContext): RuntimeTransfer {
+  const { damagedRuntimes } = context;
+  /** The context without the refusal of damaged runtimes. Its committer still refuses them. */
+  const unguarded = { ...context, engine: damagedRuntimes.engine };
+  return {
+    async exportRuntime(request) {
+      const runtimeId = checkRuntimeId(request.runtimeId, context.limits, readFailed);
+      return repeatWhileStale(
+        () => (request.salvage ? salvageContents(unguarded, runtimeId) : exportContents(context, runtimeId)),
+        () => readFailed("BUSY", CHANGED_EACH_TIME, { runtimeId }),
+      );
+    },
 
-  async importRuntime({ contents, overwrite, dryRun }) {
-    const runtimeId = checkRuntimeId(contents.runtimeId, context.limits);
-    const wanted = await checkedRows(context, contents);
-    return context.sessions.run(runtimeId, () =>
-      repeatWhileStale(
-        async () => {
-          const stored = await context.engine.view((view) => readRuntime(view, runtimeId));
-          const result = await compare(context, contents, wanted, stored, overwrite);
-          if (!dryRun && (result === "added" || result === "replaced")) {
-            await replaceRuntime(context, contents, wanted, stored);
-          }
-          return result;
-        },
-        () => writeFailed("BUSY", CHANGED_EACH_TIME, { runtimeId }),
-      ),
-    );
-  },
-});
-
-/** All rows of a runtime, and its manifest. */
-interface StoredRuntime {
-  readonly manifest: Row | undefined;
-  readonly entries: readonly RowEntry[];
+    async importRuntime({ contents, overwrite, dryRun }) {
+      const runtimeId = checkRuntimeId(contents.runtimeId, context.limits);
+      const wanted = await checkedRows(context, contents);
+      return context.sessions.run(runtimeId, () =>
+        repeatWhileStale(
+          async () => {
+            const stored = await unguarded.engine.view((view) => readRuntime(view, runtimeId));
+            const result = await compare(unguarded, contents, wanted, stored, overwrite);
+            if (!dryRun && (result === "added" || result === "replaced")) {
+              await replaceRuntime(unguarded, contents, wanted, stored);
+            }
+            // All rows were written, or were read and are as they were written.
+            if (!dryRun && result !== "kept") damagedRuntimes.release(runtimeId);
+            return result;
+          },
+          () => writeFailed("BUSY", CHANGED_EACH_TIME, { runtimeId }),
+        ),
+      );
+    },
+  };
 }
 
 interface WantedRow {
   readonly key: RowKey;
   readonly value: Uint8Array;
-}
-
-async function readRuntime(view: View, runtimeId: RuntimeId): Promise<StoredRuntime> {
-  const entries: RowEntry[] = [];
-  for (const table of ["snapshot", "lifecycle", "ops"] as const) {
-    const key = { table, runtimeId };
-    const row = await view.get(key);
-    if (row) entries.push({ key, row });
-  }
-  for await (const page of pagesOf(view, { table: "input", runtimeId })) entries.push(...page);
-  for await (const page of pagesOf(view, { table: "receipt", runtimeId })) entries.push(...page);
-  return { manifest: await view.get({ table: "runtimeManifest", runtimeId }), entries };
-}
-
-async function contentsOf(
-  context: StoreContext,
-  runtimeId: RuntimeId,
-  { manifest, entries }: StoredRuntime,
-): Promise<RuntimeContents> {
-  const decodeAll = <T>(table: RowKey["table"], decode: (value: Uint8Array) => T): T[] =>
-    entries.flatMap(({ key, row }) => (key.table === table ? [decodeRow(key, row, decode)] : []));
-  const contents = {
-    runtimeId,
-    lifecycle: decodeAll("lifecycle", (value) => value)[0],
-    ops: decodeAll("ops", readOpsSnapshot)[0],
-    inputs: decodeAll("input", readInputState),
-    receipts: decodeAll("receipt", readReceipt),
-  };
-  const counted = entries.flatMap(({ key: { table }, row }) => (isCountedTable(table) ? [{ table, row }] : []));
-  if (manifest && Buffer.compare(deriveRuntimeManifest(counted, manifest.value) ?? Buffer.of(), manifest.value) !== 0) {
-    throw damaged({ table: "runtimeManifest", runtimeId }, "does not match the rows that are there");
-  }
-  const snapshot = entries.find(({ key }) => key.table === "snapshot");
-  const session = snapshot && {
-    snapshot: await documentOf(context, runtimeId, snapshot),
-    profile: decodeRow(snapshot.key, snapshot.row, decodeSnapshotFacts).profile,
-  };
-  return { ...contents, session };
-}
-
-/** Returns the document of a row that was read. Throws `StaleBaseError` when another one is stored. */
-async function documentOf(context: StoreContext, runtimeId: RuntimeId, { row }: RowEntry): Promise<Buffer> {
-  const stored = await storedSession(context, runtimeId);
-  if (stored?.row.sequence !== row.sequence) throw new StaleBaseError();
-  return stored.bytes();
 }
 
 /** Checks every record by the rules of the mutation that would store it alone, and returns the rows. */
@@ -138,40 +100,54 @@ async function checkedRows(context: StoreContext, contents: RuntimeContents): Pr
   return rows;
 }
 
+/** Compares a runtime with the records of an import. A stored row that is damaged or missing is a difference. */
 async function compare(
   context: StoreContext,
   { runtimeId, session }: RuntimeContents,
   wanted: readonly WantedRow[],
-  { entries }: StoredRuntime,
+  stored: StoredRuntime,
   overwrite: boolean,
 ): Promise<ImportResult> {
-  if (entries.length === 0) return wanted.length === 0 ? "unchanged" : "added";
-  const stored = new Map(entries.map((entry) => [keyText(entry.key), entry]));
-  const isSame =
-    wanted.length === entries.length &&
-    wanted.every(({ key, value }) => Buffer.compare(stored.get(keyText(key))?.row.value ?? Buffer.of(), value) === 0);
-  if (isSame) {
+  const { manifest, entries } = stored;
+  if (entries.length === 0 && !manifest) return wanted.length === 0 ? "unchanged" : "added";
+  const byKey = new Map(entries.map((entry) => [keyText(entry.key), entry]));
+  const isStored = ({ key, value }: WantedRow): boolean => {
+    const entry = byKey.get(keyText(key));
+    return entry !== undefined && Buffer.compare(entry.row.value, value) === 0 && isVerified(key, entry.row);
+  };
+  if (wanted.length === entries.length && wanted.every(isStored) && matchesManifest(runtimeId, stored)) {
     // The documents have the same length and checksum. Only now is the stored one worth reading.
-    const snapshot = session && stored.get(keyText({ table: "snapshot", runtimeId }));
-    const document = snapshot && (await documentOf(context, runtimeId, snapshot));
-    if (!session || document?.equals(session.snapshot)) return "unchanged";
+    const snapshot = session && byKey.get(keyText({ table: "snapshot", runtimeId }));
+    if (!snapshot || (await hasDocument(context, snapshot, session.snapshot))) return "unchanged";
   }
   return overwrite ? "replaced" : "kept";
 }
 
-/** Replaces a runtime in one commit, bound to the manifest that was compared. */
+/** Whether the document of a snapshot row is this one. A damaged document is another one. */
+async function hasDocument(context: StoreContext, entry: RowEntry, document: Uint8Array): Promise<boolean> {
+  const { key } = entry;
+  if (!("runtimeId" in key)) return false;
+  try {
+    return (await documentOf(context, key.runtimeId, entry)).equals(document);
+  } catch (error) {
+    if (error instanceof StoreError && error.reason === "DAMAGED_RECORD") return false;
+    throw error;
+  }
+}
+
+/** Replaces a runtime in one commit, bound to the manifest that was compared. The stored rows are not decoded. */
 async function replaceRuntime(
-  context: StoreContext,
+  { engine, damagedRuntimes }: StoreContext,
   { runtimeId, session }: RuntimeContents,
   wanted: readonly WantedRow[],
-  { manifest, entries }: StoredRuntime,
+  stored: StoredRuntime,
 ): Promise<void> {
+  const { manifest, entries } = stored;
   const kept = new Set(wanted.map(({ key }) => keyText(key)));
   const obsolete = entries.filter(({ key }) => !kept.has(keyText(key)));
   const reads = new ReadSet();
-  const manifestHandle = reads.add({ table: "runtimeManifest", runtimeId });
   const base = entries.find(({ key }) => key.table === "snapshot")?.row.sequence;
-  const document = session && (await context.engine.stage(runtimeId, base, [session.snapshot]));
+  const document = session && (await engine.stage(runtimeId, base, [session.snapshot]));
   const edits = [
     ...wanted.map(({ key, value }) => ({
       handle: reads.add(key),
@@ -180,20 +156,13 @@ async function replaceRuntime(
     })),
     ...obsolete.map(({ key }) => ({ handle: reads.add(key), value: undefined })),
   ];
+  const bytes = wanted.reduce((total, { value }) => total + value.length, session?.snapshot.length ?? 0);
   try {
-    await context.committer.commit({
-      method: "ImportRuntime",
-      request: { runtimeId },
-      args: {},
-      reads,
-      bytes: wanted.reduce((total, { value }) => total + value.length, session?.snapshot.length ?? 0),
-      decide: (rows) => {
-        if (rows.get(manifestHandle)?.sequence !== manifest?.sequence) throw new StaleBaseError();
-        return edits;
-      },
-    });
+    await damagedRuntimes.corrections.run(matchesManifest(runtimeId, stored), (correction) =>
+      commitReplacement(engine, { runtimeId, manifest, correction, reads, edits, bytes }),
+    );
   } catch (error) {
-    if (document) await context.engine.discard(document);
+    if (document) await engine.discard(document);
     throw error;
   }
 }

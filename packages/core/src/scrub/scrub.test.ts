@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import type { Finding, RuntimeId, StoredInputState } from "@bolthole/contract";
 import { quarantine } from "../audit/quarantine.js";
-import { ReadSet } from "../commit/batch-rows.js";
+import { ReadSet } from "../commit/row.js";
 import type { Engine, Row, RowKey, RowWrite, WriteBatch } from "../engine.js";
 import { createEngineStore } from "../engine-store.js";
 import { MemoryEngine } from "../memory-engine.js";

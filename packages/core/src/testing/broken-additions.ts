@@ -1,4 +1,4 @@
-import { StoreError, type VersionedStore } from "@bolthole/contract";
+import { type RunBoundaryReceipt, StoreError, type VersionedStore } from "@bolthole/contract";
 import type { BrokenStore } from "./broken-contract.js";
 import { memoryStores } from "./memory-stores.js";
 
@@ -11,6 +11,18 @@ export const BROKEN_ADDITIONS: readonly BrokenStore[] = [
     memoryStores((store) => ({
       ...store,
       atomicApply: (request) => store.atomicApply({ ...request, requestId: undefined }),
+    })),
+  ],
+  [
+    "returns a replayed response without the input rows",
+    "requests",
+    /^requests: atomicApply: a repeated request id returns the first response/,
+    memoryStores((store) => ({
+      ...store,
+      atomicApply: async (request) => {
+        const response = await store.atomicApply(request);
+        return response.replayed ? { ...response, keptInputs: [], inputs: undefined } : response;
+      },
     })),
   ],
   [
@@ -115,6 +127,27 @@ export const BROKEN_ADDITIONS: readonly BrokenStore[] = [
       ...store,
       atomicApply: (request) => store.atomicApply({ ...request, unchangedInputs: undefined }),
     })),
+  ],
+  [
+    "leaves the receipts of a deleted runtime",
+    "deletion",
+    /^deletion: every record of the runtime is deleted and counted/,
+    memoryStores((store) => {
+      let receipt: RunBoundaryReceipt | undefined;
+      return {
+        ...store,
+        atomicApply: (request) => {
+          receipt = request.receipt;
+          return store.atomicApply(request);
+        },
+        deleteRuntime: async ({ runtimeId, ...rest }) => {
+          const deleted = await store.deleteRuntime({ runtimeId, ...rest });
+          const boundary = { runtimeId, inputUpdates: [], sessionDelta: undefined, sessionStoreKey: undefined };
+          if (receipt) await store.atomicApply({ ...boundary, receipt });
+          return deleted;
+        },
+      };
+    }),
   ],
   [
     "does not list the empty runtime id",

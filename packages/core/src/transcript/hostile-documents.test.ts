@@ -109,9 +109,10 @@ test("a cycle of parents that no guard follows is accepted", () => {
 
 /** Runs a check that must end soon. The time limit has room for a busy machine. */
 function soon(run: () => TranscriptVerdict): TranscriptVerdict {
-  const start = performance.now();
+  const start = process.cpuUsage();
   const verdict = run();
-  expect(performance.now() - start).toBeLessThan(10_000);
+  // CPU time, because other processes may hold this one up: what these documents aim at takes minutes of it.
+  expect(process.cpuUsage(start).user).toBeLessThan(10_000_000);
   return verdict;
 }
 

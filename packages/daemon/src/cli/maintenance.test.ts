@@ -167,7 +167,7 @@ describe("a backup", () => {
     await daemon.start();
     for (const args of [["backup", file], ["verify"]]) {
       const refused = await bolthole(...args, "--data", database);
-      expect([refused.code, refused.err]).toEqual([EXIT.USAGE, expect.stringContaining("database's tools")]);
+      expect([refused.code, refused.err]).toEqual([EXIT.USAGE, expect.stringContaining("the tools of that database")]);
     }
     expect(existsSync(file)).toBe(false);
     await daemon.stop();

@@ -1,19 +1,25 @@
 import { existsSync } from "node:fs";
 import { Command } from "commander";
-import { type ImportResult, type RuntimeContents, type RuntimeSummary, StoreError } from "@bolthole/contract";
+import { type ExportedRuntime, type Finding, type ImportResult, type RuntimeId, StoreError } from "@bolthole/contract";
 import { MeerkatFile, type RefusedRow, type Taken, fromMeerkat, toMeerkat } from "@bolthole/sqlite";
-import { EXIT, type ExitCode, withExitCode } from "../exit-code.js";
+import { EXIT, type ExitCode, StartupError, withExitCode } from "../exit-code.js";
 import { RuntimeProgress } from "./progress.js";
 import { type StoreTarget, type StoreTargetFlags, addStoreTargetOptions, openStoreTarget } from "./store-target.js";
 
 interface MoveFlags {
+  readonly runtime?: string;
   readonly dryRun?: true;
   readonly skipDamaged?: true;
   readonly overwrite?: true;
 }
 
+interface ExportFlags extends MoveFlags {
+  readonly salvage?: true;
+}
+
 const addMoveOptions = (command: Command): Command =>
   command
+    .option("--runtime <id>", "move only this runtime, and no OAuth flow state")
     .option("--dry-run", "check and compare everything, and write nothing")
     .option("--skip-damaged", "leave out the rows that cannot be moved, and move the other rows of their runtimes")
     .option("--overwrite", "replace runtimes that already exist in the target with other contents");
@@ -46,20 +52,25 @@ async function importMeerkat(path: string, flags: MoveFlags & StoreTargetFlags):
 async function importAll(file: MeerkatFile, { store, transfer }: StoreTarget, flags: MoveFlags): Promise<number> {
   const overwrite = flags.overwrite === true;
   const dryRun = flags.dryRun === true;
-  const runtimes = await file.runtimes();
+  const all = await file.runtimes();
+  const runtimes = flags.runtime === undefined ? all : all.filter(({ runtimeId }) => runtimeId === flags.runtime);
+  if (flags.runtime !== undefined && runtimes.length === 0) throw noRuntime(flags.runtime, "the database");
   const move = new Move(flags, runtimes.length);
   for (const { runtimeId, name } of runtimes) {
     if (runtimeId === undefined) {
-      move.refuse(name, [{ record: "runtime id", reason: "it is not text" }], true);
+      move.refuse(name, [{ record: "runtime id", reason: "it is not text" }], NOTHING_MOVES);
       continue;
     }
     const converted = fromMeerkat(runtimeId, await file.read(runtimeId));
     await move.runtime(name, converted, () => transfer.importRuntime({ contents: converted.taken, overwrite, dryRun }));
   }
-  const oauth = await file.readOauth();
+  const oauth = flags.runtime === undefined ? await file.readOauth() : undefined;
   if (oauth) await move.storeRecord("OAuth flow state", () => importOauth(store, oauth, overwrite, dryRun));
   return move.end();
 }
+
+const noRuntime = (runtimeId: RuntimeId, where: string): StartupError =>
+  new StartupError(EXIT.USAGE, `${where} has no runtime ${JSON.stringify(runtimeId)}; name another one with --runtime`);
 
 async function importOauth(
   store: StoreTarget["store"],
@@ -85,10 +96,15 @@ export function exportCommand(): Command {
     .action(exportMeerkat);
   return new Command("export")
     .description("export the runtimes of a store; a daemon may be serving the store")
-    .addCommand(addMoveOptions(addStoreTargetOptions(meerkat)));
+    .addCommand(
+      addMoveOptions(addStoreTargetOptions(meerkat)).option(
+        "--salvage",
+        "export every record of a damaged runtime that is still readable, and name the others",
+      ),
+    );
 }
 
-async function exportMeerkat(path: string, flags: MoveFlags & StoreTargetFlags): Promise<void> {
+async function exportMeerkat(path: string, flags: ExportFlags & StoreTargetFlags): Promise<void> {
   const target = await openStoreTarget(flags, "refuse");
   try {
     // A dry run creates no file. Without a file, every runtime is reported as added.
@@ -107,50 +123,60 @@ async function exportMeerkat(path: string, flags: MoveFlags & StoreTargetFlags):
 async function exportAll(
   { store, transfer }: StoreTarget,
   file: MeerkatFile | undefined,
-  flags: MoveFlags,
+  flags: ExportFlags,
 ): Promise<number> {
   const overwrite = flags.overwrite === true;
   const dryRun = flags.dryRun === true;
-  const runtimes = await listAll(store);
+  const runtimes = flags.runtime === undefined ? await listAll(store) : [flags.runtime];
   const move = new Move(flags, runtimes.length);
-  for (const { runtimeId } of runtimes) {
-    const contents = await readRuntime(transfer, runtimeId);
-    // The runtime was cleared after the list was read.
-    if (!contents) continue;
-    if ("refused" in contents) {
-      move.refuse(runtimeId, [contents.refused], true);
+  for (const runtimeId of runtimes) {
+    const contents = await readRuntime(transfer, runtimeId, flags.salvage === true);
+    if (!contents) {
+      if (flags.runtime !== undefined) throw noRuntime(runtimeId, "the store");
+      // The runtime was cleared after the list was read.
       continue;
     }
+    if ("refused" in contents) {
+      move.refuse(runtimeId, [contents.refused], "export its readable records with --salvage");
+      continue;
+    }
+    move.reportDamage(runtimeId, contents.findings);
     const converted = toMeerkat(contents);
+    if (converted.isEmpty && converted.refused.length === 0) {
+      move.refuse(runtimeId, [], "none of its records is readable");
+      continue;
+    }
     await move.runtime(runtimeId, converted, () =>
       file ? file.write(contents, converted.taken, overwrite, dryRun) : Promise.resolve("added"),
     );
   }
-  const oauth = await store.loadAuthOauthFlowSnapshot({});
+  const oauth = flags.runtime === undefined ? await store.loadAuthOauthFlowSnapshot({}) : undefined;
   if (oauth) {
     await move.storeRecord("OAuth flow state", () => exportOauth(file, Buffer.from(oauth.value), overwrite, dryRun));
   }
   return move.end();
 }
 
-async function listAll(store: StoreTarget["store"]): Promise<RuntimeSummary[]> {
-  const all: RuntimeSummary[] = [];
+/** Returns the ids of all runtimes, also of those that are damaged. */
+async function listAll(store: StoreTarget["store"]): Promise<RuntimeId[]> {
+  const all: RuntimeId[] = [];
   let pageToken = "";
   do {
-    const page = await store.listRuntimes({ pageSize: 0, pageToken });
-    all.push(...page.runtimes);
+    const page = await store.listRuntimes({ pageSize: 0, pageToken, includeDamaged: true });
+    all.push(...page.runtimes.map(({ runtimeId }) => runtimeId));
     pageToken = page.nextPageToken;
   } while (pageToken !== "");
   return all;
 }
 
-/** Returns the contents of a runtime, or the damaged record that makes the whole runtime unreadable. */
+/** Returns the contents of a runtime. Without `salvage`, returns the damaged record that refuses the whole runtime. */
 async function readRuntime(
   transfer: StoreTarget["transfer"],
-  runtimeId: string,
-): Promise<RuntimeContents | { readonly refused: RefusedRow } | undefined> {
+  runtimeId: RuntimeId,
+  salvage: boolean,
+): Promise<ExportedRuntime | { readonly refused: RefusedRow } | undefined> {
   try {
-    return await transfer.exportRuntime({ runtimeId });
+    return await transfer.exportRuntime({ runtimeId, salvage });
   } catch (error) {
     if (!(error instanceof StoreError) || error.reason !== "DAMAGED_RECORD") throw error;
     return { refused: { record: error.subject.record ?? "a record", reason: error.message } };
@@ -172,6 +198,8 @@ async function exportOauth(
 
 type MoveOutcome = ImportResult | "skipped";
 
+const NOTHING_MOVES = "none of its rows can be moved";
+
 const MOVE_OUTCOMES: readonly MoveOutcome[] = ["added", "replaced", "unchanged", "kept", "skipped"];
 
 /** The progress and the report of an import or export. */
@@ -179,6 +207,7 @@ class Move {
   private readonly counts = new Map<MoveOutcome, number>();
   private readonly lines: string[] = [];
   private refusedRows = 0;
+  private damages = 0;
   private isIncomplete = false;
   private readonly progress: RuntimeProgress;
 
@@ -199,7 +228,7 @@ class Move {
     write: () => Promise<ImportResult>,
   ): Promise<void> {
     if (refused.length > 0 && (this.flags.skipDamaged !== true || isEmpty)) {
-      this.refuse(name, refused, isEmpty);
+      this.refuse(name, refused, isEmpty ? NOTHING_MOVES : "move its other rows with --skip-damaged");
       return;
     }
     this.reportRefused(name, refused);
@@ -212,11 +241,18 @@ class Move {
     }
   }
 
-  /** Reports a runtime that is not moved because of refused rows. */
-  refuse(name: string, refused: readonly RefusedRow[], isEverything: boolean): void {
+  /** Reports a runtime that is not moved. `why` has the reason, or what to do. */
+  refuse(name: string, refused: readonly RefusedRow[], why: string): void {
     this.reportRefused(name, refused);
-    const why = isEverything ? "none of its rows can be moved" : "move its other rows with --skip-damaged";
     this.finish(name, "skipped", why);
+  }
+
+  /** Reports the damage of a runtime whose other records are moved. */
+  reportDamage(name: string, findings: readonly Finding[]): void {
+    this.damages += findings.length;
+    for (const { code, record, text } of findings) {
+      this.lines.push(line("damaged", name, `${record === undefined ? "" : `${record}: `}${text} (${code})`));
+    }
   }
 
   /** Moves a record of the store with `write`. */
@@ -227,13 +263,15 @@ class Move {
     if (result !== "unchanged") this.lines.push(line(result, name, why));
   }
 
-  /** Prints the refused rows, the runtimes that are not unchanged, and the totals. Returns the exit code. */
+  /** Prints the damage, the refused rows, the runtimes that are not unchanged, and the totals. Returns the exit code. */
   end(): ExitCode {
     this.progress.stop();
     const counts = MOVE_OUTCOMES.map((outcome) => `${String(this.counts.get(outcome) ?? 0)} ${outcome}`).join(", ");
     const dryRun = this.flags.dryRun ? "dry run, nothing was written: " : "";
-    const summary = `${dryRun}runtimes: ${counts}; ${String(this.refusedRows)} rows that cannot be moved`;
+    const damages = this.damages > 0 ? `; ${String(this.damages)} findings of damage` : "";
+    const summary = `${dryRun}runtimes: ${counts}; ${String(this.refusedRows)} rows that cannot be moved${damages}`;
     process.stdout.write([...this.lines, summary, ""].join("\n"));
+    if (this.damages > 0) return EXIT.DAMAGED;
     return this.isIncomplete ? EXIT.INCOMPLETE : EXIT.CLEAN;
   }
 

@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { VERSION } from "../config.js";
 import { backupCommand, restoreCommand } from "./backup.js";
+import { deleteCommand } from "./delete.js";
 import { exportCommand, importCommand } from "./move.js";
 import { serveCommand } from "./serve.js";
 import { statusCommand } from "./status.js";
@@ -15,6 +16,7 @@ export function createProgram(): Command {
     .addCommand(statusCommand())
     .addCommand(importCommand())
     .addCommand(exportCommand())
+    .addCommand(deleteCommand())
     .addCommand(backupCommand())
     .addCommand(restoreCommand())
     .addCommand(verifyCommand());

@@ -2,10 +2,10 @@ import { once } from "node:events";
 import type { DescMessage, DescMethod, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { Client, type ServiceError, credentials } from "@grpc/grpc-js";
 import {
+  type ExportRuntime,
+  type ExportedRuntime,
   type ImportResult,
   type ImportRuntime,
-  type RuntimeContents,
-  type RuntimeRequest,
   type RuntimeTransfer,
   StoreError,
   type StoreMaintenance,
@@ -38,7 +38,7 @@ export class RemoteMaintenance implements StoreMaintenance, RuntimeTransfer {
     return decodeResponse(this.messages(method, {}));
   }
 
-  async exportRuntime(request: RuntimeRequest): Promise<RuntimeContents | undefined> {
+  async exportRuntime(request: ExportRuntime): Promise<ExportedRuntime | undefined> {
     const { method, encodeRequest, decodeResponse } = adminCodecs.exportRuntime;
     const contents = await decodeResponse(this.messages(method, encodeRequest(request), TRANSFER_TIMEOUT_MS));
     return contents && { ...contents, runtimeId: request.runtimeId };

@@ -306,7 +306,8 @@ describe("stopping", () => {
 
   test("a client that calls continuously has no error during a restart", async () => {
     const served = await daemon().start();
-    const store = await connect(served.target);
+    // A restart takes long on a busy machine; the deadline of a call must be later.
+    const store = await connect(served.target, { timeoutMs: 120_000 });
     const over = new AbortController();
     const caller = (async () => {
       let calls = 0;

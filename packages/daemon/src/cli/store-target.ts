@@ -20,7 +20,11 @@ export interface StoreTargetFlags {
 export interface StoreTarget {
   readonly store: Pick<
     VersionedStore,
-    "listRuntimes" | "loadAuthOauthFlowSnapshot" | "updateAuthOauthFlowSnapshot" | "persistAuthOauthFlowSnapshot"
+    | "listRuntimes"
+    | "deleteRuntime"
+    | "loadAuthOauthFlowSnapshot"
+    | "updateAuthOauthFlowSnapshot"
+    | "persistAuthOauthFlowSnapshot"
   >;
   readonly transfer: RuntimeTransfer;
   readonly maintenance: StoreMaintenance;

@@ -1,5 +1,5 @@
 import { StoreError } from "@bolthole/contract";
-import { Admission } from "./admission.js";
+import { Admission } from "./handler.js";
 
 /** Returns the error of a refused request, or undefined when it is admitted. */
 function refusal(enter: () => unknown): StoreError | undefined {

@@ -9,10 +9,10 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { ServerCredentials } from "@grpc/grpc-js";
 import { RuntimeStoreService, grpcMethod, storeCodecs } from "@bolthole/contract/wire";
 import { resolveConfig } from "../config.js";
+import { YieldBudget } from "@bolthole/core";
 import { createGrpcServer } from "../grpc-server.js";
 import { createLog } from "../log.js";
-import { Admission } from "./admission.js";
-import { registerStream } from "./handler.js";
+import { registerStream, Admission } from "./handler.js";
 
 const CHUNK = Buffer.alloc(1 << 20, "a");
 const CHUNKS = 16;
@@ -31,8 +31,12 @@ test("the daemon reads only a few chunks of a document ahead of a client that re
     for (; read < CHUNKS; read += 1) yield await Promise.resolve(CHUNK);
   }
   const admission = new Admission({ requests: 10, bytes: CHUNKS * CHUNK.length });
-  registerStream(server, { admission, log: createLog("silent") }, storeCodecs.loadSessionSnapshot, () =>
-    Promise.resolve({ version: "1", length: CHUNKS * CHUNK.length, profile: "opaque" as const, chunks: chunks() }),
+  registerStream(
+    server,
+    { admission, log: createLog("silent"), newSlices: () => new YieldBudget() },
+    storeCodecs.loadSessionSnapshot,
+    () =>
+      Promise.resolve({ version: "1", length: CHUNKS * CHUNK.length, profile: "opaque" as const, chunks: chunks() }),
   );
   const path = join(folder, "socket");
   await promisify(server.bindAsync.bind(server))(`unix:${path}`, ServerCredentials.createInsecure());

@@ -1,17 +1,21 @@
 import { setImmediate as nextLoopIteration } from "node:timers/promises";
-import { type DescMessage, type MessageShape, fromBinary } from "@bufbuild/protobuf";
+import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { ServerReadableStream, ServerWritableStream } from "@grpc/grpc-js";
 import { readFailed } from "@bolthole/contract";
-import { type Allocate, InvalidArgumentError } from "@bolthole/contract/wire";
+import { type Allocate, type Pause, type UnaryCodec, decodeMessage } from "@bolthole/contract/wire";
 
 /** How many messages may be on their way to one client: while one is sent, the next is encoded. */
 const MESSAGES_AHEAD = 2;
 const RECEIVER_TIMEOUT_MS = 30_000;
 const SENDER_TIMEOUT_MS = 60_000;
 
+/** A request message of this size or above is decoded in slices, between which the event loop runs. */
+const LONG_REQUEST_BYTES = 64 * 1024;
+
 /** A request message whose bytes are not decoded yet. */
 export interface ReceivedMessage<D extends DescMessage = DescMessage> {
   readonly bytes: number;
+  readonly buffer: Buffer;
   /** Decodes the message. Throws an InvalidArgumentError when the bytes are not such a message. */
   message(): MessageShape<D>;
 }
@@ -24,14 +28,36 @@ export const receive =
   <D extends DescMessage>(desc: D) =>
   (buffer: Buffer): ReceivedMessage<D> => ({
     bytes: buffer.length,
-    message: () => {
-      try {
-        return fromBinary(desc, buffer);
-      } catch (error) {
-        throw new InvalidArgumentError("request", `a ${desc.typeName} message`, (error as Error).message);
-      }
-    },
+    buffer,
+    message: () => decodeMessage(desc, buffer),
   });
+
+/** Divides long work into slices, between which the event loop runs. */
+export interface Slices {
+  readonly spend: Pause;
+  /** Lets the event loop run now. */
+  yield(): Promise<void>;
+}
+
+/** Returns the request of a unary call. Throws an InvalidArgumentError. */
+export const requestOf = <Request, Response>(
+  codec: UnaryCodec<Request, Response>,
+  received: ReceivedMessage,
+  newSlices: () => Slices,
+): Request | Promise<Request> =>
+  received.bytes < LONG_REQUEST_BYTES
+    ? codec.decodeRequest(received.message())
+    : longRequestOf(codec, received, newSlices());
+
+async function longRequestOf<Request, Response>(
+  codec: UnaryCodec<Request, Response>,
+  { buffer }: ReceivedMessage,
+  slices: Slices,
+): Promise<Request> {
+  // grpc-js has just put the message together, which takes about 1 ms for each MiB.
+  await slices.yield();
+  return codec.decodeLongRequest(buffer, slices.spend);
+}
 
 /** Yields the messages of a request stream. Fails with CANCELLED when no message arrives in time or the client is gone. */
 export async function* receiveAll(

@@ -8,11 +8,10 @@ import type {
   handleServerStreamingCall,
   handleUnaryCall,
 } from "@grpc/grpc-js";
-import type { Call } from "@bolthole/contract";
+import { type Call, writeFailed } from "@bolthole/contract";
 import { type StreamCodec, type UnaryCodec, type UploadCodec, grpcMethod, isMutation } from "@bolthole/contract/wire";
 import type { Log } from "../log.js";
-import type { Admission } from "./admission.js";
-import { type ReceivedMessage, receive, receiveAll, sendAll } from "./call-messages.js";
+import { type ReceivedMessage, type Slices, receive, receiveAll, requestOf, sendAll } from "./call-messages.js";
 import { storeErrorOfFailure, toStatus } from "./failure.js";
 
 // The flow of a call: authentication (an interceptor of the TCP server) -> admission -> decode -> store -> encode -> send.
@@ -23,6 +22,7 @@ import { storeErrorOfFailure, toStatus } from "./failure.js";
 export interface HandlerContext {
   readonly admission: Admission;
   readonly log: Log;
+  readonly newSlices: () => Slices;
 }
 
 /** Serves an RPC with one request message and one response message. */
@@ -35,7 +35,7 @@ export function registerUnary<Request, Response>(
   const { path, responseSerialize } = grpcMethod(codec.method);
   const handler: handleUnaryCall<ReceivedMessage, object> = (call, callback) => {
     const serve = async (): Promise<void> => {
-      const request = codec.decodeRequest(call.request.message());
+      const request = await requestOf(codec, call.request, context.newSlices);
       const response = await run(request, callOptions(call));
       callback(null, codec.encodeResponse(response));
     };
@@ -129,4 +129,55 @@ function callOptions(
 ): Call {
   const deadline = call.getDeadline();
   return { deadline: deadline instanceof Date ? deadline.getTime() : deadline };
+}
+
+export interface AdmissionLimits {
+  readonly requests: number;
+  /** The total size of the request messages. */
+  readonly bytes: number;
+}
+
+/** Counts the requests in flight, refuses those above the limits, and reports when none is left. */
+export class Admission {
+  requests = 0;
+  bytes = 0;
+  private isClosing = false;
+  private readonly waiting: (() => void)[] = [];
+
+  constructor(private readonly limits: AdmissionLimits) {}
+
+  /**
+   * Admits a request of this size and returns the function that removes it. Throws a StoreError with BUSY above
+   * the limits, and with SHUTTING_DOWN during a drain.
+   */
+  enter(bytes: number): () => void {
+    if (this.isClosing) throw writeFailed("SHUTTING_DOWN", "the daemon is shutting down; retry when it runs again");
+    if (this.requests >= this.limits.requests || this.bytes + bytes > this.limits.bytes) {
+      throw writeFailed("BUSY", "too many requests are in flight; retry after a pause", {
+        expected: `at most ${String(this.limits.requests)} requests and ${String(this.limits.bytes)} bytes`,
+        actual: `${String(this.requests + 1)} requests and ${String(this.bytes + bytes)} bytes`,
+      });
+    }
+    this.requests += 1;
+    this.bytes += bytes;
+    return () => {
+      this.requests -= 1;
+      this.bytes -= bytes;
+      if (this.requests === 0) for (const resolve of this.waiting.splice(0)) resolve();
+    };
+  }
+
+  /** Admits no more requests. Resolves to true when none is in flight, or to false when `cutShort` aborts first. */
+  drain(cutShort: AbortSignal): Promise<boolean> {
+    this.isClosing = true;
+    if (this.requests === 0) return Promise.resolve(true);
+    return new Promise((resolve) => {
+      this.waiting.push(() => {
+        resolve(true);
+      });
+      cutShort.addEventListener("abort", () => {
+        resolve(false);
+      });
+    });
+  }
 }

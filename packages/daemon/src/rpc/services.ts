@@ -4,8 +4,8 @@ import type { Server } from "@grpc/grpc-js";
 import type { PackageDefinition } from "@grpc/proto-loader";
 import { ReflectionService } from "@grpc/reflection";
 import type {
+  ExportRuntime,
   ImportRuntime,
-  RuntimeRequest,
   RuntimeTransfer,
   StoreMaintenance,
   VersionedStore,
@@ -56,7 +56,7 @@ export function registerAdminService(
   registerUnary(server, context, adminCodecs.getStatus as never, getStatus);
   registerStream(server, context, backup as never, () => maintenance.backUp());
   registerStream(server, context, verify as never, () => maintenance.verify());
-  registerStream(server, context, exportRuntime as never, (request: RuntimeRequest) => transfer.exportRuntime(request));
+  registerStream(server, context, exportRuntime as never, (request: ExportRuntime) => transfer.exportRuntime(request));
   registerUpload(server, context, importRuntime as never, (request: ImportRuntime) => transfer.importRuntime(request));
 }
 

@@ -1,4 +1,4 @@
-import type { Uuid } from "../shapes/uuid.js";
+import type { Uuid } from "../shapes/scalar.js";
 
 /** The name of a runtime: any UTF-8 text, including the empty one. Compared byte by byte, without aliases (contract 1.2). */
 export type RuntimeId = string;

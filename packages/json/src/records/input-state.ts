@@ -2,12 +2,11 @@ import type { Buffer } from "node:buffer";
 
 import { list } from "../shapes/collection.js";
 import { jsonText, trustedJsonText } from "../shapes/raw-json.js";
-import { BOOLEAN, STRING, U32, U64, enumeration } from "../shapes/scalar.js";
+import { BOOLEAN, STRING, U32, U64, enumeration, UUID } from "../shapes/scalar.js";
 import { type Shape, readDocument, writeDocument } from "../shapes/shape.js";
 import { defaulted, hidden, nullable, omittedWhenEmpty, optional, required, struct } from "../shapes/struct.js";
 import { TIMESTAMP, type Timestamp } from "../shapes/time.js";
 import { externallyTagged, taggedUnion } from "../shapes/union.js";
-import { UUID } from "../shapes/uuid.js";
 import type { InputId, RunId } from "./ids.js";
 import {
   HANDLING_MODES,

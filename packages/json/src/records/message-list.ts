@@ -79,7 +79,7 @@ export class MessageList {
     return this.starts.length;
   }
 
-  /** Returns the position in `document` from which the list's places count. Undefined when it was not read from `document`. */
+  /** Returns the position in `document` at which the bytes of the list begin. Undefined when it was not read from `document`. */
   originIn(document: Uint8Array): number | undefined {
     const { buffer, byteOffset, length } = this.source;
     const origin = byteOffset - document.byteOffset;

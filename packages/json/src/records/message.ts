@@ -1,11 +1,10 @@
 import { list } from "../shapes/collection.js";
 import { RAW_JSON } from "../shapes/raw-json.js";
-import { BOOLEAN, STRING, STRING_SLICE, type StringSlice, U32, U64, enumeration } from "../shapes/scalar.js";
+import { BOOLEAN, STRING, STRING_SLICE, type StringSlice, U32, U64, enumeration, UUID } from "../shapes/scalar.js";
 import { type Shape, readDocument } from "../shapes/shape.js";
 import { defaulted, nullable, omittedWhenEmpty, optional, required, struct } from "../shapes/struct.js";
 import { TIMESTAMP } from "../shapes/time.js";
 import { type Tagged, adjacentlyTagged, opaqueUnion } from "../shapes/union.js";
-import { UUID } from "../shapes/uuid.js";
 import { JsonError } from "../text/json-error.js";
 import { RENDER_METADATA, STRING_OR_BLOCKS } from "./content.js";
 import { NOTICE_BLOCK, NOTICE_KIND } from "./system-notice.js";

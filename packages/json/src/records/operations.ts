@@ -1,11 +1,10 @@
 import type { Buffer } from "node:buffer";
 
 import { list, uuidMap } from "../shapes/collection.js";
-import { BOOLEAN, STRING, U32, U64, enumeration } from "../shapes/scalar.js";
+import { BOOLEAN, STRING, U32, U64, enumeration, UUID, type Uuid } from "../shapes/scalar.js";
 import { readDocument, writeDocument } from "../shapes/shape.js";
 import { nullable, optional, required, requiredNullable, struct } from "../shapes/struct.js";
 import { taggedUnion } from "../shapes/union.js";
-import { UUID, type Uuid } from "../shapes/uuid.js";
 import type { OperationId, SessionId } from "./ids.js";
 
 /** The states of an operation (contract 6.1). */

@@ -1,10 +1,9 @@
 import { list } from "../shapes/collection.js";
 import { RAW_JSON, RAW_OBJECT, RawJson, VERBATIM_OBJECT } from "../shapes/raw-json.js";
-import { BOOLEAN, FLOAT32, STRING, U64, enumeration } from "../shapes/scalar.js";
+import { BOOLEAN, FLOAT32, STRING, U64, enumeration, UUID } from "../shapes/scalar.js";
 import { defaulted, nullable, omittedWhenEmpty, optional, optionalUnless, required, struct } from "../shapes/struct.js";
 import { TIMESTAMP } from "../shapes/time.js";
 import { opaqueUnion } from "../shapes/union.js";
-import { UUID } from "../shapes/uuid.js";
 import { CONTENT_BLOCK, RENDER_METADATA } from "./content.js";
 import { NOTICE_BLOCK, NOTICE_KIND } from "./system-notice.js";
 

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 
-import { uuidFromBytes } from "../shapes/uuid.js";
+import { uuidFromBytes } from "../shapes/scalar.js";
 import { bytesOf, mismatch, stableResult, testVectors } from "../testing/vectors.js";
 import { readReceipt, writeReceipt } from "./receipt.js";
 

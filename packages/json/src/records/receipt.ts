@@ -1,10 +1,9 @@
 import type { Buffer } from "node:buffer";
 
 import { list } from "../shapes/collection.js";
-import { STRING, U64, enumeration } from "../shapes/scalar.js";
+import { STRING, U64, enumeration, UUID } from "../shapes/scalar.js";
 import { readDocument, writeDocument } from "../shapes/shape.js";
 import { optional, required, struct } from "../shapes/struct.js";
-import { UUID } from "../shapes/uuid.js";
 import type { InputId, RunId } from "./ids.js";
 
 /** The boundaries of a run at which changes are applied (contract 4.1). */

@@ -1,11 +1,10 @@
 import type { Buffer } from "node:buffer";
 
 import { RAW_OBJECT_IN_PLACE, RawJson } from "../shapes/raw-json.js";
-import { U32 } from "../shapes/scalar.js";
+import { U32, UUID } from "../shapes/scalar.js";
 import { readDocument, writeDocument } from "../shapes/shape.js";
 import { defaulted, hidden, required, struct } from "../shapes/struct.js";
 import { SYSTEM_TIME, type SystemTime } from "../shapes/time.js";
-import { UUID } from "../shapes/uuid.js";
 import type { Gaps } from "../text/reader.js";
 import type { SessionId } from "./ids.js";
 import { MESSAGES, type MessageList } from "./message-list.js";

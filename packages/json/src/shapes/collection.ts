@@ -4,7 +4,7 @@ import { CLOSE_LIST, CLOSE_OBJECT, COLON, COMMA, OPEN_LIST, OPEN_OBJECT } from "
 import { JsonError, inside } from "../text/json-error.js";
 import type { JsonWriter } from "../text/writer.js";
 import type { Shape } from "./shape.js";
-import { canonicalUuid } from "./uuid.js";
+import { canonicalUuid } from "./scalar.js";
 
 const COMMA_BYTES = Buffer.from(",");
 

@@ -61,7 +61,7 @@ export function copyCanonical(reader: JsonReader, out: JsonWriter): void {
   } else if (code === MINUS || isDigit(code)) {
     reader.scanNumber();
     const text = reader.isCanonicalRawJson ? reader.tokenText() : canonicalNumber(reader.tokenText());
-    if (text === undefined) throw reader.error("the number does not fit a 64-bit float", reader.tokenStart);
+    if (text === undefined) throw reader.error("expected a number that fits a 64-bit float", reader.tokenStart);
     out.writeAscii(text);
   } else if (code === LOWER_N) {
     reader.readWord("null");

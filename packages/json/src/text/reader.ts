@@ -257,7 +257,7 @@ function skipScalar(reader: JsonReader, code: number, isStrict: boolean): void {
   } else if (code === MINUS || isDigit(code)) {
     reader.scanNumber();
     if (isStrict && !isNumberInRange(reader.bytes, reader.tokenStart, reader.tokenEnd)) {
-      throw reader.error("the number does not fit a 64-bit float", reader.tokenStart);
+      throw reader.error("expected a number that fits a 64-bit float", reader.tokenStart);
     }
   } else if (code === LOWER_N) {
     reader.readWord("null");

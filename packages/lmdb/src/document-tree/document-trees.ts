@@ -1,7 +1,7 @@
 import { type ByteRange, type RuntimeId, readFailed } from "@bolthole/contract";
-import type { DocumentParts } from "@bolthole/core";
+import { type DocumentParts, YieldBudget } from "@bolthole/core";
 import type { Environment, Put } from "../environment.js";
-import { documentKey } from "../keys.js";
+import { DOCUMENT_KEY_BYTES, documentKey } from "../keys.js";
 import { splice } from "./build/splice.js";
 import { NodeIds, type StagedTree, stageTree } from "./build/staged-tree.js";
 import { TreeBuilder } from "./build/tree-builder.js";
@@ -12,7 +12,6 @@ import { ChunkMemory, Walk } from "./read/walk.js";
 import { encodeStaging } from "./reclaim/reclaim-records.js";
 import { type MaintenanceTask, Reclaimer } from "./reclaim/reclaimer.js";
 import { TreeChanges } from "./reclaim/tree-changes.js";
-import { YieldBudget } from "./yield-budget.js";
 
 /** New nodes of more bytes than this are stored before the commit, in transactions of about this size. */
 const SLICE_BYTES = 1 << 20;
@@ -106,7 +105,7 @@ export class DocumentTrees {
         if (this.isClosed) throw readFailed("SHUTTING_DOWN", "the store was closed while the document was read");
         const chunk = walk.take(atMost, allocate);
         atMost = CHUNK_BYTES;
-        await budget.spend(chunk.length);
+        await budget.spend();
         yield chunk;
       }
     } finally {
@@ -132,7 +131,12 @@ export class DocumentTrees {
       for (const [index, slice] of slicesOf(staged.nodes).entries()) {
         await this.perform({
           bytes: SLICE_BYTES,
-          load: { values: [STAGING_BYTES], parts: slice.map(([, value]) => value?.length ?? 0), dropped: 0 },
+          load: {
+            values: [STAGING_BYTES],
+            keyBytes: DOCUMENT_KEY_BYTES,
+            parts: slice.map(([, value]) => value?.length ?? 0),
+            dropped: 0,
+          },
           frees: false,
           apply: (changes) => {
             if (index === 0) changes.put(key, encodeStaging(key, staged.ids));

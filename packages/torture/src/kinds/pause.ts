@@ -206,10 +206,12 @@ async function main(settings: WriterSettings): Promise<void> {
   const store = await connect(settings.target);
   const fenceToken = BigInt(settings.fenceToken);
   const fenced = store.withExpectations({ fenceToken });
-  const writes = Object.entries(guardedWrites(new Random(settings.seed), settings.runtimeId, fenceToken));
-  const attempt = async ([method, write]: (typeof writes)[number]): Promise<boolean> => {
+  const writes = Object.entries(guardedWrites(new Random(settings.seed), settings.runtimeId, fenceToken)).map(
+    ([method, write]) => [method, () => write(fenced)] as const,
+  );
+  const attempt = async ([method, write]: readonly [string, () => Promise<unknown>]): Promise<boolean> => {
     try {
-      await write(fenced);
+      await write();
       note({ method, applied: true });
       return true;
     } catch (error) {
@@ -223,6 +225,8 @@ async function main(settings: WriterSettings): Promise<void> {
     if (write && !(await attempt(write))) break;
   }
   for (const write of writes) await attempt(write);
+  // Only now: it would delete the fence token that it expects.
+  await attempt(["DeleteRuntime", () => fenced.deleteRuntime(settings.runtimeId)]);
   await store.close();
 }
 

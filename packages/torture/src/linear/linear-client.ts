@@ -31,6 +31,14 @@ const INPUT_IDS = Array.from({ length: 3 }, (_, index) => `0198f0a0-0000-7000-80
 const RUN_ID = "0198f0a0-0000-7000-8000-0000000000aa";
 const RECEIPTS = 60;
 const PROFILE = "opaque";
+/** Every record that a runtime can have. A deletion removes all of them. */
+const ALL_RECORDS: readonly RecordKey[] = [
+  "snapshot",
+  "lifecycle",
+  "ops",
+  ...INPUT_IDS.map((id) => `input ${id}`),
+  ...Array.from({ length: RECEIPTS }, (_, sequence) => `receipt ${RUN_ID} ${String(sequence)}`),
+];
 
 /** A write that can be sent any number of times with the same request id. */
 interface SharedWrite extends WriteFacts {
@@ -66,6 +74,7 @@ class SharedRuntime {
       input: 15,
       ops: 6,
       deleteOps: 2,
+      deleteRuntime: 1,
       lifecycle: 8,
       snapshot: 5,
       replace: 7,
@@ -79,7 +88,7 @@ class SharedRuntime {
   }
 
   private made(
-    kind: "input" | "ops" | "deleteOps" | "lifecycle" | "snapshot" | "replace" | "clear" | "boundary",
+    kind: "input" | "ops" | "deleteOps" | "deleteRuntime" | "lifecycle" | "snapshot" | "replace" | "clear" | "boundary",
     id: string,
     request: RuntimeMutation,
     random: Random,
@@ -98,6 +107,10 @@ class SharedRuntime {
       }
       case "deleteOps":
         return { sets: { ops: null }, send: (store, call) => store.deleteOpsLifecycle(request, call) };
+      case "deleteRuntime": {
+        const sets = Object.fromEntries(ALL_RECORDS.map((record) => [record, null]));
+        return { sets, send: (store, call) => store.deleteRuntime(request, call) };
+      }
       case "lifecycle": {
         const fenceToken = BigInt(random.below(1_000_000));
         const record = encodeLifecycleRecord({ runtimeState: "running", binding: { fenceToken, agentRuntimeId: id } });

@@ -19,8 +19,8 @@ interface StoredSnapshot {
 
 /** The state of a runtime as its only writer knows it; the next operation is made from it. */
 export class RuntimeState {
-  readonly inputIds: string[] = [];
-  readonly receipts: { readonly runId: string; readonly sequence: bigint }[] = [];
+  inputIds: string[] = [];
+  receipts: { readonly runId: string; readonly sequence: bigint }[] = [];
   runId = freshId();
   sequence = 0n;
   fenceToken = 0n;
@@ -46,6 +46,15 @@ export class RuntimeState {
   noteVersion(key: RecordKey, version: string | undefined): void {
     if (version === undefined) this.versions.delete(key);
     else this.versions.set(key, version);
+  }
+
+  /** Forgets every record: the runtime was deleted. Fence tokens still grow. */
+  clear(random: Random): void {
+    this.inputIds = [];
+    this.receipts = [];
+    this.hasLifecycle = false;
+    this.snapshot = undefined;
+    this.session = this.newSession(random);
   }
 
   addInputs(inputIds: readonly string[]): void {
@@ -109,6 +118,8 @@ function someVersions(random: Random, { versions, inputIds }: RuntimeState): Exp
 export interface Acknowledgement {
   readonly version: string;
   readonly replayed: boolean;
+  /** What is wrong with the rest of the response, if anything. */
+  readonly wrong?: string | undefined;
 }
 
 /** One mutation with its arguments. It can be sent any number of times with the same request id. */

@@ -165,6 +165,7 @@ const WEIGHTS = {
   lifecycle: 10,
   ops: 9,
   deleteOps: 2,
+  deleteRuntime: 1,
   snapshot: 4,
   rewrite: 4,
   replace: 6,
@@ -283,6 +284,36 @@ const FACTORIES: Readonly<Record<keyof typeof WEIGHTS, OperationFactory>> = {
       effects: [["ops", digestOf(snapshot)]],
       send: (store, call) => store.persistOpsLifecycle(request, call),
       adopt: () => undefined,
+    };
+  },
+
+  deleteRuntime({ random, state, id, carried }) {
+    const request = { ...carried, runtimeId: state.runtimeId, requestId: id };
+    const keys = [...state.versions.keys()];
+    const expected = {
+      inputStates: keys.filter((key) => key.startsWith("input ")).length,
+      receipts: keys.filter((key) => key.startsWith("receipt ")).length,
+      hadSessionSnapshot: keys.includes("snapshot"),
+      hadMachineLifecycle: keys.includes("lifecycle"),
+      hadOpsLifecycle: keys.includes("ops"),
+    };
+    return {
+      id,
+      runtime: state.runtimeId,
+      method: "DeleteRuntime",
+      misses: "never",
+      effects: keys.map((key) => [key, null]),
+      send: async (store, call) => {
+        const response = await store.deleteRuntime(request, call);
+        // Also in a replayed response: it is the first one.
+        const isCounted = Object.entries(expected).every(
+          ([name, count]) => response[name as keyof typeof expected] === count,
+        );
+        return { ...response, wrong: isCounted ? undefined : `the counts of the deletion ${id} are wrong` };
+      },
+      adopt: () => {
+        state.clear(random);
+      },
     };
   },
 

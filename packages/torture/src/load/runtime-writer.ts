@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { OutcomeUnknownError, StoreError, type VersionedStore } from "@bolthole/contract";
 import { type LedgerWriter, type RecordKey, STORE } from "../ledger.js";
 import type { Random } from "../random.js";
-import { type Operation, RuntimeState, type SessionSize } from "./operation.js";
+import { type Acknowledgement, type Operation, RuntimeState, type SessionSize } from "./operation.js";
 import { makeOauthUpdate, makeOperation } from "./operations.js";
 import { type StoredRecord, loadInputs, loadRecord } from "./records.js";
 
@@ -125,10 +125,11 @@ export class RuntimeWriter {
     }
   }
 
-  private noteResponse(operation: Operation, response: { version: string; replayed: boolean } | undefined): void {
+  private noteResponse(operation: Operation, response: Acknowledgement | undefined): void {
     const { id, misses } = operation;
     if (response) {
       this.ledger.append({ t: "ack", id, version: response.version, replayed: response.replayed });
+      if (response.wrong !== undefined) this.wrong(operation, response.wrong);
       if (misses === "always")
         this.wrong(operation, `${id} was applied, but its compare-and-set expected a state that never existed`);
       if (operation.refusedAs) this.wrong(operation, `${id} was applied, expected the refusal ${operation.refusedAs}`);
@@ -154,7 +155,8 @@ export class RuntimeWriter {
     try {
       const response = await operation.send(store, { deadline: Date.now() + HASTY_MS });
       if (response) this.ledger.append({ t: "repeat", id: operation.id, ...pick(response) });
-      else this.wrong(operation, `a repeat of ${operation.id} missed, although the first call was applied`);
+      if (response?.wrong !== undefined) this.wrong(operation, response.wrong);
+      if (!response) this.wrong(operation, `a repeat of ${operation.id} missed, although the first call was applied`);
     } catch (error) {
       this.judge(operation, error);
     }

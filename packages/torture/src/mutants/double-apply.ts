@@ -7,7 +7,7 @@ type Read = (this: object, handle: Handle, ...rest: unknown[]) => unknown;
 
 // The outcome of a repeated request is not looked up: the request is applied once more.
 patchModule(
-  (request) => request === "./batch-rows.js",
+  (request) => request === "./write-set.js",
   (exports: Record<string, unknown>) => {
     const methods = methodsOf(exports, "WriteSet", "read");
     const read = methods["read"] as Read;

@@ -10,7 +10,7 @@ let count = 0;
 
 // The outcome of one request in four is not kept: a retry of it is executed again.
 patchModule(
-  (request) => request === "./batch-rows.js",
+  (request) => request === "./write-set.js",
   (exports: Record<string, unknown>) => {
     const methods = methodsOf(exports, "WriteSet", "put");
     const put = methods["put"] as Put;

@@ -1,8 +1,7 @@
 import type { ByteRange, DocumentPart } from "@bolthole/contract";
-import type { DocumentParts } from "@bolthole/core";
+import { type DocumentParts, YieldBudget } from "@bolthole/core";
 import { combineCrc32 } from "../checksum.js";
 import { MAX_APPENDED_BYTES, MERGE_BELOW_BYTES, type NodeEntry } from "../node.js";
-import { YieldBudget } from "../yield-budget.js";
 import {
   type TreePart,
   type TreeSlice,
@@ -52,8 +51,7 @@ async function treeParts(
       // Core has compared the range with the length in the row, so a tree that is shorter than the range is damaged.
       if (!base || part.offset + part.length > base.length) throw builder.nodes.damaged();
       slices.add(base, part);
-      // Each of the two edges can be inside a leaf, which is then read.
-      await budget.spend(2 * MERGE_BELOW_BYTES);
+      await budget.spend();
     }
   }
   return slices.parts;
@@ -114,7 +112,7 @@ async function writeLeaves(builder: TreeBuilder, run: readonly TreePart[], budge
     } else {
       for (const bytes of cutLeaves(pending)) {
         add(builder.addLeaf(bytes));
-        await budget.spend(bytes.length);
+        await budget.spend();
       }
     }
     [pending, pendingBytes] = [[], 0];

@@ -1,5 +1,5 @@
 import type { Environment } from "../../environment.js";
-import { documentBounds, documentKey } from "../../keys.js";
+import { DOCUMENT_KEY_BYTES, documentBounds, documentKey } from "../../keys.js";
 import type { WriteLoad } from "../../page-estimate.js";
 import { type NodeReference, decodeBranch } from "../node.js";
 import { LEASE_STALE_MS, type Leases } from "../read/lease.js";
@@ -147,7 +147,7 @@ export class Reclaimer {
     await this.perform({
       bytes: 0,
       // Counts of nodes that stay are stored between those of deleted nodes, so `dropped` covers them.
-      load: { values: ready.map(() => RECORD_BYTES), parts: [], dropped: SLICE_NODES },
+      load: { values: ready.map(() => RECORD_BYTES), keyBytes: DOCUMENT_KEY_BYTES, parts: [], dropped: SLICE_NODES },
       frees: true,
       apply: (changes) => {
         let left = SLICE_NODES;

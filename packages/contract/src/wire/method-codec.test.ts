@@ -6,7 +6,7 @@ import {
   LoadSessionSnapshotResponseSchema,
   UploadSessionSnapshotRequestSchema,
 } from "../gen/bolthole/v1/store_pb.js";
-import { encodeMessage, toBytes } from "./serialization.js";
+import { encodeMessage, toBytes } from "./method-codec.js";
 
 const long = Buffer.from(Array.from({ length: 100_000 }, (_, index) => index % 251));
 const info = { version: "7", length: 5_000_000_000n };

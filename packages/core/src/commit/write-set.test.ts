@@ -1,5 +1,5 @@
 import type { RowKey } from "../engine.js";
-import { ReadRows, ReadSet } from "./batch-rows.js";
+import { ReadRows, ReadSet } from "./row.js";
 
 const input = (serial: number): RowKey => ({
   table: "input",

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 
-import { uuidFromBytes, uuidToBytes } from "./uuid.js";
+import { uuidFromBytes, uuidToBytes } from "./scalar.js";
 
 test("every accepted spelling of a UUID has the same 16 bytes", () => {
   fc.assert(

@@ -1,10 +1,12 @@
-import type { Row, RowKey, RowWrite, StagedDocument } from "../engine.js";
+import type { RowWrite, StagedDocument } from "../engine.js";
 import {
   EMPTY_RUNTIME_MANIFEST,
   EMPTY_STORE_MANIFEST,
+  type ManifestCorrection,
   type RuntimeManifest,
   type StoreManifest,
   copyRuntimeManifest,
+  correctStoreManifest,
   decodeRuntimeManifest,
   decodeStoreManifest,
   encodeRuntimeManifest,
@@ -13,67 +15,7 @@ import {
   isEmptyRuntimeManifest,
   updateDigest,
 } from "./manifests.js";
-import { compareKeys, decodeRow, keyText, makeRow } from "./row.js";
-
-/*
- * The rows of a write batch: a read set names them, and a write set collects the writes.
- */
-
-/** Names one row of a `ReadSet`. */
-export interface RowHandle<K extends RowKey = RowKey> {
-  readonly key: K;
-  /** The position of the row in the set. For the engines; rules name rows by their handles alone. */
-  readonly index: number;
-}
-
-/** The rows of a `ReadSet` as they were read. */
-export interface RowReader {
-  get(handle: RowHandle): Row | undefined;
-}
-
-/** Comparing keys one by one is faster than a map of their texts in sets of up to this many rows. */
-const SEARCHED_ROWS = 16;
-
-/**
- * The rows that a write batch reads, and that it may write. A row that is added again gets the handle that it has already, so
- * that no row can be written under two names.
- */
-export class ReadSet {
-  private readonly list: RowHandle[] = [];
-  private byText: Map<string, RowHandle> | undefined;
-
-  get handles(): readonly RowHandle[] {
-    return this.list;
-  }
-
-  add<K extends RowKey>(key: K): RowHandle<K> {
-    const known = this.find(key);
-    if (known) return known as RowHandle<K>;
-    const handle = { key, index: this.list.length };
-    this.list.push(handle);
-    this.byText?.set(keyText(key), handle);
-    return handle;
-  }
-
-  private find(key: RowKey): RowHandle | undefined {
-    if (this.list.length <= SEARCHED_ROWS) {
-      return this.list.find((one) => one.key.table === key.table && compareKeys(one.key, key) === 0);
-    }
-    this.byText ??= new Map(this.list.map((one) => [keyText(one.key), one]));
-    return this.byText.get(keyText(key));
-  }
-}
-
-/** Rows in the order of their read set. */
-export class ReadRows implements RowReader {
-  constructor(private readonly rows: readonly { readonly row: Row | undefined }[]) {}
-
-  get({ key, index }: RowHandle): Row | undefined {
-    const found = this.rows[index];
-    if (!found) throw new RangeError(`the batch did not read the row ${keyText(key)}`);
-    return found.row;
-  }
-}
+import { decodeRow, makeRow, type RowHandle, type RowReader } from "./row.js";
 
 /** The manifests that a batch keeps up to date: the store's, and its runtime's if it is of one. */
 export interface ManifestHandles {
@@ -88,6 +30,8 @@ export class WriteSet {
   private hasInputs = false;
   private runtimeBefore: RuntimeManifest | undefined;
   private storeBefore: StoreManifest | undefined;
+  /** Set when the batch writes or deletes every row of its runtime. */
+  private correction: ManifestCorrection | undefined;
 
   constructor(
     private readonly rows: RowReader,
@@ -101,8 +45,9 @@ export class WriteSet {
     return row && decodeRow(handle.key, row, decode);
   }
 
-  /** The runtime's manifest as it was read; empty without a runtime. */
+  /** The runtime's manifest as it was read; empty without a runtime, and when the whole runtime is replaced. */
   get runtimeManifest(): RuntimeManifest {
+    if (this.correction) return EMPTY_RUNTIME_MANIFEST;
     const { runtime } = this.manifests;
     return (this.runtimeBefore ??= (runtime && this.read(runtime, decodeRuntimeManifest)) ?? EMPTY_RUNTIME_MANIFEST);
   }
@@ -125,6 +70,14 @@ export class WriteSet {
     if (this.rows.get(handle)) this.write({ handle, row: undefined });
   }
 
+  /**
+   * States that this batch writes or deletes every row of its runtime. The new runtime manifest then counts only the rows that
+   * are written, the old one is not decoded, and the store manifest is corrected by what it had wrong because of damage.
+   */
+  replaceRuntime(correction: ManifestCorrection): void {
+    this.correction = correction;
+  }
+
   /** Returns all writes, with those of the manifests. `horizonMs` may move the store's horizon forward. */
   close(horizonMs = 0): RowWrite[] {
     const { runtime, store } = this.manifests;
@@ -142,15 +95,16 @@ export class WriteSet {
 
   private addRuntimeManifest(handle: RowHandle, writes: RowWrite[]): void {
     const manifest = copyRuntimeManifest(this.runtimeManifest);
-    let isChanged = false;
+    let isChanged = this.correction !== undefined;
+    if (isChanged || this.hasInputs) manifest.inputsSequence = this.sequence;
     for (const write of writes) {
       const { table } = write.handle.key;
       if (!isCountedTable(table)) continue;
-      manifest[table] = updateDigest(manifest[table], this.rows.get(write.handle), write.row);
+      const before = this.correction ? undefined : this.rows.get(write.handle);
+      manifest[table] = updateDigest(manifest[table], before, write.row);
       isChanged = true;
     }
     if (!isChanged) return;
-    if (this.hasInputs) manifest.inputsSequence = this.sequence;
     if (!isEmptyRuntimeManifest(manifest)) {
       writes.push({ handle, row: makeRow(handle.key, this.sequence, encodeRuntimeManifest(manifest)) });
     } else if (this.rows.get(handle)) {
@@ -161,6 +115,8 @@ export class WriteSet {
   private addStoreManifest(handle: RowHandle, writes: RowWrite[], horizonMs: number): void {
     const before = this.storeManifest;
     let manifest = horizonMs > before.horizonMs ? { ...before, horizonMs } : before;
+    // Corrected first, because the updates below do not count below zero.
+    if (this.correction) manifest = correctStoreManifest(manifest, this.correction);
     for (const write of writes) {
       const { table } = write.handle.key;
       if (table === "outcome" || table === "oauth" || table === "runtimeManifest") {
