@@ -142,7 +142,7 @@ export class Committer {
       refuseChangedInputs(request, before === undefined ? undefined : versionText(epoch, before));
       const edits = change.decide(rows);
       if (!edits) return undefined;
-      const keptRows = apply(edits, rows, writes);
+      const keptRows = this.apply(edits, rows, writes);
       const only = edits.length === 1 ? keptRows[0] : undefined;
       return {
         sequence: only?.sequence ?? sequence,
@@ -279,6 +279,23 @@ export class Committer {
     }
   }
 
+  /** Puts the edits into the write set. An input row that equals the stored one is left out, and returned. */
+  private apply(edits: readonly RowEdit[], rows: RowReader, writes: WriteSet): KeptRow[] {
+    const kept: KeptRow[] = [];
+    for (const { handle, value, document } of edits) {
+      const { key } = handle;
+      const stored = key.table === "input" ? rows.get(handle) : undefined;
+      if (key.table === "input" && value && stored && Buffer.compare(stored.value, value) === 0) {
+        kept.push({ inputId: key.inputId, sequence: stored.sequence });
+      } else if (value) {
+        writes.put(handle, value, document);
+      } else {
+        writes.delete(handle);
+      }
+    }
+    return kept;
+  }
+
   /** Returns the fields of a response from their stored form: the same ones for the first response and for a replayed one. */
   private responseOf(
     { inputs, keptSequences, deleted }: StoredResponse,
@@ -334,23 +351,6 @@ export class Committer {
       throw refusedId("REQUEST_ID_EXPIRED", requestId, "is older than the outcomes that are kept");
     }
   }
-}
-
-/** Puts the edits into the write set. An input row that equals the stored one is left out, and returned. */
-function apply(edits: readonly RowEdit[], rows: RowReader, writes: WriteSet): KeptRow[] {
-  const kept: KeptRow[] = [];
-  for (const { handle, value, document } of edits) {
-    const { key } = handle;
-    const stored = key.table === "input" ? rows.get(handle) : undefined;
-    if (key.table === "input" && value && stored && Buffer.compare(stored.value, value) === 0) {
-      kept.push({ inputId: key.inputId, sequence: stored.sequence });
-    } else if (value) {
-      writes.put(handle, value, document);
-    } else {
-      writes.delete(handle);
-    }
-  }
-  return kept;
 }
 
 /** Returns the sequence of each input row that was kept, and `WRITTEN` for the others. Kept rows have the order of their edits. */
