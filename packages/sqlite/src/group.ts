@@ -33,10 +33,12 @@ export class SqliteGroup implements Group {
       throw writeFailed("BUSY", "another process has been writing to the database for too long; try again", { cause });
     }
     const group = new SqliteGroup(connection, rows, unlock);
-    await group.reading(async () => {
+    try {
       await rows.refresh();
       group.sequence = group.firstSequence = await rows.sequence();
-    });
+    } catch (cause) {
+      group.failure = { cause };
+    }
     return group;
   }
 
@@ -45,12 +47,16 @@ export class SqliteGroup implements Group {
   }
 
   async read({ reads }: WriteBatch<unknown>): Promise<GroupRow[]> {
-    const rows: GroupRow[] = [];
-    await this.reading(async () => {
-      for (const { key } of reads.handles) rows.push({ row: await this.rows.get(key) });
-    });
     this.refuseAfterFailure();
-    return rows;
+    try {
+      const rows: GroupRow[] = [];
+      for (const { key } of reads.handles) rows.push({ row: await this.rows.get(key) });
+      return rows;
+    } catch (cause) {
+      // Damage is a property of a row. Any other error is one of a statement.
+      if (!(cause instanceof StoreError)) this.failure = { cause };
+      throw cause;
+    }
   }
 
   /** Returns a sequence that no batch gets. Call it only while a task is applied. */
@@ -83,16 +89,6 @@ export class SqliteGroup implements Group {
     // The failure may have ended the transaction already.
     await this.connection.exec("ROLLBACK").catch(() => undefined);
     this.unlock();
-  }
-
-  /** Runs reads of the transaction. Damage is a property of a row; any other error is one of a statement. */
-  private async reading(work: () => Promise<void>): Promise<void> {
-    try {
-      if (!this.failure) await work();
-    } catch (cause) {
-      if (cause instanceof StoreError) throw cause;
-      this.failure = { cause };
-    }
   }
 
   private refuseAfterFailure(): void {

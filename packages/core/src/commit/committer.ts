@@ -152,7 +152,7 @@ export class Committer {
       return {
         sequence: only?.sequence ?? sequence,
         response: {
-          inputs: before === undefined ? undefined : { before, after: writes.writesInputs() ? sequence : before },
+          inputs: before === undefined ? undefined : { before, after: writes.writesInputs ? sequence : before },
           keptSequences: keptSequences(change.inputIds, keptRows),
         },
         freesSpace: edits.every(({ value }) => value === undefined),

@@ -61,18 +61,24 @@ export async function fingerprint<R extends Mutation>({
 
 /** Returns arguments in the form that is hashed. */
 function pieceOf(args: readonly Argument[]): Uint8Array {
-  const parts = args.map((part) => (typeof part === "string" ? Buffer.from(part, "utf8") : part));
-  const bytes = Buffer.allocUnsafe(parts.reduce((total, part) => total + LENGTH_BYTES + (part?.length ?? 0), 0));
+  let total = 0;
+  for (const arg of args) total += LENGTH_BYTES + lengthOf(arg);
+  const bytes = Buffer.allocUnsafe(total);
   let at = 0;
-  for (const part of parts) {
-    at = bytes.writeInt32LE(part ? part.length : ABSENT, at);
-    if (part) {
-      bytes.set(part, at);
-      at += part.length;
+  for (const arg of args) {
+    at = bytes.writeInt32LE(arg === undefined ? ABSENT : lengthOf(arg), at);
+    if (typeof arg === "string") at += bytes.write(arg, at, "utf8");
+    else if (arg) {
+      bytes.set(arg, at);
+      at += arg.length;
     }
   }
   return bytes;
 }
+
+/** Returns the length of an argument in bytes. */
+const lengthOf = (arg: Argument): number =>
+  typeof arg === "string" ? Buffer.byteLength(arg, "utf8") : (arg?.length ?? 0);
 
 const LENGTH_BYTES = 4;
 const ABSENT = -1;

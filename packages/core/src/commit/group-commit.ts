@@ -68,12 +68,8 @@ interface Waiting<G> {
   readonly work: WriteBatch<unknown> | MaintenanceTask<G>;
   readonly resolve: (result: unknown) => void;
   readonly reject: (error: unknown) => void;
-}
-
-/** Work whose result is delivered when its group is durable. */
-interface Taken<G> {
-  readonly waiting: Waiting<G>;
-  readonly settle: () => void;
+  /** Delivers the result or the refusal. Set when the work has been taken into a group. */
+  settle?: () => void;
 }
 
 const NOTHING: Apply = () => undefined;
@@ -165,7 +161,7 @@ export class GroupCommit<G extends Group> {
       this.refuseWaiting(error);
       return;
     }
-    const taken: Taken<G>[] = [];
+    const taken: Waiting<G>[] = [];
     let repeated: ReadonlySet<unknown> | undefined;
     try {
       await this.gather(group, taken);
@@ -175,12 +171,12 @@ export class GroupCommit<G extends Group> {
       this.fail(cause, taken);
       return;
     }
-    if (repeated) this.queue.unshift(...taken.flatMap(({ waiting }) => (repeated.has(waiting.work) ? [waiting] : [])));
-    for (const { waiting, settle } of taken) if (!repeated?.has(waiting.work)) settle();
+    if (repeated) this.queue.unshift(...taken.filter(({ work }) => repeated.has(work)));
+    for (const { work, settle } of taken) if (!repeated?.has(work)) settle?.();
   }
 
   /** Puts work from the queue into the group until the queue is empty or the group is full. */
-  private async gather(group: G, taken: Taken<G>[]): Promise<void> {
+  private async gather(group: G, taken: Waiting<G>[]): Promise<void> {
     let bytes = 0;
     for (let waiting = this.queue.shift(); waiting; waiting = this.queue.shift()) {
       const { work, resolve, reject } = waiting;
@@ -188,12 +184,9 @@ export class GroupCommit<G extends Group> {
         this.queue.unshift(waiting);
         return;
       }
-      let result: unknown;
       let apply: Apply | undefined = NOTHING;
-      let settle = (): void => {
-        resolve(result);
-      };
       try {
+        let result: unknown;
         let prepared: Awaitable<Apply | undefined> = NOTHING;
         if ("decide" in work) {
           const read = group.read(work);
@@ -207,8 +200,11 @@ export class GroupCommit<G extends Group> {
           prepared = work.prepare(group);
         }
         apply = prepared instanceof Promise ? await prepared : prepared;
+        waiting.settle = () => {
+          resolve(result);
+        };
       } catch (error) {
-        settle = () => {
+        waiting.settle = () => {
           reject(error);
         };
       }
@@ -216,7 +212,7 @@ export class GroupCommit<G extends Group> {
         this.queue.unshift(waiting);
         return;
       }
-      taken.push({ waiting, settle });
+      taken.push(waiting);
       bytes += work.bytes;
       const applied = apply();
       if (applied instanceof Promise) await applied;
@@ -224,9 +220,9 @@ export class GroupCommit<G extends Group> {
   }
 
   /** Nothing is known of the group after a failed write: it may be on the disk, or not. */
-  private fail(cause: unknown, taken: readonly Taken<G>[]): void {
+  private fail(cause: unknown, taken: readonly Waiting<G>[]): void {
     const text = "a write to the disk failed: the change may have been applied; repeat it with the same request id";
-    for (const { waiting } of taken) waiting.reject(new StoreError("Internal", "OUTCOME_UNKNOWN", text, { cause }));
+    for (const { reject } of taken) reject(new StoreError("Internal", "OUTCOME_UNKNOWN", text, { cause }));
     this.stop(cause);
   }
 

@@ -26,8 +26,9 @@ export interface ManifestHandles {
 
 /** The writes of one batch, and the changes of the manifests that follow from them. */
 export class WriteSet {
-  /** The write of each row at the index of its handle. */
-  private readonly writes: (RowWrite | undefined)[] = [];
+  /** The write of each row at the index of its handle. Rows that are not written have no element. */
+  private readonly writes: RowWrite[] = [];
+  private hasInputs = false;
   private replacement: RowSetReplacement | undefined;
   private runtimeBefore: RuntimeManifest | undefined;
   private storeBefore: StoreManifest | undefined;
@@ -58,16 +59,17 @@ export class WriteSet {
     return (this.storeBefore ??= this.read(this.manifests.store, decodeStoreManifest) ?? EMPTY_STORE_MANIFEST);
   }
 
-  writesInputs(): boolean {
-    return this.replacement !== undefined || this.writes.some((write) => write?.handle.key.table === "input");
+  /** Whether input rows are written or replaced. */
+  get writesInputs(): boolean {
+    return this.hasInputs || this.replacement !== undefined;
   }
 
   put(handle: RowHandle, value: Uint8Array, document?: StagedDocument): void {
-    this.writes[handle.index] = { handle, row: makeRow(handle.key, this.sequence, value), document };
+    this.write({ handle, row: makeRow(handle.key, this.sequence, value), document });
   }
 
   delete(handle: RowHandle): void {
-    if (this.rows.get(handle)) this.writes[handle.index] = { handle, row: undefined };
+    if (this.rows.get(handle)) this.write({ handle, row: undefined });
   }
 
   /** Counts the row set that replaces the one of the runtime. No row of it may be put or deleted then. */
@@ -83,20 +85,26 @@ export class WriteSet {
     this.correction = correction;
   }
 
-  /** Brings the manifests up to date and returns all writes. `horizonMs` may move the store's horizon forward. */
+  /** Returns all writes, with those of the manifests. `horizonMs` may move the store's horizon forward. */
   close(horizonMs = 0): RowWrite[] {
     const { runtime, store } = this.manifests;
-    if (runtime) this.updateRuntimeManifest(runtime);
-    this.updateStoreManifest(store, horizonMs);
-    return this.writes.filter((write) => write !== undefined);
+    const writes: RowWrite[] = [];
+    this.writes.forEach((write) => writes.push(write));
+    if (runtime) this.addRuntimeManifest(runtime, writes);
+    this.addStoreManifest(store, writes, horizonMs);
+    return writes;
   }
 
-  private updateRuntimeManifest(handle: RowHandle): void {
+  private write(write: RowWrite): void {
+    this.hasInputs ||= write.handle.key.table === "input";
+    this.writes[write.handle.index] = write;
+  }
+
+  private addRuntimeManifest(handle: RowHandle, writes: RowWrite[]): void {
     const manifest = copyRuntimeManifest(this.runtimeManifest);
     let isChanged = this.correction !== undefined;
-    if (isChanged) manifest.inputsSequence = this.sequence;
-    for (const write of this.writes) {
-      if (!write) continue;
+    if (isChanged || this.hasInputs) manifest.inputsSequence = this.sequence;
+    for (const write of writes) {
       const { table } = write.handle.key;
       if (!isCountedTable(table)) continue;
       if (this.replacement && (table === "input" || table === "receipt")) {
@@ -104,7 +112,6 @@ export class WriteSet {
       }
       const before = this.correction ? undefined : this.rows.get(write.handle);
       manifest[table] = updateDigest(manifest[table], before, write.row);
-      if (table === "input") manifest.inputsSequence = this.sequence;
       isChanged = true;
     }
     if (this.replacement) {
@@ -113,22 +120,25 @@ export class WriteSet {
       isChanged = true;
     }
     if (!isChanged) return;
-    if (isEmptyRuntimeManifest(manifest)) this.delete(handle);
-    else this.put(handle, encodeRuntimeManifest(manifest));
+    if (!isEmptyRuntimeManifest(manifest)) {
+      writes.push({ handle, row: makeRow(handle.key, this.sequence, encodeRuntimeManifest(manifest)) });
+    } else if (this.rows.get(handle)) {
+      writes.push({ handle, row: undefined });
+    }
   }
 
-  private updateStoreManifest(handle: RowHandle, horizonMs: number): void {
+  private addStoreManifest(handle: RowHandle, writes: RowWrite[], horizonMs: number): void {
     const before = this.storeManifest;
     let manifest = horizonMs > before.horizonMs ? { ...before, horizonMs } : before;
     // Corrected first, because the updates below do not count below zero.
     if (this.correction) manifest = correctStoreManifest(manifest, this.correction);
-    for (const write of this.writes) {
-      if (!write) continue;
+    for (const write of writes) {
       const { table } = write.handle.key;
       if (table === "outcome" || table === "oauth" || table === "runtimeManifest") {
         manifest = { ...manifest, [table]: updateDigest(manifest[table], this.rows.get(write.handle), write.row) };
       }
     }
-    if (manifest !== before) this.put(handle, encodeStoreManifest(manifest));
+    if (manifest === before) return;
+    writes.push({ handle, row: makeRow(handle.key, this.sequence, encodeStoreManifest(manifest)) });
   }
 }
