@@ -31,7 +31,7 @@ export type { RawJson } from "./shapes/raw-json.js";
 
 // Values inside records.
 export { canonicalTimestamp } from "./shapes/time.js";
-export { canonicalUuid, uuidFromBytes, uuidToBytes } from "./shapes/scalar.js";
+export { canonicalUuid, uuidFromBytes, uuidToBytes, writeUuid } from "./shapes/scalar.js";
 
 // Errors, and gaps: the elided messages of an incremental check.
 export { JsonError } from "./text/json-error.js";

@@ -1,6 +1,6 @@
 import { hash } from "node:crypto";
 import type { KeyOf, RowKey, RowSetKey, Table } from "@bolthole/core";
-import { uuidFromBytes, uuidToBytes } from "@bolthole/json";
+import { uuidFromBytes, uuidToBytes, writeUuid } from "@bolthole/json";
 
 /*
  * The keys of the data file. LMDB keeps them in byte order, so this is also the order of the file:
@@ -133,11 +133,19 @@ function parseRuntimeIdKey(key: Buffer, start: number): { id: string | undefined
 
 /** Returns the key of a runtime's row, followed by `rest` bytes that the caller fills. */
 function runtimeKey(runtimeId: string, table: Table, rest: number): Buffer {
-  const id = runtimeIdKey(runtimeId);
-  const key = Buffer.allocUnsafe(2 + id.length + rest);
+  const idBytes = Buffer.byteLength(runtimeId, "utf8");
+  // Every commit makes several keys, so the usual id is written in place. The result is the same.
+  const otherId = idBytes <= MAX_PLAIN_ID && !runtimeId.includes("\0") ? undefined : runtimeIdKey(runtimeId);
+  const tableAt = 1 + (otherId ? otherId.length : idBytes + END_OF_ID.length);
+  const key = Buffer.allocUnsafe(tableAt + 1 + rest);
   key[0] = RUNTIMES;
-  key.set(id, 1);
-  key[1 + id.length] = TABLES[table].number;
+  if (otherId) {
+    key.set(otherId, 1);
+  } else {
+    key.write(runtimeId, 1, "utf8");
+    key.set(END_OF_ID, 1 + idBytes);
+  }
+  key[tableAt] = TABLES[table].number;
   return key;
 }
 
@@ -150,10 +158,11 @@ export const DEFAULT_ROW_SPACE = 0;
 export function encodeKey(key: RowKey, space = DEFAULT_ROW_SPACE): Buffer {
   switch (key.table) {
     case "storeManifest":
+      return STORE_MANIFEST_KEY;
     case "oauth":
-      return Buffer.of(STORE, TABLES[key.table].number);
+      return OAUTH_KEY;
     case "outcome":
-      return Buffer.concat([Buffer.of(STORE, TABLES.outcome.number), uuidToBytes(key.requestId)]);
+      return withUuid(Buffer.from(OUTCOME_KEY), key.requestId, UUID_BYTES);
     case "input":
       return withUuid(rowSetKey(key, space, UUID_BYTES), key.inputId, UUID_BYTES);
     case "receipt": {
@@ -170,6 +179,10 @@ export function encodeKey(key: RowKey, space = DEFAULT_ROW_SPACE): Buffer {
 }
 
 const UUID_BYTES = 16;
+const STORE_MANIFEST_KEY = Buffer.of(STORE, TABLES.storeManifest.number);
+const OAUTH_KEY = Buffer.of(STORE, TABLES.oauth.number);
+/** The key of an outcome, without its request id. */
+const OUTCOME_KEY = Buffer.concat([Buffer.of(STORE, TABLES.outcome.number), Buffer.alloc(UUID_BYTES)]);
 
 /** Returns the key of a table in a row space, followed by `rest` bytes that the caller fills. */
 function rowSetKey({ runtimeId, table }: Pick<RowSetKey, "runtimeId" | "table">, space: number, rest: number): Buffer {
@@ -183,7 +196,7 @@ function rowSetKey({ runtimeId, table }: Pick<RowSetKey, "runtimeId" | "table">,
 }
 
 function withUuid(key: Buffer, uuid: string, fromEnd: number): Buffer {
-  key.set(uuidToBytes(uuid), key.length - fromEnd);
+  writeUuid(uuid, key, key.length - fromEnd);
   return key;
 }
 

@@ -139,7 +139,7 @@ export class Committer {
   }
 
   /** Returns undefined when the compare-and-set of the change missed. Nothing is written then, and no outcome is kept. */
-  async commitIfCurrent<R extends AnyMutation>(change: ConditionalChange<R>): Promise<Committed | undefined> {
+  commitIfCurrent<R extends AnyMutation>(change: ConditionalChange<R>): Promise<Committed | undefined> {
     const { epoch } = this.engine;
     const request: AnyMutation = change.request;
     return this.write(this.engine, change, change.bytes, (rows, writes, sequence) => {
@@ -187,9 +187,12 @@ export class Committer {
     edit: Edit,
   ): Promise<Committed | undefined> {
     const requestId = this.requestIdOf(change.request);
-    return this.track(requestId, async () => {
-      const identity = requestId && { requestId, fingerprint: await fingerprint(change) };
-      return engine.commit(this.batchOf(change, bytes, identity, edit));
+    if (!requestId) return engine.commit(this.batchOf(change, bytes, undefined, edit));
+    const commit = (ofRequest: Uint8Array): Promise<Committed | undefined> =>
+      engine.commit(this.batchOf(change, bytes, { requestId, fingerprint: ofRequest }, edit));
+    return this.track(requestId, () => {
+      const ofRequest = fingerprint(change);
+      return ofRequest instanceof Promise ? ofRequest.then(commit) : commit(ofRequest);
     });
   }
 
@@ -209,7 +212,8 @@ export class Committer {
         "runtimeId" in request ? reads.add({ table: "runtimeManifest", runtimeId: request.runtimeId }) : undefined,
     };
     const kept = identity && {
-      ...identity,
+      requestId: identity.requestId,
+      fingerprint: identity.fingerprint,
       handle: reads.add({ table: "outcome", requestId: identity.requestId.text }),
     };
 
@@ -233,7 +237,7 @@ export class Committer {
       return {
         writes: writes.close(),
         replaceRows: written.replaceRows,
-        result: { version, replayed: false, ...this.responseOf(response, change.inputIds) },
+        result: this.committed(version, false, response, change.inputIds),
         freesSpace,
       };
     };
@@ -304,19 +308,24 @@ export class Committer {
     return kept;
   }
 
-  /** Returns the fields of a response from their stored form: the same ones for the first response and for a replayed one. */
-  private responseOf(
+  /** Returns a response from its stored form: the first one and a replayed one have the same fields. */
+  private committed(
+    version: Version,
+    replayed: boolean,
     { inputs, keptSequences, deleted }: StoredResponse,
     inputIds: readonly InputId[] = [],
-  ): Pick<Committed, "keptInputs" | "inputs" | "deleted"> {
+  ): Committed {
     const { epoch } = this.engine;
+    const keptInputs: KeptInput[] = [];
+    keptSequences.forEach((sequence, index) => {
+      const inputId = inputIds[index];
+      if (sequence === WRITTEN || inputId === undefined) return;
+      keptInputs.push({ inputId, version: versionText(epoch, sequence) });
+    });
     return {
-      keptInputs: keptSequences.flatMap((sequence, index) => {
-        const inputId = inputIds[index];
-        return sequence === WRITTEN || inputId === undefined
-          ? []
-          : [{ inputId, version: versionText(epoch, sequence) }];
-      }),
+      version,
+      replayed,
+      keptInputs,
       inputs: inputs && { before: versionText(epoch, inputs.before), after: versionText(epoch, inputs.after) },
       deleted,
     };
@@ -346,7 +355,7 @@ export class Committer {
       throw refusedId("REQUEST_ID_REUSED", requestId, `was already used for another request (${outcome.method})`);
     }
     const { version, response = { keptSequences: [] } } = outcome;
-    return { version, replayed: true, ...this.responseOf(response, inputIds) };
+    return this.committed(version, true, response, inputIds);
   }
 
   private isExpired(requestId: RequestId, horizonMs: number): boolean {

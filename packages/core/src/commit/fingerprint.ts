@@ -25,11 +25,10 @@ export interface Fingerprinted<R extends Mutation> {
 /** The fields that do not describe the change: the request id is the same in every retry, the store id names the target. */
 type NotInFingerprint = "requestId" | "expectedStoreId";
 
-/** Returns the canonical forms of all fields as one list. */
-export function argumentsOf<T>(fields: Arguments<T>): Argument[] {
-  const list: Argument[] = [];
+/** Returns the canonical forms of all fields as one list, after those of `list`. */
+export function argumentsOf<T>(fields: Arguments<T>, list: Argument[] = []): Argument[] {
   for (const form of Object.values<Argument | readonly Argument[]>(fields)) {
-    if (form instanceof Array) list.push(...form);
+    if (form instanceof Array) for (const one of form) list.push(one);
     else list.push(form);
   }
   return list;
@@ -40,16 +39,21 @@ const PIECE_PARTS = 256;
 
 /**
  * Returns the SHA-256 of method and arguments, each with its length. Two requests under one request id are the same request
- * exactly if their fingerprints are equal. Yields while it works on many arguments.
+ * exactly if their fingerprints are equal. Returns a promise, and yields, when there are many arguments.
  */
-export async function fingerprint<R extends Mutation>({
+export function fingerprint<R extends Mutation>({
   method,
   request,
   args,
-}: Fingerprinted<R>): Promise<Uint8Array> {
-  const common = "runtimeId" in request ? runtimeArguments(request as R & RuntimeMutation) : [];
-  const parts = [method, ...common, ...argumentsOf(args)];
+}: Fingerprinted<R>): Uint8Array | Promise<Uint8Array> {
+  const parts: Argument[] = [method];
+  if ("runtimeId" in request) addRuntimeArguments(request as R & RuntimeMutation, parts);
+  argumentsOf(args, parts);
   if (parts.length <= PIECE_PARTS) return hash("sha256", pieceOf(parts), "buffer");
+  return fingerprintInSlices(parts);
+}
+
+async function fingerprintInSlices(parts: readonly Argument[]): Promise<Uint8Array> {
   const digest = createHash("sha256");
   const budget = new YieldBudget();
   for (let start = 0; start < parts.length; start += PIECE_PARTS) {
@@ -83,11 +87,14 @@ const lengthOf = (arg: Argument): number =>
 const LENGTH_BYTES = 4;
 const ABSENT = -1;
 
-const runtimeArguments = ({ runtimeId, expectedFenceToken, expectedVersions = [] }: RuntimeMutation): Argument[] =>
-  argumentsOf<Omit<RuntimeMutation, NotInFingerprint>>({
-    runtimeId,
-    expectedFenceToken: expectedFenceToken?.toString(),
-    expectedVersions: expectedVersions.flatMap(({ record, inputId, version }) =>
-      argumentsOf<ExpectedVersion>({ record, inputId, version }),
-    ),
-  });
+function addRuntimeArguments(request: RuntimeMutation, list: Argument[]): void {
+  const { runtimeId, expectedFenceToken, expectedVersions = [] } = request;
+  const versions: Argument[] = [];
+  for (const { record, inputId, version } of expectedVersions) {
+    argumentsOf<ExpectedVersion>({ record, inputId, version }, versions);
+  }
+  argumentsOf<Omit<RuntimeMutation, NotInFingerprint>>(
+    { runtimeId, expectedFenceToken: expectedFenceToken?.toString(), expectedVersions: versions },
+    list,
+  );
+}

@@ -52,6 +52,8 @@ export const isCountedTable = (table: Table): table is CountedTable =>
 export const isEmptyRuntimeManifest = (manifest: RuntimeManifest): boolean =>
   COUNTED_TABLES.every((table) => manifest[table].rows === 0);
 
+type Changeable<T> = { -readonly [Member in keyof T]: T[Member] };
+
 /** Returns a copy that may be changed. Member by member: every commit does this, and a spread is much slower. */
 export const copyRuntimeManifest = ({
   snapshot,
@@ -60,7 +62,7 @@ export const copyRuntimeManifest = ({
   input,
   receipt,
   inputsSequence,
-}: RuntimeManifest): { -readonly [Member in keyof RuntimeManifest]: RuntimeManifest[Member] } => ({
+}: RuntimeManifest): Changeable<RuntimeManifest> => ({
   snapshot,
   lifecycle,
   ops,
@@ -125,6 +127,19 @@ export const EMPTY_STORE_MANIFEST: StoreManifest = {
   runtimeManifest: NO_ROWS,
   horizonMs: 0,
 };
+
+/** As `copyRuntimeManifest`. */
+export const copyStoreManifest = ({
+  outcome,
+  oauth,
+  runtimeManifest,
+  horizonMs,
+}: StoreManifest): Changeable<StoreManifest> => ({
+  outcome,
+  oauth,
+  runtimeManifest,
+  horizonMs,
+});
 
 /** Form 1, which had no digest of the runtime manifests, was never released. */
 const STORE_FORM = 2;

@@ -216,7 +216,8 @@ export class ReadSet {
 
   private find(key: RowKey): RowHandle | undefined {
     if (this.list.length <= SEARCHED_ROWS) {
-      return this.list.find((one) => one.key.table === key.table && compareKeys(one.key, key) === 0);
+      for (const one of this.list) if (one.key.table === key.table && compareKeys(one.key, key) === 0) return one;
+      return undefined;
     }
     this.byText ??= new Map(this.list.map((one) => [keyText(one.key), one]));
     return this.byText.get(keyText(key));

@@ -64,7 +64,7 @@ export function encodeResponse({ inputs, keptSequences, deleted }: StoredRespons
         (hadOpsLifecycle ? HAD_OPS : 0),
     );
   }
-  return Uint8Array.from(bytes);
+  return Buffer.from(bytes);
 }
 
 export function decodeResponse(bytes: Uint8Array): StoredResponse {

@@ -7,6 +7,7 @@ import {
   type RuntimeManifest,
   type StoreManifest,
   copyRuntimeManifest,
+  copyStoreManifest,
   correctStoreManifest,
   decodeRuntimeManifest,
   decodeStoreManifest,
@@ -129,16 +130,22 @@ export class WriteSet {
 
   private addStoreManifest(handle: RowHandle, writes: RowWrite[], horizonMs: number): void {
     const before = this.storeManifest;
-    let manifest = horizonMs > before.horizonMs ? { ...before, horizonMs } : before;
     // Corrected first, because the updates below do not count below zero.
-    if (this.correction) manifest = correctStoreManifest(manifest, this.correction);
+    const corrected = this.correction ? correctStoreManifest(before, this.correction) : before;
+    const manifest = copyStoreManifest(corrected);
+    let isChanged = corrected !== before;
+    if (horizonMs > manifest.horizonMs) {
+      manifest.horizonMs = horizonMs;
+      isChanged = true;
+    }
     for (const write of writes) {
       const { table } = write.handle.key;
       if (table === "outcome" || table === "oauth" || table === "runtimeManifest") {
-        manifest = { ...manifest, [table]: updateDigest(manifest[table], this.rows.get(write.handle), write.row) };
+        manifest[table] = updateDigest(manifest[table], this.rows.get(write.handle), write.row);
+        isChanged = true;
       }
     }
-    if (manifest === before) return;
+    if (!isChanged) return;
     writes.push({ handle, row: makeRow(handle.key, this.sequence, encodeStoreManifest(manifest)) });
   }
 }

@@ -235,15 +235,20 @@ export function canonicalUuid(text: string): Uuid | undefined {
 
 /** Returns the 16 bytes of a UUID in any accepted spelling. Throws a `RangeError` for any other text. */
 export function uuidToBytes(text: string): Uint8Array {
-  const canonical = canonicalUuid(text);
-  if (canonical === undefined) throw new RangeError(`expected a UUID, got ${JSON.stringify(text)}`);
   const bytes = new Uint8Array(16);
-  let at = 0;
+  writeUuid(text, bytes, 0);
+  return bytes;
+}
+
+/** Writes the 16 bytes of a UUID in any accepted spelling to `bytes`, from `start` on. Throws a `RangeError` for any other text. */
+export function writeUuid(text: string, bytes: Uint8Array, start: number): void {
+  const canonical = canonicalUuid(text);
+  if (canonical === undefined) throw new RangeError(`expected a UUID, found ${JSON.stringify(text)}`);
+  let at = start;
   for (let i = 0; i < HYPHENATED; i += 2) {
     if (isHyphenPlace(i)) i++;
     bytes[at++] = hexValue(canonical.charCodeAt(i)) * 16 + hexValue(canonical.charCodeAt(i + 1));
   }
-  return bytes;
 }
 
 /** Returns the canonical form of a UUID. Throws a `RangeError` unless there are 16 bytes. */
