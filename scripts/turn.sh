@@ -166,7 +166,7 @@ check_loaded() {
 
 expect() {
   GOT=$(field "$2" <"$1")
-  [ "$GOT" = "$3" ] || fail "$(basename "$1"): expected $2 to be $3, got ${GOT:-nothing}"
+  [ "$GOT" = "$3" ] || fail "$(basename "$1"): expected $2 to be $3, found ${GOT:-nothing}"
 }
 
 [ -x "$GRPCURL" ] || fail "there is no grpcurl at $GRPCURL"

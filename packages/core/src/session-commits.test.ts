@@ -70,7 +70,7 @@ async function refusal(call: Promise<unknown>): Promise<Partial<StoreError>> {
     () => undefined,
     (reason: unknown) => reason,
   );
-  if (!(error instanceof StoreError)) throw new Error(`expected a refusal, got ${String(error)}`);
+  if (!(error instanceof StoreError)) throw new Error(`expected a refusal, found ${String(error)}`);
   const { variant, reason, message, subject } = error;
   return { variant, reason, message, subject };
 }
@@ -173,6 +173,6 @@ test("a stored document that is not a session is a read failure with the id of t
     why: { path: "messages[3]", reason: "role is missing", isRule: false },
   } as const;
   expect(() => acceptedId(finding, "session_delta", "rt:session:x")).toThrow(
-    "Store read failed: the stored session snapshot of rt:session:x is no session: messages[3]: role is missing",
+    "Store read failed: the stored session snapshot of rt:session:x is not a session: messages[3]: role is missing",
   );
 });

@@ -6,7 +6,7 @@ import { JsonError, canonicalUuid } from "@bolthole/json";
 export type Fail = (reason: StoreErrorReason, text: string, subject?: StoreErrorSubject) => StoreError;
 
 export function invalid(fail: Fail, field: string, expected: string, actual?: string): StoreError {
-  return fail("INVALID_ARGUMENT", `${field}: expected ${expected}${actual === undefined ? "" : `, got ${actual}`}`, {
+  return fail("INVALID_ARGUMENT", `${field}: expected ${expected}${actual === undefined ? "" : `, found ${actual}`}`, {
     record: field,
     expected,
     actual,

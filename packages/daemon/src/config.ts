@@ -17,7 +17,7 @@ const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
 const size = z.string().transform((text, context) => {
   const value = /^\d+(\.\d+)?\s*([kmg]i?)?b?$/i.test(text) ? bytes.parse(text.replace(/i(?=b?$)/i, "")) : null;
   if (value !== null && value >= 0) return value;
-  context.addIssue({ code: "custom", message: `expected a size such as 32MB or 1GiB, got ${text}` });
+  context.addIssue({ code: "custom", message: `expected a size such as 32MB or 1GiB, found ${text}` });
   return z.NEVER;
 });
 
@@ -26,20 +26,20 @@ const rate = z.preprocess((value) => (value === "off" ? "0" : value), size);
 const duration = z.string().transform((text, context) => {
   const value = /^\d+(\.\d+)?\s*(ms|s|m|h|d)$/i.test(text) ? ms(text as ms.StringValue) : undefined;
   if (value !== undefined) return value;
-  context.addIssue({ code: "custom", message: `expected a duration such as 500ms, 10s or 24h, got ${text}` });
+  context.addIssue({ code: "custom", message: `expected a duration such as 500ms, 10s or 24h, found ${text}` });
   return z.NEVER;
 });
 
 const count = z.string().transform((text, context) => {
   if (/^\d{1,9}$/.test(text) && Number(text) > 0) return Number(text);
-  context.addIssue({ code: "custom", message: `expected a whole number above 0, got ${text}` });
+  context.addIssue({ code: "custom", message: `expected a whole number above 0, found ${text}` });
   return z.NEVER;
 });
 
 const flag = z.union([z.boolean(), z.string()]).transform((value, context) => {
   if (value === true || value === "true" || value === "1") return true;
   if (value === false || value === "false" || value === "0") return false;
-  context.addIssue({ code: "custom", message: `expected true or false, got ${value}` });
+  context.addIssue({ code: "custom", message: `expected true or false, found ${value}` });
   return z.NEVER;
 });
 
@@ -48,7 +48,7 @@ const address = z.string().transform((text, context) => {
   if (LOOPBACK.test(host) && Number(port) <= 65535) return { host: host.replace(/[[\]]/g, ""), port: Number(port) };
   context.addIssue({
     code: "custom",
-    message: `expected a loopback address such as 127.0.0.1:7117 (other addresses need TLS, which is not supported yet), got ${text}`,
+    message: `expected a loopback address such as 127.0.0.1:7117 (other addresses need TLS, which is not supported yet), found ${text}`,
   });
   return z.NEVER;
 });

@@ -41,7 +41,7 @@ test("an error names the field with the path from the request", () => {
   const error = failure(() => storeCodecs.atomicApply.decodeRequest(request));
   expect(error.field).toBe("input_updates[1].history[1].from");
   expect(error.message).toMatch(
-    /^input_updates\[1]\.history\[1]\.from: expected one of INPUT_LIFECYCLE_STATE_ACCEPTED, .*, got 99$/,
+    /^input_updates\[1]\.history\[1]\.from: expected one of INPUT_LIFECYCLE_STATE_ACCEPTED, .*, found 99$/,
   );
 });
 

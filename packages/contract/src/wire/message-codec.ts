@@ -14,7 +14,7 @@ export class InvalidArgumentError extends Error {
     /** The value that was found, where it can be shown. */
     readonly actual?: string,
   ) {
-    super(`${field}: expected ${expected}${actual === undefined ? "" : `, got ${actual}`}`);
+    super(`${field}: expected ${expected}${actual === undefined ? "" : `, found ${actual}`}`);
   }
 
   static {

@@ -64,13 +64,13 @@ function decodeValue(key: RowKey, value: Uint8Array, row: Row): unknown {
   }
 }
 
-/** Compares a stored digest of a table with the rows that are there. Returns the difference as text, if any. */
+/** Compares the stored digest of a table with its rows. Returns the difference as text, if any. */
 export function difference(table: string, stored: TableDigest, found: TableDigest): string | undefined {
-  if (stored.rows !== found.rows) {
-    return `${table} rows: ${String(stored.rows)} are counted, ${String(found.rows)} are there`;
-  }
-  return stored.sum === found.sum ? undefined : `${table} rows: ${String(found.rows)}, but not those that were counted`;
+  if (stored.rows === found.rows && stored.sum === found.sum) return undefined;
+  return `${table} rows: expected ${digestText(stored)}, found ${digestText(found)}`;
 }
+
+const digestText = ({ rows, sum }: TableDigest): string => `${String(rows)} (sum of checksums ${String(sum)})`;
 
 /** Checks all rows of one state of a runtime, the runtime manifest included, and compares the manifest with the rows. */
 export class RuntimeAudit {
@@ -187,6 +187,7 @@ function documentDiffers(key: RowKey, row: Row, document: AuditedRow["document"]
   const { length, crc32 } = document ?? { length: 0, crc32: 0 };
   if (facts.length === length && facts.crc32 === crc32) return [];
   const runtimeId = "runtimeId" in key ? key.runtimeId : undefined;
-  const text = `the snapshot has ${String(facts.length)} bytes, its document has ${String(length)} or other ones`;
+  const expected = `${String(facts.length)} bytes with CRC-32 ${String(facts.crc32)}`;
+  const text = `expected a document of ${expected}, found ${String(length)} bytes with CRC-32 ${String(crc32)}`;
   return [{ code: "document-differs", runtimeId, record: describeKey(key), text }];
 }

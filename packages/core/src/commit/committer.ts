@@ -333,7 +333,7 @@ export class Committer {
 
   private requestIdOf({ requestId, expectedStoreId }: Mutation): RequestId | undefined {
     if (expectedStoreId !== undefined && expectedStoreId !== this.engine.storeId) {
-      throw writeFailed("STORE_REPLACED", `expected store ${expectedStoreId}, this is store ${this.engine.storeId}`, {
+      throw writeFailed("STORE_REPLACED", `expected store ${expectedStoreId}, found store ${this.engine.storeId}`, {
         record: "expected_store_id",
         expected: expectedStoreId,
         actual: this.engine.storeId,

@@ -33,7 +33,7 @@ function expectFence(token: bigint, runtimeId: RuntimeId, reads: ReadSet): Expec
     const stored = record && inspectLifecycleRecord(record).fenceToken;
     if (stored === token) return;
     const actual = stored === undefined ? "none" : stored.toString();
-    throw writeFailed("FENCE_CONFLICT", `expected fence token ${token.toString()}, the runtime's is ${actual}`, {
+    throw writeFailed("FENCE_CONFLICT", `expected fence token ${token.toString()}, found ${actual}`, {
       runtimeId,
       record: "machine_lifecycle",
       expected: token.toString(),
@@ -58,7 +58,7 @@ function expectVersion(
     if (actual === expected.version) return;
     const name = expected.inputId === undefined ? expected.record : `${expected.record} ${expected.inputId}`;
     const wanted = expected.version ?? "none";
-    throw writeFailed("VERSION_CONFLICT", `expected ${name} at version ${wanted}, it is at ${actual ?? "none"}`, {
+    throw writeFailed("VERSION_CONFLICT", `expected ${name} at version ${wanted}, found ${actual ?? "none"}`, {
       runtimeId,
       record: name,
       expected: wanted,

@@ -25,15 +25,17 @@ const timeOfRequest = (requestId: Uuid): number => Number.parseInt(requestId.sli
 export function parseRequestId(text: string, nowMs: number): RequestId {
   const uuid = parseUuid(text, "request_id", writeFailed);
   if (uuid[14] !== "7") {
-    throw invalidRequestId(`expected a UUID of version 7, got version ${uuid.charAt(14)}`, "a UUID of version 7", text);
+    throw invalidRequestId(
+      `expected a UUID of version 7, found version ${uuid.charAt(14)}`,
+      "a UUID of version 7",
+      text,
+    );
   }
   const timeMs = timeOfRequest(uuid);
   if (timeMs > nowMs + MAX_CLOCK_SKEW_MS) {
-    throw invalidRequestId(
-      "its time is more than one hour ahead of the store's clock",
-      `a time up to ${new Date(nowMs + MAX_CLOCK_SKEW_MS).toISOString()}`,
-      new Date(timeMs).toISOString(),
-    );
+    const expected = `a time up to ${new Date(nowMs + MAX_CLOCK_SKEW_MS).toISOString()}`;
+    const actual = new Date(timeMs).toISOString();
+    throw invalidRequestId(`expected ${expected}, one hour after the store's time, found ${actual}`, expected, actual);
   }
   return { text: uuid, timeMs };
 }

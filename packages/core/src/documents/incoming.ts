@@ -54,7 +54,12 @@ function checkPatch({ pieces, resultLength, resultCrc32 }: SnapshotPatch, contex
   checkSize(inserted, limits.patchInsertBytes, `${field}.pieces`, writeFailed, "bytes of new content");
   const total = totalLength(pieces);
   if (total !== resultLength) {
-    throw invalid(writeFailed, `${field}.result_length`, `${String(total)}, as the pieces have`, String(resultLength));
+    throw invalid(
+      writeFailed,
+      `${field}.result_length`,
+      `${String(total)}, the length of the pieces`,
+      String(resultLength),
+    );
   }
   if (resultCrc32 >>> 0 !== resultCrc32) {
     throw invalid(writeFailed, `${field}.result_crc32`, "an unsigned 32-bit number", String(resultCrc32));
@@ -120,7 +125,7 @@ function patchedDocument(
 ): Incoming {
   const actual = stored && versionOf(context, stored.row);
   if (!stored || actual !== patch.baseVersion) {
-    const text = `the patch is of version ${patch.baseVersion}, version ${actual ?? "none"} is stored; send the whole document`;
+    const text = `expected version ${patch.baseVersion} as the base of the patch, found ${actual ?? "none"}; send the whole document`;
     throw writeFailed("BASE_NOT_CURRENT", text, {
       runtimeId,
       record: `${field}.base_version`,

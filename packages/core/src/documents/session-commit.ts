@@ -102,7 +102,7 @@ async function stage(
   throw invalid(
     (reason, text, subject) => writeFailed(reason, text, { runtimeId, ...subject }),
     "patch.result_crc32",
-    `${String(staged.crc32)}, as the pieces have`,
+    `${String(staged.crc32)}, the checksum of the pieces`,
     String(incoming.crc32),
   );
 }

@@ -102,14 +102,14 @@ async function receiveInto(target: Buffer, sha256: Uint8Array, chunks: AsyncIter
   let at = 0;
   for await (const chunk of chunks) {
     if (at + chunk.length > length) {
-      throw invalid(writeFailed, "chunk", `${String(length)} bytes in all, as declared`, `more`);
+      throw invalid(writeFailed, "chunk", `${String(length)} bytes, the declared length`, "more");
     }
     target.set(chunk, at);
     digest.update(chunk);
     at += chunk.length;
   }
   if (at < length) {
-    throw invalid(writeFailed, "chunk", `${String(length)} bytes in all, as declared`, `${String(at)} bytes`);
+    throw invalid(writeFailed, "chunk", `${String(length)} bytes, the declared length`, `${String(at)} bytes`);
   }
   const actual = digest.digest();
   if (!actual.equals(sha256)) {

@@ -96,7 +96,9 @@ async function readInputs(
   }
   if (manifest && (entries.length !== manifest.input.rows || sum !== manifest.input.sum)) {
     attempt(() => {
-      throw damaged(key, `counts ${String(manifest.input.rows)} input states, ${String(entries.length)} are there`);
+      const expected = `${String(manifest.input.rows)} (sum of checksums ${String(manifest.input.sum)})`;
+      const found = `${String(entries.length)} (sum of checksums ${String(sum)})`;
+      throw damaged(key, `does not match the input states: expected ${expected}, found ${found}`);
     });
   }
   return { manifest, entries };

@@ -192,7 +192,7 @@ export function acceptedId(verdict: TranscriptVerdict, field: string, runtimeId:
     case "unreadable previous": {
       const { path, reason } = verdict.why;
       const place = path === "" ? reason : `${path}: ${reason}`;
-      throw readFailed("DAMAGED_RECORD", `the stored session snapshot of ${runtimeId} is no session: ${place}`, {
+      throw readFailed("DAMAGED_RECORD", `the stored session snapshot of ${runtimeId} is not a session: ${place}`, {
         runtimeId,
         record: "session snapshot",
       });

@@ -143,7 +143,8 @@ export async function scrubDocument(engine: Engine, runtimeId: RuntimeId, pace: 
     isOneDocument &&= sequence === first;
     const expected = Math.min(DOCUMENT_SLICE_BYTES, Math.max(0, facts.length - offset));
     if (bytes.length !== expected) {
-      return differs(`the snapshot has ${String(facts.length)} bytes, its document has more or fewer`);
+      const found = bytes.length < expected ? String(offset + bytes.length) : "more";
+      return differs(`expected a document of ${String(facts.length)} bytes, found ${found}`);
     }
     checksum = crc32(bytes, checksum);
     offset += bytes.length;

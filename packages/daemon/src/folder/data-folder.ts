@@ -62,8 +62,8 @@ export function prepareDataFolder(folder: string): void {
   if (!isOwner || (mode & OTHERS_MAY_WRITE) !== 0) {
     throw new StartupError(
       EXIT.DATA_FOLDER,
-      `data folder ${folder} must belong to this user and must not be writable by others; it has owner ${String(uid)} and mode ` +
-        `${(mode & 0o7777).toString(8)}; change them, or choose another folder`,
+      `expected data folder ${folder} to belong to this user and not to be writable by others, found owner ${String(uid)} ` +
+        `and mode ${(mode & 0o7777).toString(8)}; change them, or choose another folder`,
     );
   }
 }

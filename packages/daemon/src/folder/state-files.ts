@@ -96,8 +96,8 @@ export function loadToken(folder: string): string {
   if (token.length < MIN_TOKEN_LENGTH) {
     throw new StartupError(
       EXIT.DATA_FOLDER,
-      `${path} must hold at least ${String(MIN_TOKEN_LENGTH)} characters and holds ${String(token.length)}; ` +
-        "delete the file to have a new token created",
+      `expected a token of at least ${String(MIN_TOKEN_LENGTH)} characters in ${path}, found ${String(token.length)}; ` +
+        "delete the file, so that the next start creates a new token",
     );
   }
   return token;

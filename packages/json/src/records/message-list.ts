@@ -132,7 +132,7 @@ export class MessageList {
     const start = this.starts[first];
     const end = this.ends[last];
     if (start === undefined || end === undefined) {
-      throw new RangeError(`expected a range of the ${this.length} messages, got ${first} to ${last}`);
+      throw new RangeError(`expected a range of the ${this.length} messages, found ${first} to ${last}`);
     }
     return start >= 0 ? this.source.subarray(start, end) : (this.rewritten ?? this.source).subarray(~start, end);
   }

@@ -42,7 +42,7 @@ function problemOf(vector: VectorCase): string | undefined {
     // A list in place of an object may be rejected before any rule is checked (contract 9.10).
     const isRule =
       vector.name !== "positional-version-three" && /rejected SessionEnvelope|overflow deserializing/.test(err);
-    return isRule && error.message !== text ? `expected the error ${text}, got ${error.message}` : undefined;
+    return isRule && error.message !== text ? `expected the error ${text}, found ${error.message}` : undefined;
   }
   if (ok === undefined) return vector.quirk ? undefined : "accepted";
   if (session.id !== ok.id) return `id ${session.id}`;

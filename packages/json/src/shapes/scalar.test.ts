@@ -39,7 +39,7 @@ function bitsMismatch(vector: VectorCase): string | undefined {
   const bytes = Buffer.alloc(8);
   bytes.writeDoubleBE(readFloat64(String(vector.input)) ?? NaN);
   const bits = bytes.toString("hex");
-  return bits === vector.bits.replace(/^0x/, "") ? undefined : `expected the bits ${vector.bits}, got ${bits}`;
+  return bits === vector.bits.replace(/^0x/, "") ? undefined : `expected the bits ${vector.bits}, found ${bits}`;
 }
 
 function secondPassMismatch(vector: VectorCase): string | undefined {
@@ -47,7 +47,7 @@ function secondPassMismatch(vector: VectorCase): string | undefined {
   if (vector.kind !== "number" || ok?.["text"] === undefined) return undefined;
   const again = canonicalRawJson(ok["text"]);
   const expected = ok["again"] ?? ok["text"];
-  return again === expected ? undefined : `expected ${expected} from a second pass, got ${again}`;
+  return again === expected ? undefined : `expected ${expected} from a second pass, found ${again}`;
 }
 
 test("an unsigned integer outside its range is not written", () => {

@@ -253,7 +253,7 @@ export function writeUuid(text: string, bytes: Uint8Array, start: number): void 
 
 /** Returns the canonical form of a UUID. Throws a `RangeError` unless there are 16 bytes. */
 export function uuidFromBytes(bytes: Uint8Array): Uuid {
-  if (bytes.length !== 16) throw new RangeError(`expected the 16 bytes of a UUID, got ${bytes.length}`);
+  if (bytes.length !== 16) throw new RangeError(`expected the 16 bytes of a UUID, found ${bytes.length}`);
   return withHyphens(Buffer.from(bytes.buffer, bytes.byteOffset, 16).toString("hex"));
 }
 

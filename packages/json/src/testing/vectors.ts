@@ -66,7 +66,7 @@ export function mismatch(vector: VectorCase, field: string, run: () => string): 
   }
   if (vector.expect.ok === undefined) return isLenient(vector) ? undefined : `accepted as ${actual}`;
   if (actual === vector.expect.ok[field] || vector.opaque !== undefined) return undefined;
-  return `expected ${vector.expect.ok[field]}, got ${actual}`;
+  return `expected ${vector.expect.ok[field]}, found ${actual}`;
 }
 
 /** Returns the result of `pass`, extended by the result of a second pass over it when that is different. */
@@ -92,5 +92,5 @@ function textOf(err: string | { readonly text: string }): string {
 function ruleMismatch(expected: string, actual: string): string | undefined {
   const isRule = /rejected StoredInputState|unsupported machine lifecycle|overflow deserializing/.test(expected);
   const text = expected.replace(/ at line \d+ column \d+$/, "");
-  return isRule && actual !== text ? `expected the error ${text}, got ${actual}` : undefined;
+  return isRule && actual !== text ? `expected the error ${text}, found ${actual}` : undefined;
 }

@@ -219,8 +219,10 @@ class PageWalk {
       throw damagedPage(page, "has a value outside the file");
     }
     const firstPage = this.readPage(first, OVERFLOW);
-    if (firstPage.readUInt32LE(20) !== count)
-      throw damagedPage(first, "has another number of overflow pages than its value");
+    const found = firstPage.readUInt32LE(20);
+    if (found !== count) {
+      throw damagedPage(first, `has the wrong number of overflow pages: expected ${count}, found ${found}`);
+    }
     for (let next = first + 1; next < first + count; next += 1) this.claim(next);
     return isWanted ? this.read(first * this.pageBytes + HEADER, size, `page ${String(first)}`) : undefined;
   }
@@ -253,7 +255,7 @@ class PageWalk {
     this.claim(page);
     const bytes = this.read(page * this.pageBytes, this.pageBytes, `page ${String(page)}`);
     const number = numberAt(bytes, 0);
-    if (number !== page) throw damagedPage(page, `has the number ${number}`);
+    if (number !== page) throw damagedPage(page, `has the wrong page number: expected ${page}, found ${number}`);
     const found = bytes.readUInt16LE(18) & KIND;
     if (found !== kind) throw damagedPage(page, `has the wrong kind: expected flags ${kind}, found ${found}`);
     return bytes;

@@ -109,11 +109,12 @@ class OauthChain {
       ({ sent, fate }) => fate === "open" && (sent.link ?? 0) > this.last && sent.effects[0]?.[1] === seen?.digest,
     );
     if (!isNewest && (isSettled || !isUnanswered)) {
+      const expected = newest ? `version ${newest.version}` : "nothing";
       const found = seen ? `version ${seen.version}` : "nothing";
       this.violations.add(
         "acknowledged",
         STORE,
-        `OAuth value ${String(this.last)} (${newest?.version ?? "none"}): found ${found}`,
+        `OAuth value ${String(this.last)}: expected ${expected}, found ${found}`,
       );
     }
     if (!isSettled) return;
@@ -317,7 +318,7 @@ export class LedgerModel {
     this.violations.add(
       "known content",
       runtime,
-      `${key}: expected ${expected}, read ${version === null ? "nothing" : `version ${version}`}${isOther}`,
+      `${key}: expected ${expected}, found ${version === null ? "nothing" : `version ${version}`}${isOther}`,
     );
   }
 

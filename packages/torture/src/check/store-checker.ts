@@ -83,7 +83,7 @@ export class StoreChecker {
         const expected = model ? expectedCounts(model) : "nothing";
         const found = listedCounts(summary);
         if (found !== expected) {
-          this.violations.add("acknowledged", summary.runtimeId, `listed with ${found}, expected ${expected}`);
+          this.violations.add("acknowledged", summary.runtimeId, `list: expected ${expected}, found ${found}`);
         }
       }
       pageToken = page.nextPageToken;

@@ -203,16 +203,17 @@ class CorruptRun {
     }
     if (seen?.digest === wanted?.digest && seen?.version === wanted?.version) this.loads.correct += 1;
     else {
+      const expected = wanted ? `version ${wanted.version}` : "nothing";
       const found = seen ? `version ${seen.version}` : "nothing";
       this.violations.add(
         "correct responses",
         runtimeId,
-        `${mutation}: ${key} was served without an error: ${found} instead of ${wanted?.version ?? "nothing"}`,
+        `${mutation}: ${key}: expected ${expected} or an error, found ${found}`,
       );
     }
   }
 
-  /** A scrub pass must name every runtime with a record that was reported as damaged, and no other. */
+  /** Checks that a scrub pass names every runtime with a record that was reported as damaged, and no other. */
   private async judgeScrub(mutation: string, data: string, damaged: ReadonlySet<string>): Promise<void> {
     const { findings, findingCount } = await nextPass(data);
     // The list of findings is limited.
@@ -223,7 +224,7 @@ class CorruptRun {
       this.violations.add(
         "correct responses",
         runtimeId,
-        `${mutation}: is reported as damaged by loads, but not by the scrub`,
+        `${mutation}: loads report the runtime as damaged, but the scrub does not`,
       );
     }
     // Request outcomes belong to no runtime, and no load has read them.
@@ -239,7 +240,7 @@ class CorruptRun {
     this.scrubs += 1;
   }
 
-  /** New runtimes can be written and read in spite of the damage. */
+  /** Checks that new runtimes can be written and read although the store is damaged. */
   private async checkNewWrites(store: BoltholeStore, mutation: string): Promise<void> {
     const state = {
       inputId: INPUT_ID,
@@ -259,7 +260,7 @@ class CorruptRun {
       await store.persistInputState(runtimeId, state);
       const rows = await store.loadInputStates(runtimeId);
       if (rows.length !== 1)
-        this.violations.add("stays in service", mutation, `${runtimeId} has ${String(rows.length)} rows`);
+        this.violations.add("stays in service", mutation, `${runtimeId}: expected 1 row, found ${String(rows.length)}`);
     }
   }
 }

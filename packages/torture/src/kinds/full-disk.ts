@@ -75,9 +75,12 @@ async function fillAndFree(
     const refusal = await untilRefused(probe);
     expect(
       refusal.reason === "DISK_FULL",
-      `on a full disk a write returned ${String(refusal.reason)}, expected DISK_FULL`,
+      `a write on a full disk: expected DISK_FULL, found ${String(refusal.reason)}`,
     );
-    expect(refusal.afterMs < fastMs, `a refusal took ${String(refusal.afterMs)} ms`);
+    expect(
+      refusal.afterMs < fastMs,
+      `expected a refusal within ${String(fastMs)} ms, found ${String(refusal.afterMs)} ms`,
+    );
     count("refused immediately");
     await sleep(random.below(FULL_FOR_MS));
     // The daemon may have freed space since the first fill.

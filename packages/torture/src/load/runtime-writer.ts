@@ -132,7 +132,8 @@ export class RuntimeWriter {
       if (response.wrong !== undefined) this.wrong(operation, response.wrong);
       if (misses === "always")
         this.wrong(operation, `${id} was applied, but its compare-and-set expected a state that never existed`);
-      if (operation.refusedAs) this.wrong(operation, `${id} was applied, expected the refusal ${operation.refusedAs}`);
+      if (operation.refusedAs)
+        this.wrong(operation, `${id}: expected the refusal ${operation.refusedAs}, found that it was applied`);
       this.adopt(operation, response.version);
     } else {
       this.ledger.append({ t: "not-applied", id, why: "missed" });

@@ -56,21 +56,21 @@ function problemOf(vector: GuardCase): string | undefined {
     if (ok) return vector.quirk ? undefined : `refused: ${text}`;
     // A list in the place of an object may be refused (contract 9.10), even if the reference names another fault.
     if (err && vector.name.includes("-positional-")) return undefined;
-    if (!err || variant !== err.variant) return `${variant} instead of ${String(err?.variant)}: ${text}`;
+    if (!err || variant !== err.variant) return `expected ${String(err?.variant)}, found ${variant}: ${text}`;
     if (vector.clock) return undefined;
     const [, known] = READER_TEXT.exec(err.text) ?? [];
     const isEqual =
       known === undefined
         ? text === err.text
         : text.startsWith(err.text.slice(0, err.text.indexOf(known) + known.length));
-    if (!isEqual) return `refused with the text ${text}\n  instead of ${err.text}`;
+    if (!isEqual) return `expected the text ${err.text}\n  found ${text}`;
     const facts = [err.previous_revision ?? err.expected, err.incoming_revision ?? err.actual];
     if (facts[0] !== undefined && (facts[0] !== expected || facts[1] !== actual)) {
       return `expected ${facts.join(" and ")}, found ${expected} and ${actual}`;
     }
     return undefined;
   }
-  return ok || (vector.clock && err) ? undefined : `accepted instead of ${err?.text ?? "not returning"}`;
+  return ok || (vector.clock && err) ? undefined : `expected ${err?.text ?? "a malformed history"}, found acceptance`;
 }
 
 const vectors = readVectors("guards.jsonl") as readonly GuardCase[] | undefined;
