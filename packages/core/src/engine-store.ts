@@ -71,7 +71,7 @@ export interface EngineStore extends VersionedStore, RuntimeTransfer {
   keptOutcomes(): Promise<number>;
 }
 
-/** Returns the contract over any engine. All rules are here, and none of the storage. */
+/** Returns a store over any engine. It has all rules and no storage of its own. */
 export function createEngineStore(unguardedEngine: Engine, options: EngineStoreOptions = {}): EngineStore {
   const { limits = DEFAULT_LIMITS, outcomeRetention = DEFAULT_RETENTION, serverVersion = "", now = Date.now } = options;
   const maxAgeMs = outcomeRetention.maxAgeSeconds * 1000;

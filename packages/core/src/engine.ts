@@ -20,7 +20,7 @@ export interface StagedDocument {
   readonly bytes: number;
 }
 
-/** Makes some rows of a row set, all with this sequence. An engine may call it again with another one; only the last rows count. */
+/** Makes some rows of a row set with this sequence. An engine may call it again with another sequence; only the last rows count. */
 export type RowSlice = (sequence: number) => readonly RowEntry<RowSetKey>[];
 
 /** A row set that an engine has stored for a commit, where no reader sees it. Engines keep more in it than this. */
@@ -52,7 +52,7 @@ export interface RowWrite {
   readonly document?: StagedDocument | undefined;
 }
 
-/** One operation handed to the writer. It is applied as a whole, or refused alone. */
+/** One operation of the writer. It is applied as a whole, or refused alone. */
 export interface WriteBatch<T> {
   /** Every row that the batch reads or writes. */
   readonly reads: ReadSet;
@@ -138,7 +138,7 @@ export interface Engine {
   /** Whether acknowledged changes survive the process. */
   readonly durable: boolean;
   readonly storeId: string;
-  /** The first part of every version. It changes with each restore, so that no version of before is ever used again. */
+  /** The first part of every version. Each restore changes it, so that no version from before the restore is used again. */
   readonly epoch: string;
   view<T>(read: (view: View) => Promise<T>): Promise<T>;
   /**
@@ -165,7 +165,7 @@ export interface Engine {
   stats(): Promise<EngineStats>;
   /** Returns one consistent copy of the store as the bytes of a backup file. Absent where the engine's files have other tools. */
   backUp?(): Promise<AsyncIterable<Uint8Array>>;
-  /** Reads everything in one consistent state, beside the engine's other work, and reports damage. Absent: nothing to check. */
+  /** Reads everything in one consistent state while the engine works, and reports damage. Absent when nothing can be checked. */
   check?(listener: CheckListener): Promise<CheckResult>;
   /** Waits for the writer, then closes the store. */
   close(): Promise<void>;

@@ -7,7 +7,7 @@ import type { Engine, Row, RowKey } from "./engine.js";
 import type { ManifestCorrections } from "./commit/runtime-replacement.js";
 import type { TranscriptChecker } from "./transcript/transcript-checker.js";
 
-/** The way to the runtimes that a store refuses because they are known to be damaged. */
+/** Access to the runtimes that a store refuses because they are known to be damaged. */
 export interface DamagedRuntimes {
   /** The engine without that refusal. */
   readonly engine: Engine;
@@ -17,7 +17,7 @@ export interface DamagedRuntimes {
   release(runtimeId: RuntimeId): void;
 }
 
-/** What the operations of one store share. */
+/** The objects that the operations of one store share. */
 export interface StoreContext {
   /** Refuses runtimes that are known to be damaged. */
   readonly engine: Engine;

@@ -39,7 +39,7 @@ export function damageOf(key: RowKey, row: Row, formBytes = Infinity): Finding |
   }
 }
 
-/** Decodes a value as the loads of its table do. */
+/** Decodes a value in the same way as the loads of its table. */
 function decodeValue(key: RowKey, value: Uint8Array, row: Row): unknown {
   switch (key.table) {
     case "runtimeManifest":
@@ -105,7 +105,7 @@ export class RuntimeAudit {
   }
 }
 
-/** A row, and what the engine knows of the document of a `snapshot`; no document for an empty one. */
+/** A row. A `snapshot` row also has the length and the checksum of its stored document, unless the document is empty. */
 export interface AuditedRow {
   readonly key: RowKey;
   readonly row: Row;

@@ -27,7 +27,7 @@ export interface RowEdit {
   readonly document?: StagedDocument | undefined;
 }
 
-/** A request, and its input rows. */
+/** A request that may be repeated, with the ids of its input rows. */
 export interface Repeatable<R extends AnyMutation> extends Fingerprinted<R> {
   /** The ids of the input rows of the request, in the order of their edits. A replayed response needs them. */
   readonly inputIds?: readonly InputId[] | undefined;
@@ -46,7 +46,7 @@ export interface Edits {
   decide(rows: RowReader): readonly RowEdit[];
 }
 
-/** The deletion of a runtime: of every row that it has. Nothing of the rows and of the runtime manifest is decoded. */
+/** The deletion of a runtime with all its rows. Neither the rows nor the runtime manifest are decoded. */
 export interface RuntimeDeletion {
   readonly runtimeId: RuntimeId;
   readonly reads: ReadSet;
@@ -76,13 +76,13 @@ export interface Committed {
   readonly version: Version;
   readonly replayed: boolean;
   readonly keptInputs: readonly KeptInput[];
-  /** Absent for a mutation without a runtime, and in a replayed response from an outcome of the first form. */
+  /** The versions of all input rows. Absent for a mutation without a runtime, and in a replay of an outcome of the first form. */
   readonly inputs?: InputsVersions | undefined;
-  /** Only for the deletion of a runtime. */
+  /** The counts of a deletion. Absent for other mutations. */
   readonly deleted?: DeletedCounts | undefined;
 }
 
-/** What a change put into its write set. */
+/** The facts that the writer keeps of a change after it was put into its write set. */
 interface Written {
   /** The sequence of the version in the response. */
   readonly sequence: number;
@@ -99,8 +99,8 @@ interface KeptRow {
 }
 
 /**
- * Takes changes through the writer: first the outcome of the request id, then the expectations, then the rule, then the
- * manifests. Everything that all mutations share is here; a rule contains only what is special to its mutation.
+ * Commits changes through the writer: checks the outcome of the request id and then the expectations, applies the rule, and
+ * updates the manifests. It contains everything that all mutations share; a rule contains only the part that differs.
  */
 export class Committer {
   /** The number of calls that work on each request id. */
@@ -114,8 +114,8 @@ export class Committer {
   ) {}
 
   /**
-   * Returns the stored response of a mutation's request id, if there is one. A session change asks for it first, because a
-   * repeated change would be refused over the document that its first call stored.
+   * Returns the stored response of a mutation's request id, if there is one. A session change calls this first: its document
+   * would otherwise be compared with the one that the first call stored, and refused.
    */
   async replayed<R extends AnyMutation>(change: Repeatable<R>): Promise<Committed | undefined> {
     const requestId = this.requestIdOf(change.request);
@@ -179,7 +179,7 @@ export class Committer {
     return { ...committed, deleted: committed.deleted };
   }
 
-  /** Runs a change in the writer, with what all mutations share. `edit` returns undefined when nothing is to be written. */
+  /** Runs a change in the writer, with the steps that all mutations share. `edit` returns undefined to write nothing. */
   private write<R extends AnyMutation>(
     engine: Engine,
     change: Repeatable<R> & { readonly reads: ReadSet },
@@ -362,7 +362,7 @@ export class Committer {
     return requestId.timeMs < Math.max(horizonMs, this.now() - this.maxAgeMs);
   }
 
-  /** The outcome of an id this old may have been deleted: it is not known whether the request was applied. */
+  /** Throws REQUEST_ID_EXPIRED for an id whose outcome may have been deleted, because then the request may have been applied. */
   private refuseExpired(requestId: RequestId, horizonMs: number): void {
     if (this.isExpired(requestId, horizonMs)) {
       throw refusedId("REQUEST_ID_EXPIRED", requestId, "is older than the outcomes that are kept");

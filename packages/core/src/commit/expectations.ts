@@ -6,7 +6,7 @@ import { parseUuid, tooLarge } from "../validate.js";
 import type { WriteSet } from "./write-set.js";
 import { versionText, type ReadSet, type RowReader } from "./row.js";
 
-/** A request may expect the versions of as many rows as it may contain. */
+/** The most expected versions in a request: as many as it may contain rows. */
 const MAX_EXPECTED_VERSIONS = 4096;
 
 /** Throws when a stored row is not what the caller expects. */

@@ -17,11 +17,11 @@ import {
 import { decodeRow, makeRow } from "./row.js";
 
 /*
- * External rows are rows that another program wrote into a database that an engine shares with it. Nothing is known of their
- * sequence and their form, and the stored manifests do not count them: the manifests are derived from the rows instead.
+ * External rows are rows that another program wrote into a database that an engine shares with it. Their sequence and form
+ * are unknown, and the stored manifests do not count them: the manifests are derived from the rows instead.
  */
 
-/** The part of a digest that is used as a sequence: so many bytes are exact in a double. */
+/** The number of digest bytes that are used as a sequence. A number of this size is exact in a double. */
 const SEQUENCE_BYTES = 6;
 
 /** Returns a sequence that depends on the content. It is below zero, as the sequence of no commit is. */

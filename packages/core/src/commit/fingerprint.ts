@@ -11,10 +11,10 @@ export type Argument = Uint8Array | string | undefined;
  */
 export type Arguments<T> = { readonly [Field in keyof T]-?: Argument | readonly Argument[] };
 
-/** The fields of a request beside those that all mutations have. */
+/** The fields of a request except those that all mutations have. */
 export type RequestArguments<R extends Mutation> = Arguments<Omit<R, keyof RuntimeMutation>>;
 
-/** What the fingerprint of a request consists of. */
+/** The parts of a request that its fingerprint covers. */
 export interface Fingerprinted<R extends Mutation> {
   /** The name of the RPC. */
   readonly method: string;

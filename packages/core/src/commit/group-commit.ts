@@ -14,7 +14,7 @@ export type Awaitable<T> = T | Promise<T>;
 /** Puts prepared work into the transaction of its group. An error of it fails the whole group. */
 export type Apply = () => Awaitable<void>;
 
-/** A row as a group sees it. An engine keeps more in it than this. */
+/** A row as a group sees it. Engines add members of their own. */
 export interface GroupRow {
   readonly row: Row | undefined;
 }
@@ -23,7 +23,7 @@ export interface GroupRow {
 export interface DecidedBatch<R extends GroupRow = GroupRow> {
   readonly batch: WriteBatch<unknown>;
   readonly decision: Decision<unknown>;
-  /** What `Group.read` returned for the batch. */
+  /** The rows that `Group.read` returned for the batch. */
   readonly rows: readonly R[];
   readonly sequence: number;
 }
@@ -79,8 +79,8 @@ const NOTHING: Apply = () => undefined;
  *
  * - Batches that arrive in one turn of the event loop share a group.
  * - Each batch is decided over what the batches before it left.
- * - A refusal is delivered after the flush too: it may rest on a change of its own group, so it must not be known earlier
- *   than that change is durable.
+ * - A refusal is delivered after the flush too: it may depend on a change of the same group, so the caller must not receive
+ *   it before that change is durable.
  * - When a transaction fails, its batches reject with OUTCOME_UNKNOWN, and every later write and read with SHUTTING_DOWN.
  *
  * The engine supplies the transactions: `begin` opens one. An error of `begin` refuses everything that waits; nothing was
@@ -219,7 +219,7 @@ export class GroupCommit<G extends Group> {
     }
   }
 
-  /** Nothing is known of the group after a failed write: it may be on the disk, or not. */
+  /** Rejects the batches of a group with OUTCOME_UNKNOWN: after a failed write it may be on the disk, or not. */
   private fail(cause: unknown, taken: readonly Waiting<G>[]): void {
     const text = "a write to the disk failed: the change may have been applied; repeat it with the same request id";
     for (const { reject } of taken) reject(new StoreError("Internal", "OUTCOME_UNKNOWN", text, { cause }));

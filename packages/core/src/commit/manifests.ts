@@ -54,7 +54,7 @@ export const isEmptyRuntimeManifest = (manifest: RuntimeManifest): boolean =>
 
 type Changeable<T> = { -readonly [Member in keyof T]: T[Member] };
 
-/** Returns a copy that may be changed. Member by member: every commit does this, and a spread is much slower. */
+/** Returns a copy that may be changed. It names the members one by one, because every commit calls it and a spread is much slower. */
 export const copyRuntimeManifest = ({
   snapshot,
   lifecycle,
@@ -128,7 +128,7 @@ export const EMPTY_STORE_MANIFEST: StoreManifest = {
   horizonMs: 0,
 };
 
-/** As `copyRuntimeManifest`. */
+/** Returns a copy that may be changed, in the same way as `copyRuntimeManifest`. */
 export const copyStoreManifest = ({
   outcome,
   oauth,
@@ -169,8 +169,8 @@ export function decodeStoreManifest(value: Uint8Array): StoreManifest {
 }
 
 /**
- * What the store manifest is missing of the runtime manifests that are there, because one of them was damaged or vanished. The
- * number of rows may be below zero. Commits do not change it: they add and subtract what they change.
+ * The difference between the runtime manifests that are stored and those that the store manifest counts, after one of them was
+ * damaged or vanished. The number of rows may be below zero. Commits keep the difference: they only count their own changes.
  */
 export interface ManifestCorrection {
   readonly rows: number;

@@ -100,7 +100,7 @@ export interface OutcomeBounds {
   readonly maxAgeMs: number;
 }
 
-/** So few that an engine without space for other changes still has space for this one. */
+/** The most outcomes that one commit deletes: few enough for an engine that has no space for other changes. */
 const PRUNED_TOGETHER = 128;
 
 /**

@@ -51,7 +51,7 @@ const sliceOf =
   (sequence) =>
     rows.map(({ key, value }) => ({ key, row: makeRow(key, sequence, value) }));
 
-/** So many rows are sorted in a few milliseconds. */
+/** The number of rows in a run, which is sorted in a few milliseconds. */
 const RUN_ROWS = 2048;
 
 /** Returns the rows in the order of their keys. Of rows with the same key, the last one wins. */

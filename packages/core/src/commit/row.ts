@@ -107,7 +107,7 @@ export function describeKey(key: RowKey): string {
   }
 }
 
-/** Returns the version of a row that was written by the commit with this sequence: `<epoch>.<sequence>`. Callers compare versions only for equality. */
+/** Returns the version of a row, `<epoch>.<sequence>`, from the sequence of its commit. Callers compare versions only for equality. */
 export const versionText = (epoch: string, sequence: number): Version => `${epoch}.${String(sequence)}`;
 
 /** Returns the sequence of the commit that a version names, or undefined when the version is not one of this store. */
@@ -181,7 +181,7 @@ function unreadable(key: RowKey, cause: unknown): Error {
 /** Names one row of a `ReadSet`. */
 export interface RowHandle<K extends RowKey = RowKey> {
   readonly key: K;
-  /** The position of the row in the set. For the engines; rules name rows by their handles alone. */
+  /** The position of the row in the set. Only engines use it; rules name rows by their handles. */
   readonly index: number;
 }
 
@@ -190,7 +190,7 @@ export interface RowReader {
   get(handle: RowHandle): Row | undefined;
 }
 
-/** In a set of up to this many rows, comparing keys one by one is faster than a map of their texts. */
+/** The largest set of rows in which comparing keys one by one is faster than a map of their texts. */
 const SEARCHED_ROWS = 16;
 
 /**

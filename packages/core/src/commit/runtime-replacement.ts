@@ -15,8 +15,8 @@ import { type ReadSet, decodeRow, isVerified } from "./row.js";
 import { WriteSet } from "./write-set.js";
 
 /*
- * Commits that write or delete every row of a runtime. They do not decode the old rows and the old manifest, so that these
- * may be damaged.
+ * Commits that write or delete every row of a runtime. They do not decode the old rows and the old manifest, so they succeed
+ * even when these are damaged.
  */
 
 /** A change of all rows of a runtime. */

@@ -1,18 +1,18 @@
 import type { DeletedCounts } from "@bolthole/contract";
 
 /*
- * The part of a response that an outcome keeps beside its version, so that a replayed response has every field of the first one.
- * It may stay stored for a day, for a quarter of a million requests, so it is kept short: versions are stored as sequences,
+ * The part of a response that an outcome keeps besides its version, so that a replayed response has every field of the first one.
+ * A store may keep a quarter of a million of them for a day, so they are short: versions are stored as sequences,
  * and the ids of the input rows are not stored. A repeated request has the same rows in the same order, because its
  * fingerprint is the same.
  */
 
-/** The fields of a response beside its version and `replayed`. Sequences stand for versions. */
+/** The fields of a response besides its version and `replayed`. Sequences stand for versions. */
 export interface StoredResponse {
   /** The version of all input rows before and after the commit. Absent for a mutation without a runtime. */
   readonly inputs?: { readonly before: number; readonly after: number } | undefined;
   /**
-   * For each input row of the request, in its order: the sequence that the row kept because it was not written, or
+   * A number for each input row of the request, in its order: the sequence that the row kept because it was not written, or
    * `WRITTEN`. Empty when every row was written.
    */
   readonly keptSequences: readonly number[];
@@ -20,7 +20,7 @@ export interface StoredResponse {
   readonly deleted?: DeletedCounts | undefined;
 }
 
-/** The sequence of no commit, and of no external row. */
+/** Marks a row that was written. No commit and no external row has this sequence. */
 export const WRITTEN = 0;
 
 const HAS_INPUTS = 1;
@@ -32,8 +32,8 @@ const HAD_LIFECYCLE = 2;
 const HAD_OPS = 4;
 
 /**
- * Returns the bytes of a response: a byte of flags, then the parts that it names. All numbers are of variable length. The
- * kept sequences are runs: a count, and the difference to the sequence of the run before.
+ * Returns the bytes of a response: a byte of flags, then the parts whose flags are set. All numbers have a variable length.
+ * The kept sequences are runs: a count, and the difference from the sequence of the previous run.
  */
 export function encodeResponse({ inputs, keptSequences, deleted }: StoredResponse): Uint8Array {
   const bytes = [(inputs ? HAS_INPUTS : 0) | (keptSequences.length > 0 ? HAS_KEPT : 0) | (deleted ? HAS_DELETED : 0)];
@@ -118,7 +118,7 @@ class NumberReader {
     let value = 0;
     for (let factor = 1; ; factor *= 0x80) {
       const byte = this.bytes[this.at];
-      if (byte === undefined) throw new RangeError("a number ends behind the end of a stored response");
+      if (byte === undefined) throw new RangeError("a number ends after the end of a stored response");
       this.at += 1;
       value += (byte % 0x80) * factor;
       if (byte < 0x80) return value;

@@ -20,7 +20,7 @@ test.each([3, 200])("a row that is added again keeps its handle, in a set of %d 
   expect(reads.handles.map(({ index }) => index)).toEqual(reads.handles.map((_, index) => index));
 });
 
-test("a row is found by its handle, and a row that was not read is a fault", () => {
+test("a row is found by its handle, and a row that was not read throws", () => {
   const reads = new ReadSet();
   const [first, second] = [reads.add(input(1)), reads.add(input(2))];
   const row = { sequence: 1, checksum: 2, value: Buffer.of() };

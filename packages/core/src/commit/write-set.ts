@@ -79,8 +79,8 @@ export class WriteSet {
   }
 
   /**
-   * States that this batch writes or deletes every row of its runtime. The new runtime manifest then counts only the rows that
-   * are written, the old one is not decoded, and the store manifest is corrected by what it had wrong because of damage.
+   * Declares that this batch writes or deletes every row of its runtime. The new runtime manifest then counts only the rows
+   * that are written, the old one is not decoded, and the correction is applied to the store manifest.
    */
   replaceRuntime(correction: ManifestCorrection): void {
     this.correction = correction;

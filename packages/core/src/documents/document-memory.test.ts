@@ -7,7 +7,7 @@ const A_MINUTE = 60_000;
 const memoryOf = (mebibytes: number): DocumentMemory =>
   new DocumentMemory({ boundBytes: mebibytes * MIB, longestWaitMs: LONGEST_WAIT_MS });
 
-/** Waits for blocks under names. `served` lists the names in the order in which they got their blocks. */
+/** Requests blocks under names. `served` lists the names in the order in which their blocks were returned. */
 function waitingLine(memory: DocumentMemory): {
   readonly served: string[];
   enter(name: string, mebibytes: number): void;
@@ -61,7 +61,7 @@ test("one document alone may be larger than the bound, and small ones never wait
   expect(memory.size).toBeLessThanOrEqual(4 * MIB);
 });
 
-test("a document waits only for a limited time behind another one that makes no progress", async () => {
+test("a document waits only for a limited time for another one that makes no progress", async () => {
   const memory = memoryOf(8);
   await memory.take(8 * MIB);
   const { served, enter } = waitingLine(memory);

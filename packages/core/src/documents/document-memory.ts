@@ -3,15 +3,15 @@ import { MessageChannel } from "node:worker_threads";
 /** Smaller documents use the heap, and are left to the garbage collector. */
 const LEAST_BYTES = 1 << 20;
 /**
- * The least size of a block. The system maps what has more than 32 MiB separately, whatever its allocator learned from earlier
- * memory, so that a block leaves no gaps between other allocations. Pages that no document has reached use no memory.
+ * The smallest size of a block. The system always maps allocations of more than 32 MiB separately, so a block leaves no gaps
+ * between other allocations. Pages that no document has reached use no memory.
  */
 const BLOCK_BYTES = 33 << 20;
 /** Two documents of 10 MB: while one is checked and stored, the next one is received. */
 export const DEFAULT_DOCUMENT_MEMORY = 24 << 20;
 /** The longest wait for space: the sender of an earlier document may have stopped. */
 const LONGEST_WAIT_MS = 2000;
-/** After this time without a document, free memory is returned to the system. */
+/** The time without a document after which free memory is returned to the system. */
 const IDLE_MS = 10_000;
 
 /** Memory for one whole document. A worker thread may have it for a time, and returns it. */
@@ -90,7 +90,7 @@ export class DocumentMemory {
     });
   }
 
-  /** Returns a block immediately, also beyond the bound. For a caller on which others wait. */
+  /** Returns a block immediately, also beyond the bound. Only for a caller that other callers wait for. */
   takeNow(length: number): DocumentBlock {
     if (length < LEAST_BYTES) return new DocumentBlock(length, Buffer.allocUnsafeSlow(length).buffer);
     this.usedBytes += length;
@@ -142,7 +142,7 @@ export class DocumentMemory {
     return new DocumentBlock(length, Buffer.allocUnsafeSlow(Math.max(length, BLOCK_BYTES)).buffer);
   }
 
-  /** Returns free memory beyond so many bytes to the system, the least recently used block first. */
+  /** Keeps at most `bytes` of free memory, and returns the rest to the system, the least recently used block first. */
   private shrinkTo(bytes: number): void {
     while (this.freeBytes > Math.max(0, bytes)) {
       const oldest = this.free.shift();

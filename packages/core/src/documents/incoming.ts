@@ -9,7 +9,7 @@ import { checkSize, invalid } from "../validate.js";
 import type { DocumentBlock } from "./document-memory.js";
 import { type StoredSession, inMemory } from "./stored-document.js";
 
-/** A new document that is to be stored, in whichever way it was sent. */
+/** A new document that is to be stored. It was sent as a whole, as a patch or as an upload. */
 export interface Incoming {
   readonly document: DocumentParts;
   /** Memory that only this document uses. A worker may have it while nothing else reads it. */

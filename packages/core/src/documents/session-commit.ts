@@ -19,16 +19,16 @@ export interface CheckedDocument {
 
 /** A session change that was checked over the stored document. */
 export interface Prepared {
-  /** The new document. Undefined: the stored document is deleted. */
+  /** The new document. Undefined when the stored document is deleted. */
   readonly document: CheckedDocument | undefined;
-  /** The other rows of the change. */
-  readonly beside?: Edits | undefined;
+  /** The edits of the other rows of the change. */
+  readonly otherEdits?: Edits | undefined;
 }
 
 /**
  * Prepares a session change outside the writer, and commits it bound to the snapshot that it was prepared over. When another
  * snapshot was stored in between, it is prepared again. Resolves with undefined when `prepare` does: then the expectation of
- * the caller was missed, and nothing is written.
+ * the caller did not hold, and nothing is written.
  */
 export function commitOverSession<R extends AnyMutation, P extends Prepared | undefined>(
   context: StoreContext,
@@ -58,22 +58,22 @@ async function commitPrepared<R extends AnyMutation>(
   runtimeId: RuntimeId,
   request: Repeatable<R>,
   stored: StoredSession | undefined,
-  { document, beside }: Prepared,
+  { document, otherEdits }: Prepared,
 ): Promise<Committed> {
   const base = stored?.row.sequence;
   const staged = document && (await stage(context, runtimeId, base, document.incoming));
   let isCommitted = false;
   try {
-    const reads = beside?.reads ?? new ReadSet();
+    const reads = otherEdits?.reads ?? new ReadSet();
     const snapshot = reads.add(snapshotKey(runtimeId));
     const edit = snapshotEdit(snapshot, staged, document?.profile);
     const committed = await context.committer.commit({
       ...request,
       reads,
-      bytes: (staged?.bytes ?? 0) + (beside?.bytes ?? 0),
+      bytes: (staged?.bytes ?? 0) + (otherEdits?.bytes ?? 0),
       decide: (rows) => {
         if (rows.get(snapshot)?.sequence !== base) throw new StaleBaseError();
-        return beside ? [edit, ...beside.decide(rows)] : [edit];
+        return otherEdits ? [edit, ...otherEdits.decide(rows)] : [edit];
       },
     });
     isCommitted = !committed.replayed;

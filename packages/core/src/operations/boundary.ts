@@ -54,12 +54,12 @@ export const boundaryOperations = (context: StoreContext): BoundaryOperations =>
       const incoming = incomingOf(context, runtimeId, sessionDelta, "session_delta", stored);
       if (profile === "opaque") {
         if (sessionStoreKey !== undefined) refuseOnOpaque(profile, "a session store key", runtimeId);
-        return { document: { incoming, profile }, beside: boundary };
+        return { document: { incoming, profile }, otherEdits: boundary };
       }
       const verdict = await context.transcripts.check({ incoming, guard: { previous: stored } });
       if ("id" in verdict) checkSessionKey(sessionStoreKey, verdict.id, runtimeId);
       acceptedId(verdict, "session_delta", runtimeId);
-      return { document: { incoming, profile, verdict }, beside: boundary };
+      return { document: { incoming, profile, verdict }, otherEdits: boundary };
     });
   },
 

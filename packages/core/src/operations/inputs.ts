@@ -59,7 +59,7 @@ export const inputOperations = (context: StoreContext): InputOperations => ({
   },
 });
 
-/** Runs work that damage may end. */
+/** Runs a step of a load. Damage ends the load, or is collected; then the step returns undefined. */
 type Attempt = <T>(work: () => T) => T | undefined;
 
 const throwing: Attempt = (work) => work();
@@ -104,7 +104,7 @@ async function readInputs(
   return { manifest, entries };
 }
 
-/** A batch holds so many bytes of stored values, so that its message stays below 1 MiB on the wire. */
+/** The most bytes of stored values in a batch, so that its message stays below 1 MiB on the wire. */
 const BATCH_BYTES = 700_000;
 
 // eslint-disable-next-line @typescript-eslint/require-await -- a batch is decoded when it is requested
@@ -152,7 +152,7 @@ export function inputRows(
   return rows.result();
 }
 
-/** As `inputRows`. Yields while it works on many rows. */
+/** Checks rows as `inputRows` does, and lets the event loop run while it works on many of them. */
 export async function inputRowsYielding(
   runtimeId: RuntimeId,
   states: readonly StoredInputState[],

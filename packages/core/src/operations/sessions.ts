@@ -168,7 +168,7 @@ export function resolveProfile(
   return profile;
 }
 
-/** Refuses on an opaque snapshot what only sessions of the reference have (contract 2.12). */
+/** Refuses a feature that only sessions of the reference have when the snapshot is opaque (contract 2.12). */
 export function refuseOnOpaque(profile: SessionProfile, feature: string, runtimeId: RuntimeId): void {
   if (profile === "opaque") {
     throw profileMismatch(`${feature} needs a snapshot of the session profile`, "session", profile, runtimeId);

@@ -11,7 +11,7 @@ type StoreOperations = Pick<VersionedStore, "listRuntimes" | "getCommit" | "getS
 
 const DEFAULT_PAGE = 100;
 const MAX_PAGE = 1000;
-/** The runtime ids of one page have at most so many bytes, unless it is a single one. */
+/** The most bytes of the runtime ids in one page, unless it has a single one. */
 const PAGE_BYTES = 1 << 20;
 
 export const storeOperations = (

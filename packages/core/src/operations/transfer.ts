@@ -121,7 +121,7 @@ async function compare(
 ): Promise<ImportResult> {
   if (entries.length === 0 && !manifest && !isRowSetLost) return wanted.length === 0 ? "unchanged" : "added";
   if (matches && (await isStored(wanted, entries))) {
-    // The documents have the same length and checksum. Only now is the stored one worth reading.
+    // The documents have the same length and checksum, so their bytes have to be compared.
     const snapshot = session && entries.find(({ key }) => key.table === "snapshot");
     if (!snapshot || (await hasDocument(context, snapshot, session.snapshot))) return "unchanged";
   }

@@ -13,14 +13,14 @@ export const SYSTEM_CLOCK: Clock = {
   sleep: (ms, signal) => sleep(ms, undefined, { signal, ref: false }).catch(() => undefined),
 };
 
-/** The event loop runs after so many bytes. Values are decoded at some tens of megabytes a second. */
+/** The number of bytes after which the event loop runs. Values are decoded at some tens of megabytes a second. */
 const YIELD_BYTES = 64 << 10;
-/** The least that one view of the store reads: a page. */
+/** The fewest bytes that one view of the store reads: a page. */
 const VIEW_BYTES = 4096;
-/** Shorter rests are added up: to wake up costs more than they would save. */
+/** The shortest rest. Shorter ones are added up, because starting a timer costs more than they would save. */
 const LEAST_REST_MS = 50;
 
-/** Limits how much is read per second, and how long the event loop is held. */
+/** Limits how much is read per second, and how long the event loop is blocked. */
 export class Pace {
   /** The bytes that were read so far. */
   bytes = 0;
@@ -45,7 +45,7 @@ export class Pace {
     return setImmediate();
   }
 
-  /** Rests as long as the rate requires. Called between two views, while no state of the store is held. Throws as `spend`. */
+  /** Rests as long as the rate requires. Called between two views, while no state of the store is held. Throws when the scrub is stopped. */
   async rest(): Promise<void> {
     this.owedBytes += VIEW_BYTES;
     const ms = (this.owedBytes / this.bytesPerSecond) * 1000;

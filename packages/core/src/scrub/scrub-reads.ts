@@ -13,7 +13,7 @@ import type { Pace } from "./pace.js";
 
 /** The rows of one slice of a runtime. An input row may have a megabyte. */
 const RUNTIME_SLICE_ROWS = 16;
-/** The form of longer values is not checked, because that would hold the event loop. Their checksum shows any damage. */
+/** The form of longer values is not checked, because that would block the event loop. Their checksum shows any damage. */
 const FORM_BYTES = 64 << 10;
 
 /** Reads a slice in a separate view, or in one view for all slices. */
@@ -115,7 +115,7 @@ const isSameRow = (one: Row | undefined, other: Row | undefined): boolean =>
 const DOCUMENT_SLICE_BYTES = 256 << 10;
 
 /**
- * Reads the session document of a runtime slice by slice. The engine finds what is damaged or missing in each slice. When
+ * Reads the session document of a runtime slice by slice. The engine finds damaged and missing parts in each slice. When
  * another document is stored in between, the reading continues in that one. The whole document is compared with its row only
  * when all slices were of one document.
  */

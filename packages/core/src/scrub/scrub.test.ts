@@ -64,7 +64,7 @@ interface Watched {
   readonly found: string[];
   readonly faults: unknown[];
   readonly notes: ScrubNote[];
-  /** Advances the clock until so many passes have ended. */
+  /** Advances the clock until this number of passes has ended. */
   passes(count: number): Promise<void>;
 }
 

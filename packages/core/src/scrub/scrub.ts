@@ -3,7 +3,7 @@ import type { Engine } from "../engine.js";
 import { type Clock, Pace, SYSTEM_CLOCK } from "./pace.js";
 import { scrubDocument, scrubRows, scrubStoreRows } from "./scrub-reads.js";
 
-/** What one pass over a store has read and found. Times are milliseconds since the epoch. */
+/** The results of one pass over a store. Times are milliseconds since the epoch. */
 export interface PassReport {
   readonly startedAt: number;
   readonly endedAt?: number | undefined;
@@ -26,7 +26,7 @@ export interface UnfinishedPass extends PassReport {
   after?: RuntimeId | undefined;
 }
 
-/** The state of a scrub. It continues there after a restart. */
+/** The state of a scrub, from which it continues after a restart. */
 export interface ScrubNote {
   /** The number of passes that have ended. */
   passes: number;
@@ -34,16 +34,16 @@ export interface ScrubNote {
   last?: PassReport | undefined;
 }
 
-/** Stores the note of a scrub. When a note is lost, the next pass begins again, and nothing else happens. */
+/** Stores the note of a scrub. When a note is lost, the pass begins again, and nothing else is lost. */
 export interface ScrubMemory {
   load(): ScrubNote | undefined;
   save(note: ScrubNote): void;
 }
 
 export interface ScrubOptions {
-  /** More than 0. */
+  /** The most bytes that are read per second; more than 0. */
   readonly bytesPerSecond: number;
-  /** The least time between the beginnings of two passes. */
+  /** The shortest time between the beginnings of two passes. */
   readonly intervalMs: number;
   readonly memory: ScrubMemory;
   /** Called for every finding, in each pass again. */
@@ -74,8 +74,8 @@ const LONGEST_SLEEP_MS = 3_600_000;
 const KEPT_FINDINGS = 20;
 
 /**
- * Reads everything that an engine stores, runtime after runtime and pass after pass: slowly, in short views, beside all other
- * work. After a restart it continues where it was.
+ * Reads everything that an engine stores, runtime after runtime and pass after pass. It reads slowly and in short views, so that it
+ * delays no other work. After a restart it continues where it was.
  */
 export class Scrub {
   private readonly stopping = new AbortController();
@@ -129,7 +129,7 @@ export class Scrub {
     }
   }
 
-  /** Reports damage of before a restart immediately, if it is still there. */
+  /** Reports damage that was found before a restart immediately, if it is still there. */
   private async recheckKnownDamage(): Promise<void> {
     const known = [...(this.note.current?.findings ?? []), ...(this.note.last?.findings ?? [])];
     const runtimes = new Set(known.flatMap(({ runtimeId }) => (runtimeId === undefined ? [] : [runtimeId])));

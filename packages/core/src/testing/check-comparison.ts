@@ -8,7 +8,7 @@ import { type SessionState, sessionText } from "./session-state.js";
 
 export const textOf = (state: SessionState): Buffer => Buffer.from(sessionText(state));
 
-/** Returns the parts of a document as a client sends them that copies equal ranges of at least `least` bytes. */
+/** Returns the parts of a document as a client sends them when it copies equal ranges of at least `least` bytes. */
 export function partsOf(base: Buffer, next: Buffer, least: number): DocumentPart[] {
   const parts: DocumentPart[] = [];
   let inserted = 0;

@@ -97,8 +97,8 @@ function commitOf(text: string): TranscriptRewriteCommit | undefined {
 }
 
 /**
- * The reader uses messages in canonical JSON without parsing them to a value. Compares them with messages that it must parse
- * and write again, because they contain a space.
+ * Compares messages in canonical JSON, which the reader uses without parsing them to a value, with the same messages with a
+ * space in them, which it must parse and write again. Returns the problem, if there is one.
  */
 function readingProblem(bytes: Buffer): string | undefined {
   let messages: Buffer[];
@@ -119,7 +119,7 @@ function readingProblem(bytes: Buffer): string | undefined {
   try {
     return digestWith("") === digestWith(" ")
       ? undefined
-      : "messages that were taken for canonical JSON are written differently";
+      : "messages that the reader used as canonical JSON are written differently";
   } catch (error) {
     return `a message cannot be read again: ${String(error)}`;
   }

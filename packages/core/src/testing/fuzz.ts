@@ -3,7 +3,7 @@ import { fuzzCase, fuzzSeeds } from "./fuzz-case.js";
 import { Random } from "./random.js";
 
 /**
- * The program behind `pnpm fuzz --minutes 10 [--seed N]`. It checks randomly changed documents for that time, and prints
+ * The program that `pnpm fuzz --minutes 10 [--seed N]` runs. It checks randomly changed documents for that time, and prints
  * the first one whose check fails, does not end, or reads a message in two ways.
  */
 function main(): void {

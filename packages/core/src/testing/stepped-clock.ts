@@ -26,7 +26,7 @@ export class SteppedClock implements Clock {
     this.time += ms;
   }
 
-  /** Raises the limit by so much time. */
+  /** Raises the limit by `ms` milliseconds. */
   advance(ms: number): void {
     this.limit += ms;
     this.wake();

@@ -8,7 +8,7 @@ import type { FullCheck, TranscriptVerdict } from "./full-check.js";
 /** A full check whose documents are in memory that can be transferred to a worker. */
 export interface TransferableCheck {
   readonly incoming: DocumentBlock;
-  /** Absent: the document must only be a session. */
+  /** The document to compare with. Without it, the document must only be a session. */
   readonly guard?:
     { readonly previous: DocumentBlock | undefined; readonly commit: TranscriptRewriteCommit | undefined } | undefined;
   readonly buildsIndex: boolean;

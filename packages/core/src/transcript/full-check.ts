@@ -15,20 +15,20 @@ import { WORK_PER_BYTE, WorkLimitError, WorkMeter, workLimit } from "./work-mete
 /** A document that is to be stored, and the document that it must agree with. */
 export interface FullCheck {
   readonly incoming: Uint8Array;
-  /** Absent: the document must only be a session. */
+  /** The document to compare with. Without it, the document must only be a session. */
   readonly guard?: TranscriptGuard | undefined;
   /** Whether to build the index that an incremental check of the next document needs. */
   readonly buildsIndex?: boolean | undefined;
 }
 
 export interface TranscriptGuard {
-  /** Undefined: nothing is stored. */
+  /** The stored document. Undefined when nothing is stored. */
   readonly previous: Uint8Array | undefined;
-  /** Present: the document must be the result of this rewrite of the previous one. */
+  /** The rewrite of the previous document whose result the document must be, if it is one. */
   readonly commit: TranscriptRewriteCommit | undefined;
 }
 
-/** The reason why a document is no session. */
+/** The reason why a document is not a session. */
 export interface Unreadable {
   readonly path: string;
   readonly reason: string;
@@ -51,7 +51,7 @@ export type TranscriptVerdict =
 export interface FullCheckOptions {
   /** A limit on the work, in bytes, below the limit that follows from the sizes of the documents. */
   readonly work?: number | undefined;
-  /** Needed for an index from which digests can be continued. */
+  /** Makes the states for an index from which digests can be continued. */
   readonly sha256?: ResumableSha256 | undefined;
 }
 

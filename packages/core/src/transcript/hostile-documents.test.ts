@@ -111,7 +111,7 @@ test("a cycle of parents that no guard follows is accepted", () => {
 function soon(run: () => TranscriptVerdict): TranscriptVerdict {
   const start = process.cpuUsage();
   const verdict = run();
-  // CPU time, because other processes may hold this one up: what these documents aim at takes minutes of it.
+  // CPU time is measured, because other processes may delay this one. The attack that these documents try takes minutes of it.
   expect(process.cpuUsage(start).user).toBeLessThan(10_000_000);
   return verdict;
 }

@@ -37,7 +37,7 @@ export interface TranscriptSource {
 
 /**
  * Parses a session document, with a gap for each run of elided messages. The bytes must not change while the result is in
- * use. Throws `JsonError` when they are no session (contract 7.1).
+ * use. Throws `JsonError` when they are not a session (contract 7.1).
  */
 export function parseSession(bytes: Uint8Array, gaps: Gaps | undefined, source: TranscriptSource): SessionDocument {
   const { id, messages, metadata } = readSession(bytes, gaps);

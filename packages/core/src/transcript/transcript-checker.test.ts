@@ -105,6 +105,6 @@ test("the event loop runs while documents of 10 MB are checked", async () => {
   const verdict = await checker.check({ incoming: incomingOf(incoming), guard: storedAs(previous) });
   isChecking = false;
   expect(verdict.kind).toBe("accepted");
-  // A check on the event loop itself takes a handful of turns. How long a turn lasts is measured by the benchmark.
+  // A check on the event loop itself takes only a few turns. The benchmark measures how long a turn lasts.
   expect(turns).toBeGreaterThan(50);
 });

@@ -38,14 +38,14 @@ export interface StoredDocument {
 
 export interface CheckRequest {
   readonly incoming: IncomingDocument;
-  /** Absent: the document must only be a session. */
+  /** The document to compare with. Without it, the document must only be a session. */
   readonly guard?:
     | { readonly previous: StoredDocument | undefined; readonly commit?: TranscriptRewriteCommit | undefined }
     | undefined;
 }
 
 export interface CheckOptions {
-  /** False: every document gets a full check. */
+  /** Whether documents get incremental checks. If not, every document gets a full check. */
   readonly incremental: boolean;
   /** The memory limit of the indexes of stored sessions, in bytes. */
   readonly memoryBytes: number;

@@ -8,7 +8,7 @@ export class WorkLimitError extends Error {
 }
 
 /**
- * Counts the bytes that a check hashes and compares, and ends the check at a limit. A history that was made to do harm can
+ * Counts the bytes that a check hashes and compares, and ends the check at a limit. A malicious history can
  * cause work that grows with the square of its size; histories of real sessions stay far below the limit.
  */
 export class WorkMeter {

@@ -42,7 +42,7 @@ export interface AcceptedDocument {
   readonly before?: SessionIndex | undefined;
   /** The equal ranges, after a full check. */
   readonly equalRanges?: EqualRanges | undefined;
-  /** Present after a full check with a guard: the next turn can then continue the digests of the lists that grow. */
+  /** Makes the states from which the next turn continues the digests of the lists that grow. Only after a full check with a guard. */
   readonly sha256?: ResumableSha256 | undefined;
 }
 
@@ -169,7 +169,7 @@ function* openedList(messages: MessageList): Generator<Buffer | string> {
   }
 }
 
-/** Returns the index of a stored list that the document contains unchanged, with nothing before, between or behind its messages. */
+/** Returns the index of a stored list that the document contains unchanged, with nothing before, between or after its messages. */
 function unchangedList(messages: MessageList): ListIndex | undefined {
   const [run, second] = runsOf(messages);
   if (run?.kind !== "elided" || second) return undefined;

@@ -25,7 +25,7 @@ interface ElidedPart {
 /** A part of the text: a range that is to be read from the stored document, new bytes, or elided messages. */
 type TextPart = ByteRange | Uint8Array | ElidedPart;
 
-/** Behind the offset `after` in the text, `by` bytes are missing. */
+/** A gap in the text: after the offset `after`, `by` bytes of the document are missing. */
 interface Shift {
   readonly after: number;
   readonly by: number;
@@ -122,7 +122,7 @@ function shiftAt(place: number, shifts: readonly Shift[]): number {
   return 0;
 }
 
-/** Returns the index of the first list whose messages end behind a place. */
+/** Returns the index of the first list whose messages end after a place. */
 function firstEndingAfter(lists: readonly PlacedList[], place: number): number {
   let low = 0;
   let high = lists.length;

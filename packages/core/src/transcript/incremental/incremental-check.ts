@@ -20,9 +20,9 @@ const MAX_WORK = 8 * 1024 * 1024;
 export interface IncrementalCheck {
   readonly document: DocumentParts;
   readonly index: SessionIndex;
-  /** Absent: the document must only be a session. */
+  /** The check against the stored document. Without it, the document must only be a session. */
   readonly guard?: { readonly commit?: TranscriptRewriteCommit | undefined } | undefined;
-  /** Shorter runs of messages are parsed again; in bytes. Tests set it. */
+  /** The length in bytes below which runs of messages are parsed again. Only tests set it. */
   readonly minElidedBytes?: number | undefined;
   /** Reads ranges of the stored document. */
   readRanges(ranges: readonly ByteRange[]): Promise<readonly Uint8Array[]>;

@@ -59,11 +59,11 @@ export class IndexContext {
 }
 
 /**
- * A transcript of which only some messages were parsed. The others are elided; what is known of them is in the index of
- * the stored document.
+ * A transcript of which only some messages were parsed. The others are elided; the index of the stored document has
+ * facts about them.
  *
  * Digests and comparisons are known for elided messages at the beginning of the list, the head, and for parsed messages
- * behind them. Every list has this form after an append. Lists of another form occur when a document is stored without a
+ * after them. Every list has this form after an append. Lists of another form occur when a document is stored without a
  * guard; a guard that meets one gets a cache miss.
  */
 export class IndexedTranscript implements Transcript {
