@@ -80,7 +80,7 @@ const LOCK_FILE_BYTES = 64 * MAX_READERS + 4096;
 const DATA_FILE_BYTES = 16 * 4096;
 
 /**
- * Does the first file operations of LMDB before LMDB does them. Where they fail, LMDB would end the process instead of
+ * Performs the first file operations of LMDB before LMDB performs them. If one fails, LMDB would end the process instead of
  * reporting an error. Throws the operating system's error.
  */
 export function preflight(folder: string): void {

@@ -33,8 +33,8 @@ export interface ReservationRequest {
 
 /**
  * Reserves disk space in the data file ahead of LMDB. LMDB reports a full disk as an I/O error in the middle of a commit
- * and cannot continue after one. To prevent that, the file is filled with zeros behind its last page, and a transaction is
- * admitted only when it surely fits into that space, even if LMDB can reuse no free page inside the file:
+ * and cannot continue after one. To prevent that, the file is filled with zeros after its last page, and a transaction is
+ * admitted only when it certainly fits into that space, even if LMDB can reuse no free page inside the file:
  *
  *   | pages that were used so far            | zeros: space for transactions | reserve: only for deletions |
  *   0                                   counts.end                                                  prepared

@@ -106,8 +106,8 @@ export type Put = readonly [key: Buffer, value: Buffer | undefined];
  * transaction. Without it, a crash could leave half of a group.
  *
  * Only `put` and `remove`, never `transaction` and `transactionSync` of lmdb-js: an asynchronous transaction whose callback
- * throws keeps the puts that it has already made, and a synchronous one blocks the event loop for the whole flush. What is
- * refused is therefore decided before the first put (see the group writer).
+ * throws keeps the puts that it has already made, and a synchronous one blocks the event loop for the whole flush. Refusals
+ * are therefore decided before the first put (see the group writer).
  *
  * `cache: false` and no `useWritemap`: a cache would return values that are not flushed, and a write map lets a stray
  * pointer of the process change pages of the file.

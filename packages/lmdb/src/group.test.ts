@@ -41,7 +41,7 @@ function damage(kind: "count" | "garbage"): void {
   });
 }
 
-test("a reference count that cannot be read refuses its batch before any change, and the rest of the group goes on", async () => {
+test("a reference count that cannot be read refuses its batch before any change, and the rest of the group is applied", async () => {
   const { version } = await commit("damaged");
   damage("count");
   const { length } = document;
@@ -63,7 +63,7 @@ test("a reference count that cannot be read refuses its batch before any change,
   expect(onFailure).not.toHaveBeenCalled();
 });
 
-test("a maintenance task that cannot read its records is refused alone, and leaves nothing behind", async () => {
+test("a maintenance task that cannot read its records is refused alone and changes nothing", async () => {
   damage("garbage");
   await commit("r");
   await commit("r", Buffer.from("small"));

@@ -27,7 +27,7 @@ import type { RowTask, SpaceChanges } from "./row-spaces/space-changes.js";
 
 /**
  * A batch with more rows than this is read, planned and encoded in slices, between which the event loop runs. No other group
- * begins in the meantime, so all slices see the same state. Smaller batches, the usual ones, wait for nothing.
+ * begins in the meantime, so all slices see the same state. Smaller batches, which are usual, do not yield.
  */
 const UNDIVIDED_ROWS = 256;
 
@@ -55,7 +55,7 @@ interface Exchange {
   apply(): void;
 }
 
-/** What a batch or a maintenance task adds to the transaction. */
+/** The pages and bytes that a batch or a maintenance task adds to the transaction. */
 interface Demand {
   readonly load: WriteLoad;
   readonly bytes: number;
@@ -128,7 +128,7 @@ export class LmdbGroup implements Group<Slot> {
 
   /**
    * Prepares a maintenance task in a group in which no document has changed yet. A task that fails, because it cannot read what
-   * it deletes, then leaves no changes behind, and is refused alone.
+   * it deletes, then changes nothing, and is refused alone.
    */
   prepareTask(task: MaintenanceTask): Awaitable<Apply | undefined> {
     if (this.treeChanges) return undefined;
@@ -142,8 +142,8 @@ export class LmdbGroup implements Group<Slot> {
   }
 
   /**
-   * Prepares a task that changes row spaces. It reads everything before its first change, so that a task that fails leaves no
-   * changes behind, and is refused alone.
+   * Prepares a task that changes row spaces. It reads everything before its first change, so that a task that fails
+   * changes nothing, and is refused alone.
    */
   prepareRowTask(task: RowTask): Awaitable<Apply | undefined> {
     return this.admit(task, () => {
@@ -152,7 +152,7 @@ export class LmdbGroup implements Group<Slot> {
     });
   }
 
-  /** As `prepareRowTask`, for a task that writes rows under a commit sequence of its own. */
+  /** Prepares a task that changes row spaces and writes rows, which get a commit sequence of their own. */
   prepareNumberedTask(taskOf: (sequence: number) => RowTask): Awaitable<Apply | undefined> {
     const sequence = this.nextSequence;
     const task = taskOf(sequence);
@@ -322,7 +322,7 @@ const NOTHING: Apply = () => undefined;
 
 /** The most rows of a row set that are deleted in the commit itself. */
 const MAX_SINGLE_ROWS = 256;
-/** The assumed size of a record of a row space, beside the runtime id. */
+/** The assumed size of a record of a row space without the runtime id. */
 const RECORD_BYTES = 64;
 /** The bytes of a reference count, or of one node in a garbage record. */
 const NODE_BYTES = 16;

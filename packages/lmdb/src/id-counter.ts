@@ -13,7 +13,10 @@ export class IdCounter {
     private next: number,
   ) {}
 
-  /** Reads the counter. `name` is the name of its ids. Throws an UnusableFolderError when it is damaged: ids would be used a second time. */
+  /**
+   * Reads the counter of the ids that `name` describes. Throws an UnusableFolderError when it is damaged, because ids would be
+   * used a second time.
+   */
   static load(source: { get(key: Buffer): Buffer | undefined }, key: Buffer, name: string): IdCounter {
     const stored = source.get(key);
     if (!stored) return new IdCounter(key, 1);

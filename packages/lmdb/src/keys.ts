@@ -114,7 +114,7 @@ const END_OF_ID = Buffer.of(0, 1);
 const escapeZeros = (bytes: Buffer): Buffer =>
   Buffer.from(bytes.toString("latin1").replaceAll("\0", "\0\xff"), "latin1");
 
-/** Returns the runtime id at `start` of a key, undefined for a hashed one, and the position behind it. */
+/** Returns the runtime id at `start` of a key, undefined for a hashed one, and the position after it. */
 function parseRuntimeIdKey(key: Buffer, start: number): { id: string | undefined; end: number } {
   if (key[start] === HASHED) return { id: undefined, end: start + HASHED_BYTES };
   let end = start;
@@ -206,7 +206,7 @@ export interface Bounds {
   readonly end: Buffer;
 }
 
-/** Returns a key that sorts behind every key with this prefix. */
+/** Returns a key that sorts after every key with this prefix. */
 const after = (prefix: Buffer): Buffer => Buffer.concat([prefix, Buffer.of(0xff)]);
 
 /** Returns the range of a runtime's input rows in a row space, from just after the row `afterId` on. */
@@ -255,7 +255,7 @@ export function outcomeBounds(afterId: string | undefined): Bounds {
   return { start, end: Buffer.of(STORE, TABLES.outcome.number + 1) };
 }
 
-/** Returns the range of all rows of the runtimes that sort behind this one. */
+/** Returns the range of all rows of the runtimes that sort after this one. */
 export function runtimeBounds(afterRuntime: string | undefined): Bounds {
   const start =
     afterRuntime === undefined
@@ -265,7 +265,7 @@ export function runtimeBounds(afterRuntime: string | undefined): Bounds {
 }
 
 /**
- * Parses a key of the runtimes' space: the runtime id (undefined when it is hashed), the table number, and a key behind all
+ * Parses a key of the runtimes' space: the runtime id (undefined when it is hashed), the table number, and a key after all
  * rows of the runtime. Throws a RangeError when the key has no complete runtime id.
  */
 export function parseRuntimeKey(key: Buffer): { runtimeId: string | undefined; table: number; afterRuntime: Buffer } {

@@ -177,7 +177,7 @@ export class LmdbEngine implements Engine {
   }
 
   /**
-   * Yields what is damaged or unfinished in the stored documents, in one consistent state. Reads all documents and yields to the
+   * Yields the damage and the unfinished work in the stored documents, in one consistent state. Reads all documents and yields to the
    * event loop. Until it ends, the file grows with every write, so it should be read to its end without pauses.
    */
   async *checkDocuments(): AsyncGenerator<Finding, void> {

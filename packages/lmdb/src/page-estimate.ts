@@ -6,7 +6,7 @@ import type { PageCounts } from "./environment.js";
  * that was admitted never finds the disk full.
  */
 
-/** What one batch or maintenance task adds to a transaction, as far as it takes pages. */
+/** The parts of a batch or maintenance task that take pages in its transaction. */
 export interface WriteLoad {
   /** The size in bytes of the record of each row that is written, without the record's header; 0 for a deleted row. */
   readonly values: readonly number[];
@@ -24,20 +24,20 @@ const SPLITS = 2;
 const INLINE_BYTES = 1_900;
 /** The size of a node's row without its value: its key, and the number of its first page. */
 const ROW_BYTES = 64;
-/** A batch of fewer rows is estimated row by row: that is less than all pages of a large store. */
+/** A batch of fewer rows is estimated row by row, which gives less than the number of all pages of a large store. */
 const MANY_ROWS = 64;
-/** The size of a row beside its key and its value: the header of the record, its root entry, and LMDB's own header. */
+/** The size of a row without its key and its value: the header of the record, its root entry, and LMDB's own header. */
 const RECORD_BYTES = 96;
-/** The size of an entry in a page above the rows, beside its key. */
+/** The size of an entry in a page above the rows, without its key. */
 const BRANCH_ENTRY_BYTES = 16;
 /**
- * The least part of a new page that is filled. LMDB divides a full page by the number of its rows and not by their size. When
+ * The smallest part of a new page that is filled. LMDB divides a full page by the number of its rows and not by their size. When
  * rows arrive in descending order, each half stays as it is, and a page of long rows holds a single one.
  */
 const LEAST_FILL = 1 / 5;
 /** A deleted node takes this part of a page in the list of free pages, and as much in the page of its row. */
 const DROPPED_NODES_A_PAGE = 4;
-/** LMDB writes its list of free pages again with every transaction, but at most so many pages of it. */
+/** The most pages of its list of free pages that LMDB writes again in one transaction. */
 const FREE_LIST_PAGES = 150;
 const FREE_PAGES_A_PAGE = 512;
 const TRANSACTION_PAGES = 32;

@@ -14,7 +14,7 @@ const FORM = 2;
 const HEADER = 20;
 const NO_DOCUMENT = 0xff;
 
-/** A row with what LMDB stores beside its value. */
+/** A row with the other members of its record. */
 export interface StoredRow extends Row {
   /** The root of the row's document tree. Undefined without a document, for an empty one, and for a damaged root. */
   readonly root: NodeEntry | undefined;

@@ -44,7 +44,7 @@ const operations = fc.array(
   { minLength: 300, maxLength: 300 },
 );
 
-/** Performs operations and remembers the documents that it wrote. */
+/** Performs operations and keeps the documents that it wrote. */
 class Writer {
   private readonly documents = new Map<string, { readonly version: string; readonly bytes: Buffer }>();
   private serial = 0;

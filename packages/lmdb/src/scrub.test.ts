@@ -95,7 +95,7 @@ test.each<[string, (environment: Environment) => Put, string[]]>([
 });
 
 test("a runtime id that cannot be read ends the pass with a finding", async () => {
-  // The id of a hashed key is stored in the record, behind its header.
+  // The id of a hashed key is stored in the record, after its header.
   const wrongId = (environment: Environment): Put => {
     const key = manifest(LONG);
     const value = Buffer.from(environment.get(key) ?? "");

@@ -50,7 +50,7 @@ test("notes with an unknown form count as absent: their rows become external row
   });
 });
 
-test("a damaged store manifest refuses commits as DAMAGED_RECORD, and the store goes on", async () => {
+test("a damaged store manifest refuses commits as DAMAGED_RECORD, and the store continues", async () => {
   await withStore(async (store) => {
     await store.commitSessionSnapshot("r", { sessionSnapshot: document, profile: "opaque" });
   });

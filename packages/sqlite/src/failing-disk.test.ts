@@ -83,7 +83,7 @@ test("a row that cannot be read inside the transaction fails the whole group", a
   expect(onFailure.mock.calls).toEqual([[cause]]);
 });
 
-test("another process that writes for too long refuses what waits, and the store goes on", async () => {
+test("another process that writes for too long refuses the waiting batches, and the store continues", async () => {
   failing(/^BEGIN/, Object.assign(new Error("database is locked"), { code: "SQLITE_BUSY" }));
   expect(await refusal(write("a"))).toMatchObject({ reason: "BUSY", applied: "no" });
   jest.restoreAllMocks();

@@ -8,7 +8,7 @@ import { claimReferenceSchema, isEmpty } from "./schema.js";
 
 /** A runtime of a file. */
 export interface ListedRuntime {
-  /** Undefined when the id in the file is not UTF-8 text. */
+  /** The id. Undefined when it is not UTF-8 text in the file. */
   readonly runtimeId: RuntimeId | undefined;
   /** The id for messages. */
   readonly name: string;
@@ -91,7 +91,7 @@ export class MeerkatFile {
     return this.insert("oauth", OAUTH_ID, snapshot);
   }
 
-  /** Closes the database so that one file holds all of it. */
+  /** Closes the database, after all of it was written into its one file. */
   async close(): Promise<void> {
     const [mode] = await this.all("PRAGMA query_only");
     if (mode?.[0] === 0) await this.connection.exec("PRAGMA wal_checkpoint(TRUNCATE)");

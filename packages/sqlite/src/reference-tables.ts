@@ -17,7 +17,7 @@ import type { Value } from "./connection.js";
 
 /*
  * The tables of the reference (contract 13.1), and how rows of core are stored in them. A table of the reference has key
- * columns and one value column. What it has no column for is stored in a note: a row of our own table `bolthole_rows`.
+ * columns and one value column. A value that it has no column for is stored in a note: a row of our own table `bolthole_rows`.
  */
 
 /** The keys of the rows that are stored in a table of the reference. */
@@ -123,7 +123,7 @@ export function rowFrom(key: ReferenceKey, blob: Buffer, note: Note | undefined)
   }
 }
 
-/** Returns the profile of a note. A note that cannot be read fits no row, so the row counts as an external row. */
+/** Returns the profile of a note. A note that cannot be read matches no row, so the row counts as an external row. */
 function notedProfile(note: Note | undefined): SessionProfile {
   try {
     return note?.value ? decodeSnapshotFacts(note.value).profile : "session";

@@ -78,7 +78,7 @@ const PAGE = 512;
 const MAX_CACHED = 10_000;
 
 /**
- * Reads and writes the rows of core in the tables of the reference and in our own. The tables of the reference decide: a
+ * Reads and writes the rows of core in the tables of the reference and in our own. The tables of the reference are authoritative: a
  * row whose note does not match or is missing is an external row, written by another program. Runtime manifests are worked
  * out from the stored rows. All calls are inside a transaction, in which `refresh` comes first.
  */
@@ -169,7 +169,7 @@ export class Rows {
     if (key.table === "runtimeManifest" || key.table === "snapshot") this.cache(key, row);
   }
 
-  /** Replaces all input rows and receipts of a runtime, and lets the event loop run meanwhile. */
+  /** Replaces all input rows and receipts of a runtime, and lets the event loop run between slices. */
   async replaceRowSet(runtimeId: RuntimeId, entries: readonly RowEntry<RowSetKey>[]): Promise<void> {
     const budget = new YieldBudget();
     for (const name of ["deleteInputs", "deleteReceipts", "deleteInputNotes", "deleteReceiptNotes"] as const) {

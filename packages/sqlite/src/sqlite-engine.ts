@@ -160,7 +160,7 @@ export class SqliteEngine implements Engine {
 const PIECE_BYTES = 1 << 20;
 
 const viewOf = (rows: Rows): View => {
-  // A reader of one range mostly reads further ranges, and the database returns only whole documents.
+  // A reader of one range usually reads further ranges, and the database returns only whole documents.
   let last: { readonly runtimeId: RuntimeId; readonly document: Buffer } | undefined;
   const whole = async (runtimeId: RuntimeId): Promise<Buffer> => {
     if (last?.runtimeId !== runtimeId) last = { runtimeId, document: (await rows.document(runtimeId)) ?? Buffer.of() };

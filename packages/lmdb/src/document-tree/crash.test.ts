@@ -32,7 +32,7 @@ async function recovered(at: string): Promise<Buffer> {
   return document;
 }
 
-test("after a crash behind any transaction a document is complete, and nothing is left over", async () => {
+test("after a crash between any two transactions a document is complete, and nothing is left over", async () => {
   /** A copy of the folder after every transaction, and the documents that may be stored at that moment. */
   const crashes: { readonly at: string; readonly allowed: readonly Buffer[] }[] = [];
   let allowed: Buffer[] = [Buffer.of()];

@@ -11,7 +11,7 @@ import { combineCrc32, seal, unseal, unsealed } from "./checksum.js";
  *   level 0       bytes bytes bytes        bytes bytes bytes        leaves
  *
  * A leaf contains only bytes. A branch of level n lists nodes of level n - 1; all leaves have the same depth. A branch
- * never changes. A leaf changes in one way only: bytes are appended behind those that it has, so every entry that
+ * never changes. A leaf changes in one way only: bytes are appended after those that it has, so every entry that
  * references the earlier bytes stays valid.
  *
  * An entry contains the length and the CRC-32 of the range that it references. So trees are cut and joined without

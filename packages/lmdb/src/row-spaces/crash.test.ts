@@ -27,7 +27,7 @@ afterEach(() => {
 /** A runtime id whose keys contain only its hash. */
 const LONG = "long ".repeat(300);
 
-/** A copy of the folder behind one transaction, and the contents that may be stored at that moment. */
+/** A copy of the folder after one transaction, and the contents that may be stored at that moment. */
 interface Crash {
   readonly at: string;
   readonly allowed: readonly (RuntimeContents | undefined)[];
@@ -40,7 +40,7 @@ async function findingsOf(at: string): Promise<Finding[]> {
 }
 
 test.each(["rt", LONG])(
-  "after a crash behind any transaction a runtime has its old rows or its new ones, and nothing is left over (%#)",
+  "after a crash between any two transactions a runtime has its old rows or its new ones, and nothing is left over (%#)",
   async (runtimeId) => {
     const crashes: Crash[] = [];
     let allowed: (RuntimeContents | undefined)[] = [undefined];

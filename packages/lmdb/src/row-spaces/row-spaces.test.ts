@@ -157,7 +157,7 @@ test("a runtime that is deleted again and again leaves nothing behind", async ()
   await open();
 });
 
-test("batches before and after a replacement in one group see the row set of their moment", async () => {
+test("batches before and after a replacement in one group see the row set that is current in their turn", async () => {
   await importOver(store, rowSet("rt", MANY_ROWS, 1));
   const staged = await engine.stageRows("rt", slicesOf([[5, 6]]));
   const read = (
@@ -254,7 +254,7 @@ test("rows that are staged and never committed are invisible, and are deleted af
   await open();
 });
 
-test("an error of a slice discards what is staged", async () => {
+test("an error of a slice discards the staged rows", async () => {
   const slices = async function* (): AsyncGenerator<RowSlice, void> {
     yield* slicesOf([[1], [2]]);
     throw new Error("no more rows");
@@ -370,7 +370,7 @@ test.each(["deleted", "replaced"])(
   },
 );
 
-test("a full quota refuses an import without a trace, and deletions still work", async () => {
+test("an import beyond the quota is refused and leaves nothing behind, and deletions still work", async () => {
   await engine.close();
   engine = await LmdbEngine.open(folder, { quotaBytes: 1 << 20 });
   store = createEngineStore(engine);

@@ -19,18 +19,18 @@ import { decodePointer } from "./space-records.js";
 
 /** A staged row set, as LMDB holds it: all rows in a row space of their own. */
 export interface StagedSpace extends StagedRows {
-  /** Undefined when the row set has no rows. */
+  /** The id of the row space. Undefined when the row set has no rows. */
   readonly space: number | undefined;
 }
 
 /** The tasks of the writer. Each call resolves when its task is durable. */
 export interface SpaceWriter {
   perform(task: RowTask): Promise<void>;
-  /** Performs a task that writes rows, and therefore has a commit sequence of its own. `taskOf` may be called again with another one. */
+  /** Performs a task that writes rows under a commit sequence of its own. `taskOf` may be called again with another sequence. */
   performNumbered(bytes: number, taskOf: (sequence: number) => RowTask): Promise<void>;
 }
 
-/** The number of bytes that a slice of a row set is assumed to write, beside other work in the same transaction. */
+/** The number of bytes that a slice of a row set is assumed to write. A transaction may contain other work as well. */
 const SLICE_BYTES = 512 << 10;
 /** The assumed size of a staging record and the counter. */
 const RECORD_BYTES = 64;

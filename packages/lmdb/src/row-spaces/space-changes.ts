@@ -17,7 +17,7 @@ export interface RowTask {
   apply(changes: SpaceChanges): void;
 }
 
-/** What the changes of one transaction use of the store. */
+/** The parts of a store that the changes of one transaction use. */
 export interface SpaceSource {
   /** Returns a value as it was before the transaction. */
   get(key: Buffer): Buffer | undefined;
@@ -34,7 +34,7 @@ export interface SpaceSource {
 export class SpaceChanges {
   /** The keys of the garbage records that the transaction writes. */
   readonly garbage: Buffer[] = [];
-  /** The row spaces of the runtimes that the transaction has asked for, as it leaves them. */
+  /** The row spaces of the runtimes that the transaction has looked up, with its own changes. */
   private readonly spaces = new Map<RuntimeId, number>();
   /** The garbage records that the transaction deletes, because their row spaces are empty. */
   private readonly finished = new Set<string>();
@@ -53,7 +53,7 @@ export class SpaceChanges {
     return space;
   }
 
-  /** Returns undefined when the pointer is damaged. A row set can be replaced even then; a check reports the old rows. */
+  /** Returns the row space of a runtime, or undefined when its pointer is damaged. A row set can be replaced even then. */
   readableSpaceOf(runtimeId: RuntimeId): number | undefined {
     try {
       return this.spaceOf(runtimeId);
@@ -82,7 +82,7 @@ export class SpaceChanges {
 
   /**
    * Plans that a staged row space becomes the one of the runtime, or an empty one. The rows of the present one become garbage.
-   * Changes nothing; the returned function does, and reads nothing that may be damaged.
+   * Changes nothing. The returned function makes the changes, and reads nothing that may be damaged.
    */
   plan(runtimeId: RuntimeId, staged: number | undefined): () => void {
     const before = this.readableSpaceOf(runtimeId);

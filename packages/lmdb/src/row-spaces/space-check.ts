@@ -21,7 +21,7 @@ import { type Pointer, decodeOwner, decodePointer } from "./space-records.js";
 /** A row as a check reads it. */
 export interface WalkedRow {
   readonly storedKey: Buffer;
-  /** Undefined when no table has the stored key. */
+  /** The parsed key. Undefined when no table has the stored key. */
   readonly key: RowKey | undefined;
   readonly row: StoredRow;
   /** The size of the stored key and the stored value. */
@@ -29,12 +29,12 @@ export interface WalkedRow {
 }
 
 /**
- * Walks all rows of one state in the order that `StoreAudit` expects: the rows of the store, then those of each runtime, where
- * ever its row set is. Replaced rows that are not deleted yet belong to no runtime and are left out. After the walk, `findings`
- * returns what is wrong with the row spaces themselves, and what is not finished.
+ * Walks all rows of one state in the order that `StoreAudit` expects: the rows of the store, then those of each runtime, in
+ * whichever row space they are. Replaced rows that are not deleted yet belong to no runtime and are left out. After the walk,
+ * `findings` returns the damage and the unfinished work of the row spaces themselves.
  */
 export class RowWalk {
-  /** By the text of the runtime id. */
+  /** The pointers of the runtimes, by the text of the runtime id. */
   private readonly pointers = new Map<string, Pointer>();
   /** The runtimes whose default row space is garbage, by the text of the runtime id. */
   private readonly defaultGarbage = new Set<string>();
@@ -78,7 +78,7 @@ export class RowWalk {
       yield { storedKey: key, key: parseKey(key, row.runtimeId), row, bytes: key.length + value.length };
     }
     yield* this.rowSpaceOf(runtime, left);
-    // Runtimes without any other row. Their row spaces should be empty.
+    // These runtimes have no other row, so their row spaces should be empty.
     for (const id of [...left.keys()]) yield* this.rowSpaceOf(id, left);
   }
 

@@ -2,7 +2,7 @@ import type { RuntimeId } from "@bolthole/contract";
 import { seal, unseal, unsealed } from "../document-tree/checksum.js";
 
 /*
- * The values beside the rows in the space of the row spaces. They say which row spaces are needed:
+ * The values in the space of the row spaces that are not rows. They record which row spaces are needed:
  *
  *   pointer   the row space that holds the input rows and receipts of a runtime. A runtime without one has them in its default
  *             row space.

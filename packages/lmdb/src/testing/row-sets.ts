@@ -8,7 +8,7 @@ import { inputId, inputState } from "./input-states.js";
 /** More rows than one transaction writes or deletes. */
 export const MANY_ROWS = 600;
 
-/** Returns the contents of a runtime with so many input rows of this number of attempts, and as many receipts. */
+/** Returns the contents of a runtime with `count` input rows, which have this number of attempts, and `count` receipts. */
 export const rowSet = (runtimeId: RuntimeId, count: number, attemptCount: number): RuntimeContents => ({
   ...emptyContents(runtimeId),
   inputs: Array.from({ length: count }, (_, serial) => inputState(serial, attemptCount)),

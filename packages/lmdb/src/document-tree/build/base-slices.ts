@@ -132,8 +132,8 @@ export class BaseSlices {
   }
 
   /**
-   * Adds a shared part of a leaf when the document needs no other part of that leaf. The part is copied once, behind the
-   * bytes of the shared leaf before it if that has space.
+   * Adds a shared part of a leaf when the document needs no other part of that leaf. The part is copied once, after the
+   * bytes of the previous shared leaf if that has space.
    */
   private addCopy(name: string, bytes: Uint8Array): void {
     const before = this.parts.at(-1);

@@ -174,7 +174,7 @@ test("a history that contains a copy of its transcript per turn is stored once, 
     const next = assembled(document, model);
     const earlier = trees.root(RUNTIME);
     await trees.replace(RUNTIME, document);
-    // The document before can still be read unchanged.
+    // The previous document can still be read unchanged.
     const walk = new Walk(new NodeReader(trees, RUNTIME), earlier);
     expect(walk.take(model.length).equals(model)).toBe(true);
     while (trees.reclaim(512));

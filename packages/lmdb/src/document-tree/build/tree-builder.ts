@@ -26,7 +26,7 @@ export interface OpenedBranch {
  */
 export class TreeBuilder {
   readonly newNodes: NewNode[] = [];
-  /** Leaves of the base that get more bytes behind those that they have, with all their bytes. */
+  /** Leaves of the base to which bytes are appended, with all their bytes. */
   readonly extended = new Map<number, Uint8Array>();
   private readonly openedById = new Map<number, OpenedBranch>();
 

@@ -52,7 +52,7 @@ class DocumentCheck {
       yield* this.runtime(runtimeId, root, dropped.get(runtimeId) ?? []);
       dropped.delete(runtimeId);
     }
-    // What is left belongs to runtimes whose document was cleared.
+    // The remaining nodes belong to runtimes whose document was cleared.
     for (const [id, nodes] of dropped) yield* this.runtime(id, undefined, nodes);
     yield* this.orphans();
   }

@@ -40,7 +40,7 @@ export class NodeReader {
     return bytes;
   }
 
-  /** Copies the bytes that a leaf entry references to position `at` of `target`. Hot: used for whole documents. */
+  /** Copies the bytes that a leaf entry references to position `at` of `target`. A load calls it for every leaf. */
   copy(leaf: NodeEntry, target: Buffer, at: number): void {
     target.set(this.checked(leaf, this.source.peek(documentKey("node", leaf.id))), at);
   }

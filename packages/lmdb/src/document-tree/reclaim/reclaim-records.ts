@@ -3,7 +3,7 @@ import { seal, unseal, unsealed } from "../checksum.js";
 import type { IdRange, NodeReference } from "../node.js";
 
 /*
- * The values beside the nodes in the documents' space. They say which nodes are still needed:
+ * The values in the documents' space that are not nodes. They record which nodes are still needed:
  *
  *   count     how often a node is referenced. Stored only while that is two or more.
  *   garbage   the nodes that one commit dropped. They are deleted in later transactions, when no reader needs them any

@@ -20,7 +20,7 @@ export interface MaintenanceTask {
 const SLICE_NODES = 256;
 /** The assumed size of a garbage record when it is rewritten. */
 const RECORD_BYTES = 1024;
-/** A few nodes wait this long for those of the next commits, so that not every commit is followed by another flush. */
+/** The time that a few nodes wait for those of the next commits, so that not every commit is followed by another flush. */
 const LINGER_MS = 20;
 /** The delay after the writer refused, for example because the disk is full. */
 const RETRY_MS = 1000;
@@ -112,7 +112,7 @@ export class Reclaimer {
     this.timer = setTimeout(() => void this.run(), delayMs).unref();
   }
 
-  /** Reclaims what is ready. Resolves to false when the writer refused. */
+  /** Reclaims the nodes that no reader needs any more. Resolves to false when the writer refused. */
   private run(): Promise<boolean> {
     clearTimeout(this.timer);
     this.dueAt = Infinity;
@@ -121,7 +121,7 @@ export class Reclaimer {
       this.running = undefined;
       if (!hasSucceeded) this.wake(RETRY_MS);
       else if (this.ready().length > 0) this.wake(LINGER_MS);
-      // Usually the end of a reader wakes us. This is for a lease that becomes stale.
+      // Usually the end of a reader starts the next run. This timer is for a lease that becomes stale.
       else if (this.waiting.length > 0) this.wake(LEASE_STALE_MS);
     });
     return this.running;

@@ -56,7 +56,7 @@ export class TreeChanges {
 
   /** Works out the replacement of the document with the root `before` by the staged one. Changes nothing. */
   plan(runtimeId: RuntimeId, before: NodeEntry | undefined, staged: StagedTree | undefined): Replacement {
-    // New references less dropped ones. Most of a shared tree comes to zero, and is neither read nor written.
+    // New references minus dropped ones. For most nodes of a shared tree this is zero, so their counts are not needed.
     const net = new Map<number, ReferenceTimes>();
     for (const reference of staged?.references.values() ?? []) count(net, reference, reference.times);
     if (before) count(net, before, -1);
