@@ -5,7 +5,7 @@ import { promisify } from "node:util";
 import { Health, HealthCheckResponse_ServingStatus, grpcMethod } from "@bolthole/contract/wire";
 import { Client, credentials } from "@grpc/grpc-js";
 
-/** The script behind the command `bolthole`. */
+/** The script of the command `bolthole`. */
 export const DAEMON = require.resolve("@bolthole/daemon/bin");
 
 const HEALTH_MS = 1000;

@@ -12,7 +12,7 @@ export interface RunRow {
   readonly seed: number;
   readonly cycles: number | undefined;
   readonly acknowledged: number | undefined;
-  /** Operations without a response; the next four say what became of them. */
+  /** Operations without a response. The next four members count their final results. */
   readonly unanswered: number | undefined;
   readonly applied: number | undefined;
   readonly sealed: number | undefined;

@@ -29,7 +29,7 @@ const CALL_MS = 30_000;
 /** The outcome limit is low, so that outcomes are pruned under load as well. */
 const ARGS = ["--outcome-max-count", "20000", "--log-level", "warn"];
 
-/** What a kind needs to inject its fault. */
+/** The objects that a kind needs to inject its fault. */
 export interface FaultContext {
   readonly daemon: DaemonProcess;
   readonly random: Random;
@@ -52,7 +52,7 @@ export interface Setup {
   injectFault(context: FaultContext): Promise<Ending | undefined>;
   /** Removes the fault, so that the daemon can start and clients can settle their operations. */
   recover(): Promise<void>;
-  /** Releases what the setup holds. The data folder must stay when `isKept`. */
+  /** Releases the resources of the setup. The data folder must stay when `isKept`. */
   dispose(isKept: boolean): Promise<void>;
 }
 
@@ -64,7 +64,7 @@ export interface FaultKind {
   readonly acknowledgedBefore: number;
   /** The fault follows at a random time within this many milliseconds. */
   readonly withinMs: number;
-  /** How a daemon may end under the fault, besides by SIGKILL: exit codes and signals. */
+  /** The exit codes and signals with which a daemon may end under the fault, besides SIGKILL. */
   readonly endings: readonly string[];
   /** Refusals that the fault explains, besides those of a daemon that does not run. */
   readonly allowedRefusals: readonly string[];
@@ -178,7 +178,7 @@ class FaultRun {
   }
 
   private async check(store: VersionedStore, target: string, isRestarted: boolean): Promise<void> {
-    // While the daemon runs on, an operation without a response may still be in progress. The store can be compared only
+    // While the daemon still runs, an operation without a response may be in progress. The store can be compared only
     // after all of them are settled.
     if (isRestarted) await this.checker.afterRestart(store);
     const unsettled = isRestarted ? this.checker.unsettled() : this.checker.inUse();

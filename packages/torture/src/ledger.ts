@@ -14,13 +14,13 @@ export type RecordKey = string;
 /** The effect of an operation on a record: the digest of the new content, or null for a removal. */
 export type Effect = readonly [key: RecordKey, digest: string | null];
 
-/** Stands for the runtime id in operations that belong to no runtime. */
+/** The text in place of the runtime id in operations that belong to no runtime. */
 export const STORE = "(store)";
 
 /** The prefix of runtime ids that are not in the ledger, because another part of the harness checks them. */
 export const UNLEDGERED = "(unledgered)";
 
-/** Written before an operation is sent. A runtime has one operation at a time; the store may have several. */
+/** An operation that is about to be sent. A runtime has one operation at a time; the store may have several. */
 export interface SentLine {
   readonly t: "sent";
   /** The request id. */
@@ -53,7 +53,7 @@ interface LostLine {
   readonly id: string;
 }
 
-/** The client asks to seal the request id. From here on it may be sealed, with or without a response. */
+/** The client asks to seal the request id. After this line it may be sealed, with or without a response. */
 interface SealingLine {
   readonly t: "sealing";
   readonly id: string;

@@ -44,7 +44,7 @@ const controlLines = Object.entries(CONTROLS).map(
 
 const program = new Command("torture")
   .description("Breaks the machine under a real daemon again and again, and checks the daemon's promises.")
-  .addArgument(new Argument("<kind>", "what is broken").choices([...Object.keys(KINDS), ALL]))
+  .addArgument(new Argument("<kind>", "the kind of fault").choices([...Object.keys(KINDS), ALL]))
   .option(
     "--cycles <number>",
     `number of cycles (default: ${String(DEFAULT_CYCLES)}, or no limit when --minutes is given)`,
@@ -53,7 +53,7 @@ const program = new Command("torture")
   .option("--minutes <number>", "start no cycle after this time, except the first", positive)
   .option(
     "--seed <number>",
-    "determines what is done; the times at which it happens depend on the machine",
+    "determines the faults and operations; their times depend on the machine",
     positive,
     Date.now() % 1_000_000,
   )

@@ -7,7 +7,7 @@ export const EXIT = {
   usage: 2,
   /** This machine cannot run the kind. */
   unsupported: 3,
-  /** The harness itself failed; the run says nothing about the store. */
+  /** The harness itself failed; the run has no result for the store. */
   harness: 4,
 } as const;
 
@@ -63,7 +63,7 @@ export interface RunOptions {
   readonly onCycle: (facts: object, text: string) => void;
 }
 
-/** Operations that got no response, and what became of them. */
+/** The number of operations that got no response, and of their final results. */
 export interface Unanswered {
   readonly count: number;
   readonly applied: number;
@@ -83,15 +83,15 @@ export interface RunReport {
   /** Acknowledged writes in the ledger; absent when the kind has no ledger. */
   readonly acknowledged?: number | undefined;
   readonly unanswered?: Unanswered | undefined;
-  /** How the daemon ended, and how often; "lives on" when the fault did not end it. */
+  /** The endings of the daemon with their counts; "lives on" when the fault did not end it. */
   readonly endings?: Readonly<Record<string, number>> | undefined;
-  /** What else was done or seen, and how often. */
+  /** Other events of the run with their counts. */
   readonly events: Readonly<Record<string, number>>;
   /** Details for the person who started the run. */
   readonly lines: readonly string[];
 }
 
-/** A kind of torture: how the machine, the network, the requests or the store are broken. */
+/** A kind of torture: one way of breaking the machine, the network, the requests or the store. */
 export interface Kind {
   readonly name: string;
   readonly description: string;

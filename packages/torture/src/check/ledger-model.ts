@@ -100,7 +100,7 @@ class OauthChain {
     this.last = Math.max(this.last, link);
   }
 
-  /** Compares the stored value with the newest one. `isSettled` says that no update is without an outcome. */
+  /** Compares the stored value with the newest one. `isSettled` means that every update has a known outcome. */
   async verify(store: VersionedStore, model: RuntimeModel, isSettled: boolean): Promise<void> {
     const seen = await loadRecord(store, STORE, "oauth");
     const newest = this.links.get(this.last);
@@ -130,14 +130,14 @@ class OauthChain {
   }
 }
 
-/** What happened to the operations of a run. */
+/** The counts of the operations of a run, by their results. */
 export interface Counts {
   sent: number;
   acknowledged: number;
   replayed: number;
   repeats: number;
   reads: number;
-  /** Operations whose first attempt got no response. The next four say what became of them. */
+  /** Operations whose first attempt got no response. The next four members count their final results. */
   unanswered: number;
   foundApplied: number;
   sealed: number;
@@ -163,12 +163,12 @@ const NONE: Counts = {
 
 const REFUSALS: readonly string[] = ["FENCE_CONFLICT", "VERSION_CONFLICT"] satisfies StoreErrorReason[];
 
-/** Follows the ledgers line by line: knows what must be stored, and reports responses that contradict each other. */
+/** Reads the ledgers line by line, computes the records that must be stored, and reports responses that contradict each other. */
 export class LedgerModel {
   readonly runtimes = new Map<string, RuntimeModel>();
   readonly oauth: OauthChain;
   readonly counts: Counts = { ...NONE };
-  /** Reads during writes; they are judged when every operation is settled. */
+  /** Reads during writes. They are checked when every operation is settled. */
   private reads: ReadLine[] = [];
   private readonly owners = new Map<string, RuntimeModel>();
 

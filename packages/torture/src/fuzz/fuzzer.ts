@@ -44,7 +44,7 @@ function problemOf(responder: Responder, response: RawResponse): string | undefi
       if (status === undefined) return `the response has no gRPC status (HTTP ${String(httpStatus)})`;
       if (status === INTERNAL || status === UNKNOWN) return `the response was ${said}`;
       // Our refusals have details. Only grpc-js's refusals of large messages have none.
-      if (status !== OK && !hasDetails && status !== RESOURCE_EXHAUSTED) return `a response without details: ${said}`;
+      if (status !== OK && !hasDetails && status !== RESOURCE_EXHAUSTED) return `the response has no details: ${said}`;
       return undefined;
     case "library":
       if (status === undefined) return `the response has no gRPC status (HTTP ${String(httpStatus)})`;
@@ -133,7 +133,7 @@ const TAKES_PARTS = new Set(
     .map((method) => grpcMethod(method).path),
 );
 
-/** Sends mutated requests and judges every response. */
+/** Sends mutated requests and checks every response. */
 export class Fuzzer {
   readonly statuses = new Counter();
   readonly broken = new Counter();

@@ -6,7 +6,7 @@ import { randomBytes } from "./mutation.js";
 import { RawClient, frame, framed, preface, recordConnection } from "./raw-http2.js";
 import type { Seeds } from "./requests.js";
 
-/** What an attack needs: the daemon's addresses, requests, and a runtime with a document of megabytes. */
+/** The targets of an attack: the daemon's addresses, requests, and a runtime with a document of megabytes. */
 export interface AttackTarget {
   readonly socket: string;
   readonly onTcp: NetConnectOpts;
@@ -15,12 +15,12 @@ export interface AttackTarget {
   readonly largeRuntime: Buffer;
 }
 
-/** Does something that no client should do. Returns how often it did it. */
+/** Performs actions that no client should perform. Returns their number. */
 type Attack = (target: AttackTarget) => Promise<number>;
 
 const HOLD_MS = 1500;
 const GARBLED = 150;
-/** The number of slow readers. The daemon may hold a few messages of the document for each. */
+/** The number of slow readers. The daemon may buffer a few messages of the document for each. */
 export const READERS = 60;
 const SENDERS = 200;
 const RESETS = 3000;

@@ -81,7 +81,7 @@ function readVarint(bytes: Buffer, from: number): { value: number; end: number }
 const MOST_CHANGES = 3;
 const VARINTS = [0n, 1n, 127n, 128n, 2n ** 31n - 1n, 2n ** 31n, 2n ** 32n, 2n ** 53n, 2n ** 63n, 2n ** 64n - 1n];
 
-/** Texts that are hard for readers. */
+/** Texts that readers often handle wrongly. */
 const NASTY = [
   "",
   "\0",

@@ -56,7 +56,7 @@ const LARGE_BYTES = 3 << 20;
 const SMALL_BYTES = 1 << 18;
 const FULL_FOR_MS = 400;
 
-/** Fills the disk while the daemon works, checks what it still does, and frees the disk again. */
+/** Fills the disk while the daemon works, checks which calls still succeed, and frees the disk again. */
 async function fillAndFree(
   mount: string,
   { daemon, random, violations, count }: FaultContext,

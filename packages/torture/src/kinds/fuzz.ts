@@ -32,11 +32,11 @@ const LARGE_RUNTIME = "(unledgered) large";
 const LARGE_BYTES = 8 * MEBIBYTE;
 const HEALTHY_WRITERS = 4;
 
-/** The most that the daemon may hold for one slow reader. It is independent of the size of the document. */
+/** The most bytes that the daemon may buffer for one slow reader. They are independent of the size of the document. */
 const READ_AHEAD_BYTES = 4 * MEBIBYTE;
 
 /**
- * The limit of the daemon's anonymous memory: 256 MiB of requests in flight (the default setting), what it holds for slow
+ * The limit of the daemon's anonymous memory: 256 MiB of requests in flight (the default setting), its buffers for slow
  * readers, and 256 MiB for everything else.
  */
 const MEMORY_BYTES = 256 * MEBIBYTE + READERS * READ_AHEAD_BYTES + 256 * MEBIBYTE;
@@ -54,7 +54,7 @@ export const fuzz: Kind = {
   },
 };
 
-/** One daemon gets all of it. A healthy client works in the same store and is checked as in the other kinds. */
+/** One run: all requests go to one daemon. A healthy client works in the same store and is checked as in the other kinds. */
 class FuzzRun {
   private readonly random: Random;
   private readonly violations = new Violations();
@@ -111,7 +111,7 @@ class FuzzRun {
     }
     const never = Seeds.paths.filter((path) => !fuzzer.accepted.has(path));
     for (const path of this.violations.all.length === 0 ? never : []) {
-      this.violations.add("coverage", path, "accepted no request as valid, so its mutated requests show nothing");
+      this.violations.add("coverage", path, "accepted no request as valid, so its mutated requests test nothing");
     }
     const { statuses, broken, unauthenticated, accepted } = fuzzer;
     const { acknowledged, reads, unanswered, foundApplied, sealed, appliedByRepeat, unansweredNotApplied } =
@@ -207,7 +207,11 @@ class FuzzRun {
     for (const fault of faults)
       this.violations.add("stays in service", "", `the daemon's log: ${fault.slice(0, 1000)}`);
     if (memory.peak > MEMORY_BYTES) {
-      this.violations.add("bounded memory", "", `the daemon held ${mebibytes(memory.peak)} of anonymous memory`);
+      this.violations.add(
+        "bounded memory",
+        "",
+        `expected at most ${mebibytes(MEMORY_BYTES)} of anonymous memory, found ${mebibytes(memory.peak)}`,
+      );
     }
   }
 }

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Setup, faultKind } from "../fault-run.js";
 import { LoopDisk } from "./own-disks.js";
 
-/** Ends the process. What it wrote stays in the operating system, flushed or not. */
+/** Ends the process. The bytes that it wrote stay in the operating system, flushed or not. */
 export const kill = faultKind({
   name: "kill",
   description: "SIGKILL at random times",
@@ -58,10 +58,10 @@ export const power = faultKind({
     }),
 });
 
-/** Removes the disk for good. The daemon runs for another moment, in which it must not acknowledge anything. */
+/** Removes the disk permanently. The daemon runs for another moment, in which it must not acknowledge anything. */
 export const deadDisk = faultKind({
   name: "dead-disk",
-  description: "a disk that fails for good while the daemon runs on (needs root; Linux)",
+  description: "a disk that fails permanently while the daemon runs (needs root; Linux)",
   acknowledgedBefore: 200,
   withinMs: 200,
   // A failed write makes the daemon exit with 6, or makes the native library abort.

@@ -9,7 +9,7 @@ import { Random } from "../random.js";
 
 const LONGEST_FAULTS_MS = 3000;
 
-/** Breaks connections between clients and daemon, on the unix socket and on TCP. The daemon runs on. */
+/** Breaks connections between clients and daemon, on the unix socket and on TCP. The daemon is not stopped. */
 export const net = faultKind({
   name: "net",
   description: "connections that are cut, delayed, silently dropped and half-closed at random bytes",
@@ -230,7 +230,7 @@ type Fault = keyof typeof FAULTS;
 /** The largest number of bytes between two faults of one direction. */
 const MOST_BYTES_BETWEEN = 40_000;
 const LONGEST_DELAY_MS = 900;
-/** Longer than the short deadline of a writer, shorter than its long one. */
+/** The longest time without bytes. It is longer than the short deadline of a writer and shorter than its long one. */
 const LONGEST_SILENCE_MS = 1500;
 
 /** Chooses the next fault of one direction and the byte at which it happens. */

@@ -66,7 +66,7 @@ interface WriterLine {
 }
 
 interface Round {
-  /** Also the id of the runtime. */
+  /** The name of the round, which is also the id of its runtime. */
   readonly name: string;
   readonly target: string;
   readonly folder: string;
@@ -134,7 +134,7 @@ async function takeOver(store: BoltholeStore, runtimeId: string, random: Random)
   return lastVersionOf(store, runtimeId);
 }
 
-/** Every write after the first refusal must be refused as FENCE_CONFLICT. */
+/** Returns the writes after the first refusal that were not refused as FENCE_CONFLICT. */
 function refusalProblems(lines: readonly WriterLine[]): string[] {
   const first = lines.findIndex(({ applied }) => !applied);
   const after = first < 0 ? [] : lines.slice(first);
@@ -144,7 +144,7 @@ function refusalProblems(lines: readonly WriterLine[]): string[] {
     .map(({ method, reason = "applied" }) => `${method} of the old writer, after it was refused: ${reason}`);
 }
 
-/** The runtime must not have changed since the new writer's last write. */
+/** Returns a problem when the runtime has changed since the new writer's last write. */
 async function stateProblems(store: BoltholeStore, runtimeId: string, lastVersion: string): Promise<string[]> {
   const version = await lastVersionOf(store, runtimeId);
   return version === lastVersion ? [] : [`written at ${version}, after the new writer's last write at ${lastVersion}`];
@@ -194,7 +194,7 @@ function guardedWrites(random: Random, runtimeId: string, fenceToken: bigint): R
 const INPUT_ID = "0198f0a0-0000-7000-8000-0000000000bb";
 const SESSION_ID = "0198f0a0-0000-7000-8000-000000000001";
 
-/** A writer that is not refused within this number of writes will not be refused at all. */
+/** The most writes of a writer. One that is not refused by then will not be refused at all. */
 const MOST_WRITES = 300;
 
 /** The old writer, in its own process: writes with its token until it is refused, then tries every kind of write once more. */
@@ -225,7 +225,7 @@ async function main(settings: WriterSettings): Promise<void> {
     if (write && !(await attempt(write))) break;
   }
   for (const write of writes) await attempt(write);
-  // Only now: it would delete the fence token that it expects.
+  // Last, because it would delete the fence token that it expects.
   await attempt(["DeleteRuntime", () => fenced.deleteRuntime(settings.runtimeId)]);
   await store.close();
 }

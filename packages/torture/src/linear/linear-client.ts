@@ -26,7 +26,7 @@ import type { Random } from "../random.js";
 import type { Violations } from "../run.js";
 import { type ExpectedRecord, type HistoryLine, OAUTH, type WriteFacts, now } from "./history-checker.js";
 
-/** Few input ids, so that clients write the same rows. */
+/** The input ids of every runtime. They are few, so that clients write the same rows. */
 const INPUT_IDS = Array.from({ length: 3 }, (_, index) => `0198f0a0-0000-7000-8000-00000000000${String(index)}`);
 const RUN_ID = "0198f0a0-0000-7000-8000-0000000000aa";
 const RECEIPTS = 60;

@@ -4,7 +4,7 @@ import { LedgerTail, LedgerWriter } from "../ledger.js";
 import { Random } from "../random.js";
 import { RuntimeWriter, readDuringWrites } from "./runtime-writer.js";
 
-/** How a client reaches the daemon. */
+/** The address at which a client reaches the daemon, and its token. */
 export interface Endpoint {
   readonly target: string;
   /** The bearer token, for TCP. */
@@ -16,7 +16,7 @@ type ClientCommand =
   | { readonly do: "load"; readonly endpoint: Endpoint }
   /** Send no new operation; the load ends when those in progress have ended. */
   | { readonly do: "halt" }
-  /** Find out what became of operations without a response. */
+  /** Settle the operations without a response. */
   | { readonly do: "settle"; readonly endpoint: Endpoint };
 
 type ClientReport = { readonly done: "load" | "settle" } | { readonly failed: string };
@@ -35,7 +35,7 @@ interface ClientSettings {
   readonly allowedRefusals: readonly string[];
 }
 
-/** Longer than any deadline of a client. */
+/** The longest time of a command. It is longer than any deadline of a client. */
 const STUCK_MS = 180_000;
 
 /** A client that runs in a separate process, and its ledger. */

@@ -48,7 +48,7 @@ export class RuntimeState {
     else this.versions.set(key, version);
   }
 
-  /** Forgets every record: the runtime was deleted. Fence tokens still grow. */
+  /** Drops every record, because the runtime was deleted. Fence tokens still grow. */
   clear(random: Random): void {
     this.inputIds = [];
     this.receipts = [];
@@ -118,7 +118,7 @@ function someVersions(random: Random, { versions, inputIds }: RuntimeState): Exp
 export interface Acknowledgement {
   readonly version: string;
   readonly replayed: boolean;
-  /** What is wrong with the rest of the response, if anything. */
+  /** The fault in the rest of the response, if there is one. */
   readonly wrong?: string | undefined;
 }
 
@@ -140,7 +140,7 @@ export interface Operation {
   adopt(version: string): void;
 }
 
-/** What an operation is made from. */
+/** The values from which an operation is made. */
 export interface OperationContext extends Pick<Expectations, "carried"> {
   readonly random: Random;
   readonly state: RuntimeState;

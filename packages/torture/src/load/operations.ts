@@ -158,7 +158,7 @@ const SESSION_FACTORIES: Readonly<Record<Name, OperationFactory>> = {
 const MAX_INPUTS = 40;
 const STATES = ["idle", "attached", "running"] as const;
 
-/** How often each operation is chosen. */
+/** The weight with which each operation is chosen. */
 const WEIGHTS = {
   boundary: 34,
   input: 26,

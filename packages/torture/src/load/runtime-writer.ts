@@ -223,7 +223,7 @@ export class RuntimeWriter {
     return EXPLAINED.includes(reason) || this.allowedRefusals.includes(reason);
   }
 
-  /** Waits after a refusal that further operations would get as well. */
+  /** Waits after a refusal that the next operations would get as well. */
   private async pause(): Promise<void> {
     if (this.pauseMs > 0) await sleep(this.pauseMs);
     this.pauseMs = 0;

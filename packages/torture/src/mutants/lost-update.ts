@@ -22,7 +22,7 @@ type Commit = (this: Committer, change: Change) => unknown;
 const ONE_IN = 3;
 let count = 0;
 
-// One rule in three decides over the rows as stored before the writer reaches it: what another writer changed in between is lost.
+// One rule in three decides over rows that were read before the writer reached it, so changes of other writers in between are lost.
 patchModule(
   (request) => request === "./commit/committer.js",
   (exports: Record<string, unknown>) => {
