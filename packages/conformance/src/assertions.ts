@@ -53,7 +53,7 @@ export async function rejectionOf(call: Promise<unknown>): Promise<unknown> {
   return assert.fail(`expected the call to reject, found the result ${inspect(outcome.value)}`);
 }
 
-/** Checks that two plain values are equal. `about` says which value it is, where a case compares several. */
+/** Checks that two plain values are equal. `about` names the value when a case compares several. */
 export function assertEqual(actual: unknown, expected: unknown, about?: string): void {
   const place = about === undefined ? "" : `${about}: `;
   assert.equal(actual, expected, `${place}expected ${inspect(expected)}, found ${inspect(actual)}`);

@@ -41,7 +41,7 @@ export interface Chapter {
 type Run = ConformanceCase["run"];
 type CaseOfChapter = Omit<ConformanceCase, "chapter">;
 
-/** Describes a case of a chapter: a sentence, the capabilities that it needs beside those of the chapter, and the check. */
+/** Describes a case of a chapter: a sentence, the capabilities that it needs besides those of the chapter, and the check. */
 export function testCase(name: string, needs: readonly Capability[], run: Run): CaseOfChapter;
 export function testCase(name: string, run: Run): CaseOfChapter;
 export function testCase(name: string, ...rest: [readonly Capability[], Run] | [Run]): CaseOfChapter {

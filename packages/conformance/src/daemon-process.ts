@@ -19,13 +19,13 @@ export interface DaemonProcessOptions {
   readonly env?: NodeJS.ProcessEnv | undefined;
 }
 
-/** How a daemon process ended: with an exit code or by a signal. */
+/** The end of a daemon process: an exit code or a signal. */
 export interface Ending {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
 }
 
-/** A daemon in a separate process, started by its command line. The caller must stop it, best in a `finally`. */
+/** A daemon in a separate process, started by its command line. The caller must stop it, preferably in a `finally`. */
 export class DaemonProcess {
   /** Everything that the daemon has written to stdout and stderr, over all its starts. */
   output = "";

@@ -22,7 +22,7 @@ export interface Capabilities {
 }
 export type Capability = keyof Capabilities;
 
-/** An external row: a row that another program writes into a table of the reference, past the store. */
+/** An external row: a row that another program writes into a table of the reference, without the store. */
 export interface RawRow {
   readonly table: string;
   /** The key columns by name. A sequence is a bigint. */

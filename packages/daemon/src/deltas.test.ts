@@ -53,7 +53,7 @@ function prose(seed: string, length: number): string {
   return parts.join("").slice(0, length);
 }
 
-/** Bytes without repetition. */
+/** Bytes in which no range occurs twice, so that no patch can copy one. */
 const noise = Buffer.from(
   Uint32Array.from({ length: 10 * MIB }, (_, n) => Math.imul(n ^ (n >>> 15), 0x2c1b3c6d)).buffer,
 );

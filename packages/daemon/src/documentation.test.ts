@@ -43,7 +43,7 @@ test("docs/operating.md lists every setting with its variable, default and help 
   }
 });
 
-/** Returns the commands of the program that do something, with their full names, such as `import meerkat`. */
+/** Returns the commands of the program that have an action, with their full names, such as `import meerkat`. */
 const commandsOf = (command: Command, name = ""): [string, Command][] =>
   command.commands.length === 0
     ? [[name, command]]

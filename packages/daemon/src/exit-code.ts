@@ -8,7 +8,7 @@ import {
 } from "@bolthole/lmdb";
 import { UnusableFileError } from "@bolthole/sqlite";
 
-/** The exit codes of every `bolthole` command. docs/operating.md says what to do about each. */
+/** The exit codes of every `bolthole` command. docs/operating.md has the remedy for each. */
 export const EXIT = {
   /** Success; for `serve`, a stop by a signal after all calls were completed. */
   CLEAN: 0,

@@ -10,12 +10,12 @@ import { EXIT, StartupError } from "./exit-code.js";
 const MAX_RESPONSE_BYTES = 4 * 1024 * 1024;
 
 /**
- * How many messages an object stream buffers. With Node's default of 16, one waiting sender buffers a whole document. grpc-js
+ * The number of messages that an object stream buffers. With Node's default of 16, one waiting sender buffers a whole document. grpc-js
  * has no option for this and uses the default of the process.
  */
 const BUFFERED_MESSAGES = 1;
 
-/** How long a closing listener waits for the last messages of streams, such as the health status of a watcher. */
+/** The time that a closing listener waits for the last messages of streams, such as the health status of a watcher. */
 const LAST_MESSAGE_MS = 250;
 
 /** Returns a gRPC server with the limits of the configuration and no services. */
@@ -48,7 +48,7 @@ export class Listener {
 
   static async onSocket(path: string, server: Server, maxConnections: number): Promise<Listener> {
     if (existsSync(path)) {
-      // This process has locked the folder, so a crash left the socket behind, or it belongs to another program and is not removed.
+      // This process has locked the folder, so the socket was left by a crash, or it belongs to another program and is not removed.
       if (await isListening(path)) {
         throw new StartupError(EXIT.ADDRESS, `socket ${path} is in use by another process; stop that process`);
       }

@@ -194,7 +194,7 @@ export const deletionChapter = chapter(
       });
     }),
 
-    testCase("a runtime that is used again starts empty, and nothing of before is current", async (context) => {
+    testCase("a runtime that is used again starts empty, and no earlier version is current", async (context) => {
       const { store, versioned } = context;
       await versioned.commitSessionSnapshot({
         runtimeId: RUNTIME,
@@ -221,24 +221,21 @@ export const deletionChapter = chapter(
         reason: "INPUT_NOT_CURRENT",
       });
       await assertDeleted(context);
-      // Neither the profile nor the receipts of before are remembered.
+      // Neither the earlier profile nor the earlier receipts are kept.
       await fill(versioned);
       assertSame(await store.loadInputStates(RUNTIME), [inputState(1), inputState(2), inputState(3)]);
       assertSame(countsOf(await versioned.deleteRuntime({ runtimeId: RUNTIME })), FILLED);
     }),
 
-    testCase(
-      "through RuntimeStore, a client forgets what it knows of a deleted runtime",
-      async ({ store, versioned }) => {
-        const inputs = [inputState(1), inputState(2)];
-        const delta = { sessionSnapshot: session(1, 3) };
-        await store.atomicApply(RUNTIME, delta, receipt(1, 0n), inputs, undefined);
-        await versioned.deleteRuntime({ runtimeId: RUNTIME });
-        await store.atomicApply(RUNTIME, delta, receipt(1, 0n), inputs, undefined);
-        assertSame(await store.loadInputStates(RUNTIME), inputs);
-        assertSameBytes(await store.loadSessionSnapshot(RUNTIME), delta.sessionSnapshot);
-      },
-    ),
+    testCase("through RuntimeStore, a client drops its caches of a deleted runtime", async ({ store, versioned }) => {
+      const inputs = [inputState(1), inputState(2)];
+      const delta = { sessionSnapshot: session(1, 3) };
+      await store.atomicApply(RUNTIME, delta, receipt(1, 0n), inputs, undefined);
+      await versioned.deleteRuntime({ runtimeId: RUNTIME });
+      await store.atomicApply(RUNTIME, delta, receipt(1, 0n), inputs, undefined);
+      assertSame(await store.loadInputStates(RUNTIME), inputs);
+      assertSameBytes(await store.loadSessionSnapshot(RUNTIME), delta.sessionSnapshot);
+    }),
 
     testCase(
       "every row is deleted once when deletions and writes run at the same time",

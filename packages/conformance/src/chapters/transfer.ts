@@ -68,7 +68,7 @@ export const transferChapter = chapter(
           assertSame(await store.loadBoundaryReceipt(RUNTIME, runId(0), 0n), undefined);
           assertSame(await runtimesOf(versioned), after === 0 ? [] : [RUNTIME]);
           assertEqual(await transfer.importRuntime(call), "unchanged");
-          // Rows of after the import are beside the imported ones.
+          // Rows that are written after the import are stored with the imported ones.
           await store.persistInputState(RUNTIME, inputState(2000));
           await store.atomicApply(RUNTIME, undefined, receipt(0, 0n), [], undefined);
           assertSame(await stored(versioned), [...next.inputs, inputState(2000)]);

@@ -139,7 +139,7 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   auth_authority_key: (store) => Promise.resolve({ ok: { present: store.authAuthorityKey() !== undefined } }),
 };
 
-/** The closure of an OAuth update: checks the current bytes as the step says, then throws or returns the new bytes. */
+/** The closure of an OAuth update: checks the current bytes as the step requires, then throws or returns the new bytes. */
 function nextFlow(args: TraceArgs, current: Uint8Array | undefined): Buffer {
   const expected = hasArgument(args, "expect_current") ? bytesOf(args, "expect_current") : undefined;
   const missed =

@@ -11,7 +11,7 @@ import type { Family, Vector } from "./vector.js";
 import { FAMILIES } from "./vector-families.js";
 
 export interface FileOptions extends TraceOptions {
-  /** How many traces are played at the same time, each on a separate site. Default: 1. */
+  /** The number of traces that are played at the same time, each on a separate site. Default: 1. */
   readonly atOnce?: number | undefined;
 }
 

@@ -12,7 +12,7 @@ export type Replayed =
   | {
       readonly name: string;
       readonly status: "passed";
-      /** How many steps returned the result of a declared difference. */
+      /** The number of steps that returned the result of a declared difference. */
       readonly declared: number;
     }
   | { readonly name: string; readonly status: "failed"; readonly differences: readonly Difference[] }

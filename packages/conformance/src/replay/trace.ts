@@ -27,7 +27,7 @@ export interface TraceError {
 export interface TraceResult {
   readonly ok?: null | boolean | string | LoadedText | readonly string[] | { readonly present: boolean };
   readonly err?: TraceError;
-  /** How often the closure of an OAuth update ran. */
+  /** The number of times that the closure of an OAuth update ran. */
   readonly calls?: number;
   /** The bytes that the closure of an OAuth update received. */
   readonly seen?: LoadedText | null;
@@ -41,7 +41,7 @@ export type TraceArgs = Readonly<Record<string, unknown>>;
 
 export interface TraceStep {
   readonly op: string;
-  /** Absent for a call on the store as a whole. */
+  /** The runtime of the call. Absent for a call on the store as a whole. */
   readonly runtime_id?: string;
   readonly args: TraceArgs;
   /** True when the reference's store was opened again on the same data before this step. */

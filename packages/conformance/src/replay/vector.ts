@@ -7,7 +7,7 @@ import type { Difference } from "./report.js";
 
 /**
  * A recorded vector: one input with the result of the reference's reader or guard. A file of vectors has one JSON object in
- * each line, and all lines are of one family, which the file's name says.
+ * each line, and all lines are of one family, which has the name of the file.
  */
 export interface Vector {
   readonly name: string;
@@ -45,7 +45,7 @@ export interface Vector {
 /** The differences of one vector (none: it passes), or why it cannot be played. */
 export type Verdict = readonly Difference[] | { readonly skip: string };
 
-/** How the vectors of one file are played. */
+/** The way in which the vectors of one file are played. */
 export interface Family {
   readonly needs: readonly Capability[];
   /** Plays a vector, first through the JSON readers and writers, then through a store. The runtime is empty. */

@@ -102,7 +102,7 @@ describe("a backup", () => {
       expect(await reasonOf(store.versioned.persistInputState({ ...change, expectedVersions: [lifecycle] }))).toBe(
         "VERSION_CONFLICT",
       );
-      // The request was applied in the old store, which the new store cannot know. It must not be applied again.
+      // The request was applied in the old store, but the new store has no record of it. It must not be applied again.
       expect(await reasonOf(store.versioned.persistInputState({ ...change, requestId: before.requestId }))).toBe(
         "REQUEST_ID_EXPIRED",
       );

@@ -105,7 +105,7 @@ test("a dry run reports the result and creates neither a store nor a file", asyn
   expect(existsSync(join(folder, "out"))).toBe(false);
 });
 
-test("a repeated import adds what is missing and leaves the rest unchanged", async () => {
+test("a repeated import adds the missing runtimes and leaves the others unchanged", async () => {
   await importFile();
   await change((store) => store.persistInputState("three", row(FIRST)));
   const again = await importFile();

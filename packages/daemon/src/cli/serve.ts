@@ -6,7 +6,7 @@ import { EXIT, type ExitCode } from "../exit-code.js";
 import { createLog } from "../log.js";
 
 /**
- * How long the process lives after the disk failed. Pending responses and health watchers need this time; the native library may be
+ * The time that the process runs after the disk failed. Pending responses and health watchers need this time; the native library may be
  * in a bad state, so it is short.
  */
 const DISK_FAILURE_EXIT_MS = 500;

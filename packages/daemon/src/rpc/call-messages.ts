@@ -4,7 +4,7 @@ import type { ServerReadableStream, ServerWritableStream } from "@grpc/grpc-js";
 import { readFailed } from "@bolthole/contract";
 import { type Allocate, type Pause, type UnaryCodec, decodeMessage } from "@bolthole/contract/wire";
 
-/** How many messages may be on their way to one client: while one is sent, the next is encoded. */
+/** The number of messages that may be on their way to one client: while one is sent, the next is encoded. */
 const MESSAGES_AHEAD = 2;
 const RECEIVER_TIMEOUT_MS = 30_000;
 const SENDER_TIMEOUT_MS = 60_000;

@@ -42,7 +42,7 @@ const vectors = vectorsFolder(__dirname);
 /** The folder of the databases that the reference wrote, or undefined without recorded vectors. Tests must not change it. */
 export const databases = vectors === undefined ? undefined : join(vectors, "sqlite");
 
-/** Returns what the reference loads from one of these databases. */
+/** Returns the contents that the reference loads from one of these databases. */
 export const expectedOf = (name: string): ExpectedDatabase =>
   JSON.parse(readFileSync(join(databases ?? "", `${name}.expected.json`), "utf8")) as ExpectedDatabase;
 
