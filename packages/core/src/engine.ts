@@ -10,7 +10,7 @@ export type { KeyOf, Row, RowKey, RowSetKey, Table } from "./commit/row.js";
  */
 export type DocumentParts = readonly DocumentPart[];
 
-/** A document that an engine has prepared for a commit. Engines keep more in it than this. */
+/** A document that an engine has prepared for a commit. Engines add members of their own. */
 export interface StagedDocument {
   /** The length of the document in bytes. */
   readonly length: number;
@@ -23,13 +23,13 @@ export interface StagedDocument {
 /** Makes some rows of a row set with this sequence. An engine may call it again with another sequence; only the last rows count. */
 export type RowSlice = (sequence: number) => readonly RowEntry<RowSetKey>[];
 
-/** A row set that an engine has stored for a commit, where no reader sees it. Engines keep more in it than this. */
+/** A row set that an engine has stored for a commit, where no reader sees it. Engines add members of their own. */
 export interface StagedRows {
   readonly input: TableDigest;
   readonly receipt: TableDigest;
 }
 
-/** The record in a DAMAGED_RECORD error of an engine that cannot say where the row set of a runtime is. */
+/** The record in a DAMAGED_RECORD error of an engine that cannot find the row set of a runtime. */
 export const ROW_SPACE_RECORD = "row space";
 
 /** Replaces the row set of a runtime: every input row and every receipt that it has when the batch is applied. */

@@ -11,7 +11,7 @@ function resumeNext(): void {
 
 /**
  * Resolves in a later iteration of the event loop. Each iteration resumes only one waiter, so that the slices of concurrent
- * calls do not add up to one long hold.
+ * calls do not block the event loop for one long time.
  */
 export const nextIteration = (): Promise<void> =>
   new Promise((resolve) => {

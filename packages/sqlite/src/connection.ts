@@ -39,7 +39,7 @@ const LOCK_WAIT_MS = 5000;
  * `fullfsync=ON`: on macOS, an ordinary flush does not reach the disk. Other systems ignore this setting.
  *
  * `BEGIN IMMEDIATE` for every change: the write lock is taken before the first read. With a plain BEGIN, two processes can
- * read the same state, and the later one fails when it wants to write.
+ * read the same state, and the later one fails when it begins to write.
  *
  * `exec` for BEGIN IMMEDIATE and COMMIT of changes: only these wait for a lock or a flush, and the driver runs `exec` in
  * another thread. With a prepared statement, the event loop would wait.

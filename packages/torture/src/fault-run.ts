@@ -35,7 +35,7 @@ export interface FaultContext {
   readonly random: Random;
   readonly violations: Violations;
   /** Counts an event for the report. */
-  readonly count: (what: string, times?: number) => void;
+  readonly count: (event: string, times?: number) => void;
 }
 
 /** The daemon's surroundings in one run, and the way to break them. */
@@ -156,8 +156,8 @@ class FaultRun {
       daemon,
       random: this.random,
       violations: this.violations,
-      count: (what, times = 1) => {
-        this.events.add(what, times);
+      count: (event, times = 1) => {
+        this.events.add(event, times);
       },
     });
     const faultAt = performance.now();

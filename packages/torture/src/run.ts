@@ -122,8 +122,8 @@ export const secondsSince = (startedAt: number): number => Math.round((performan
 export class Counter {
   private readonly counts = new Map<string, number>();
 
-  add(what: string, count = 1): void {
-    this.counts.set(what, (this.counts.get(what) ?? 0) + count);
+  add(name: string, count = 1): void {
+    this.counts.set(name, (this.counts.get(name) ?? 0) + count);
   }
 
   get total(): number {
@@ -134,8 +134,8 @@ export class Counter {
     return this.counts.size;
   }
 
-  has(what: string): boolean {
-    return this.counts.has(what);
+  has(name: string): boolean {
+    return this.counts.has(name);
   }
 
   toObject(): Record<string, number> {
@@ -146,7 +146,7 @@ export class Counter {
   toString(): string {
     return [...this.counts]
       .sort(([, a], [, b]) => b - a)
-      .map(([what, count]) => `${what} ${count.toLocaleString("en")}`)
+      .map(([name, count]) => `${name} ${count.toLocaleString("en")}`)
       .join(", ");
   }
 }

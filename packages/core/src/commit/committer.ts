@@ -36,7 +36,7 @@ export interface Repeatable<R extends AnyMutation> extends Fingerprinted<R> {
 /** One mutation, checked and ready for the writer. Method and fingerprint are kept with the outcome. */
 export interface Change<R extends AnyMutation> extends Repeatable<R>, Edits {}
 
-/** The rows that a change reads, and what becomes of them. */
+/** The rows that a change reads, and the decision about them. */
 export interface Edits {
   /** Every row that `decide` reads or edits. */
   readonly reads: ReadSet;
@@ -63,7 +63,7 @@ export type ConditionalChange<R extends AnyMutation> = Omit<Change<R>, "decide">
 
 export type AnyMutation = (Mutation | RuntimeMutation) & { readonly unchangedInputs?: UnchangedInputs | undefined };
 
-/** Decides what a change writes. Returns undefined when nothing is to be written. */
+/** Decides the writes of a change. Returns undefined when nothing is to be written. */
 type Edit = (rows: RowReader, writes: WriteSet, sequence: number) => Written | undefined;
 
 /** The identity of a request. A repeated request id must have the same fingerprint. */
@@ -412,6 +412,6 @@ function refuseChangedInputs(request: AnyMutation, actual = "none"): void {
 const refusedId = (
   reason: "REQUEST_ID_SEALED" | "REQUEST_ID_REUSED" | "REQUEST_ID_EXPIRED",
   requestId: RequestId,
-  what: string,
+  problem: string,
 ): StoreError =>
-  writeFailed(reason, `request id ${requestId.text} ${what}`, { record: "request_id", actual: requestId.text });
+  writeFailed(reason, `request id ${requestId.text} ${problem}`, { record: "request_id", actual: requestId.text });

@@ -8,7 +8,7 @@ import { WriteSet } from "./write-set.js";
 import { EMPTY_STORE_MANIFEST, STORE_MANIFEST_KEY, decodeStoreManifest } from "./manifests.js";
 import { UnknownFormError, decodeRow, ReadSet } from "./row.js";
 
-/** A request id: a UUIDv7. Its time says whether its outcome can still be kept. */
+/** A request id: a UUIDv7. Its time determines whether its outcome may have been deleted. */
 export interface RequestId {
   readonly text: Uuid;
   /** Milliseconds since the epoch. */

@@ -4,7 +4,7 @@ import { readFailed } from "@bolthole/contract";
 import { JsonError } from "@bolthole/json";
 
 /**
- * Names one row. The manifests are rows of the store itself: they say which rows a runtime, and the store as a whole, hold.
+ * Names one row. The manifests are rows of the store itself: they count the rows of a runtime, and those of the whole store.
  * An engine may keep each table in its own form. It never interprets a value.
  */
 export type RowKey =

@@ -116,7 +116,7 @@ export class ParsedTranscript implements Transcript {
     const canContinue = running?.from === from && running.to <= to;
     const hash = canContinue ? running.hash : createHash("sha256").update("[");
     const start = canContinue ? running.to : from;
-    // From here on the hash covers more than `running` says. If the meter throws, it must not be used again.
+    // The hash is about to cover more messages than `running` records. If the meter throws, it must not be used again.
     this.running = undefined;
     const bytes = addMessages(hash, this.messages, start, to, start > from);
     this.context.meter.charge(MESSAGE_WORK + bytes);

@@ -267,10 +267,10 @@ class PageWalk {
     this.used[page] = 1;
   }
 
-  private read(offset: number, length: number, what: string): Buffer {
+  private read(offset: number, length: number, part: string): Buffer {
     const bytes = Buffer.allocUnsafe(length);
     if (readSync(this.file, bytes, 0, length, offset) !== length)
-      throw new DamagedPagesError(`the file is too short: it ends before ${what}`);
+      throw new DamagedPagesError(`the file is too short: it ends before ${part}`);
     return bytes;
   }
 }
@@ -309,8 +309,8 @@ function treeAt(page: Buffer, at: number, name: Tree["name"]): Tree {
   };
 }
 
-const damagedPage = (page: number, what: string): DamagedPagesError =>
-  new DamagedPagesError(`page ${String(page)} ${what}`);
+const damagedPage = (page: number, problem: string): DamagedPagesError =>
+  new DamagedPagesError(`page ${String(page)} ${problem}`);
 
 const keyAt = (bytes: Buffer, at: number): Buffer =>
   bytes.subarray(at + NODE_HEADER, at + NODE_HEADER + bytes.readUInt16LE(at + 6));

@@ -122,17 +122,17 @@ async function breakCommit(plan: FaultPlan, planned: PlannedFault, context: Faul
     await until(HIT_WITHIN_MS, () => plan.hit !== "");
     const call = plan.hit;
     if (call === "") throw new Error(`the daemon made fewer than ${String(planned.at)} calls`);
-    const what = `${planned.fault} of a ${call}`;
-    count(what);
+    const event = `${planned.fault} of a ${call}`;
+    count(event);
     if (!isFatal(planned.fault, call)) {
       await sleep(random.below(LEFT_ALIVE_MS));
       return await daemon.stop("SIGKILL");
     }
     const isUnhealthy = await until(UNHEALTHY_WITHIN_MS, async () => !(await health.isServing()));
-    if (!isUnhealthy) violations.add("failing disk", "", `after ${what} the daemon still reports SERVING`);
+    if (!isUnhealthy) violations.add("failing disk", "", `after ${event} the daemon still reports SERVING`);
     const ending = await Promise.race([ended, sleep(ENDED_WITHIN_MS)]);
     if (ending) return ending;
-    violations.add("failing disk", "", `after ${what} the daemon still runs`);
+    violations.add("failing disk", "", `after ${event} the daemon still runs`);
     return await daemon.stop("SIGKILL");
   } finally {
     health.close();

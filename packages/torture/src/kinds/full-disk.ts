@@ -64,8 +64,8 @@ async function fillAndFree(
   const ballast = new Ballast(join(mount, "ballast"));
   const probe = await DiskProbe.open(daemon.target, random.oneIn(8) ? SMALL_BYTES : LARGE_BYTES);
   const health = new HealthProbe(daemon.target);
-  const expect = (holds: boolean, what: string): void => {
-    if (!holds) violations.add("full disk", "", what);
+  const expect = (holds: boolean, problem: string): void => {
+    if (!holds) violations.add("full disk", "", problem);
   };
   try {
     const startedAt = performance.now();
@@ -116,7 +116,7 @@ async function fillAndFree(
 /** Restarts the daemon on the full disk. It must serve, or exit with 3 and report the full disk. */
 async function restartOnFullDisk(
   daemon: DaemonProcess,
-  expect: (holds: boolean, what: string) => void,
+  expect: (holds: boolean, problem: string) => void,
   count: FaultContext["count"],
 ): Promise<Ending | undefined> {
   const ending = await daemon.stop("SIGKILL");

@@ -171,7 +171,7 @@ class LinearRun {
     this.operations += verdict.operations;
     this.open += verdict.open;
     this.undecided += verdict.undecided.length;
-    for (const what of verdict.illegal) this.violations.add("linearizable", "", what);
+    for (const partition of verdict.illegal) this.violations.add("linearizable", "", partition);
     if (verdict.illegal.length > 0) {
       const file = join(this.options.folder, `history-${String(this.cycles)}.jsonl`);
       writeFileSync(file, lines.map((line) => `${JSON.stringify(line)}\n`).join(""));

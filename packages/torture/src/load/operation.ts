@@ -17,7 +17,7 @@ interface StoredSnapshot {
   readonly bytes: number;
 }
 
-/** The state of a runtime as its only writer knows it; the next operation is made from it. */
+/** The state of a runtime that its only writer has written. The next operation is made from it. */
 export class RuntimeState {
   inputIds: string[] = [];
   receipts: { readonly runId: string; readonly sequence: bigint }[] = [];

@@ -37,7 +37,7 @@ export class TreeBuilder {
     return this.openedById.values();
   }
 
-  /** Returns the children of a branch of the base, and remembers that the branch was opened. */
+  /** Returns the children of a branch of the base, and records that the branch was opened. */
   open(branch: NodeEntry): readonly NodeEntry[] {
     let opened = this.openedById.get(branch.id);
     if (!opened) {

@@ -21,7 +21,7 @@ const YIELD_AFTER_KEYS = 4096;
 
 /**
  * Checks all documents of an environment in one consistent state. Every node must exist, match its checksum and be
- * referenced exactly as often as its count says, and nothing else may be stored among the nodes. Everything is read once.
+ * referenced exactly as often as its stored count, and nothing else may be stored among the nodes. Everything is read once.
  * The caller ends the transaction, and should not keep it long while much is written, because the data file grows.
  * Yields a finding for each fault, and for work that is not finished: `document-unfinished`.
  */
@@ -177,7 +177,7 @@ const documentFinding = (code: Finding["code"], runtimeId: RuntimeId, text: stri
   text,
 });
 
-/** Whether a node is what the entry says. A garbage record references a node without saying more. */
+/** Whether a node has the length and checksum of its entry. A garbage record references a node without them. */
 function matchesEntry(entry: NodeEntry | NodeReference, value: Buffer, children: readonly NodeEntry[]): boolean {
   if (!("crc32" in entry)) return true;
   if (entry.level > 0) {
