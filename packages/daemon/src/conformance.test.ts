@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "@bolthole/client";
 import { type StoreFactory, runConformance } from "@bolthole/conformance";
+import { RemoteMaintenance } from "./cli/remote-maintenance.js";
 import { resolveConfig } from "./config.js";
 import { startDaemon } from "./daemon.js";
 import { createLog } from "./log.js";
@@ -16,7 +17,8 @@ const overDaemon = (transport: "socket" | "tcp"): StoreFactory => ({
     fullSequences: true,
     holds: false,
     rawRows: false,
-    transfers: false,
+    // The commands for operators use the socket.
+    transfers: transport === "socket",
   },
   createSite() {
     const folder = mkdtempSync(join(tmpdir(), "bolthole-conformance-"));
@@ -31,10 +33,13 @@ const overDaemon = (transport: "socket" | "tcp"): StoreFactory => ({
         const store = await (transport === "socket"
           ? connect(socket)
           : connect(tcp, { token: readFileSync(join(data, "token"), "utf8").trim() }));
+        const transfer = new RemoteMaintenance(socket);
         return {
           store,
           versioned: store.versioned,
+          transfer,
           async close() {
+            transfer.close();
             await store.close();
             await daemon.stop();
           },

@@ -47,7 +47,7 @@ func write(state State, line *Line) (bool, State) {
 		return isFenced(state, line) && areAsExpected(state, line.Versions) && isCurrent(state, line) && isNew(state, line),
 			written(state, line)
 	case "missed":
-		return !isCurrent(state, line), state
+		return isFenced(state, line) && areAsExpected(state, line.Versions) && !isCurrent(state, line), state
 	case "FENCE_CONFLICT":
 		return !isFenced(state, line), state
 	case "VERSION_CONFLICT":

@@ -167,6 +167,28 @@ export const expectationsChapter = chapter(
       await assertRefused(call, { variant: "WriteFailed", reason: "INVALID_ARGUMENT", record: "sha256" });
     }),
 
+    testCase("a compare-and-set that misses is refused when another expectation does not hold", async (context) => {
+      const { store, versioned } = context;
+      const lifecycleVersion = (await commitLifecycle(versioned, 5n)).version;
+      const expected = { sha256: Buffer.alloc(32) };
+      const replacement = { sessionSnapshot: session(1, 2) };
+      for (const base of [undefined, session(1, 1)]) {
+        if (base) await store.commitSessionSnapshot(RUNTIME, { sessionSnapshot: base });
+        const before = await contentsOf(store, RUNTIME);
+        const replace = (expectations: object) =>
+          versioned.replaceSessionSnapshotIfCurrent({ runtimeId: RUNTIME, ...expectations, expected, replacement });
+        const clear = (expectations: object) =>
+          versioned.clearSessionSnapshotIfCurrent({ runtimeId: RUNTIME, ...expectations, expected });
+        for (const attempt of [replace, clear]) {
+          await assertRefused(attempt({ expectedFenceToken: 4n }), FENCE);
+          const versions = (version: string) => ({ expectedVersions: [{ record: "machine_lifecycle", version }] });
+          await assertRefused(attempt(versions(`${lifecycleVersion}0`)), CONFLICT);
+          assertSame(await attempt({ expectedFenceToken: 5n, ...versions(lifecycleVersion) }), undefined);
+        }
+        assertSame(await contentsOf(store, RUNTIME), before);
+      }
+    }),
+
     testCase("an expected fence token must equal that of the stored lifecycle record", async ({ store, versioned }) => {
       const persist = (expectedFenceToken: bigint) =>
         versioned.persistInputState({ runtimeId: RUNTIME, state: inputState(1), expectedFenceToken });

@@ -102,6 +102,21 @@ export const transferChapter = chapter(
       assertSame(await exported(transfer), other);
     }),
 
+    testCase("a salvage of a runtime without damage is an export of all its records", async ({ transfer }) => {
+      const full = contents({
+        session: { snapshot: session(1, 3), profile: "session" },
+        lifecycle: encodeLifecycleRecord(lifecycle("idle", { fenceToken: 3n })),
+        ops: opsSnapshot(3),
+        inputs: inputs(MANY, 1),
+        receipts: receipts(FEW, 1n),
+      });
+      await transfer.importRuntime({ contents: full, overwrite: true, dryRun: false });
+      const salvaged = await transfer.exportRuntime({ runtimeId: RUNTIME, salvage: true });
+      assertSame(salvaged, await transfer.exportRuntime({ runtimeId: RUNTIME, salvage: false }));
+      assertSame(salvaged?.findings, []);
+      assertSame(await transfer.exportRuntime({ runtimeId: "absent", salvage: true }), undefined);
+    }),
+
     testCase("an import that is refused, kept or dry changes nothing", async ({ transfer, versioned }) => {
       const first = contents({ inputs: inputs(MANY, 1) });
       await transfer.importRuntime({ contents: first, overwrite: true, dryRun: false });

@@ -1,6 +1,5 @@
 import { bufferOf } from "../bytes.js";
-import type { Row, Table } from "../engine.js";
-import { decodeRow, expectForm, makeRow } from "./row.js";
+import { type Row, type Table, decodeRow, expectForm, makeRow } from "./row.js";
 
 /*
  * Manifests count the rows of a runtime, and the rows of the store that belong to no runtime. Every commit keeps them up to

@@ -27,8 +27,9 @@ export interface Prepared {
 
 /**
  * Prepares a session change outside the writer, and commits it bound to the snapshot that it was prepared over. When another
- * snapshot was stored in between, it is prepared again. Resolves with undefined when `prepare` does: then the expectation of
- * the caller did not hold, and nothing is written.
+ * snapshot was stored in between, it is prepared again. Resolves with undefined when `prepare` does: then another snapshot is
+ * stored than the caller compares with, and nothing is written. Such a request is also refused when its fence token or its
+ * expected versions do not hold.
  */
 export function commitOverSession<R extends AnyMutation, P extends Prepared | undefined>(
   context: StoreContext,
@@ -39,9 +40,9 @@ export function commitOverSession<R extends AnyMutation, P extends Prepared | un
   const prepareAndCommit = async (): Promise<Committed | Extract<P, undefined>> => {
     const stored = await storedSession(context, runtimeId);
     const prepared = await prepare(stored);
-    return prepared
-      ? commitPrepared(context, runtimeId, request, stored, prepared)
-      : (prepared as Extract<P, undefined>);
+    if (prepared) return commitPrepared(context, runtimeId, request, stored, prepared);
+    const replayed = await missed(context, runtimeId, request, stored);
+    return replayed ?? (prepared as Extract<P, undefined>);
   };
   const busy = () =>
     writeFailed("BUSY", "other writers changed the session snapshot during every attempt; try again", { runtimeId });
@@ -87,6 +88,29 @@ async function commitPrepared<R extends AnyMutation>(
   } finally {
     if (staged && !isCommitted) await context.engine.discard(staged);
   }
+}
+
+/**
+ * Checks the fence token and the expected versions of a request that misses. Returns the stored response when the request was
+ * applied in the meantime.
+ */
+function missed<R extends AnyMutation>(
+  context: StoreContext,
+  runtimeId: RuntimeId,
+  request: Repeatable<R>,
+  stored: StoredSession | undefined,
+): Promise<Committed | undefined> {
+  const reads = new ReadSet();
+  const snapshot = reads.add(snapshotKey(runtimeId));
+  return context.committer.commitIfCurrent({
+    ...request,
+    reads,
+    bytes: 0,
+    decide: (rows) => {
+      if (rows.get(snapshot)?.sequence !== stored?.row.sequence) throw new StaleBaseError();
+      return undefined;
+    },
+  });
 }
 
 /** Stages a document, and compares its checksum with the sender's. */

@@ -170,8 +170,11 @@ const linesOf = (file: string): WriterLine[] =>
 
 type Write = (store: RuntimeStore) => Promise<unknown>;
 
-/** Returns one write of every kind that a fence token guards. Both writers write the same records. */
-function guardedWrites(random: Random, runtimeId: string, fenceToken: bigint): Readonly<Record<string, Write>> {
+/**
+ * Returns one write of each kind that a fence token guards. Both writers write the same records. The two that compare the
+ * session miss, which is decided after the fence token is compared.
+ */
+export function guardedWrites(random: Random, runtimeId: string, fenceToken: bigint): Readonly<Record<string, Write>> {
   const session = (): Buffer => {
     const script = new SessionScript(SESSION_ID, 200, random);
     return script.document(script.next(random, freshId()));
@@ -181,6 +184,8 @@ function guardedWrites(random: Random, runtimeId: string, fenceToken: bigint): R
     ClearSessionSnapshot: (store) => store.clearSessionSnapshot(runtimeId),
     PersistInputState: (store) => store.persistInputState(runtimeId, inputRow(random, INPUT_ID, freshId())),
     CommitSessionSnapshot: (store) => store.commitSessionSnapshot(runtimeId, { sessionSnapshot: session() }),
+    ReplaceSessionSnapshotIfCurrent: (store) => store.replaceSessionSnapshotIfCurrent(runtimeId, NO_SESSION, session()),
+    ClearSessionSnapshotIfCurrent: (store) => store.clearSessionSnapshotIfCurrent(runtimeId, NO_SESSION),
     PersistOpsLifecycle: (store) => store.persistOpsLifecycle(runtimeId, opsSnapshot(random, freshId())),
     CommitMachineLifecycle: (store) =>
       store.commitMachineLifecycle(runtimeId, { runtimeState: "running", binding: { fenceToken } }, []),
@@ -191,6 +196,8 @@ function guardedWrites(random: Random, runtimeId: string, fenceToken: bigint): R
   };
 }
 
+/** Bytes that no writer stores. */
+const NO_SESSION = Buffer.from("{}");
 const INPUT_ID = "0198f0a0-0000-7000-8000-0000000000bb";
 const SESSION_ID = "0198f0a0-0000-7000-8000-000000000001";
 

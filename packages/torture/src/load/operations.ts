@@ -183,7 +183,7 @@ export function makeOperation(random: Random, state: RuntimeState): Operation {
   const made = factory({ random, state, id: freshId(), carried: expects.carried });
   return {
     ...made,
-    refusedAs: made.misses === "never" ? expects.refusedAs : undefined,
+    refusedAs: expects.refusedAs,
     adopt: (version) => {
       for (const [key, digest] of made.effects) state.noteVersion(key, digest === null ? undefined : version);
       made.adopt(version);

@@ -1,4 +1,5 @@
 import Module from "node:module";
+import { isMainThread } from "node:worker_threads";
 
 /** The loader of Node, which every `require` calls. */
 interface Loader {
@@ -9,7 +10,8 @@ const patched = new WeakSet();
 
 /**
  * Changes modules of the daemon when they are required. `change` gets the exports of each chosen module. It returns
- * replacement exports, or undefined when it changed the exports in place, which is done once.
+ * replacement exports, or undefined when it changed the exports in place, which is done once. The process ends with an error
+ * when its script has been loaded and no module was chosen: the mutant would be the unchanged daemon.
  */
 export function patchModule(
   /** Chooses the modules; `from` is the file that requires one. */
@@ -18,15 +20,22 @@ export function patchModule(
 ): void {
   const loader = Module as unknown as Loader;
   const load = loader._load.bind(loader);
+  let isUsed = false;
   loader._load = (request, parent, isMain) => {
     const exports = load(request, parent, isMain);
     const from = (parent as { readonly filename?: string } | undefined)?.filename ?? "";
     if (!isMeant(request, from) || typeof exports !== "object" || exports === null || patched.has(exports))
       return exports;
+    isUsed = true;
     const replacement = change(exports as never);
     if (replacement === undefined) patched.add(exports);
     return replacement ?? exports;
   };
+  // The daemon loads all its modules with its script. Its worker threads need only some of them.
+  if (!isMainThread) return;
+  setImmediate(() => {
+    if (!isUsed) throw new Error("this mutant is out of date: the daemon has no such module");
+  });
 }
 
 /** A method of a class of the daemon. */

@@ -8,14 +8,10 @@ interface Rows {
   decodeRow: (key: unknown, row: Row, decode: (value: Uint8Array, row: Row) => unknown) => unknown;
 }
 interface Leaf {
-  readonly id: number;
   readonly offset: number;
   readonly length: number;
 }
-interface Reader {
-  leafValue(id: number): Buffer;
-}
-type Bytes = (this: Reader, leaf: Leaf) => Buffer;
+type Checked = (leaf: Leaf, value: Buffer | undefined) => Buffer;
 
 // Serves rows and documents without checking their checksums.
 patchModule(
@@ -31,11 +27,9 @@ patchModule(
 patchModule(
   (request) => request.endsWith("/node-reader.js"),
   (exports: Record<string, unknown>) => {
-    const methods = methodsOf(exports, "NodeReader", "bytes", "leafValue");
-    const changed: Bytes = function ({ id, offset, length }) {
-      return this.leafValue(id).subarray(offset, offset + length);
-    };
-    Object.assign(methods, { bytes: changed });
+    const methods = methodsOf(exports, "NodeReader", "checked");
+    const checked: Checked = ({ offset, length }, value = Buffer.alloc(0)) => value.subarray(offset, offset + length);
+    Object.assign(methods, { checked });
     return undefined;
   },
 );
