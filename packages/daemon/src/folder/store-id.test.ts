@@ -68,8 +68,18 @@ describe.each(ENGINES)("the data file of the engine %s", (engine) => {
   });
 
   test.each([
-    ["is missing", (file: string) => { rmSync(file); }],
-    ["is empty", (file: string) => { truncateSync(file); }],
+    [
+      "is missing",
+      (file: string) => {
+        rmSync(file);
+      },
+    ],
+    [
+      "is empty",
+      (file: string) => {
+        truncateSync(file);
+      },
+    ],
   ])("is not replaced by an empty store when it %s, and a backup keeps its old file", async (text, lose) => {
     const site = SITES[engine]("data");
     const id = await filled(site);
