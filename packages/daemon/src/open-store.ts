@@ -1,10 +1,11 @@
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import type { Finding, Limits, RuntimeId } from "@bolthole/contract";
 import { DEFAULT_LIMITS, type Engine, type EngineStore, MemoryEngine, Scrub, createEngineStore } from "@bolthole/core";
 import { LmdbEngine } from "@bolthole/lmdb";
 import { SqliteEngine } from "@bolthole/sqlite";
 import { type Config, VERSION } from "./config.js";
-import { refuseSharedFolder } from "./folder/data-folder.js";
+import { controlFolderOf, refuseSharedFolder } from "./folder/data-folder.js";
+import { type StoreFiles, keepStoreId, refuseLostData } from "./folder/store-id.js";
 import { scrubFile } from "./folder/state-files.js";
 import type { Log } from "./log.js";
 
@@ -32,8 +33,28 @@ export async function openStore(
   signal?: AbortSignal,
 ): Promise<OpenStore> {
   const damage = new KnownDamage(log);
+  const files = storeFilesOf(config);
+  refuseLostData(files);
   const engine = await openEngine(config, onDiskFailure, damage, signal);
+  try {
+    keepStoreId(files, engine.storeId);
+  } catch (error) {
+    await engine.close();
+    throw error;
+  }
   return { engine, store: createStore(engine, config, damage), damage };
+}
+
+export function storeFilesOf(config: Pick<Config, "data" | "engine">): StoreFiles {
+  const controlFolder = controlFolderOf(config);
+  switch (config.engine) {
+    case "memory":
+      return { controlFolder, dataFile: undefined };
+    case "sqlite":
+      return { controlFolder, dataFile: config.data };
+    case "lmdb":
+      return { controlFolder, dataFile: join(config.data, "data.mdb") };
+  }
 }
 
 async function openEngine(

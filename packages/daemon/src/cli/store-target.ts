@@ -7,8 +7,9 @@ import { type Config, SETTINGS, type SettingName, resolveConfig, variableOf } fr
 import { EXIT, StartupError, startFailure } from "../exit-code.js";
 import { controlFolderOf, findControlFolder, isFile, lockFolder, prepareDataFolder } from "../folder/data-folder.js";
 import { readEndpoint } from "../folder/state-files.js";
+import { holdsStore } from "../folder/store-id.js";
 import { createLog } from "../log.js";
-import { openStore } from "../open-store.js";
+import { openStore, storeFilesOf } from "../open-store.js";
 import { RemoteMaintenance } from "./remote-maintenance.js";
 
 export interface StoreTargetFlags {
@@ -50,14 +51,11 @@ export async function openStoreTarget(
 ): Promise<StoreTarget> {
   const flags = { ...(data !== undefined && { data }), ...engineOf(data, engine) };
   const config = resolveConfig(flags, process.env);
-  if (!existsSync(config.data)) {
-    if (missing === "refuse")
-      throw new StartupError(
-        EXIT.DATA_FOLDER,
-        `there is no store at ${config.data}; choose an existing one with --data`,
-      );
+  const withoutStore = (): Promise<StoreTarget> => {
     if (missing === "memory") return openLocal({ ...config, engine: "memory" }, () => undefined);
-  }
+    throw new StartupError(EXIT.DATA_FOLDER, `there is no store at ${config.data}; choose an existing one with --data`);
+  };
+  if (missing !== "create" && !existsSync(config.data)) return withoutStore();
   const [target] = readEndpoint(findControlFolder(config.data));
   const controlFolder = controlFolderOf(config);
   prepareDataFolder(controlFolder);
@@ -67,6 +65,10 @@ export async function openStoreTarget(
   } catch (error) {
     if (!(error instanceof StartupError && error.exitCode === EXIT.HELD) || target === undefined) throw error;
     return openRemote(target);
+  }
+  if (missing !== "create" && !holdsStore(storeFilesOf(config))) {
+    unlock();
+    return withoutStore();
   }
   return openLocal(config, unlock);
 }
