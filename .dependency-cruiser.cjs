@@ -17,7 +17,7 @@ const LAYERS = {
 /** Layers inside one package: `from` must not import `to`. */
 const FOLDERS = [
   {
-    from: "core/src/(commit|documents|rules|transcript)/",
+    from: "core/src/(commit|documents|transcript)/",
     to: "core/src/operations/",
     why: "operations use the rules and the commit path",
   },

@@ -9,7 +9,7 @@ import { Environment } from "./environment.js";
 import { LmdbEngine } from "./lmdb-engine.js";
 import { LEAF_BYTES } from "./document-tree/node.js";
 import { documentKey } from "./keys.js";
-import { estimateBatchPages, estimateTransactionPages } from "./page-estimate.js";
+import { estimateBatchPages, estimateTransactionPages } from "./disk-reservation.js";
 
 let folder: string;
 

@@ -13,14 +13,19 @@ import {
   type WriteBatch,
   YieldBudget,
 } from "@bolthole/core";
-import type { DiskReservation, ReservationRequest } from "./disk-reservation.js";
+import {
+  type DiskReservation,
+  type ReservationRequest,
+  type WriteLoad,
+  estimateBatchPages,
+  estimateTransactionPages,
+} from "./disk-reservation.js";
 import type { DocumentTrees } from "./document-tree/document-trees.js";
 import type { MaintenanceTask } from "./document-tree/reclaim/reclaimer.js";
 import type { StagedTree } from "./document-tree/build/staged-tree.js";
 import type { Replacement, TreeChanges } from "./document-tree/reclaim/tree-changes.js";
 import type { Environment, Put } from "./environment.js";
 import { DEFAULT_ROW_SPACE, LONGEST_KEY_BYTES, SEQUENCE_KEY, encodeKey, isHashedId, rowSpaceBounds } from "./keys.js";
-import { type WriteLoad, estimateBatchPages, estimateTransactionPages } from "./page-estimate.js";
 import { type StoredRow, decodeRecord, encodeRecord } from "./record.js";
 import type { RowSpaces, StagedSpace } from "./row-spaces/row-spaces.js";
 import type { RowTask, SpaceChanges } from "./row-spaces/space-changes.js";

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { Environment, type Put } from "./environment.js";
-import { estimateBatchPages, estimateTransactionPages } from "./page-estimate.js";
+import { estimateBatchPages, estimateTransactionPages } from "./disk-reservation.js";
 
 let folder: string;
 let environment: Environment;

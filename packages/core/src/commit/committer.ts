@@ -15,9 +15,16 @@ import type { Decision, Engine, RowSetReplacement, StagedDocument, Table, WriteB
 import { expectationsOf } from "./expectations.js";
 import { type Fingerprinted, fingerprint } from "./fingerprint.js";
 import { type ManifestCorrection, STORE_MANIFEST_KEY } from "./manifests.js";
-import { type Outcome, type RequestId, decodeOutcome, encodeOutcome, parseRequestId } from "./outcome.js";
+import {
+  type Outcome,
+  type RequestId,
+  decodeOutcome,
+  encodeOutcome,
+  parseRequestId,
+  type StoredResponse,
+  WRITTEN,
+} from "./outcome.js";
 import { ReadRows, ReadSet, type RowHandle, type RowReader, decodeRow, versionText } from "./row.js";
-import { type StoredResponse, WRITTEN } from "./stored-response.js";
 import { WriteSet } from "./write-set.js";
 
 /** A new value of a row that a change reads, or the deletion of the row. */
@@ -78,8 +85,8 @@ export interface Committed {
   readonly keptInputs: readonly KeptInput[];
   /** The versions of all input rows. Absent for a mutation without a runtime, and in a replay of an outcome of the first form. */
   readonly inputs?: InputsVersions | undefined;
-  /** The counts of a deletion. Absent for other mutations. */
-  readonly deleted?: DeletedCounts | undefined;
+  /** The counts of the deletion of a runtime. Absent for other mutations. */
+  readonly deletedRuntime?: DeletedCounts | undefined;
 }
 
 /** The facts that the writer keeps of a change after it was put into its write set. */
@@ -165,18 +172,18 @@ export class Committer {
     engine: Engine,
     request: Fingerprinted<RuntimeMutation>,
     { runtimeId, reads, counts, decide }: RuntimeDeletion,
-  ): Promise<Committed & { readonly deleted: DeletedCounts }> {
+  ): Promise<Committed & { readonly deletedRuntime: DeletedCounts }> {
     const committed = await this.write(engine, { ...request, reads }, 0, (rows, writes, sequence) => {
       const deletion = decide(rows);
       writes.replaceRuntime(deletion.correction);
       for (const handle of deletion.rows) writes.delete(handle);
-      const deleted = { ...counts, ...singleRows(deletion.rows.filter((handle) => rows.get(handle))) };
+      const deletedRuntime = { ...counts, ...singleRows(deletion.rows.filter((handle) => rows.get(handle))) };
       const replaceRows = { runtimeId, rows: undefined };
       writes.replaceRows(replaceRows);
-      return { sequence, response: { keptSequences: [], deleted }, replaceRows, freesSpace: true };
+      return { sequence, response: { keptSequences: [], deletedRuntime }, replaceRows, freesSpace: true };
     });
-    if (!committed?.deleted) throw new TypeError("the stored outcome of a deletion has no counts");
-    return { ...committed, deleted: committed.deleted };
+    if (!committed?.deletedRuntime) throw new TypeError("the stored outcome of a deletion has no counts");
+    return { ...committed, deletedRuntime: committed.deletedRuntime };
   }
 
   /** Runs a change in the writer, with the steps that all mutations share. `edit` returns undefined to write nothing. */
@@ -312,7 +319,7 @@ export class Committer {
   private committed(
     version: Version,
     replayed: boolean,
-    { inputs, keptSequences, deleted }: StoredResponse,
+    { inputs, keptSequences, deletedRuntime }: StoredResponse,
     inputIds: readonly InputId[] = [],
   ): Committed {
     const { epoch } = this.engine;
@@ -327,7 +334,7 @@ export class Committer {
       replayed,
       keptInputs,
       inputs: inputs && { before: versionText(epoch, inputs.before), after: versionText(epoch, inputs.after) },
-      deleted,
+      deletedRuntime,
     };
   }
 

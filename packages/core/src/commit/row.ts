@@ -129,6 +129,13 @@ export const makeRow = (key: RowKey, sequence: number, value: Uint8Array): Row =
 /** Whether a row matches its checksum. */
 export const isVerified = (key: RowKey, row: Row): boolean => checksumOf(key, row.sequence, row.value) === row.checksum;
 
+/**
+ * Whether a row is the one that was read before. Every commit to a runtime writes its manifest, and none is possible while the
+ * manifest is damaged. A damaged sequence may be any number, also NaN.
+ */
+export const isSameRow = (one: Row | undefined, other: Row | undefined): boolean =>
+  Object.is(one?.sequence, other?.sequence) && one?.checksum === other?.checksum;
+
 /** Returns the value of a row, or throws DAMAGED_RECORD when the row does not match its checksum. */
 export function verifiedValue(key: RowKey, row: Row): Uint8Array {
   if (!isVerified(key, row)) throw damaged(key, "does not match its checksum");

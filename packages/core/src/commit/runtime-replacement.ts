@@ -11,7 +11,7 @@ import {
   updateDigest,
 } from "./manifests.js";
 import { KeyedQueue } from "./preparation.js";
-import { type ReadSet, decodeRow, isVerified } from "./row.js";
+import { type ReadSet, decodeRow, isSameRow, isVerified } from "./row.js";
 import { WriteSet } from "./write-set.js";
 
 /*
@@ -61,13 +61,6 @@ export function commitReplacement(
     },
   });
 }
-
-/**
- * Whether a row is the one that was read before. Every commit to a runtime writes its manifest, and none is possible while the
- * manifest is damaged. A damaged sequence may be any number, also NaN.
- */
-export const isSameRow = (one: Row | undefined, other: Row | undefined): boolean =>
-  Object.is(one?.sequence, other?.sequence) && one?.checksum === other?.checksum;
 
 /**
  * Corrects the store manifest when a damaged runtime is deleted or replaced. There is one object for each store, because two

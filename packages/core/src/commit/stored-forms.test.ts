@@ -3,10 +3,8 @@ import { decodeSnapshotFacts, encodeSnapshotFacts } from "../documents/stored-do
 import type { RowKey } from "../engine.js";
 import { createEngineStore } from "../engine-store.js";
 import { MemoryEngine } from "../memory-engine.js";
-import { type Outcome, decodeOutcome, encodeOutcome } from "./outcome.js";
+import { type Outcome, decodeOutcome, encodeOutcome, WRITTEN } from "./outcome.js";
 import { ReadSet, decodeRow, makeRow } from "./row.js";
-import { WRITTEN } from "./stored-response.js";
-
 import {
   EMPTY_RUNTIME_MANIFEST,
   EMPTY_STORE_MANIFEST,

@@ -1,13 +1,15 @@
 import fc from "fast-check";
-import { type StoredResponse, WRITTEN, decodeResponse, encodeResponse } from "./stored-response.js";
+import { type StoredResponse, WRITTEN, decodeResponse, encodeResponse } from "./outcome.js";
+import { UnknownFormError } from "./row.js";
 
 /** A commit counts up from 1. An external row has a sequence below zero that depends on its content. */
 const sequence = fc.oneof(fc.integer({ min: 1, max: 20 }), fc.maxSafeNat(), fc.integer({ min: -(2 ** 48), max: -1 }));
 
-const response: fc.Arbitrary<StoredResponse> = fc.record({
+/** An arbitrary for each member: the compiler names a member that has none. */
+const members: { readonly [Member in keyof Required<StoredResponse>]: fc.Arbitrary<StoredResponse[Member]> } = {
   inputs: fc.option(fc.record({ before: sequence, after: sequence }), { nil: undefined }),
   keptSequences: fc.array(fc.oneof(fc.constant(WRITTEN), sequence), { maxLength: 50 }),
-  deleted: fc.option(
+  deletedRuntime: fc.option(
     fc.record({
       inputStates: fc.nat(),
       receipts: fc.nat(),
@@ -17,7 +19,8 @@ const response: fc.Arbitrary<StoredResponse> = fc.record({
     }),
     { nil: undefined },
   ),
-});
+};
+const response: fc.Arbitrary<StoredResponse> = fc.record(members);
 
 test("a stored response is read as it was written", () => {
   fc.assert(
@@ -43,4 +46,9 @@ test("a response that was cut off is not read", () => {
     expect(() => decodeResponse(value.subarray(0, end))).toThrow(RangeError);
   }
   expect(() => decodeResponse(Uint8Array.of(2, 1, 2, 0))).toThrow(RangeError);
+});
+
+test("a response with a flag of a later version is not read", () => {
+  for (const flags of [8, 9, 128]) expect(() => decodeResponse(Uint8Array.of(flags))).toThrow(UnknownFormError);
+  expect(() => decodeResponse(Uint8Array.of())).toThrow(UnknownFormError);
 });

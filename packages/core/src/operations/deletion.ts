@@ -3,9 +3,8 @@ import { writeFailed } from "@bolthole/contract";
 import type { RuntimeDeletion } from "../commit/committer.js";
 import type { ManifestCorrection } from "../commit/manifests.js";
 import { repeatWhileStale } from "../commit/preparation.js";
-import { ReadSet } from "../commit/row.js";
+import { ReadSet, isSameRow } from "../commit/row.js";
 import { isSingle } from "../commit/row-set.js";
-import { isSameRow } from "../commit/runtime-replacement.js";
 import { StaleBaseError, type Table } from "../engine.js";
 import type { StoreContext } from "../store-context.js";
 import { checkRuntimeId } from "../validate.js";
@@ -28,11 +27,11 @@ export function deletionOperations(context: StoreContext): DeletionOperations {
       };
       const busy = () =>
         writeFailed("BUSY", "other writers changed the runtime during every attempt; try again", { runtimeId });
-      const { version, replayed, deleted } = await committer.pendingDuring(request, () =>
+      const { version, replayed, deletedRuntime } = await committer.pendingDuring(request, () =>
         sessions.run(runtimeId, () => repeatWhileStale(deleteStored, busy)),
       );
       if (!replayed) damagedRuntimes.release(runtimeId);
-      return { version, replayed, ...deleted };
+      return { version, replayed, ...deletedRuntime };
     },
   };
 }

@@ -2,7 +2,7 @@ import { crc32 } from "node:zlib";
 import type { Finding, RuntimeId } from "@bolthole/contract";
 import { RuntimeAudit, damageOf, difference, storeDiffers } from "../audit/store-audit.js";
 import { EMPTY_STORE_MANIFEST, STORE_MANIFEST_KEY, decodeStoreManifest, updateDigest } from "../commit/manifests.js";
-import { describeKey } from "../commit/row.js";
+import { describeKey, isSameRow } from "../commit/row.js";
 import { decodeSnapshotFacts, joined } from "../documents/stored-document.js";
 import { type Engine, type Row, type RowEntry, type RowRange, type View, pagesOf } from "../engine.js";
 import type { Pace } from "./pace.js";
@@ -106,10 +106,6 @@ async function readSlice(view: View, runtimeId: RuntimeId, from: SliceRange | un
   if (entries.length < RUNTIME_SLICE_ROWS) return { manifest, entries };
   return { manifest, entries, next: { table: "receipt", runtimeId, after: receipts.at(-1)?.key } };
 }
-
-/** Every change of a counted row writes the runtime manifest. */
-const isSameRow = (one: Row | undefined, other: Row | undefined): boolean =>
-  one?.sequence === other?.sequence && one?.checksum === other?.checksum;
 
 /** The bytes of a document in one slice, which may have to be read from the disk. */
 const DOCUMENT_SLICE_BYTES = 256 << 10;

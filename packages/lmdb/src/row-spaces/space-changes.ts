@@ -3,7 +3,7 @@ import { ROW_SPACE_RECORD } from "@bolthole/core";
 import type { Put } from "../environment.js";
 import type { IdCounter } from "../id-counter.js";
 import { DEFAULT_ROW_SPACE, pointerKey, spaceGarbageKey, spaceStagingKey } from "../keys.js";
-import type { WriteLoad } from "../page-estimate.js";
+import type { WriteLoad } from "../disk-reservation.js";
 import { encodeOwner, encodePointer } from "./space-records.js";
 
 /** Work on the row spaces, which the writer does in one transaction together with the waiting batches. */

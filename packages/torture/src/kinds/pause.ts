@@ -4,7 +4,7 @@ import { appendFileSync, existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type BoltholeStore, connect } from "@bolthole/client";
-import { type RuntimeStore, StoreError } from "@bolthole/contract";
+import { type RuntimeStoreAdapter, StoreError } from "@bolthole/contract";
 import { faultKind } from "../fault-run.js";
 import { UNLEDGERED } from "../ledger.js";
 import { boundaryReceipt, freshId, inputRow, opsSnapshot } from "../load/records.js";
@@ -168,7 +168,7 @@ const linesOf = (file: string): WriterLine[] =>
         .map((line) => JSON.parse(line) as WriterLine)
     : [];
 
-type Write = (store: RuntimeStore) => Promise<unknown>;
+type Write = (store: RuntimeStoreAdapter) => Promise<unknown>;
 
 /**
  * Returns one write of each kind that a fence token guards. Both writers write the same records. The two that compare the

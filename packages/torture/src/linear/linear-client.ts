@@ -47,6 +47,19 @@ interface SharedWrite extends WriteFacts {
   send(store: VersionedStore, call: Call): Promise<Acknowledgement | undefined>;
 }
 
+/** How often each write of a runtime is chosen. */
+const WRITE_WEIGHTS = {
+  input: 15,
+  ops: 6,
+  deleteOps: 2,
+  deleteRuntime: 1,
+  lifecycle: 8,
+  snapshot: 5,
+  replace: 7,
+  clear: 3,
+  boundary: 12,
+};
+
 /** The state of a runtime as one client last saw it. Other clients write the same runtime. */
 class SharedRuntime {
   private readonly versions = new Map<RecordKey, string | null>();
@@ -70,17 +83,7 @@ class SharedRuntime {
   }
 
   nextWrite(random: Random): SharedWrite {
-    const kind = random.weighted({
-      input: 15,
-      ops: 6,
-      deleteOps: 2,
-      deleteRuntime: 1,
-      lifecycle: 8,
-      snapshot: 5,
-      replace: 7,
-      clear: 3,
-      boundary: 12,
-    });
+    const kind = random.weighted(WRITE_WEIGHTS);
     const id = freshId();
     const expects = this.expects(random);
     const request = { runtimeId: this.runtimeId, requestId: id, ...expects.carried };
@@ -88,7 +91,7 @@ class SharedRuntime {
   }
 
   private made(
-    kind: "input" | "ops" | "deleteOps" | "deleteRuntime" | "lifecycle" | "snapshot" | "replace" | "clear" | "boundary",
+    kind: keyof typeof WRITE_WEIGHTS,
     id: string,
     request: RuntimeMutation,
     random: Random,

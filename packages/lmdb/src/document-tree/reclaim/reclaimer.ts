@@ -1,6 +1,6 @@
 import type { Environment } from "../../environment.js";
 import { DOCUMENT_KEY_BYTES, documentBounds, documentKey } from "../../keys.js";
-import type { WriteLoad } from "../../page-estimate.js";
+import type { WriteLoad } from "../../disk-reservation.js";
 import { type NodeReference, decodeBranch } from "../node.js";
 import { LEASE_STALE_MS, type Leases } from "../read/lease.js";
 import { type DroppedNode, decodeGarbage, decodeStaging, encodeGarbage, encodeStaging } from "./reclaim-records.js";
