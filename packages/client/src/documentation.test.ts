@@ -1,4 +1,5 @@
-import { STORE_ERROR_REASONS } from "@bolthole/contract";
+import { RuntimeStoreAdapter, STORE_ERROR_REASONS } from "@bolthole/contract";
+import { BoltholeStore } from "./connect.js";
 import { resolveOptions } from "./connect-options.js";
 import { documentedProgram, readPage, runProgram } from "./testing/documented-program.js";
 
@@ -24,6 +25,17 @@ test.each([
   const expected = Object.keys(STORE_ERROR_REASONS).filter((reason) => !REASONS_OF_OTHER_STORES.includes(reason));
   const named = new Set([...text.matchAll(/`([A-Z_]+)`/g)].map(([, reason]) => reason));
   expect([...named].sort()).toEqual(expected.sort());
+});
+
+test("docs/client.md names every method of the store that the reference's trait does not have", () => {
+  const reference = readPage("packages/contract/src/runtime-store.ts");
+  const own = [BoltholeStore, RuntimeStoreAdapter].flatMap((store) => Object.getOwnPropertyNames(store.prototype));
+  const page = readPage("docs/client.md");
+  const isHidden = (name: string): boolean =>
+    name === "constructor" || readPage("packages/contract/src/runtime-store-adapter.ts").includes(`private ${name}`);
+  const methods = own.filter((name) => !isHidden(name) && !reference.includes(`  ${name}(`));
+  expect(methods).toContain("deleteRuntime");
+  expect(methods.filter((name) => !page.includes(name))).toEqual([]);
 });
 
 test("docs/client.md lists every option with its default", () => {

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
+import { RuntimeStoreService } from "@bolthole/contract/wire";
 
 const ROOT = join(__dirname, "..", "..", "..");
 
@@ -54,6 +55,15 @@ test("the code cites no other specification by section", () => {
     [...joinedText(path).matchAll(OLD_CITATION)].map(([text]) => `${path}: ${text}`),
   );
   expect(old).toEqual([]);
+});
+
+test("docs/contract.md names every RPC of the store service, by its name or by that of the reference's method", () => {
+  const page = read("docs/contract.md");
+  const snake = (name: string): string => name.replaceAll(/(?<!^)([A-Z])/g, "_$1").toLowerCase();
+  const missing = RuntimeStoreService.methods.filter(
+    ({ name }) => !page.includes(`\`${name}`) && !page.includes(`\`${snake(name)}`),
+  );
+  expect(missing.map(({ name }) => name)).toEqual([]);
 });
 
 /** Every page of the project, except in folders that hold no pages of ours. */

@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type {
+  Call,
   Limits,
   PersistedOpsSnapshot,
   RunBoundaryReceipt,
   RuntimeStore,
   StoredInputState,
+  VersionedStore,
 } from "@bolthole/contract";
 import { EMPTY_CONTENTS, assertEqual, assertRefused, assertSame, contentsOf } from "../assertions.js";
 import { type CaseContext, chapter, testCase } from "../chapter.js";
@@ -21,6 +23,8 @@ import {
   session,
 } from "../fixtures.js";
 
+import { MUTATIONS, type MutatingMethod } from "./mutations.js";
+
 const limitsOf = async ({ versioned }: CaseContext): Promise<Limits> => (await versioned.getServerInfo({})).limits;
 
 const TOO_LARGE = { variant: "WriteFailed", reason: "TOO_LARGE" } as const;
@@ -32,6 +36,37 @@ const rowOf = (n: number, bytes: number): StoredInputState =>
 
 /** Returns a value that breaks its type, which only a caller from JavaScript can pass. */
 const mistyped = <T>(value: T, members: Record<string, unknown>): T => ({ ...value, ...members });
+
+/** The methods that read records of one runtime. */
+type RuntimeRead = {
+  [Method in keyof VersionedStore]: Method extends MutatingMethod | "uploadSessionSnapshot"
+    ? never
+    : "runtimeId" extends keyof Parameters<VersionedStore[Method]>[0]
+      ? string extends keyof Parameters<VersionedStore[Method]>[0]
+        ? never
+        : Method
+      : never;
+}[keyof VersionedStore];
+
+/** A call of every method that reads records of one runtime. The compiler names a method that is missing. */
+const READS: Readonly<Record<RuntimeRead, (store: VersionedStore) => Promise<unknown>>> = {
+  loadInputStates: (store) => store.loadInputStates({ runtimeId: RUNTIME }),
+  loadInputState: (store) => store.loadInputState({ runtimeId: RUNTIME, inputId: inputId(1) }),
+  loadBoundaryReceipt: (store) => store.loadBoundaryReceipt({ runtimeId: RUNTIME, runId: runId(1), sequence: 0n }),
+  loadSessionSnapshot: (store) => store.loadSessionSnapshot({ runtimeId: RUNTIME }),
+  loadMachineLifecycleRecord: (store) => store.loadMachineLifecycleRecord({ runtimeId: RUNTIME }),
+  loadOpsLifecycle: (store) => store.loadOpsLifecycle({ runtimeId: RUNTIME }),
+};
+
+/** Returns the store with this runtime id in every request that has one. */
+const withRuntimeId = (store: VersionedStore, runtimeId: string): VersionedStore =>
+  new Proxy(store, {
+    get: (target, name: keyof VersionedStore) => (request: object, call?: Call) =>
+      (target[name] as (request: object, call?: Call) => unknown)(
+        "runtimeId" in request ? { ...request, runtimeId } : request,
+        call,
+      ),
+  });
 
 const BAD_ROWS: readonly (readonly [field: string, row: StoredInputState])[] = [
   ["input_id", inputState(1, { inputId: "not-a-uuid" })],
@@ -148,6 +183,25 @@ export const sizesChapter = chapter(
       const call = store.atomicApply(RUNTIME, delta, receipt(1, 0n), [inputState(1)], "not-a-uuid");
       await assertRefused(call, { ...INVALID, record: "session_store_key" });
       await assertNothingStored(store);
+    }),
+
+    testCase("every call checks its runtime id first", ["versions"], async (context) => {
+      const { versioned } = context;
+      const { runtimeIdBytes } = await limitsOf(context);
+      const invalid = [
+        { runtimeId: "x".repeat(runtimeIdBytes + 1), reason: "TOO_LARGE" },
+        { runtimeId: `lone surrogate \ud800`, reason: "INVALID_ARGUMENT" },
+      ] as const;
+      for (const { runtimeId, reason } of invalid) {
+        const store = withRuntimeId(versioned, runtimeId);
+        for (const read of Object.values(READS)) {
+          await assertRefused(read(store), { variant: "ReadFailed", reason, record: "runtime_id" });
+        }
+        for (const [method, mutate] of Object.entries(MUTATIONS)) {
+          if (method.includes("OauthFlow")) continue;
+          await assertRefused(mutate(store, {}), { variant: "WriteFailed", reason, record: "runtime_id" });
+        }
+      }
     }),
 
     testCase("a load with a malformed id is refused as a failed read", async ({ store }) => {

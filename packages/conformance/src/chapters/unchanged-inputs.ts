@@ -14,6 +14,7 @@ import {
   runId,
   session,
 } from "../fixtures.js";
+import { MUTATIONS, MUTATION_BASE } from "./mutations.js";
 
 const STALE = { variant: "WriteFailed", reason: "INPUT_NOT_CURRENT", record: "unchanged_inputs" } as const;
 const ROWS = [1, 2, 3].map((n) => inputState(n));
@@ -160,6 +161,24 @@ export const unchangedInputsChapter = chapter(
       const late = WRITERS.atomicApply(versioned, { inputs: [inputState(2)], inputsVersion }, 1n);
       await assertRefused(late, STALE);
       assertSame(await store.loadInputStates(RUNTIME), [inputState(1)]);
+    }),
+
+    testCase("the version of the input rows in a response is the one that a load returns next", async (context) => {
+      const { store, versioned } = context;
+      for (const [method, mutate] of Object.entries(MUTATIONS)) {
+        for (const base of [undefined, MUTATION_BASE]) {
+          await versioned.deleteRuntime({ runtimeId: RUNTIME });
+          if (base) await store.commitSessionSnapshot(RUNTIME, { sessionSnapshot: base });
+          const before = (await versioned.loadInputStates({ runtimeId: RUNTIME })).inputsVersion;
+          const result = await mutate(versioned, {}).catch((error: unknown) => {
+            // The rewrite needs a stored session.
+            if (base || method !== "commitSessionTranscriptRewriteSnapshot") throw error;
+          });
+          if (!result || !("inputs" in result) || !result.inputs) continue;
+          const after = (await versioned.loadInputStates({ runtimeId: RUNTIME })).inputsVersion;
+          assertSame([method, result.inputs], [method, { before, after }]);
+        }
+      }
     }),
 
     testCase("any other version of the input rows is refused", async ({ versioned }) => {

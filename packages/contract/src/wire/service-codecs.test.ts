@@ -1,4 +1,5 @@
 import type { DescMethod, DescService } from "@bufbuild/protobuf";
+import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { AdminService } from "../gen/bolthole/v1/admin_pb.js";
 import { RuntimeStoreService } from "../gen/bolthole/v1/store_pb.js";
 import { adminCodecs } from "./admin-codecs.js";
@@ -23,6 +24,19 @@ test.each<[DescService, Codecs]>([
   [AdminService, adminCodecs],
 ])("%s has one codec for each RPC, under its name", (service, codecs) => {
   expect(gaps(service, codecs)).toEqual([]);
+});
+
+/** The fields that every mutation has, with their numbers. A script can rely on them. */
+const MUTATION_FIELDS = { request_id: 10, expected_store_id: 11 };
+const RUNTIME_MUTATION_FIELDS = { ...MUTATION_FIELDS, expected_fence_token: 12, expected_versions: 13 };
+
+test("the common fields of all mutations have the same names and numbers", () => {
+  for (const { input, idempotency, name } of RuntimeStoreService.methods) {
+    if (idempotency !== MethodOptions_IdempotencyLevel.IDEMPOTENCY_UNKNOWN) continue;
+    const numbers = Object.fromEntries(input.fields.map((field) => [field.name, field.number]));
+    const expected = "runtime_id" in numbers ? RUNTIME_MUTATION_FIELDS : MUTATION_FIELDS;
+    expect([name, numbers]).toMatchObject([name, expected]);
+  }
 });
 
 test("a missing, an additional and a misnamed codec are reported with the RPC", () => {

@@ -6,7 +6,7 @@ import type {
   StoredInputState,
   UpdateAuthOauthFlowSnapshot,
 } from "@bolthole/contract";
-import { encodeLifecycleRecord } from "@bolthole/contract/wire";
+import { encodeLifecycleRecord, isMutation, storeCodecs } from "@bolthole/contract/wire";
 import { readRewriteCommit } from "@bolthole/json";
 import { type EngineStore, createEngineStore } from "../engine-store.js";
 import { MemoryEngine } from "../memory-engine.js";
@@ -314,6 +314,12 @@ test.each(CALLS)("the fingerprint of %s stays what it was", async (_name, expect
   expect(outcome).toMatchObject({ state: "applied" });
   const fingerprint = outcome?.state === "applied" ? outcome.fingerprint : Buffer.of();
   expect(Buffer.from(fingerprint).toString("hex")).toBe(expected);
+});
+
+test("every mutation has a pinned fingerprint", () => {
+  const pinned = new Set(CALLS.map(([name]) => name.split(" ")[0]));
+  const mutations = Object.values(storeCodecs).flatMap(({ method }) => (isMutation(method) ? [method.name] : []));
+  expect(mutations.filter((name) => !pinned.has(name))).toEqual([]);
 });
 
 test("a field of a request without its canonical form does not compile", async () => {
