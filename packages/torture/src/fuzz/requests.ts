@@ -159,6 +159,11 @@ export class Seeds {
     return this.pool[this.random.below(this.pool.length)] as FuzzCall;
   }
 
+  /** Returns valid requests in an order in which a runtime sends them, and after them some of each RPC. */
+  inOrder(): FuzzCall[] {
+    return [...this.ofTheLoad(POOL / 4), ...this.ofReflection(4), ...this.ofDescriptors(4), ...emptyUploads(4)];
+  }
+
   /** The paths of all RPCs of the daemon. */
   static get paths(): string[] {
     return [...SERVICES.flatMap(pathsOf), ...REFLECTION];

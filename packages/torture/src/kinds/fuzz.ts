@@ -101,6 +101,7 @@ class FuzzRun {
     try {
       while (hasNextCycle(this.options, this.cycles, this.violations))
         requestsMs += await this.cycle(daemon, fuzzer, target, healthy, store, memory);
+      if (this.violations.all.length === 0) await fuzzer.requestsInOrder();
     } finally {
       fuzzer.close();
       memory.stop();
