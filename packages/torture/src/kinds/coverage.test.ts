@@ -74,7 +74,7 @@ test("a paused writer with an old fence token tries every mutation that the toke
     updateAuthOauthFlowSnapshot: "the OAuth value belongs to no runtime and has no fence token",
     commitSessionTranscriptRewriteSnapshot:
       "a rewrite describes the stored session, which the two writers do not share",
-    deleteRuntime: "it deletes the fence token with which all other writes are compared",
+    deleteRuntime: "it deletes the fence token with which all other writes are compared; the old writer tries it last",
   };
   const { store, called } = notingStore(refuse);
   const writes = guardedWrites(new Random(1), "runtime", 1n);

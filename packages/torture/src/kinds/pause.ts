@@ -131,7 +131,9 @@ async function takeOver(store: BoltholeStore, runtimeId: string, random: Random)
   await store.commitMachineLifecycle(runtimeId, lifecycle, []);
   const fenced = store.withExpectations({ fenceToken: NEW_TOKEN });
   for (const write of Object.values(guardedWrites(random, runtimeId, NEW_TOKEN))) await write(fenced);
-  return lastVersionOf(store, runtimeId);
+  const version = await lastVersionOf(store, runtimeId);
+  if (version === undefined) throw new Error(`runtime ${runtimeId} is not listed`);
+  return version;
 }
 
 /** Returns the writes after the first refusal that were not refused as FENCE_CONFLICT. */
@@ -147,15 +149,18 @@ function refusalProblems(lines: readonly WriterLine[]): string[] {
 /** Returns a problem when the runtime has changed since the new writer's last write. */
 async function stateProblems(store: BoltholeStore, runtimeId: string, lastVersion: string): Promise<string[]> {
   const version = await lastVersionOf(store, runtimeId);
-  return version === lastVersion ? [] : [`written at ${version}, after the new writer's last write at ${lastVersion}`];
+  if (version === lastVersion) return [];
+  const change = version === undefined ? "deleted" : `written at ${version}`;
+  return [`${change}, after the new writer's last write at ${lastVersion}`];
 }
 
-async function lastVersionOf(store: BoltholeStore, runtimeId: string): Promise<string> {
+/** Returns the version of the last write of a runtime, or undefined when the runtime has no records. */
+async function lastVersionOf(store: BoltholeStore, runtimeId: string): Promise<string | undefined> {
   for (let pageToken = ""; ;) {
     const page = await store.versioned.listRuntimes({ pageSize: 1000, pageToken });
     const found = page.runtimes.find((summary) => summary.runtimeId === runtimeId);
     if (found) return found.version;
-    if (page.nextPageToken === "") throw new Error(`runtime ${runtimeId} is not listed`);
+    if (page.nextPageToken === "") return undefined;
     pageToken = page.nextPageToken;
   }
 }

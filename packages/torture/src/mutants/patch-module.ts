@@ -6,6 +6,7 @@ interface Loader {
   _load(request: string, parent: unknown, isMain: boolean): unknown;
 }
 
+const DAEMON = require.resolve("@bolthole/daemon/bin");
 const patched = new WeakSet();
 
 /**
@@ -31,8 +32,8 @@ export function patchModule(
     if (replacement === undefined) patched.add(exports);
     return replacement ?? exports;
   };
-  // The daemon loads all its modules with its script. Its worker threads need only some of them.
-  if (!isMainThread) return;
+  // The daemon loads all its modules with its script. Its worker threads and its check process load only some of them.
+  if (!isMainThread || process.argv[1] !== DAEMON) return;
   setImmediate(() => {
     if (!isUsed) throw new Error("this mutant is out of date: the daemon has no such module");
   });
