@@ -86,6 +86,7 @@ export async function connect(target: string, options: ConnectOptions = {}): Pro
   try {
     const plain = createGrpcStore(connection);
     const { storeId, limits } = await plain.getServerInfo({});
+    connection.limitRequests(limits.requestBytes);
     return new BoltholeStore(createDeltaStore(plain, limits, resolved), storeId, connection);
   } catch (error) {
     connection.close();

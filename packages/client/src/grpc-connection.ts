@@ -14,7 +14,7 @@ import type { Call, StoreErrorReason } from "@bolthole/contract";
 import { StoreError } from "@bolthole/contract";
 import { type GrpcMethod, STATUS_DETAILS_KEY, fromWireStatus } from "@bolthole/contract/wire";
 import type { ResolvedOptions } from "./connect-options.js";
-import { MAX_PAUSE_MS, callWithRetries } from "./retries.js";
+import { LostResponseError, MAX_PAUSE_MS, callWithRetries } from "./retries.js";
 
 export type ConnectionOptions = Pick<ResolvedOptions, "token" | "timeoutMs" | "maxMessageBytes" | "keepAliveMs">;
 
@@ -22,6 +22,7 @@ export type ConnectionOptions = Pick<ResolvedOptions, "token" | "timeoutMs" | "m
 export class GrpcConnection {
   private readonly client: Client;
   private readonly metadata = new Metadata();
+  private maxRequestBytes: number;
 
   constructor(
     private readonly target: string,
@@ -42,7 +43,17 @@ export class GrpcConnection {
       // Only our own retries repeat the request id; and two layers of retries would multiply the attempts.
       "grpc.enable_retries": 0,
     });
+    this.maxRequestBytes = options.maxMessageBytes;
     if (options.token !== undefined) this.metadata.set("authorization", `Bearer ${options.token}`);
+  }
+
+  /**
+   * Limits the size of requests to that of the daemon. A larger one would be refused by gRPC, without the daemon's error
+   * details, so that the outcome would be unknown.
+   */
+  limitRequests(bytes: number): void {
+    // A daemon that does not name its limit returns 0.
+    if (bytes > 0) this.maxRequestBytes = Math.min(bytes, this.options.maxMessageBytes);
   }
 
   /**
@@ -55,6 +66,7 @@ export class GrpcConnection {
     requestId: string | undefined,
     call: Call = {},
   ): Promise<MessageShape<O>> {
+    this.refuseTooLarge(message, requestId !== undefined);
     return this.withRetries(requestId, call, (deadline) =>
       this.attempt(method, message, requestId, deadline, call.signal),
     );
@@ -67,6 +79,7 @@ export class GrpcConnection {
     call: Call = {},
   ): AsyncGenerator<MessageShape<O>> {
     const message = encode();
+    this.refuseTooLarge(message, false);
     const { stream, iterator, first } = await this.withRetries(undefined, call, async (deadline) => {
       const opened = this.open(method, message, deadline, call.signal);
       const messages = opened[Symbol.asyncIterator]() as AsyncIterator<MessageShape<O>>;
@@ -105,6 +118,16 @@ export class GrpcConnection {
 
   close(): void {
     this.client.close();
+  }
+
+  private refuseTooLarge({ length }: Buffer, isMutation: boolean): void {
+    if (length <= this.maxRequestBytes) return;
+    const text = `request: ${String(length)} bytes are more than the limit of ${String(this.maxRequestBytes)}; nothing was sent`;
+    throw new StoreError(isMutation ? "WriteFailed" : "ReadFailed", "TOO_LARGE", text, {
+      record: "request",
+      expected: `at most ${String(this.maxRequestBytes)} bytes`,
+      actual: `${String(length)} bytes`,
+    });
   }
 
   private deadlineOf(call: Call): number {
@@ -172,7 +195,7 @@ export class GrpcConnection {
         (error, response) => {
           release();
           if (response !== undefined) resolve(response);
-          else reject(storeErrorOfCall(error as ServiceError, requestId !== undefined));
+          else reject(attemptError(error as ServiceError, requestId !== undefined));
         },
       );
       const release = cancelOnAbort(signal, sent);
@@ -266,12 +289,26 @@ const REASON_OF_STATUS: Partial<Record<status, StoreErrorReason>> = {
   [status.CANCELLED]: "CANCELLED",
 };
 
+/** Returns the error of an attempt: the daemon's own error, or one that says that the daemon's response was lost. */
+function attemptError(error: ServiceError, isMutation: boolean): StoreError | LostResponseError {
+  return carriedError(error) ?? new LostResponseError(storeErrorOfCall(error, isMutation), error.code);
+}
+
+/** Returns the daemon's own error when the status carries one. */
+function carriedError({ metadata }: ServiceError): StoreError | undefined {
+  const [details] = metadata.get(STATUS_DETAILS_KEY);
+  return details instanceof Buffer ? fromWireStatus(details) : undefined;
+}
+
+/** How grpc-js begins the text of a stream that was reset. Its status depends on the code of the reset, whose cause is unknown. */
+const RESET_TEXT = "Received RST_STREAM";
+
 /** Returns the daemon's own error when the status carries one, and otherwise an error made from the status code. */
 function storeErrorOfCall(error: ServiceError, isMutation: boolean): StoreError {
-  const [details] = error.metadata.get(STATUS_DETAILS_KEY);
-  const carried = details instanceof Buffer ? fromWireStatus(details) : undefined;
+  const carried = carriedError(error);
   if (carried) return carried;
-  const reason = REASON_OF_STATUS[error.code] ?? "INTERNAL";
+  const isReset = error.code !== status.CANCELLED && error.details.startsWith(RESET_TEXT);
+  const reason = isReset ? "UNAVAILABLE" : (REASON_OF_STATUS[error.code] ?? "INTERNAL");
   if (reason === "UNSUPPORTED") return new StoreError("Unsupported", reason, error.details, { cause: error });
   if (reason === "INTERNAL") return new StoreError("Internal", reason, error.details, { cause: error });
   return new StoreError(isMutation ? "WriteFailed" : "ReadFailed", reason, error.details, { cause: error });

@@ -1,6 +1,6 @@
 import { type AddressInfo, type Socket, connect as connectSocket, createServer } from "node:net";
 import { Metadata, Server, type sendUnaryData, status } from "@grpc/grpc-js";
-import { OutcomeUnknownError, writeFailed } from "@bolthole/contract";
+import { OutcomeUnknownError, STORE_ERROR_REASONS, type StoreErrorReason, writeFailed } from "@bolthole/contract";
 import { STATUS_DETAILS_KEY, grpcMethod, storeCodecs, toWireStatus } from "@bolthole/contract/wire";
 import { connect } from "./connect.js";
 import { type BoundServer, bindServer } from "./testing/bound-server.js";
@@ -10,11 +10,13 @@ const STORE_ID = "5a0d8c3e-7b53-4d1c-9a35-6c6a0f2a1b11";
 const { method } = storeCodecs.clearSessionSnapshot;
 
 /** The reaction of the fake daemon to one attempt: a response, no response, or an error status. */
-type Reply = "response" | "silence" | { readonly code: status; readonly metadata?: Metadata };
+type Reply =
+  "response" | "silence" | { readonly code: status; readonly metadata?: Metadata; readonly details?: string };
 
 /** Starts a fake daemon. It records the request ids, and reacts with the given replies in order, then with responses. */
 async function startFakeDaemon(
   replies: Reply[],
+  requestBytes = 1 << 20,
 ): Promise<BoundServer & { readonly requestIds: (string | undefined)[] }> {
   const server = new Server();
   const requestIds: (string | undefined)[] = [];
@@ -24,7 +26,7 @@ async function startFakeDaemon(
   server.register(
     info.path,
     (_call: unknown, callback: sendUnaryData<object>) => {
-      callback(null, { storeId: STORE_ID, limits: {}, outcomeRetention: {} });
+      callback(null, { storeId: STORE_ID, limits: { requestBytes: BigInt(requestBytes) }, outcomeRetention: {} });
     },
     info.responseSerialize,
     info.requestDeserialize,
@@ -80,7 +82,7 @@ async function startRelay(target: string): Promise<{ target: string; dropData: (
   };
 }
 
-const refusal = (reason: "BUSY" | "VERSION_CONFLICT"): Reply => {
+const refusal = (reason: StoreErrorReason): Reply => {
   const { code, details } = toWireStatus(writeFailed(reason, "no"));
   const metadata = new Metadata();
   metadata.set(STATUS_DETAILS_KEY, Buffer.from(details));
@@ -109,6 +111,96 @@ test("the outcome stays unknown when every retry after a lost response is refuse
     const failure = await failureOf(store.clearSessionSnapshot("rt", { timeoutMs: 300 }));
     expect(daemon.requestIds.length).toBeGreaterThan(1);
     expect(failure).toMatchObject({ requestId: daemon.requestIds[0], applied: "unknown" });
+  } finally {
+    await store.close();
+    daemon.end();
+  }
+});
+
+const FINAL = Object.entries(STORE_ERROR_REASONS).filter(([, { retry }]) => retry !== "same_request");
+
+test.each(FINAL)(
+  "after a lost response, the refusal %s is final only if the outcome was looked up",
+  async (reason, facts) => {
+    const daemon = await startFakeDaemon([{ code: status.UNAVAILABLE }, refusal(reason as StoreErrorReason)]);
+    const store = await connect(daemon.target);
+    try {
+      const failure = await failureOf(store.clearSessionSnapshot("rt"));
+      expect(daemon.requestIds).toHaveLength(2);
+      if (facts.isAfterLookup) expect(failure).toMatchObject({ reason, applied: "no" });
+      else
+        expect(failure).toMatchObject({
+          requestId: daemon.requestIds[0],
+          reason: "OUTCOME_UNKNOWN",
+          applied: "unknown",
+        });
+    } finally {
+      await store.close();
+      daemon.end();
+    }
+  },
+);
+
+test.each([status.INTERNAL, status.UNKNOWN, status.RESOURCE_EXHAUSTED, status.ABORTED, status.DATA_LOSS])(
+  "a mutation is retried after the status %s without details, because its response may be lost",
+  async (code) => {
+    const daemon = await startFakeDaemon([{ code }]);
+    const store = await connect(daemon.target);
+    try {
+      expect(await store.versioned.clearSessionSnapshot({ runtimeId: "rt" })).toMatchObject({ replayed: true });
+      expect(new Set(daemon.requestIds).size).toBe(1);
+    } finally {
+      await store.close();
+      daemon.end();
+    }
+  },
+);
+
+test.each([status.UNAUTHENTICATED, status.UNIMPLEMENTED, status.PERMISSION_DENIED, status.INVALID_ARGUMENT])(
+  "the status %s without details is not retried, and leaves the outcome of a mutation unknown",
+  async (code) => {
+    const daemon = await startFakeDaemon([{ code }]);
+    const store = await connect(daemon.target);
+    try {
+      const failure = await failureOf(store.clearSessionSnapshot("rt"));
+      expect(failure).toBeInstanceOf(OutcomeUnknownError);
+      expect(failure).toMatchObject({ requestId: daemon.requestIds[0] });
+      expect(daemon.requestIds).toHaveLength(1);
+    } finally {
+      await store.close();
+      daemon.end();
+    }
+  },
+);
+
+test("a stream that is reset is retried", async () => {
+  const details = "Received RST_STREAM with code 11 (Bandwidth exhausted or memory limit exceeded)";
+  const daemon = await startFakeDaemon([{ code: status.RESOURCE_EXHAUSTED, details }]);
+  const store = await connect(daemon.target);
+  try {
+    expect(await store.versioned.clearSessionSnapshot({ runtimeId: "rt" })).toMatchObject({ replayed: true });
+  } finally {
+    await store.close();
+    daemon.end();
+  }
+});
+
+test("a request above the daemon's limit is refused before it is sent", async () => {
+  const daemon = await startFakeDaemon([], 1000);
+  const store = await connect(daemon.target);
+  try {
+    const runtimeId = "x".repeat(1000);
+    expect(await failureOf(store.clearSessionSnapshot(runtimeId))).toMatchObject({
+      variant: "WriteFailed",
+      reason: "TOO_LARGE",
+      applied: "no",
+      subject: { record: "request", expected: "at most 1000 bytes" },
+    });
+    expect(await failureOf(store.loadInputStates(runtimeId))).toMatchObject({
+      variant: "ReadFailed",
+      reason: "TOO_LARGE",
+    });
+    expect(daemon.requestIds).toEqual([]);
   } finally {
     await store.close();
     daemon.end();

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { status } from "@grpc/grpc-js";
 import type { StoreError, StoreErrorReason } from "@bolthole/contract";
-import { OutcomeUnknownError } from "@bolthole/contract";
+import { OutcomeUnknownError, STORE_ERROR_REASONS } from "@bolthole/contract";
 
 const FIRST_PAUSE_MS = 10;
 /** The longest pause between two attempts, also between two attempts to connect. */
@@ -9,8 +10,34 @@ export const MAX_PAUSE_MS = 500;
 /** Reasons that allow a retry but end the call: the caller ended it, or an operator has to free space first. */
 const REPORTED_IMMEDIATELY: readonly StoreErrorReason[] = ["CANCELLED", "DISK_FULL", "QUOTA"];
 
-/** Reasons after which a request that was sent may have been applied: its response was lost. */
-const RESPONSE_LOST: readonly StoreErrorReason[] = ["UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "OUTCOME_UNKNOWN"];
+/** Reasons of the daemon after which a request may have been applied. */
+const MAY_BE_APPLIED: readonly StoreErrorReason[] = [
+  "UNAVAILABLE",
+  "DEADLINE_EXCEEDED",
+  "CANCELLED",
+  "OUTCOME_UNKNOWN",
+];
+
+/** Statuses with which gRPC, a proxy or another server would refuse the same request again. */
+const REFUSED_AGAIN: readonly status[] = [
+  status.INVALID_ARGUMENT,
+  status.NOT_FOUND,
+  status.PERMISSION_DENIED,
+  status.UNAUTHENTICATED,
+  status.UNIMPLEMENTED,
+];
+
+/** The error of an attempt whose request was sent, and to which the store itself returned nothing that the client received. */
+export class LostResponseError extends Error {
+  override readonly name = "LostResponseError";
+
+  constructor(
+    readonly failure: StoreError,
+    readonly code: status,
+  ) {
+    super(failure.message, { cause: failure });
+  }
+}
 
 /** One call that may need several attempts. */
 export interface RetriedCall<T> {
@@ -21,41 +48,46 @@ export interface RetriedCall<T> {
   readonly signal: AbortSignal | undefined;
   /** Waits for a connection. Nothing has been sent when this rejects. */
   connect(): Promise<void>;
-  /** Sends the request once. */
+  /** Sends the request once. Rejects with a `StoreError` of the store, or with a `LostResponseError`. */
   attempt(): Promise<T>;
 }
 
 /**
  * Makes attempts until one succeeds, the deadline has passed, the signal aborts, or a failure does not allow a retry.
  *
- * A failure allows a retry when its `retry` is `same_request`. For a mutation this is safe because every attempt has
- * the same request id, and the daemon applies a request id once.
+ * A failure allows a retry when its `retry` is `same_request`, and for a mutation also when the response was lost. This is
+ * safe because every attempt has the same request id, and the daemon applies a request id once.
  *
- * Rejects with the last failure. But when the response of a mutation was lost and no later attempt got a final
- * response, it rejects with an `OutcomeUnknownError`: a later attempt that was only postponed (such as `BUSY`) proves
- * nothing about the lost one.
+ * Rejects with the last failure. But when the response of a mutation was lost, only a refusal that the store makes after
+ * it looked for the outcome of the request id is final. Otherwise it rejects with an `OutcomeUnknownError`: a later attempt
+ * that was postponed (`BUSY`) or refused for another cause (`UNAUTHENTICATED`, `REQUEST_ID_EXPIRED`) proves nothing about
+ * the lost one.
  */
 export async function callWithRetries<T>(call: RetriedCall<T>): Promise<T> {
   const { requestId, deadline, signal } = call;
   let lost: StoreError | undefined;
   for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 2, MAX_PAUSE_MS)) {
     let failure: StoreError;
+    let mayRetry: boolean;
     let isSent = false;
     try {
       await call.connect();
       isSent = true;
       return await call.attempt();
     } catch (error) {
-      failure = error as StoreError;
-      if (isSent && RESPONSE_LOST.includes(failure.reason)) lost = failure;
+      const isLost = error instanceof LostResponseError;
+      failure = isLost ? error.failure : (error as StoreError);
+      mayRetry = failure.retry === "same_request" && !REPORTED_IMMEDIATELY.includes(failure.reason);
+      if (isLost && requestId !== undefined)
+        mayRetry = !REFUSED_AGAIN.includes(error.code) && failure.reason !== "CANCELLED";
+      if (isLost || (isSent && MAY_BE_APPLIED.includes(failure.reason))) lost = failure;
     }
     // Random, so that the clients of a daemon do not all retry at the same moment.
     const wait = pause * (0.5 + Math.random() / 2);
     const isOver = signal?.aborted === true || Date.now() + wait >= deadline;
-    if (isOver || failure.retry !== "same_request" || REPORTED_IMMEDIATELY.includes(failure.reason)) {
-      throw lost && requestId !== undefined && failure.retry === "same_request"
-        ? outcomeUnknownError(requestId, lost)
-        : failure;
+    if (isOver || !mayRetry) {
+      const isFinal = STORE_ERROR_REASONS[failure.reason].isAfterLookup;
+      throw lost && requestId !== undefined && !isFinal ? outcomeUnknownError(requestId, lost) : failure;
     }
     // An abort during the pause is handled by the next `connect`.
     await sleep(wait, undefined, { signal }).catch(() => undefined);

@@ -19,6 +19,15 @@ test("docs/errors.md has one section for each reason, in the order of the table"
   expect([...sections().keys()]).toEqual(Object.keys(STORE_ERROR_REASONS));
 });
 
+test("docs/errors.md lists the reasons that are final after a lost response", () => {
+  const [, section = ""] = /^## After a lost response\n([^]*?)^## /m.exec(readFileSync(DOCUMENT, "utf8")) ?? [];
+  const [, list = ""] = /reasons are: ([^.]*)\./.exec(section) ?? [];
+  const expected = Object.entries(STORE_ERROR_REASONS).flatMap(([reason, { isAfterLookup }]) =>
+    isAfterLookup ? [reason] : [],
+  );
+  expect([...list.matchAll(/`([A-Z_]+)`/g)].map(([, reason]) => reason)).toEqual(expected);
+});
+
 test.each(Object.entries(STORE_ERROR_REASONS))(
   "docs/errors.md has the facts of the table about %s",
   (reason, facts) => {

@@ -42,9 +42,26 @@ interface ReasonFacts {
   readonly status: GrpcStatus;
   readonly applied: Applied;
   readonly retry: Retry;
+  /**
+   * Whether the store refuses a mutation with this reason only after it looked for an outcome of the request id. Then the
+   * refusal of a repeated request is final: no earlier attempt was applied. Any other refusal of a repeated request says
+   * nothing about an earlier attempt whose response was lost.
+   */
+  readonly isAfterLookup: boolean;
 }
 
-const refused = (status: GrpcStatus, retry: Retry): ReasonFacts => ({ status, applied: "no", retry });
+const refused = (status: GrpcStatus, retry: Retry): ReasonFacts => ({
+  status,
+  applied: "no",
+  retry,
+  isAfterLookup: false,
+});
+const refusedAfterLookup = (status: GrpcStatus, retry: Retry): ReasonFacts => ({
+  status,
+  applied: "no",
+  retry,
+  isAfterLookup: true,
+});
 
 /** All reasons why a call may fail, with their facts. docs/errors.md explains each of them. */
 export const STORE_ERROR_REASONS = {
@@ -55,28 +72,28 @@ export const STORE_ERROR_REASONS = {
   // Rules of the contract.
   RECORD_REJECTED: refused("FAILED_PRECONDITION", "never"),
   UNSUPPORTED_RECORD_VERSION: refused("FAILED_PRECONDITION", "never"),
-  RECEIPT_EXISTS: refused("FAILED_PRECONDITION", "never"),
-  SESSION_KEY_MISMATCH: refused("FAILED_PRECONDITION", "never"),
-  TRANSCRIPT_REJECTED: refused("FAILED_PRECONDITION", "after_reload"),
-  TRANSCRIPT_REVISION_CONFLICT: refused("ABORTED", "after_reload"),
-  PROFILE_MISMATCH: refused("FAILED_PRECONDITION", "never"),
+  RECEIPT_EXISTS: refusedAfterLookup("FAILED_PRECONDITION", "never"),
+  SESSION_KEY_MISMATCH: refusedAfterLookup("FAILED_PRECONDITION", "never"),
+  TRANSCRIPT_REJECTED: refusedAfterLookup("FAILED_PRECONDITION", "after_reload"),
+  TRANSCRIPT_REVISION_CONFLICT: refusedAfterLookup("ABORTED", "after_reload"),
+  PROFILE_MISMATCH: refusedAfterLookup("FAILED_PRECONDITION", "never"),
   // Expectations of the caller.
-  VERSION_CONFLICT: refused("ABORTED", "after_reload"),
-  FENCE_CONFLICT: refused("ABORTED", "after_reload"),
-  BASE_NOT_CURRENT: refused("ABORTED", "after_reload"),
-  INPUT_NOT_CURRENT: refused("ABORTED", "after_reload"),
+  VERSION_CONFLICT: refusedAfterLookup("ABORTED", "after_reload"),
+  FENCE_CONFLICT: refusedAfterLookup("ABORTED", "after_reload"),
+  BASE_NOT_CURRENT: refusedAfterLookup("ABORTED", "after_reload"),
+  INPUT_NOT_CURRENT: refusedAfterLookup("ABORTED", "after_reload"),
   UPLOAD_UNKNOWN: refused("FAILED_PRECONDITION", "never"),
   STORE_REPLACED: refused("FAILED_PRECONDITION", "never"),
   // Request ids.
-  REQUEST_ID_REUSED: refused("FAILED_PRECONDITION", "never"),
+  REQUEST_ID_REUSED: refusedAfterLookup("FAILED_PRECONDITION", "never"),
   REQUEST_ID_EXPIRED: refused("FAILED_PRECONDITION", "never"),
-  REQUEST_ID_SEALED: refused("FAILED_PRECONDITION", "never"),
+  REQUEST_ID_SEALED: refusedAfterLookup("FAILED_PRECONDITION", "never"),
   // The condition of the daemon.
   BUSY: refused("RESOURCE_EXHAUSTED", "same_request"),
   DISK_FULL: refused("RESOURCE_EXHAUSTED", "same_request"),
   QUOTA: refused("RESOURCE_EXHAUSTED", "same_request"),
   SHUTTING_DOWN: refused("UNAVAILABLE", "same_request"),
-  OUTCOME_UNKNOWN: { status: "UNAVAILABLE", applied: "unknown", retry: "same_request" },
+  OUTCOME_UNKNOWN: { status: "UNAVAILABLE", applied: "unknown", retry: "same_request", isAfterLookup: false },
   DAMAGED_RECORD: refused("DATA_LOSS", "never"),
   // Errors that a client detects without a response of the daemon.
   UNAVAILABLE: refused("UNAVAILABLE", "same_request"),
@@ -85,6 +102,6 @@ export const STORE_ERROR_REASONS = {
   // The other variants of the reference.
   NOT_FOUND: refused("NOT_FOUND", "never"),
   UNSUPPORTED: refused("UNIMPLEMENTED", "never"),
-  INTERNAL: { status: "INTERNAL", applied: "unknown", retry: "never" },
+  INTERNAL: { status: "INTERNAL", applied: "unknown", retry: "never", isAfterLookup: false },
 } as const satisfies Record<string, ReasonFacts>;
 export type StoreErrorReason = keyof typeof STORE_ERROR_REASONS;
