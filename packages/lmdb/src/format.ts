@@ -18,7 +18,7 @@ import { IDENTITY_KEY } from "./keys.js";
 
 /**
  * The version of the on-disk format. It is raised with every change that an older daemon would misread. Format 3 adds row
- * spaces: an older daemon would find none of the input rows and receipts in them.
+ * spaces, in which an older daemon would find none of the input rows and receipts, and seals the counters (see `counter.ts`).
  */
 export const FORMAT_VERSION = 3;
 /** The oldest format that this version reads. No release has written format 1. A store of format 2 is also one of format 3. */

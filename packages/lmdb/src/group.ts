@@ -20,6 +20,7 @@ import {
   estimateBatchPages,
   estimateTransactionPages,
 } from "./disk-reservation.js";
+import { encodeCounter } from "./counter.js";
 import type { DocumentTrees } from "./document-tree/document-trees.js";
 import type { MaintenanceTask } from "./document-tree/reclaim/reclaimer.js";
 import type { StagedTree } from "./document-tree/build/staged-tree.js";
@@ -182,9 +183,7 @@ export class LmdbGroup implements Group<Slot> {
     if (puts.length === 0) return;
     // LMDB takes all puts of a transaction in one iteration of the event loop.
     if (isLong) await this.budget.yield();
-    const sequence = Buffer.allocUnsafe(8);
-    sequence.writeDoubleLE(this.sequence);
-    puts.push([SEQUENCE_KEY, sequence]);
+    puts.push([SEQUENCE_KEY, encodeCounter(SEQUENCE_KEY, this.sequence)]);
     writer.reservation.spend({ pages: this.pages, bytes: this.bytes });
     await writer.environment.write(puts);
     writer.sequence = this.sequence;

@@ -7,10 +7,10 @@ import { uuidFromBytes, uuidToBytes, writeUuid } from "@bolthole/json";
  *
  *   space          then                                         value
  *   ------------   ------------------------------------------   -----------------------------------------------
- *   1  store       0                                            sequence of the last commit (double)
+ *   1  store       0                                            sequence of the last commit (counter)
  *                  0 1                                          store id and epoch (JSON)
- *                  0 2                                          next node id (double)
- *                  0 3                                          next row space id (double)
+ *                  0 2                                          next node id (counter)
+ *                  0 3                                          next row space id (counter)
  *                  1                                            store manifest row
  *                  2                                            OAuth flow row
  *                  3  request id (16)                           outcome row

@@ -16,6 +16,7 @@ import {
   StaleBaseError,
   type View,
   type WriteBatch,
+  isVerified,
 } from "@bolthole/core";
 import { backUp, removeUnfinishedBackups } from "./maintenance/backup.js";
 import { type OpenCheckOptions, checkBeforeOpen, markClosed } from "./maintenance/check.js";
@@ -24,6 +25,7 @@ import { checkDocuments } from "./document-tree/read/check.js";
 import { type Base, DocumentTrees } from "./document-tree/document-trees.js";
 import type { NodeReader } from "./document-tree/read/node-reader.js";
 import type { StagedTree } from "./document-tree/build/staged-tree.js";
+import { type CounterFacts, loadCounter } from "./counter.js";
 import { DiskReservation } from "./disk-reservation.js";
 import { Environment, EnvironmentError, type ReadTransaction, isCorruptionError } from "./environment.js";
 import { FORMAT_VERSION, claimFormat, loadIdentity, raiseFormat } from "./format.js";
@@ -90,7 +92,7 @@ export class LmdbEngine implements Engine {
       const reservation = await DiskReservation.open(folder, environment, quotaBytes);
       undo.unshift(() => reservation.close());
       const { storeId, epoch } = await loadIdentity(environment, reservation);
-      const sequence = environment.get(SEQUENCE_KEY)?.readDoubleLE() ?? 0;
+      const sequence = loadCounter(environment, sequenceFacts(environment));
       const trees = new DocumentTrees(environment, (task) =>
         groups.perform({ bytes: task.bytes, prepare: (group) => group.prepareTask(task) }),
       );
@@ -384,3 +386,11 @@ const isGarbage = (transaction: ReadTransaction, key: Buffer, runtimeId: Runtime
 
 /** Replaces a manifest that is missing although its runtime has rows. It matches no checksum, so that the reader reports it. */
 const MISSING_MANIFEST = { sequence: -1, checksum: -1, value: Buffer.of() };
+
+/** Every commit that changes a row writes the store manifest, so the last commit is not older than it. */
+function sequenceFacts(environment: Environment): CounterFacts {
+  const key = { table: "storeManifest" } as const;
+  const stored = environment.get(encodeKey(key));
+  const row = stored && decodeRecord(stored);
+  return { key: SEQUENCE_KEY, name: "last commit", atLeast: row && isVerified(key, row) ? row.sequence : 0 };
+}

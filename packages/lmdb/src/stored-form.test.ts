@@ -11,7 +11,7 @@ import {
 } from "./document-tree/reclaim/reclaim-records.js";
 import { seal, unsealed } from "./document-tree/checksum.js";
 import { readIdentity, writeIdentity } from "./format.js";
-import { IdCounter } from "./id-counter.js";
+import { IdCounter, decodeCounter, encodeCounter, loadCounter, nextIdFacts } from "./counter.js";
 import {
   IDENTITY_KEY,
   NODE_ID_KEY,
@@ -214,27 +214,63 @@ test("the identity of a store has its bytes, and a changed one is refused", () =
   expect(readIdentity(Buffer.from(text.replace("0123", "0124")))).toBeUndefined();
 });
 
-describe("the counter of node ids", () => {
+describe("a counter", () => {
   const sourceOf = (value: Buffer | undefined): { get(): Buffer | undefined; peek(): Buffer | undefined } => ({
     get: () => value,
     peek: () => value,
   });
+  const facts = nextIdFacts(NODE_ID_KEY, "next document node", 0);
 
-  test("has its bytes, and is stored together with nodes", () => {
+  test("of node ids has its bytes, and is stored together with nodes", () => {
     const source = sourceOf(undefined);
-    const ids = IdCounter.load(source, NODE_ID_KEY, "node ids");
+    const ids = IdCounter.load(source, facts);
     expect(ids.take(2)).toEqual({ first: 1, end: 3 });
     const changes = new TreeChanges(source, ids);
     changes.store([[documentKey("node", 1), Buffer.from("leaf")]]);
     expect(changes.puts().map(([key, value]) => `${hex(key)} ${value ? hex(value) : ""}`)).toEqual([
       "0401000000000001 6c656166",
-      "010002 0000000000000840",
+      `010002 ${hex(encodeCounter(NODE_ID_KEY, 3))}`,
     ]);
   });
 
-  test.each(["00000000", "000000000000f87f", "000000000000f0bf", "000000000000e03f"])("%s is refused", (value) => {
-    expect(() => IdCounter.load(sourceOf(Buffer.from(value, "hex")), NODE_ID_KEY, "node ids")).toThrow(
-      `the counter of node ids is damaged: expected 8 bytes with a whole number, found ${value}`,
+  test("of the last commit has its bytes, and is read as it was written", () => {
+    expect(hex(encodeCounter(SEQUENCE_KEY, 3))).toBe("0000000000000840d0c84db2");
+    for (const value of [0, 1, 2 ** 40, Number.MAX_SAFE_INTEGER]) {
+      expect(decodeCounter(SEQUENCE_KEY, encodeCounter(SEQUENCE_KEY, value))).toBe(value);
+    }
+  });
+
+  test("of a store of format 2 has no checksum, and is read", () => {
+    expect(loadCounter(sourceOf(Buffer.from("0000000000000840", "hex")), facts)).toBe(3);
+  });
+
+  test.each(["00000000", "000000000000f87f", "000000000000f0bf", "000000000000e03f"])(
+    "with the bytes %s is refused",
+    (value) => {
+      expect(() => loadCounter(sourceOf(Buffer.from(value, "hex")), facts)).toThrow(
+        `the number of the next document node is damaged: expected at least 0, found ${value}`,
+      );
+    },
+  );
+
+  test("with one flipped bit, or under another key, is refused", () => {
+    const value = encodeCounter(NODE_ID_KEY, 1000);
+    for (let bit = 0; bit < value.length * 8; bit += 1) {
+      const flipped = Buffer.from(value);
+      flipped[bit >> 3] = (flipped[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+      expect(decodeCounter(NODE_ID_KEY, flipped)).toBeUndefined();
+    }
+    expect(decodeCounter(SEQUENCE_KEY, value)).toBeUndefined();
+  });
+
+  test("that is smaller than a stored number is refused", () => {
+    const source = sourceOf(encodeCounter(NODE_ID_KEY, 7));
+    expect(loadCounter(source, nextIdFacts(NODE_ID_KEY, "next document node", 6))).toBe(7);
+    expect(() => loadCounter(source, nextIdFacts(NODE_ID_KEY, "next document node", 7))).toThrow(
+      "the number of the next document node is damaged: expected at least 8, found 7; keep a copy of the folder",
+    );
+    expect(() => loadCounter(sourceOf(undefined), nextIdFacts(NODE_ID_KEY, "next document node", 7))).toThrow(
+      "found 0",
     );
   });
 });

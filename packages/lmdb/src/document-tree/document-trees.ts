@@ -1,8 +1,8 @@
 import { type ByteRange, type RuntimeId, readFailed } from "@bolthole/contract";
 import { type DocumentParts, YieldBudget } from "@bolthole/core";
-import type { Environment, Put } from "../environment.js";
-import { IdCounter } from "../id-counter.js";
-import { DOCUMENT_KEY_BYTES, NODE_ID_KEY, documentKey } from "../keys.js";
+import type { Environment, Put, ReadTransaction } from "../environment.js";
+import { IdCounter, nextIdFacts } from "../counter.js";
+import { DOCUMENT_KEY_BYTES, NODE_ID_KEY, documentBounds, documentKey, numberOf } from "../keys.js";
 import { splice } from "./build/splice.js";
 import { type StagedTree, stageTree } from "./build/staged-tree.js";
 import { TreeBuilder } from "./build/tree-builder.js";
@@ -31,6 +31,22 @@ export interface Base {
   readonly lease: Lease;
 }
 
+/** Returns the largest id of a stored node, and 0 without one. */
+export function lastNodeId(transaction: Pick<ReadTransaction, "lastKey">): number {
+  const { start, end } = documentBounds("node");
+  const last = transaction.lastKey(start, end);
+  return last ? numberOf(last) : 0;
+}
+
+function storedLastNodeId(environment: Environment): number {
+  const transaction = environment.read();
+  try {
+    return lastNodeId(transaction);
+  } finally {
+    transaction.done();
+  }
+}
+
 /** The documents of one environment. They are staged outside the writer, committed inside it, and read under leases. */
 export class DocumentTrees {
   readonly leases: Leases;
@@ -44,7 +60,10 @@ export class DocumentTrees {
     private readonly perform: (task: MaintenanceTask) => Promise<void>,
     now?: () => number,
   ) {
-    this.ids = IdCounter.load(environment, NODE_ID_KEY, "node ids");
+    this.ids = IdCounter.load(
+      environment,
+      nextIdFacts(NODE_ID_KEY, "next document node", storedLastNodeId(environment)),
+    );
     this.leases = new Leases(() => {
       this.reclaimer.readerEnded();
     }, now);

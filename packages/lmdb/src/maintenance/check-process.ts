@@ -2,6 +2,7 @@ import { fork } from "node:child_process";
 import { join } from "node:path";
 import type { Finding, StoreCounts } from "@bolthole/contract";
 import type { CheckListener, CheckResult } from "@bolthole/core";
+import { decodeCounter } from "../counter.js";
 import { diskErrno } from "../disk-errors.js";
 import { Environment } from "../environment.js";
 import { SEQUENCE_KEY } from "../keys.js";
@@ -144,7 +145,8 @@ async function check({ folder, pages, rows }: CheckRequest): Promise<void> {
         report.addBytes(bytes);
       },
     });
-    report.add({ counts, commitSequence: transaction.get(SEQUENCE_KEY)?.readDoubleLE() ?? 0 });
+    const last = transaction.get(SEQUENCE_KEY);
+    report.add({ counts, commitSequence: (last && decodeCounter(SEQUENCE_KEY, last)) ?? 0 });
     transaction.done();
     await environment.close();
   }

@@ -2,9 +2,11 @@ import { setImmediate } from "node:timers/promises";
 import type { Finding, StoreCounts } from "@bolthole/contract";
 import { type CheckListener, StoreAudit } from "@bolthole/core";
 import { checkDocuments } from "../document-tree/read/check.js";
+import { counterProblem, nextIdFacts } from "../counter.js";
+import { lastNodeId } from "../document-tree/document-trees.js";
 import type { ReadTransaction } from "../environment.js";
 import { readIdentity } from "../format.js";
-import { IDENTITY_KEY, NODE_ID_KEY, ROW_SPACE_ID_KEY, SEQUENCE_KEY, documentBounds, numberOf } from "../keys.js";
+import { IDENTITY_KEY, NODE_ID_KEY, ROW_SPACE_ID_KEY, SEQUENCE_KEY } from "../keys.js";
 import { RowWalk } from "../row-spaces/space-check.js";
 
 /** The check lets the event loop run other work after this many bytes of rows. */
@@ -54,31 +56,14 @@ function counterFindings(transaction: ReadTransaction, lastCommit: number, lastS
   if (!identity || !readIdentity(identity)) {
     report(`the identity of the store is ${identity ? "damaged" : "missing"}`);
   }
-  const sequence = counterOf(transaction.get(SEQUENCE_KEY));
-  if (!isCounter(sequence, lastCommit)) {
-    report(`the number of the last commit is damaged: expected at least ${lastCommit}, found ${sequence}`);
-  }
-  const nextNode = counterOf(transaction.get(NODE_ID_KEY));
-  const unusedNode = lastNodeId(transaction) + 1;
-  if (!isCounter(nextNode, unusedNode)) {
-    report(`the number of the next document node is damaged: expected at least ${unusedNode}, found ${nextNode}`);
-  }
-  const nextSpace = counterOf(transaction.get(ROW_SPACE_ID_KEY));
-  const unusedSpace = lastSpaceId === 0 ? 0 : lastSpaceId + 1;
-  if (!isCounter(nextSpace, unusedSpace)) {
-    report(`the number of the next row space is damaged: expected at least ${unusedSpace}, found ${nextSpace}`);
+  const counters = [
+    { key: SEQUENCE_KEY, name: "last commit", atLeast: lastCommit },
+    nextIdFacts(NODE_ID_KEY, "next document node", lastNodeId(transaction)),
+    nextIdFacts(ROW_SPACE_ID_KEY, "next row space", lastSpaceId),
+  ];
+  for (const facts of counters) {
+    const problem = counterProblem(facts, transaction.get(facts.key));
+    if (problem !== undefined) report(problem);
   }
   return findings;
-}
-
-/** Returns the value of a counter: 0 when it is missing, NaN when it is not a number. */
-const counterOf = (value: Buffer | undefined): number =>
-  value?.length === 8 ? value.readDoubleLE() : value ? Number.NaN : 0;
-
-const isCounter = (counter: number, atLeast: number): boolean => Number.isSafeInteger(counter) && counter >= atLeast;
-
-function lastNodeId(transaction: ReadTransaction): number {
-  const { start, end } = documentBounds("node");
-  const last = transaction.lastKey(start, end);
-  return last ? numberOf(last) : -1;
 }

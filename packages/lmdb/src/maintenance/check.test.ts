@@ -97,6 +97,8 @@ test.each<[string, (environment: Environment) => Put, string[]]>([
   ["a value under a key that no table has", () => [Buffer.of(2, 0x61, 0, 1, 9), Buffer.from("value")], ["row-strange"]],
   ["a changed identity", lastBitFlipped(IDENTITY_KEY), ["store-differs"]],
   ["a number of the last commit that is too small", () => [SEQUENCE_KEY, Buffer.alloc(8)], ["store-differs"]],
+  ["a changed number of the last commit", lastBitFlipped(SEQUENCE_KEY), ["store-differs"]],
+  ["a changed number of the next node", lastBitFlipped(NODE_ID_KEY), ["store-differs"]],
   ["a number of the next node that is too small", () => [NODE_ID_KEY, Buffer.alloc(8)], ["store-differs"]],
   [
     "a missing node of a document",

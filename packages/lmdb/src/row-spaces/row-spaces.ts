@@ -1,7 +1,7 @@
 import { type RuntimeId, readFailed } from "@bolthole/contract";
 import { ROW_SPACE_RECORD, type RowSlice, RowSetDigest, type StagedRows } from "@bolthole/core";
-import type { Environment, Put } from "../environment.js";
-import { IdCounter } from "../id-counter.js";
+import type { Environment, Put, ReadTransaction } from "../environment.js";
+import { IdCounter, nextIdFacts } from "../counter.js";
 import {
   DEFAULT_ROW_SPACE,
   LONGEST_KEY_BYTES,
@@ -10,6 +10,7 @@ import {
   pointerKey,
   rowSpaceBounds,
   rowSpaceKindBounds,
+  rowSpaceOf,
   spaceStagingKey,
 } from "../keys.js";
 import { encodeRecord } from "../record.js";
@@ -28,6 +29,16 @@ export interface SpaceWriter {
   perform(task: RowTask): Promise<void>;
   /** Performs a task that writes rows under a commit sequence of its own. `taskOf` may be called again with another sequence. */
   performNumbered(bytes: number, taskOf: (sequence: number) => RowTask): Promise<void>;
+}
+
+/** Returns the largest row space id in a key, and 0 without one. Ids in pointers to row spaces without rows are not read. */
+export function lastSpaceId(transaction: Pick<ReadTransaction, "lastKey">): number {
+  const kinds = ["staging", "garbage", "row"] as const;
+  return kinds.reduce((largest, kind) => {
+    const { start, end } = rowSpaceKindBounds(kind);
+    const last = transaction.lastKey(start, end);
+    return last ? Math.max(largest, rowSpaceOf(last)) : largest;
+  }, 0);
 }
 
 /** The number of bytes that a slice of a row set is assumed to write. A transaction may contain other work as well. */
@@ -49,8 +60,8 @@ export class RowSpaces implements SpaceSource {
     private readonly environment: Environment,
     private readonly writer: SpaceWriter,
   ) {
-    this.ids = IdCounter.load(environment, ROW_SPACE_ID_KEY, "row space ids");
     const transaction = environment.read();
+    this.ids = IdCounter.load(environment, nextIdFacts(ROW_SPACE_ID_KEY, "next row space", lastSpaceId(transaction)));
     const keysOf = (kind: "pointer" | "staging" | "garbage"): Iterable<Buffer> => {
       const { start, end } = rowSpaceKindBounds(kind);
       return transaction.keys(start, end);

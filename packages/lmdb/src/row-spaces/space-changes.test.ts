@@ -1,4 +1,4 @@
-import { IdCounter } from "../id-counter.js";
+import { IdCounter } from "../counter.js";
 import { ROW_SPACE_ID_KEY, pointerKey, spaceGarbageKey } from "../keys.js";
 import { SpaceChanges } from "./space-changes.js";
 import { decodePointer, encodeOwner } from "./space-records.js";
@@ -13,7 +13,7 @@ function changesOver(space: number): SpaceChanges {
     spaceOf: () => space,
     isEmpty: (_runtimeId, number) => number !== 7,
     usePointers: () => undefined,
-    ids: IdCounter.load({ get: () => undefined }, ROW_SPACE_ID_KEY, "row space ids"),
+    ids: new IdCounter(ROW_SPACE_ID_KEY, 1),
   });
 }
 

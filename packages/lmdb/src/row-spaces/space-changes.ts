@@ -1,7 +1,7 @@
 import { type RuntimeId, StoreError } from "@bolthole/contract";
 import { ROW_SPACE_RECORD } from "@bolthole/core";
 import type { Put } from "../environment.js";
-import type { IdCounter } from "../id-counter.js";
+import type { IdCounter } from "../counter.js";
 import { DEFAULT_ROW_SPACE, pointerKey, spaceGarbageKey, spaceStagingKey } from "../keys.js";
 import type { WriteLoad } from "../disk-reservation.js";
 import { encodeOwner, encodePointer } from "./space-records.js";

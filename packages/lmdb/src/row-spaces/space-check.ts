@@ -16,6 +16,7 @@ import {
   unusedRowSpaceBounds,
 } from "../keys.js";
 import { type StoredRow, decodeRecord } from "../record.js";
+import { lastSpaceId } from "./row-spaces.js";
 import { type Pointer, decodeOwner, decodePointer } from "./space-records.js";
 
 /** A row as a check reads it. */
@@ -52,9 +53,7 @@ export class RowWalk {
 
   /** The largest row space id that is stored. 0 without one. */
   get lastSpaceId(): number {
-    const { start, end } = rowSpaceKindBounds("row");
-    const last = this.transaction.lastKey(start, end);
-    return Math.max(this.lastSpace, last ? rowSpaceOf(last) : 0);
+    return Math.max(this.lastSpace, lastSpaceId(this.transaction));
   }
 
   *rows(): Generator<WalkedRow, void> {

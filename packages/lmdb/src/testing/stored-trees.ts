@@ -10,7 +10,7 @@ import { Walk } from "../document-tree/read/walk.js";
 import { reclaimGarbage } from "../document-tree/reclaim/reclaimer.js";
 import { TreeChanges } from "../document-tree/reclaim/tree-changes.js";
 import type { Put, ReadTransaction } from "../environment.js";
-import { IdCounter } from "../id-counter.js";
+import { IdCounter } from "../counter.js";
 import { NODE_ID_KEY, documentBounds, encodeKey } from "../keys.js";
 import { decodeRecord, encodeRecord } from "../record.js";
 
@@ -18,7 +18,7 @@ import { decodeRecord, encodeRecord } from "../record.js";
 export class StoredTrees {
   readonly values = new Map<string, Buffer>();
   sequence = 0;
-  private readonly ids = IdCounter.load(this, NODE_ID_KEY, "node ids");
+  private readonly ids = new IdCounter(NODE_ID_KEY, 1);
   private readonly garbage: Buffer[] = [];
 
   get(key: Buffer): Buffer | undefined {

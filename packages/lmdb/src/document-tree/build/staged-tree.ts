@@ -1,6 +1,6 @@
 import { type StagedDocument, bufferOf } from "@bolthole/core";
 import type { Put } from "../../environment.js";
-import type { IdCounter } from "../../id-counter.js";
+import type { IdCounter } from "../../counter.js";
 import { documentKey } from "../../keys.js";
 import { type IdRange, type NodeEntry, type NodeReference, encodeBranch } from "../node.js";
 import type { OpenedBranch, TreeBuilder } from "./tree-builder.js";

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Environment } from "../../environment.js";
 import { NODE_ID_KEY, documentKey } from "../../keys.js";
-import { IdCounter } from "../../id-counter.js";
+import { IdCounter } from "../../counter.js";
 import { Leases } from "../read/lease.js";
 import { encodeGarbage } from "./reclaim-records.js";
 import { type MaintenanceTask, Reclaimer } from "./reclaimer.js";
@@ -37,7 +37,7 @@ afterEach(async () => {
 async function perform(task: MaintenanceTask): Promise<void> {
   if (refusal) throw refusal;
   transactions += 1;
-  const changes = new TreeChanges(environment, IdCounter.load(environment, NODE_ID_KEY, "node ids"));
+  const changes = new TreeChanges(environment, new IdCounter(NODE_ID_KEY, 1));
   task.apply(changes);
   await environment.write(changes.puts());
 }

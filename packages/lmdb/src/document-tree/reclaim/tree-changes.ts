@@ -1,6 +1,6 @@
 import type { RuntimeId } from "@bolthole/contract";
 import type { Put } from "../../environment.js";
-import type { IdCounter } from "../../id-counter.js";
+import type { IdCounter } from "../../counter.js";
 import { documentKey, garbageKey } from "../../keys.js";
 import type { ReferenceTimes, StagedTree } from "../build/staged-tree.js";
 import type { NodeEntry, NodeReference } from "../node.js";
