@@ -62,6 +62,7 @@ export async function withExitCode<T>(work: () => Promise<T>): Promise<T> {
     if (error instanceof UnusableFolderError || error instanceof UnusableFileError) {
       throw new StartupError(EXIT.DATA_FOLDER, error.message, error);
     }
+    if (error instanceof DiskFailureError) throw new StartupError(EXIT.DISK, error.message, error);
     if (error instanceof StoreError && error.reason === "UNSUPPORTED") {
       throw new StartupError(EXIT.USAGE, error.message, error);
     }

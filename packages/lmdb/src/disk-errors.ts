@@ -12,7 +12,8 @@ import {
 } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
-import { StoreError } from "@bolthole/contract";
+import { isNativeError } from "node:util/types";
+import { StoreError, readFailed } from "@bolthole/contract";
 import { MAX_READERS } from "./environment.js";
 import { UnusableFolderError } from "./format.js";
 
@@ -29,7 +30,7 @@ const ALMOST_FULL_BYTES = 64 << 10;
 
 /** Returns the operating system's error number when the disk or the file system refused something, else undefined. */
 export function diskErrno(error: unknown): number | undefined {
-  const errno = error instanceof Error ? errnoOf(error) : 0;
+  const errno = isNativeError(error) ? errnoOf(error) : 0;
   return [EIO, ...FULL, ...FORBIDDEN].includes(errno) ? errno : undefined;
 }
 
@@ -38,7 +39,7 @@ export function diskErrno(error: unknown): number | undefined {
  * Returns every other error unchanged.
  */
 export function openFailure(folder: string, error: unknown): unknown {
-  if (!(error instanceof Error) || error instanceof UnusableFolderError || error instanceof DiskFailureError)
+  if (!isNativeError(error) || error instanceof UnusableFolderError || error instanceof DiskFailureError)
     return error;
   const errno = errnoOf(error);
   if (error instanceof StoreError || FULL.includes(errno) || (errno === EIO && isFull(folder))) {
@@ -74,6 +75,23 @@ function isFull(folder: string): boolean {
   }
 }
 
+/**
+ * Translates the refusal of a disk during a backup or a check of an open store into a StoreError. The store itself is not
+ * affected, and nothing is known about damage. Returns every other error unchanged.
+ */
+export function diskRefusal(work: string, error: unknown): unknown {
+  if (!isNativeError(error) || error instanceof StoreError) return error;
+  const errno = errnoOf(error);
+  if (FULL.includes(errno)) {
+    return readFailed("DISK_FULL", `the disk has no space for ${work}: ${error.message}; free some space on the disk`, {
+      cause: error,
+    });
+  }
+  return diskErrno(error) === undefined
+    ? error
+    : readFailed("INTERNAL", `the disk refused ${work}: ${error.message}; check the disk`, { cause: error });
+}
+
 /** The largest size of LMDB's lock file, which has 64 bytes for each reader slot. */
 const LOCK_FILE_BYTES = 64 * MAX_READERS + 4096;
 /** The size of the data file of an empty store. */
@@ -84,11 +102,7 @@ const DATA_FILE_BYTES = 16 * 4096;
  * reporting an error. Throws the operating system's error.
  */
 export function preflight(folder: string): void {
-  // LMDB creates its lock file without allocating blocks, and writes to it through mapped memory. There a full disk is not
-  // an error but a signal that ends the process. LMDB initialises the file itself when no other process has it open.
-  withFile(join(folder, "lock.mdb"), (file) => {
-    if (fstatSync(file).size < LOCK_FILE_BYTES) writeZeros(file, LOCK_FILE_BYTES);
-  });
+  reserveLockFile(folder);
   const data = join(folder, "data.mdb");
   if (existsSync(data) && statSync(data).size > 0) {
     withFile(data, (file) => readSync(file, Buffer.alloc(DATA_FILE_BYTES), 0, DATA_FILE_BYTES, 0));
@@ -100,6 +114,26 @@ export function preflight(folder: string): void {
     withFile(scratch, (file) => writeZeros(file, DATA_FILE_BYTES));
   } finally {
     rmSync(scratch, { force: true });
+  }
+}
+
+/**
+ * Writes the blocks of LMDB's lock file. LMDB creates it without allocating blocks, and writes to it through mapped memory.
+ * There a full disk is not an error but a signal that ends the process. LMDB initialises the file itself when no other
+ * process has it open. Throws the operating system's error.
+ */
+function reserveLockFile(folder: string): void {
+  withFile(join(folder, "lock.mdb"), (file) => {
+    if (fstatSync(file).size < LOCK_FILE_BYTES) writeZeros(file, LOCK_FILE_BYTES);
+  });
+}
+
+/** Prepares a folder for LMDB to read it. On a file system that cannot be written, LMDB reads without a lock file. */
+export function preflightForReading(folder: string): void {
+  try {
+    reserveLockFile(folder);
+  } catch (error) {
+    if (!isNativeError(error) || !FORBIDDEN.includes(errnoOf(error))) throw error;
   }
 }
 

@@ -29,7 +29,7 @@ import { type CounterFacts, loadCounter } from "./counter.js";
 import { DiskReservation } from "./disk-reservation.js";
 import { Environment, EnvironmentError, type ReadTransaction, isCorruptionError } from "./environment.js";
 import { FORMAT_VERSION, claimFormat, loadIdentity, raiseFormat } from "./format.js";
-import { openFailure, preflight } from "./disk-errors.js";
+import { diskRefusal, openFailure, preflight } from "./disk-errors.js";
 import { LmdbGroup, type Writer } from "./group.js";
 import {
   DEFAULT_ROW_SPACE,
@@ -199,6 +199,8 @@ export class LmdbEngine implements Engine {
   async check(listener: CheckListener): Promise<CheckResult> {
     try {
       return await checkInProcess({ folder: this.folder, pages: false, rows: true }, listener);
+    } catch (error) {
+      throw diskRefusal("the check of the store", error);
     } finally {
       this.writer.environment.forgetDeadReaders();
     }

@@ -3,6 +3,7 @@ import { createReadStream, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { type FileHandle, open, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { type StoreCounts, isDamageFinding, readFailed } from "@bolthole/contract";
+import { diskRefusal } from "../disk-errors.js";
 import type { Environment } from "../environment.js";
 import { FORMAT_VERSION, isReadableFormat } from "../format.js";
 import { checkInProcess } from "./check-process.js";
@@ -172,6 +173,8 @@ export async function backUp(
       await file.close();
       throw error;
     }
+  } catch (error) {
+    throw diskRefusal("the copy of a backup", error);
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }

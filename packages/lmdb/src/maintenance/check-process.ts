@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Finding, StoreCounts } from "@bolthole/contract";
 import type { CheckListener, CheckResult } from "@bolthole/core";
 import { decodeCounter } from "../counter.js";
-import { diskErrno } from "../disk-errors.js";
+import { diskErrno, preflightForReading } from "../disk-errors.js";
 import { Environment } from "../environment.js";
 import { SEQUENCE_KEY } from "../keys.js";
 import { checkStore } from "./check-store.js";
@@ -31,11 +31,6 @@ export type CheckMessage =
   /** The disk refused a read. `errno` is the operating system's number. */
   | { readonly refused: string; readonly errno: number };
 
-export interface ProcessResult extends CheckResult {
-  /** The error of a disk that refused a read. The store itself may be undamaged. */
-  readonly refusal?: Error | undefined;
-}
-
 /** A child process that has sent no message for this long hangs and is killed. */
 const SILENCE_MS = 120_000;
 /** The most characters of the child's error output that a finding quotes. */
@@ -43,15 +38,18 @@ const QUOTE_LENGTH = 500;
 
 /**
  * Checks a store in another process. If that process crashes or hangs, this is a finding, and the caller is not affected.
- * The files of the folder must exist. Rejects with an AbortError when the listener's signal aborts.
+ * The files of the folder must exist. Rejects with an AbortError when the listener's signal aborts, and with the operating system's
+ * error when the disk refused something: then nothing is known about damage.
  */
-export async function checkInProcess(request: CheckRequest, listener: CheckListener): Promise<ProcessResult> {
+export async function checkInProcess(request: CheckRequest, listener: CheckListener): Promise<CheckResult> {
+  if (request.rows) preflightForReading(request.folder);
   const child = fork(join(__dirname, "check-process.js"), [JSON.stringify(request)], {
     stdio: ["ignore", "ignore", "pipe", "ipc"],
     signal: listener.signal,
     killSignal: "SIGKILL",
   });
-  let result: ProcessResult = {};
+  let result: CheckResult = {};
+  let refusal: Error | undefined;
   let errorOutput = "";
   const hang = new AbortController();
   const silence = setTimeout(() => {
@@ -67,7 +65,7 @@ export async function checkInProcess(request: CheckRequest, listener: CheckListe
     if ("finding" in message) listener.onFinding(message.finding);
     else if ("bytes" in message) listener.onRead?.(message.bytes);
     else if ("refused" in message) {
-      result = { refusal: Object.assign(new Error(message.refused), { errno: -message.errno }) };
+      refusal = Object.assign(new Error(message.refused), { errno: -message.errno });
     } else result = message;
   });
   try {
@@ -77,6 +75,7 @@ export async function checkInProcess(request: CheckRequest, listener: CheckListe
         resolve(signal ?? (code === 0 ? "" : `exit code ${String(code)}`));
       });
     });
+    if (refusal) throw refusal;
     if (ending !== "") {
       const quote = errorOutput === "" ? "" : `: ${errorOutput.trim()}`;
       const cause = hang.signal.aborted

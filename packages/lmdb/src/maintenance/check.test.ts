@@ -239,7 +239,7 @@ describe("a disk that refuses a read", () => {
     const refusal = Object.assign(new Error("EIO: i/o error, open"), { errno: -5 });
     jest.spyOn(checkProcess, "checkInProcess").mockImplementationOnce((_request, { onFinding }) => {
       onFinding({ code: "check-crashed", text: "it ended" });
-      return Promise.resolve({ refusal });
+      return Promise.reject(refusal);
     });
     const opening = LmdbEngine.open(folder, { check: { level: "full", maxBytes: Infinity } });
     await expect(opening).rejects.toBeInstanceOf(DiskFailureError);

@@ -3,6 +3,7 @@ import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { type Finding, isDamageFinding, isFatalFinding } from "@bolthole/contract";
 import type { CheckListener, CheckResult } from "@bolthole/core";
+import { openFailure } from "../disk-errors.js";
 import { UnusableFolderError, claimFormat } from "../format.js";
 import { checkInProcess } from "./check-process.js";
 import { DamagedPagesError, checkMetaPages } from "./page-walk.js";
@@ -47,8 +48,7 @@ export async function checkBeforeOpen(
     const isFull = level === "full" || (level === "auto" && existsSync(mark));
     if (isFull) {
       const listener = { onFinding: (finding: Finding) => findings.push(finding), signal };
-      const { refusal } = await checkInProcess({ folder, pages: true, rows: bytes <= maxBytes }, listener);
-      if (refusal) throw refusal;
+      await checkInProcess({ folder, pages: true, rows: bytes <= maxBytes }, listener);
     } else {
       findings.push(...metaPageFindings(data));
     }
@@ -87,7 +87,11 @@ export async function checkFolder(folder: string, listener: CheckListener): Prom
   if (!existsSync(join(folder, "data.mdb"))) {
     throw new UnusableFolderError(`${folder} holds no store: its file "data.mdb" is missing`);
   }
-  return checkInProcess({ folder, pages: true, rows: true }, listener);
+  try {
+    return await checkInProcess({ folder, pages: true, rows: true }, listener);
+  } catch (error) {
+    throw openFailure(folder, error);
+  }
 }
 
 function metaPageFindings(data: string): Finding[] {
