@@ -39,8 +39,7 @@ export function diskErrno(error: unknown): number | undefined {
  * Returns every other error unchanged.
  */
 export function openFailure(folder: string, error: unknown): unknown {
-  if (!isNativeError(error) || error instanceof UnusableFolderError || error instanceof DiskFailureError)
-    return error;
+  if (!isNativeError(error) || error instanceof UnusableFolderError || error instanceof DiskFailureError) return error;
   const errno = errnoOf(error);
   if (error instanceof StoreError || FULL.includes(errno) || (errno === EIO && isFull(folder))) {
     return new UnusableFolderError(`the disk of ${folder} is full: ${error.message}; free some space on it`, {
@@ -121,6 +120,9 @@ export function preflight(folder: string): void {
  * Writes the blocks of LMDB's lock file. LMDB creates it without allocating blocks, and writes to it through mapped memory.
  * There a full disk is not an error but a signal that ends the process. LMDB initialises the file itself when no other
  * process has it open. Throws the operating system's error.
+ *
+ * Must not be called while this process has the folder open in LMDB: closing a file of a process releases all the locks that
+ * the process holds on it, and the next process that opens the folder would initialise the lock file of the running one.
  */
 function reserveLockFile(folder: string): void {
   withFile(join(folder, "lock.mdb"), (file) => {

@@ -42,7 +42,8 @@ const QUOTE_LENGTH = 500;
  * error when the disk refused something: then nothing is known about damage.
  */
 export async function checkInProcess(request: CheckRequest, listener: CheckListener): Promise<CheckResult> {
-  if (request.rows) preflightForReading(request.folder);
+  // The pages of an open store are not checked.
+  if (request.pages) preflightForReading(request.folder);
   const child = fork(join(__dirname, "check-process.js"), [JSON.stringify(request)], {
     stdio: ["ignore", "ignore", "pipe", "ipc"],
     signal: listener.signal,
