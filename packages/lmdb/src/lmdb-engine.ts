@@ -284,9 +284,9 @@ function viewOf(
   };
   return {
     get: (key) => Promise.resolve(row(key)),
-    scan: <R extends RowRange>(range: R, limit: number) =>
+    scan: <R extends RowRange>(range: R, limit: number, bytes = Infinity) =>
       // The switch in `scan` returns the keys of the range's table, which the compiler cannot infer.
-      Promise.resolve(scan(transaction, spaceOf, range, limit) as EntryOf<R>[]),
+      Promise.resolve(scan(transaction, spaceOf, range, { limit, bytes }) as EntryOf<R>[]),
     document: (runtimeId, range) => {
       const { root, sequence = 0 } = row({ table: "snapshot", runtimeId }) ?? {};
       const lease = trees.leases.hold(runtimeId, sequence);
@@ -295,18 +295,24 @@ function viewOf(
   };
 }
 
+/** The most rows of a page, and the bytes of values at which it ends. */
+interface PageLimit {
+  readonly limit: number;
+  readonly bytes: number;
+}
+
 function scan(
   transaction: ReadTransaction,
   spaceOf: (runtimeId: RuntimeId) => number,
   range: RowRange,
-  limit: number,
+  most: PageLimit,
 ): RowEntry[] {
   switch (range.table) {
     case "input":
       return collect(
         transaction,
         inputBounds(range.runtimeId, spaceOf(range.runtimeId), range.after?.inputId),
-        limit,
+        most,
         (key) => ({
           table: "input",
           runtimeId: range.runtimeId,
@@ -317,7 +323,7 @@ function scan(
       return collect(
         transaction,
         receiptBounds(range.runtimeId, spaceOf(range.runtimeId), range.after),
-        limit,
+        most,
         (key) => ({
           table: "receipt",
           runtimeId: range.runtimeId,
@@ -325,25 +331,28 @@ function scan(
         }),
       );
     case "outcome":
-      return collect(transaction, outcomeBounds(range.after?.requestId), limit, (key) => ({
+      return collect(transaction, outcomeBounds(range.after?.requestId), most, (key) => ({
         table: "outcome",
         requestId: trailingUuid(key),
       }));
     case "runtimeManifest":
-      return scanManifests(transaction, range.after?.runtimeId, limit);
+      return scanManifests(transaction, range.after?.runtimeId, most.limit);
   }
 }
 
 function collect(
   transaction: ReadTransaction,
   { start, end }: { start: Buffer; end: Buffer },
-  limit: number,
+  { limit, bytes }: PageLimit,
   keyOf: (key: Buffer) => RowKey,
 ): RowEntry[] {
   const entries: RowEntry[] = [];
+  let left = bytes;
   for (const { key, value } of transaction.range(start, end)) {
-    if (entries.length === limit) break;
-    entries.push({ key: keyOf(key), row: decodeRecord(value) });
+    const row = decodeRecord(value);
+    entries.push({ key: keyOf(key), row });
+    left -= row.value.length;
+    if (entries.length === limit || left <= 0) break;
   }
   return entries;
 }
