@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ReadSet, type WriteBatch, createEngineStore, pagesOf } from "@bolthole/core";
+import { Environment } from "./environment.js";
 import { LmdbEngine } from "./lmdb-engine.js";
 import { inputId, inputState } from "./testing/input-states.js";
 
@@ -116,4 +117,28 @@ test("a page of long rows ends after about 1 MiB, and the event loop runs betwee
   expect(iterations).toBeGreaterThanOrEqual(pages.length - 1);
   expect(pages.map((page) => page.length)).toEqual([4, 4, 2]);
   expect(pages.flat()).toEqual(Array.from({ length: 10 }, (_, serial) => inputId(serial)));
+});
+
+test("the deletion of a few long rows does not read their values", async () => {
+  await putLongRows();
+  const { get } = Environment.prototype;
+  let longest = 0;
+  jest.spyOn(Environment.prototype, "get").mockImplementation(function (this: Environment, key) {
+    const value = get.call(this, key);
+    longest = Math.max(longest, value?.length ?? 0);
+    return value;
+  });
+  await engine.commit({
+    reads: new ReadSet(),
+    bytes: 0,
+    decide: () => ({
+      writes: [],
+      replaceRows: { runtimeId: RUNTIME, rows: undefined },
+      result: undefined,
+      freesSpace: true,
+    }),
+  });
+  jest.restoreAllMocks();
+  expect(longest).toBeLessThan(LONG_BYTES);
+  expect(await engine.view((view) => view.scan({ table: "input", runtimeId: RUNTIME }, 1))).toEqual([]);
 });
