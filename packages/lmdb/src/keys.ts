@@ -448,6 +448,15 @@ export function runtimeIdText(key: Buffer): string | undefined {
   }
 }
 
+/** Returns the keys of the pointer and of the garbage record of the default row space that a row's key belongs to. */
+export function keysOfDefaultRowSpace(key: Buffer): { readonly pointer: Buffer; readonly garbage: Buffer } {
+  const id = key.subarray(1, parseRuntimeIdKey(key, 1).end);
+  return {
+    pointer: Buffer.concat([Buffer.of(ROW_SPACES, ROW_SPACE_KEYS.pointer), id]),
+    garbage: Buffer.concat([rowSpaceKey("garbage", DEFAULT_ROW_SPACE), id]),
+  };
+}
+
 /** Whether a key is that of a row in a default row space. */
 export function isInDefaultRowSpace(key: Buffer): boolean {
   if (key[0] !== RUNTIMES) return false;

@@ -37,11 +37,11 @@ import {
   inputBounds,
   isInDefaultRowSpace,
   isOfRuntime,
+  keysOfDefaultRowSpace,
   outcomeBounds,
   parseRuntimeKey,
   receiptBounds,
   runtimeBounds,
-  spaceGarbageKey,
   trailingReceipt,
   trailingUuid,
 } from "./keys.js";
@@ -368,8 +368,7 @@ function scanManifests(transaction: ReadTransaction, after: string | undefined, 
     const { runtimeId: plainId, table, afterRuntime } = parseRuntimeKey(first.key);
     const row = decodeRecord(first.value);
     const runtimeId = plainId ?? row.runtimeId;
-    // Replaced rows that are not deleted yet, of a runtime that has no other rows: they belong to no runtime.
-    if (isInDefaultRowSpace(first.key) && isGarbage(transaction, first.key, runtimeId)) {
+    if (isInDefaultRowSpace(first.key) && isLeftOver(transaction, first.key)) {
       start = afterRuntime;
       continue;
     }
@@ -385,11 +384,11 @@ function scanManifests(transaction: ReadTransaction, after: string | undefined, 
   return entries;
 }
 
-/** Whether the default row space that a key belongs to is being deleted. The row contains a hashed runtime id. */
-const isGarbage = (transaction: ReadTransaction, key: Buffer, runtimeId: RuntimeId | undefined): boolean =>
-  runtimeId !== undefined &&
-  isOfRuntime(key, runtimeId) &&
-  transaction.get(spaceGarbageKey(runtimeId, DEFAULT_ROW_SPACE)) !== undefined;
+/** Whether a row in a default row space belongs to no runtime: it is being deleted, or its runtime has another row space. */
+function isLeftOver(transaction: ReadTransaction, key: Buffer): boolean {
+  const { pointer, garbage } = keysOfDefaultRowSpace(key);
+  return transaction.get(garbage) !== undefined || transaction.get(pointer) !== undefined;
+}
 
 /** Replaces a manifest that is missing although its runtime has rows. It matches no checksum, so that the reader reports it. */
 const MISSING_MANIFEST = { sequence: -1, checksum: -1, value: Buffer.of() };

@@ -348,6 +348,22 @@ function counter(value: number): Buffer {
   return bytes;
 }
 
+test.each(["rt", LONG])(
+  "rows in the default row space beside another one do not come back when their runtime is deleted (%#)",
+  async (runtimeId) => {
+    await importOver(store, rowSet(runtimeId, MANY_ROWS, 1));
+    await store.persistInputState({ runtimeId: "other", state: inputState(1) });
+    await engine.reclaimed();
+    await reopen(() => [encodeKey({ table: "input", runtimeId, inputId: inputId(1) }), Buffer.from("row")]);
+    await store.deleteRuntime({ runtimeId });
+    await engine.reclaimed();
+    expect(await runtimes()).toEqual(["other"]);
+    expect(await findings()).toEqual([
+      `row-space-orphan ${runtimeId} 1 rows are in the default row space of a runtime that has another one`,
+    ]);
+  },
+);
+
 test.each(["deleted", "replaced"])(
   "a runtime whose pointer is damaged refuses its rows, and can be %s",
   async (how) => {
