@@ -328,6 +328,14 @@ test.each<[string, (environment: Environment) => Put, RegExp]>([
     (): Put => [Buffer.of(5, 4, 0, 0, 0, 0, 0, 1, 9), Buffer.from("value")],
     /^row-strange /,
   ],
+  ["a staging record without an id", (): Put => [Buffer.of(5, 2, 1), Buffer.from("value")], /^row-strange .* 050201,/],
+  ["a garbage record without an id", (): Put => [Buffer.of(5, 3), Buffer.from("value")], /^row-strange .* 0503,/],
+  ["a row without a row space id", (): Put => [Buffer.of(5, 4, 1), Buffer.from("value")], /^row-strange .* 050401,/],
+  [
+    "a row of the last row space",
+    (): Put => [Buffer.of(5, 4, 255, 255, 255, 255, 255, 255, 4), Buffer.from("value")],
+    /^row-space-orphan no runtime has the rows of row space 281474976710655$/,
+  ],
   ["a counter that is too small", (): Put => [ROW_SPACE_ID_KEY, Buffer.alloc(8)], /^store-differs .*next row space/],
 ])("%s is found", async (_what, change, expected) => {
   await importOver(store, rowSet("rt", MANY_ROWS, 1));
