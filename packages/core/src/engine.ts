@@ -1,6 +1,7 @@
 import type { ByteRange, DocumentPart, Finding, RuntimeId, StoreCounts } from "@bolthole/contract";
 import type { TableDigest } from "./commit/manifests.js";
 import type { KeyOf, Row, RowKey, ReadSet, RowHandle, RowReader, RowSetKey } from "./commit/row.js";
+import { nextIteration } from "./yield-budget.js";
 
 export type { KeyOf, Row, RowKey, RowSetKey, Table } from "./commit/row.js";
 
@@ -90,8 +91,11 @@ export type EntryOf<R extends RowRange> = RowEntry<KeyOf<R["table"]>>;
 /** One consistent state of all rows. Everything in it is durable. */
 export interface View {
   get(key: RowKey): Promise<Row | undefined>;
-  /** Returns up to `limit` rows in ascending order of their keys. Fewer than that are the last ones of the range. */
-  scan<R extends RowRange>(range: R, limit: number): Promise<EntryOf<R>[]>;
+  /**
+   * Returns up to `limit` rows in ascending order of their keys. Fewer than that are the last ones of the range, except when
+   * their values have `bytes` or more: an engine may stop there.
+   */
+  scan<R extends RowRange>(range: R, limit: number, bytes?: number): Promise<EntryOf<R>[]>;
   /**
    * Returns the document of a `snapshot` row, or a range of it, in pieces of at most 1 MiB. The pieces stay readable after the
    * view has ended, as long as the reader continues. A piece is valid until the next but one is requested: its memory may be
@@ -101,19 +105,26 @@ export interface View {
 }
 
 const PAGE_ROWS = 1024;
+/** A page ends at about this many bytes of values: a few milliseconds of the event loop. */
+const PAGE_BYTES = 1 << 20;
 
-/** Reads a range to its end, page by page. All pages show one state if `view` is a single view. */
+/**
+ * Reads a range to its end, page by page, and lets the event loop run between two pages. All pages show one state if `view` is
+ * a single view.
+ */
 export async function* pagesOf<R extends RowRange>(
   view: Pick<View, "scan">,
   range: R,
   pageRows = PAGE_ROWS,
 ): AsyncGenerator<EntryOf<R>[], void> {
   for (let next = range; ;) {
-    const page = await view.scan(next, pageRows);
+    const page = await view.scan(next, pageRows, PAGE_BYTES);
     const last = page.at(-1);
     if (!last) return;
     yield page;
-    if (page.length < pageRows) return;
+    const bytes = page.reduce((total, { row }) => total + row.value.length, 0);
+    if (page.length < pageRows && bytes < PAGE_BYTES) return;
+    await nextIteration();
     next = { ...range, after: last.key };
   }
 }

@@ -250,10 +250,7 @@ export class LmdbGroup implements Group<Slot> {
       return {
         values: few.map(() => 0),
         apply: () => {
-          for (const slot of few) {
-            slot.row = undefined;
-            slot.isChanged = true;
-          }
+          for (const key of few) this.deleteRow(key);
         },
       };
     }
@@ -265,21 +262,21 @@ export class LmdbGroup implements Group<Slot> {
   }
 
   /**
-   * Returns all rows of a row set, or undefined when they are too many for one transaction. The rows of another row space than
-   * the default one are always replaced, so that the runtime loses its pointer.
+   * Returns the keys of all rows of a row set, or undefined when they are too many for one transaction. Their values are not
+   * read. The rows of another row space than the default one are always replaced, so that the runtime loses its pointer.
    */
-  private fewRows(runtimeId: RuntimeId): Slot[] | undefined {
+  private fewRows(runtimeId: RuntimeId): Buffer[] | undefined {
     const { spaces } = this.writer;
     const space = this.spaceChange().readableSpaceOf(runtimeId);
     if (space !== DEFAULT_ROW_SPACE) return undefined;
     const stored = spaces.firstKeys(runtimeId, space, MAX_SINGLE_ROWS + 1);
     if (stored.length > MAX_SINGLE_ROWS) return undefined;
     const { start, end } = rowSpaceBounds(runtimeId, space);
-    const changed = [...this.slots.values()].filter(
-      ({ key }) => Buffer.compare(key, start) >= 0 && Buffer.compare(key, end) < 0,
-    );
-    const all = new Set([...stored.map((key) => this.slot(key)), ...changed]);
-    return all.size > MAX_SINGLE_ROWS ? undefined : [...all];
+    const all = new Map(stored.map((key) => [slotName(key), key]));
+    for (const [name, { key }] of this.slots) {
+      if (Buffer.compare(key, start) >= 0 && Buffer.compare(key, end) < 0) all.set(name, key);
+    }
+    return all.size > MAX_SINGLE_ROWS ? undefined : [...all.values()];
   }
 
   /** Plans the replacement of a document. A document that shares nodes with its base can replace that base only. */
@@ -291,14 +288,18 @@ export class LmdbGroup implements Group<Slot> {
   }
 
   private slot(key: Buffer): Slot {
-    const text = key.toString("latin1");
-    let slot = this.slots.get(text);
+    const name = slotName(key);
+    let slot = this.slots.get(name);
     if (!slot) {
       const record = this.writer.environment.get(key);
       slot = { key, row: record && decodeRecord(record), isChanged: false };
-      this.slots.set(text, slot);
+      this.slots.set(name, slot);
     }
     return slot;
+  }
+
+  private deleteRow(key: Buffer): void {
+    this.slots.set(slotName(key), { key, row: undefined, isChanged: true });
   }
 
   private put(
@@ -323,6 +324,9 @@ export class LmdbGroup implements Group<Slot> {
 }
 
 const NOTHING: Apply = () => undefined;
+
+/** Returns the name of a slot in the map of a group. */
+const slotName = (key: Buffer): string => key.toString("latin1");
 
 /** The most rows of a row set that are deleted in the commit itself. */
 const MAX_SINGLE_ROWS = 256;

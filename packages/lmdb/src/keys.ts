@@ -233,7 +233,7 @@ export function receiptBounds(
 export const rowSpaceBounds = (runtimeId: string, space: number): Bounds =>
   space === DEFAULT_ROW_SPACE
     ? { start: runtimePrefix(runtimeId, "input"), end: prefixEnd(runtimePrefix(runtimeId, "receipt")) }
-    : { start: rowSpaceKey("row", space), end: rowSpaceKey("row", space + 1) };
+    : { start: rowSpaceKey("row", space), end: afterRowSpace(space) };
 
 /** Returns the run id and the sequence at the end of a receipt key. */
 export const trailingReceipt = (key: Buffer): Pick<KeyOf<"receipt">, "runId" | "sequence"> => ({
@@ -399,17 +399,30 @@ function rowSpaceKey(kind: Exclude<RowSpaceKey, "pointer">, space: number): Buff
   return key;
 }
 
-/** Returns the range of all keys of one kind in the space of the row spaces, from a row space id on. */
-export const rowSpaceKindBounds = (kind: RowSpaceKey, from = 0): Bounds => ({
-  start: kind === "pointer" ? Buffer.of(ROW_SPACES, ROW_SPACE_KEYS.pointer) : rowSpaceKey(kind, from),
+const MAX_ROW_SPACE = 2 ** (8 * NUMBER_BYTES) - 1;
+
+/** Returns a key after all keys of rows in a numbered row space, and before those in the next one. */
+export const afterRowSpace = (space: number): Buffer =>
+  space < MAX_ROW_SPACE ? rowSpaceKey("row", space + 1) : Buffer.of(ROW_SPACES, ROW_SPACE_KEYS.row + 1);
+
+/** Returns the range of all keys of one kind in the space of the row spaces. */
+export const rowSpaceKindBounds = (kind: RowSpaceKey): Bounds => ({
+  start: kind === "pointer" ? Buffer.of(ROW_SPACES, ROW_SPACE_KEYS.pointer) : rowSpaceKey(kind, 0),
   end: Buffer.of(ROW_SPACES, ROW_SPACE_KEYS[kind] + 1),
 });
 
 /** Returns the ranges of the space of the row spaces in which no kind of value is stored. */
 export const unusedRowSpaceBounds = (): readonly Bounds[] => [
   { start: Buffer.of(ROW_SPACES), end: Buffer.of(ROW_SPACES, ROW_SPACE_KEYS.pointer) },
+  ...(["staging", "garbage", "row"] as const).map((kind) => ({
+    start: Buffer.of(ROW_SPACES, ROW_SPACE_KEYS[kind]),
+    end: rowSpaceKey(kind, 0),
+  })),
   { start: Buffer.of(ROW_SPACES, ROW_SPACE_KEYS.row + 1), end: Buffer.of(ROW_SPACES + 1) },
 ];
+
+/** Whether a key of the space of the row spaces, but not one of a pointer, has a row space id. */
+export const hasRowSpaceId = (key: Buffer): boolean => key.length >= SPACE_ROW_BYTES;
 
 /** Returns the row space id in a staging record's, garbage record's or row's key. Throws a RangeError for another key. */
 export function rowSpaceOf(key: Buffer): number {
@@ -446,6 +459,15 @@ export function runtimeIdText(key: Buffer): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Returns the keys of the pointer and of the garbage record of the default row space that a row's key belongs to. */
+export function keysOfDefaultRowSpace(key: Buffer): { readonly pointer: Buffer; readonly garbage: Buffer } {
+  const id = key.subarray(1, parseRuntimeIdKey(key, 1).end);
+  return {
+    pointer: Buffer.concat([Buffer.of(ROW_SPACES, ROW_SPACE_KEYS.pointer), id]),
+    garbage: Buffer.concat([rowSpaceKey("garbage", DEFAULT_ROW_SPACE), id]),
+  };
 }
 
 /** Whether a key is that of a row in a default row space. */

@@ -39,11 +39,11 @@ import {
   inputBounds,
   isInDefaultRowSpace,
   isOfRuntime,
+  keysOfDefaultRowSpace,
   outcomeBounds,
   parseRuntimeKey,
   receiptBounds,
   runtimeBounds,
-  spaceGarbageKey,
   trailingReceipt,
   trailingUuid,
 } from "./keys.js";
@@ -288,9 +288,9 @@ function viewOf(
   };
   return {
     get: (key) => Promise.resolve(row(key)),
-    scan: <R extends RowRange>(range: R, limit: number) =>
+    scan: <R extends RowRange>(range: R, limit: number, bytes = Infinity) =>
       // The switch in `scan` returns the keys of the range's table, which the compiler cannot infer.
-      Promise.resolve(scan(transaction, spaceOf, range, limit) as EntryOf<R>[]),
+      Promise.resolve(scan(transaction, spaceOf, range, { limit, bytes }) as EntryOf<R>[]),
     document: (runtimeId, range) => {
       const { root, sequence = 0 } = row({ table: "snapshot", runtimeId }) ?? {};
       const lease = trees.leases.hold(runtimeId, sequence);
@@ -299,18 +299,24 @@ function viewOf(
   };
 }
 
+/** The most rows of a page, and the bytes of values at which it ends. */
+interface PageLimit {
+  readonly limit: number;
+  readonly bytes: number;
+}
+
 function scan(
   transaction: ReadTransaction,
   spaceOf: (runtimeId: RuntimeId) => number,
   range: RowRange,
-  limit: number,
+  most: PageLimit,
 ): RowEntry[] {
   switch (range.table) {
     case "input":
       return collect(
         transaction,
         inputBounds(range.runtimeId, spaceOf(range.runtimeId), range.after?.inputId),
-        limit,
+        most,
         (key) => ({
           table: "input",
           runtimeId: range.runtimeId,
@@ -321,7 +327,7 @@ function scan(
       return collect(
         transaction,
         receiptBounds(range.runtimeId, spaceOf(range.runtimeId), range.after),
-        limit,
+        most,
         (key) => ({
           table: "receipt",
           runtimeId: range.runtimeId,
@@ -329,25 +335,28 @@ function scan(
         }),
       );
     case "outcome":
-      return collect(transaction, outcomeBounds(range.after?.requestId), limit, (key) => ({
+      return collect(transaction, outcomeBounds(range.after?.requestId), most, (key) => ({
         table: "outcome",
         requestId: trailingUuid(key),
       }));
     case "runtimeManifest":
-      return scanManifests(transaction, range.after?.runtimeId, limit);
+      return scanManifests(transaction, range.after?.runtimeId, most.limit);
   }
 }
 
 function collect(
   transaction: ReadTransaction,
   { start, end }: { start: Buffer; end: Buffer },
-  limit: number,
+  { limit, bytes }: PageLimit,
   keyOf: (key: Buffer) => RowKey,
 ): RowEntry[] {
   const entries: RowEntry[] = [];
+  let left = bytes;
   for (const { key, value } of transaction.range(start, end)) {
-    if (entries.length === limit) break;
-    entries.push({ key: keyOf(key), row: decodeRecord(value) });
+    const row = decodeRecord(value);
+    entries.push({ key: keyOf(key), row });
+    left -= row.value.length;
+    if (entries.length === limit || left <= 0) break;
   }
   return entries;
 }
@@ -363,8 +372,7 @@ function scanManifests(transaction: ReadTransaction, after: string | undefined, 
     const { runtimeId: plainId, table, afterRuntime } = parseRuntimeKey(first.key);
     const row = decodeRecord(first.value);
     const runtimeId = plainId ?? row.runtimeId;
-    // Replaced rows that are not deleted yet, of a runtime that has no other rows: they belong to no runtime.
-    if (isInDefaultRowSpace(first.key) && isGarbage(transaction, first.key, runtimeId)) {
+    if (isInDefaultRowSpace(first.key) && isLeftOver(transaction, first.key)) {
       start = afterRuntime;
       continue;
     }
@@ -380,11 +388,11 @@ function scanManifests(transaction: ReadTransaction, after: string | undefined, 
   return entries;
 }
 
-/** Whether the default row space that a key belongs to is being deleted. The row contains a hashed runtime id. */
-const isGarbage = (transaction: ReadTransaction, key: Buffer, runtimeId: RuntimeId | undefined): boolean =>
-  runtimeId !== undefined &&
-  isOfRuntime(key, runtimeId) &&
-  transaction.get(spaceGarbageKey(runtimeId, DEFAULT_ROW_SPACE)) !== undefined;
+/** Whether a row in a default row space belongs to no runtime: it is being deleted, or its runtime has another row space. */
+function isLeftOver(transaction: ReadTransaction, key: Buffer): boolean {
+  const { pointer, garbage } = keysOfDefaultRowSpace(key);
+  return transaction.get(garbage) !== undefined || transaction.get(pointer) !== undefined;
+}
 
 /** Replaces a manifest that is missing although its runtime has rows. It matches no checksum, so that the reader reports it. */
 const MISSING_MANIFEST = { sequence: -1, checksum: -1, value: Buffer.of() };

@@ -1,7 +1,8 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ReadSet, type WriteBatch, createEngineStore } from "@bolthole/core";
+import { ReadSet, type WriteBatch, createEngineStore, pagesOf } from "@bolthole/core";
+import { Environment } from "./environment.js";
 import { LmdbEngine } from "./lmdb-engine.js";
 import { inputId, inputState } from "./testing/input-states.js";
 
@@ -73,4 +74,71 @@ test("the event loop runs while a boundary with many rows is committed", async (
   const { user, system } = process.cpuUsage(before);
   // Each slice is at most a few milliseconds of work.
   expect(iterations).toBeGreaterThan((user + system) / 1000 / 50);
+});
+
+const LONG_BYTES = 300 << 10;
+
+/** Stores ten long rows. */
+async function putLongRows(): Promise<void> {
+  const reads = new ReadSet();
+  const handles = Array.from({ length: 10 }, (_, serial) =>
+    reads.add({ table: "input", runtimeId: RUNTIME, inputId: inputId(serial) }),
+  );
+  await engine.commit({
+    reads,
+    bytes: 10 * LONG_BYTES,
+    decide: (_rows, sequence) => ({
+      writes: handles.map((handle) => ({
+        handle,
+        row: { sequence, checksum: 0, value: Buffer.alloc(LONG_BYTES) },
+      })),
+      result: undefined,
+      freesSpace: false,
+    }),
+  });
+}
+
+test("a page of long rows ends after about 1 MiB, and the event loop runs between two pages", async () => {
+  await putLongRows();
+  const pages: string[][] = [];
+  let iterations = 0;
+  let isCounting = true;
+  const count = (): void => {
+    iterations += 1;
+    if (isCounting) setImmediate(count);
+  };
+  setImmediate(count);
+  await engine.view(async (view) => {
+    for await (const page of pagesOf(view, { table: "input", runtimeId: RUNTIME })) {
+      pages.push(page.map(({ key }) => key.inputId));
+    }
+  });
+  isCounting = false;
+  expect(iterations).toBeGreaterThanOrEqual(pages.length - 1);
+  expect(pages.map((page) => page.length)).toEqual([4, 4, 2]);
+  expect(pages.flat()).toEqual(Array.from({ length: 10 }, (_, serial) => inputId(serial)));
+});
+
+test("the deletion of a few long rows does not read their values", async () => {
+  await putLongRows();
+  const { get } = Environment.prototype;
+  let longest = 0;
+  jest.spyOn(Environment.prototype, "get").mockImplementation(function (this: Environment, key) {
+    const value = get.call(this, key);
+    longest = Math.max(longest, value?.length ?? 0);
+    return value;
+  });
+  await engine.commit({
+    reads: new ReadSet(),
+    bytes: 0,
+    decide: () => ({
+      writes: [],
+      replaceRows: { runtimeId: RUNTIME, rows: undefined },
+      result: undefined,
+      freesSpace: true,
+    }),
+  });
+  jest.restoreAllMocks();
+  expect(longest).toBeLessThan(LONG_BYTES);
+  expect(await engine.view((view) => view.scan({ table: "input", runtimeId: RUNTIME }, 1))).toEqual([]);
 });

@@ -17,9 +17,9 @@ export function quarantine(engine: Engine, runtimes: ReadonlySet<RuntimeId>): En
       admit(key);
       return view.get(key);
     },
-    scan: async (range, limit) => {
+    scan: async (range, limit, bytes) => {
       if ("runtimeId" in range) admit(range);
-      return view.scan(range, limit);
+      return view.scan(range, limit, bytes);
     },
     document: async (runtimeId, range) => {
       admit({ runtimeId });

@@ -1,4 +1,4 @@
-import type { RuntimeContents, StoredInputState } from "@bolthole/contract";
+import type { RunBoundaryReceipt, RuntimeContents, StoredInputState } from "@bolthole/contract";
 import { emptyContents } from "@bolthole/contract";
 import { StaleBaseError } from "../engine.js";
 import { type EngineStore, createEngineStore } from "../engine-store.js";
@@ -54,6 +54,24 @@ test("few rows are written in the commit, and many are staged once, also when th
   await imported(3, 5);
   expect(stageRows).toHaveBeenCalledTimes(2);
   expect(await attempts()).toEqual([5]);
+});
+
+test("a few long rows are staged too, and replaced as a row set", async () => {
+  const long: RunBoundaryReceipt = {
+    runId: input(1, 0).inputId,
+    boundary: "run_start",
+    contributingInputIds: Array.from({ length: 30_000 }, () => input(2, 0).inputId),
+    messageCount: 0n,
+    sequence: 0n,
+  };
+  const stageRows = jest.spyOn(engine, "stageRows");
+  const importOver = (receipts: readonly RunBoundaryReceipt[]): Promise<unknown> =>
+    store.importRuntime({ contents: { ...contents(3, 1), receipts }, overwrite: true, dryRun: false });
+  await importOver([long]);
+  expect(stageRows).toHaveBeenCalledTimes(1);
+  await importOver([]);
+  expect(stageRows).toHaveBeenCalledTimes(2);
+  expect(await store.exportRuntime({ runtimeId: "rt", salvage: false })).toMatchObject(contents(3, 1));
 });
 
 test("staged rows of an import that fails are discarded, and the stored rows stay", async () => {

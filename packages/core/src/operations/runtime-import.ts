@@ -9,6 +9,8 @@ import type { ReplacedRuntime } from "./stored-runtime.js";
 
 /** The most input rows and receipts that a commit writes or deletes one by one. More of them are replaced as a row set. */
 const MAX_SINGLE_ROWS = 256;
+/** The most bytes of their values: a few milliseconds of the event loop. */
+const MAX_SINGLE_BYTES = 1 << 20;
 
 /**
  * Replaces everything that is stored of a runtime in one commit. Many rows are staged before the commit, and only once: they
@@ -71,10 +73,14 @@ export class RuntimeImport {
   /** Returns undefined when the rows are few enough to be written one by one. */
   private async rowSetReplacement({ entries, isRowSetLost }: ReplacedRuntime): Promise<RowSetReplacement | undefined> {
     const { runtimeId, rowSet } = this;
-    const storedRows = isRowSetLost ? Infinity : entries.filter(({ key }) => !isSingle(key)).length;
-    if (rowSet.length === 0) return storedRows === 0 ? undefined : { runtimeId, rows: undefined };
-    if (storedRows <= MAX_SINGLE_ROWS && rowSet.length <= MAX_SINGLE_ROWS) return undefined;
+    const stored = entries.filter(({ key }) => !isSingle(key)).map(({ row }) => row);
+    if (rowSet.length === 0) return stored.length === 0 && !isRowSetLost ? undefined : { runtimeId, rows: undefined };
+    if (!isRowSetLost && areFew(stored) && areFew(rowSet)) return undefined;
     this.staged ??= await this.damagedRuntimes.engine.stageRows(runtimeId, rowSlices(rowSet));
     return { runtimeId, rows: this.staged };
   }
 }
+
+/** Whether rows are written or deleted one by one. */
+const areFew = (rows: readonly { readonly value: Uint8Array }[]): boolean =>
+  rows.length <= MAX_SINGLE_ROWS && rows.reduce((total, { value }) => total + value.length, 0) <= MAX_SINGLE_BYTES;

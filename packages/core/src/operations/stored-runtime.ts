@@ -21,7 +21,7 @@ import {
   pagesOf,
 } from "../engine.js";
 import type { StoreContext } from "../store-context.js";
-import { YieldBudget, nextIteration } from "../yield-budget.js";
+import { YieldBudget } from "../yield-budget.js";
 
 /** All rows of a runtime, and its manifest. */
 export interface StoredRuntime {
@@ -48,7 +48,6 @@ export async function readRuntime(view: View, runtimeId: RuntimeId, attempt = th
     await attempt(table, async () => {
       for await (const page of pagesOf(view, { table, runtimeId })) {
         for (const entry of page) entries.push(entry);
-        await nextIteration();
       }
     });
   }

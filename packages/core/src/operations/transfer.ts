@@ -71,9 +71,6 @@ export function transferOperations(context: StoreContext): RuntimeTransfer {
   };
 }
 
-/** The number of receipts that are checked between two yields. Each takes a few microseconds. */
-const CHECKED_TOGETHER = 64;
-
 /** Checks every record by the rules of the mutation that would store it alone, and returns the rows in the order of their keys. */
 async function checkedRows(context: StoreContext, contents: RuntimeContents): Promise<PlainRow<RowKey>[]> {
   const { limits } = context;
@@ -103,9 +100,10 @@ async function checkedRows(context: StoreContext, contents: RuntimeContents): Pr
   const inputs = await inputRowsYielding(runtimeId, contents.inputs, (index) => `inputs[${String(index)}]`, noLimit);
   for (const row of inputs.rows) rows.push(row);
   const budget = new YieldBudget();
-  for (let at = 0; at < receipts.length; at += CHECKED_TOGETHER) {
-    for (const receipt of receipts.slice(at, at + CHECKED_TOGETHER)) rows.push(receiptRow(runtimeId, receipt));
-    await budget.spend();
+  for (const receipt of receipts) {
+    rows.push(receiptRow(runtimeId, receipt));
+    const wait = budget.spend();
+    if (wait) await wait;
   }
   return orderRows(rows);
 }

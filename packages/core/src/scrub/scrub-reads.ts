@@ -164,7 +164,7 @@ export async function scrubStoreRows(engine: Engine, pace: Pace): Promise<Findin
   const findings = await scrubManifestAndOauth(engine, pace);
   await pace.rest();
   const viewOfEachPage: Pick<View, "scan"> = {
-    scan: (range, limit) => engine.view((view) => view.scan(range, limit)),
+    scan: (range, limit, bytes) => engine.view((view) => view.scan(range, limit, bytes)),
   };
   for await (const page of pagesOf(viewOfEachPage, { table: "outcome" }, OUTCOME_SLICE_ROWS)) {
     for (const { key, row } of page) {

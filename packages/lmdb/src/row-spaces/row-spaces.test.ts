@@ -329,6 +329,14 @@ test.each<[string, (environment: Environment) => Put, RegExp]>([
     (): Put => [Buffer.of(5, 4, 0, 0, 0, 0, 0, 1, 9), Buffer.from("value")],
     /^row-strange /,
   ],
+  ["a staging record without an id", (): Put => [Buffer.of(5, 2, 1), Buffer.from("value")], /^row-strange .* 050201,/],
+  ["a garbage record without an id", (): Put => [Buffer.of(5, 3), Buffer.from("value")], /^row-strange .* 0503,/],
+  ["a row without a row space id", (): Put => [Buffer.of(5, 4, 1), Buffer.from("value")], /^row-strange .* 050401,/],
+  [
+    "a row of the last row space",
+    (): Put => [Buffer.of(5, 4, 255, 255, 255, 255, 255, 255, 4), Buffer.from("value")],
+    /^row-space-orphan no runtime has the rows of row space 281474976710655$/,
+  ],
   ["a counter that is too small", (): Put => [ROW_SPACE_ID_KEY, Buffer.alloc(8)], /^store-differs .*next row space/],
 ])("%s is found", async (_what, change, expected) => {
   await importOver(store, rowSet("rt", MANY_ROWS, 1));
@@ -337,11 +345,28 @@ test.each<[string, (environment: Environment) => Put, RegExp]>([
   await damageFolder(folder, change);
   const found: Finding[] = [];
   await checkFolder(folder, { onFinding: (finding) => found.push(finding) });
-  await damageFolder(folder, () => [ROW_SPACE_ID_KEY, encodeCounter(ROW_SPACE_ID_KEY, 2)]);
+  // Above every row space id, so that the store can be opened.
+  await damageFolder(folder, () => [ROW_SPACE_ID_KEY, encodeCounter(ROW_SPACE_ID_KEY, 2 ** 48)]);
   await open();
   const texts = found.map(({ code, runtimeId, text }) => [code, runtimeId, text].filter(Boolean).join(" "));
   expect(texts).toContainEqual(expect.stringMatching(expected));
 });
+
+test.each(["rt", LONG])(
+  "rows in the default row space beside another one do not come back when their runtime is deleted (%#)",
+  async (runtimeId) => {
+    await importOver(store, rowSet(runtimeId, MANY_ROWS, 1));
+    await store.persistInputState({ runtimeId: "other", state: inputState(1) });
+    await engine.reclaimed();
+    await reopen(() => [encodeKey({ table: "input", runtimeId, inputId: inputId(1) }), Buffer.from("row")]);
+    await store.deleteRuntime({ runtimeId });
+    await engine.reclaimed();
+    expect(await runtimes()).toEqual(["other"]);
+    expect(await findings()).toEqual([
+      `row-space-orphan ${runtimeId} 1 rows are in the default row space of a runtime that has another one`,
+    ]);
+  },
+);
 
 test.each(["deleted", "replaced"])(
   "a runtime whose pointer is damaged refuses its rows, and can be %s",

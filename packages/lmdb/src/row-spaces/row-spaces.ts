@@ -9,6 +9,7 @@ import {
   encodeKey,
   pointerKey,
   rowSpaceBounds,
+  hasRowSpaceId,
   rowSpaceKindBounds,
   rowSpaceOf,
   spaceStagingKey,
@@ -37,7 +38,7 @@ export function lastSpaceId(transaction: Pick<ReadTransaction, "lastKey">): numb
   return kinds.reduce((largest, kind) => {
     const { start, end } = rowSpaceKindBounds(kind);
     const last = transaction.lastKey(start, end);
-    return last ? Math.max(largest, rowSpaceOf(last)) : largest;
+    return last && hasRowSpaceId(last) ? Math.max(largest, rowSpaceOf(last)) : largest;
   }, 0);
 }
 

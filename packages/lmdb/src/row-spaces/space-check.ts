@@ -4,6 +4,8 @@ import type { ReadTransaction } from "../environment.js";
 import {
   DEFAULT_ROW_SPACE,
   type RowSpaceKey,
+  afterRowSpace,
+  hasRowSpaceId,
   isInDefaultRowSpace,
   parseKey,
   parseRowSpaceKey,
@@ -101,6 +103,10 @@ export class RowWalk {
 
   private readRecords(kind: "staging" | "garbage"): void {
     for (const { key, value } of this.all(kind)) {
+      if (!hasRowSpaceId(key)) {
+        this.found.push(strangeValue(key));
+        continue;
+      }
       const space = rowSpaceOf(key);
       this.lastSpace = Math.max(this.lastSpace, space);
       const runtimeId = decodeOwner(key, value);
@@ -149,26 +155,26 @@ export class RowWalk {
   }
 
   private *orphans(): Generator<Finding, void> {
-    for (let from = 0; ;) {
-      const { start, end } = rowSpaceKindBounds("row", from);
-      const [first] = this.transaction.keys(start, end);
+    const { start, end } = rowSpaceKindBounds("row");
+    for (let from = start; ;) {
+      const [first] = this.transaction.keys(from, end);
       if (!first) return;
+      if (!hasRowSpaceId(first)) {
+        yield strangeValue(first);
+        from = Buffer.concat([first, Buffer.of(0)]);
+        continue;
+      }
       const space = rowSpaceOf(first);
       if (!this.named.has(space)) {
         yield { code: "row-space-orphan", text: `no runtime has the rows of row space ${space}` };
       }
-      from = space + 1;
+      from = afterRowSpace(space);
     }
   }
 
   private *strangeValues(): Generator<Finding, void> {
     for (const { start, end } of unusedRowSpaceBounds()) {
-      for (const key of this.transaction.keys(start, end)) {
-        yield {
-          code: "row-strange",
-          text: `a value is stored under the key ${key.toString("hex")}, which no table has`,
-        };
-      }
+      for (const key of this.transaction.keys(start, end)) yield strangeValue(key);
     }
   }
 
@@ -177,5 +183,10 @@ export class RowWalk {
     return this.transaction.range(start, end);
   }
 }
+
+const strangeValue = (key: Buffer): Finding => ({
+  code: "row-strange",
+  text: `a value is stored under the key ${key.toString("hex")}, which no table has`,
+});
 
 const textOf = (runtimeId: RuntimeId): string => runtimeIdText(pointerKey(runtimeId)) ?? "";
