@@ -1,3 +1,4 @@
+import { IterationCounter } from "./testing/iteration-counter.js";
 import { YieldBudget, nextIteration } from "./yield-budget.js";
 
 const workFor = (ms: number): void => {
@@ -15,19 +16,13 @@ test("a budget asks for a yield only when its slice is used up", async () => {
 });
 
 test("one iteration of the event loop resumes one waiter", async () => {
-  let iterations = 0;
-  let isCounting = true;
-  const count = (): void => {
-    iterations += 1;
-    if (isCounting) setImmediate(count);
-  };
-  setImmediate(count);
+  const iterations = new IterationCounter();
   const resumed: number[] = [];
   const waiter = async (): Promise<void> => {
     await nextIteration();
-    resumed.push(iterations);
+    resumed.push(iterations.count);
   };
   await Promise.all(Array.from({ length: 10 }, waiter));
-  isCounting = false;
+  iterations.end();
   expect(new Set(resumed).size).toBe(10);
 });

@@ -10,7 +10,7 @@ import { IDENTITY_KEY, documentBounds, documentKey, encodeKey } from "./keys.js"
 import { LmdbEngine } from "./lmdb-engine.js";
 import { decodeRecord } from "./record.js";
 import { damageFolder, lastBitFlipped } from "./testing/damaged-folder.js";
-import { inputId, inputState } from "./testing/input-states.js";
+import { inputId, inputState } from "@bolthole/core/testing";
 
 const FIRST = inputId(1);
 const SECOND = inputId(2);

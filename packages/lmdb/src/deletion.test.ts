@@ -11,7 +11,7 @@ import { LmdbEngine } from "./lmdb-engine.js";
 import { checkFolder } from "./maintenance/check.js";
 import { decodeRecord } from "./record.js";
 import { damageFolder, lastBitFlipped } from "./testing/damaged-folder.js";
-import { inputId, inputState } from "./testing/input-states.js";
+import { inputId, inputState } from "@bolthole/core/testing";
 
 /** A runtime id whose keys contain only its hash. */
 const LONG = "long ".repeat(300);

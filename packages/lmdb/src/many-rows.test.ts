@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { ReadSet, type WriteBatch, createEngineStore, pagesOf } from "@bolthole/core";
 import { Environment } from "./environment.js";
 import { LmdbEngine } from "./lmdb-engine.js";
-import { inputId, inputState } from "./testing/input-states.js";
+import { IterationCounter, inputId, inputState } from "@bolthole/core/testing";
 
 let folder: string;
 let engine: LmdbEngine;
@@ -55,13 +55,7 @@ test("a batch of many rows sees what earlier batches of its group left, and late
 
 test("the event loop runs while a boundary with many rows is committed", async () => {
   const store = createEngineStore(engine);
-  let iterations = 0;
-  let isCounting = true;
-  const count = (): void => {
-    iterations += 1;
-    if (isCounting) setImmediate(count);
-  };
-  setImmediate(count);
+  const iterations = new IterationCounter();
   const before = process.cpuUsage();
   await store.atomicApply({
     runtimeId: RUNTIME,
@@ -70,10 +64,10 @@ test("the event loop runs while a boundary with many rows is committed", async (
     receipt: { runId: inputId(1), boundary: "run_start", contributingInputIds: [], messageCount: 0n, sequence: 0n },
     inputUpdates: Array.from({ length: 4096 }, (_, serial) => inputState(serial)),
   });
-  isCounting = false;
+  const count = iterations.end();
   const { user, system } = process.cpuUsage(before);
   // Each slice is at most a few milliseconds of work.
-  expect(iterations).toBeGreaterThan((user + system) / 1000 / 50);
+  expect(count).toBeGreaterThan((user + system) / 1000 / 50);
 });
 
 const LONG_BYTES = 300 << 10;
@@ -101,20 +95,13 @@ async function putLongRows(): Promise<void> {
 test("a page of long rows ends after about 1 MiB, and the event loop runs between two pages", async () => {
   await putLongRows();
   const pages: string[][] = [];
-  let iterations = 0;
-  let isCounting = true;
-  const count = (): void => {
-    iterations += 1;
-    if (isCounting) setImmediate(count);
-  };
-  setImmediate(count);
+  const iterations = new IterationCounter();
   await engine.view(async (view) => {
     for await (const page of pagesOf(view, { table: "input", runtimeId: RUNTIME })) {
       pages.push(page.map(({ key }) => key.inputId));
     }
   });
-  isCounting = false;
-  expect(iterations).toBeGreaterThanOrEqual(pages.length - 1);
+  expect(iterations.end()).toBeGreaterThanOrEqual(pages.length - 1);
   expect(pages.map((page) => page.length)).toEqual([4, 4, 2]);
   expect(pages.flat()).toEqual(Array.from({ length: 10 }, (_, serial) => inputId(serial)));
 });

@@ -18,7 +18,7 @@ import { LmdbEngine } from "./lmdb-engine.js";
 import { checkStore } from "./maintenance/check-store.js";
 import { decodeRecord } from "./record.js";
 import { damageFolder, lastBitFlipped } from "./testing/damaged-folder.js";
-import { inputId, inputState } from "./testing/input-states.js";
+import { inputId, inputState } from "@bolthole/core/testing";
 
 const RUN_ID = "0198f0a0-0000-7000-8000-0000000000c1";
 /** An id that is too long for a key, so that only its hash is in the keys. */

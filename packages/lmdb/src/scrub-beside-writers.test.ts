@@ -6,7 +6,7 @@ import fc from "fast-check";
 import { encodeLifecycleRecord } from "@bolthole/contract/wire";
 import { type EngineStore, ReadSet, createEngineStore } from "@bolthole/core";
 import { LmdbEngine } from "./lmdb-engine.js";
-import { inputId, inputState } from "./testing/input-states.js";
+import { inputId, inputState } from "@bolthole/core/testing";
 import { runScrub } from "./testing/scrub-run.js";
 
 const requestId = (serial: number): string => {

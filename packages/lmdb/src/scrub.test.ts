@@ -9,7 +9,7 @@ import { documentKey, encodeKey } from "./keys.js";
 import { LmdbEngine } from "./lmdb-engine.js";
 import { decodeRecord } from "./record.js";
 import { damageFolder, lastBitFlipped } from "./testing/damaged-folder.js";
-import { inputId, inputState } from "./testing/input-states.js";
+import { inputId, inputState } from "@bolthole/core/testing";
 import { runScrub } from "./testing/scrub-run.js";
 
 /** A runtime id whose keys contain only its hash. */

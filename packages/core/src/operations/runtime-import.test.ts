@@ -1,22 +1,13 @@
-import type { RunBoundaryReceipt, RuntimeContents, StoredInputState } from "@bolthole/contract";
+import type { RunBoundaryReceipt, RuntimeContents } from "@bolthole/contract";
 import { emptyContents } from "@bolthole/contract";
 import { StaleBaseError } from "../engine.js";
 import { type EngineStore, createEngineStore } from "../engine-store.js";
 import { MemoryEngine } from "../memory-engine.js";
+import { inputState } from "../testing/input-states.js";
 
-const NOW = "2026-05-28T15:31:27Z";
-const input = (serial: number, attemptCount: number): StoredInputState => ({
-  inputId: `0198f01a-0000-7000-8000-${String(serial).padStart(12, "0")}`,
-  currentState: "accepted",
-  attemptCount,
-  recoveryCount: 0,
-  history: [],
-  createdAt: NOW,
-  updatedAt: NOW,
-});
 const contents = (count: number, attemptCount: number): RuntimeContents => ({
   ...emptyContents("rt"),
-  inputs: Array.from({ length: count }, (_, serial) => input(serial, attemptCount)),
+  inputs: Array.from({ length: count }, (_, serial) => inputState(serial, attemptCount)),
 });
 
 let engine: MemoryEngine;
@@ -58,9 +49,9 @@ test("few rows are written in the commit, and many are staged once, also when th
 
 test("a few long rows are staged too, and replaced as a row set", async () => {
   const long: RunBoundaryReceipt = {
-    runId: input(1, 0).inputId,
+    runId: inputState(1, 0).inputId,
     boundary: "run_start",
-    contributingInputIds: Array.from({ length: 30_000 }, () => input(2, 0).inputId),
+    contributingInputIds: Array.from({ length: 30_000 }, () => inputState(2, 0).inputId),
     messageCount: 0n,
     sequence: 0n,
   };

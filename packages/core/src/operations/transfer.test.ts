@@ -1,30 +1,14 @@
-import {
-  type Finding,
-  type ImportResult,
-  type RuntimeContents,
-  type StoredInputState,
-  emptyContents,
-} from "@bolthole/contract";
+import { type Finding, type ImportResult, type RuntimeContents, emptyContents } from "@bolthole/contract";
 import { encodeLifecycleRecord } from "@bolthole/contract/wire";
 import { StoreAudit } from "../audit/store-audit.js";
 import { ReadSet, makeRow } from "../commit/row.js";
 import type { Row, RowKey } from "../engine.js";
 import { type EngineStore, createEngineStore } from "../engine-store.js";
 import { MemoryEngine } from "../memory-engine.js";
+import { inputId, inputState } from "../testing/input-states.js";
 import { readRuntime } from "./stored-runtime.js";
 
-const NOW = "2026-05-28T15:31:27Z";
 const RUN_ID = "0198f0a0-0000-7000-8000-0000000000c1";
-const inputId = (serial: number): string => `0198f01a-0000-7000-8000-${String(serial).padStart(12, "0")}`;
-const input = (serial: number, attemptCount = 0): StoredInputState => ({
-  inputId: inputId(serial),
-  currentState: "accepted",
-  attemptCount,
-  recoveryCount: 0,
-  history: [],
-  createdAt: NOW,
-  updatedAt: NOW,
-});
 
 const CONTENTS: RuntimeContents = {
   runtimeId: "rt",
@@ -45,7 +29,7 @@ const CONTENTS: RuntimeContents = {
     completionEntries: [],
     cursors: { agentAppliedCursor: 1n, runtimeObservedSeq: 2n, runtimeLastInjectedSeq: 3n },
   },
-  inputs: [input(1), input(2)],
+  inputs: [inputState(1), inputState(2)],
   receipts: [
     { runId: RUN_ID, boundary: "run_start", contributingInputIds: [inputId(1)], messageCount: 1n, sequence: 0n },
   ],
@@ -65,7 +49,7 @@ let store: EngineStore;
 beforeEach(async () => {
   engine = new MemoryEngine();
   store = createEngineStore(engine);
-  await store.persistInputState({ runtimeId: "other", state: input(1) });
+  await store.persistInputState({ runtimeId: "other", state: inputState(1) });
   expect(await imported(CONTENTS)).toBe("added");
 });
 
@@ -129,22 +113,28 @@ test("a salvage of an undamaged runtime returns what an export returns", async (
 });
 
 test.each<[string, RowKey, (row: Row) => Row | undefined, Partial<RuntimeContents>, string[]]>([
-  ["a changed input row", KEYS.input, flipped, { inputs: [input(1)] }, [`row-damaged rt input state ${inputId(2)}`]],
+  [
+    "a changed input row",
+    KEYS.input,
+    flipped,
+    { inputs: [inputState(1)] },
+    [`row-damaged rt input state ${inputId(2)}`],
+  ],
   [
     "an input row with a changed checksum",
     KEYS.input,
     (row) => ({ ...row, checksum: row.checksum ^ 1 }),
-    { inputs: [input(1)] },
+    { inputs: [inputState(1)] },
     [`row-damaged rt input state ${inputId(2)}`, "head-differs rt runtime manifest"],
   ],
   [
     "an input row that cannot be decoded",
     KEYS.input,
     ({ sequence }) => makeRow(KEYS.input, sequence, Buffer.from("text")),
-    { inputs: [input(1)] },
+    { inputs: [inputState(1)] },
     [`row-unreadable rt input state ${inputId(2)}`, "head-differs rt runtime manifest"],
   ],
-  ["a missing input row", KEYS.input, missing, { inputs: [input(1)] }, ["head-differs rt runtime manifest"]],
+  ["a missing input row", KEYS.input, missing, { inputs: [inputState(1)] }, ["head-differs rt runtime manifest"]],
   ["a changed receipt", KEYS.receipt, flipped, { receipts: [] }, [`row-damaged rt boundary receipt ${RUN_ID} 0`]],
   [
     "a changed lifecycle record",
@@ -225,7 +215,7 @@ test("two damaged runtimes are replaced at the same time, and the store manifest
   await damage({ table: "runtimeManifest", runtimeId: "other" }, missing);
   const results = await Promise.all(
     ["rt", "other"].map(async (runtimeId) => {
-      await store.persistInputState({ runtimeId: "busy", state: input(1, 1) });
+      await store.persistInputState({ runtimeId: "busy", state: inputState(1, 1) });
       return imported({ ...CONTENTS, runtimeId });
     }),
   );
@@ -266,13 +256,13 @@ describe("a runtime that is refused as damaged", () => {
   test("is salvaged, replaced, and then no longer refused", async () => {
     await expect(store.exportRuntime({ runtimeId: "rt" })).rejects.toMatchObject(damagedRecord);
     const salvaged = await store.exportRuntime({ runtimeId: "rt", salvage: true });
-    expect(salvaged).toMatchObject({ inputs: [input(1)], findings: [{ code: "head-differs" }] });
+    expect(salvaged).toMatchObject({ inputs: [inputState(1)], findings: [{ code: "head-differs" }] });
     expect(await imported(CONTENTS, false)).toBe("kept");
     expect(await imported(CONTENTS, true, true)).toBe("replaced");
     await expect(store.loadInputStates({ runtimeId: "rt" })).rejects.toMatchObject(damagedRecord);
     expect(await imported(CONTENTS)).toBe("replaced");
     expect(await store.exportRuntime({ runtimeId: "rt" })).toMatchObject(CONTENTS);
-    await store.persistInputState({ runtimeId: "rt", state: input(3) });
+    await store.persistInputState({ runtimeId: "rt", state: inputState(3) });
     expect(await verified()).toEqual([]);
   });
 

@@ -1,26 +1,15 @@
 import { setImmediate } from "node:timers/promises";
-import type { Finding, RuntimeId, StoredInputState } from "@bolthole/contract";
+import type { Finding, RuntimeId } from "@bolthole/contract";
 import { quarantine } from "../audit/quarantine.js";
 import { ReadSet } from "../commit/row.js";
 import type { Engine, Row, RowKey, RowWrite, WriteBatch } from "../engine.js";
 import { createEngineStore } from "../engine-store.js";
 import { MemoryEngine } from "../memory-engine.js";
+import { inputId, inputState } from "../testing/input-states.js";
+import { SteppedClock } from "../testing/stepped-clock.js";
 import { Scrub, type ScrubNote, type ScrubOptions } from "./scrub.js";
 
-import { SteppedClock } from "../testing/stepped-clock.js";
-
 const HOUR = 3_600_000;
-const NOW = "2026-05-28T15:31:27Z";
-const idOf = (serial: number): string => `0198f01a-0000-7000-8000-${String(serial).padStart(12, "0")}`;
-const row = (serial: number, attemptCount = 0): StoredInputState => ({
-  inputId: idOf(serial),
-  currentState: "accepted",
-  attemptCount,
-  recoveryCount: 0,
-  history: [],
-  createdAt: NOW,
-  updatedAt: NOW,
-});
 const document = Buffer.alloc(600_000, "document");
 
 /** Returns an engine with more rows than one slice contains, and a document of several slices. */
@@ -28,7 +17,8 @@ async function filled(runtimes: readonly RuntimeId[] = ["one", "two"]): Promise<
   const engine = new MemoryEngine();
   const store = createEngineStore(engine);
   for (const runtimeId of runtimes) {
-    for (let serial = 0; serial < 40; serial += 1) await store.persistInputState({ runtimeId, state: row(serial) });
+    for (let serial = 0; serial < 40; serial += 1)
+      await store.persistInputState({ runtimeId, state: inputState(serial) });
     const sessionDelta = { sessionSnapshot: document, profile: "opaque" } as const;
     await store.commitSessionSnapshot({ runtimeId, sessionDelta });
   }
@@ -108,7 +98,7 @@ test("an undamaged store has no findings, and a pass reads all of it", async () 
   expect(scrub.status().last?.bytes).toBeGreaterThan(2 * document.length);
 });
 
-const inputKey: RowKey = { table: "input", runtimeId: "one", inputId: idOf(30) };
+const inputKey: RowKey = { table: "input", runtimeId: "one", inputId: inputId(30) };
 const snapshotKey: RowKey = { table: "snapshot", runtimeId: "one" };
 
 /** Replaces a document by another one of the same length, and keeps the row. */
@@ -119,7 +109,7 @@ async function exchangeDocument(engine: MemoryEngine): Promise<void> {
 }
 
 test.each<[string, (engine: MemoryEngine) => Promise<void>, string[]]>([
-  ["a changed row", (engine) => damage(engine, inputKey, flipped), [`row-damaged one input state ${idOf(30)}`]],
+  ["a changed row", (engine) => damage(engine, inputKey, flipped), [`row-damaged one input state ${inputId(30)}`]],
   ["a row that vanished", (engine) => damage(engine, inputKey, () => undefined), ["head-differs one runtime manifest"]],
   [
     "a changed runtime manifest",
@@ -164,13 +154,13 @@ test("a runtime with found damage is refused from then on, and other runtimes ar
   await damage(engine, inputKey, () => undefined);
   const onFinding = ({ runtimeId = "" }: Finding): unknown => untrusted.add(runtimeId);
   const { scrub, passes } = watched(engine, new SteppedClock(), { onFinding });
-  expect(await store.loadInputState({ runtimeId: "one", inputId: idOf(4) })).toMatchObject({ value: row(4) });
+  expect(await store.loadInputState({ runtimeId: "one", inputId: inputId(4) })).toMatchObject({ value: inputState(4) });
   scrub.start();
   await passes(1);
   const damaged = { reason: "DAMAGED_RECORD", subject: { runtimeId: "one" } };
-  await expect(store.loadInputState({ runtimeId: "one", inputId: idOf(4) })).rejects.toMatchObject(damaged);
-  await expect(store.persistInputState({ runtimeId: "one", state: row(1) })).rejects.toMatchObject(damaged);
-  expect(await store.loadInputState({ runtimeId: "two", inputId: idOf(4) })).toMatchObject({ value: row(4) });
+  await expect(store.loadInputState({ runtimeId: "one", inputId: inputId(4) })).rejects.toMatchObject(damaged);
+  await expect(store.persistInputState({ runtimeId: "one", state: inputState(1) })).rejects.toMatchObject(damaged);
+  expect(await store.loadInputState({ runtimeId: "two", inputId: inputId(4) })).toMatchObject({ value: inputState(4) });
 });
 
 test("a pass reads no more than the rate, and the next pass waits for the interval", async () => {
@@ -228,7 +218,7 @@ test("after a restart the scrub checks known damage first, and continues where i
   next.scrub.start();
   await next.passes(1);
   expect([...new Set(readManifests)]).toEqual(["runtime 11", ...runtimes.slice(passed)]);
-  expect(next.found).toEqual([`row-damaged runtime 11 input state ${idOf(30)}`]);
+  expect(next.found).toEqual([`row-damaged runtime 11 input state ${inputId(30)}`]);
   expect(next.scrub.status().last).toMatchObject({ runtimes: 30, findingCount: 1 });
 });
 

@@ -12,7 +12,7 @@ import { Environment, type Put } from "../environment.js";
 import { IDENTITY_KEY, NODE_ID_KEY, SEQUENCE_KEY, documentBounds, encodeKey } from "../keys.js";
 import { LmdbEngine, type LmdbOptions } from "../lmdb-engine.js";
 import { damageFolder, lastBitFlipped } from "../testing/damaged-folder.js";
-import { inputId, inputState } from "../testing/input-states.js";
+import { inputId, inputState } from "@bolthole/core/testing";
 import { DamagedStoreError, checkFolder } from "./check.js";
 import * as checkProcess from "./check-process.js";
 import type { CheckRequest } from "./check-process.js";

@@ -7,7 +7,7 @@ import { type EngineStore, createEngineStore } from "@bolthole/core";
 import { Environment } from "../environment.js";
 import { LmdbEngine } from "../lmdb-engine.js";
 import { checkFolder } from "../maintenance/check.js";
-import { inputState } from "../testing/input-states.js";
+import { inputState } from "@bolthole/core/testing";
 import { MANY_ROWS, importOver, rowSet, rowSpaceValues } from "../testing/row-sets.js";
 
 let site: string;

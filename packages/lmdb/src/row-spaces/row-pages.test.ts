@@ -6,7 +6,7 @@ import { type EngineStore, ReadSet, type RowSlice, type StagedRows, createEngine
 import { DiskReservation } from "../disk-reservation.js";
 import { Environment } from "../environment.js";
 import { LmdbEngine } from "../lmdb-engine.js";
-import { inputId, inputState } from "../testing/input-states.js";
+import { inputId, inputState } from "@bolthole/core/testing";
 import { MANY_ROWS, importOver, rowSet, rowSpaceValues } from "../testing/row-sets.js";
 
 let folder: string;

@@ -19,7 +19,7 @@ import { LmdbEngine } from "../lmdb-engine.js";
 import { checkFolder } from "../maintenance/check.js";
 import { restoreBackup } from "../maintenance/restore.js";
 import { damageFolder, lastBitFlipped } from "../testing/damaged-folder.js";
-import { inputId, inputState } from "../testing/input-states.js";
+import { IterationCounter, inputId, inputState } from "@bolthole/core/testing";
 import { MANY_ROWS, importOver, rowSet, rowSpaceValues } from "../testing/row-sets.js";
 import { runScrub } from "../testing/scrub-run.js";
 
@@ -407,20 +407,14 @@ test("an import beyond the quota is refused and leaves nothing behind, and delet
 });
 
 test("an import of many rows lets the event loop run", async () => {
-  let iterations = 0;
-  let isCounting = true;
-  const count = (): void => {
-    iterations += 1;
-    if (isCounting) setImmediate(count);
-  };
-  setImmediate(count);
+  const iterations = new IterationCounter();
   const before = process.cpuUsage();
   await importOver(store, rowSet("rt", 10_000, 1));
   await importOver(store, rowSet("rt", 10_000, 2));
   await store.deleteRuntime({ runtimeId: "rt" });
   await engine.reclaimed();
-  isCounting = false;
+  const count = iterations.end();
   const { user, system } = process.cpuUsage(before);
   // Each slice is at most a few milliseconds of work.
-  expect(iterations).toBeGreaterThan((user + system) / 1000 / 25);
+  expect(count).toBeGreaterThan((user + system) / 1000 / 25);
 });

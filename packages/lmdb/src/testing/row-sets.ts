@@ -3,7 +3,7 @@ import { emptyContents } from "@bolthole/contract";
 import type { EngineStore } from "@bolthole/core";
 import { Environment } from "../environment.js";
 import { ROW_SPACE_KEYS, type RowSpaceKey, rowSpaceKindBounds } from "../keys.js";
-import { inputId, inputState } from "./input-states.js";
+import { inputId, inputState } from "@bolthole/core/testing";
 
 /** More rows than one transaction writes or deletes. */
 export const MANY_ROWS = 600;
