@@ -3,7 +3,7 @@ import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { type Finding, isDamageFinding, isFatalFinding } from "@bolthole/contract";
 import type { CheckListener, CheckResult } from "@bolthole/core";
-import { openFailure } from "../disk-errors.js";
+import { diskErrno, openFailure } from "../disk-errors.js";
 import { UnusableFolderError, claimFormat } from "../format.js";
 import { checkInProcess } from "./check-process.js";
 import { DamagedPagesError, checkMetaPages } from "./page-walk.js";
@@ -90,7 +90,7 @@ export async function checkFolder(folder: string, listener: CheckListener): Prom
   try {
     return await checkInProcess({ folder, pages: true, rows: true }, listener);
   } catch (error) {
-    throw openFailure(folder, error);
+    throw diskErrno(error) === undefined ? error : openFailure(folder, error);
   }
 }
 

@@ -24,3 +24,11 @@ test("a restore of a file that is not a backup leaves nothing behind", async () 
   });
   expect(readdirSync(folder)).toEqual([]);
 });
+
+test("an error of the backup file is not reported as a failure of the disk", async () => {
+  await expect(restoreBackup(folder, join(folder, "data"), { keepsOauth: false })).rejects.toMatchObject({
+    code: "EISDIR",
+    name: "Error",
+  });
+  expect(readdirSync(folder)).toEqual([]);
+});

@@ -3,7 +3,7 @@ import { open } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { type Finding, isDamageFinding, isFatalFinding } from "@bolthole/contract";
 import { restoredStoreManifest } from "@bolthole/core";
-import { openFailure } from "../disk-errors.js";
+import { diskErrno, openFailure } from "../disk-errors.js";
 import { Environment, type Put } from "../environment.js";
 import { UnusableFolderError, claimFormat, newIdentity, writeIdentity } from "../format.js";
 import { IDENTITY_KEY, encodeKey, outcomeBounds } from "../keys.js";
@@ -55,7 +55,7 @@ export async function restoreBackup(path: string, folder: string, options: Resto
     return { manifest, storeId, findings };
   } catch (error) {
     rmSync(draft, { recursive: true, force: true });
-    throw openFailure(target, error);
+    throw diskErrno(error) === undefined ? error : openFailure(target, error);
   }
 }
 
