@@ -135,7 +135,7 @@ async function stored(store: EngineStore, runtimeId: RuntimeId): Promise<Omit<Ex
   for await (const chunk of snapshot?.chunks ?? []) chunks.push(Buffer.from(chunk));
   return {
     document: snapshot && Buffer.concat(chunks),
-    inputs: found?.inputs.map(({ attemptCount }) => Number(attemptCount)) ?? [],
+    inputs: found?.inputs.map(({ attemptCount }) => attemptCount) ?? [],
     receipts: found?.receipts.length ?? 0,
   };
 }

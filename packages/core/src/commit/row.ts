@@ -117,7 +117,8 @@ export function sequenceOf(epoch: string, version: Version): number | undefined 
   return versionText(epoch, sequence) === version ? sequence : undefined;
 }
 
-const checksumOf = (key: RowKey, sequence: number, value: Uint8Array): number =>
+/** Returns the checksum of a row of this key. */
+export const checksumOf = (key: RowKey, sequence: number, value: Uint8Array): number =>
   crc32(value, crc32(`${keyText(key)} ${String(sequence)}`));
 
 export const makeRow = (key: RowKey, sequence: number, value: Uint8Array): Row => ({
