@@ -27,7 +27,7 @@ export function damageOf(key: RowKey, row: Row, formBytes = Infinity): Finding |
   try {
     verifiedValue(key, row);
   } catch {
-    return { code: "row-damaged", runtimeId, record, text: "the row does not match its checksum" };
+    return { code: "row-damaged", runtimeId, record, text: `the row ${row.problem ?? "does not match its checksum"}` };
   }
   if (row.value.length > formBytes) return undefined;
   try {
