@@ -51,10 +51,16 @@ export { deriveRuntimeManifest, deriveStoreManifest, externalRow, ownOrExternalR
 export {
   type CountedTable,
   NO_ROWS,
-  type RestoreOptions,
   type TableDigest,
-  restoredStoreManifest,
+  updateDigest,
 } from "./commit/manifests.js";
+export {
+  type RestoreOptions,
+  UnusableHorizonError,
+  restoredHorizon,
+  restoredStoreManifest,
+} from "./commit/restored-store.js";
+export { type Clock, SYSTEM_CLOCK } from "./clock.js";
 export { RowSetDigest } from "./commit/row-set.js";
 export { type SnapshotFacts, decodeSnapshotFacts, encodeSnapshotFacts } from "./documents/stored-document.js";
 export { assembleYielding, bufferOf, crc32Yielding } from "./bytes.js";
@@ -73,4 +79,4 @@ export {
   type ScrubOptions,
   type ScrubStatus,
 } from "./scrub/scrub.js";
-export type { Clock } from "./scrub/pace.js";
+export type { ScrubClock } from "./scrub/pace.js";

@@ -34,6 +34,7 @@ import {
 } from "./message-codec.js";
 import { type ServiceCodecs, stream, unary, upload } from "./method-codec.js";
 import { inputState, opsSnapshot, receipt, rewriteCommit } from "./records.js";
+import { requestIdTimes } from "./request-id-times.js";
 import { sessionChange } from "./session-change.js";
 import { readInputStates, readSnapshot, readUpload, writeInputStates, writeSnapshot, writeUpload } from "./streams.js";
 
@@ -339,6 +340,7 @@ export const storeCodecs = {
       durable: same,
       limits: required(limits),
       outcomeRetention: required(outcomeRetention),
+      requestIdTimes: optional(requestIdTimes),
     },
   ),
 } as const satisfies ServiceCodecs<VersionedStore, Rpcs>;

@@ -18,6 +18,7 @@ import {
   updateDigest,
 } from "./manifests.js";
 import { decodeRow, keyText, makeRow, type RowHandle, type RowReader } from "./row.js";
+import type { StoreTime } from "./store-time.js";
 
 /** The manifests that a batch keeps up to date: the store's, and its runtime's if it is of one. */
 export interface ManifestHandles {
@@ -86,13 +87,16 @@ export class WriteSet {
     this.correction = correction;
   }
 
-  /** Returns all writes, with those of the manifests. `horizonMs` may move the store's horizon forward. */
-  close(horizonMs = 0): RowWrite[] {
+  /**
+   * Returns all writes, with those of the manifests. The store manifest keeps the present time if it is the latest
+   * one. `horizonMs` replaces the horizon unless it is undefined.
+   */
+  close(time: StoreTime, horizonMs?: number): RowWrite[] {
     const { runtime, store } = this.manifests;
     const writes: RowWrite[] = [];
     this.writes.forEach((write) => writes.push(write));
     if (runtime) this.addRuntimeManifest(runtime, writes);
-    this.addStoreManifest(store, writes, horizonMs);
+    this.addStoreManifest(store, writes, time, horizonMs);
     return writes;
   }
 
@@ -128,13 +132,18 @@ export class WriteSet {
     }
   }
 
-  private addStoreManifest(handle: RowHandle, writes: RowWrite[], horizonMs: number): void {
+  private addStoreManifest(
+    handle: RowHandle,
+    writes: RowWrite[],
+    time: StoreTime,
+    horizonMs: number | undefined,
+  ): void {
     const before = this.storeManifest;
     // Corrected first, because the updates below do not count below zero.
     const corrected = this.correction ? correctStoreManifest(before, this.correction) : before;
     const manifest = copyStoreManifest(corrected);
     let isChanged = corrected !== before;
-    if (horizonMs > manifest.horizonMs) {
+    if (horizonMs !== undefined && horizonMs !== manifest.horizonMs) {
       manifest.horizonMs = horizonMs;
       isChanged = true;
     }
@@ -146,6 +155,7 @@ export class WriteSet {
       }
     }
     if (!isChanged) return;
+    manifest.clockMs = Math.max(manifest.clockMs, time.presentMs(before));
     writes.push({ handle, row: makeRow(handle.key, this.sequence, encodeStoreManifest(manifest)) });
   }
 }

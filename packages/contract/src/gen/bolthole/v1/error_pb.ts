@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file bolthole/v1/error.proto.
  */
 export const file_bolthole_v1_error: GenFile = /*@__PURE__*/
-  fileDesc("Chdib2x0aG9sZS92MS9lcnJvci5wcm90bxILYm9sdGhvbGUudjEitgMKEFN0b3JlRXJyb3JEZXRhaWwSLwoHdmFyaWFudBgBIAEoDjIeLmJvbHRob2xlLnYxLlN0b3JlRXJyb3JWYXJpYW50Eg4KBnJlYXNvbhgCIAEoCRIlCgdhcHBsaWVkGAMgASgOMhQuYm9sdGhvbGUudjEuQXBwbGllZBIhCgVyZXRyeRgEIAEoDjISLmJvbHRob2xlLnYxLlJldHJ5EhcKCnJ1bnRpbWVfaWQYBSABKAlIAIgBARIOCgZyZWNvcmQYBiABKAkSEAoIZXhwZWN0ZWQYByABKAkSDgoGYWN0dWFsGAggASgJEhEKCXRydW5jYXRlZBgJIAEoCBJMChB0cnVuY2F0ZWRfc2hhMjU2GAogAygLMjIuYm9sdGhvbGUudjEuU3RvcmVFcnJvckRldGFpbC5UcnVuY2F0ZWRTaGEyNTZFbnRyeRIWCglpZGVudGljYWwYCyABKAhIAYgBARo2ChRUcnVuY2F0ZWRTaGEyNTZFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAw6AjgBQg0KC19ydW50aW1lX2lkQgwKCl9pZGVudGljYWwq0QIKEVN0b3JlRXJyb3JWYXJpYW50EiMKH1NUT1JFX0VSUk9SX1ZBUklBTlRfVU5TUEVDSUZJRUQQABIkCiBTVE9SRV9FUlJPUl9WQVJJQU5UX1dSSVRFX0ZBSUxFRBABEiMKH1NUT1JFX0VSUk9SX1ZBUklBTlRfUkVBRF9GQUlMRUQQAhIsCihTVE9SRV9FUlJPUl9WQVJJQU5UX1NFU1NJT05fS0VZX01JU01BVENIEAMSIQodU1RPUkVfRVJST1JfVkFSSUFOVF9OT1RfRk9VTkQQBBIjCh9TVE9SRV9FUlJPUl9WQVJJQU5UX1VOU1VQUE9SVEVEEAUSNAowU1RPUkVfRVJST1JfVkFSSUFOVF9UUkFOU0NSSVBUX1JFVklTSU9OX0NPTkZMSUNUEAYSIAocU1RPUkVfRVJST1JfVkFSSUFOVF9JTlRFUk5BTBAHKlgKB0FwcGxpZWQSFwoTQVBQTElFRF9VTlNQRUNJRklFRBAAEg4KCkFQUExJRURfTk8QARIPCgtBUFBMSUVEX1lFUxACEhMKD0FQUExJRURfVU5LTk9XThADKl8KBVJldHJ5EhUKEVJFVFJZX1VOU1BFQ0lGSUVEEAASDwoLUkVUUllfTkVWRVIQARIWChJSRVRSWV9TQU1FX1JFUVVFU1QQAhIWChJSRVRSWV9BRlRFUl9SRUxPQUQQA2IGcHJvdG8z");
+  fileDesc("Chdib2x0aG9sZS92MS9lcnJvci5wcm90bxILYm9sdGhvbGUudjEi7QMKEFN0b3JlRXJyb3JEZXRhaWwSLwoHdmFyaWFudBgBIAEoDjIeLmJvbHRob2xlLnYxLlN0b3JlRXJyb3JWYXJpYW50Eg4KBnJlYXNvbhgCIAEoCRIlCgdhcHBsaWVkGAMgASgOMhQuYm9sdGhvbGUudjEuQXBwbGllZBIhCgVyZXRyeRgEIAEoDjISLmJvbHRob2xlLnYxLlJldHJ5EhcKCnJ1bnRpbWVfaWQYBSABKAlIAIgBARIOCgZyZWNvcmQYBiABKAkSEAoIZXhwZWN0ZWQYByABKAkSDgoGYWN0dWFsGAggASgJEhEKCXRydW5jYXRlZBgJIAEoCBJMChB0cnVuY2F0ZWRfc2hhMjU2GAogAygLMjIuYm9sdGhvbGUudjEuU3RvcmVFcnJvckRldGFpbC5UcnVuY2F0ZWRTaGEyNTZFbnRyeRIWCglpZGVudGljYWwYCyABKAhIAYgBARI1ChByZXF1ZXN0X2lkX3RpbWVzGAwgASgLMhsuYm9sdGhvbGUudjEuUmVxdWVzdElkVGltZXMaNgoUVHJ1bmNhdGVkU2hhMjU2RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgMOgI4AUINCgtfcnVudGltZV9pZEIMCgpfaWRlbnRpY2FsIk4KDlJlcXVlc3RJZFRpbWVzEhIKCmhvcml6b25fbXMYASABKAQSFQoNc3RvcmVfdGltZV9tcxgCIAEoBBIRCglsYXRlc3RfbXMYAyABKAQq0QIKEVN0b3JlRXJyb3JWYXJpYW50EiMKH1NUT1JFX0VSUk9SX1ZBUklBTlRfVU5TUEVDSUZJRUQQABIkCiBTVE9SRV9FUlJPUl9WQVJJQU5UX1dSSVRFX0ZBSUxFRBABEiMKH1NUT1JFX0VSUk9SX1ZBUklBTlRfUkVBRF9GQUlMRUQQAhIsCihTVE9SRV9FUlJPUl9WQVJJQU5UX1NFU1NJT05fS0VZX01JU01BVENIEAMSIQodU1RPUkVfRVJST1JfVkFSSUFOVF9OT1RfRk9VTkQQBBIjCh9TVE9SRV9FUlJPUl9WQVJJQU5UX1VOU1VQUE9SVEVEEAUSNAowU1RPUkVfRVJST1JfVkFSSUFOVF9UUkFOU0NSSVBUX1JFVklTSU9OX0NPTkZMSUNUEAYSIAocU1RPUkVfRVJST1JfVkFSSUFOVF9JTlRFUk5BTBAHKlgKB0FwcGxpZWQSFwoTQVBQTElFRF9VTlNQRUNJRklFRBAAEg4KCkFQUExJRURfTk8QARIPCgtBUFBMSUVEX1lFUxACEhMKD0FQUExJRURfVU5LTk9XThADKl8KBVJldHJ5EhUKEVJFVFJZX1VOU1BFQ0lGSUVEEAASDwoLUkVUUllfTkVWRVIQARIWChJSRVRSWV9TQU1FX1JFUVVFU1QQAhIWChJSRVRSWV9BRlRFUl9SRUxPQUQQA2IGcHJvdG8z");
 
 /**
  * The details of every failed call, beside google.rpc.ErrorInfo. Programs switch on `variant` and `reason`, never on
@@ -89,6 +89,13 @@ export type StoreErrorDetail = Message<"bolthole.v1.StoreErrorDetail"> & {
    * @generated from field: optional bool identical = 11;
    */
   identical?: boolean | undefined;
+
+  /**
+   * The times that a request id may have. Present when the time of a request id was refused.
+   *
+   * @generated from field: bolthole.v1.RequestIdTimes request_id_times = 12;
+   */
+  requestIdTimes?: RequestIdTimes | undefined;
 };
 
 /**
@@ -97,6 +104,43 @@ export type StoreErrorDetail = Message<"bolthole.v1.StoreErrorDetail"> & {
  */
 export const StoreErrorDetailSchema: GenMessage<StoreErrorDetail> = /*@__PURE__*/
   messageDesc(file_bolthole_v1_error, 0);
+
+/**
+ * The times that a new request id may have, in milliseconds since the Unix epoch, as in the first 48 bits of a UUIDv7. Make
+ * a new id with the present time, but at least `horizon_ms`. When the present time is above `latest_ms`, or more than an
+ * hour below `store_time_ms`, use `store_time_ms`: one of the two clocks is wrong.
+ *
+ * @generated from message bolthole.v1.RequestIdTimes
+ */
+export type RequestIdTimes = Message<"bolthole.v1.RequestIdTimes"> & {
+  /**
+   * The horizon. An id with an earlier time is refused as REQUEST_ID_EXPIRED, now and later, unless its outcome is kept.
+   *
+   * @generated from field: uint64 horizon_ms = 1;
+   */
+  horizonMs: bigint;
+
+  /**
+   * The present time as the store knows it. It is not below the horizon.
+   *
+   * @generated from field: uint64 store_time_ms = 2;
+   */
+  storeTimeMs: bigint;
+
+  /**
+   * An id with a later time is refused as INVALID_ARGUMENT until the store's time is near, unless its outcome is kept.
+   *
+   * @generated from field: uint64 latest_ms = 3;
+   */
+  latestMs: bigint;
+};
+
+/**
+ * Describes the message bolthole.v1.RequestIdTimes.
+ * Use `create(RequestIdTimesSchema)` to create a new message.
+ */
+export const RequestIdTimesSchema: GenMessage<RequestIdTimes> = /*@__PURE__*/
+  messageDesc(file_bolthole_v1_error, 1);
 
 /**
  * The kind of a failure, as the reference names it.
