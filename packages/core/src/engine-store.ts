@@ -1,4 +1,11 @@
-import type { HorizonControl, Limits, OutcomeRetention, RuntimeId, RuntimeTransfer, VersionedStore } from "@bolthole/contract";
+import type {
+  HorizonControl,
+  Limits,
+  OutcomeRetention,
+  RuntimeId,
+  RuntimeTransfer,
+  VersionedStore,
+} from "@bolthole/contract";
 import { quarantine } from "./audit/quarantine.js";
 import { type Clock, SYSTEM_CLOCK } from "./clock.js";
 import { Committer } from "./commit/committer.js";

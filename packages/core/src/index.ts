@@ -48,12 +48,7 @@ export {
 } from "./commit/group-commit.js";
 export { keyText } from "./commit/row.js";
 export { deriveRuntimeManifest, deriveStoreManifest, externalRow, ownOrExternalRow } from "./commit/external-rows.js";
-export {
-  type CountedTable,
-  NO_ROWS,
-  type TableDigest,
-  updateDigest,
-} from "./commit/manifests.js";
+export { type CountedTable, NO_ROWS, type TableDigest, updateDigest } from "./commit/manifests.js";
 export {
   type RestoreOptions,
   UnusableHorizonError,

@@ -18,7 +18,9 @@ const MAX_TIME_MS = 2 ** 48 - 1;
 
 /** Returns a UUID that sorts before every request id of this time, and after all those of earlier times. */
 export function smallestRequestId(timeMs: number): Uuid {
-  const time = Math.min(Math.max(0, Math.floor(timeMs)), MAX_TIME_MS).toString(16).padStart(12, "0");
+  const time = Math.min(Math.max(0, Math.floor(timeMs)), MAX_TIME_MS)
+    .toString(16)
+    .padStart(12, "0");
   return `${time.slice(0, 8)}-${time.slice(8)}-0000-0000-000000000000`;
 }
 
@@ -73,7 +75,6 @@ const refusedTime = (
   expected: string,
   timeMs: number,
   requestIdTimes: RequestIdTimes,
-): StoreError =>
-  writeFailed(reason, text, { record: "request_id", expected, actual: instant(timeMs), requestIdTimes });
+): StoreError => writeFailed(reason, text, { record: "request_id", expected, actual: instant(timeMs), requestIdTimes });
 
 const instant = (ms: number): string => new Date(ms).toISOString();

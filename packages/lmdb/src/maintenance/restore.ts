@@ -2,11 +2,18 @@ import { existsSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:f
 import { open } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { type Finding, isDamageFinding, isFatalFinding } from "@bolthole/contract";
-import { restoredStoreManifest } from "@bolthole/core";
+import {
+  NO_ROWS,
+  SYSTEM_CLOCK,
+  type TableDigest,
+  restoredHorizon,
+  restoredStoreManifest,
+  updateDigest,
+} from "@bolthole/core";
 import { diskErrno, openFailure } from "../disk-errors.js";
 import { Environment, type Put } from "../environment.js";
 import { UnusableFolderError, claimFormat, newIdentity, writeIdentity } from "../format.js";
-import { IDENTITY_KEY, encodeKey, outcomeBounds } from "../keys.js";
+import { type Bounds, IDENTITY_KEY, encodeKey, outcomeBounds } from "../keys.js";
 import { decodeRecord, encodeRecord } from "../record.js";
 import { type BackupManifest, BackupReader, UnusableBackupError } from "./backup.js";
 import { flushPath } from "./check.js";
@@ -15,6 +22,13 @@ import { checkInProcess } from "./check-process.js";
 export interface RestoreOptions {
   /** Whether the OAuth flows of the backup stay. Flows that were used after the backup would become usable again. */
   readonly keepsOauth: boolean;
+  /**
+   * The horizon of the new store, in milliseconds since the epoch. Unless set, it is above every request id that the old store
+   * can have accepted. With a lower one, requests that were applied, sealed or refused after the backup may be applied again.
+   */
+  readonly horizonMs?: number | undefined;
+  /** The wall clock unless set. */
+  readonly nowMs?: number | undefined;
   /** Called with the number of bytes of the backup that were read since the last call. */
   readonly onRead?: ((bytes: number) => void) | undefined;
 }
@@ -23,6 +37,10 @@ export interface RestoreResult {
   readonly manifest: BackupManifest;
   /** The id of the new store. */
   readonly storeId: string;
+  /** The horizon of the new store, in milliseconds since the epoch. Request ids below it are refused. */
+  readonly horizonMs: number;
+  /** The number of request outcomes of the backup that were kept, because their ids are not below the horizon. */
+  readonly keptOutcomes: number;
   /** The records that were damaged when the backup was made, and still are. */
   readonly findings: readonly Finding[];
 }
@@ -33,8 +51,8 @@ const READ_BYTES = 1 << 20;
 
 /**
  * Makes a data folder from a backup, completely or not at all. The folder must be absent or empty, and its parent must exist.
- * The result is a new store: request outcomes are deleted, and versions of the old store never match. Throws an
- * UnusableBackupError, an UnusableFolderError, or an error of the operating system.
+ * The result is a new store: request outcomes below its horizon are deleted, and versions of the old store never match. Throws an
+ * UnusableBackupError, an UnusableFolderError, an UnusableHorizonError, or an error of the operating system.
  */
 export async function restoreBackup(path: string, folder: string, options: RestoreOptions): Promise<RestoreResult> {
   const target = resolve(folder);
@@ -46,13 +64,13 @@ export async function restoreBackup(path: string, folder: string, options: Resto
     claimFormat(draft);
     const manifest = await unpack(path, join(draft, "data.mdb"), options);
     const findings = await checked(draft);
-    const storeId = await makeNew(draft, options);
+    const made = await makeNew(draft, options);
     await flushPath(join(draft, "data.mdb"));
     await flushPath(draft);
     // The rename also replaces an empty folder, and fails for every other one.
     renameSync(draft, target);
     await flushPath(dirname(target));
-    return { manifest, storeId, findings };
+    return { manifest, ...made, findings };
   } catch (error) {
     rmSync(draft, { recursive: true, force: true });
     throw diskErrno(error) === undefined ? error : openFailure(target, error);
@@ -91,14 +109,22 @@ async function checked(folder: string): Promise<Finding[]> {
   return findings.filter(isDamageFinding);
 }
 
-/** Makes the unpacked store a new one, and returns its id. */
-async function makeNew(folder: string, { keepsOauth }: RestoreOptions): Promise<string> {
+/** Makes the unpacked store a new one. */
+async function makeNew(
+  folder: string,
+  { keepsOauth, horizonMs, nowMs = SYSTEM_CLOCK.now() }: RestoreOptions,
+): Promise<Pick<RestoreResult, "storeId" | "horizonMs" | "keptOutcomes">> {
   const environment = new Environment(folder);
   try {
     const manifestKey = encodeKey({ table: "storeManifest" });
     const stored = environment.get(manifestKey);
     const row = stored && decodeRecord(stored);
-    const manifest = restoredStoreManifest(row, { keepsOauth, nowMs: Date.now() });
+    const decisions = { keepsOauth, horizonMs, nowMs };
+    const horizon = restoredHorizon(row, decisions);
+    const { start, end } = outcomeBounds(undefined);
+    const firstKept = encodeKey({ table: "outcome", requestId: horizon.firstRequestId });
+    const kept = digestOf(environment, { start: firstKept, end });
+    const manifest = restoredStoreManifest(row, decisions, horizon, kept);
     const identity = newIdentity();
     const puts: Put[] = [
       [IDENTITY_KEY, writeIdentity(identity)],
@@ -106,17 +132,27 @@ async function makeNew(folder: string, { keepsOauth }: RestoreOptions): Promise<
     ];
     if (!keepsOauth) puts.push([encodeKey({ table: "oauth" }), undefined]);
     await environment.write(puts);
-    for (let deleted = BATCH; deleted === BATCH;) deleted = await deleteOutcomes(environment);
-    return identity.storeId;
+    for (let deleted = BATCH; deleted === BATCH;) {
+      deleted = await deleteOutcomes(environment, { start, end: firstKept });
+    }
+    return { storeId: identity.storeId, horizonMs: horizon.horizonMs, keptOutcomes: kept.rows };
   } finally {
     await environment.close();
     rmSync(join(folder, "lock.mdb"), { force: true });
   }
 }
 
-/** Deletes up to BATCH outcomes and returns how many. */
-async function deleteOutcomes(environment: Environment): Promise<number> {
-  const { start, end } = outcomeBounds(undefined);
+/** Returns the digest of the outcomes in a range. */
+function digestOf(environment: Environment, { start, end }: Bounds): TableDigest {
+  const transaction = environment.read();
+  let digest = NO_ROWS;
+  for (const { value } of transaction.range(start, end)) digest = updateDigest(digest, undefined, decodeRecord(value));
+  transaction.done();
+  return digest;
+}
+
+/** Deletes up to BATCH outcomes of a range and returns how many. */
+async function deleteOutcomes(environment: Environment, { start, end }: Bounds): Promise<number> {
   const transaction = environment.read();
   const puts: Put[] = [];
   for (const key of transaction.keys(start, end)) {
