@@ -130,7 +130,8 @@ export class GrpcConnection {
     });
   }
 
-  private deadlineOf(call: Call): number {
+  /** Returns the deadline of a call that begins now, in milliseconds since the epoch. */
+  deadlineOf(call: Call): number {
     return call.deadline ?? Date.now() + this.options.timeoutMs;
   }
 
