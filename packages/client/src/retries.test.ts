@@ -388,3 +388,23 @@ test("after a lost response, an id that has expired is not replaced, because the
     daemon.end();
   }
 });
+
+test("a clock that is set back during a call does not prolong it", async () => {
+  const busy = Array.from({ length: 60 }, () => refusal("BUSY"));
+  const daemon = await startFakeDaemon(busy);
+  const store = await connect(daemon.target);
+  const clock = jest.spyOn(Date, "now");
+  try {
+    const call = failureOf(store.clearSessionSnapshot("rt", { timeoutMs: 300 }));
+    while (daemon.requestIds.length === 0) await new Promise(setImmediate);
+    const before = Date.now() - HOUR_MS;
+    const start = performance.now();
+    clock.mockImplementation(() => before + performance.now() - start);
+    expect(await call).toMatchObject({ reason: "BUSY", applied: "no" });
+    expect(daemon.requestIds.length).toBeLessThan(busy.length);
+  } finally {
+    clock.mockRestore();
+    await store.close();
+    daemon.end();
+  }
+});

@@ -74,6 +74,16 @@ test.each<[string, RowKey, Uint8Array, (value: Uint8Array) => unknown]>([
   expect(reasonOf(() => decodeRow(key, row, decode))).toBe("DAMAGED_RECORD");
 });
 
+test("the bytes of a store manifest are those that stores on disk have, and one of version 0.1 can be read", () => {
+  const digest = { rows: 1, sum: 2 };
+  const manifest = { outcome: digest, oauth: digest, runtimeManifest: digest, horizonMs: 1, clockMs: 2 };
+  const bytes = Buffer.from(encodeStoreManifest(manifest)).toString("hex");
+  const older = "0100000002000000" + "0100000002000000" + "000000000000f03f" + "0100000002000000";
+  expect(bytes).toBe(`03${older}0000000000000040`);
+  expect(decodeStoreManifest(Buffer.from(bytes, "hex"))).toEqual(manifest);
+  expect(decodeStoreManifest(Buffer.from(`02${older}`, "hex"))).toEqual({ ...manifest, clockMs: 0 });
+});
+
 test("an outcome of the first form, without a response, can be read", () => {
   const value = Buffer.concat([Buffer.from([1, 3, 6]), Buffer.alloc(32, 7), Buffer.from("e.1Method", "latin1")]);
   expect(decodeOutcome(value)).toEqual({ ...APPLIED, response: undefined });
