@@ -35,11 +35,7 @@ export function createGrpcStore(connection: GrpcConnection, requestIds: RequestI
 
 type Method = (request: never, call?: Call) => unknown;
 
-function methodOf(
-  connection: GrpcConnection,
-  requestIds: RequestIds,
-  codec: StoreCodecs[keyof StoreCodecs],
-): Method {
+function methodOf(connection: GrpcConnection, requestIds: RequestIds, codec: StoreCodecs[keyof StoreCodecs]): Method {
   switch (codec.kind) {
     case "unary":
       return isMutation(codec.method) ? mutation(connection, requestIds, codec) : unaryMethod(connection, codec);

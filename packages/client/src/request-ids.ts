@@ -43,9 +43,7 @@ export class RequestIds {
     // An operator may have set a lower horizon. Ids at the old one may then be too far ahead.
     this.horizonMs = this.horizonMs > latestMs ? horizonMs : Math.max(this.horizonMs, horizonMs);
     const fits = now <= latestMs && now >= storeTimeMs - MAX_LAG_MS;
-    this.storeTime = fits
-      ? undefined
-      : { timeMs: storeTimeMs, learnedAtMs: monotonic, clockOffsetMs: now - monotonic };
+    this.storeTime = fits ? undefined : { timeMs: storeTimeMs, learnedAtMs: monotonic, clockOffsetMs: now - monotonic };
   }
 
   /** Returns a new request id. */
