@@ -123,3 +123,22 @@ test("an unknown profile refuses a commit over it, and does not turn the guards 
   );
   await expect(store.loadSessionSnapshot({ runtimeId })).rejects.toMatchObject(damaged);
 });
+
+test("the facts of a store are served without the times of request ids when its manifest is damaged", async () => {
+  const engine = new MemoryEngine();
+  const store = createEngineStore(engine);
+  await store.clearSessionSnapshot({ runtimeId });
+  expect((await store.getServerInfo({})).requestIdTimes).toMatchObject({ horizonMs: 0 });
+  const key = { table: "storeManifest" } as const;
+  const reads = new ReadSet();
+  const handle = reads.add(key);
+  await engine.commit({
+    reads,
+    bytes: 0,
+    decide: (_rows, sequence) => {
+      const row = { ...makeRow(key, sequence, Buffer.of(3)), checksum: 1 };
+      return { writes: [{ handle, row }], result: undefined, freesSpace: false };
+    },
+  });
+  expect(await store.getServerInfo({})).toMatchObject({ storeId: engine.storeId, requestIdTimes: undefined });
+});
