@@ -1,8 +1,8 @@
 import { v7 as uuidv7 } from "uuid";
 import type { RequestIdTimes } from "@bolthole/contract";
 
-/** A client whose clock is further behind the store time than this uses the store time. */
-const MAX_LAG_MS = 60 * 60 * 1000;
+/** A client whose clock is further behind the store time than this uses the store time: its outcomes are kept longer then. */
+const MAX_LAG_MS = 30_000;
 
 /** The clocks of a client, in milliseconds. */
 export interface ClientClock {

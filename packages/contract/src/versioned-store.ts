@@ -278,6 +278,7 @@ export interface Limits {
 /** The time for which a request id protects a retry. The outcome of a request is dropped when it exceeds either bound. */
 export interface OutcomeRetention {
   readonly maxAgeSeconds: number;
+  /** Outcomes of the last minute are kept above it, and those whose ids are ahead of the store time do not count. */
   readonly maxCount: number;
 }
 

@@ -20,7 +20,8 @@ export const horizonOperations = (context: StoreContext): HorizonControl => ({
       decide: (rows, sequence) => {
         const writes = new WriteSet(rows, manifests, sequence);
         const { latestMs } = context.time.times(writes.storeManifest);
-        if (!(horizonMs >= 0 && horizonMs <= latestMs)) throw unusableHorizon(horizonMs, latestMs);
+        if (!Number.isSafeInteger(horizonMs) || horizonMs < 0 || horizonMs > latestMs)
+          throw unusableHorizon(horizonMs, latestMs);
         return { writes: writes.close(context.time, horizonMs), result: undefined, freesSpace: false };
       },
     });

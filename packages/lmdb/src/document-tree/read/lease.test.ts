@@ -135,3 +135,14 @@ test("a lease that is never used becomes stale, and its document is not kept", (
     lease.use();
   }).toThrow("load it again");
 });
+
+test("a lease does not become stale when the wall clock is set forward", () => {
+  const leases = new Leases(() => undefined);
+  leases.hold("rt", 1);
+  const clock = jest.spyOn(Date, "now").mockReturnValue(Date.now() + 2 * LEASE_STALE_MS);
+  try {
+    expect(leases.mayBeRead("rt", 2, 0)).toBe(true);
+  } finally {
+    clock.mockRestore();
+  }
+});

@@ -107,8 +107,8 @@ export const StoreErrorDetailSchema: GenMessage<StoreErrorDetail> = /*@__PURE__*
 
 /**
  * The times that a new request id may have, in milliseconds since the Unix epoch, as in the first 48 bits of a UUIDv7. Make
- * a new id with the present time, but at least `horizon_ms`. When the present time is above `latest_ms`, or more than an
- * hour below `store_time_ms`, use `store_time_ms`: one of the two clocks is wrong.
+ * a new id with the present time, but at least `horizon_ms`. When the present time is above `latest_ms`, or more than half a
+ * minute below `store_time_ms`, use `store_time_ms`: one of the two clocks is wrong.
  *
  * @generated from message bolthole.v1.RequestIdTimes
  */

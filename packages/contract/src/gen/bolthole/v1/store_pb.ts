@@ -2011,7 +2011,7 @@ export type OutcomeRetention = Message<"bolthole.v1.OutcomeRetention"> & {
   maxAgeSeconds: bigint;
 
   /**
-   * The largest number of kept outcomes.
+   * The largest number of kept outcomes, without those of the last minute and those whose ids are ahead of the store time.
    *
    * @generated from field: uint64 max_count = 2;
    */
@@ -2131,7 +2131,8 @@ export const CommitStateSchema: GenEnum<CommitState> = /*@__PURE__*/
  *   request_id             A UUIDv7. The caller makes a new one for each new mutation and repeats it in retries. The
  *                          store keeps the outcome of an applied request (`GetServerInfo.outcome_retention`) and
  *                          returns the first response to a repeated one, with `replayed` set. Without a request id, a
- *                          caller that loses a response cannot learn whether the mutation was applied.
+ *                          caller that loses a response cannot learn whether the mutation was applied. The time of a
+ *                          new id lies in the limits of `GetServerInfo.request_id_times`.
  *   expected_store_id      The mutation is refused as STORE_REPLACED when the store has another id. A restored store
  *                          has another id. Absent: not compared.
  *   expected_fence_token   The mutation is refused as FENCE_CONFLICT unless the stored lifecycle record of the runtime
