@@ -67,17 +67,20 @@ test("a horizon that an operator lowered replaces the one before", () => {
   expect(timeOf(ids.next())).toBe(START_MS);
 });
 
-test.each([365 * DAY_MS, -365 * DAY_MS, -45_000])("a clock that is wrong by %d ms gives way to the store time", (error) => {
-  clock.jump(error);
-  ids.learn(timesAt(START_MS));
-  expect(timeOf(ids.next())).toBe(START_MS);
-  clock.pass(5000);
-  expect(timeOf(ids.next())).toBe(START_MS + 5000);
-  clock.jump(-error);
-  expect(timeOf(ids.next())).toBe(START_MS + 5000);
-  clock.pass(1000);
-  expect(timeOf(ids.next())).toBe(START_MS + 6000);
-});
+test.each([365 * DAY_MS, -365 * DAY_MS, -45_000])(
+  "a clock that is wrong by %d ms gives way to the store time",
+  (error) => {
+    clock.jump(error);
+    ids.learn(timesAt(START_MS));
+    expect(timeOf(ids.next())).toBe(START_MS);
+    clock.pass(5000);
+    expect(timeOf(ids.next())).toBe(START_MS + 5000);
+    clock.jump(-error);
+    expect(timeOf(ids.next())).toBe(START_MS + 5000);
+    clock.pass(1000);
+    expect(timeOf(ids.next())).toBe(START_MS + 6000);
+  },
+);
 
 test("a clock is trusted again when the store accepts its time", () => {
   clock.jump(DAY_MS);
