@@ -68,7 +68,7 @@ export interface EngineStoreOptions {
    * export with `salvage`, and an import. A runtime that is deleted or replaced leaves the set. More may be added later. None
    * unless set.
    */
-  readonly damagedRuntimes?: Set<RuntimeId> | undefined;
+  readonly damagedRuntimes?: Pick<Set<RuntimeId>, "size" | "has" | "delete"> | undefined;
   /** The system's clock unless set. */
   readonly clock?: Clock | undefined;
 }
@@ -89,13 +89,14 @@ export function createEngineStore(unguardedEngine: Engine, options: EngineStoreO
   const bounds = { maxCount: outcomeRetention.maxCount, maxAgeMs: outcomeRetention.maxAgeSeconds * 1000 };
   const documents = new DocumentMemory({ boundBytes: options.documentMemoryBytes });
   const reusesChunkBuffers = options.reusesChunkBuffers ?? false;
-  const damagedRuntimes = options.damagedRuntimes ?? new Set();
+  const damagedRuntimes = options.damagedRuntimes ?? new Set<RuntimeId>();
   const engine = quarantine(unguardedEngine, damagedRuntimes);
   const context = {
     engine,
     damagedRuntimes: {
       engine: unguardedEngine,
       corrections: new ManifestCorrections(unguardedEngine),
+      has: (runtimeId: RuntimeId) => damagedRuntimes.has(runtimeId),
       release: (runtimeId: RuntimeId) => {
         damagedRuntimes.delete(runtimeId);
       },

@@ -46,9 +46,9 @@ export {
   type GroupRow,
   type MaintenanceTask,
 } from "./commit/group-commit.js";
-export { keyText } from "./commit/row.js";
+export { describeKey, keyText } from "./commit/row.js";
 export { deriveRuntimeManifest, deriveStoreManifest, externalRow, ownOrExternalRow } from "./commit/external-rows.js";
-export { type CountedTable, NO_ROWS, type TableDigest, updateDigest } from "./commit/manifests.js";
+export { type CountedTable, NO_ROWS, STORE_MANIFEST_KEY, type TableDigest, updateDigest } from "./commit/manifests.js";
 export {
   type RestoreOptions,
   UnusableHorizonError,
@@ -65,6 +65,7 @@ export { MemoryEngine } from "./memory-engine.js";
 // Verification and maintenance.
 export { type AuditedRow, StoreAudit } from "./audit/store-audit.js";
 export { quarantine } from "./audit/quarantine.js";
+export { type Recount, type RepairOptions, repairManifests, repairStoreManifest } from "./audit/repair.js";
 export { storeMaintenance, verifyEvents } from "./audit/store-maintenance.js";
 export {
   type PassReport,

@@ -1,6 +1,7 @@
 import type { Clock } from "../clock.js";
-import type { Engine, View } from "../engine.js";
+import type { Engine, View, WriteBatch } from "../engine.js";
 import { pagesOf } from "../engine.js";
+import { CountedChecksums, commitOverDamage } from "./damaged-rows.js";
 import { EMPTY_STORE_MANIFEST, STORE_MANIFEST_KEY, type StoreManifest, decodeStoreManifest } from "./manifests.js";
 import { smallestRequestId, timeOfRequest } from "./request-id.js";
 import { type KeyOf, ReadSet, decodeRow } from "./row.js";
@@ -78,16 +79,19 @@ export class OutcomePruner {
     const reads = new ReadSet();
     const manifests = { store: reads.add(STORE_MANIFEST_KEY) };
     const handles = keys.map((key) => reads.add(key));
-    await this.engine.commit({
+    const counted = new CountedChecksums();
+    const batch: WriteBatch<void> = {
       reads,
       bytes: 0,
       decide: (rows, sequence) => {
-        const writes = new WriteSet(rows, manifests, sequence);
+        const writes = new WriteSet(rows, manifests, sequence, counted);
         for (const handle of handles) writes.delete(handle);
         const horizonMs = Math.max(writes.storeManifest.horizonMs, newest + 1);
         return { writes: writes.close(this.time, horizonMs), result: undefined, freesSpace: true };
       },
-    });
+    };
+    // Pruning must not end because of damage. When the counted checksum is unknown, the manifest keeps the difference that it has.
+    await commitOverDamage(this.engine, counted, batch, ({ row }) => row.checksum);
   }
 }
 

@@ -9,7 +9,7 @@ import {
 } from "./manifests.js";
 import { smallestRequestId } from "./request-id.js";
 import { type Row, decodeRow, makeRow } from "./row.js";
-import { latestTime } from "./store-time.js";
+import { horizonAbove } from "./store-time.js";
 
 /** The decisions about a restore. */
 export interface RestoreOptions {
@@ -42,7 +42,7 @@ export interface RestoredHorizon {
  */
 export function restoredHorizon(stored: Row | undefined, { nowMs, horizonMs }: RestoreOptions): RestoredHorizon {
   const before = manifestOf(stored);
-  const above = latestTime(before.clockMs, Math.max(nowMs, before.horizonMs)) + 1;
+  const above = horizonAbove(before, nowMs);
   if (horizonMs !== undefined && (horizonMs < before.horizonMs || horizonMs > above)) {
     throw new UnusableHorizonError(
       `the horizon cannot be ${instant(horizonMs)}: expected a time from ${instant(before.horizonMs)}, the horizon of ` +

@@ -25,6 +25,10 @@ export interface StoredTimes {
 export const latestTime = (clockMs: number, presentMs: number): number =>
   Math.floor(Math.max(presentMs, Math.min(clockMs, presentMs + MAX_CORRECTION_MS)) + MAX_LEAD_MS);
 
+/** Returns the lowest horizon that is above every request id that a store can have accepted up to the present. */
+export const horizonAbove = ({ horizonMs, clockMs }: StoredTimes, nowMs: number): number =>
+  latestTime(clockMs, Math.max(nowMs, horizonMs)) + 1;
+
 /** The difference between the wall clock and the monotonic clock while it is larger than the trusted one. */
 interface Lead {
   offsetMs: number;

@@ -11,8 +11,10 @@ import {
 } from "@bolthole/lmdb";
 import { variableOf } from "../config.js";
 import { EXIT, StartupError, withExitCode } from "../exit-code.js";
+import { damagedRuntimesFile } from "../folder/damaged-runtimes.js";
 import { makeFolder } from "../folder/data-folder.js";
 import { FileReplacement } from "../folder/state-files.js";
+import { refusesRuntime } from "../known-damage.js";
 import { instantText, parseInstant } from "./instant.js";
 import { ByteProgress, mebibytes } from "./progress.js";
 import { type StoreTargetFlags, addStoreTargetOptions, openStoreTarget } from "./store-target.js";
@@ -143,7 +145,10 @@ async function restoreInto(
     const onRead = (bytes: number): void => {
       progress.add(bytes);
     };
-    return await restoreBackup(path, data, { ...options, onRead });
+    const restored = await restoreBackup(path, data, { ...options, onRead });
+    const refused = restored.findings.filter(refusesRuntime);
+    if (refused.length > 0) damagedRuntimesFile(data, restored.storeId).save(refused);
+    return restored;
   } catch (error) {
     const isSystemError = error instanceof Error && "syscall" in error;
     if (!isSystemError) throw error;

@@ -4,6 +4,7 @@ import { backupCommand, restoreCommand } from "./backup.js";
 import { deleteCommand } from "./delete.js";
 import { exportCommand, importCommand } from "./move.js";
 import { horizonCommand } from "./horizon.js";
+import { repairCommand } from "./repair.js";
 import { serveCommand } from "./serve.js";
 import { statusCommand } from "./status.js";
 import { verifyCommand } from "./verify.js";
@@ -21,7 +22,8 @@ export function createProgram(): Command {
     .addCommand(backupCommand())
     .addCommand(restoreCommand())
     .addCommand(verifyCommand())
-    .addCommand(horizonCommand());
+    .addCommand(horizonCommand())
+    .addCommand(repairCommand());
   for (const command of [program, ...program.commands.flatMap((one) => [one, ...one.commands])]) command.exitOverride();
   return program;
 }

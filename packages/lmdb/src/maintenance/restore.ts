@@ -4,8 +4,11 @@ import { dirname, join, resolve } from "node:path";
 import { type Finding, isDamageFinding, isFatalFinding } from "@bolthole/contract";
 import {
   NO_ROWS,
+  STORE_MANIFEST_KEY,
   SYSTEM_CLOCK,
   type TableDigest,
+  describeKey,
+  repairStoreManifest,
   restoredHorizon,
   restoredStoreManifest,
   updateDigest,
@@ -14,6 +17,7 @@ import { diskErrno, openFailure } from "../disk-errors.js";
 import { Environment, type Put } from "../environment.js";
 import { UnusableFolderError, claimFormat, newIdentity, writeIdentity } from "../format.js";
 import { type Bounds, IDENTITY_KEY, encodeKey, outcomeBounds } from "../keys.js";
+import { LmdbEngine } from "../lmdb-engine.js";
 import { decodeRecord, encodeRecord } from "../record.js";
 import { type BackupManifest, BackupReader, UnusableBackupError } from "./backup.js";
 import { flushPath } from "./check.js";
@@ -64,7 +68,11 @@ export async function restoreBackup(path: string, folder: string, options: Resto
     claimFormat(draft);
     const manifest = await unpack(path, join(draft, "data.mdb"), options);
     const findings = await checked(draft);
-    const made = await makeNew(draft, options);
+    const nowMs = options.nowMs ?? SYSTEM_CLOCK.now();
+    if (findings.some(({ record }) => record === describeKey(STORE_MANIFEST_KEY))) {
+      await recountStoreManifest(draft, nowMs);
+    }
+    const made = await makeNew(draft, { ...options, nowMs });
     await flushPath(join(draft, "data.mdb"));
     await flushPath(draft);
     // The rename also replaces an empty folder, and fails for every other one.
@@ -109,10 +117,20 @@ async function checked(folder: string): Promise<Finding[]> {
   return findings.filter(isDamageFinding);
 }
 
+/** Counts an unreadable store manifest again, so that the store can be used. */
+async function recountStoreManifest(folder: string, nowMs: number): Promise<void> {
+  const engine = await LmdbEngine.open(folder, { check: { level: "quick", maxBytes: Infinity } });
+  try {
+    await repairStoreManifest(engine, { nowMs, dryRun: false, onRecount: () => undefined }, true);
+  } finally {
+    await engine.close();
+  }
+}
+
 /** Makes the unpacked store a new one. */
 async function makeNew(
   folder: string,
-  { keepsOauth, horizonMs, nowMs = SYSTEM_CLOCK.now() }: RestoreOptions,
+  { keepsOauth, horizonMs, nowMs }: RestoreOptions & { readonly nowMs: number },
 ): Promise<Pick<RestoreResult, "storeId" | "horizonMs" | "keptOutcomes">> {
   const environment = new Environment(folder);
   try {
