@@ -148,7 +148,7 @@ load_all() {
   echo "{$RUNTIME, \"run_id\": \"$RUN_ID\", \"sequence\": 1}" | call LoadBoundaryReceipt >"$1/receipt"
   echo "{$RUNTIME}" | call LoadSessionSnapshot >"$1/session"
   echo '{}' | call ListRuntimes >"$1/runtimes"
-  echo '{}' | call GetServerInfo >"$1/info"
+  echo '{}' | call GetServerInfo | grep -v '"\(storeTime\|latest\)Ms"' >"$1/info"
   field chunk <"$1/session" | base64 -d >"$1/session.json"
 }
 

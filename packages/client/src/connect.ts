@@ -4,6 +4,7 @@ import { type ConnectOptions, resolveOptions } from "./connect-options.js";
 import { createDeltaStore } from "./deltas/delta-store.js";
 import { GrpcConnection } from "./grpc-connection.js";
 import { createGrpcStore } from "./grpc-store.js";
+import { RequestIds } from "./request-ids.js";
 
 /**
  * The store of a daemon: a `RuntimeStore` over gRPC. Create it with `connect`.
@@ -84,8 +85,11 @@ export async function connect(target: string, options: ConnectOptions = {}): Pro
   const resolved = resolveOptions(options);
   const connection = new GrpcConnection(target, resolved);
   try {
-    const plain = createGrpcStore(connection);
-    const { storeId, limits } = await plain.getServerInfo({});
+    const requestIds = new RequestIds();
+    const plain = createGrpcStore(connection, requestIds);
+    const { storeId, limits, requestIdTimes } = await plain.getServerInfo({});
+    // A daemon of version 0.1 reports no times.
+    if (requestIdTimes) requestIds.learn(requestIdTimes);
     connection.limitRequests(limits.requestBytes);
     return new BoltholeStore(createDeltaStore(plain, limits, resolved), storeId, connection);
   } catch (error) {

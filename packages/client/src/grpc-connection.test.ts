@@ -4,6 +4,7 @@ import { grpcMethod, storeCodecs } from "@bolthole/contract/wire";
 import { resolveOptions } from "./connect-options.js";
 import { GrpcConnection } from "./grpc-connection.js";
 import { createGrpcStore } from "./grpc-store.js";
+import { RequestIds } from "./request-ids.js";
 import { type BoundServer, bindServer } from "./testing/bound-server.js";
 
 /** Starts a server that refuses every upload immediately, or reads every upload to its end. */
@@ -48,7 +49,7 @@ describe("an upload of many chunks", () => {
     }
     const request = { runtimeId: "rt", length: CHUNKS * chunk.length, sha256: Buffer.alloc(32), chunks: chunks() };
     try {
-      await createGrpcStore(connection).uploadSessionSnapshot(request);
+      await createGrpcStore(connection, new RequestIds()).uploadSessionSnapshot(request);
       return outcome;
     } catch (failure) {
       return { ...outcome, failure };

@@ -130,7 +130,8 @@ export class GrpcConnection {
     });
   }
 
-  private deadlineOf(call: Call): number {
+  /** Returns the deadline of a call that begins now, in milliseconds since the epoch. */
+  deadlineOf(call: Call): number {
     return call.deadline ?? Date.now() + this.options.timeoutMs;
   }
 
@@ -139,14 +140,16 @@ export class GrpcConnection {
     call: Call,
     attempt: (deadline: number) => Promise<T>,
   ): Promise<T> {
-    const deadline = this.deadlineOf(call);
     const { signal } = call;
+    const endsAtMs = performance.now() + this.deadlineOf(call) - Date.now();
+    // gRPC takes a deadline by the wall clock, and derives a duration from it immediately.
+    const deadline = (): number => Date.now() + endsAtMs - performance.now();
     return callWithRetries({
       requestId,
-      deadline,
+      endsAtMs,
       signal,
-      connect: () => this.connected(deadline, signal, requestId !== undefined),
-      attempt: () => attempt(deadline),
+      connect: () => this.connected(deadline(), signal, requestId !== undefined),
+      attempt: () => attempt(deadline()),
     });
   }
 

@@ -1,6 +1,7 @@
-import { v7 as uuidv7 } from "uuid";
 import {
   type Call,
+  type RequestIdTimes,
+  StoreError,
   type UploadSessionSnapshot,
   type VersionedStore,
   readFailed,
@@ -17,26 +18,27 @@ import {
   storeCodecs,
 } from "@bolthole/contract/wire";
 import type { GrpcConnection } from "./grpc-connection.js";
+import type { RequestIds } from "./request-ids.js";
 
 /**
  * Creates a store whose methods call the daemon. Each method encodes the request, calls, and decodes the response.
  *
  * Every method is retried within its deadline. A mutation (an RPC without a declared idempotency level) is retried under
- * one request id: the caller's, or a new UUIDv7. A streamed load is retried until its first message has arrived. An
- * upload is retried when its chunks can be read again.
+ * one request id: the caller's, or a new one of `requestIds`. A streamed load is retried until its first message has
+ * arrived. An upload is retried when its chunks can be read again.
  */
-export function createGrpcStore(connection: GrpcConnection): VersionedStore {
-  const methods = Object.entries(storeCodecs).map(([name, codec]) => [name, methodOf(connection, codec)]);
+export function createGrpcStore(connection: GrpcConnection, requestIds: RequestIds): VersionedStore {
+  const methods = Object.entries(storeCodecs).map(([name, codec]) => [name, methodOf(connection, requestIds, codec)]);
   // The declaration of `storeCodecs` makes the compiler check that it has an entry of the right type for each method.
   return Object.fromEntries(methods) as VersionedStore;
 }
 
 type Method = (request: never, call?: Call) => unknown;
 
-function methodOf(connection: GrpcConnection, codec: StoreCodecs[keyof StoreCodecs]): Method {
+function methodOf(connection: GrpcConnection, requestIds: RequestIds, codec: StoreCodecs[keyof StoreCodecs]): Method {
   switch (codec.kind) {
     case "unary":
-      return unaryMethod(connection, codec);
+      return isMutation(codec.method) ? mutation(connection, requestIds, codec) : unaryMethod(connection, codec);
     case "stream":
       return streamMethod(connection, codec);
     case "upload":
@@ -46,13 +48,41 @@ function methodOf(connection: GrpcConnection, codec: StoreCodecs[keyof StoreCode
 
 function unaryMethod(connection: GrpcConnection, codec: UnaryCodec<object, unknown>): Method {
   const method = grpcMethod(codec.method);
-  const hasRequestId = isMutation(codec.method);
-  return async (request: { readonly requestId?: string | undefined }, call) => {
-    const requestId = hasRequestId ? (request.requestId ?? uuidv7()) : undefined;
-    const message = encode(codec, hasRequestId ? { ...request, requestId } : request);
-    return codec.decodeResponse(await connection.unary(method, message, requestId, call));
+  return async (request, call) =>
+    codec.decodeResponse(await connection.unary(method, encode(codec, request), undefined, call));
+}
+
+/**
+ * Returns the method of a mutation. When the time of a request id that was made here is refused, the request is sent once
+ * more under a new id with a time that the store accepts. The store refused the only copy of the first one: if an earlier
+ * copy could still be applied, the call would have rejected with an `OutcomeUnknownError`.
+ */
+function mutation(connection: GrpcConnection, requestIds: RequestIds, codec: UnaryCodec<object, unknown>): Method {
+  const method = grpcMethod(codec.method);
+  return async (request: { readonly requestId?: string | undefined }, call = {}) => {
+    const limited: Call = { signal: call.signal, deadline: connection.deadlineOf(call) };
+    const send = async (requestId: string): Promise<unknown> => {
+      const message = encode(codec, { ...request, requestId });
+      try {
+        return codec.decodeResponse(await connection.unary(method, message, requestId, limited));
+      } catch (error) {
+        const times = refusedTimesOf(error);
+        if (times) requestIds.learn(times);
+        throw error;
+      }
+    };
+    try {
+      return await send(request.requestId ?? requestIds.next());
+    } catch (error) {
+      if (request.requestId !== undefined || !refusedTimesOf(error)) throw error;
+      return send(requestIds.next());
+    }
   };
 }
+
+/** Returns the times that the store accepts if it refused the time of a request id. */
+const refusedTimesOf = (error: unknown): RequestIdTimes | undefined =>
+  error instanceof StoreError ? error.subject.requestIdTimes : undefined;
 
 function streamMethod(connection: GrpcConnection, codec: StreamCodec<object, unknown>): Method {
   const method = grpcMethod(codec.method);

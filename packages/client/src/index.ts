@@ -2,6 +2,7 @@
 export { BoltholeStore, connect } from "./connect.js";
 export type { ConnectOptions } from "./connect-options.js";
 export { OutcomeUnknownError, StoreError } from "@bolthole/contract";
+export type { RequestIdTimes } from "@bolthole/contract";
 export type { Applied, Retry, StoreErrorReason, StoreErrorSubject, StoreErrorVariant } from "@bolthole/contract";
 export type { AuthOauthFlowUpdate, CallOptions, Expectations, ExpectedVersion, RecordKind } from "@bolthole/contract";
 export { loadMachineLifecycle, loadRuntimeState } from "@bolthole/contract";

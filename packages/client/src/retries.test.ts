@@ -1,6 +1,12 @@
 import { type AddressInfo, type Socket, connect as connectSocket, createServer } from "node:net";
 import { Metadata, Server, type sendUnaryData, status } from "@grpc/grpc-js";
-import { OutcomeUnknownError, STORE_ERROR_REASONS, type StoreErrorReason, writeFailed } from "@bolthole/contract";
+import {
+  OutcomeUnknownError,
+  type RequestIdTimes,
+  STORE_ERROR_REASONS,
+  type StoreErrorReason,
+  writeFailed,
+} from "@bolthole/contract";
 import { STATUS_DETAILS_KEY, grpcMethod, storeCodecs, toWireStatus } from "@bolthole/contract/wire";
 import { connect } from "./connect.js";
 import { type BoundServer, bindServer } from "./testing/bound-server.js";
@@ -82,8 +88,8 @@ async function startRelay(target: string): Promise<{ target: string; dropData: (
   };
 }
 
-const refusal = (reason: StoreErrorReason): Reply => {
-  const { code, details } = toWireStatus(writeFailed(reason, "no"));
+const refusal = (reason: StoreErrorReason, requestIdTimes?: RequestIdTimes): Reply => {
+  const { code, details } = toWireStatus(writeFailed(reason, "no", { requestIdTimes }));
   const metadata = new Metadata();
   metadata.set(STATUS_DETAILS_KEY, Buffer.from(details));
   return { code, metadata };
@@ -302,6 +308,102 @@ test("a request id of the caller is sent", async () => {
     await store.clearSessionSnapshot("rt", { requestId });
     expect(daemon.requestIds).toEqual([requestId]);
   } finally {
+    await store.close();
+    daemon.end();
+  }
+});
+
+const HOUR_MS = 60 * 60 * 1000;
+const timeOf = (requestId = ""): number => Number.parseInt(requestId.slice(0, 8) + requestId.slice(9, 13), 16);
+
+/** Returns the times of a store whose clock is ahead of this machine's. */
+const timesAhead = (aheadMs: number): RequestIdTimes => {
+  const storeTimeMs = Date.now() + aheadMs;
+  return { horizonMs: storeTimeMs, storeTimeMs, latestMs: storeTimeMs + HOUR_MS };
+};
+
+test("an id whose time was refused at the first attempt is replaced by one that the store accepts, once", async () => {
+  const times = timesAhead(48 * HOUR_MS);
+  const daemon = await startFakeDaemon([refusal("REQUEST_ID_EXPIRED", times)]);
+  const store = await connect(daemon.target);
+  try {
+    expect(await store.versioned.clearSessionSnapshot({ runtimeId: "rt" })).toMatchObject({ version: "e.1" });
+    await store.versioned.clearSessionSnapshot({ runtimeId: "rt" });
+    expect(daemon.requestIds).toHaveLength(3);
+    for (const id of daemon.requestIds.slice(1)) expect(timeOf(id)).toBeGreaterThanOrEqual(times.horizonMs);
+  } finally {
+    await store.close();
+    daemon.end();
+  }
+});
+
+test("an id of a client whose clock is ahead of the store's by a year is replaced", async () => {
+  const times = timesAhead(-365 * 24 * HOUR_MS);
+  const daemon = await startFakeDaemon([refusal("INVALID_ARGUMENT", times)]);
+  const store = await connect(daemon.target);
+  try {
+    await store.versioned.clearSessionSnapshot({ runtimeId: "rt" });
+    expect(timeOf(daemon.requestIds[1])).toBeGreaterThanOrEqual(times.horizonMs);
+    expect(timeOf(daemon.requestIds[1])).toBeLessThanOrEqual(times.latestMs);
+  } finally {
+    await store.close();
+    daemon.end();
+  }
+});
+
+test("an id whose time was refused twice, and one of the caller, is not replaced", async () => {
+  const times = timesAhead(HOUR_MS);
+  const expired = refusal("REQUEST_ID_EXPIRED", times);
+  const daemon = await startFakeDaemon([expired, expired, expired]);
+  const store = await connect(daemon.target);
+  try {
+    expect(await failureOf(store.clearSessionSnapshot("rt"))).toMatchObject({ reason: "REQUEST_ID_EXPIRED" });
+    expect(new Set(daemon.requestIds).size).toBe(2);
+    const requestId = "0198f0a0-0000-7000-8000-0000000000bb";
+    expect(await failureOf(store.clearSessionSnapshot("rt", { requestId }))).toMatchObject({
+      reason: "REQUEST_ID_EXPIRED",
+      subject: { requestIdTimes: times },
+    });
+    expect(daemon.requestIds.slice(2)).toEqual([requestId]);
+  } finally {
+    await store.close();
+    daemon.end();
+  }
+});
+
+test("after a lost response, an id that has expired is not replaced, because the request may have been applied", async () => {
+  const daemon = await startFakeDaemon([
+    { code: status.UNAVAILABLE },
+    refusal("REQUEST_ID_EXPIRED", timesAhead(HOUR_MS)),
+  ]);
+  const store = await connect(daemon.target);
+  try {
+    const failure = await failureOf(store.clearSessionSnapshot("rt"));
+    expect(failure).toBeInstanceOf(OutcomeUnknownError);
+    expect(failure).toMatchObject({ requestId: daemon.requestIds[0] });
+    expect(daemon.requestIds).toHaveLength(2);
+    expect(new Set(daemon.requestIds).size).toBe(1);
+  } finally {
+    await store.close();
+    daemon.end();
+  }
+});
+
+test("a clock that is set back during a call does not prolong it", async () => {
+  const busy = Array.from({ length: 60 }, () => refusal("BUSY"));
+  const daemon = await startFakeDaemon(busy);
+  const store = await connect(daemon.target);
+  const clock = jest.spyOn(Date, "now");
+  try {
+    const call = failureOf(store.clearSessionSnapshot("rt", { timeoutMs: 300 }));
+    while (daemon.requestIds.length === 0) await new Promise(setImmediate);
+    const before = Date.now() - HOUR_MS;
+    const start = performance.now();
+    clock.mockImplementation(() => before + performance.now() - start);
+    expect(await call).toMatchObject({ reason: "BUSY", applied: "no" });
+    expect(daemon.requestIds.length).toBeLessThan(busy.length);
+  } finally {
+    clock.mockRestore();
     await store.close();
     daemon.end();
   }

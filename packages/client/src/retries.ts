@@ -43,8 +43,8 @@ export class LostResponseError extends Error {
 export interface RetriedCall<T> {
   /** The request id of a mutation, the same in every attempt. Undefined: the call changes nothing. */
   readonly requestId: string | undefined;
-  /** Milliseconds since the Unix epoch. */
-  readonly deadline: number;
+  /** The end of the call by `performance.now`, so that a correction of the wall clock neither ends nor prolongs it. */
+  readonly endsAtMs: number;
   readonly signal: AbortSignal | undefined;
   /** Waits for a connection. Nothing has been sent when this rejects. */
   connect(): Promise<void>;
@@ -64,7 +64,7 @@ export interface RetriedCall<T> {
  * the lost one.
  */
 export async function callWithRetries<T>(call: RetriedCall<T>): Promise<T> {
-  const { requestId, deadline, signal } = call;
+  const { requestId, endsAtMs, signal } = call;
   let lost: StoreError | undefined;
   for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 2, MAX_PAUSE_MS)) {
     let failure: StoreError;
@@ -84,7 +84,7 @@ export async function callWithRetries<T>(call: RetriedCall<T>): Promise<T> {
     }
     // Random, so that the clients of a daemon do not all retry at the same moment.
     const wait = pause * (0.5 + Math.random() / 2);
-    const isOver = signal?.aborted === true || Date.now() + wait >= deadline;
+    const isOver = signal?.aborted === true || performance.now() + wait >= endsAtMs;
     if (isOver || !mayRetry) {
       const isFinal = STORE_ERROR_REASONS[failure.reason].isAfterLookup;
       throw lost && requestId !== undefined && !isFinal ? outcomeUnknownError(requestId, lost) : failure;

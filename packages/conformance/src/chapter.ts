@@ -1,4 +1,4 @@
-import type { RuntimeStore, RuntimeTransfer, VersionedStore } from "@bolthole/contract";
+import type { HorizonControl, RuntimeStore, RuntimeTransfer, VersionedStore } from "@bolthole/contract";
 import type { Capabilities, Capability } from "./store-factory.js";
 
 /** The store that a case works with, and the controls over it. The store is empty when the case starts. */
@@ -8,8 +8,8 @@ export interface CaseContext {
   readonly store: RuntimeStore;
   /** The same store with versions. Only for cases that need `versions`. */
   readonly versioned: VersionedStore;
-  /** The transfer of whole runtimes. Only for cases that need `transfers`. */
-  readonly transfer: RuntimeTransfer;
+  /** The transfer of whole runtimes, and the horizon. Only for cases that need `transfers`. */
+  readonly transfer: RuntimeTransfer & HorizonControl;
   /** Holds back every mutation until the returned function is called. Only for cases that need `holds`. */
   hold(): () => void;
   /** Closes the handle and opens another one on the same data. */

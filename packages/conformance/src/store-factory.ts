@@ -1,4 +1,4 @@
-import type { RuntimeStore, RuntimeTransfer, VersionedStore } from "@bolthole/contract";
+import type { HorizonControl, RuntimeStore, RuntimeTransfer, VersionedStore } from "@bolthole/contract";
 
 /**
  * The promises of a store implementation. A case that needs a capability which is false here is skipped, and reported as
@@ -35,8 +35,8 @@ export interface StoreHandle {
   readonly store: RuntimeStore;
   /** The same store with versions, request ids and expectations. */
   readonly versioned?: VersionedStore | undefined;
-  /** The export and import of whole runtimes of the same store. */
-  readonly transfer?: RuntimeTransfer | undefined;
+  /** The export and import of whole runtimes of the same store, and its horizon. */
+  readonly transfer?: (RuntimeTransfer & HorizonControl) | undefined;
   /** Stops every mutation before the writer until the returned function is called. `holdable` is a way to build this. */
   readonly hold?: (() => () => void) | undefined;
   /** Writes an external row, as another program would. */

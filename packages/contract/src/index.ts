@@ -4,6 +4,7 @@ export { type Expectations, RuntimeStoreAdapter } from "./runtime-store-adapter.
 export { type OptionalMethods, RuntimeStoreDefaults } from "./runtime-store-defaults.js";
 export type * from "./versioned-store.js";
 export { namedSnapshot } from "./versioned-store.js";
+export type * from "./request-ids.js";
 
 // Records, ids and versions.
 export * from "@bolthole/json/model";

@@ -1,6 +1,7 @@
 import type { RuntimeId } from "@bolthole/json/model";
 import type { Applied, Retry, StoreErrorReason, StoreErrorVariant } from "./error-reasons.js";
 import { STORE_ERROR_REASONS, STORE_ERROR_VARIANTS } from "./error-reasons.js";
+import type { RequestIdTimes } from "./request-ids.js";
 
 /**
  * Makes `instanceof` accept the instances of every loaded copy of a class: a program may hold two versions of this
@@ -27,6 +28,8 @@ export interface StoreErrorSubject {
   readonly actual?: string | undefined;
   /** Whether the stored receipt equals the refused one. Present with the reason RECEIPT_EXISTS only (contract 4.2). */
   readonly identical?: boolean | undefined;
+  /** The times that a request id may have. Present when the time of a request id was refused (contract 12.3). */
+  readonly requestIdTimes?: RequestIdTimes | undefined;
   /** The error that caused this one. It does not travel over the wire. */
   readonly cause?: unknown;
 }

@@ -13,6 +13,7 @@ import type {
   TranscriptRewriteCommit,
   Version,
 } from "@bolthole/json/model";
+import type { RequestIdTimes } from "./request-ids.js";
 import type { StoreError } from "./store-error.js";
 
 /** The cancellation and the deadline of a call. */
@@ -235,7 +236,8 @@ export interface RuntimePage {
 
 /**
  * The state of a request id: "applied", with the version and the RPC name of the first response; "pending", in progress;
- * "not_found", not applied so far; "sealed", never applied later; "expired", older than the outcomes that are kept.
+ * "not_found", not applied so far; "sealed", never applied later; "expired", below the horizon, so that it is not known
+ * whether it was applied, and that it is never applied later.
  */
 export type CommitStatus =
   | { readonly state: "applied"; readonly version: Version; readonly method: string }
@@ -276,6 +278,7 @@ export interface Limits {
 /** The time for which a request id protects a retry. The outcome of a request is dropped when it exceeds either bound. */
 export interface OutcomeRetention {
   readonly maxAgeSeconds: number;
+  /** Outcomes of the last minute are kept above it, and those whose ids are ahead of the store time do not count. */
   readonly maxCount: number;
 }
 
@@ -289,6 +292,8 @@ export interface StoreInfo {
   readonly durable: boolean;
   readonly limits: Limits;
   readonly outcomeRetention: OutcomeRetention;
+  /** Absent when the store cannot be read. */
+  readonly requestIdTimes?: RequestIdTimes | undefined;
 }
 
 /** The request of a method without arguments. */

@@ -1,15 +1,25 @@
-import type { Limits, OutcomeRetention, RuntimeId, RuntimeTransfer, VersionedStore } from "@bolthole/contract";
+import type {
+  HorizonControl,
+  Limits,
+  OutcomeRetention,
+  RuntimeId,
+  RuntimeTransfer,
+  VersionedStore,
+} from "@bolthole/contract";
 import { quarantine } from "./audit/quarantine.js";
+import { type Clock, SYSTEM_CLOCK } from "./clock.js";
 import { Committer } from "./commit/committer.js";
 import { STORE_MANIFEST_KEY, decodeStoreManifest } from "./commit/manifests.js";
-import { pruneOutcomes } from "./commit/outcome.js";
 import { KeyedQueue } from "./commit/preparation.js";
+import { OutcomePruner } from "./commit/pruning.js";
+import { StoreTime } from "./commit/store-time.js";
 import { DocumentMemory } from "./documents/document-memory.js";
 import { ManifestCorrections } from "./commit/runtime-replacement.js";
 import { Uploads } from "./documents/uploads.js";
 import type { Engine } from "./engine.js";
 import { boundaryOperations } from "./operations/boundary.js";
 import { deletionOperations } from "./operations/deletion.js";
+import { horizonOperations } from "./operations/horizon.js";
 import { inputOperations } from "./operations/inputs.js";
 import { recordOperations } from "./operations/records.js";
 import { sessionOperations } from "./operations/sessions.js";
@@ -59,12 +69,12 @@ export interface EngineStoreOptions {
    * unless set.
    */
   readonly damagedRuntimes?: Pick<Set<RuntimeId>, "size" | "has" | "delete"> | undefined;
-  /** Returns the time in milliseconds since the epoch; `Date.now` unless set. */
-  readonly now?: (() => number) | undefined;
+  /** The system's clock unless set. */
+  readonly clock?: Clock | undefined;
 }
 
 /** A store over an engine, with the maintenance that its owner has to call from time to time. */
-export interface EngineStore extends VersionedStore, RuntimeTransfer {
+export interface EngineStore extends VersionedStore, RuntimeTransfer, HorizonControl {
   /** Deletes all outcomes beyond the retention, in small commits. */
   prune(): Promise<void>;
   /** Returns the number of request outcomes that are kept. */
@@ -73,8 +83,10 @@ export interface EngineStore extends VersionedStore, RuntimeTransfer {
 
 /** Returns a store over any engine. It has all rules and no storage of its own. */
 export function createEngineStore(unguardedEngine: Engine, options: EngineStoreOptions = {}): EngineStore {
-  const { limits = DEFAULT_LIMITS, outcomeRetention = DEFAULT_RETENTION, serverVersion = "", now = Date.now } = options;
-  const maxAgeMs = outcomeRetention.maxAgeSeconds * 1000;
+  const { limits = DEFAULT_LIMITS, outcomeRetention = DEFAULT_RETENTION, serverVersion = "" } = options;
+  const { clock = SYSTEM_CLOCK } = options;
+  const time = new StoreTime(clock);
+  const bounds = { maxCount: outcomeRetention.maxCount, maxAgeMs: outcomeRetention.maxAgeSeconds * 1000 };
   const documents = new DocumentMemory({ boundBytes: options.documentMemoryBytes });
   const reusesChunkBuffers = options.reusesChunkBuffers ?? false;
   const damagedRuntimes = options.damagedRuntimes ?? new Set<RuntimeId>();
@@ -90,12 +102,14 @@ export function createEngineStore(unguardedEngine: Engine, options: EngineStoreO
       },
     },
     limits,
-    committer: new Committer(engine, maxAgeMs, now),
+    committer: new Committer(engine, time),
+    time,
     sessions: new KeyedQueue(),
     transcripts: new TranscriptChecker(documents, options.checks),
     uploads: new Uploads(limits, documents, reusesChunkBuffers),
     reusesChunkBuffers,
   };
+  const pruner = new OutcomePruner(engine, time, clock, bounds);
   return {
     ...recordOperations(context),
     ...sessionOperations(context),
@@ -104,11 +118,10 @@ export function createEngineStore(unguardedEngine: Engine, options: EngineStoreO
     ...storeOperations(context, serverVersion, outcomeRetention),
     ...transferOperations(context),
     ...deletionOperations(context),
+    ...horizonOperations(context),
     async keptOutcomes() {
       return (await loadRow(context, STORE_MANIFEST_KEY, decodeStoreManifest))?.value.outcome.rows ?? 0;
     },
-    async prune() {
-      while ((await pruneOutcomes(engine, { maxCount: outcomeRetention.maxCount, maxAgeMs }, now())) > 0);
-    },
+    prune: () => pruner.prune(),
   };
 }

@@ -60,8 +60,8 @@ export interface WriteBatch<T> {
   /** About how many bytes of values the batch writes. The writer limits the size of a group by it. */
   readonly bytes: number;
   /**
-   * Returns what to write, or throws a refusal. It is pure and synchronous, and does not parse values above 64 KiB. An engine
-   * may call it again over newer rows and with another sequence; only its last result counts.
+   * Returns what to write, or throws a refusal. It is synchronous, pure except that it may read the clock, and does not parse
+   * values above 64 KiB. An engine may call it again over newer rows and with another sequence; only its last result counts.
    */
   decide(rows: RowReader, sequence: number): Decision<T>;
 }

@@ -48,14 +48,14 @@ export {
 } from "./commit/group-commit.js";
 export { describeKey, keyText } from "./commit/row.js";
 export { deriveRuntimeManifest, deriveStoreManifest, externalRow, ownOrExternalRow } from "./commit/external-rows.js";
+export { type CountedTable, NO_ROWS, STORE_MANIFEST_KEY, type TableDigest, updateDigest } from "./commit/manifests.js";
 export {
-  type CountedTable,
-  NO_ROWS,
   type RestoreOptions,
-  STORE_MANIFEST_KEY,
-  type TableDigest,
+  UnusableHorizonError,
+  restoredHorizon,
   restoredStoreManifest,
-} from "./commit/manifests.js";
+} from "./commit/restored-store.js";
+export { type Clock, SYSTEM_CLOCK } from "./clock.js";
 export { RowSetDigest } from "./commit/row-set.js";
 export { type SnapshotFacts, decodeSnapshotFacts, encodeSnapshotFacts } from "./documents/stored-document.js";
 export { assembleYielding, bufferOf, crc32Yielding } from "./bytes.js";
@@ -75,4 +75,4 @@ export {
   type ScrubOptions,
   type ScrubStatus,
 } from "./scrub/scrub.js";
-export type { Clock } from "./scrub/pace.js";
+export type { ScrubClock } from "./scrub/pace.js";

@@ -2,6 +2,7 @@ import type { Limits, RuntimeId, Version, Versioned } from "@bolthole/contract";
 import type { Committer } from "./commit/committer.js";
 import type { KeyedQueue } from "./commit/preparation.js";
 import { decodeRow, versionText } from "./commit/row.js";
+import type { StoreTime } from "./commit/store-time.js";
 import type { Uploads } from "./documents/uploads.js";
 import type { Engine, Row, RowKey } from "./engine.js";
 import type { ManifestCorrections } from "./commit/runtime-replacement.js";
@@ -25,6 +26,7 @@ export interface StoreContext {
   readonly engine: Engine;
   readonly damagedRuntimes: DamagedRuntimes;
   readonly committer: Committer;
+  readonly time: StoreTime;
   readonly limits: Limits;
   /** Runs the changes of one session one after the other, from their preparation to their commit. */
   readonly sessions: KeyedQueue;

@@ -1,4 +1,5 @@
 import { StoreError } from "@bolthole/contract";
+import { UnusableHorizonError } from "@bolthole/core";
 import {
   DamagedStoreError,
   DiskFailureError,
@@ -59,6 +60,7 @@ export async function withExitCode<T>(work: () => Promise<T>): Promise<T> {
     if (error instanceof UnusableBackupError) {
       throw new StartupError(EXIT.DAMAGED, `the backup cannot be used: ${error.message}`, error);
     }
+    if (error instanceof UnusableHorizonError) throw new StartupError(EXIT.USAGE, error.message, error);
     if (error instanceof UnusableFolderError || error instanceof UnusableFileError) {
       throw new StartupError(EXIT.DATA_FOLDER, error.message, error);
     }

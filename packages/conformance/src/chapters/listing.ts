@@ -101,7 +101,7 @@ export const listingChapter = chapter(
     }),
 
     testCase(
-      "the server info reports the store id, durability, limits and retention",
+      "the server info reports the store id, durability, limits, retention and the times of request ids",
       async ({ store, versioned, capabilities }) => {
         const info = await versioned.getServerInfo({});
         assert.match(info.storeId, /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
@@ -112,6 +112,11 @@ export const listingChapter = chapter(
         }
         const { maxAgeSeconds, maxCount } = info.outcomeRetention;
         assert.ok(maxAgeSeconds > 0 && maxCount > 0, `expected a retention, found ${maxAgeSeconds} s and ${maxCount}`);
+        const { horizonMs = NaN, storeTimeMs = NaN, latestMs = NaN } = info.requestIdTimes ?? {};
+        assert.ok(
+          horizonMs <= storeTimeMs && storeTimeMs <= latestMs,
+          `expected a horizon, a store time and a latest time in this order, found ${horizonMs}, ${storeTimeMs}, ${latestMs}`,
+        );
         assertEqual(await versioned.authAuthorityKey({}), `bolthole:${info.storeId}`);
         assertEqual(store.authAuthorityKey(), `bolthole:${info.storeId}`);
       },

@@ -10,6 +10,7 @@ import {
   assertSameBytes,
   callConcurrently,
   contentsOf,
+  refusalOf,
 } from "../assertions.js";
 import { chapter, testCase } from "../chapter.js";
 import {
@@ -24,7 +25,8 @@ import {
 } from "../fixtures.js";
 import { MUTATING_METHODS, MUTATIONS, MUTATION_BASE, type MutatingMethod, type MutationResult } from "./mutations.js";
 
-const DAY = 24 * 60 * 60 * 1000;
+const HOUR = 60 * 60 * 1000;
+const DAY = 24 * HOUR;
 
 type Call = (store: VersionedStore, requestId: string, runtimeId?: string) => Promise<Committed>;
 
@@ -218,18 +220,39 @@ export const requestsChapter = chapter(
     }),
 
     testCase(
-      "a request id older than the stored outcomes is expired and never applied",
-      async ({ store, versioned }) => {
-        const { outcomeRetention } = await versioned.getServerInfo({});
-        const requestId = requestIdAt(Date.now() - outcomeRetention.maxAgeSeconds * 1000 - DAY);
-        await assertRefused(apply(1)(versioned, requestId), {
-          variant: "WriteFailed",
-          reason: "REQUEST_ID_EXPIRED",
-          record: "request_id",
-        });
+      "a request id below the horizon is expired and never applied, unless its outcome is kept",
+      ["transfers"],
+      async ({ store, versioned, transfer }) => {
+        const horizonMs = Date.now() - HOUR;
+        const appliedId = requestIdAt(horizonMs - 2);
+        const expiredId = requestIdAt(horizonMs - 1);
+        const { version } = committed(await persist(1)(versioned, appliedId, "other"));
+        const times = await transfer.setHorizon({ horizonMs });
+        assertEqual(times.horizonMs, horizonMs);
+        assertEqual((await versioned.getServerInfo({})).requestIdTimes?.horizonMs, horizonMs);
+        const refused = await refusalOf(apply(1)(versioned, expiredId));
+        assertSame([refused.variant, refused.reason], ["WriteFailed", "REQUEST_ID_EXPIRED"]);
+        assertEqual(refused.subject.record, "request_id");
+        assertEqual(refused.subject.requestIdTimes?.horizonMs, horizonMs);
         for (const seal of [false, true])
-          assertSame(await versioned.getCommit({ requestId, seal }), { state: "expired" });
+          assertSame(await versioned.getCommit({ requestId: expiredId, seal }), { state: "expired" });
         assertSame(await contentsOf(store, RUNTIME), EMPTY_CONTENTS);
+        const replayed = committed(await persist(1)(versioned, appliedId, "other"));
+        assertSame([replayed.version, replayed.replayed], [version, true]);
+        assertEqual(committed(await apply(1)(versioned, requestIdAt(horizonMs))).replayed, false);
+      },
+    ),
+
+    testCase(
+      "a horizon above the times of new request ids is refused",
+      ["transfers"],
+      async ({ versioned, transfer }) => {
+        await assertRefused(transfer.setHorizon({ horizonMs: Date.now() + 2 * DAY }), {
+          variant: "WriteFailed",
+          reason: "INVALID_ARGUMENT",
+          record: "horizon_ms",
+        });
+        assertEqual(committed(await persist(1)(versioned, freshRequestId())).replayed, false);
       },
     ),
 

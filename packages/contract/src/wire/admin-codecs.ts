@@ -14,6 +14,7 @@ import {
   type StoreCounts,
   type VerifyEvent,
 } from "../store-maintenance.js";
+import type { HorizonControl } from "../request-ids.js";
 import type { NoArguments } from "../versioned-store.js";
 import { lifecycleRecord } from "./lifecycle-record.js";
 import {
@@ -31,6 +32,7 @@ import {
 import { type ServiceCodecs, stream, unary, upload } from "./method-codec.js";
 import { inputState, receipt } from "./json-form.js";
 import { opsSnapshot } from "./records.js";
+import { requestIdTimes } from "./request-id-times.js";
 import { sessionProfile } from "./session-change.js";
 import { withFirst } from "./streams.js";
 
@@ -146,7 +148,7 @@ export const encodeFinding = finding.toWire;
 type DaemonStatus = MessageInitShape<typeof pb.GetStatusResponseSchema>;
 
 /** The methods behind the RPCs of `AdminService`. */
-interface AdminMethods extends Pick<RuntimeTransfer, "exportRuntime" | "importRuntime"> {
+interface AdminMethods extends Pick<RuntimeTransfer, "exportRuntime" | "importRuntime">, HorizonControl {
   getStatus(request: NoArguments): Promise<DaemonStatus>;
   backup(request: NoArguments): AsyncIterable<Uint8Array>;
   verify(request: NoArguments): AsyncIterable<VerifyEvent>;
@@ -225,6 +227,14 @@ export const adminCodecs = {
       async *encodeResponse(events) {
         for await (const event of events) yield verifyEvent.toWire(event);
       },
+    },
+  ),
+  setHorizon: unary(
+    rpc.setHorizon,
+    { horizonMs: required(roundedNumber) },
+    {
+      toModel: (response) => requestIdTimes.toModel(requireField(response.requestIdTimes, "request_id_times")),
+      toWire: (times) => create(pb.SetHorizonResponseSchema, { requestIdTimes: requestIdTimes.toWire(times) }),
     },
   ),
 } as const satisfies ServiceCodecs<AdminMethods, Rpcs>;

@@ -8,6 +8,7 @@ import { ErrorInfoSchema } from "../gen/google/rpc/error_details_pb.js";
 import { StatusSchema } from "../gen/google/rpc/status_pb.js";
 import { StoreError } from "../store-error.js";
 import { enumeration } from "./message-codec.js";
+import { requestIdTimes } from "./request-id-times.js";
 
 /** The trailer that gRPC libraries of every language read the details of an error from. */
 export const STATUS_DETAILS_KEY = "grpc-status-details-bin";
@@ -80,6 +81,7 @@ export function toErrorDetail(error: StoreError): { readonly message: string; re
   });
   if (subject.runtimeId !== undefined) detail.runtimeId = field("runtime_id", subject.runtimeId);
   if (subject.identical !== undefined) detail.identical = subject.identical;
+  if (subject.requestIdTimes) detail.requestIdTimes = requestIdTimes.toWire(subject.requestIdTimes);
   detail.truncated = digestsOfCut.size > 0;
   detail.truncatedSha256 = Object.fromEntries(digestsOfCut);
   return { message, detail };
@@ -108,5 +110,6 @@ export function fromErrorDetail(detail: pb.StoreErrorDetail, message: string): S
     expected: detail.expected || undefined,
     actual: detail.actual || undefined,
     identical: detail.identical,
+    requestIdTimes: detail.requestIdTimes && requestIdTimes.toModel(detail.requestIdTimes),
   });
 }

@@ -45,6 +45,7 @@ import {
   rewriteCommit,
 } from "./json-form.js";
 import { opsSnapshot } from "./records.js";
+import { requestIdTimes } from "./request-id-times.js";
 import { sessionChange } from "./session-change.js";
 import { readInputStates, readSnapshot, readUpload, writeInputStates, writeSnapshot, writeUpload } from "./streams.js";
 
@@ -442,6 +443,7 @@ export const storeCodecs = {
       durable: same,
       limits: required(limits),
       outcomeRetention: required(outcomeRetention),
+      requestIdTimes: optional(requestIdTimes),
     },
   ),
 } as const satisfies ServiceCodecs<VersionedStore, Rpcs>;

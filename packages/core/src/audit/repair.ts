@@ -17,6 +17,7 @@ import {
 import { ReadSet, isVerified, makeRow } from "../commit/row.js";
 import { type Engine, type RowKey, type RowWrite, type View, pagesOf } from "../engine.js";
 import { nextIteration } from "../yield-budget.js";
+import { horizonAbove } from "../commit/store-time.js";
 import { RuntimeAudit, difference } from "./store-audit.js";
 
 /*
@@ -138,11 +139,12 @@ export async function repairStoreManifest(
   if (differences.length === 0) return false;
   onRecount({ runtimeId: undefined, differences });
   if (dryRun) return true;
-  // Outcomes may be lost, so no request that was made before now may be executed, unless its outcome is there.
-  const horizonMs = Math.max(stored?.horizonMs ?? 0, nowMs);
+  // Outcomes may be lost, so no request that can have been made before now may be executed, unless its outcome is there.
+  const horizonMs = horizonAbove(stored ?? EMPTY_STORE_MANIFEST, nowMs);
+  const clockMs = Math.max(stored?.clockMs ?? 0, nowMs, horizonMs);
   const reads = new ReadSet();
   const handle = reads.add(STORE_MANIFEST_KEY);
-  const value = encodeStoreManifest({ ...found, horizonMs });
+  const value = encodeStoreManifest({ ...found, horizonMs, clockMs });
   await engine.commit({
     reads,
     bytes: 0,

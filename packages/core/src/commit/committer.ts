@@ -16,16 +16,10 @@ import { CountedChecksums, commitOverDamage } from "./damaged-rows.js";
 import { expectationsOf } from "./expectations.js";
 import { type Fingerprinted, fingerprint } from "./fingerprint.js";
 import { type ManifestCorrection, STORE_MANIFEST_KEY } from "./manifests.js";
-import {
-  type Outcome,
-  type RequestId,
-  decodeOutcome,
-  encodeOutcome,
-  parseRequestId,
-  type StoredResponse,
-  WRITTEN,
-} from "./outcome.js";
+import { type Outcome, decodeOutcome, encodeOutcome, type StoredResponse, WRITTEN } from "./outcome.js";
+import { type RequestId, isExpired, parseRequestId, refuseAhead, refuseByTime } from "./request-id.js";
 import { ReadRows, ReadSet, type RowHandle, type RowReader, decodeRow, isVerified, versionText } from "./row.js";
+import type { StoreTime } from "./store-time.js";
 import { WriteSet } from "./write-set.js";
 
 /** A new value of a row that a change reads, or the deletion of the row. */
@@ -116,9 +110,7 @@ export class Committer {
 
   constructor(
     private readonly engine: Engine,
-    /** The greatest age of a request id without a stored outcome, in milliseconds. */
-    private readonly maxAgeMs: number,
-    private readonly now: () => number,
+    private readonly time: StoreTime,
   ) {}
 
   /**
@@ -233,7 +225,7 @@ export class Committer {
       if (kept) {
         const outcome = writes.read(kept.handle, decodeOutcome);
         if (outcome) return nothingWritten(this.replay(outcome, kept.requestId, kept.fingerprint, change.inputIds));
-        this.refuseExpired(kept.requestId, writes.storeManifest.horizonMs);
+        refuseByTime(kept.requestId, this.time.times(writes.storeManifest));
       }
       for (const check of expectations) check(rows, writes);
       const written = edit(rows, writes, sequence);
@@ -246,7 +238,7 @@ export class Committer {
         writes.put(kept.handle, encodeOutcome(outcome));
       }
       return {
-        writes: writes.close(),
+        writes: writes.close(this.time),
         replaceRows: written.replaceRows,
         result: this.committed(version, false, response, change.inputIds),
         freesSpace,
@@ -260,14 +252,16 @@ export class Committer {
     text: string,
     seal: boolean,
   ): Promise<Outcome | { readonly state: "pending" | "not_found" | "expired" }> {
-    const requestId = parseRequestId(text, this.now());
+    const requestId = parseRequestId(text);
     const reads = new ReadSet();
     const handle = reads.add({ table: "outcome", requestId: requestId.text });
     const manifests = { store: reads.add(STORE_MANIFEST_KEY) };
     const known = (writes: WriteSet): Outcome | { readonly state: "expired" } | undefined => {
       const outcome = writes.read(handle, decodeOutcome);
       if (outcome) return outcome;
-      return this.isExpired(requestId, writes.storeManifest.horizonMs) ? { state: "expired" } : undefined;
+      if (isExpired(requestId, writes.storeManifest.horizonMs)) return { state: "expired" };
+      refuseAhead(requestId, this.time.times(writes.storeManifest));
+      return undefined;
     };
     if (!seal) {
       const rows = await this.engine.view((view) =>
@@ -284,7 +278,7 @@ export class Committer {
         const status = known(writes);
         if (status) return nothingWritten(status);
         writes.put(handle, encodeOutcome({ state: "sealed" }));
-        return { writes: writes.close(), result: { state: "sealed" } as const, freesSpace: false };
+        return { writes: writes.close(this.time), result: { state: "sealed" } as const, freesSpace: false };
       },
     });
   }
@@ -351,7 +345,7 @@ export class Committer {
         actual: this.engine.storeId,
       });
     }
-    return requestId === undefined ? undefined : parseRequestId(requestId, this.now());
+    return requestId === undefined ? undefined : parseRequestId(requestId);
   }
 
   private replay(
@@ -368,17 +362,6 @@ export class Committer {
     }
     const { version, response = { keptSequences: [] } } = outcome;
     return this.committed(version, true, response, inputIds);
-  }
-
-  private isExpired(requestId: RequestId, horizonMs: number): boolean {
-    return requestId.timeMs < Math.max(horizonMs, this.now() - this.maxAgeMs);
-  }
-
-  /** Throws REQUEST_ID_EXPIRED for an id whose outcome may have been deleted, because then the request may have been applied. */
-  private refuseExpired(requestId: RequestId, horizonMs: number): void {
-    if (this.isExpired(requestId, horizonMs)) {
-      throw refusedId("REQUEST_ID_EXPIRED", requestId, "is older than the outcomes that are kept");
-    }
   }
 }
 
@@ -424,7 +407,7 @@ function refuseChangedInputs(request: AnyMutation, actual = "none"): void {
 }
 
 const refusedId = (
-  reason: "REQUEST_ID_SEALED" | "REQUEST_ID_REUSED" | "REQUEST_ID_EXPIRED",
+  reason: "REQUEST_ID_SEALED" | "REQUEST_ID_REUSED",
   requestId: RequestId,
   problem: string,
 ): StoreError =>

@@ -306,8 +306,7 @@ const CALLS: readonly [name: string, fingerprint: string, call: Call][] = [
 test.each(CALLS)("the fingerprint of %s stays what it was", async (_name, expected, call) => {
   const engine = Object.assign(new MemoryEngine(), { epoch: EPOCH });
   const requestId = "0198f0a0-0000-7000-8000-0000000000ff";
-  const now = (): number => Number.parseInt("0198f0a00000", 16);
-  await call(createEngineStore(engine, { now }), { requestId });
+  await call(createEngineStore(engine), { requestId });
   const key = { table: "outcome", requestId } as const;
   const row = await engine.view((view) => view.get(key));
   const outcome = row && decodeOutcome(verifiedValue(key, row));

@@ -1,5 +1,6 @@
 import { bufferOf } from "../bytes.js";
-import { type Row, type Table, decodeRow, expectForm, makeRow } from "./row.js";
+import { type Row, type Table, UnknownFormError, expectForm } from "./row.js";
+import type { StoredTimes } from "./store-time.js";
 
 /*
  * Manifests count the rows of a runtime, and the rows of the store that belong to no runtime. Every commit keeps them up to
@@ -112,13 +113,11 @@ const readDigest = (bytes: Buffer, at: number): TableDigest => ({
 });
 
 /** The digests of the rows that belong to no runtime, and of the runtime manifests. */
-export interface StoreManifest {
+export interface StoreManifest extends StoredTimes {
   readonly outcome: TableDigest;
   readonly oauth: TableDigest;
   /** All runtime manifests. It shows a runtime that vanished, or that was replaced by an older state of itself. */
   readonly runtimeManifest: TableDigest;
-  /** The horizon, in milliseconds since the epoch: outcomes of request ids made before it are no longer kept. */
-  readonly horizonMs: number;
 }
 
 export const STORE_MANIFEST_KEY = { table: "storeManifest" } as const;
@@ -128,6 +127,7 @@ export const EMPTY_STORE_MANIFEST: StoreManifest = {
   oauth: NO_ROWS,
   runtimeManifest: NO_ROWS,
   horizonMs: 0,
+  clockMs: 0,
 };
 
 /** Returns a copy that may be changed, in the same way as `copyRuntimeManifest`. */
@@ -136,37 +136,46 @@ export const copyStoreManifest = ({
   oauth,
   runtimeManifest,
   horizonMs,
+  clockMs,
 }: StoreManifest): Changeable<StoreManifest> => ({
   outcome,
   oauth,
   runtimeManifest,
   horizonMs,
+  clockMs,
 });
 
 /** Form 1, which had no digest of the runtime manifests, was never released. */
-const STORE_FORM = 2;
+const STORE_FORM = 3;
+/** The form of version 0.1. It ends before the clock reading. */
+const STORE_FORM_WITHOUT_CLOCK = 2;
 const HORIZON_AT = 1 + 2 * DIGEST_BYTES;
 const RUNTIME_MANIFESTS_AT = HORIZON_AT + 8;
-const STORE_MANIFEST_BYTES = RUNTIME_MANIFESTS_AT + DIGEST_BYTES;
+const CLOCK_AT = RUNTIME_MANIFESTS_AT + DIGEST_BYTES;
+const STORE_MANIFEST_BYTES = CLOCK_AT + 8;
 
-export function encodeStoreManifest({ outcome, oauth, runtimeManifest, horizonMs }: StoreManifest): Uint8Array {
+export function encodeStoreManifest(manifest: StoreManifest): Uint8Array {
+  const { outcome, oauth, runtimeManifest, horizonMs, clockMs } = manifest;
   const bytes = Buffer.allocUnsafe(STORE_MANIFEST_BYTES);
   bytes[0] = STORE_FORM;
   writeDigest(bytes, 1, outcome);
   writeDigest(bytes, 1 + DIGEST_BYTES, oauth);
   bytes.writeDoubleLE(horizonMs, HORIZON_AT);
   writeDigest(bytes, RUNTIME_MANIFESTS_AT, runtimeManifest);
+  bytes.writeDoubleLE(clockMs, CLOCK_AT);
   return bytes;
 }
 
 export function decodeStoreManifest(value: Uint8Array): StoreManifest {
-  expectForm(value, STORE_FORM);
+  const [form] = value;
+  if (form !== STORE_FORM && form !== STORE_FORM_WITHOUT_CLOCK) throw new UnknownFormError("form", "2 or 3", form);
   const bytes = bufferOf(value);
   return {
     outcome: readDigest(bytes, 1),
     oauth: readDigest(bytes, 1 + DIGEST_BYTES),
     horizonMs: bytes.readDoubleLE(HORIZON_AT),
     runtimeManifest: readDigest(bytes, RUNTIME_MANIFESTS_AT),
+    clockMs: form === STORE_FORM ? bytes.readDoubleLE(CLOCK_AT) : 0,
   };
 }
 
@@ -191,25 +200,4 @@ export function correctStoreManifest(manifest: StoreManifest, { rows, sum }: Man
   if (rows === 0 && sum === 0) return manifest;
   const { runtimeManifest: stored } = manifest;
   return { ...manifest, runtimeManifest: { rows: stored.rows + rows, sum: (stored.sum + sum) >>> 0 } };
-}
-
-export interface RestoreOptions {
-  /** Whether the OAuth flows are kept. Flows that were used since the backup would be valid again. */
-  readonly keepsOauth: boolean;
-  readonly nowMs: number;
-}
-
-/**
- * Returns the store manifest after a restore, which deletes every request outcome. The horizon moves to the present: any
- * earlier request may have been applied before the restore, so none of them is ever executed again.
- */
-export function restoredStoreManifest(stored: Row | undefined, { keepsOauth, nowMs }: RestoreOptions): Row {
-  const before = stored ? decodeRow(STORE_MANIFEST_KEY, stored, decodeStoreManifest) : EMPTY_STORE_MANIFEST;
-  const manifest = {
-    ...before,
-    outcome: NO_ROWS,
-    oauth: keepsOauth ? before.oauth : NO_ROWS,
-    horizonMs: Math.max(before.horizonMs, nowMs),
-  };
-  return makeRow(STORE_MANIFEST_KEY, stored?.sequence ?? 0, encodeStoreManifest(manifest));
 }

@@ -1,47 +1,6 @@
-import type { StoreError, Uuid, Version, DeletedCounts } from "@bolthole/contract";
-import { writeFailed } from "@bolthole/contract";
+import type { DeletedCounts, Version } from "@bolthole/contract";
 import { bufferOf } from "../bytes.js";
-import type { Engine, WriteBatch } from "../engine.js";
-import { parseUuid } from "../validate.js";
-import { CountedChecksums, commitOverDamage } from "./damaged-rows.js";
-import { WriteSet } from "./write-set.js";
-import { EMPTY_STORE_MANIFEST, STORE_MANIFEST_KEY, decodeStoreManifest } from "./manifests.js";
-import { UnknownFormError, decodeRow, ReadSet } from "./row.js";
-
-/** A request id: a UUIDv7. Its time determines whether its outcome may have been deleted. */
-export interface RequestId {
-  readonly text: Uuid;
-  /** Milliseconds since the epoch. */
-  readonly timeMs: number;
-}
-
-/** How far the time of a request id may be ahead of this machine's clock. */
-const MAX_CLOCK_SKEW_MS = 60 * 60 * 1000;
-
-/** Returns the time of a UUIDv7 in milliseconds since the epoch. */
-const timeOfRequest = (requestId: Uuid): number => Number.parseInt(requestId.slice(0, 8) + requestId.slice(9, 13), 16);
-
-/** Throws INVALID_ARGUMENT unless the text is a UUIDv7 with a plausible time. */
-export function parseRequestId(text: string, nowMs: number): RequestId {
-  const uuid = parseUuid(text, "request_id", writeFailed);
-  if (uuid[14] !== "7") {
-    throw invalidRequestId(
-      `expected a UUID of version 7, found version ${uuid.charAt(14)}`,
-      "a UUID of version 7",
-      text,
-    );
-  }
-  const timeMs = timeOfRequest(uuid);
-  if (timeMs > nowMs + MAX_CLOCK_SKEW_MS) {
-    const expected = `a time up to ${new Date(nowMs + MAX_CLOCK_SKEW_MS).toISOString()}`;
-    const actual = new Date(timeMs).toISOString();
-    throw invalidRequestId(`expected ${expected}, one hour after the store's time, found ${actual}`, expected, actual);
-  }
-  return { text: uuid, timeMs };
-}
-
-const invalidRequestId = (text: string, expected: string, actual: string): StoreError =>
-  writeFailed("INVALID_ARGUMENT", `request_id: ${text}`, { record: "request_id", expected, actual });
+import { UnknownFormError } from "./row.js";
 
 /** The stored result of a request id: the response of the mutation that was applied under it, or that it was sealed. */
 export type Outcome =
@@ -93,47 +52,6 @@ export function decodeOutcome(value: Uint8Array): Outcome {
     method: bytes.toString("latin1", methodAt, responseAt),
     response: value[0] === APPLIED ? decodeResponse(bytes.subarray(responseAt)) : undefined,
   };
-}
-
-export interface OutcomeBounds {
-  readonly maxCount: number;
-  readonly maxAgeMs: number;
-}
-
-/** The most outcomes that one commit deletes: few enough for an engine that has no space for other changes. */
-const PRUNED_TOGETHER = 128;
-
-/**
- * Deletes some of the oldest outcomes beyond the bounds, and returns their number. The same commit moves the horizon: a request
- * id before the horizon is refused, so that an id whose outcome was deleted can never be applied again.
- */
-export async function pruneOutcomes(engine: Engine, bounds: OutcomeBounds, nowMs: number): Promise<number> {
-  const pruned = await engine.view(async (view) => {
-    const row = await view.get(STORE_MANIFEST_KEY);
-    const { outcome } = row ? decodeRow(STORE_MANIFEST_KEY, row, decodeStoreManifest) : EMPTY_STORE_MANIFEST;
-    const excess = outcome.rows - bounds.maxCount;
-    const oldest = await view.scan({ table: "outcome" }, PRUNED_TOGETHER);
-    return oldest.filter(({ key }, index) => index < excess || timeOfRequest(key.requestId) < nowMs - bounds.maxAgeMs);
-  });
-  const last = pruned.at(-1);
-  if (!last) return 0;
-  const horizonMs = timeOfRequest(last.key.requestId) + 1;
-  const reads = new ReadSet();
-  const manifests = { store: reads.add(STORE_MANIFEST_KEY) };
-  const handles = pruned.map(({ key }) => reads.add(key));
-  const counted = new CountedChecksums();
-  const batch: WriteBatch<void> = {
-    reads,
-    bytes: 0,
-    decide: (rows, sequence) => {
-      const writes = new WriteSet(rows, manifests, sequence, counted);
-      for (const handle of handles) writes.delete(handle);
-      return { writes: writes.close(horizonMs), result: undefined, freesSpace: true };
-    },
-  };
-  // Pruning must not end because of damage. When the counted checksum is unknown, the manifest keeps the difference that it has.
-  await commitOverDamage(engine, counted, batch, ({ row }) => row.checksum);
-  return pruned.length;
 }
 
 /*

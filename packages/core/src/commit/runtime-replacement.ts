@@ -12,6 +12,7 @@ import {
 } from "./manifests.js";
 import { KeyedQueue } from "./preparation.js";
 import { type ReadSet, decodeRow, isSameRow, isVerified } from "./row.js";
+import type { StoreTime } from "./store-time.js";
 import { WriteSet } from "./write-set.js";
 
 /*
@@ -40,6 +41,7 @@ export interface RuntimeReplacement {
  */
 export function commitReplacement(
   engine: Engine,
+  time: StoreTime,
   { runtimeId, manifest, correction, reads, edits, replaceRows, bytes }: RuntimeReplacement,
 ): Promise<void> {
   const runtime = reads.add({ table: "runtimeManifest", runtimeId });
@@ -57,7 +59,7 @@ export function commitReplacement(
       }
       if (replaceRows) writes.replaceRows(replaceRows);
       const freesSpace = !replaceRows?.rows && edits.every(({ value }) => value === undefined);
-      return { writes: writes.close(), replaceRows, result: undefined, freesSpace };
+      return { writes: writes.close(time), replaceRows, result: undefined, freesSpace };
     },
   });
 }

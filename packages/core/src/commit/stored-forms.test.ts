@@ -74,6 +74,16 @@ test.each<[string, RowKey, Uint8Array, (value: Uint8Array) => unknown]>([
   expect(reasonOf(() => decodeRow(key, row, decode))).toBe("DAMAGED_RECORD");
 });
 
+test("the bytes of a store manifest are those that stores on disk have, and one of version 0.1 can be read", () => {
+  const digest = { rows: 1, sum: 2 };
+  const manifest = { outcome: digest, oauth: digest, runtimeManifest: digest, horizonMs: 1, clockMs: 2 };
+  const bytes = Buffer.from(encodeStoreManifest(manifest)).toString("hex");
+  const older = "0100000002000000" + "0100000002000000" + "000000000000f03f" + "0100000002000000";
+  expect(bytes).toBe(`03${older}0000000000000040`);
+  expect(decodeStoreManifest(Buffer.from(bytes, "hex"))).toEqual(manifest);
+  expect(decodeStoreManifest(Buffer.from(`02${older}`, "hex"))).toEqual({ ...manifest, clockMs: 0 });
+});
+
 test("an outcome of the first form, without a response, can be read", () => {
   const value = Buffer.concat([Buffer.from([1, 3, 6]), Buffer.alloc(32, 7), Buffer.from("e.1Method", "latin1")]);
   expect(decodeOutcome(value)).toEqual({ ...APPLIED, response: undefined });
@@ -112,4 +122,23 @@ test("an unknown profile refuses a commit over it, and does not turn the guards 
     damaged,
   );
   await expect(store.loadSessionSnapshot({ runtimeId })).rejects.toMatchObject(damaged);
+});
+
+test("the facts of a store are served without the times of request ids when its manifest is damaged", async () => {
+  const engine = new MemoryEngine();
+  const store = createEngineStore(engine);
+  await store.clearSessionSnapshot({ runtimeId });
+  expect((await store.getServerInfo({})).requestIdTimes).toMatchObject({ horizonMs: 0 });
+  const key = { table: "storeManifest" } as const;
+  const reads = new ReadSet();
+  const handle = reads.add(key);
+  await engine.commit({
+    reads,
+    bytes: 0,
+    decide: (_rows, sequence) => {
+      const row = { ...makeRow(key, sequence, Buffer.of(3)), checksum: 1 };
+      return { writes: [{ handle, row }], result: undefined, freesSpace: false };
+    },
+  });
+  expect(await store.getServerInfo({})).toMatchObject({ storeId: engine.storeId, requestIdTimes: undefined });
 });

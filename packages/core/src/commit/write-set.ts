@@ -21,6 +21,7 @@ import {
   updateDigest,
 } from "./manifests.js";
 import { decodeRow, keyText, makeRow, type RowHandle, type RowReader } from "./row.js";
+import type { StoreTime } from "./store-time.js";
 
 /** The manifests that a batch keeps up to date: the store's, and its runtime's if it is of one. */
 export interface ManifestHandles {
@@ -93,15 +94,16 @@ export class WriteSet {
   }
 
   /**
-   * Returns all writes, with those of the manifests. `horizonMs` may move the store's horizon forward. Throws `DamagedRowsError`
-   * when a row that is replaced or deleted is damaged and its counted checksum is not known.
+   * Returns all writes, with those of the manifests. The store manifest keeps the present time if it is the latest
+   * one. `horizonMs` replaces the horizon unless it is undefined. Throws `DamagedRowsError` when a row that is replaced or
+   * deleted is damaged and its counted checksum is not known.
    */
-  close(horizonMs = 0): RowWrite[] {
+  close(time: StoreTime, horizonMs?: number): RowWrite[] {
     const { runtime, store } = this.manifests;
     const writes: RowWrite[] = [];
     this.writes.forEach((write) => writes.push(write));
     if (runtime) this.addRuntimeManifest(runtime, writes);
-    this.addStoreManifest(store, writes, horizonMs);
+    this.addStoreManifest(store, writes, time, horizonMs);
     if (this.uncounted) throw new DamagedRowsError(this.uncounted);
     return writes;
   }
@@ -168,13 +170,18 @@ export class WriteSet {
     }
   }
 
-  private addStoreManifest(handle: RowHandle, writes: RowWrite[], horizonMs: number): void {
+  private addStoreManifest(
+    handle: RowHandle,
+    writes: RowWrite[],
+    time: StoreTime,
+    horizonMs: number | undefined,
+  ): void {
     const before = this.storeManifest;
     // Corrected first, because the updates below do not count below zero.
     const corrected = this.correction ? correctStoreManifest(before, this.correction) : before;
     const manifest = copyStoreManifest(corrected);
     let isChanged = corrected !== before;
-    if (horizonMs > manifest.horizonMs) {
+    if (horizonMs !== undefined && horizonMs !== manifest.horizonMs) {
       manifest.horizonMs = horizonMs;
       isChanged = true;
     }
@@ -185,6 +192,7 @@ export class WriteSet {
       isChanged = true;
     }
     if (!isChanged) return;
+    manifest.clockMs = Math.max(manifest.clockMs, time.presentMs(before));
     writes.push({ handle, row: makeRow(handle.key, this.sequence, encodeStoreManifest(manifest)) });
   }
 }

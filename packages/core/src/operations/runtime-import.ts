@@ -4,7 +4,7 @@ import { ReadSet, keyText } from "../commit/row.js";
 import { type PlainRow, isSingle, rowSlices } from "../commit/row-set.js";
 import { commitReplacement } from "../commit/runtime-replacement.js";
 import type { RowKey, RowSetKey, RowSetReplacement, StagedRows } from "../engine.js";
-import type { DamagedRuntimes } from "../store-context.js";
+import type { StoreContext } from "../store-context.js";
 import type { ReplacedRuntime } from "./stored-runtime.js";
 
 /** The most input rows and receipts that a commit writes or deletes one by one. More of them are replaced as a row set. */
@@ -22,7 +22,7 @@ export class RuntimeImport {
   private staged: StagedRows | undefined;
 
   constructor(
-    private readonly damagedRuntimes: DamagedRuntimes,
+    private readonly context: Pick<StoreContext, "damagedRuntimes" | "time">,
     private readonly runtimeId: RuntimeId,
     /** The new rows, in the order of their keys. */
     wanted: readonly PlainRow<RowKey>[],
@@ -35,8 +35,8 @@ export class RuntimeImport {
 
   /** Throws `StaleBaseError` when another runtime manifest is stored than the one that was read. */
   async commit(stored: ReplacedRuntime, manifestMatches: boolean): Promise<void> {
-    const { damagedRuntimes, runtimeId } = this;
-    const { engine, corrections } = damagedRuntimes;
+    const { context, runtimeId } = this;
+    const { engine, corrections } = context.damagedRuntimes;
     const { manifest, entries } = stored;
     const replaceRows = await this.rowSetReplacement(stored);
     const base = entries.find(({ key }) => key.table === "snapshot")?.row.sequence;
@@ -56,7 +56,7 @@ export class RuntimeImport {
     const bytes = written.reduce((total, { value }) => total + value.length, document?.bytes ?? 0);
     try {
       await corrections.run(manifestMatches, (correction) =>
-        commitReplacement(engine, { runtimeId, manifest, correction, reads, edits, replaceRows, bytes }),
+        commitReplacement(engine, context.time, { runtimeId, manifest, correction, reads, edits, replaceRows, bytes }),
       );
       this.staged = undefined;
     } catch (error) {
@@ -67,7 +67,7 @@ export class RuntimeImport {
 
   /** Discards what is staged and was not committed. */
   async end(): Promise<void> {
-    if (this.staged) await this.damagedRuntimes.engine.discardRows(this.staged);
+    if (this.staged) await this.context.damagedRuntimes.engine.discardRows(this.staged);
   }
 
   /** Returns undefined when the rows are few enough to be written one by one. */
@@ -76,7 +76,7 @@ export class RuntimeImport {
     const stored = entries.filter(({ key }) => !isSingle(key)).map(({ row }) => row);
     if (rowSet.length === 0) return stored.length === 0 && !isRowSetLost ? undefined : { runtimeId, rows: undefined };
     if (!isRowSetLost && areFew(stored) && areFew(rowSet)) return undefined;
-    this.staged ??= await this.damagedRuntimes.engine.stageRows(runtimeId, rowSlices(rowSet));
+    this.staged ??= await this.context.damagedRuntimes.engine.stageRows(runtimeId, rowSlices(rowSet));
     return { runtimeId, rows: this.staged };
   }
 }

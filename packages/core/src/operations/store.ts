@@ -1,10 +1,18 @@
-import type { OutcomeRetention, RuntimeId, RuntimeSummary, Version, VersionedStore } from "@bolthole/contract";
-import { readFailed } from "@bolthole/contract";
+import type {
+  OutcomeRetention,
+  RequestIdTimes,
+  RuntimeId,
+  RuntimeSummary,
+  Version,
+  VersionedStore,
+} from "@bolthole/contract";
+import { StoreError, readFailed } from "@bolthole/contract";
 import { damageOf } from "../audit/store-audit.js";
 import { decodeRuntimeManifest } from "../commit/manifests.js";
 import { decodeRow } from "../commit/row.js";
 import type { KeyOf, Row } from "../engine.js";
 import { type StoreContext, versionOf } from "../store-context.js";
+import { requestIdTimes } from "./horizon.js";
 import { checkRuntimeId, invalid, tooLarge } from "../validate.js";
 
 type StoreOperations = Pick<VersionedStore, "listRuntimes" | "getCommit" | "getServerInfo">;
@@ -45,16 +53,26 @@ export const storeOperations = (
     return { state: status.state, version: status.version, method: status.method };
   },
 
-  getServerInfo: () =>
-    Promise.resolve({
-      serverVersion,
-      storeId: context.engine.storeId,
-      engine: context.engine.name,
-      durable: context.engine.durable,
-      limits: context.limits,
-      outcomeRetention,
-    }),
+  getServerInfo: async () => ({
+    serverVersion,
+    storeId: context.engine.storeId,
+    engine: context.engine.name,
+    durable: context.engine.durable,
+    limits: context.limits,
+    outcomeRetention,
+    requestIdTimes: await readableTimes(context),
+  }),
 });
+
+/** Returns undefined when the store manifest cannot be read. The other facts are then still served, and so are loads. */
+async function readableTimes(context: StoreContext): Promise<RequestIdTimes | undefined> {
+  try {
+    return await requestIdTimes(context);
+  } catch (error) {
+    if (error instanceof StoreError) return undefined;
+    throw error;
+  }
+}
 
 function summaryOf(key: KeyOf<"runtimeManifest">, row: Row, version: Version): RuntimeSummary {
   const manifest = decodeRow(key, row, decodeRuntimeManifest);

@@ -49,7 +49,7 @@ export function transferOperations(context: StoreContext): RuntimeTransfer {
       const runtimeId = checkRuntimeId(contents.runtimeId, context.limits);
       const wanted = await checkedRows(context, contents);
       return context.sessions.run(runtimeId, async () => {
-        const change = new RuntimeImport(damagedRuntimes, runtimeId, wanted, contents.session?.snapshot);
+        const change = new RuntimeImport(context, runtimeId, wanted, contents.session?.snapshot);
         try {
           return await repeatWhileStale(
             async () => {

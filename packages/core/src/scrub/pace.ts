@@ -1,15 +1,14 @@
 import { setImmediate, setTimeout as sleep } from "node:timers/promises";
+import { type Clock, SYSTEM_CLOCK } from "../clock.js";
 
 /** The time that a scrub uses. */
-export interface Clock {
-  /** Returns milliseconds since the epoch. */
-  now(): number;
+export interface ScrubClock extends Clock {
   /** Resolves after the time, or earlier when the signal aborts. Does not reject. */
   sleep(ms: number, signal: AbortSignal): Promise<void>;
 }
 
-export const SYSTEM_CLOCK: Clock = {
-  now: Date.now,
+export const SCRUB_CLOCK: ScrubClock = {
+  ...SYSTEM_CLOCK,
   sleep: (ms, signal) => sleep(ms, undefined, { signal, ref: false }).catch(() => undefined),
 };
 
@@ -30,7 +29,7 @@ export class Pace {
 
   constructor(
     private readonly bytesPerSecond: number,
-    private readonly clock: Clock,
+    private readonly clock: ScrubClock,
     private readonly signal: AbortSignal,
   ) {}
 

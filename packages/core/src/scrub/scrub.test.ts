@@ -6,6 +6,7 @@ import type { Engine, Row, RowKey, RowWrite, WriteBatch } from "../engine.js";
 import { createEngineStore } from "../engine-store.js";
 import { MemoryEngine } from "../memory-engine.js";
 import { inputId, inputState } from "../testing/input-states.js";
+import type { ScrubClock } from "./pace.js";
 import { SteppedClock } from "../testing/stepped-clock.js";
 import { Scrub, type ScrubNote, type ScrubOptions } from "./scrub.js";
 
@@ -233,6 +234,35 @@ test("after a restart the next pass waits until it is due", async () => {
   scrub.start();
   await passes(8);
   expect(scrub.status().last?.startedAt).toBe(startedAt + HOUR);
+});
+
+test("a clock that is set back while the scrub waits delays the next pass by one interval at most", async () => {
+  const clock = new SteppedClock();
+  let isSetBack = false;
+  let monotonic = 0;
+  const load = (): ScrubNote => ({
+    passes: 7,
+    last: { startedAt: clock.now(), endedAt: clock.now(), runtimes: 2, bytes: 9, findingCount: 0, findings: [] },
+  });
+  const wall: ScrubClock = {
+    now: () => clock.now() + monotonic - (isSetBack ? 365 * 24 * HOUR : 0),
+    monotonic: () => monotonic,
+    sleep: async (ms) => {
+      await setImmediate();
+      monotonic += ms;
+      isSetBack = true;
+    },
+  };
+  const memory = { load, save: () => undefined };
+  const { scrub } = watched(await filled(), clock, {
+    clock: wall,
+    memory,
+    intervalMs: 3 * HOUR,
+    bytesPerSecond: 1 << 30,
+  });
+  scrub.start();
+  for (let turn = 0; turn < 1000 && scrub.status().passes < 8; turn += 1) await setImmediate();
+  expect(scrub.status().passes).toBeGreaterThanOrEqual(8);
 });
 
 test("an error of one read is reported, and everything else is read", async () => {

@@ -1,6 +1,6 @@
 import { type Finding, type RuntimeId, StoreError } from "@bolthole/contract";
 import { type Engine, ROW_SPACE_RECORD } from "../engine.js";
-import { type Clock, Pace, SYSTEM_CLOCK } from "./pace.js";
+import { Pace, SCRUB_CLOCK, type ScrubClock } from "./pace.js";
 import { scrubDocument, scrubRows, scrubStoreRows } from "./scrub-reads.js";
 
 /** The results of one pass over a store. Times are milliseconds since the epoch. */
@@ -55,7 +55,7 @@ export interface ScrubOptions {
   /** Called for an error that is not damage. The scrub continues. */
   readonly onFault: (error: unknown) => void;
   /** The system's clock unless set. */
-  readonly clock?: Clock | undefined;
+  readonly clock?: ScrubClock | undefined;
 }
 
 export interface ScrubStatus {
@@ -84,7 +84,7 @@ const KEPT_FINDINGS = 20;
 export class Scrub {
   private readonly stopping = new AbortController();
   private readonly pace: Pace;
-  private readonly clock: Clock;
+  private readonly clock: ScrubClock;
   private readonly note: ScrubNote;
   private isRunning = false;
   private savedAt = 0;
@@ -94,7 +94,7 @@ export class Scrub {
     private readonly engine: Engine,
     private readonly options: ScrubOptions,
   ) {
-    this.clock = options.clock ?? SYSTEM_CLOCK;
+    this.clock = options.clock ?? SCRUB_CLOCK;
     this.pace = new Pace(options.bytesPerSecond, this.clock, this.stopping.signal);
     this.note = options.memory.load() ?? { passes: 0 };
   }
@@ -147,9 +147,13 @@ export class Scrub {
     const { current, last } = this.note;
     if (current || !last) return;
     const interval = Math.max(this.options.intervalMs, LEAST_INTERVAL_MS);
-    // The clock may have been set back.
-    const due = Math.min(last.startedAt, this.clock.now()) + interval;
-    for (let left = due - this.clock.now(); left > 0; left = due - this.clock.now()) {
+    let startedAt = last.startedAt;
+    for (;;) {
+      const now = this.clock.now();
+      // The clock may have been set back, also during a sleep.
+      startedAt = Math.min(startedAt, now);
+      const left = startedAt + interval - now;
+      if (left <= 0) return;
       await this.clock.sleep(Math.min(left, LONGEST_SLEEP_MS), this.stopping.signal);
       this.stopping.signal.throwIfAborted();
     }
@@ -172,7 +176,7 @@ export class Scrub {
       this.record(pass, await this.scrubRuntime(next));
       pass.runtimes += 1;
       pass.after = next;
-      if (this.clock.now() - this.savedAt >= SAVE_INTERVAL_MS) this.save();
+      if (this.clock.monotonic() - this.savedAt >= SAVE_INTERVAL_MS) this.save();
     }
     this.record(pass, await this.attempt(undefined, () => scrubStoreRows(this.engine, this.pace)));
     const { startedAt, runtimes, bytes, findingCount, findings } = pass;
@@ -235,7 +239,7 @@ export class Scrub {
   }
 
   private save(): void {
-    this.savedAt = this.clock.now();
+    this.savedAt = this.clock.monotonic();
     this.options.memory.save(this.note);
   }
 }

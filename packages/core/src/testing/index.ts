@@ -3,3 +3,8 @@ export { IterationCounter } from "./iteration-counter.js";
 export { Random } from "./random.js";
 export { inputId, inputState } from "./input-states.js";
 export { typicalSession } from "./typical-session.js";
+export { ClockSimulation, type SimulatedStorage } from "./clock-simulation.js";
+export { fuzzClocks } from "./fuzz-clocks.js";
+export { MemoryStorage } from "./memory-storage.js";
+export { requestIdAt } from "./request-ids.js";
+export { SimulatedClock } from "./simulated-clock.js";

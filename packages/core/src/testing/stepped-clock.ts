@@ -1,7 +1,7 @@
-import type { Clock } from "../scrub/pace.js";
+import type { ScrubClock } from "../scrub/pace.js";
 
 /** A clock that every sleep advances immediately, up to a limit. Sleeps beyond the limit wait until a test raises it. */
-export class SteppedClock implements Clock {
+export class SteppedClock implements ScrubClock {
   slept = 0;
   private time = Date.UTC(2026, 0, 1);
   private limit = this.time;
@@ -11,6 +11,10 @@ export class SteppedClock implements Clock {
   constructor(private readonly beforeSleep: () => Promise<void> = () => Promise.resolve()) {}
 
   now(): number {
+    return this.time;
+  }
+
+  monotonic(): number {
     return this.time;
   }
 

@@ -2,13 +2,20 @@ import { existsSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { Command, Option } from "commander";
-import { type BackupManifest, BackupReader, type RestoreResult, restoreBackup } from "@bolthole/lmdb";
+import {
+  type BackupManifest,
+  BackupReader,
+  type RestoreOptions,
+  type RestoreResult,
+  restoreBackup,
+} from "@bolthole/lmdb";
 import { variableOf } from "../config.js";
 import { EXIT, StartupError, withExitCode } from "../exit-code.js";
 import { damagedRuntimesFile } from "../folder/damaged-runtimes.js";
 import { makeFolder } from "../folder/data-folder.js";
 import { FileReplacement } from "../folder/state-files.js";
 import { refusesRuntime } from "../known-damage.js";
+import { instantText, parseInstant } from "./instant.js";
 import { ByteProgress, mebibytes } from "./progress.js";
 import { type StoreTargetFlags, addStoreTargetOptions, openStoreTarget } from "./store-target.js";
 import { findingText } from "./verify.js";
@@ -86,6 +93,7 @@ function describeBackup(path: string, manifest: BackupManifest): string {
 interface RestoreFlags {
   readonly data: string;
   readonly keepOauth?: true;
+  readonly horizon?: number;
 }
 
 /** Returns the command `bolthole restore FILE`. */
@@ -99,31 +107,45 @@ export function restoreCommand(): Command {
         .makeOptionMandatory(),
     )
     .option("--keep-oauth", "keep the OAuth flows; flows that were used after the backup become usable again")
+    .addOption(
+      new Option(
+        "--horizon <instant>",
+        "the horizon of the new store, or now; requests above it that were applied after the backup may be applied again",
+      ).argParser(parseInstant),
+    )
     .action(restore);
 }
 
-async function restore(path: string, { data, keepOauth }: RestoreFlags): Promise<void> {
+async function restore(path: string, { data, keepOauth, horizon }: RestoreFlags): Promise<void> {
   if (!existsSync(path))
     throw new StartupError(EXIT.USAGE, `there is no file ${path}; name a file that bolthole backup wrote`);
-  const restored = await withExitCode(() => restoreInto(data, path, keepOauth === true));
-  const { manifest, storeId, findings } = restored;
+  const options = { keepsOauth: keepOauth === true, horizonMs: horizon };
+  const { manifest, storeId, findings, horizonMs, keptOutcomes } = await withExitCode(() =>
+    restoreInto(data, path, options),
+  );
+  const dropped = (manifest.counts?.outcomes ?? keptOutcomes) - keptOutcomes;
   const lines = [
     ...findings.map(findingText),
     `${data}: store ${storeId}, created from store ${manifest.storeId} at commit ${String(manifest.commitSequence)}`,
-    `dropped: ${String(manifest.counts?.outcomes ?? 0)} request outcomes${keepOauth ? "" : ", the OAuth flows"}`,
+    `dropped: ${String(dropped)} request outcomes${keepOauth ? "" : ", the OAuth flows"}`,
+    `horizon: ${instantText(horizonMs)}, request ids below it are refused`,
   ];
   process.stdout.write(`${lines.join("\n")}\n`);
   if (findings.length > 0) process.exitCode = EXIT.DAMAGED;
 }
 
-async function restoreInto(data: string, path: string, keepsOauth: boolean): Promise<RestoreResult> {
+async function restoreInto(
+  data: string,
+  path: string,
+  options: Pick<RestoreOptions, "keepsOauth" | "horizonMs">,
+): Promise<RestoreResult> {
   const progress = new ByteProgress();
   try {
     makeFolder(dirname(data));
     const onRead = (bytes: number): void => {
       progress.add(bytes);
     };
-    const restored = await restoreBackup(path, data, { keepsOauth, onRead });
+    const restored = await restoreBackup(path, data, { ...options, onRead });
     const refused = restored.findings.filter(refusesRuntime);
     if (refused.length > 0) damagedRuntimesFile(data, restored.storeId).save(refused);
     return restored;

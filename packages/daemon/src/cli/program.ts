@@ -3,6 +3,7 @@ import { VERSION } from "../config.js";
 import { backupCommand, restoreCommand } from "./backup.js";
 import { deleteCommand } from "./delete.js";
 import { exportCommand, importCommand } from "./move.js";
+import { horizonCommand } from "./horizon.js";
 import { repairCommand } from "./repair.js";
 import { serveCommand } from "./serve.js";
 import { statusCommand } from "./status.js";
@@ -21,6 +22,7 @@ export function createProgram(): Command {
     .addCommand(backupCommand())
     .addCommand(restoreCommand())
     .addCommand(verifyCommand())
+    .addCommand(horizonCommand())
     .addCommand(repairCommand());
   for (const command of [program, ...program.commands.flatMap((one) => [one, ...one.commands])]) command.exitOverride();
   return program;

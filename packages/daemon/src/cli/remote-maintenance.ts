@@ -4,9 +4,12 @@ import { Client, type ServiceError, credentials } from "@grpc/grpc-js";
 import {
   type ExportRuntime,
   type ExportedRuntime,
+  type HorizonControl,
   type ImportResult,
   type ImportRuntime,
+  type RequestIdTimes,
   type RuntimeTransfer,
+  type SetHorizon,
   StoreError,
   type StoreMaintenance,
   type VerifyEvent,
@@ -15,10 +18,11 @@ import { STATUS_DETAILS_KEY, adminCodecs, fromWireStatus, grpcMethod } from "@bo
 
 /** Long enough for a runtime of hundreds of megabytes on a slow disk. */
 const TRANSFER_TIMEOUT_MS = 10 * 60 * 1000;
+const SHORT_TIMEOUT_MS = 10_000;
 const MAX_MESSAGE_BYTES = 33 * 1024 * 1024;
 
-/** The backup, the check and the runtime transfer of a running daemon, over its socket. */
-export class RemoteMaintenance implements StoreMaintenance, RuntimeTransfer {
+/** The backup, the check, the runtime transfer and the horizon of a running daemon, over its socket. */
+export class RemoteMaintenance implements StoreMaintenance, RuntimeTransfer, HorizonControl {
   private readonly client: Client;
 
   constructor(target: string) {
@@ -74,6 +78,20 @@ export class RemoteMaintenance implements StoreMaintenance, RuntimeTransfer {
     } catch (error) {
       throw storeErrorOfStatus(error);
     }
+  }
+
+  async setHorizon(request: SetHorizon): Promise<RequestIdTimes> {
+    const { method, encodeRequest, decodeResponse } = adminCodecs.setHorizon;
+    const { path, requestSerialize, responseDeserialize } = grpcMethod(method);
+    const message = encodeRequest(request);
+    const response = await new Promise<MessageShape<typeof method.output>>((resolve, reject) => {
+      const options = { deadline: Date.now() + SHORT_TIMEOUT_MS };
+      this.client.makeUnaryRequest(path, requestSerialize, responseDeserialize, message, options, (error, received) => {
+        if (received) resolve(received);
+        else reject(storeErrorOfStatus(error));
+      });
+    });
+    return decodeResponse(response);
   }
 
   close(): void {

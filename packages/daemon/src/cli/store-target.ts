@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { connect } from "@bolthole/client";
-import type { RuntimeTransfer, StoreMaintenance, VersionedStore } from "@bolthole/contract";
+import type { HorizonControl, RuntimeTransfer, StoreMaintenance, VersionedStore } from "@bolthole/contract";
 import { storeMaintenance } from "@bolthole/core";
 import { type Config, SETTINGS, type SettingName, resolveConfig, variableOf } from "../config.js";
 import { EXIT, StartupError, startFailure } from "../exit-code.js";
@@ -26,8 +26,9 @@ export interface StoreTarget {
     | "loadAuthOauthFlowSnapshot"
     | "updateAuthOauthFlowSnapshot"
     | "persistAuthOauthFlowSnapshot"
+    | "getServerInfo"
   >;
-  readonly transfer: RuntimeTransfer;
+  readonly transfer: RuntimeTransfer & HorizonControl;
   readonly maintenance: StoreMaintenance;
   close(): Promise<void>;
 }

@@ -5,8 +5,10 @@ import type { PackageDefinition } from "@grpc/proto-loader";
 import { ReflectionService } from "@grpc/reflection";
 import type {
   ExportRuntime,
+  HorizonControl,
   ImportRuntime,
   RuntimeTransfer,
+  SetHorizon,
   StoreMaintenance,
   VersionedStore,
 } from "@bolthole/contract";
@@ -49,11 +51,14 @@ export function registerAdminService(
   server: Server,
   context: HandlerContext,
   getStatus: () => Promise<DaemonStatus>,
-  transfer: RuntimeTransfer,
+  transfer: RuntimeTransfer & HorizonControl,
   maintenance: StoreMaintenance,
 ): void {
   const { backup, verify, exportRuntime, importRuntime } = adminCodecs;
   registerUnary(server, context, adminCodecs.getStatus as never, getStatus);
+  registerUnary(server, context, adminCodecs.setHorizon as never, (request: SetHorizon) =>
+    transfer.setHorizon(request),
+  );
   registerStream(server, context, backup as never, () => maintenance.backUp());
   registerStream(server, context, verify as never, () => maintenance.verify());
   registerStream(server, context, exportRuntime as never, (request: ExportRuntime) => transfer.exportRuntime(request));

@@ -2,11 +2,21 @@ import { existsSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:f
 import { open } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { type Finding, isDamageFinding, isFatalFinding } from "@bolthole/contract";
-import { STORE_MANIFEST_KEY, describeKey, repairStoreManifest, restoredStoreManifest } from "@bolthole/core";
+import {
+  NO_ROWS,
+  STORE_MANIFEST_KEY,
+  SYSTEM_CLOCK,
+  type TableDigest,
+  describeKey,
+  repairStoreManifest,
+  restoredHorizon,
+  restoredStoreManifest,
+  updateDigest,
+} from "@bolthole/core";
 import { diskErrno, openFailure } from "../disk-errors.js";
 import { Environment, type Put } from "../environment.js";
 import { UnusableFolderError, claimFormat, newIdentity, writeIdentity } from "../format.js";
-import { IDENTITY_KEY, encodeKey, outcomeBounds } from "../keys.js";
+import { type Bounds, IDENTITY_KEY, encodeKey, outcomeBounds } from "../keys.js";
 import { LmdbEngine } from "../lmdb-engine.js";
 import { decodeRecord, encodeRecord } from "../record.js";
 import { type BackupManifest, BackupReader, UnusableBackupError } from "./backup.js";
@@ -16,6 +26,13 @@ import { checkInProcess } from "./check-process.js";
 export interface RestoreOptions {
   /** Whether the OAuth flows of the backup stay. Flows that were used after the backup would become usable again. */
   readonly keepsOauth: boolean;
+  /**
+   * The horizon of the new store, in milliseconds since the epoch. Unless set, it is above every request id that the old store
+   * can have accepted. With a lower one, requests that were applied, sealed or refused after the backup may be applied again.
+   */
+  readonly horizonMs?: number | undefined;
+  /** The wall clock unless set. */
+  readonly nowMs?: number | undefined;
   /** Called with the number of bytes of the backup that were read since the last call. */
   readonly onRead?: ((bytes: number) => void) | undefined;
 }
@@ -24,6 +41,10 @@ export interface RestoreResult {
   readonly manifest: BackupManifest;
   /** The id of the new store. */
   readonly storeId: string;
+  /** The horizon of the new store, in milliseconds since the epoch. Request ids below it are refused. */
+  readonly horizonMs: number;
+  /** The number of request outcomes of the backup that were kept, because their ids are not below the horizon. */
+  readonly keptOutcomes: number;
   /** The records that were damaged when the backup was made, and still are. */
   readonly findings: readonly Finding[];
 }
@@ -34,8 +55,8 @@ const READ_BYTES = 1 << 20;
 
 /**
  * Makes a data folder from a backup, completely or not at all. The folder must be absent or empty, and its parent must exist.
- * The result is a new store: request outcomes are deleted, and versions of the old store never match. Throws an
- * UnusableBackupError, an UnusableFolderError, or an error of the operating system.
+ * The result is a new store: request outcomes below its horizon are deleted, and versions of the old store never match. Throws an
+ * UnusableBackupError, an UnusableFolderError, an UnusableHorizonError, or an error of the operating system.
  */
 export async function restoreBackup(path: string, folder: string, options: RestoreOptions): Promise<RestoreResult> {
   const target = resolve(folder);
@@ -47,14 +68,17 @@ export async function restoreBackup(path: string, folder: string, options: Resto
     claimFormat(draft);
     const manifest = await unpack(path, join(draft, "data.mdb"), options);
     const findings = await checked(draft);
-    if (findings.some(({ record }) => record === describeKey(STORE_MANIFEST_KEY))) await recountStoreManifest(draft);
-    const storeId = await makeNew(draft, options);
+    const nowMs = options.nowMs ?? SYSTEM_CLOCK.now();
+    if (findings.some(({ record }) => record === describeKey(STORE_MANIFEST_KEY))) {
+      await recountStoreManifest(draft, nowMs);
+    }
+    const made = await makeNew(draft, { ...options, nowMs });
     await flushPath(join(draft, "data.mdb"));
     await flushPath(draft);
     // The rename also replaces an empty folder, and fails for every other one.
     renameSync(draft, target);
     await flushPath(dirname(target));
-    return { manifest, storeId, findings };
+    return { manifest, ...made, findings };
   } catch (error) {
     rmSync(draft, { recursive: true, force: true });
     throw diskErrno(error) === undefined ? error : openFailure(target, error);
@@ -94,23 +118,31 @@ async function checked(folder: string): Promise<Finding[]> {
 }
 
 /** Counts an unreadable store manifest again, so that the store can be used. */
-async function recountStoreManifest(folder: string): Promise<void> {
+async function recountStoreManifest(folder: string, nowMs: number): Promise<void> {
   const engine = await LmdbEngine.open(folder, { check: { level: "quick", maxBytes: Infinity } });
   try {
-    await repairStoreManifest(engine, { nowMs: Date.now(), dryRun: false, onRecount: () => undefined }, true);
+    await repairStoreManifest(engine, { nowMs, dryRun: false, onRecount: () => undefined }, true);
   } finally {
     await engine.close();
   }
 }
 
-/** Makes the unpacked store a new one, and returns its id. */
-async function makeNew(folder: string, { keepsOauth }: RestoreOptions): Promise<string> {
+/** Makes the unpacked store a new one. */
+async function makeNew(
+  folder: string,
+  { keepsOauth, horizonMs, nowMs }: RestoreOptions & { readonly nowMs: number },
+): Promise<Pick<RestoreResult, "storeId" | "horizonMs" | "keptOutcomes">> {
   const environment = new Environment(folder);
   try {
     const manifestKey = encodeKey({ table: "storeManifest" });
     const stored = environment.get(manifestKey);
     const row = stored && decodeRecord(stored);
-    const manifest = restoredStoreManifest(row, { keepsOauth, nowMs: Date.now() });
+    const decisions = { keepsOauth, horizonMs, nowMs };
+    const horizon = restoredHorizon(row, decisions);
+    const { start, end } = outcomeBounds(undefined);
+    const firstKept = encodeKey({ table: "outcome", requestId: horizon.firstRequestId });
+    const kept = digestOf(environment, { start: firstKept, end });
+    const manifest = restoredStoreManifest(row, decisions, horizon, kept);
     const identity = newIdentity();
     const puts: Put[] = [
       [IDENTITY_KEY, writeIdentity(identity)],
@@ -118,17 +150,27 @@ async function makeNew(folder: string, { keepsOauth }: RestoreOptions): Promise<
     ];
     if (!keepsOauth) puts.push([encodeKey({ table: "oauth" }), undefined]);
     await environment.write(puts);
-    for (let deleted = BATCH; deleted === BATCH;) deleted = await deleteOutcomes(environment);
-    return identity.storeId;
+    for (let deleted = BATCH; deleted === BATCH;) {
+      deleted = await deleteOutcomes(environment, { start, end: firstKept });
+    }
+    return { storeId: identity.storeId, horizonMs: horizon.horizonMs, keptOutcomes: kept.rows };
   } finally {
     await environment.close();
     rmSync(join(folder, "lock.mdb"), { force: true });
   }
 }
 
-/** Deletes up to BATCH outcomes and returns how many. */
-async function deleteOutcomes(environment: Environment): Promise<number> {
-  const { start, end } = outcomeBounds(undefined);
+/** Returns the digest of the outcomes in a range. */
+function digestOf(environment: Environment, { start, end }: Bounds): TableDigest {
+  const transaction = environment.read();
+  let digest = NO_ROWS;
+  for (const { value } of transaction.range(start, end)) digest = updateDigest(digest, undefined, decodeRecord(value));
+  transaction.done();
+  return digest;
+}
+
+/** Deletes up to BATCH outcomes of a range and returns how many. */
+async function deleteOutcomes(environment: Environment, { start, end }: Bounds): Promise<number> {
   const transaction = environment.read();
   const puts: Put[] = [];
   for (const key of transaction.keys(start, end)) {

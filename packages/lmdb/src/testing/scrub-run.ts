@@ -1,6 +1,6 @@
 import { setImmediate } from "node:timers/promises";
 import type { Finding } from "@bolthole/contract";
-import { type Clock, type Engine, Scrub } from "@bolthole/core";
+import { type Engine, Scrub, type ScrubClock } from "@bolthole/core";
 
 export interface ScrubRun {
   readonly found: readonly Finding[];
@@ -18,8 +18,9 @@ export async function runScrub(
   const found: Finding[] = [];
   const faults: unknown[] = [];
   let [time, pauses] = [0, 0];
-  const clock: Clock = {
+  const clock: ScrubClock = {
     now: () => time,
+    monotonic: () => time,
     async sleep(ms) {
       await duringPause();
       await setImmediate();

@@ -138,6 +138,17 @@ test("a lease that is never used becomes stale, and its document is not kept", (
   }).toThrow("load it again");
 });
 
+test("a lease does not become stale when the wall clock is set forward", () => {
+  const leases = new Leases(() => undefined);
+  leases.hold("rt", 1);
+  const clock = jest.spyOn(Date, "now").mockReturnValue(Date.now() + 2 * LEASE_STALE_MS);
+  try {
+    expect(leases.mayBeRead("rt", 2, 0)).toBe(true);
+  } finally {
+    clock.mockRestore();
+  }
+});
+
 test("staging a document renews its lease on the base, however long the reads take", async () => {
   const length = 4_000_000;
   await replaceDocument(engine, "rt", [noise(length, 1)]);

@@ -1,4 +1,5 @@
 import { type RuntimeId, readFailed } from "@bolthole/contract";
+import { SYSTEM_CLOCK } from "@bolthole/core";
 
 /**
  * A lease without a read for this long may be ended. The daemon ends slow readers much earlier; this limit is for callers
@@ -54,7 +55,8 @@ export class Leases {
   constructor(
     /** Called when a view or lease has ended, because dropped nodes may now be unused. */
     private readonly onEnd: () => void,
-    readonly now: () => number = Date.now,
+    /** Returns milliseconds of a clock that never jumps. */
+    readonly now: () => number = SYSTEM_CLOCK.monotonic,
   ) {}
 
   /** Registers a view and returns its number. Call it before the state that the view reads can change. */

@@ -1,3 +1,4 @@
+import { SYSTEM_CLOCK } from "@bolthole/core";
 import type { Environment } from "../../environment.js";
 import { DOCUMENT_KEY_BYTES, documentBounds, documentKey } from "../../keys.js";
 import type { WriteLoad } from "../../disk-reservation.js";
@@ -105,7 +106,7 @@ export class Reclaimer {
   }
 
   private wake(delayMs: number): void {
-    const dueAt = Date.now() + delayMs;
+    const dueAt = SYSTEM_CLOCK.monotonic() + delayMs;
     if (this.isClosed || this.running || dueAt >= this.dueAt) return;
     clearTimeout(this.timer);
     this.dueAt = dueAt;

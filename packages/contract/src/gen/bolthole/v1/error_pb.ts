@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file bolthole/v1/error.proto.
  */
 export const file_bolthole_v1_error: GenFile = /*@__PURE__*/
-  fileDesc("Chdib2x0aG9sZS92MS9lcnJvci5wcm90bxILYm9sdGhvbGUudjEixAMKEFN0b3JlRXJyb3JEZXRhaWwSLwoHdmFyaWFudBgBIAEoDjIeLmJvbHRob2xlLnYxLlN0b3JlRXJyb3JWYXJpYW50Eg4KBnJlYXNvbhgCIAEoCRIlCgdhcHBsaWVkGAMgASgOMhQuYm9sdGhvbGUudjEuQXBwbGllZBIhCgVyZXRyeRgEIAEoDjISLmJvbHRob2xlLnYxLlJldHJ5EhcKCnJ1bnRpbWVfaWQYBSABKAlIAIgBARIOCgZyZWNvcmQYBiABKAkSEAoIZXhwZWN0ZWQYByABKAkSDgoGYWN0dWFsGAggASgJEhEKCXRydW5jYXRlZBgJIAEoCBJMChB0cnVuY2F0ZWRfc2hhMjU2GAogAygLMjIuYm9sdGhvbGUudjEuU3RvcmVFcnJvckRldGFpbC5UcnVuY2F0ZWRTaGEyNTZFbnRyeRIWCglpZGVudGljYWwYCyABKAhIAYgBARIMCgR0ZXh0GAwgASgJGjYKFFRydW5jYXRlZFNoYTI1NkVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoDDoCOAFCDQoLX3J1bnRpbWVfaWRCDAoKX2lkZW50aWNhbCrRAgoRU3RvcmVFcnJvclZhcmlhbnQSIwofU1RPUkVfRVJST1JfVkFSSUFOVF9VTlNQRUNJRklFRBAAEiQKIFNUT1JFX0VSUk9SX1ZBUklBTlRfV1JJVEVfRkFJTEVEEAESIwofU1RPUkVfRVJST1JfVkFSSUFOVF9SRUFEX0ZBSUxFRBACEiwKKFNUT1JFX0VSUk9SX1ZBUklBTlRfU0VTU0lPTl9LRVlfTUlTTUFUQ0gQAxIhCh1TVE9SRV9FUlJPUl9WQVJJQU5UX05PVF9GT1VORBAEEiMKH1NUT1JFX0VSUk9SX1ZBUklBTlRfVU5TVVBQT1JURUQQBRI0CjBTVE9SRV9FUlJPUl9WQVJJQU5UX1RSQU5TQ1JJUFRfUkVWSVNJT05fQ09ORkxJQ1QQBhIgChxTVE9SRV9FUlJPUl9WQVJJQU5UX0lOVEVSTkFMEAcqWAoHQXBwbGllZBIXChNBUFBMSUVEX1VOU1BFQ0lGSUVEEAASDgoKQVBQTElFRF9OTxABEg8KC0FQUExJRURfWUVTEAISEwoPQVBQTElFRF9VTktOT1dOEAMqXwoFUmV0cnkSFQoRUkVUUllfVU5TUEVDSUZJRUQQABIPCgtSRVRSWV9ORVZFUhABEhYKElJFVFJZX1NBTUVfUkVRVUVTVBACEhYKElJFVFJZX0FGVEVSX1JFTE9BRBADYgZwcm90bzM");
+  fileDesc("Chdib2x0aG9sZS92MS9lcnJvci5wcm90bxILYm9sdGhvbGUudjEi+wMKEFN0b3JlRXJyb3JEZXRhaWwSLwoHdmFyaWFudBgBIAEoDjIeLmJvbHRob2xlLnYxLlN0b3JlRXJyb3JWYXJpYW50Eg4KBnJlYXNvbhgCIAEoCRIlCgdhcHBsaWVkGAMgASgOMhQuYm9sdGhvbGUudjEuQXBwbGllZBIhCgVyZXRyeRgEIAEoDjISLmJvbHRob2xlLnYxLlJldHJ5EhcKCnJ1bnRpbWVfaWQYBSABKAlIAIgBARIOCgZyZWNvcmQYBiABKAkSEAoIZXhwZWN0ZWQYByABKAkSDgoGYWN0dWFsGAggASgJEhEKCXRydW5jYXRlZBgJIAEoCBJMChB0cnVuY2F0ZWRfc2hhMjU2GAogAygLMjIuYm9sdGhvbGUudjEuU3RvcmVFcnJvckRldGFpbC5UcnVuY2F0ZWRTaGEyNTZFbnRyeRIWCglpZGVudGljYWwYCyABKAhIAYgBARIMCgR0ZXh0GAwgASgJEjUKEHJlcXVlc3RfaWRfdGltZXMYDSABKAsyGy5ib2x0aG9sZS52MS5SZXF1ZXN0SWRUaW1lcxo2ChRUcnVuY2F0ZWRTaGEyNTZFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAw6AjgBQg0KC19ydW50aW1lX2lkQgwKCl9pZGVudGljYWwiTgoOUmVxdWVzdElkVGltZXMSEgoKaG9yaXpvbl9tcxgBIAEoBBIVCg1zdG9yZV90aW1lX21zGAIgASgEEhEKCWxhdGVzdF9tcxgDIAEoBCrRAgoRU3RvcmVFcnJvclZhcmlhbnQSIwofU1RPUkVfRVJST1JfVkFSSUFOVF9VTlNQRUNJRklFRBAAEiQKIFNUT1JFX0VSUk9SX1ZBUklBTlRfV1JJVEVfRkFJTEVEEAESIwofU1RPUkVfRVJST1JfVkFSSUFOVF9SRUFEX0ZBSUxFRBACEiwKKFNUT1JFX0VSUk9SX1ZBUklBTlRfU0VTU0lPTl9LRVlfTUlTTUFUQ0gQAxIhCh1TVE9SRV9FUlJPUl9WQVJJQU5UX05PVF9GT1VORBAEEiMKH1NUT1JFX0VSUk9SX1ZBUklBTlRfVU5TVVBQT1JURUQQBRI0CjBTVE9SRV9FUlJPUl9WQVJJQU5UX1RSQU5TQ1JJUFRfUkVWSVNJT05fQ09ORkxJQ1QQBhIgChxTVE9SRV9FUlJPUl9WQVJJQU5UX0lOVEVSTkFMEAcqWAoHQXBwbGllZBIXChNBUFBMSUVEX1VOU1BFQ0lGSUVEEAASDgoKQVBQTElFRF9OTxABEg8KC0FQUExJRURfWUVTEAISEwoPQVBQTElFRF9VTktOT1dOEAMqXwoFUmV0cnkSFQoRUkVUUllfVU5TUEVDSUZJRUQQABIPCgtSRVRSWV9ORVZFUhABEhYKElJFVFJZX1NBTUVfUkVRVUVTVBACEhYKElJFVFJZX0FGVEVSX1JFTE9BRBADYgZwcm90bzM");
 
 /**
  * The details of every failed call, beside google.rpc.ErrorInfo. Programs switch on `variant` and `reason`, never on
@@ -97,6 +97,13 @@ export type StoreErrorDetail = Message<"bolthole.v1.StoreErrorDetail"> & {
    * @generated from field: string text = 12;
    */
   text: string;
+
+  /**
+   * The times that a request id may have. Present when the time of a request id was refused.
+   *
+   * @generated from field: bolthole.v1.RequestIdTimes request_id_times = 13;
+   */
+  requestIdTimes?: RequestIdTimes | undefined;
 };
 
 /**
@@ -105,6 +112,43 @@ export type StoreErrorDetail = Message<"bolthole.v1.StoreErrorDetail"> & {
  */
 export const StoreErrorDetailSchema: GenMessage<StoreErrorDetail> = /*@__PURE__*/
   messageDesc(file_bolthole_v1_error, 0);
+
+/**
+ * The times that a new request id may have, in milliseconds since the Unix epoch, as in the first 48 bits of a UUIDv7. Make
+ * a new id with the present time, but at least `horizon_ms`. When the present time is above `latest_ms`, or more than half a
+ * minute below `store_time_ms`, use `store_time_ms`: one of the two clocks is wrong.
+ *
+ * @generated from message bolthole.v1.RequestIdTimes
+ */
+export type RequestIdTimes = Message<"bolthole.v1.RequestIdTimes"> & {
+  /**
+   * The horizon. An id with an earlier time is refused as REQUEST_ID_EXPIRED, now and later, unless its outcome is kept.
+   *
+   * @generated from field: uint64 horizon_ms = 1;
+   */
+  horizonMs: bigint;
+
+  /**
+   * The present time as the store knows it. It is not below the horizon.
+   *
+   * @generated from field: uint64 store_time_ms = 2;
+   */
+  storeTimeMs: bigint;
+
+  /**
+   * An id with a later time is refused as INVALID_ARGUMENT until the store's time is near, unless its outcome is kept.
+   *
+   * @generated from field: uint64 latest_ms = 3;
+   */
+  latestMs: bigint;
+};
+
+/**
+ * Describes the message bolthole.v1.RequestIdTimes.
+ * Use `create(RequestIdTimesSchema)` to create a new message.
+ */
+export const RequestIdTimesSchema: GenMessage<RequestIdTimes> = /*@__PURE__*/
+  messageDesc(file_bolthole_v1_error, 1);
 
 /**
  * The kind of a failure, as the reference names it.
