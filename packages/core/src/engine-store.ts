@@ -5,17 +5,20 @@ import { STORE_MANIFEST_KEY, decodeStoreManifest } from "./commit/manifests.js";
 import { pruneOutcomes } from "./commit/outcome.js";
 import { KeyedQueue } from "./commit/preparation.js";
 import { DocumentMemory } from "./documents/document-memory.js";
+import { OpsChecker } from "./documents/ops-checker.js";
 import { ManifestCorrections } from "./commit/runtime-replacement.js";
 import { Uploads } from "./documents/uploads.js";
 import type { Engine } from "./engine.js";
 import { boundaryOperations } from "./operations/boundary.js";
 import { deletionOperations } from "./operations/deletion.js";
 import { inputOperations } from "./operations/inputs.js";
+import { opsOperations } from "./operations/ops.js";
 import { recordOperations } from "./operations/records.js";
 import { sessionOperations } from "./operations/sessions.js";
 import { storeOperations } from "./operations/store.js";
 import { transferOperations } from "./operations/transfer.js";
 import { loadRow } from "./store-context.js";
+import { CheckWorkers } from "./transcript/check-workers.js";
 import { type CheckOptions, TranscriptChecker } from "./transcript/transcript-checker.js";
 
 export const DEFAULT_LIMITS: Limits = {
@@ -26,7 +29,8 @@ export const DEFAULT_LIMITS: Limits = {
   runtimeIdBytes: 8 * 1024,
   inputRowBytes: 1024 * 1024,
   batchRows: 4096,
-  operationSnapshotBytes: 3 * 1024 * 1024,
+  operationSnapshotBytes: 256 * 1024 * 1024,
+  typedOpsSnapshotBytes: 3 * 1024 * 1024,
   oauthSnapshotBytes: 1024 * 1024,
   patchPieces: 4096,
   patchInsertBytes: 1024 * 1024,
@@ -76,6 +80,7 @@ export function createEngineStore(unguardedEngine: Engine, options: EngineStoreO
   const { limits = DEFAULT_LIMITS, outcomeRetention = DEFAULT_RETENTION, serverVersion = "", now = Date.now } = options;
   const maxAgeMs = outcomeRetention.maxAgeSeconds * 1000;
   const documents = new DocumentMemory({ boundBytes: options.documentMemoryBytes });
+  const workers = new CheckWorkers();
   const reusesChunkBuffers = options.reusesChunkBuffers ?? false;
   const damagedRuntimes = options.damagedRuntimes ?? new Set();
   const engine = quarantine(unguardedEngine, damagedRuntimes);
@@ -91,12 +96,15 @@ export function createEngineStore(unguardedEngine: Engine, options: EngineStoreO
     limits,
     committer: new Committer(engine, maxAgeMs, now),
     sessions: new KeyedQueue(),
-    transcripts: new TranscriptChecker(documents, options.checks),
+    operations: new KeyedQueue(),
+    transcripts: new TranscriptChecker(documents, options.checks, workers),
+    opsChecker: new OpsChecker(documents, workers),
     uploads: new Uploads(limits, documents, reusesChunkBuffers),
     reusesChunkBuffers,
   };
   return {
     ...recordOperations(context),
+    ...opsOperations(context),
     ...sessionOperations(context),
     ...boundaryOperations(context),
     ...inputOperations(context),

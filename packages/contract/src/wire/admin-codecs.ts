@@ -1,4 +1,5 @@
 import { type MessageInitShape, create } from "@bufbuild/protobuf";
+import { writeOpsSnapshot } from "@bolthole/json";
 import type { RunBoundaryReceipt, RuntimeId, SessionProfile, StoredInputState } from "@bolthole/json/model";
 import * as pb from "../gen/bolthole/v1/admin_pb.js";
 import {
@@ -35,22 +36,29 @@ import { withFirst } from "./streams.js";
 
 const CHUNK_BYTES = 1 << 20;
 
-/** Writes a runtime in parts: one for each record, and one for each 1 MiB of its session snapshot. */
+/** Writes a runtime in parts: one for each record, and one for each 1 MiB of its two snapshots. */
 function* writeParts(contents: RuntimeContents): Generator<pb.RuntimePart> {
   const { session, lifecycle, ops, inputs, receipts } = contents;
   const part = (one: pb.RuntimePart["part"]): pb.RuntimePart => ({ $typeName: "bolthole.v1.RuntimePart", part: one });
   if (session) {
     const profile = sessionProfile.toWire(session.profile);
-    // An empty snapshot is one part without bytes, because no part means that there is no snapshot.
-    for (let start = 0; start === 0 || start < session.snapshot.length; start += CHUNK_BYTES) {
-      const chunk = session.snapshot.subarray(start, start + CHUNK_BYTES);
+    for (const chunk of chunksOf(session.snapshot)) {
       yield part({ case: "snapshot", value: create(pb.SnapshotPartSchema, { profile, chunk }) });
     }
   }
   if (lifecycle) yield part({ case: "lifecycle", value: lifecycleRecord.toWire(lifecycle) });
-  if (ops) yield part({ case: "ops", value: opsSnapshot.toWire(ops) });
+  for (const chunk of ops ? chunksOf(ops) : []) {
+    yield part({ case: "opsJson", value: create(pb.OpsPartSchema, { chunk }) });
+  }
   for (const input of inputs) yield part({ case: "input", value: inputState.toWire(input) });
   for (const one of receipts) yield part({ case: "receipt", value: receipt.toWire(one) });
+}
+
+/** Yields the parts of a document. An empty one has one part without bytes, because no part means that there is none. */
+function* chunksOf(document: Uint8Array): Generator<Uint8Array> {
+  for (let start = 0; start === 0 || start < document.length; start += CHUNK_BYTES) {
+    yield document.subarray(start, start + CHUNK_BYTES);
+  }
 }
 
 /** A message of an export, or a message of an import after the first. */
@@ -62,7 +70,7 @@ interface PartMessage {
 /** Reads a runtime from the parts and findings of `messages`. */
 async function readParts(runtimeId: RuntimeId, messages: AsyncIterable<PartMessage>): Promise<ExportedRuntime> {
   let lifecycle: RuntimeContents["lifecycle"];
-  let ops: RuntimeContents["ops"];
+  const ops: Uint8Array[] = [];
   let profile: SessionProfile | undefined;
   const chunks: Uint8Array[] = [];
   const inputs: StoredInputState[] = [];
@@ -83,7 +91,10 @@ async function readParts(runtimeId: RuntimeId, messages: AsyncIterable<PartMessa
         lifecycle = lifecycleRecord.toModel(part.value);
         break;
       case "ops":
-        ops = at("part.ops", () => opsSnapshot.toModel(part.value));
+        ops.push(writeOpsSnapshot(at("part.ops", () => opsSnapshot.toModel(part.value))));
+        break;
+      case "opsJson":
+        ops.push(part.value.chunk);
         break;
       case "input":
         inputs.push(at(`inputs[${inputs.length}]`, () => inputState.toModel(part.value)));
@@ -96,8 +107,11 @@ async function readParts(runtimeId: RuntimeId, messages: AsyncIterable<PartMessa
     }
   }
   const session = profile && { snapshot: Buffer.concat(chunks), profile };
-  return { runtimeId, session, lifecycle, ops, inputs, receipts, findings };
+  return { runtimeId, session, lifecycle, ops: joined(ops), inputs, receipts, findings };
 }
+
+const joined = (chunks: readonly Uint8Array[]): Uint8Array | undefined =>
+  chunks.length === 0 ? undefined : Buffer.concat(chunks);
 
 const runtimeId = required<string, string>(same);
 const importResult = enumeration(pb.ImportResultSchema, IMPORT_RESULTS);

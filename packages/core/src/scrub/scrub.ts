@@ -1,4 +1,6 @@
 import { type Finding, type RuntimeId, StoreError } from "@bolthole/contract";
+import { opsKey } from "../documents/ops-facts.js";
+import { snapshotKey } from "../documents/snapshot-facts.js";
 import type { Engine } from "../engine.js";
 import { type Clock, Pace, SYSTEM_CLOCK } from "./pace.js";
 import { scrubDocument, scrubRows, scrubStoreRows } from "./scrub-reads.js";
@@ -194,7 +196,8 @@ export class Scrub {
     const { engine, pace } = this;
     return [
       ...(await this.attempt(runtimeId, () => scrubRows(engine, runtimeId, pace))),
-      ...(await this.attempt(runtimeId, () => scrubDocument(engine, runtimeId, pace))),
+      ...(await this.attempt(runtimeId, () => scrubDocument(engine, snapshotKey(runtimeId), pace))),
+      ...(await this.attempt(runtimeId, () => scrubDocument(engine, opsKey(runtimeId), pace))),
     ];
   }
 

@@ -122,7 +122,7 @@ const isNew = (id: number, staged: StagedTree | undefined): boolean =>
 
 /**
  * The reference counts as one transaction changes them. A node is referenced by branches (each entry counts), by a
- * snapshot row, and by garbage records that have not given their reference back yet. A count is stored only while it is
+ * row, and by garbage records that have not given their reference back yet. A count is stored only while it is
  * two or more, so a tree that shares nothing has no counts.
  */
 class ReferenceCounts {
