@@ -171,7 +171,7 @@ export const SETTINGS = {
   documentMemory: {
     schema: size,
     fallback: () => mebibytes(DEFAULT_DOCUMENT_MEMORY),
-    help: "memory for whole session snapshots that are being committed; more of them wait",
+    help: "memory for whole documents that are being committed; more of them wait",
   },
   outcomeMaxAge: {
     schema: duration,

@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { type MessageInitShape, create } from "@bufbuild/protobuf";
 import { writeOpsSnapshot } from "@bolthole/json";
 import type { RunBoundaryReceipt, RuntimeId, SessionProfile, StoredInputState } from "@bolthole/json/model";
@@ -106,12 +107,32 @@ async function readParts(runtimeId: RuntimeId, messages: AsyncIterable<PartMessa
         throw new InvalidArgumentError("part", "a record", "none");
     }
   }
-  const session = profile && { snapshot: Buffer.concat(chunks), profile };
-  return { runtimeId, session, lifecycle, ops: joined(ops), inputs, receipts, findings };
+  const session = profile && { snapshot: (await joined(chunks)) ?? NO_BYTES, profile };
+  return { runtimeId, session, lifecycle, ops: await joined(ops), inputs, receipts, findings };
 }
 
-const joined = (chunks: readonly Uint8Array[]): Uint8Array | undefined =>
-  chunks.length === 0 ? undefined : Buffer.concat(chunks);
+/** How many bytes are copied before the event loop may run: a millisecond or two. */
+const YIELD_BYTES = 2 << 20;
+
+/** Returns the chunks as one document, and undefined without chunks. Drops each chunk when it has been copied. */
+async function joined(chunks: Uint8Array[]): Promise<Uint8Array | undefined> {
+  if (chunks.length === 0) return undefined;
+  const document = Buffer.allocUnsafeSlow(chunks.reduce((total, { length }) => total + length, 0));
+  let at = 0;
+  let copied = 0;
+  for (const [index, chunk] of chunks.entries()) {
+    document.set(chunk, at);
+    at += chunk.length;
+    copied += chunk.length;
+    chunks[index] = NO_BYTES;
+    if (copied < YIELD_BYTES) continue;
+    copied = 0;
+    await setImmediate();
+  }
+  return document;
+}
+
+const NO_BYTES = Buffer.of();
 
 const runtimeId = required<string, string>(same);
 const importResult = enumeration(pb.ImportResultSchema, IMPORT_RESULTS);

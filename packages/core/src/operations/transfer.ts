@@ -1,6 +1,6 @@
 import type { ImportResult, RuntimeContents, RuntimeTransfer } from "@bolthole/contract";
 import { StoreError, readFailed, writeFailed } from "@bolthole/contract";
-import { crc32Yielding } from "../bytes.js";
+import { crc32Yielding, equalYielding } from "../bytes.js";
 import { repeatWhileStale } from "../commit/preparation.js";
 import { compareKeys, isDocumentRowKey, isVerified } from "../commit/row.js";
 import { type PlainRow, orderRows } from "../commit/row-set.js";
@@ -175,7 +175,7 @@ async function hasDocument(
   document: Uint8Array,
 ): Promise<boolean> {
   try {
-    return (await documentOf(context, entry)).equals(document);
+    return await equalYielding(await documentOf(context, entry), document);
   } catch (error) {
     if (error instanceof StoreError && error.reason === "DAMAGED_RECORD") return false;
     throw error;
