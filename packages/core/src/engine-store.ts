@@ -98,7 +98,7 @@ export function createEngineStore(unguardedEngine: Engine, options: EngineStoreO
     sessions: new KeyedQueue(),
     operations: new KeyedQueue(),
     transcripts: new TranscriptChecker(documents, options.checks, workers),
-    opsChecker: new OpsChecker(documents, workers),
+    opsChecker: new OpsChecker(documents, workers, options.checks?.incremental),
     uploads: new Uploads(limits, documents, reusesChunkBuffers),
     reusesChunkBuffers,
   };

@@ -11,6 +11,7 @@ import {
   type View,
 } from "../engine.js";
 import { type StoreContext, versionOf } from "../store-context.js";
+import { YieldBudget } from "../yield-budget.js";
 
 /** The facts about a document, which the value of its row holds. */
 export interface DocumentFacts {
@@ -73,10 +74,14 @@ export async function storedDocument<Facts extends DocumentFacts>(
     assemble: (parts, target) =>
       viewOfDocument(async (view) => {
         let at = 0;
+        const budget = new YieldBudget();
         for (const part of parts) {
           if (part instanceof Uint8Array) await copyYielding(part, target, at);
           else await copyChunks(await contentOf(view, key, facts, part), target, at);
           at += part.length;
+          // There may be thousands of short parts.
+          const wait = budget.spend();
+          if (wait) await wait;
         }
       }),
   };

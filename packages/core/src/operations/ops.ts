@@ -48,8 +48,12 @@ export const opsOperations = (context: StoreContext): OpsOperations => ({
     };
     return commitOverDocument(context, target, { method: METHOD, request, args }, async (stored) => {
       const incoming = incomingOps(context, runtimeId, delta, stored);
-      if (!request.snapshot) await context.opsChecker.check(incoming, FIELD);
-      return { document: await checkedOps(incoming, runtimeId, !isPatch) };
+      const index = request.snapshot ? undefined : await context.opsChecker.check(incoming, FIELD);
+      const document = await checkedOps(incoming, runtimeId, !isPatch);
+      const committed = (sequence: number): void => {
+        if (index) context.opsChecker.keepIndex(runtimeId, sequence, index);
+      };
+      return { document: { ...document, committed } };
     });
   },
 
@@ -105,11 +109,7 @@ function deltaOf(
 }
 
 /** Returns a checked snapshot in the form in which its row has it. */
-export async function checkedOps(
-  incoming: Incoming,
-  runtimeId: RuntimeId,
-  replacesAny: boolean,
-): Promise<CheckedDocument> {
+async function checkedOps(incoming: Incoming, runtimeId: RuntimeId, replacesAny: boolean): Promise<CheckedDocument> {
   const document = { incoming, replacesAny, valueOf: encodeOpsFacts };
   if (!isInlineOps(incoming.length)) return document;
   const inline = Buffer.from(await incoming.bytes());

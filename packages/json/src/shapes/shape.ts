@@ -41,11 +41,15 @@ export function readDocument<T>(shape: Shape<T>, source: Uint8Array | string, ga
   return value;
 }
 
-/** Checks that a whole document has the shape. Throws the `JsonError` that `readDocument` throws. */
-export function checkDocument(shape: Shape<unknown>, source: Uint8Array): void {
+/**
+ * Checks that a whole document has the shape, and returns the positions of its long strings. Throws the `JsonError` that
+ * `readDocument` throws.
+ */
+export function checkDocument(shape: Shape<unknown>, source: Uint8Array): readonly number[] {
   const reader = new CheckReader(source);
   shape.read(reader);
   reader.finish();
+  return reader.longStrings;
 }
 
 /** Returns the canonical form of a value. Throws a `JsonError` when the value does not have the shape. */

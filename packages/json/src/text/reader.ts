@@ -204,9 +204,14 @@ const LONGEST_NAME = 1024;
  * little memory. The value that a shape returns must not be used.
  */
 export class CheckReader extends JsonReader {
+  /** The begin and the end of each long string, quotes included, in the order of reading. */
+  readonly longStrings: number[] = [];
+
   override readString(): string {
     this.scanValidString();
-    return this.tokenEnd - this.tokenStart > LONGEST_NAME ? "" : this.tokenText();
+    if (this.tokenEnd - this.tokenStart <= LONGEST_NAME) return this.tokenText();
+    this.longStrings.push(this.tokenStart - 1, this.tokenEnd + 1);
+    return "";
   }
 }
 
