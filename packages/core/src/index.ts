@@ -53,6 +53,7 @@ export {
   type CountedTable,
   NO_ROWS,
   type RestoreOptions,
+  STORE_MANIFEST_KEY,
   type TableDigest,
   restoredStoreManifest,
 } from "./commit/manifests.js";
@@ -66,6 +67,7 @@ export { MemoryEngine } from "./memory-engine.js";
 // Verification and maintenance.
 export { type AuditedRow, StoreAudit } from "./audit/store-audit.js";
 export { quarantine } from "./audit/quarantine.js";
+export { type Recount, type RepairOptions, repairManifests, repairStoreManifest } from "./audit/repair.js";
 export { storeMaintenance, verifyEvents } from "./audit/store-maintenance.js";
 export {
   type PassReport,

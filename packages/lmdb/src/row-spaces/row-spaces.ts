@@ -179,7 +179,7 @@ export class RowSpaces implements SpaceSource {
           dropped: 0,
         },
         frees: false,
-        apply: (changes) => {
+        plan: (changes) => () => {
           if (isFirst) changes.beginStaging(runtimeId, space);
           for (const [key, value] of puts) changes.put(key, value);
         },
