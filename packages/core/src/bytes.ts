@@ -42,6 +42,13 @@ export async function equalYielding(one: Uint8Array, other: Uint8Array): Promise
   return true;
 }
 
+/** Reads a document of known length into new memory. */
+export async function inMemory(length: number, readInto: (target: Uint8Array) => Promise<void>): Promise<Buffer> {
+  const bytes = Buffer.allocUnsafeSlow(length);
+  await readInto(bytes);
+  return bytes;
+}
+
 /** Copies `bytes` into `target` at `offset`. */
 export async function copyYielding(bytes: Uint8Array, target: Uint8Array, offset: number): Promise<void> {
   let at = offset;

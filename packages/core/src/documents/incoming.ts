@@ -9,13 +9,13 @@ import type {
   SnapshotPatch,
 } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
-import { copyYielding, sha256Yielding } from "../bytes.js";
+import { copyYielding, inMemory, sha256Yielding } from "../bytes.js";
 import { type Argument, argumentsOf } from "../commit/fingerprint.js";
 import type { DocumentParts } from "../engine.js";
 import { type StoreContext, versionOf } from "../store-context.js";
 import { checkSize, invalid } from "../validate.js";
 import type { DocumentBlock } from "./document-memory.js";
-import { type StoredDocument, inMemory } from "./stored-document.js";
+import type { StoredDocument } from "./stored-document.js";
 
 /** A new document that is to be stored. It was sent as a whole, as a patch or as an upload. */
 export interface Incoming {

@@ -1,6 +1,6 @@
 import { crc32 } from "node:zlib";
 import type { ByteRange, LoadedDocument, RuntimeId } from "@bolthole/contract";
-import { copyYielding } from "../bytes.js";
+import { copyYielding, inMemory } from "../bytes.js";
 import { damaged, decodeRow } from "../commit/row.js";
 import {
   type DocumentRowKey,
@@ -103,13 +103,6 @@ const PIECE_BYTES = 1 << 20;
 // eslint-disable-next-line @typescript-eslint/require-await -- the bytes are in memory; a document of an engine is not
 async function* piecesOf(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < bytes.length; at += PIECE_BYTES) yield bytes.subarray(at, at + PIECE_BYTES);
-}
-
-/** Reads a document of known length into new memory. */
-export async function inMemory(length: number, readInto: (target: Uint8Array) => Promise<void>): Promise<Buffer> {
-  const bytes = Buffer.allocUnsafeSlow(length);
-  await readInto(bytes);
-  return bytes;
 }
 
 /** A stored document that is read in chunks, with the facts about it. */
