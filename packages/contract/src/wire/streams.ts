@@ -101,7 +101,7 @@ function documentRecord(kind: pb.RecordKind): DocumentRecord | undefined {
   if (kind === pb.RecordKind.UNSPECIFIED || kind === pb.RecordKind.SESSION_SNAPSHOT) return undefined;
   if (kind === pb.RecordKind.OPS_LIFECYCLE) return "ops_lifecycle";
   const expected = "RECORD_KIND_SESSION_SNAPSHOT or RECORD_KIND_OPS_LIFECYCLE";
-  throw new InvalidArgumentError("upload.record", expected, String(pb.RecordKind[kind]));
+  throw new InvalidArgumentError("upload.record", expected, pb.RecordKind[kind]);
 }
 
 /** Reads an upload. The first message describes the document, and all others have bytes. */

@@ -107,18 +107,17 @@ test("a patch after a patch reads the changed results only, and a wrong one is r
   let { version } = await store.persistOpsLifecycle({ runtimeId, opsDelta: { opsSnapshot: first } });
   const read: number[] = [];
   const { view } = engine;
-  jest.spyOn(engine, "view").mockImplementation(
-    (use) =>
-      view.call(engine, async (inner) =>
-        use({
-          get: (key) => inner.get(key),
-          scan: (range, limit, bytes) => inner.scan(range, limit, bytes),
-          document: async (key, range) => {
-            read.push(range?.length ?? first.length);
-            return inner.document(key, range);
-          },
-        }),
-      ) as never,
+  jest.spyOn(engine, "view").mockImplementation((use) =>
+    view.call(engine, async (inner) =>
+      use({
+        get: (key) => inner.get(key),
+        scan: (range, limit, bytes) => inner.scan(range, limit, bytes),
+        document: async (key, range) => {
+          read.push(range?.length ?? first.length);
+          return inner.document(key, range);
+        },
+      }),
+    ),
   );
   const persist = (json: Buffer, pieces: DocumentParts) => {
     const patch = { baseVersion: version, resultLength: json.length, resultCrc32: crc32(json), pieces };
