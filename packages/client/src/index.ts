@@ -75,6 +75,7 @@ export type {
   InputsVersions,
   KeptInput,
   Limits,
+  LoadedDocument,
   LoadedInputStates,
   LoadedSnapshot,
   Mutation,
@@ -109,4 +110,11 @@ export type {
   UpdateAuthOauthFlowSnapshot,
   UploadSessionSnapshot,
 } from "@bolthole/contract";
-export type { ByteRange, DocumentPart, SessionChange, SnapshotPatch } from "@bolthole/contract";
+export type {
+  ByteRange,
+  DocumentPart,
+  DocumentRecord,
+  OpsDelta,
+  SessionChange,
+  SnapshotPatch,
+} from "@bolthole/contract";

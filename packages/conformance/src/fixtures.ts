@@ -126,6 +126,73 @@ function operation(n: number): OperationState {
   };
 }
 
+/**
+ * Returns an operation snapshot with `count` completed operations whose results have `bytes` characters each. As in the
+ * reference, the snapshot contains each result three times. More operations keep all of the fewer ones.
+ */
+export function opsWithResults(count: number, bytes: number): PersistedOpsSnapshot {
+  const numbers = Array.from({ length: count }, (_, index) => index + 1);
+  const each = <T>(value: (n: number) => T): Record<string, T> =>
+    Object.fromEntries(numbers.map((n) => [operationId(n), value(n)]));
+  const outcomes = each<OperationTerminalOutcome>((n) => ({
+    kind: "completed",
+    id: operationId(n),
+    content: resultText(n, bytes),
+    isError: false,
+    durationMs: BigInt(n),
+    tokensUsed: 0n,
+  }));
+  const outcomeOf = (n: number): OperationTerminalOutcome => outcomes[operationId(n)] ?? { kind: "retired" };
+  const kind = "background_tool_op";
+  return {
+    epochId: uuid(0x60, 1),
+    authorityState: {
+      operations: each((n) => ({
+        status: "completed" as const,
+        kind,
+        peerReady: false,
+        progressCount: 0,
+        watcherCount: 0,
+        terminalOutcome: outcomeOf(n),
+        completionSequence: BigInt(n),
+        terminalBuffered: false,
+      })),
+      completionFeedEntries: each((n) => ({ seq: BigInt(n), kind, terminalOutcome: outcomeOf(n) })),
+      completedOrder: numbers.map(operationId),
+      maxCompleted: 256n,
+      activeCount: 0n,
+      waitOperationIds: [],
+      nextCompletionSeq: BigInt(count + 1),
+    },
+    operationSpecs: each((n) => ({
+      id: operationId(n),
+      kind,
+      ownerSessionId: sessionId(1),
+      displayName: `operation ${String(n)}`,
+      sourceLabel: "shell",
+      expectPeerChannel: false,
+    })),
+    completionEntries: numbers.map((n) => ({
+      seq: BigInt(n),
+      operationId: operationId(n),
+      kind,
+      displayName: `operation ${String(n)}`,
+      terminalOutcome: outcomeOf(n),
+      completedAtMs: BigInt(n),
+    })),
+    cursors: { agentAppliedCursor: 0n, runtimeObservedSeq: BigInt(count), runtimeLastInjectedSeq: 0n },
+  };
+}
+
+/** Returns a text of this length that no other operation has, and that repeats itself rarely. */
+function resultText(n: number, length: number): string {
+  let text = "";
+  for (let line = 0; text.length < length; line += 1) {
+    text += `${String((n * 7919 + line * line * 104_729) % 1_000_003)} of operation ${String(n)}, line ${String(line)}; `;
+  }
+  return text.slice(0, length);
+}
+
 /** Returns an operation snapshot with `count` operations, of every kind when there are enough of them. */
 export function opsSnapshot(count: number, epoch = 1): PersistedOpsSnapshot {
   const numbers = Array.from({ length: count }, (_, index) => index + 1);

@@ -27,3 +27,6 @@ export { DECLARED_DIFFERENCES, type DeclaredDifference } from "./replay/declared
 export { type FileOptions, playFile, vectorsFolder } from "./replay/play-file.js";
 export { type TraceOptions, playTrace } from "./replay/play-trace.js";
 export { type Difference, type Replayed, countOf, describeFailure, describeSkips } from "./replay/report.js";
+
+// Records for tests of other packages.
+export { opsWithResults } from "./fixtures.js";

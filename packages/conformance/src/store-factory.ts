@@ -53,8 +53,8 @@ export interface StoreSite {
 }
 
 /**
- * A store implementation as the test kit sees it. Set the `documentBytes` limit of the store to a few MiB: the suite sends
- * a document above every advertised limit.
+ * A store implementation as the test kit sees it. Set the limits `documentBytes` and `operationSnapshotBytes` of the store to
+ * a few MiB, at least 4: the suite sends documents above every advertised limit.
  */
 export interface StoreFactory {
   readonly capabilities: Capabilities;

@@ -34,6 +34,8 @@ export {
   type StoreErrorVariant,
 } from "./error-reasons.js";
 
+export { type Fail, shapeRefusal, shaped } from "./shaped.js";
+
 // Administration of a store.
 export {
   type ExportRuntime,

@@ -11,9 +11,18 @@ import type {
   StoredInputState,
   TranscriptRewriteCommit,
 } from "@bolthole/json/model";
+import { JsonError, readOpsSnapshot, writeOpsSnapshot } from "@bolthole/json";
 import type { AuthOauthFlowUpdate, CallOptions, RuntimeStore } from "./runtime-store.js";
-import { writeFailed } from "./store-error.js";
-import type { Call, DeletedCounts, ExpectedVersion, RuntimeMutation, VersionedStore } from "./versioned-store.js";
+import { shaped } from "./shaped.js";
+import { readFailed, writeFailed } from "./store-error.js";
+import type {
+  Call,
+  DeletedCounts,
+  ExpectedVersion,
+  LoadedDocument,
+  RuntimeMutation,
+  VersionedStore,
+} from "./versioned-store.js";
 import { encodeLifecycleRecord } from "./wire/lifecycle-record.js";
 
 /** The conditions of a mutation of one runtime. Calls for the OAuth flow state ignore them. */
@@ -133,10 +142,7 @@ export class RuntimeStoreAdapter implements RuntimeStore {
 
   async loadSessionSnapshot(runtimeId: RuntimeId, options?: CallOptions): Promise<Uint8Array | undefined> {
     const loaded = await this.store.loadSessionSnapshot({ runtimeId }, call(options));
-    if (!loaded) return undefined;
-    const chunks: Uint8Array[] = [];
-    for await (const chunk of loaded.chunks) chunks.push(chunk);
-    return chunks.length === 1 ? chunks[0] : Buffer.concat(chunks);
+    return loaded && wholeDocument(loaded);
   }
 
   async clearSessionSnapshot(runtimeId: RuntimeId, options?: CallOptions): Promise<void> {
@@ -199,11 +205,22 @@ export class RuntimeStoreAdapter implements RuntimeStore {
     snapshot: PersistedOpsSnapshot,
     options?: CallOptions,
   ): Promise<void> {
-    await this.store.persistOpsLifecycle({ ...this.runtimeMutation(runtimeId, options), snapshot }, call(options));
+    // As JSON, because a value has a lower size limit.
+    const opsDelta = { opsSnapshot: shaped("snapshot", writeFailed, () => writeOpsSnapshot(snapshot)) };
+    await this.store.persistOpsLifecycle({ ...this.runtimeMutation(runtimeId, options), opsDelta }, call(options));
   }
 
   async loadOpsLifecycle(runtimeId: RuntimeId, options?: CallOptions): Promise<PersistedOpsSnapshot | undefined> {
-    return (await this.store.loadOpsLifecycle({ runtimeId }, call(options)))?.value;
+    const loaded = await this.store.loadOpsLifecycleJson({ runtimeId }, call(options));
+    if (!loaded) return undefined;
+    const json = await wholeDocument(loaded);
+    try {
+      return readOpsSnapshot(json);
+    } catch (cause) {
+      if (!(cause instanceof JsonError)) throw cause;
+      const text = `stored operation snapshot cannot be read: ${cause.message}`;
+      throw readFailed("DAMAGED_RECORD", text, { runtimeId, record: "operation snapshot", cause });
+    }
   }
 
   async deleteOpsLifecycle(runtimeId: RuntimeId, options?: CallOptions): Promise<void> {
@@ -232,6 +249,13 @@ export class RuntimeStoreAdapter implements RuntimeStore {
       expectedVersions: this.expectations.versions,
     };
   }
+}
+
+async function wholeDocument({ chunks }: LoadedDocument): Promise<Uint8Array> {
+  const all: Uint8Array[] = [];
+  for await (const chunk of chunks) all.push(chunk);
+  const [only = Buffer.of()] = all;
+  return all.length <= 1 ? only : Buffer.concat(all);
 }
 
 const call = (options: CallOptions | undefined): Call => ({

@@ -172,7 +172,7 @@ export interface MachineLifecycleStore {
 
 /** The operation snapshot of a runtime: all its operations in one record (contract 6.1). */
 export interface OpsLifecycleStore {
-  /** Replaces the snapshot unconditionally. Throws TOO_LARGE above `Limits.operationSnapshotBytes`. */
+  /** Replaces the snapshot unconditionally. Throws TOO_LARGE when its JSON is above `Limits.operationSnapshotBytes`. */
   persistOpsLifecycle(runtimeId: RuntimeId, snapshot: PersistedOpsSnapshot, options?: CallOptions): Promise<void>;
 
   /** Returns the snapshot, or undefined when none is stored. */

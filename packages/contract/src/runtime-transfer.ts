@@ -1,10 +1,4 @@
-import type {
-  PersistedOpsSnapshot,
-  RunBoundaryReceipt,
-  RuntimeId,
-  SessionProfile,
-  StoredInputState,
-} from "@bolthole/json/model";
+import type { RunBoundaryReceipt, RuntimeId, SessionProfile, StoredInputState } from "@bolthole/json/model";
 import type { Finding } from "./store-maintenance.js";
 import type { RuntimeRequest } from "./versioned-store.js";
 
@@ -14,7 +8,8 @@ export interface RuntimeContents {
   readonly session: { readonly snapshot: Uint8Array; readonly profile: SessionProfile } | undefined;
   /** A serialised `bolthole.v1.MachineLifecycleRecord` of any version (contract 3.2). */
   readonly lifecycle: Uint8Array | undefined;
-  readonly ops: PersistedOpsSnapshot | undefined;
+  /** The JSON of the operation snapshot (contract 6.3). */
+  readonly ops: Uint8Array | undefined;
   readonly inputs: readonly StoredInputState[];
   readonly receipts: readonly RunBoundaryReceipt[];
 }

@@ -110,13 +110,16 @@ export interface Versioned<T> {
   readonly version: Version;
 }
 
-export interface LoadedSnapshot {
+export interface LoadedDocument {
   readonly version: Version;
   /** The length of the document in bytes. */
   readonly length: number;
-  readonly profile: SessionProfile;
   /** The bytes of the document in order, in chunks of at most 1 MiB. Read them once, to the end. */
   readonly chunks: AsyncIterable<Uint8Array>;
+}
+
+export interface LoadedSnapshot extends LoadedDocument {
+  readonly profile: SessionProfile;
 }
 
 /** The new document of a mutation: the whole document, a patch of the stored one, or the id of an upload. */
@@ -124,6 +127,13 @@ export type SessionChange =
   | SessionDelta
   | { readonly patch: SnapshotPatch; readonly profile?: SessionProfile | undefined }
   | { readonly uploadId: string; readonly profile?: SessionProfile | undefined };
+
+/** The new JSON of an operation snapshot: the whole JSON, a patch of the stored one, or the id of an upload. */
+export type OpsDelta =
+  { readonly opsSnapshot: Uint8Array } | { readonly patch: SnapshotPatch } | { readonly uploadId: string };
+
+/** The records that are documents: they may be sent as patches and uploads. */
+export type DocumentRecord = Extract<RecordKind, "session_snapshot" | "ops_lifecycle">;
 
 /**
  * Stands for all input rows of the runtime that are not in the request. The mutation throws INPUT_NOT_CURRENT when the
@@ -151,6 +161,8 @@ export interface LoadInputStates extends RuntimeRequest {
 }
 
 export interface UploadSessionSnapshot extends RuntimeRequest {
+  /** The kind of the document, for which alone the upload can be used. Undefined: a session snapshot. */
+  readonly record?: DocumentRecord | undefined;
   /** The length of the document in bytes. */
   readonly length: number;
   /** The SHA-256 of the whole document: 32 bytes. */
@@ -196,8 +208,12 @@ export interface CommitMachineLifecycle extends RuntimeMutation {
   readonly inputStates: readonly StoredInputState[];
   readonly unchangedInputs?: UnchangedInputs | undefined;
 }
+/** Exactly one of the two members is required. */
 export interface PersistOpsLifecycle extends RuntimeMutation {
-  readonly snapshot: PersistedOpsSnapshot;
+  /** At most `Limits.typedOpsSnapshotBytes` in its canonical JSON. A client sends a larger one as a delta. */
+  readonly snapshot?: PersistedOpsSnapshot | undefined;
+  /** At most `Limits.operationSnapshotBytes`. The bytes are kept as they are (contract 6.3). */
+  readonly opsDelta?: OpsDelta | undefined;
 }
 export interface PersistAuthOauthFlowSnapshot extends Mutation {
   readonly snapshot: Uint8Array;
@@ -259,8 +275,10 @@ export interface Limits {
   readonly inputRowBytes: number;
   /** The number of input rows in one mutation. */
   readonly batchRows: number;
-  /** The size of an operation snapshot in its canonical JSON, in bytes. */
+  /** The size of the JSON of an operation snapshot in bytes. */
   readonly operationSnapshotBytes: number;
+  /** The size in bytes, in canonical JSON, of an operation snapshot that is sent or loaded as a value. */
+  readonly typedOpsSnapshotBytes: number;
   /** The size of the OAuth flow state in bytes. */
   readonly oauthSnapshotBytes: number;
   /** The number of pieces in one patch. */
@@ -369,9 +387,10 @@ export interface VersionedStore {
   clearSessionSnapshot(request: RuntimeMutation, call?: Call): Promise<Committed>;
 
   /**
-   * Sends a document for a later mutation of the same runtime, and returns the id of the upload. The id is valid for one
-   * mutation. The store drops an upload that is not used for `Limits.uploadIdleSeconds`, and all of them when it closes.
-   * Throws TOO_LARGE above `Limits.documentBytes`, and BUSY when all uploads together exceed `Limits.uploadBytes`.
+   * Sends a session snapshot or an operation snapshot for a later mutation of the same runtime, and returns the id of the
+   * upload. The id is valid for one mutation. The store drops an upload that is not used for `Limits.uploadIdleSeconds`, and
+   * all of them when it closes. Throws TOO_LARGE above `Limits.documentBytes` or `Limits.operationSnapshotBytes`, and BUSY
+   * when all uploads together exceed `Limits.uploadBytes`.
    */
   uploadSessionSnapshot(request: UploadSessionSnapshot, call?: Call): Promise<string>;
 
@@ -398,9 +417,17 @@ export interface VersionedStore {
    */
   commitMachineLifecycle(request: CommitMachineLifecycle, call?: Call): Promise<CommittedInputs>;
 
+  /**
+   * Replaces the operation snapshot. Like all methods with a patch or an upload, it throws BASE_NOT_CURRENT when the base of
+   * the patch is not stored, and UPLOAD_UNKNOWN when the upload was used or dropped.
+   */
   persistOpsLifecycle(request: PersistOpsLifecycle, call?: Call): Promise<Committed>;
 
+  /** Returns the operation snapshot. Throws TOO_LARGE for one above `Limits.typedOpsSnapshotBytes`: load its JSON. */
   loadOpsLifecycle(request: RuntimeRequest, call?: Call): Promise<Versioned<PersistedOpsSnapshot> | undefined>;
+
+  /** Returns the JSON of the operation snapshot in chunks, or undefined when none is stored (contract 6.3). */
+  loadOpsLifecycleJson(request: RuntimeRequest, call?: Call): Promise<LoadedDocument | undefined>;
 
   deleteOpsLifecycle(request: RuntimeMutation, call?: Call): Promise<Committed>;
 

@@ -31,6 +31,24 @@ export async function crc32Yielding(bytes: Uint8Array): Promise<number> {
   return checksum;
 }
 
+/** Whether two byte sequences are equal. */
+export async function equalYielding(one: Uint8Array, other: Uint8Array): Promise<boolean> {
+  if (one.length !== other.length) return false;
+  let at = 0;
+  for await (const slice of slicesOf(one)) {
+    if (Buffer.compare(slice, other.subarray(at, at + slice.length)) !== 0) return false;
+    at += slice.length;
+  }
+  return true;
+}
+
+/** Reads a document of known length into new memory. */
+export async function inMemory(length: number, readInto: (target: Uint8Array) => Promise<void>): Promise<Buffer> {
+  const bytes = Buffer.allocUnsafeSlow(length);
+  await readInto(bytes);
+  return bytes;
+}
+
 /** Copies `bytes` into `target` at `offset`. */
 export async function copyYielding(bytes: Uint8Array, target: Uint8Array, offset: number): Promise<void> {
   let at = offset;

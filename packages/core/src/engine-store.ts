@@ -14,6 +14,7 @@ import { KeyedQueue } from "./commit/preparation.js";
 import { OutcomePruner } from "./commit/pruning.js";
 import { StoreTime } from "./commit/store-time.js";
 import { DocumentMemory } from "./documents/document-memory.js";
+import { OpsChecker } from "./documents/ops-checker.js";
 import { ManifestCorrections } from "./commit/runtime-replacement.js";
 import { Uploads } from "./documents/uploads.js";
 import type { Engine } from "./engine.js";
@@ -21,11 +22,13 @@ import { boundaryOperations } from "./operations/boundary.js";
 import { deletionOperations } from "./operations/deletion.js";
 import { horizonOperations } from "./operations/horizon.js";
 import { inputOperations } from "./operations/inputs.js";
+import { opsOperations } from "./operations/ops.js";
 import { recordOperations } from "./operations/records.js";
 import { sessionOperations } from "./operations/sessions.js";
 import { storeOperations } from "./operations/store.js";
 import { transferOperations } from "./operations/transfer.js";
 import { loadRow } from "./store-context.js";
+import { CheckWorkers } from "./transcript/check-workers.js";
 import { type CheckOptions, TranscriptChecker } from "./transcript/transcript-checker.js";
 
 export const DEFAULT_LIMITS: Limits = {
@@ -36,7 +39,8 @@ export const DEFAULT_LIMITS: Limits = {
   runtimeIdBytes: 8 * 1024,
   inputRowBytes: 1024 * 1024,
   batchRows: 4096,
-  operationSnapshotBytes: 3 * 1024 * 1024,
+  operationSnapshotBytes: 256 * 1024 * 1024,
+  typedOpsSnapshotBytes: 3 * 1024 * 1024,
   oauthSnapshotBytes: 1024 * 1024,
   patchPieces: 4096,
   patchInsertBytes: 1024 * 1024,
@@ -88,6 +92,7 @@ export function createEngineStore(unguardedEngine: Engine, options: EngineStoreO
   const time = new StoreTime(clock);
   const bounds = { maxCount: outcomeRetention.maxCount, maxAgeMs: outcomeRetention.maxAgeSeconds * 1000 };
   const documents = new DocumentMemory({ boundBytes: options.documentMemoryBytes });
+  const workers = new CheckWorkers();
   const reusesChunkBuffers = options.reusesChunkBuffers ?? false;
   const damagedRuntimes = options.damagedRuntimes ?? new Set<RuntimeId>();
   const engine = quarantine(unguardedEngine, damagedRuntimes);
@@ -105,13 +110,16 @@ export function createEngineStore(unguardedEngine: Engine, options: EngineStoreO
     committer: new Committer(engine, time),
     time,
     sessions: new KeyedQueue(),
-    transcripts: new TranscriptChecker(documents, options.checks),
+    operations: new KeyedQueue(),
+    transcripts: new TranscriptChecker(documents, options.checks, workers),
+    opsChecker: new OpsChecker(documents, workers, options.checks?.incremental),
     uploads: new Uploads(limits, documents, reusesChunkBuffers),
     reusesChunkBuffers,
   };
   const pruner = new OutcomePruner(engine, time, clock, bounds);
   return {
     ...recordOperations(context),
+    ...opsOperations(context),
     ...sessionOperations(context),
     ...boundaryOperations(context),
     ...inputOperations(context),

@@ -1,9 +1,9 @@
 import type { ByteRange, DocumentPart, Finding, RuntimeId, StoreCounts } from "@bolthole/contract";
 import type { TableDigest } from "./commit/manifests.js";
-import type { KeyOf, Row, RowKey, ReadSet, RowHandle, RowReader, RowSetKey } from "./commit/row.js";
+import type { DocumentRowKey, KeyOf, Row, RowKey, ReadSet, RowHandle, RowReader, RowSetKey } from "./commit/row.js";
 import { nextIteration } from "./yield-budget.js";
 
-export type { KeyOf, Row, RowKey, RowSetKey, Table } from "./commit/row.js";
+export type { DocumentRowKey, KeyOf, Row, RowKey, RowSetKey, Table } from "./commit/row.js";
 
 /**
  * A new document in order: new bytes, and ranges of the document that is stored at present. The bytes are kept by reference
@@ -40,7 +40,7 @@ export interface RowSetReplacement {
   readonly rows: StagedRows | undefined;
 }
 
-/** Thrown when another snapshot was stored since a change was prepared. The change must be prepared again. */
+/** Thrown when another document was stored since a change was prepared. The change must be prepared again. */
 export class StaleBaseError extends Error {
   override readonly name = "StaleBaseError";
 }
@@ -49,7 +49,7 @@ export class StaleBaseError extends Error {
 export interface RowWrite {
   readonly handle: RowHandle;
   readonly row: Row | undefined;
-  /** The document of a `snapshot` row. It replaces the document of the old row. */
+  /** The document of the row, if its table may have one. Absent: the row has none. It replaces the document of the old row. */
   readonly document?: StagedDocument | undefined;
 }
 
@@ -97,11 +97,11 @@ export interface View {
    */
   scan<R extends RowRange>(range: R, limit: number, bytes?: number): Promise<EntryOf<R>[]>;
   /**
-   * Returns the document of a `snapshot` row, or a range of it, in pieces of at most 1 MiB. The pieces stay readable after the
+   * Returns the document of a row, or a range of it, in pieces of at most 1 MiB. The pieces stay readable after the
    * view has ended, as long as the reader continues. A piece is valid until the next but one is requested: its memory may be
    * reused then.
    */
-  document(runtimeId: RuntimeId, range?: ByteRange): Promise<AsyncIterable<Uint8Array>>;
+  document(key: DocumentRowKey, range?: ByteRange): Promise<AsyncIterable<Uint8Array>>;
 }
 
 const PAGE_ROWS = 1024;
@@ -153,10 +153,11 @@ export interface Engine {
   readonly epoch: string;
   view<T>(read: (view: View) => Promise<T>): Promise<T>;
   /**
-   * Prepares a document for a commit, outside the writer. `base` is the sequence of the snapshot row whose document the ranges
-   * refer to; throws `StaleBaseError` when another one is stored. A staged document must be committed or discarded.
+   * Prepares a document of a row for a commit, outside the writer. `base` is the sequence of the stored row whose document the
+   * ranges refer to; throws `StaleBaseError` when the document has ranges and another row is stored. A staged document must be
+   * committed or discarded.
    */
-  stage(runtimeId: RuntimeId, base: number | undefined, document: DocumentParts): Promise<StagedDocument>;
+  stage(key: DocumentRowKey, base: number | undefined, document: DocumentParts): Promise<StagedDocument>;
   /** Drops a staged document that was not committed. */
   discard(staged: StagedDocument): Promise<void>;
   /**

@@ -17,6 +17,7 @@ export type {
   CheckResult,
   Decision,
   DocumentParts,
+  DocumentRowKey,
   Engine,
   EngineStats,
   EntryOf,
@@ -46,7 +47,7 @@ export {
   type GroupRow,
   type MaintenanceTask,
 } from "./commit/group-commit.js";
-export { describeKey, keyText } from "./commit/row.js";
+export { describeKey, isDocumentRowKey, keyText } from "./commit/row.js";
 export { deriveRuntimeManifest, deriveStoreManifest, externalRow, ownOrExternalRow } from "./commit/external-rows.js";
 export { type CountedTable, NO_ROWS, STORE_MANIFEST_KEY, type TableDigest, updateDigest } from "./commit/manifests.js";
 export {
@@ -57,7 +58,8 @@ export {
 } from "./commit/restored-store.js";
 export { type Clock, SYSTEM_CLOCK } from "./clock.js";
 export { RowSetDigest } from "./commit/row-set.js";
-export { type SnapshotFacts, decodeSnapshotFacts, encodeSnapshotFacts } from "./documents/stored-document.js";
+export { type SnapshotFacts, decodeSnapshotFacts, encodeSnapshotFacts } from "./documents/snapshot-facts.js";
+export { decodeOpsFacts, encodeOpsFacts, isInlineOps, isOpsFacts } from "./documents/ops-facts.js";
 export { assembleYielding, bufferOf, crc32Yielding } from "./bytes.js";
 export { YieldBudget } from "./yield-budget.js";
 export { MemoryEngine } from "./memory-engine.js";

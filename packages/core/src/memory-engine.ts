@@ -6,6 +6,7 @@ import { assembleYielding, crc32Yielding } from "./bytes.js";
 import { RowSetDigest } from "./commit/row-set.js";
 import { compareKeys, ReadRows } from "./commit/row.js";
 import {
+  type DocumentRowKey,
   type DocumentParts,
   type Engine,
   type EngineStats,
@@ -21,7 +22,7 @@ import {
   type WriteBatch,
 } from "./engine.js";
 
-/** A row in memory, with the document of a `snapshot` row. */
+/** A row in memory, with its document. */
 interface Kept {
   readonly row: Row;
   readonly document?: Uint8Array | undefined;
@@ -70,9 +71,10 @@ export class MemoryEngine implements Engine {
   }
 
   /** Copies the document: the caller may change its bytes after the commit. */
-  async stage(runtimeId: RuntimeId, base: number | undefined, document: DocumentParts): Promise<WholeDocument> {
-    const stored = find(this.state, { table: "snapshot", runtimeId });
-    if (stored?.row.sequence !== base) throw new StaleBaseError();
+  async stage(key: DocumentRowKey, base: number | undefined, document: DocumentParts): Promise<WholeDocument> {
+    const stored = find(this.state, key);
+    const isPatch = document.some((part) => !(part instanceof Uint8Array));
+    if (isPatch && stored?.row.sequence !== base) throw new StaleBaseError();
     const bytes = await assembleYielding(document, stored?.document);
     return { length: bytes.length, crc32: await crc32Yielding(bytes), bytes: bytes.length, content: bytes };
   }
@@ -168,8 +170,8 @@ function viewOf(state: State): View {
       return Promise.resolve(row && copyOf(row));
     },
     scan: (range, limit) => Promise.resolve(scan(state, range, limit)),
-    document: (runtimeId, range) => {
-      const document = state.rows.get({ table: "snapshot", runtimeId })?.document ?? new Uint8Array();
+    document: (key, range) => {
+      const document = state.rows.get(key)?.document ?? new Uint8Array();
       return Promise.resolve(piecesOf(document, range));
     },
   };

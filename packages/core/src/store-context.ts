@@ -3,6 +3,7 @@ import type { Committer } from "./commit/committer.js";
 import type { KeyedQueue } from "./commit/preparation.js";
 import { decodeRow, versionText } from "./commit/row.js";
 import type { StoreTime } from "./commit/store-time.js";
+import type { OpsChecker } from "./documents/ops-checker.js";
 import type { Uploads } from "./documents/uploads.js";
 import type { Engine, Row, RowKey } from "./engine.js";
 import type { ManifestCorrections } from "./commit/runtime-replacement.js";
@@ -30,7 +31,10 @@ export interface StoreContext {
   readonly limits: Limits;
   /** Runs the changes of one session one after the other, from their preparation to their commit. */
   readonly sessions: KeyedQueue;
+  /** Runs the changes of one large operation snapshot one after the other. */
+  readonly operations: KeyedQueue;
   readonly transcripts: TranscriptChecker;
+  readonly opsChecker: OpsChecker;
   readonly uploads: Uploads;
   /** `EngineStoreOptions.reusesChunkBuffers`. */
   readonly reusesChunkBuffers: boolean;

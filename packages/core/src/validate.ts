@@ -1,9 +1,8 @@
-import type { Limits, RuntimeId, StoreError, StoreErrorReason, StoreErrorSubject, Uuid } from "@bolthole/contract";
+import type { Fail, Limits, RuntimeId, StoreError, Uuid } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
-import { JsonError, canonicalUuid } from "@bolthole/json";
+import { canonicalUuid } from "@bolthole/json";
 
-/** Makes the error of an invalid argument: `writeFailed` for mutations, `readFailed` for loads. */
-export type Fail = (reason: StoreErrorReason, text: string, subject?: StoreErrorSubject) => StoreError;
+export { shaped } from "@bolthole/contract";
 
 export function invalid(fail: Fail, field: string, expected: string, actual?: string): StoreError {
   return fail("INVALID_ARGUMENT", `${field}: expected ${expected}${actual === undefined ? "" : `, found ${actual}`}`, {
@@ -40,20 +39,4 @@ export function parseUuid(text: string, field: string, fail: Fail): Uuid {
   const uuid = canonicalUuid(text);
   if (uuid === undefined) throw invalid(fail, field, "a UUID", text.length > 64 ? `${text.slice(0, 64)}...` : text);
   return uuid;
-}
-
-/** Runs a JSON shape over a value of the caller. What the shape refuses becomes an INVALID_ARGUMENT that names the field. */
-export function shaped<T>(field: string, fail: Fail, run: () => T): T {
-  try {
-    return run();
-  } catch (error) {
-    if (!(error instanceof JsonError)) throw error;
-    const path = error.path.replace(/\bpersisted_input\b/, "persisted_input_json");
-    const record = path === "" ? field : `${field}.${path}`;
-    throw fail("INVALID_ARGUMENT", `${record}: ${error.reason}`, {
-      record,
-      expected: error.reason.replace(/^expected /, ""),
-      cause: error,
-    });
-  }
 }

@@ -36,6 +36,15 @@ test.each([
   expect(resolveConfig({ maxRequestSize: text }, {}).maxRequestSize).toBe(bytes);
 });
 
+test.each([
+  ["maxDocumentSize", "--max-document-size", "512MiB", "513MiB"],
+  ["maxOpsSnapshotSize", "--max-ops-snapshot-size", "512MiB", "1GiB"],
+  ["maxTypedOpsSnapshotSize", "--max-typed-ops-snapshot-size", "3MiB", "4MiB"],
+] as const)("%s is bounded by what can be sent", (name, flag, largest, larger) => {
+  expect(problemsOf({ [name]: larger })).toEqual([`${flag}: expected a size up to ${largest}`]);
+  expect(resolveConfig({ [name]: largest }, {})[name]).toBe(Number.parseInt(largest, 10) * 1024 * 1024);
+});
+
 test("the scrub rate is a size or off", () => {
   expect(resolveConfig({ scrubRate: "1MiB" }, {}).scrubRate).toBe(1024 * 1024);
   expect(resolveConfig({ scrubRate: "off" }, {}).scrubRate).toBe(0);

@@ -21,6 +21,15 @@ const size = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
+const MIB = 1024 * 1024;
+const mebibytes = (value: number): string => `${String(value / MIB)}MiB`;
+
+const sizeUpTo = (limit: number) =>
+  size.refine((value) => value <= limit, { message: `expected a size up to ${mebibytes(limit)}` });
+
+/** All uploads together have this limit, so that a larger document could not be uploaded. */
+const documentSize = sizeUpTo(DEFAULT_LIMITS.uploadBytes);
+
 const rate = z.preprocess((value) => (value === "off" ? "0" : value), size);
 
 const duration = z.string().transform((text, context) => {
@@ -52,8 +61,6 @@ const address = z.string().transform((text, context) => {
   });
   return z.NEVER;
 });
-
-const mebibytes = (value: number): string => `${String(value / (1024 * 1024))}MiB`;
 
 /**
  * The settings of `bolthole serve`. The flag of a setting is its name with hyphens (`--log-level`), its variable is its name in
@@ -136,9 +143,19 @@ export const SETTINGS = {
     help: "largest number of concurrent calls on one connection",
   },
   maxDocumentSize: {
-    schema: size,
+    schema: documentSize,
     fallback: () => mebibytes(DEFAULT_LIMITS.documentBytes),
-    help: "largest size of a session snapshot",
+    help: "largest size of a session snapshot, at most 512MiB",
+  },
+  maxOpsSnapshotSize: {
+    schema: documentSize,
+    fallback: () => mebibytes(DEFAULT_LIMITS.operationSnapshotBytes),
+    help: "largest size of the JSON of an operation snapshot, at most 512MiB",
+  },
+  maxTypedOpsSnapshotSize: {
+    schema: sizeUpTo(3 * MIB),
+    fallback: () => mebibytes(DEFAULT_LIMITS.typedOpsSnapshotBytes),
+    help: "largest operation snapshot that is sent or loaded as a message and not as JSON, at most 3MiB",
   },
   maxRuntimeIdSize: { schema: size, fallback: () => "8KiB", help: "largest size of a runtime id" },
   incrementalChecks: {
@@ -154,7 +171,7 @@ export const SETTINGS = {
   documentMemory: {
     schema: size,
     fallback: () => mebibytes(DEFAULT_DOCUMENT_MEMORY),
-    help: "memory for whole session snapshots that are being committed; more of them wait",
+    help: "memory for whole documents that are being committed; more of them wait",
   },
   outcomeMaxAge: {
     schema: duration,

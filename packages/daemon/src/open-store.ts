@@ -122,6 +122,8 @@ const limitsOf = (config: Config): Limits => ({
   requestBytesInFlight: config.maxRequestsSize,
   requestsInFlight: config.maxRequests,
   documentBytes: config.maxDocumentSize,
+  operationSnapshotBytes: config.maxOpsSnapshotSize,
+  typedOpsSnapshotBytes: Math.min(config.maxTypedOpsSnapshotSize, config.maxOpsSnapshotSize),
   runtimeIdBytes: config.maxRuntimeIdSize,
   ...(config.quota === undefined ? {} : { quotaBytes: config.quota }),
 });

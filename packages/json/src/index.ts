@@ -7,7 +7,7 @@
 // The records.
 export { readInputState, readStoredInputState, writeInputState } from "./records/input-state.js";
 export { readReceipt, writeReceipt } from "./records/receipt.js";
-export { readOpsSnapshot, writeOpsSnapshot } from "./records/operations.js";
+export { checkOpsSnapshot, readOpsSnapshot, writeOpsSnapshot } from "./records/operations.js";
 export {
   type MachineLifecycleRecord,
   readMachineLifecycle,

@@ -19,15 +19,18 @@ test("an empty folder gets a format file, and is accepted again", () => {
   claimFormat(folder);
 });
 
-test("a store of format 2 is accepted, and becomes one of format 3, which a version that reads only format 2 refuses", () => {
-  writeFileSync(join(folder, "format"), "bolthole 2\n");
-  claimFormat(folder);
-  expect(readFileSync(join(folder, "format"), "utf8")).toBe("bolthole 2\n");
-  raiseFormat(folder);
-  // The check of the older version is `Number(version) > 2`; a newer format is the case below.
-  expect(readFileSync(join(folder, "format"), "utf8")).toBe("bolthole 3\n");
-  claimFormat(folder);
-});
+test.each([2, 3])(
+  "a store of format %i is accepted, and becomes one of format 4, which older versions refuse",
+  (version) => {
+    writeFileSync(join(folder, "format"), `bolthole ${version}\n`);
+    claimFormat(folder);
+    expect(readFileSync(join(folder, "format"), "utf8")).toBe(`bolthole ${version}\n`);
+    raiseFormat(folder);
+    // The check of an older version is `Number(version) > 3`; a newer format is the case below.
+    expect(readFileSync(join(folder, "format"), "utf8")).toBe("bolthole 4\n");
+    claimFormat(folder);
+  },
+);
 
 test.each([
   [
@@ -39,7 +42,7 @@ test.each([
   [
     "the format file of another program",
     "something 2\n",
-    'expected "bolthole 3" in its file "format", found "something 2"',
+    'expected "bolthole 4" in its file "format", found "something 2"',
   ],
   ["a format file with more text", "bolthole 2 3\n", 'found "bolthole 2 3"'],
 ])("%s is refused, and the file is not changed", (_what, mark, text) => {

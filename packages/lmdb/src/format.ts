@@ -19,9 +19,10 @@ import { IDENTITY_KEY } from "./keys.js";
 /**
  * The version of the on-disk format. It is raised with every change that an older daemon would misread. Format 3 adds row
  * spaces, in which an older daemon would find none of the input rows and receipts, and seals the counters (see `counter.ts`).
+ * Format 4 adds documents of operation snapshots, whose nodes an older daemon would neither count nor delete.
  */
-export const FORMAT_VERSION = 3;
-/** The oldest format that this version reads. No release has written format 1. A store of format 2 is also one of format 3. */
+export const FORMAT_VERSION = 4;
+/** The oldest format that this version reads. No release has written format 1. A store of an older format is also one of every later one. */
 const OLDEST_FORMAT = 2;
 const FILE = "format";
 const NEW_FILE = "format.new";

@@ -45,7 +45,7 @@ test("a reference count that cannot be read refuses its batch before any change,
   const { version } = await commit("damaged");
   damage("count");
   const { length } = document;
-  const crc32 = (await engine.stage("other", undefined, [document, document])).crc32;
+  const crc32 = (await engine.stage({ table: "snapshot", runtimeId: "other" }, undefined, [document, document])).crc32;
   const pieces = [
     { offset: 0, length },
     { offset: 0, length },

@@ -12,6 +12,7 @@ import {
   StaleBaseError,
   type WriteBatch,
   YieldBudget,
+  isDocumentRowKey,
 } from "@bolthole/core";
 import {
   type DiskReservation,
@@ -286,9 +287,12 @@ export class LmdbGroup implements Group<Slot> {
     return all.size > MAX_SINGLE_ROWS ? undefined : [...all.values()];
   }
 
-  /** Plans the replacement of a document. A document that shares nodes with its base can replace that base only. */
+  /**
+   * Plans the replacement of a document. A document that shares nodes with its base can replace that base only. Rows that have
+   * no document and get none, which are usual, need no plan.
+   */
   private replacement({ handle: { key }, document }: RowWrite, slot: Slot | undefined): Replacement | undefined {
-    if (key.table !== "snapshot") return undefined;
+    if (!isDocumentRowKey(key) || (!document && !slot?.row?.root)) return undefined;
     const staged = document as StagedTree | undefined;
     if (staged?.base !== undefined && staged.base !== slot?.row?.sequence) throw new StaleBaseError();
     return this.changes().plan(key.runtimeId, slot?.row?.root, staged);

@@ -13,7 +13,7 @@ import {
   parseRowSpaceKey,
   parseRuntimeKey,
   rowSpaceBounds,
-  snapshotKeyBeside,
+  documentRowBeside,
 } from "./keys.js";
 
 /** Ids that could be mistaken for others: with zero bytes, with the bytes of marks, and with lengths around the limit. */
@@ -105,8 +105,8 @@ test("the snapshot key of a runtime follows from every key of its rows", () => {
     fc.property(runtimeId, uuid, (id, inputId) => {
       const snapshot = encodeKey({ table: "snapshot", runtimeId: id });
       return (
-        snapshotKeyBeside(encodeKey({ table: "input", runtimeId: id, inputId })).equals(snapshot) &&
-        snapshotKeyBeside(encodeKey({ table: "runtimeManifest", runtimeId: id })).equals(snapshot)
+        documentRowBeside(encodeKey({ table: "input", runtimeId: id, inputId }), "snapshot").equals(snapshot) &&
+        documentRowBeside(encodeKey({ table: "runtimeManifest", runtimeId: id }), "snapshot").equals(snapshot)
       );
     }),
   );

@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import type { KeyOf, RowKey, RowSetKey, Table } from "@bolthole/core";
+import type { DocumentRowKey, KeyOf, RowKey, RowSetKey, Table } from "@bolthole/core";
 import { uuidFromBytes, uuidToBytes, writeUuid } from "@bolthole/json";
 
 /*
@@ -313,10 +313,10 @@ function parseRuntimeRow(key: Buffer, hashedRuntimeId: string | undefined): RowK
 /** Returns the range of all rows: first those of the store, then runtime by runtime, each beginning with its manifest. */
 export const rowBounds = (): Bounds => ({ start: Buffer.of(STORE, 1), end: Buffer.of(RUNTIMES + 1) });
 
-/** Returns the key of the snapshot row of the runtime that a key belongs to. */
-export function snapshotKeyBeside(key: Buffer): Buffer {
+/** Returns the key of the row of a table of the runtime that a key belongs to. */
+export function documentRowBeside(key: Buffer, table: DocumentRowKey["table"]): Buffer {
   const { end } = parseRuntimeIdKey(key, 1);
-  return Buffer.concat([key.subarray(0, end), Buffer.of(TABLES.snapshot.number)]);
+  return Buffer.concat([key.subarray(0, end), Buffer.of(TABLES[table].number)]);
 }
 
 /** Returns the UUID at the end of an input or outcome key. */

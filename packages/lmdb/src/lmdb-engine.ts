@@ -2,6 +2,7 @@ import { type Finding, type RuntimeId, readFailed } from "@bolthole/contract";
 import {
   type CheckListener,
   type CheckResult,
+  type DocumentRowKey,
   type DocumentParts,
   type Engine,
   type EngineStats,
@@ -17,6 +18,7 @@ import {
   type View,
   type WriteBatch,
   isVerified,
+  keyText,
 } from "@bolthole/core";
 import { backUp, removeUnfinishedBackups } from "./maintenance/backup.js";
 import { type OpenCheckOptions, checkBeforeOpen, markClosed } from "./maintenance/check.js";
@@ -123,11 +125,11 @@ export class LmdbEngine implements Engine {
     }
   }
 
-  async stage(runtimeId: RuntimeId, base: number | undefined, document: DocumentParts): Promise<StagedDocument> {
+  async stage(key: DocumentRowKey, base: number | undefined, document: DocumentParts): Promise<StagedDocument> {
     // A document of new bytes alone replaces any other, a damaged one too.
     const isPatch = document.some((part) => !(part instanceof Uint8Array));
     try {
-      return await this.writer.trees.stage(runtimeId, isPatch ? this.baseOf(runtimeId, base) : undefined, document);
+      return await this.writer.trees.stage(key, isPatch ? this.baseOf(key, base) : undefined, document);
     } catch (error) {
       throw this.errorFor(error, "WriteFailed");
     }
@@ -216,11 +218,11 @@ export class LmdbEngine implements Engine {
   }
 
   /** Finds a base document and holds it in the same turn of the event loop, so that it cannot be deleted in between. */
-  private baseOf(runtimeId: RuntimeId, sequence: number | undefined): Base {
-    const record = this.writer.environment.get(encodeKey({ table: "snapshot", runtimeId }));
+  private baseOf(key: DocumentRowKey, sequence: number | undefined): Base {
+    const record = this.writer.environment.get(encodeKey(key));
     const row = record && decodeRecord(record);
     if (!row || row.sequence !== sequence) throw new StaleBaseError();
-    return { sequence, root: row.root, lease: this.writer.trees.leases.hold(runtimeId, sequence) };
+    return { sequence, root: row.root, lease: this.writer.trees.leases.hold(key.runtimeId, sequence) };
   }
 
   private begin(): ReadTransaction {
@@ -280,10 +282,11 @@ function viewOf(
     const record = transaction.get(isInSpace ? encodeKey(key, spaceOf(key.runtimeId)) : encodeKey(key));
     return record && decodeRecord(record);
   };
-  const readers = new Map<RuntimeId, NodeReader>();
-  const readerOf = (runtimeId: RuntimeId): NodeReader => {
-    const reader = readers.get(runtimeId) ?? trees.rangeReader(runtimeId);
-    readers.set(runtimeId, reader);
+  const readers = new Map<string, NodeReader>();
+  const readerOf = (key: DocumentRowKey): NodeReader => {
+    const name = keyText(key);
+    const reader = readers.get(name) ?? trees.rangeReader(key);
+    readers.set(name, reader);
     return reader;
   };
   return {
@@ -291,10 +294,10 @@ function viewOf(
     scan: <R extends RowRange>(range: R, limit: number, bytes = Infinity) =>
       // The switch in `scan` returns the keys of the range's table, which the compiler cannot infer.
       Promise.resolve(scan(transaction, spaceOf, range, { limit, bytes }) as EntryOf<R>[]),
-    document: (runtimeId, range) => {
-      const { root, sequence = 0 } = row({ table: "snapshot", runtimeId }) ?? {};
-      const lease = trees.leases.hold(runtimeId, sequence);
-      return Promise.resolve(withErrors(trees.read(runtimeId, root, lease, range, range && readerOf(runtimeId))));
+    document: (key, range) => {
+      const { root, sequence = 0 } = row(key) ?? {};
+      const lease = trees.leases.hold(key.runtimeId, sequence);
+      return Promise.resolve(withErrors(trees.read(key, root, lease, range, range && readerOf(key))));
     },
   };
 }

@@ -2,12 +2,11 @@ import type { RunBoundaryReceipt, RuntimeContents, RuntimeId, StoredInputState }
 import {
   readInputState,
   readMachineLifecycle,
-  readOpsSnapshot,
+  checkOpsSnapshot,
   readReceipt,
   readSession,
   writeInputState,
   writeMachineLifecycle,
-  writeOpsSnapshot,
   writeReceipt,
 } from "@bolthole/json";
 import { decodeLifecycleRecord, encodeLifecycleRecord, inspectLifecycleRecord } from "@bolthole/contract/wire";
@@ -72,7 +71,7 @@ export function fromMeerkat(runtimeId: RuntimeId, rows: MeerkatRows): Taken<Runt
     runtimeId,
     session: conversion.one("session snapshot", rows.snapshot, sessionFrom),
     lifecycle: conversion.one("machine lifecycle record", rows.lifecycle, lifecycleFrom),
-    ops: conversion.one("operation snapshot", rows.ops, readOpsSnapshot),
+    ops: conversion.one("operation snapshot", rows.ops, opsFrom),
     inputs: conversion.each(rows.inputs, ({ inputId }) => `input state ${inputId}`, inputFrom),
     receipts: conversion.each(rows.receipts, describeReceipt, receiptFrom),
   };
@@ -86,7 +85,7 @@ export function toMeerkat(contents: RuntimeContents): Taken<MeerkatRows> {
   const taken: MeerkatRows = {
     snapshot: conversion.one("session snapshot", contents.session, snapshotOf),
     lifecycle: conversion.one("machine lifecycle record", contents.lifecycle, lifecycleOf),
-    ops: conversion.one("operation snapshot", contents.ops, writeOpsSnapshot),
+    ops: conversion.one("operation snapshot", contents.ops, bufferOf),
     inputs: conversion.each(
       contents.inputs,
       ({ inputId }) => `input state ${inputId}`,
@@ -109,6 +108,11 @@ const describeReceipt = ({ runId, sequence }: { readonly runId: string; readonly
 function sessionFrom(snapshot: Buffer): RuntimeContents["session"] {
   readSession(snapshot);
   return { snapshot, profile: "session" };
+}
+
+function opsFrom(json: Buffer): Buffer {
+  checkOpsSnapshot(json);
+  return json;
 }
 
 const lifecycleFrom = (json: Buffer): Uint8Array => encodeLifecycleRecord(readMachineLifecycle(json));

@@ -8,8 +8,10 @@ import {
   type StagedDocument,
   bufferOf,
   decodeSnapshotFacts,
+  encodeOpsFacts,
   encodeSnapshotFacts,
   externalRow,
+  isInlineOps,
   ownOrExternalRow,
 } from "@bolthole/core";
 import { readMachineLifecycleRecord, writeMachineLifecycle } from "@bolthole/json";
@@ -116,11 +118,22 @@ export function rowFrom(key: ReferenceKey, blob: Buffer, note: Note | undefined)
       return { ...externalRow(key, blob), checksum: -1, problem: `cannot be read: ${record.why}` };
     }
     case "ops":
+      return opsRow(key, blob, note);
     case "input":
     case "receipt":
     case "oauth":
       return ownOrExternalRow(key, blob, note);
   }
+}
+
+/** Returns the row of an operation snapshot. Core keeps a long one as a document, but an older version did not. */
+function opsRow(key: ReferenceKey, blob: Buffer, note: Note | undefined): Row {
+  if (isInlineOps(blob.length)) return ownOrExternalRow(key, blob, note);
+  const facts = encodeOpsFacts({ length: blob.length, crc32: crc32(blob) });
+  const own = ownOrExternalRow(key, facts, note);
+  if (own.sequence === note?.sequence) return own;
+  const older = ownOrExternalRow(key, blob, note);
+  return older.sequence === note?.sequence ? older : own;
 }
 
 /** Returns the profile of a note. A note that cannot be read matches no row, so the row counts as an external row. */
@@ -132,7 +145,7 @@ function notedProfile(note: Note | undefined): SessionProfile {
   }
 }
 
-/** Returns the blob of a row for the reference's table. `document` belongs to a snapshot row. */
+/** Returns the blob of a row for the reference's table. `document` is the document of the row. */
 export function blobOf(key: ReferenceKey, row: Row, document: StagedDocument | undefined): Buffer {
   switch (key.table) {
     case "snapshot":
@@ -140,6 +153,7 @@ export function blobOf(key: ReferenceKey, row: Row, document: StagedDocument | u
     case "lifecycle":
       return lifecycleToJson(row.value);
     case "ops":
+      return document ? (document as StagedBlob).content : bufferOf(row.value);
     case "input":
     case "receipt":
     case "oauth":

@@ -1,6 +1,7 @@
 import type { InputId, RuntimeId } from "@bolthole/contract";
 import {
   type CountedTable,
+  type DocumentRowKey,
   type RowEntry,
   type KeyOf,
   type Row,
@@ -9,6 +10,7 @@ import {
   type StagedDocument,
   YieldBudget,
   deriveRuntimeManifest,
+  isDocumentRowKey,
   keyText,
   ownOrExternalRow,
   deriveStoreManifest,
@@ -76,6 +78,8 @@ const STATEMENTS = {
 const PAGE = 512;
 /** The most rows in the cache. */
 const MAX_CACHED = 10_000;
+/** The most bytes of the value of a cached row. */
+const MAX_CACHED_BYTES = 1024;
 
 /**
  * Reads and writes the rows of core in the tables of the reference and in our own. The tables of the reference are authoritative: a
@@ -147,9 +151,9 @@ export class Rows {
       case "runtimeManifest":
         return this.getCached(key, () => this.runtimeManifest(key));
       case "snapshot":
+      case "ops":
         return this.getCached(key, () => this.stored(key));
       case "lifecycle":
-      case "ops":
       case "input":
       case "receipt":
       case "oauth":
@@ -157,7 +161,7 @@ export class Rows {
     }
   }
 
-  /** Writes a row, or deletes it when `row` is undefined. `document` belongs to a snapshot row. */
+  /** Writes a row, or deletes it when `row` is undefined. `document` is the document of the row. */
   async put(key: RowKey, row: Row | undefined, document: StagedDocument | undefined): Promise<void> {
     if (isReferenceKey(key)) {
       const { put, remove } = this.tables[key.table];
@@ -166,7 +170,7 @@ export class Rows {
     }
     if (row) await this.statements.putNote.run(...noteKey(key), row.sequence, row.checksum, noteValue(key, row));
     else await this.statements.deleteNote.run(...noteKey(key));
-    if (key.table === "runtimeManifest" || key.table === "snapshot") this.cache(key, row);
+    if (key.table === "runtimeManifest" || isDocumentRowKey(key)) this.cache(key, row);
   }
 
   /** Replaces all input rows and receipts of a runtime, and lets the event loop run between slices. */
@@ -182,9 +186,9 @@ export class Rows {
     this.cached.delete(keyText({ table: "runtimeManifest", runtimeId }));
   }
 
-  /** Returns the whole session document of a runtime. */
-  async document(runtimeId: RuntimeId): Promise<Buffer | undefined> {
-    return (await this.find({ table: "snapshot", runtimeId }))?.blob;
+  /** Returns the whole document of a row. */
+  async document(key: DocumentRowKey): Promise<Buffer | undefined> {
+    return (await this.find(key))?.blob;
   }
 
   async inputs(runtimeId: RuntimeId, after: InputId, limit: number): Promise<RowEntry<KeyOf<"input">>[]> {
@@ -287,7 +291,9 @@ export class Rows {
 
   private cache(key: RowKey, row: Row | undefined): void {
     if (this.cached.size >= MAX_CACHED) this.cached.clear();
-    this.cached.set(keyText(key), row);
+    // The JSON of a small operation snapshot is quick to read again.
+    if (row && row.value.length > MAX_CACHED_BYTES) this.cached.delete(keyText(key));
+    else this.cached.set(keyText(key), row);
   }
 }
 

@@ -2,6 +2,7 @@ import { setImmediate } from "node:timers/promises";
 import type { RuntimeId } from "@bolthole/contract";
 import {
   type DocumentParts,
+  type DocumentRowKey,
   type Engine,
   type EngineStats,
   type EntryOf,
@@ -16,6 +17,7 @@ import {
   type WriteBatch,
   assembleYielding,
   crc32Yielding,
+  keyText,
 } from "@bolthole/core";
 import { SqliteConnection, type Statement } from "./connection.js";
 import { SqliteGroup, type StagedEntries } from "./group.js";
@@ -77,13 +79,13 @@ export class SqliteEngine implements Engine {
     return this.reading(() => read(viewOf(this.parts.rows)));
   }
 
-  async stage(runtimeId: RuntimeId, base: number | undefined, document: DocumentParts): Promise<StagedBlob> {
+  async stage(key: DocumentRowKey, base: number | undefined, document: DocumentParts): Promise<StagedBlob> {
     let stored: Buffer | undefined;
     if (document.some((part) => !(part instanceof Uint8Array))) {
       stored = await this.reading(async () => {
-        const row = await this.parts.rows.get({ table: "snapshot", runtimeId });
+        const row = await this.parts.rows.get(key);
         if (row?.sequence !== base) throw new StaleBaseError();
-        return this.parts.rows.document(runtimeId);
+        return this.parts.rows.document(key);
       });
     }
     const content = await assembleYielding(document, stored);
@@ -161,17 +163,18 @@ const PIECE_BYTES = 1 << 20;
 
 const viewOf = (rows: Rows): View => {
   // A reader of one range usually reads further ranges, and the database returns only whole documents.
-  let last: { readonly runtimeId: RuntimeId; readonly document: Buffer } | undefined;
-  const whole = async (runtimeId: RuntimeId): Promise<Buffer> => {
-    if (last?.runtimeId !== runtimeId) last = { runtimeId, document: (await rows.document(runtimeId)) ?? Buffer.of() };
+  let last: { readonly name: string; readonly document: Buffer } | undefined;
+  const whole = async (key: DocumentRowKey): Promise<Buffer> => {
+    const name = keyText(key);
+    if (last?.name !== name) last = { name, document: (await rows.document(key)) ?? Buffer.of() };
     return last.document;
   };
   return {
     get: (key) => rows.get(key),
     // The switch in `scan` returns the keys of the range's table, which the compiler cannot infer.
     scan: <R extends RowRange>(range: R, limit: number) => scan(rows, range, limit) as Promise<EntryOf<R>[]>,
-    document: async (runtimeId, range) => {
-      const document = await whole(runtimeId);
+    document: async (key, range) => {
+      const document = await whole(key);
       return piecesOf(range ? document.subarray(range.offset, range.offset + range.length) : document);
     },
   };

@@ -110,6 +110,7 @@ const INFO: StoreInfo = {
     inputRowBytes: 0,
     batchRows: 0,
     operationSnapshotBytes: 0,
+    typedOpsSnapshotBytes: 0,
     oauthSnapshotBytes: 0,
     patchPieces: 0,
     patchInsertBytes: 0,

@@ -1,9 +1,10 @@
 import type { Call, Limits, VersionedStore } from "@bolthole/contract";
 import type { ResolvedOptions } from "../connect-options.js";
-import { DocumentCache } from "./document-cache.js";
+import { ByteBudgetCache } from "./byte-budget-cache.js";
+import { type CachedDocument, DocumentCache } from "./document-cache.js";
 import { InputRowCache } from "./input-row-cache.js";
 import { RetryCache } from "./retry-cache.js";
-import { type DeltaContext, sendDocument, sendExpected, sendInputs } from "./send-changes.js";
+import { type DeltaContext, sendDocument, sendExpected, sendInputs, sendOps } from "./send-changes.js";
 
 export type DeltaOptions = Pick<
   ResolvedOptions,
@@ -19,7 +20,7 @@ const MAX_MESSAGE_DOCUMENT_BYTES = 8 * 1024 * 1024;
  */
 export function createDeltaStore(store: VersionedStore, limits: Limits, options: DeltaOptions): VersionedStore {
   const context = createDeltaContext(store, limits, options);
-  const { documentCache, inputRowCache } = context;
+  const { documentCache, opsCache, inputRowCache } = context;
   /** Sets the deadline once, so that it covers all requests of the call. */
   const withDeadline = (call: Call = {}): Call => ({
     ...call,
@@ -88,6 +89,7 @@ export function createDeltaStore(store: VersionedStore, limits: Limits, options:
     async deleteRuntime(request, call) {
       const response = await store.deleteRuntime(request, call);
       documentCache.forget(request.runtimeId);
+      opsCache.forget(request.runtimeId);
       inputRowCache.forget(request.runtimeId);
       return response;
     },
@@ -96,6 +98,23 @@ export function createDeltaStore(store: VersionedStore, limits: Limits, options:
       const loaded = await store.loadSessionSnapshot(request, call);
       if (loaded) return documentCache.observe(request.runtimeId, loaded);
       documentCache.forget(request.runtimeId);
+      return undefined;
+    },
+
+    persistOpsLifecycle(request, call) {
+      return sendOps(context, request, withDeadline(call));
+    },
+
+    async deleteOpsLifecycle(request, call) {
+      const response = await store.deleteOpsLifecycle(request, call);
+      opsCache.forget(request.runtimeId);
+      return response;
+    },
+
+    async loadOpsLifecycleJson(request, call) {
+      const loaded = await store.loadOpsLifecycleJson(request, call);
+      if (loaded) return opsCache.observe(request.runtimeId, loaded);
+      opsCache.forget(request.runtimeId);
       return undefined;
     },
 
@@ -114,16 +133,15 @@ export function createDeltaStore(store: VersionedStore, limits: Limits, options:
     loadInputState: store.loadInputState,
     // The caller names its own upload in a later request.
     uploadSessionSnapshot: store.uploadSessionSnapshot,
-    // These methods have no session document and no input row.
+    // These methods have no document and no input row.
     authAuthorityKey: store.authAuthorityKey,
     persistAuthOauthFlowSnapshot: store.persistAuthOauthFlowSnapshot,
     loadAuthOauthFlowSnapshot: store.loadAuthOauthFlowSnapshot,
     updateAuthOauthFlowSnapshot: store.updateAuthOauthFlowSnapshot,
     loadBoundaryReceipt: store.loadBoundaryReceipt,
     loadMachineLifecycleRecord: store.loadMachineLifecycleRecord,
-    persistOpsLifecycle: store.persistOpsLifecycle,
+    // A value is not the JSON that is stored.
     loadOpsLifecycle: store.loadOpsLifecycle,
-    deleteOpsLifecycle: store.deleteOpsLifecycle,
     listRuntimes: store.listRuntimes,
     getCommit: store.getCommit,
     getServerInfo: store.getServerInfo,
@@ -136,15 +154,18 @@ function createDeltaContext(store: VersionedStore, limits: Limits, options: Delt
     1,
     Math.floor(Math.min(MAX_MESSAGE_DOCUMENT_BYTES, limits.requestBytes / 2, options.maxMessageBytes / 2)),
   );
+  const documents = new ByteBudgetCache<CachedDocument>(options.documentCacheBytes);
   return {
     store,
-    documentCache: new DocumentCache(options.documentCacheBytes),
+    documentCache: new DocumentCache(documents, "session_snapshot"),
+    opsCache: new DocumentCache(documents, "ops_lifecycle"),
     inputRowCache: new InputRowCache(options.inputRowCacheBytes),
     retryCache: new RetryCache(options.documentCacheBytes),
     patchLimits: {
       patchPieces: limits.patchPieces,
       patchInsertBytes: Math.min(limits.patchInsertBytes, uploadAbove),
     },
+    operationSnapshotBytes: limits.operationSnapshotBytes,
     batchRows: limits.batchRows,
     uploadAbove,
   };

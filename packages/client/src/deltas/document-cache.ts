@@ -1,6 +1,6 @@
 import { crc32 } from "node:zlib";
-import type { LoadedSnapshot, RuntimeId, Version } from "@bolthole/contract";
-import { ByteBudgetCache } from "./byte-budget-cache.js";
+import type { DocumentRecord, LoadedDocument, RuntimeId, Version } from "@bolthole/contract";
+import type { ByteBudgetCache } from "./byte-budget-cache.js";
 
 /** The document that a runtime had at one version. This stays true after other writes, because no version is used twice. */
 export class CachedDocument {
@@ -26,32 +26,34 @@ export class CachedDocument {
   }
 }
 
+/** The documents of all kinds that are held, within one budget. */
+export type DocumentBudget = ByteBudgetCache<CachedDocument>;
+
 /**
- * The last document of each runtime that this client committed or loaded.
+ * The last document of one kind of each runtime that this client committed or loaded.
  *
  * Documents are held by reference and must not be changed by the caller. A changed document makes the next commit slower
  * but not wrong: the daemon refuses the patch because of its checksum, and the document is then sent in full; and
  * `versionOf` does not accept changed bytes.
  */
 export class DocumentCache {
-  private readonly documents: ByteBudgetCache<CachedDocument>;
-
-  constructor(private readonly maxBytes: number) {
-    this.documents = new ByteBudgetCache(maxBytes);
-  }
+  constructor(
+    private readonly documents: DocumentBudget,
+    private readonly record: DocumentRecord,
+  ) {}
 
   get(runtimeId: RuntimeId): CachedDocument | undefined {
-    return this.documents.get(runtimeId);
+    return this.documents.get(this.nameOf(runtimeId));
   }
 
   /** Holds a document that is stored at `version`, in place of the runtime's previous one. */
   put(runtimeId: RuntimeId, version: Version, parts: readonly Uint8Array[], checksum: number): void {
     const bytes = parts.reduce((total, { length }) => total + length, runtimeId.length);
-    this.documents.set(runtimeId, new CachedDocument(version, parts, checksum), bytes);
+    this.documents.set(this.nameOf(runtimeId), new CachedDocument(version, parts, checksum), bytes);
   }
 
   forget(runtimeId: RuntimeId): void {
-    this.documents.delete(runtimeId);
+    this.documents.delete(this.nameOf(runtimeId));
   }
 
   /** Returns the version of the cached document if `document` has the same bytes. */
@@ -61,16 +63,20 @@ export class DocumentCache {
   }
 
   /**
-   * Returns the loaded snapshot, and holds its document once the caller has read it to the end. When the runtime's entry
+   * Returns the loaded document, and holds it once the caller has read it to the end. When the runtime's entry
    * changed during the load, that entry stays.
    */
-  observe(runtimeId: RuntimeId, loaded: LoadedSnapshot): LoadedSnapshot {
+  observe<Loaded extends LoadedDocument>(runtimeId: RuntimeId, loaded: Loaded): Loaded {
     const before = this.get(runtimeId);
-    if (before?.version === loaded.version || loaded.length > this.maxBytes) return loaded;
+    if (before?.version === loaded.version || loaded.length > this.documents.maxBytes) return loaded;
     const put = (parts: readonly Uint8Array[], checksum: number): void => {
-      if (this.documents.peek(runtimeId) === before) this.put(runtimeId, loaded.version, parts, checksum);
+      if (this.documents.peek(this.nameOf(runtimeId)) === before) this.put(runtimeId, loaded.version, parts, checksum);
     };
     return { ...loaded, chunks: collectChunks(loaded.chunks, put) };
+  }
+
+  private nameOf(runtimeId: RuntimeId): string {
+    return `${this.record} ${runtimeId}`;
   }
 }
 

@@ -5,16 +5,21 @@ import {
   type Call,
   type Committed,
   type CommittedInputs,
+  type DocumentRecord,
   type ExpectedSnapshot,
+  type OpsDelta,
+  type PersistOpsLifecycle,
   type RuntimeId,
   type RuntimeMutation,
   type SessionChange,
+  type SnapshotPatch,
   StoreError,
   type StoreErrorReason,
   type StoredInputState,
   type UnchangedInputs,
   type Version,
   type VersionedStore,
+  writeFailed,
 } from "@bolthole/contract";
 import type { CachedDocument, DocumentCache } from "./document-cache.js";
 import { type PatchLimits, createPatch } from "./document-diff.js";
@@ -37,69 +42,139 @@ import type { RetryCache } from "./retry-cache.js";
 export interface DeltaContext {
   readonly store: VersionedStore;
   readonly documentCache: DocumentCache;
+  readonly opsCache: DocumentCache;
   readonly inputRowCache: InputRowCache;
   readonly retryCache: RetryCache;
   readonly patchLimits: PatchLimits;
+  /** The size limit of an operation snapshot in bytes. */
+  readonly operationSnapshotBytes: number;
   /** The number of input rows that one request may have. */
   readonly batchRows: number;
   /** The size in bytes above which a document is uploaded before the request that names it. Also the chunk limit. */
   readonly uploadAbove: number;
 }
 
-type Commit<Response> = (change: SessionChange) => Promise<Response>;
-type WholeDocument = Extract<SessionChange, { readonly sessionSnapshot: Uint8Array }>;
+type Commit<Change, Response> = (change: Change) => Promise<Response>;
 
-/**
- * Commits a document as a patch of the cached one, or in full. Holds it in the document cache when `commit` returned a
- * response; undefined means that nothing was changed. A patch or upload of the caller's own is passed on unchanged.
- */
+/** A whole document of the caller, and the forms in which it may be sent. */
+interface WholeDocument<Change> {
+  readonly bytes: Uint8Array;
+  readonly record: DocumentRecord;
+  readonly cache: DocumentCache;
+  readonly whole: Change;
+  readonly patched: (patch: SnapshotPatch) => Change;
+  readonly uploaded: (uploadId: string) => Change;
+}
+
+/** Commits a session document by the rules of `sendWhole`. A patch or upload of the caller's own is passed on unchanged. */
 export async function sendDocument<Response extends Committed | undefined>(
   context: DeltaContext,
   request: RuntimeMutation,
   change: SessionChange,
   call: Call,
-  commit: Commit<Response>,
+  commit: Commit<SessionChange, Response>,
 ): Promise<Response> {
-  const { documentCache, retryCache } = context;
-  const { runtimeId, requestId } = request;
+  const { documentCache } = context;
   if (!("sessionSnapshot" in change)) {
     const response = await commit(change);
-    if (response) documentCache.forget(runtimeId);
+    if (response) documentCache.forget(request.runtimeId);
     return response;
   }
-  const { sessionSnapshot } = change;
+  const { sessionSnapshot, profile } = change;
+  const document: WholeDocument<SessionChange> = {
+    bytes: sessionSnapshot,
+    record: "session_snapshot",
+    cache: documentCache,
+    whole: change,
+    patched: (patch) => ({ patch, profile }),
+    uploaded: (uploadId) => ({ uploadId, profile }),
+  };
+  return sendWhole(context, request, document, call, commit);
+}
+
+/**
+ * Commits the JSON of an operation snapshot by the rules of `sendWhole`. A value, and a patch or upload of the caller's own, is
+ * passed on unchanged. Throws TOO_LARGE before anything is sent.
+ */
+export async function sendOps(context: DeltaContext, request: PersistOpsLifecycle, call: Call): Promise<Committed> {
+  const { store, opsCache } = context;
+  const { opsDelta } = request;
+  if (!opsDelta || !("opsSnapshot" in opsDelta)) {
+    const response = await store.persistOpsLifecycle(request, call);
+    opsCache.forget(request.runtimeId);
+    return response;
+  }
+  const { opsSnapshot } = opsDelta;
+  refuseLargerOps(opsSnapshot.length, context.operationSnapshotBytes);
+  const document: WholeDocument<OpsDelta> = {
+    bytes: opsSnapshot,
+    record: "ops_lifecycle",
+    cache: opsCache,
+    whole: opsDelta,
+    patched: (patch) => ({ patch }),
+    uploaded: (uploadId) => ({ uploadId }),
+  };
+  return sendWhole(context, request, document, call, (sent) =>
+    store.persistOpsLifecycle({ ...request, opsDelta: sent }, call),
+  );
+}
+
+function refuseLargerOps(actual: number, limit: number): void {
+  if (actual <= limit) return;
+  const text = `ops_delta: ${String(actual)} bytes are more than the limit of ${String(limit)}`;
+  throw writeFailed("TOO_LARGE", text, {
+    record: "ops_delta",
+    expected: `at most ${String(limit)} bytes`,
+    actual: `${String(actual)} bytes`,
+  });
+}
+
+/**
+ * Commits a document as a patch of the cached one, or in full. Holds it in its cache when `commit` returned a response;
+ * undefined means that nothing was changed.
+ */
+async function sendWhole<Change, Response extends Committed | undefined>(
+  context: DeltaContext,
+  request: RuntimeMutation,
+  document: WholeDocument<Change>,
+  call: Call,
+  commit: Commit<Change, Response>,
+): Promise<Response> {
+  const { retryCache } = context;
+  const { runtimeId, requestId } = request;
+  const { bytes, cache } = document;
   // Computed before sending: the caller may change these bytes while it waits for the response.
-  const checksum = crc32(sessionSnapshot);
-  let response = await commitPatch(context, request, change, checksum, commit);
+  const checksum = crc32(bytes);
+  let response = await commitPatch(context, request, document, checksum, commit);
   if (response === "not patched") {
-    const isSmall = sessionSnapshot.length <= context.uploadAbove;
+    const isSmall = bytes.length <= context.uploadAbove;
     response = await (isSmall
-      ? commitInForm(context, {}, change, commit)
-      : commitUpload(context, request, change, call, commit));
+      ? commitInForm(context, {}, document.whole, commit)
+      : commitUpload(context, request, document, call, commit));
   }
   retryCache.forget(requestId);
-  if (response) documentCache.put(runtimeId, response.version, [sessionSnapshot], checksum);
+  if (response) cache.put(runtimeId, response.version, [bytes], checksum);
   return response;
 }
 
 /** Returns "not patched" when no patch can be made, or when the daemon refused the patch because of its base. */
-async function commitPatch<Response>(
+async function commitPatch<Change, Response>(
   context: DeltaContext,
   request: RuntimeMutation,
-  { sessionSnapshot, profile }: WholeDocument,
+  { bytes, cache, patched }: WholeDocument<Change>,
   checksum: number,
-  commit: Commit<Response>,
+  commit: Commit<Change, Response>,
 ): Promise<Response | "not patched"> {
-  const { documentCache, inputRowCache, retryCache, patchLimits } = context;
+  const { inputRowCache, retryCache, patchLimits } = context;
   const { runtimeId, requestId } = request;
-  const base = requestId === undefined ? documentCache.get(runtimeId) : retryCache.formOf(requestId)?.base;
-  const patch = base && createPatch(base, sessionSnapshot, checksum, patchLimits);
+  const base = requestId === undefined ? cache.get(runtimeId) : retryCache.formOf(requestId)?.base;
+  const patch = base && createPatch(base, bytes, checksum, patchLimits);
   if (!patch) return "not patched";
   try {
-    return await commitInForm(context, { base }, { patch, profile }, commit);
+    return await commitInForm(context, { base }, patched(patch), commit);
   } catch (error) {
     if (!isRefusedPatch(error)) throw error;
-    documentCache.forget(runtimeId);
+    cache.forget(runtimeId);
     // Another client has written to this runtime, so its rows may have changed too.
     inputRowCache.forget(runtimeId);
     retryCache.forget(requestId);
@@ -110,16 +185,16 @@ async function commitPatch<Response>(
 /** Whether another base is stored, or the patch does not fit the base. */
 const isRefusedPatch = (error: unknown): boolean => isRefused(error, "BASE_NOT_CURRENT", /^(\w+\.)?patch\b/);
 
-async function commitUpload<Response>(
+async function commitUpload<Change, Response>(
   context: DeltaContext,
   { runtimeId, requestId }: RuntimeMutation,
-  { sessionSnapshot, profile }: WholeDocument,
+  document: WholeDocument<Change>,
   call: Call,
-  commit: Commit<Response>,
+  commit: Commit<Change, Response>,
 ): Promise<Response> {
   const commitAs = (uploadId: string): Promise<Response> =>
-    commitInForm(context, { uploadId }, { uploadId, profile }, commit);
-  const upload = (): Promise<string> => uploadDocument(context, runtimeId, sessionSnapshot, call);
+    commitInForm(context, { uploadId }, document.uploaded(uploadId), commit);
+  const upload = (): Promise<string> => uploadDocument(context, runtimeId, document, call);
   try {
     return await commitAs(context.retryCache.formOf(requestId)?.uploadId ?? (await upload()));
   } catch (error) {
@@ -130,11 +205,11 @@ async function commitUpload<Response>(
 }
 
 /** Commits a document in one form. Records the form when the outcome is unknown. */
-async function commitInForm<Response>(
+async function commitInForm<Change, Response>(
   { retryCache }: DeltaContext,
   { base, uploadId }: { readonly base?: CachedDocument; readonly uploadId?: string },
-  change: SessionChange,
-  commit: Commit<Response>,
+  change: Change,
+  commit: Commit<Change, Response>,
 ): Promise<Response> {
   try {
     return await commit(change);
@@ -152,13 +227,13 @@ const YIELD_BYTES = 4 * 1024 * 1024;
 async function uploadDocument(
   { store, uploadAbove }: DeltaContext,
   runtimeId: RuntimeId,
-  document: Uint8Array,
+  { bytes, record }: Pick<WholeDocument<never>, "bytes" | "record">,
   call: Call,
 ): Promise<string> {
-  const sha256 = await sha256Yielding(document);
+  const sha256 = await sha256Yielding(bytes);
   // An iterable and not a generator, so that a lost upload can be sent again.
-  const chunks = { [Symbol.asyncIterator]: () => chunksOf(document, Math.min(CHUNK_BYTES, uploadAbove)) };
-  return store.uploadSessionSnapshot({ runtimeId, length: document.length, sha256, chunks }, call);
+  const chunks = { [Symbol.asyncIterator]: () => chunksOf(bytes, Math.min(CHUNK_BYTES, uploadAbove)) };
+  return store.uploadSessionSnapshot({ runtimeId, record, length: bytes.length, sha256, chunks }, call);
 }
 
 // eslint-disable-next-line @typescript-eslint/require-await -- the interface is asynchronous, the bytes are in memory

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { v7 as uuidv7 } from "uuid";
 import {
+  type OpsDelta,
   OutcomeUnknownError,
   type RunBoundaryReceipt,
   RuntimeStoreAdapter,
@@ -39,13 +40,14 @@ interface AnyRequest {
   readonly requestId?: string;
   readonly sessionDelta?: SessionChange;
   readonly replacement?: SessionChange;
+  readonly opsDelta?: OpsDelta;
   readonly expected?: object;
   readonly inputUpdates?: readonly StoredInputState[];
   readonly inputStates?: readonly StoredInputState[];
   readonly unchangedInputs?: object;
 }
 
-const formOf = (change: SessionChange | undefined): SentRequest["document"] =>
+const formOf = (change: SessionChange | OpsDelta | undefined): SentRequest["document"] =>
   change && ("patch" in change ? "patch" : "uploadId" in change ? "upload" : "whole");
 
 /** A store in place of the gRPC store: it creates request ids, records every mutation, and loses responses on demand. */
@@ -76,7 +78,7 @@ class RequestRecorder {
     this.sent.push({
       method: name,
       requestId: request.requestId,
-      document: formOf(request.sessionDelta ?? request.replacement),
+      document: formOf(request.sessionDelta ?? request.replacement ?? request.opsDelta),
       expected: request.expected && Object.keys(request.expected)[0],
       rows: (request.inputUpdates ?? request.inputStates ?? []).map(({ inputId }) => Number(inputId.slice(-6))),
       unchanged: request.unchangedInputs !== undefined,

@@ -9,6 +9,7 @@ import { lifecycleChapter } from "./lifecycle.js";
 import { listingChapter } from "./listing.js";
 import { oauthChapter } from "./oauth.js";
 import { opsChapter } from "./ops.js";
+import { opsDocumentsChapter } from "./ops-documents.js";
 import { patchesChapter } from "./patches.js";
 import { profilesChapter } from "./profiles.js";
 import { reopenChapter } from "./reopen.js";
@@ -36,6 +37,7 @@ export const CHAPTERS: readonly Chapter[] = [
   profilesChapter,
   patchesChapter,
   uploadsChapter,
+  opsDocumentsChapter,
   unchangedInputsChapter,
   deletionChapter,
   transferChapter,

@@ -56,6 +56,7 @@ const READS: Readonly<Record<RuntimeRead, (store: VersionedStore) => Promise<unk
   loadSessionSnapshot: (store) => store.loadSessionSnapshot({ runtimeId: RUNTIME }),
   loadMachineLifecycleRecord: (store) => store.loadMachineLifecycleRecord({ runtimeId: RUNTIME }),
   loadOpsLifecycle: (store) => store.loadOpsLifecycle({ runtimeId: RUNTIME }),
+  loadOpsLifecycleJson: (store) => store.loadOpsLifecycleJson({ runtimeId: RUNTIME }),
 };
 
 /** Returns the store with this runtime id in every request that has one. */
@@ -265,7 +266,7 @@ export const sizesChapter = chapter(
       const operationSpecs = { [spec.id]: { ...spec, displayName: "x".repeat(operationSnapshotBytes) } };
       await assertRefused(store.persistOpsLifecycle(RUNTIME, { ...wide, operationSpecs }), {
         ...TOO_LARGE,
-        record: "snapshot",
+        record: "ops_delta",
       });
       const flow = Buffer.alloc(oauthSnapshotBytes + 1);
       await assertRefused(store.persistAuthOauthFlowSnapshot(flow), { ...TOO_LARGE, record: "snapshot" });

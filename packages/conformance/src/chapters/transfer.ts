@@ -9,6 +9,7 @@ import {
   emptyContents,
 } from "@bolthole/contract";
 import { encodeLifecycleRecord } from "@bolthole/contract/wire";
+import { writeOpsSnapshot } from "@bolthole/json";
 import { assertEqual, assertRefused, assertSame } from "../assertions.js";
 import { chapter, testCase } from "../chapter.js";
 import { RUNTIME, inputState, lifecycle, opsSnapshot, receipt, runId, session } from "../fixtures.js";
@@ -91,7 +92,7 @@ export const transferChapter = chapter(
       const full = contents({
         session: { snapshot: session(1, 3), profile: "session" },
         lifecycle: encodeLifecycleRecord(lifecycle("idle", { fenceToken: 3n })),
-        ops: opsSnapshot(3),
+        ops: writeOpsSnapshot(opsSnapshot(3)),
         inputs: inputs(MANY, 1),
         receipts: receipts(FEW, 1n),
       });
@@ -106,7 +107,7 @@ export const transferChapter = chapter(
       const full = contents({
         session: { snapshot: session(1, 3), profile: "session" },
         lifecycle: encodeLifecycleRecord(lifecycle("idle", { fenceToken: 3n })),
-        ops: opsSnapshot(3),
+        ops: writeOpsSnapshot(opsSnapshot(3)),
         inputs: inputs(MANY, 1),
         receipts: receipts(FEW, 1n),
       });

@@ -1,4 +1,6 @@
+import { setImmediate } from "node:timers/promises";
 import { type MessageInitShape, create } from "@bufbuild/protobuf";
+import { writeOpsSnapshot } from "@bolthole/json";
 import type { RunBoundaryReceipt, RuntimeId, SessionProfile, StoredInputState } from "@bolthole/json/model";
 import * as pb from "../gen/bolthole/v1/admin_pb.js";
 import {
@@ -38,22 +40,29 @@ import { withFirst } from "./streams.js";
 
 const CHUNK_BYTES = 1 << 20;
 
-/** Writes a runtime in parts: one for each record, and one for each 1 MiB of its session snapshot. */
+/** Writes a runtime in parts: one for each record, and one for each 1 MiB of its two snapshots. */
 function* writeParts(contents: RuntimeContents): Generator<pb.RuntimePart> {
   const { session, lifecycle, ops, inputs, receipts } = contents;
   const part = (one: pb.RuntimePart["part"]): pb.RuntimePart => ({ $typeName: "bolthole.v1.RuntimePart", part: one });
   if (session) {
     const profile = sessionProfile.toWire(session.profile);
-    // An empty snapshot is one part without bytes, because no part means that there is no snapshot.
-    for (let start = 0; start === 0 || start < session.snapshot.length; start += CHUNK_BYTES) {
-      const chunk = session.snapshot.subarray(start, start + CHUNK_BYTES);
+    for (const chunk of chunksOf(session.snapshot)) {
       yield part({ case: "snapshot", value: create(pb.SnapshotPartSchema, { profile, chunk }) });
     }
   }
   if (lifecycle) yield part({ case: "lifecycle", value: lifecycleRecord.toWire(lifecycle) });
-  if (ops) yield part({ case: "ops", value: opsSnapshot.toWire(ops) });
+  for (const chunk of ops ? chunksOf(ops) : []) {
+    yield part({ case: "opsJson", value: create(pb.OpsPartSchema, { chunk }) });
+  }
   for (const input of inputs) yield part({ case: "input", value: inputState.toWire(input) });
   for (const one of receipts) yield part({ case: "receipt", value: receipt.toWire(one) });
+}
+
+/** Yields the parts of a document. An empty one has one part without bytes, because no part means that there is none. */
+function* chunksOf(document: Uint8Array): Generator<Uint8Array> {
+  for (let start = 0; start === 0 || start < document.length; start += CHUNK_BYTES) {
+    yield document.subarray(start, start + CHUNK_BYTES);
+  }
 }
 
 /** A message of an export, or a message of an import after the first. */
@@ -65,7 +74,7 @@ interface PartMessage {
 /** Reads a runtime from the parts and findings of `messages`. */
 async function readParts(runtimeId: RuntimeId, messages: AsyncIterable<PartMessage>): Promise<ExportedRuntime> {
   let lifecycle: RuntimeContents["lifecycle"];
-  let ops: RuntimeContents["ops"];
+  const ops: Uint8Array[] = [];
   let profile: SessionProfile | undefined;
   const chunks: Uint8Array[] = [];
   const inputs: StoredInputState[] = [];
@@ -86,7 +95,10 @@ async function readParts(runtimeId: RuntimeId, messages: AsyncIterable<PartMessa
         lifecycle = lifecycleRecord.toModel(part.value);
         break;
       case "ops":
-        ops = at("part.ops", () => opsSnapshot.toModel(part.value));
+        ops.push(writeOpsSnapshot(at("part.ops", () => opsSnapshot.toModel(part.value))));
+        break;
+      case "opsJson":
+        ops.push(part.value.chunk);
         break;
       case "input":
         inputs.push(at(`inputs[${inputs.length}]`, () => inputState.toModel(part.value)));
@@ -98,9 +110,32 @@ async function readParts(runtimeId: RuntimeId, messages: AsyncIterable<PartMessa
         throw new InvalidArgumentError("part", "a record", "none");
     }
   }
-  const session = profile && { snapshot: Buffer.concat(chunks), profile };
-  return { runtimeId, session, lifecycle, ops, inputs, receipts, findings };
+  const session = profile && { snapshot: (await joined(chunks)) ?? NO_BYTES, profile };
+  return { runtimeId, session, lifecycle, ops: await joined(ops), inputs, receipts, findings };
 }
+
+/** How many bytes are copied before the event loop may run: a millisecond or two. */
+const YIELD_BYTES = 2 << 20;
+
+/** Returns the chunks as one document, and undefined without chunks. Drops each chunk when it has been copied. */
+async function joined(chunks: Uint8Array[]): Promise<Uint8Array | undefined> {
+  if (chunks.length === 0) return undefined;
+  const document = Buffer.allocUnsafeSlow(chunks.reduce((total, { length }) => total + length, 0));
+  let at = 0;
+  let copied = 0;
+  for (const [index, chunk] of chunks.entries()) {
+    document.set(chunk, at);
+    at += chunk.length;
+    copied += chunk.length;
+    chunks[index] = NO_BYTES;
+    if (copied < YIELD_BYTES) continue;
+    copied = 0;
+    await setImmediate();
+  }
+  return document;
+}
+
+const NO_BYTES = Buffer.of();
 
 const runtimeId = required<string, string>(same);
 const importResult = enumeration(pb.ImportResultSchema, IMPORT_RESULTS);

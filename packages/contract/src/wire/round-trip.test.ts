@@ -14,7 +14,7 @@ import {
   type PolicyDecision,
   StoredInputStateSchema,
 } from "../gen/bolthole/v1/input_pb.js";
-import { PersistedOpsSnapshotSchema } from "../gen/bolthole/v1/operations_pb.js";
+import { type OpsDelta, PersistedOpsSnapshotSchema } from "../gen/bolthole/v1/operations_pb.js";
 import { RunBoundaryReceiptSchema } from "../gen/bolthole/v1/receipt_pb.js";
 import { type SessionDelta, TranscriptRewriteCommitSchema } from "../gen/bolthole/v1/session_pb.js";
 import { type ExpectedVersion, RecordKind } from "../gen/bolthole/v1/store_pb.js";
@@ -78,6 +78,9 @@ const adjustments: Readonly<Record<string, (message: never) => object>> = {
   "bolthole.v1.SessionDelta": ({ content, profile }: SessionDelta) => ({
     profile,
     content: content.case === "sessionJson" ? { case: "uploadId", value: content.value } : content,
+  }),
+  "bolthole.v1.OpsDelta": ({ content }: OpsDelta) => ({
+    content: content.case === "opsJson" ? { case: "uploadId", value: content.value } : content,
   }),
 };
 

@@ -1,7 +1,8 @@
 import { create } from "@bufbuild/protobuf";
 import { type DocumentPart, SESSION_PROFILES, type SnapshotPatch } from "@bolthole/json/model";
+import { type OpsDelta as WireOpsDelta, OpsDeltaSchema } from "../gen/bolthole/v1/operations_pb.js";
 import * as pb from "../gen/bolthole/v1/session_pb.js";
-import type { SessionChange } from "../versioned-store.js";
+import type { OpsDelta, SessionChange } from "../versioned-store.js";
 import { type Codec, InvalidArgumentError, at, byteCount, enumeration, list, message, same } from "./message-codec.js";
 
 export const sessionProfile = enumeration(pb.SessionProfileSchema, SESSION_PROFILES);
@@ -35,13 +36,22 @@ const patch: Codec<pb.SnapshotPatch, SnapshotPatch> = message(pb.SnapshotPatchSc
   pieces: list(piece),
 });
 
+/** A new document that is not sent as a whole. */
+type PartialDocument = { readonly patch: SnapshotPatch } | { readonly uploadId: string };
+type PartialContent = Extract<pb.SessionDelta["content"], { readonly case: "patch" | "uploadId" }>;
+
+const partialContentOf = (change: PartialDocument): PartialContent =>
+  "patch" in change
+    ? { case: "patch", value: patch.toWire(change.patch) }
+    : { case: "uploadId", value: change.uploadId };
+
+const partialOf = (content: PartialContent): PartialDocument =>
+  content.case === "patch" ? { patch: at("patch", () => patch.toModel(content.value)) } : { uploadId: content.value };
+
 type Content = pb.SessionDelta["content"];
 
-function contentOf(change: SessionChange): Content {
-  if ("patch" in change) return { case: "patch", value: patch.toWire(change.patch) };
-  if ("uploadId" in change) return { case: "uploadId", value: change.uploadId };
-  return { case: "sessionSnapshot", value: change.sessionSnapshot };
-}
+const contentOf = (change: SessionChange): Content =>
+  "sessionSnapshot" in change ? { case: "sessionSnapshot", value: change.sessionSnapshot } : partialContentOf(change);
 
 function changeOf(content: Content): SessionChange {
   switch (content.case) {
@@ -50,9 +60,8 @@ function changeOf(content: Content): SessionChange {
     case "sessionJson":
       return { sessionSnapshot: Buffer.from(content.value, "utf8") };
     case "patch":
-      return { patch: at("patch", () => patch.toModel(content.value)) };
     case "uploadId":
-      return { uploadId: content.value };
+      return partialOf(content);
     case undefined:
       throw new InvalidArgumentError("content", "session_snapshot, session_json, patch or upload_id", "none");
   }
@@ -68,5 +77,26 @@ export const sessionChange: Codec<pb.SessionDelta, SessionChange> = {
     create(pb.SessionDeltaSchema, {
       content: contentOf(change),
       profile: at("profile", () => sessionProfile.optional.toWire(change.profile)),
+    }),
+};
+
+/** The new JSON of an operation snapshot. JSON that was sent as text becomes bytes. */
+export const opsDelta: Codec<WireOpsDelta, OpsDelta> = {
+  toModel: ({ content }) => {
+    switch (content.case) {
+      case "opsSnapshot":
+        return { opsSnapshot: content.value };
+      case "opsJson":
+        return { opsSnapshot: Buffer.from(content.value, "utf8") };
+      case "patch":
+      case "uploadId":
+        return partialOf(content);
+      case undefined:
+        throw new InvalidArgumentError("content", "ops_snapshot, ops_json, patch or upload_id", "none");
+    }
+  },
+  toWire: (delta) =>
+    create(OpsDeltaSchema, {
+      content: "opsSnapshot" in delta ? { case: "opsSnapshot", value: delta.opsSnapshot } : partialContentOf(delta),
     }),
 };

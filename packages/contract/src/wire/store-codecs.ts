@@ -46,8 +46,17 @@ import {
 } from "./json-form.js";
 import { opsSnapshot } from "./records.js";
 import { requestIdTimes } from "./request-id-times.js";
-import { sessionChange } from "./session-change.js";
-import { readInputStates, readSnapshot, readUpload, writeInputStates, writeSnapshot, writeUpload } from "./streams.js";
+import { opsDelta, sessionChange } from "./session-change.js";
+import {
+  readInputStates,
+  readOpsJson,
+  readSnapshot,
+  readUpload,
+  writeInputStates,
+  writeOpsJson,
+  writeSnapshot,
+  writeUpload,
+} from "./streams.js";
 
 const recordKinds: readonly RecordKind[] = ["session_snapshot", "machine_lifecycle", "ops_lifecycle", "input_state"];
 const recordKind = enumeration(pb.RecordKindSchema, recordKinds);
@@ -267,6 +276,7 @@ const limitMembers: Codec<pb.Limits, Limits> = message(pb.LimitsSchema, {
   inputRowBytes: same,
   batchRows: same,
   operationSnapshotBytes: same,
+  typedOpsSnapshotBytes: same,
   oauthSnapshotBytes: same,
   patchPieces: same,
   patchInsertBytes: same,
@@ -410,7 +420,7 @@ export const storeCodecs = {
   ),
   persistOpsLifecycle: unary(
     rpc.persistOpsLifecycle,
-    { ...runtimeMutation, snapshot: required(opsSnapshot) },
+    { ...runtimeMutation, snapshot: optional(opsSnapshot), opsDelta: optional(opsDelta) },
     committed,
   ),
   loadOpsLifecycle: unary(
@@ -418,6 +428,10 @@ export const storeCodecs = {
     runtimeRequest,
     loaded(pb.LoadOpsLifecycleResponseSchema, "snapshot", opsSnapshot),
   ),
+  loadOpsLifecycleJson: stream(rpc.loadOpsLifecycleJson, runtimeRequest, {
+    decodeResponse: readOpsJson,
+    encodeResponse: writeOpsJson,
+  }),
   deleteOpsLifecycle: unary(rpc.deleteOpsLifecycle, runtimeMutation, committed),
   deleteRuntime: unary(rpc.deleteRuntime, runtimeMutation, {
     ...committed,

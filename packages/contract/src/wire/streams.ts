@@ -1,10 +1,17 @@
 import { type MessageInitShape, create } from "@bufbuild/protobuf";
 import type { StoredInputState } from "@bolthole/json/model";
+import type { OpsSnapshotInfoSchema } from "../gen/bolthole/v1/operations_pb.js";
 import type { SessionSnapshotInfoSchema } from "../gen/bolthole/v1/session_pb.js";
 import * as pb from "../gen/bolthole/v1/store_pb.js";
 import type { StoredInputState as InputStateMessage } from "../gen/bolthole/v1/input_pb.js";
 import { type StoreError, readFailed } from "../store-error.js";
-import type { LoadedInputStates, LoadedSnapshot, UploadSessionSnapshot } from "../versioned-store.js";
+import type {
+  DocumentRecord,
+  LoadedDocument,
+  LoadedInputStates,
+  LoadedSnapshot,
+  UploadSessionSnapshot,
+} from "../versioned-store.js";
 import { InvalidArgumentError, at, byteCount, requireField, roundedNumber } from "./message-codec.js";
 import { inputState } from "./json-form.js";
 import { sessionProfile } from "./session-change.js";
@@ -36,14 +43,11 @@ export async function readSnapshot(
   const { first, all } = await withFirst(messages);
   if (!first) return undefined;
   const info = requireField(first.info, "info");
-  async function* chunks(): AsyncGenerator<Uint8Array> {
-    for await (const { chunk } of all) yield chunk;
-  }
   return {
     version: info.version,
     length: roundedNumber.toModel(info.length),
     profile: at("info.profile", () => sessionProfile.toModel(info.profile)),
-    chunks: chunks(),
+    chunks: chunksOf(all),
   };
 }
 
@@ -65,13 +69,50 @@ export async function* writeSnapshot(
   if (info) yield { info };
 }
 
+/** Reads the JSON of an operation snapshot. A stream without messages means that none is stored. */
+export async function readOpsJson(
+  messages: AsyncIterable<pb.LoadOpsLifecycleJsonResponse>,
+): Promise<LoadedDocument | undefined> {
+  const { first, all } = await withFirst(messages);
+  if (!first) return undefined;
+  const { version, length } = requireField(first.info, "info");
+  return { version, length: roundedNumber.toModel(length), chunks: chunksOf(all) };
+}
+
+/** Writes the JSON of an operation snapshot. The first message has the facts about it and its first bytes. */
+export async function* writeOpsJson(
+  loaded: LoadedDocument | undefined,
+): AsyncGenerator<MessageInitShape<typeof pb.LoadOpsLifecycleJsonResponseSchema>> {
+  if (!loaded) return;
+  let info: MessageInitShape<typeof OpsSnapshotInfoSchema> | undefined = {
+    version: loaded.version,
+    length: BigInt(loaded.length),
+  };
+  for await (const chunk of loaded.chunks) {
+    yield info ? { info, chunk } : { chunk };
+    info = undefined;
+  }
+  if (info) yield { info };
+}
+
+async function* chunksOf(messages: AsyncIterable<{ readonly chunk: Uint8Array }>): AsyncGenerator<Uint8Array> {
+  for await (const { chunk } of messages) yield chunk;
+}
+
+function documentRecord(kind: pb.RecordKind): DocumentRecord | undefined {
+  if (kind === pb.RecordKind.UNSPECIFIED || kind === pb.RecordKind.SESSION_SNAPSHOT) return undefined;
+  if (kind === pb.RecordKind.OPS_LIFECYCLE) return "ops_lifecycle";
+  const expected = "RECORD_KIND_SESSION_SNAPSHOT or RECORD_KIND_OPS_LIFECYCLE";
+  throw new InvalidArgumentError("upload.record", expected, pb.RecordKind[kind]);
+}
+
 /** Reads an upload. The first message describes the document, and all others have bytes. */
 export async function readUpload(
   messages: AsyncIterable<pb.UploadSessionSnapshotRequest>,
 ): Promise<UploadSessionSnapshot> {
   const { first, all } = await withFirst(messages);
   if (first?.part.case !== "upload") throw new InvalidArgumentError("upload", "in the first message", "none");
-  const { runtimeId, length, sha256 } = first.part.value;
+  const { runtimeId, length, sha256, record } = first.part.value;
   async function* chunks(): AsyncGenerator<Uint8Array> {
     for await (const message of all) {
       if (message === first) continue;
@@ -81,6 +122,7 @@ export async function readUpload(
   }
   return {
     runtimeId: requireField(runtimeId, "upload.runtime_id"),
+    record: documentRecord(record),
     length: at("upload.length", () => byteCount.toModel(length)),
     sha256,
     chunks: chunks(),
@@ -90,11 +132,13 @@ export async function readUpload(
 /** Writes an upload: a message that describes the document, then one message for each chunk. */
 export async function* writeUpload({
   runtimeId,
+  record,
   length,
   sha256,
   chunks,
 }: UploadSessionSnapshot): AsyncGenerator<MessageInitShape<typeof pb.UploadSessionSnapshotRequestSchema>> {
-  yield { part: { case: "upload", value: { runtimeId, length: BigInt(length), sha256 } } };
+  const kind = record === "ops_lifecycle" ? pb.RecordKind.OPS_LIFECYCLE : pb.RecordKind.UNSPECIFIED;
+  yield { part: { case: "upload", value: { runtimeId, record: kind, length: BigInt(length), sha256 } } };
   for await (const chunk of chunks) yield { part: { case: "chunk", value: chunk } };
 }
 

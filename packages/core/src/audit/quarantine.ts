@@ -21,9 +21,9 @@ export function quarantine(engine: Engine, runtimes: Pick<ReadonlySet<RuntimeId>
       if ("runtimeId" in range) admit(range);
       return view.scan(range, limit, bytes);
     },
-    document: async (runtimeId, range) => {
-      admit({ runtimeId });
-      return view.document(runtimeId, range);
+    document: async (key, range) => {
+      admit(key);
+      return view.document(key, range);
     },
   });
   return {
@@ -32,9 +32,9 @@ export function quarantine(engine: Engine, runtimes: Pick<ReadonlySet<RuntimeId>
     storeId: engine.storeId,
     epoch: engine.epoch,
     view: (read) => (runtimes.size === 0 ? engine.view(read) : engine.view((view) => read(guard(view)))),
-    async stage(runtimeId, base, document) {
-      admit({ runtimeId });
-      return engine.stage(runtimeId, base, document);
+    async stage(key, base, document) {
+      admit(key);
+      return engine.stage(key, base, document);
     },
     discard: (staged) => engine.discard(staged),
     async stageRows(runtimeId, slices) {

@@ -14,9 +14,11 @@ import {
   updateDigest,
 } from "../commit/manifests.js";
 import { decodeOutcome } from "../commit/outcome.js";
-import { checksumOf, decodeRow, describeKey, verifiedValue } from "../commit/row.js";
-import { decodeSnapshotFacts } from "../documents/stored-document.js";
-import type { Row, RowKey } from "../engine.js";
+import { checksumOf, decodeRow, describeKey, isDocumentRowKey, verifiedValue } from "../commit/row.js";
+import { decodeOpsFacts, isOpsFacts } from "../documents/ops-facts.js";
+import { decodeSnapshotFacts } from "../documents/snapshot-facts.js";
+import type { DocumentFacts } from "../documents/stored-document.js";
+import type { DocumentRowKey, Row, RowKey } from "../engine.js";
 import { decodeInputState } from "../operations/inputs.js";
 import { checkLifecycleRecord } from "../operations/records.js";
 
@@ -55,7 +57,7 @@ function decodeValue(key: RowKey, value: Uint8Array, row: Row): unknown {
     case "receipt":
       return readReceipt(value);
     case "ops":
-      return readOpsSnapshot(value);
+      return isOpsFacts(value) ? decodeOpsFacts(value) : readOpsSnapshot(value);
     case "lifecycle":
       checkLifecycleRecord(value);
       return undefined;
@@ -142,7 +144,7 @@ export class RuntimeAudit {
   }
 }
 
-/** A row. A `snapshot` row also has the length and the checksum of its stored document, unless the document is empty. */
+/** A row, with the length and the checksum of its stored document, if it has one that is not empty. */
 export interface AuditedRow {
   readonly key: RowKey;
   readonly row: Row;
@@ -186,7 +188,7 @@ export class StoreAudit {
       case "input":
       case "receipt":
         this.counts.rows += 1;
-        if (key.table === "snapshot" && !damage) findings.push(...documentDiffers(key, row, document));
+        if (isDocumentRowKey(key) && !damage) findings.push(...documentDiffers(key, row, document));
     }
     return findings;
   }
@@ -216,11 +218,19 @@ export const storeDiffers = (problem: string): Finding => ({
   text: `the store manifest does not match the rows that are there: ${problem}`,
 });
 
-function documentDiffers(key: RowKey, row: Row, document: AuditedRow["document"]): Finding[] {
-  const facts = decodeSnapshotFacts(row.value);
-  const { length, crc32 } = document ?? { length: 0, crc32: 0 };
+const NO_DOCUMENT: DocumentFacts = { length: 0, crc32: 0 };
+
+/** Returns the facts about the document that an engine keeps for a row. Undefined for a row whose value is the document. */
+export function documentFactsOf({ table }: DocumentRowKey, { value }: Row): DocumentFacts | undefined {
+  if (table === "snapshot") return decodeSnapshotFacts(value);
+  return isOpsFacts(value) ? decodeOpsFacts(value) : undefined;
+}
+
+function documentDiffers(key: DocumentRowKey, row: Row, document: AuditedRow["document"]): Finding[] {
+  const facts = documentFactsOf(key, row) ?? NO_DOCUMENT;
+  const { length, crc32 } = document ?? NO_DOCUMENT;
   if (facts.length === length && facts.crc32 === crc32) return [];
-  const runtimeId = "runtimeId" in key ? key.runtimeId : undefined;
+  const { runtimeId } = key;
   const expected = `${String(facts.length)} bytes with CRC-32 ${String(facts.crc32)}`;
   const text = `expected a document of ${expected}, found ${String(length)} bytes with CRC-32 ${String(crc32)}`;
   return [{ code: "document-differs", runtimeId, record: describeKey(key), text }];

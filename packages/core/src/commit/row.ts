@@ -19,6 +19,8 @@ export type RowKey =
   | { readonly table: "storeManifest" };
 export type Table = RowKey["table"];
 export type KeyOf<T extends Table> = Extract<RowKey, { readonly table: T }>;
+/** The key of a row that may have a document: bytes of any length, which an engine keeps beside the value. */
+export type DocumentRowKey = KeyOf<"snapshot" | "ops">;
 /** The key of a row of a row set: the input rows and receipts of one runtime, whose number has no limit. */
 export type RowSetKey = KeyOf<"input" | "receipt">;
 
@@ -88,6 +90,8 @@ export function compareKeys(a: RowKey, b: RowKey): number {
   return 0;
 }
 
+export const isDocumentRowKey = (key: RowKey): key is DocumentRowKey => key.table === "snapshot" || key.table === "ops";
+
 /** Returns the name of a row for people, without the id of its runtime. */
 export function describeKey(key: RowKey): string {
   switch (key.table) {
@@ -150,9 +154,13 @@ export function verifiedValue(key: RowKey, row: Row): Uint8Array {
 
 /** Returns the decoded value of a row, or throws DAMAGED_RECORD when the row does not match its checksum or its form. */
 export function decodeRow<T>(key: RowKey, row: Row, decode: (value: Uint8Array, row: Row) => T): T {
-  const value = verifiedValue(key, row);
+  return decodeValue(key, verifiedValue(key, row), (value) => decode(value, row));
+}
+
+/** Returns a decoded value, or throws DAMAGED_RECORD when it does not match its form. */
+export function decodeValue<T>(key: RowKey, value: Uint8Array, decode: (value: Uint8Array) => T): T {
   try {
-    return decode(value, row);
+    return decode(value);
   } catch (cause) {
     throw unreadable(key, cause);
   }

@@ -1,6 +1,6 @@
 import { StoreError } from "@bolthole/contract";
-import { decodeSnapshotFacts, encodeSnapshotFacts } from "../documents/stored-document.js";
-import type { RowKey } from "../engine.js";
+import { decodeSnapshotFacts, encodeSnapshotFacts } from "../documents/snapshot-facts.js";
+import type { DocumentRowKey, RowKey } from "../engine.js";
 import { createEngineStore } from "../engine-store.js";
 import { MemoryEngine } from "../memory-engine.js";
 import { type Outcome, decodeOutcome, encodeOutcome, WRITTEN } from "./outcome.js";
@@ -15,7 +15,7 @@ import {
 } from "./manifests.js";
 
 const runtimeId = "a runtime";
-const SNAPSHOT: RowKey = { table: "snapshot", runtimeId };
+const SNAPSHOT: DocumentRowKey = { table: "snapshot", runtimeId };
 const facts = encodeSnapshotFacts({ profile: "session", length: 2, crc32: 3 });
 
 const APPLIED: Outcome = {
@@ -106,7 +106,7 @@ test("an unknown profile refuses a commit over it, and does not turn the guards 
   const engine = new MemoryEngine();
   const store = createEngineStore(engine);
   const sessionSnapshot = Buffer.from("no session");
-  const document = await engine.stage(runtimeId, undefined, [sessionSnapshot]);
+  const document = await engine.stage(SNAPSHOT, undefined, [sessionSnapshot]);
   const reads = new ReadSet();
   const handle = reads.add(SNAPSHOT);
   await engine.commit({

@@ -1,48 +1,33 @@
 import { crc32 } from "node:zlib";
-import type { ByteRange, LoadedSnapshot, RuntimeId, SessionProfile } from "@bolthole/contract";
-import { bufferOf, copyYielding } from "../bytes.js";
-import { UnknownFormError, damaged, decodeRow, expectForm } from "../commit/row.js";
-import { type DocumentParts, type KeyOf, type Row, type RowKey, StaleBaseError, type View } from "../engine.js";
+import type { ByteRange, LoadedDocument, RuntimeId } from "@bolthole/contract";
+import { copyYielding, inMemory } from "../bytes.js";
+import { damaged, decodeRow } from "../commit/row.js";
+import {
+  type DocumentRowKey,
+  type DocumentParts,
+  type Row,
+  type RowKey,
+  StaleBaseError,
+  type View,
+} from "../engine.js";
 import { type StoreContext, versionOf } from "../store-context.js";
+import { YieldBudget } from "../yield-budget.js";
 
-/** The value of a `snapshot` row: the facts about its document. */
-export interface SnapshotFacts {
-  readonly profile: SessionProfile;
+/** The facts about a document, which the value of its row holds. */
+export interface DocumentFacts {
   /** The length of the document in bytes. */
   readonly length: number;
   /** The CRC-32 of the whole document. */
   readonly crc32: number;
+  /** The document itself, if the value of the row is the document. */
+  readonly inline?: Uint8Array | undefined;
 }
 
-const FORM = 1;
-const PROFILES: readonly SessionProfile[] = ["session", "opaque"];
-const FACTS_BYTES = 14;
-
-export function encodeSnapshotFacts({ profile, length, crc32 }: SnapshotFacts): Uint8Array {
-  const bytes = Buffer.allocUnsafe(FACTS_BYTES);
-  bytes[0] = FORM;
-  bytes[1] = PROFILES.indexOf(profile);
-  bytes.writeUInt32LE(crc32, 2);
-  bytes.writeDoubleLE(length, 6);
-  return bytes;
-}
-
-/** Throws `UnknownFormError` for an unknown profile too: any default would turn the guards of the stored profile off. */
-export function decodeSnapshotFacts(value: Uint8Array): SnapshotFacts {
-  expectForm(value, FORM);
-  const bytes = bufferOf(value);
-  const profile = PROFILES[bytes.readUInt8(1)];
-  if (!profile) throw new UnknownFormError("profile", `a number below ${String(PROFILES.length)}`, value[1]);
-  return { profile, crc32: bytes.readUInt32LE(2), length: bytes.readDoubleLE(6) };
-}
-
-export const snapshotKey = (runtimeId: RuntimeId): KeyOf<"snapshot"> => ({ table: "snapshot", runtimeId });
-
-/** The stored document of a runtime, over which the next one is prepared. */
-export interface StoredSession {
+/** A stored document, over which the next one is prepared. */
+export interface StoredDocument<Facts extends DocumentFacts = DocumentFacts> {
   readonly runtimeId: RuntimeId;
   readonly row: Row;
-  readonly facts: SnapshotFacts;
+  readonly facts: Facts;
   /** Returns the document. This and all other methods throw `StaleBaseError` when another one is stored. */
   bytes(): Promise<Buffer>;
   /** Reads the document into memory of its length. */
@@ -53,14 +38,17 @@ export interface StoredSession {
   assemble(parts: DocumentParts, target: Uint8Array): Promise<void>;
 }
 
-export async function storedSession(context: StoreContext, runtimeId: RuntimeId): Promise<StoredSession | undefined> {
-  const key = snapshotKey(runtimeId);
+export async function storedDocument<Facts extends DocumentFacts>(
+  context: StoreContext,
+  key: DocumentRowKey,
+  decode: (value: Uint8Array) => Facts,
+): Promise<StoredDocument<Facts> | undefined> {
   const row = await context.engine.view((view) => view.get(key));
   if (!row) return undefined;
   const version = versionOf(context, row);
-  const facts = decodeRow(key, row, decodeSnapshotFacts);
+  const facts = decodeRow(key, row, decode);
   const readInto = async (target: Uint8Array): Promise<void> => {
-    const loaded = await loadDocument(context, runtimeId);
+    const loaded = await loadDocument(context, key, decode);
     if (loaded?.version !== version) throw new StaleBaseError();
     await copyChunks(loaded.chunks, target);
   };
@@ -70,7 +58,7 @@ export async function storedSession(context: StoreContext, runtimeId: RuntimeId)
       return read(view);
     });
   return {
-    runtimeId,
+    runtimeId: key.runtimeId,
     row,
     facts,
     bytes: () => inMemory(facts.length, readInto),
@@ -78,47 +66,72 @@ export async function storedSession(context: StoreContext, runtimeId: RuntimeId)
     readRanges: (ranges) =>
       viewOfDocument(async (view) => {
         const found: Uint8Array[] = [];
-        for (const range of ranges) found.push(await joined(await view.document(runtimeId, range), range.length));
+        for (const range of ranges) {
+          found.push(await joined(await contentOf(view, key, facts, range), range.length));
+        }
         return found;
       }),
     assemble: (parts, target) =>
       viewOfDocument(async (view) => {
         let at = 0;
+        const budget = new YieldBudget();
         for (const part of parts) {
           if (part instanceof Uint8Array) await copyYielding(part, target, at);
-          else await copyChunks(await view.document(runtimeId, part), target, at);
+          else await copyChunks(await contentOf(view, key, facts, part), target, at);
           at += part.length;
+          // There may be thousands of short parts.
+          const wait = budget.spend();
+          if (wait) await wait;
         }
       }),
   };
 }
 
-/** Reads a document of known length into new memory. */
-export async function inMemory(length: number, readInto: (target: Uint8Array) => Promise<void>): Promise<Buffer> {
-  const bytes = Buffer.allocUnsafeSlow(length);
-  await readInto(bytes);
-  return bytes;
+/** Returns the bytes of a document, or of a range of it, from the value of its row or from the engine. */
+function contentOf(
+  view: View,
+  key: DocumentRowKey,
+  { inline }: DocumentFacts,
+  range?: ByteRange,
+): Promise<AsyncIterable<Uint8Array>> {
+  if (!inline) return view.document(key, range);
+  return Promise.resolve(piecesOf(range ? inline.subarray(range.offset, range.offset + range.length) : inline));
+}
+
+const PIECE_BYTES = 1 << 20;
+
+// eslint-disable-next-line @typescript-eslint/require-await -- the bytes are in memory; a document of an engine is not
+async function* piecesOf(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += PIECE_BYTES) yield bytes.subarray(at, at + PIECE_BYTES);
+}
+
+/** A stored document that is read in chunks, with the facts about it. */
+export interface LoadedChunks<Facts extends DocumentFacts> extends LoadedDocument {
+  readonly facts: Facts;
 }
 
 /**
  * Returns the stored document. The chunks end with DAMAGED_RECORD before the last one if they differ from the committed document. A
  * chunk is valid until the next one is requested.
  */
-export async function loadDocument(context: StoreContext, runtimeId: RuntimeId): Promise<LoadedSnapshot | undefined> {
-  const key = snapshotKey(runtimeId);
+export async function loadDocument<Facts extends DocumentFacts>(
+  context: StoreContext,
+  key: DocumentRowKey,
+  decode: (value: Uint8Array) => Facts,
+): Promise<LoadedChunks<Facts> | undefined> {
   const found = await context.engine.view(async (view) => {
     const row = await view.get(key);
     if (!row) return undefined;
     // Before the document is requested: a document that an engine returned must be read.
-    const facts = decodeRow(key, row, decodeSnapshotFacts);
-    return { row, facts, document: await view.document(runtimeId) };
+    const facts = decodeRow(key, row, decode);
+    return { row, facts, document: await contentOf(view, key, facts) };
   });
   if (!found) return undefined;
   const { row, facts, document } = found;
   return {
     version: versionOf(context, row),
     length: facts.length,
-    profile: facts.profile,
+    facts,
     chunks: verifiedChunks(key, facts, document),
   };
 }
@@ -126,7 +139,7 @@ export async function loadDocument(context: StoreContext, runtimeId: RuntimeId):
 /** Yields each chunk when the next one has been read, so that the last one is yielded only after the checksum was compared. */
 async function* verifiedChunks(
   key: RowKey,
-  facts: SnapshotFacts,
+  facts: DocumentFacts,
   document: AsyncIterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array> {
   let length = 0;

@@ -1,11 +1,12 @@
 import { createHash, randomUUID } from "node:crypto";
-import type { Limits, RuntimeId, UploadSessionSnapshot } from "@bolthole/contract";
+import type { DocumentRecord, Limits, RuntimeId, UploadSessionSnapshot } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
 import { checkSize, invalid } from "../validate.js";
 import { type DocumentBlock, type DocumentMemory, releaseMemory } from "./document-memory.js";
 
 interface Upload {
   readonly runtimeId: RuntimeId;
+  readonly record: DocumentRecord;
   readonly block: DocumentBlock;
   readonly idleTimer: NodeJS.Timeout;
 }
@@ -26,8 +27,16 @@ export class Uploads {
   ) {}
 
   /** Receives a document and returns the id of the upload. The declared length is checked before any chunk is read. */
-  async receive({ runtimeId, length, sha256, chunks }: UploadSessionSnapshot): Promise<string> {
-    checkSize(length, this.limits.documentBytes, "upload.length", writeFailed);
+  async receive({
+    runtimeId,
+    record = "session_snapshot",
+    length,
+    sha256,
+    chunks,
+  }: UploadSessionSnapshot): Promise<string> {
+    const { documentBytes, operationSnapshotBytes } = this.limits;
+    const limit = record === "ops_lifecycle" ? operationSnapshotBytes : documentBytes;
+    checkSize(length, limit, "upload.length", writeFailed);
     if (sha256.length !== 32) {
       throw invalid(writeFailed, "upload.sha256", "32 bytes", `${String(sha256.length)} bytes`);
     }
@@ -48,7 +57,7 @@ export class Uploads {
         this.memory.giveBack(block);
         throw error;
       }
-      return this.add(runtimeId, block);
+      return this.add(runtimeId, record, block);
     } catch (error) {
       this.reservedBytes -= length;
       throw error;
@@ -56,10 +65,11 @@ export class Uploads {
   }
 
   /** Returns the document of an upload. The upload stays until a commit that uses it is applied. */
-  read(runtimeId: RuntimeId, id: string): DocumentBlock {
+  read(runtimeId: RuntimeId, record: DocumentRecord, id: string): DocumentBlock {
     const upload = this.received.get(id);
-    if (upload?.runtimeId !== runtimeId || upload.block.isLost) {
-      throw writeFailed("UPLOAD_UNKNOWN", `there is no upload ${id} for this runtime; send the document again`, {
+    if (upload?.runtimeId !== runtimeId || upload.record !== record || upload.block.isLost) {
+      const text = `there is no upload ${id} for this record of this runtime; send the document again`;
+      throw writeFailed("UPLOAD_UNKNOWN", text, {
         runtimeId,
         record: "upload_id",
         actual: id,
@@ -75,14 +85,14 @@ export class Uploads {
     if (block) this.memory.giveBack(block);
   }
 
-  private add(runtimeId: RuntimeId, block: DocumentBlock): string {
+  private add(runtimeId: RuntimeId, record: DocumentRecord, block: DocumentBlock): string {
     const id = randomUUID();
     const idleTimer = setTimeout(() => {
       // A commit may have begun to read it, so its memory cannot be reused.
       const dropped = this.remove(id);
       if (dropped) this.memory.forget(dropped);
     }, this.limits.uploadIdleSeconds * 1000).unref();
-    this.received.set(id, { runtimeId, block, idleTimer });
+    this.received.set(id, { runtimeId, record, block, idleTimer });
     return id;
   }
 

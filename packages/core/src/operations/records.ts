@@ -1,26 +1,22 @@
 import type { UpdatedOauth, Versioned, VersionedStore } from "@bolthole/contract";
 import { MACHINE_LIFECYCLE_RECORD_VERSION, readFailed, writeFailed } from "@bolthole/contract";
 import { inspectLifecycleRecord } from "@bolthole/contract/wire";
-import { readOpsSnapshot, writeOpsSnapshot } from "@bolthole/json";
 import type { AnyMutation, Change } from "../commit/committer.js";
 import type { RequestArguments } from "../commit/fingerprint.js";
 import { ReadSet } from "../commit/row.js";
 import type { RowKey } from "../engine.js";
 import { type StoreContext, loadRow, versionOf } from "../store-context.js";
-import { checkRuntimeId, checkSize, invalid, shaped } from "../validate.js";
+import { checkRuntimeId, checkSize, invalid } from "../validate.js";
 import { inputArguments, inputIdsOf, inputRowsYielding, replaceInputs, unchangedArguments } from "./inputs.js";
 
 /*
- * The records that a runtime, or the store, has once: the machine lifecycle, the operation snapshot, the OAuth flows.
+ * The records of rows that a runtime, or the store, has once: the machine lifecycle, the OAuth flows.
  */
 
 type RecordOperations = Pick<
   VersionedStore,
   | "loadMachineLifecycleRecord"
   | "commitMachineLifecycle"
-  | "persistOpsLifecycle"
-  | "loadOpsLifecycle"
-  | "deleteOpsLifecycle"
   | "authAuthorityKey"
   | "persistAuthOauthFlowSnapshot"
   | "loadAuthOauthFlowSnapshot"
@@ -59,25 +55,6 @@ export const recordOperations = (context: StoreContext): RecordOperations => ({
       bytes: record.length + inputs.bytes,
       decide: () => edits,
     });
-  },
-
-  async persistOpsLifecycle(request) {
-    const runtimeId = checkRuntimeId(request.runtimeId, context.limits);
-    const snapshot = shaped("snapshot", writeFailed, () => writeOpsSnapshot(request.snapshot));
-    checkSize(snapshot.length, context.limits.operationSnapshotBytes, "snapshot", writeFailed);
-    const key = { table: "ops", runtimeId } as const;
-    return context.committer.commit(replacement("PersistOpsLifecycle", request, { snapshot }, key, snapshot));
-  },
-
-  async loadOpsLifecycle(request) {
-    const runtimeId = checkRuntimeId(request.runtimeId, context.limits, readFailed);
-    return loadRow(context, { table: "ops", runtimeId }, readOpsSnapshot);
-  },
-
-  async deleteOpsLifecycle(request) {
-    const runtimeId = checkRuntimeId(request.runtimeId, context.limits);
-    const key = { table: "ops", runtimeId } as const;
-    return context.committer.commit(replacement("DeleteOpsLifecycle", request, {}, key, undefined));
   },
 
   authAuthorityKey: () => Promise.resolve(`bolthole:${context.engine.storeId}`),

@@ -3,7 +3,15 @@ import type { RowEdit } from "../commit/committer.js";
 import { ReadSet, keyText } from "../commit/row.js";
 import { type PlainRow, isSingle, rowSlices } from "../commit/row-set.js";
 import { commitReplacement } from "../commit/runtime-replacement.js";
-import type { RowKey, RowSetKey, RowSetReplacement, StagedRows } from "../engine.js";
+import type {
+  DocumentRowKey,
+  RowKey,
+  RowSetKey,
+  RowSetReplacement,
+  StagedDocument,
+  StagedRows,
+  Table,
+} from "../engine.js";
 import type { StoreContext } from "../store-context.js";
 import type { ReplacedRuntime } from "./stored-runtime.js";
 
@@ -11,6 +19,12 @@ import type { ReplacedRuntime } from "./stored-runtime.js";
 const MAX_SINGLE_ROWS = 256;
 /** The most bytes of their values: a few milliseconds of the event loop. */
 const MAX_SINGLE_BYTES = 1 << 20;
+
+/** The document of a row that is imported. */
+export interface ImportedDocument {
+  readonly key: DocumentRowKey;
+  readonly bytes: Uint8Array;
+}
 
 /**
  * Replaces everything that is stored of a runtime in one commit. Many rows are staged before the commit, and only once: they
@@ -26,8 +40,8 @@ export class RuntimeImport {
     private readonly runtimeId: RuntimeId,
     /** The new rows, in the order of their keys. */
     wanted: readonly PlainRow<RowKey>[],
-    /** The document of the snapshot row among them. */
-    private readonly document: Uint8Array | undefined,
+    /** The documents of rows among them. */
+    private readonly documents: readonly ImportedDocument[],
   ) {
     this.single = wanted.filter(({ key }) => isSingle(key));
     this.rowSet = wanted.filter((row): row is PlainRow<RowSetKey> => !isSingle(row.key));
@@ -39,28 +53,41 @@ export class RuntimeImport {
     const { engine, corrections } = context.damagedRuntimes;
     const { manifest, entries } = stored;
     const replaceRows = await this.rowSetReplacement(stored);
-    const base = entries.find(({ key }) => key.table === "snapshot")?.row.sequence;
-    const document = this.document && (await engine.stage(runtimeId, base, [this.document]));
     const written = replaceRows ? this.single : [...this.single, ...this.rowSet];
     const kept = new Set(written.map(({ key }) => keyText(key)));
+    const staged = await this.stageDocuments();
     const reads = new ReadSet();
     const edits = written.map(({ key, value }): RowEdit => ({
       handle: reads.add(key),
       value,
-      document: key.table === "snapshot" ? document : undefined,
+      document: staged.get(key.table),
     }));
     for (const { key } of entries) {
       const isReplaced = replaceRows !== undefined && !isSingle(key);
       if (!isReplaced && !kept.has(keyText(key))) edits.push({ handle: reads.add(key), value: undefined });
     }
-    const bytes = written.reduce((total, { value }) => total + value.length, document?.bytes ?? 0);
+    let bytes = 0;
+    for (const { value } of written) bytes += value.length;
+    for (const document of staged.values()) bytes += document.bytes;
     try {
       await corrections.run(manifestMatches, (correction) =>
         commitReplacement(engine, context.time, { runtimeId, manifest, correction, reads, edits, replaceRows, bytes }),
       );
       this.staged = undefined;
     } catch (error) {
-      if (document) await engine.discard(document);
+      for (const document of staged.values()) await engine.discard(document);
+      throw error;
+    }
+  }
+
+  private async stageDocuments(): Promise<Map<Table, StagedDocument>> {
+    const { engine } = this.context.damagedRuntimes;
+    const staged = new Map<Table, StagedDocument>();
+    try {
+      for (const { key, bytes } of this.documents) staged.set(key.table, await engine.stage(key, undefined, [bytes]));
+      return staged;
+    } catch (error) {
+      for (const document of staged.values()) await engine.discard(document);
       throw error;
     }
   }

@@ -20,7 +20,8 @@ import type { Argument } from "../commit/fingerprint.js";
 import { sequenceOf } from "../commit/row.js";
 import { changeArguments, incomingOf } from "../documents/incoming.js";
 import { type Prepared, commitOverSession } from "../documents/session-commit.js";
-import { type StoredSession, copiedChunks, loadDocument, snapshotKey } from "../documents/stored-document.js";
+import { type StoredSession, loadSession, snapshotKey } from "../documents/snapshot-facts.js";
+import { copiedChunks } from "../documents/stored-document.js";
 import { type StoreContext, versionOf } from "../store-context.js";
 import type { TranscriptVerdict } from "../transcript/full-check.js";
 import { checkRuntimeId, invalid, parseUuid, shaped } from "../validate.js";
@@ -66,7 +67,7 @@ export const sessionOperations = (context: StoreContext): SessionOperations => (
 
   async loadSessionSnapshot(request) {
     const runtimeId = checkRuntimeId(request.runtimeId, context.limits, readFailed);
-    const loaded = await loadDocument(context, runtimeId);
+    const loaded = await loadSession(context, runtimeId);
     return loaded && !context.reusesChunkBuffers ? { ...loaded, chunks: copiedChunks(loaded.chunks) } : loaded;
   },
 
@@ -143,7 +144,7 @@ async function isCurrent(
 ): Promise<boolean> {
   if (!stored) return false;
   if ("version" in expected) return sequenceOf(context.engine.epoch, expected.version) === stored.row.sequence;
-  const loaded = await loadDocument(context, runtimeId);
+  const loaded = await loadSession(context, runtimeId);
   if (loaded?.version !== versionOf(context, stored.row)) return false;
   const digest = createHash("sha256");
   for await (const chunk of loaded.chunks) digest.update(chunk);

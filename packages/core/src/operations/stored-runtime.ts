@@ -1,5 +1,5 @@
 import { type ExportedRuntime, type Finding, type RuntimeId, StoreError } from "@bolthole/contract";
-import { readInputState, readOpsSnapshot, readReceipt } from "@bolthole/json";
+import { checkOpsSnapshot, readInputState, readReceipt } from "@bolthole/json";
 import { RuntimeAudit, damageOf, difference } from "../audit/store-audit.js";
 import {
   COUNTED_TABLES,
@@ -9,9 +9,11 @@ import {
   isCountedTable,
   updateDigest,
 } from "../commit/manifests.js";
-import { damaged, decodeRow, describeKey } from "../commit/row.js";
-import { decodeSnapshotFacts, storedSession } from "../documents/stored-document.js";
+import { damaged, decodeRow, describeKey, isDocumentRowKey } from "../commit/row.js";
+import { isOpsFacts, storedOps } from "../documents/ops-facts.js";
+import { decodeSnapshotFacts, storedSession } from "../documents/snapshot-facts.js";
 import {
+  type DocumentRowKey,
   ROW_SPACE_RECORD,
   type Row,
   type RowEntry,
@@ -82,8 +84,9 @@ const isLostRowSet = (error: unknown): boolean =>
   error instanceof StoreError && error.subject.record === ROW_SPACE_RECORD;
 
 /** Returns the document of a row that was read. Throws `StaleBaseError` when another one is stored. */
-export async function documentOf(context: StoreContext, runtimeId: RuntimeId, { row }: RowEntry): Promise<Buffer> {
-  const stored = await storedSession(context, runtimeId);
+export async function documentOf(context: StoreContext, { key, row }: RowEntry<DocumentRowKey>): Promise<Buffer> {
+  const load = key.table === "snapshot" ? storedSession : storedOps;
+  const stored = await load(context, key.runtimeId);
   if (stored?.row.sequence !== row.sequence) throw new StaleBaseError();
   return stored.bytes();
 }
@@ -120,8 +123,8 @@ export async function exportContents(
   if (!(await matchesManifest(runtimeId, stored))) {
     throw damaged({ table: "runtimeManifest", runtimeId }, "does not match the rows that are there");
   }
-  const snapshot = stored.entries.find(({ key }) => key.table === "snapshot");
-  return { runtimeId, ...records, session: snapshot && (await sessionOf(context, runtimeId, snapshot)), findings: [] };
+  const documents = await documentsOf(stored.entries, (entry) => documentOf(context, entry));
+  return { runtimeId, ...records, ...documents, findings: [] };
 }
 
 /** Returns the readable records of a runtime and its damage, or undefined when nothing is stored. */
@@ -150,21 +153,16 @@ export async function salvageContents(
   }
   findings.push(...audit.end());
 
-  const snapshot = readable.find(({ key }) => key.table === "snapshot");
-  let session: ExportedRuntime["session"];
-  if (snapshot) {
+  const documents = await documentsOf(readable, async (entry) => {
     try {
-      session = await sessionOf(context, runtimeId, snapshot);
+      return await documentOf(context, entry);
     } catch (error) {
-      findings.push({
-        code: "document-damaged",
-        runtimeId,
-        record: describeKey(snapshot.key),
-        text: damageText(error),
-      });
+      const record = describeKey(entry.key);
+      findings.push({ code: "document-damaged", runtimeId, record, text: damageText(error) });
+      return undefined;
     }
-  }
-  return { runtimeId, ...(await recordsOf(readable)), session, findings };
+  });
+  return { runtimeId, ...(await recordsOf(readable)), ...documents, findings };
 }
 
 /** Reports rows that cannot be read because the data file is damaged where they should be. */
@@ -185,10 +183,10 @@ function damageText(error: unknown): string {
   throw error;
 }
 
-/** Decodes every record except the session. Throws DAMAGED_RECORD. */
+/** Decodes every record except the two documents. Throws DAMAGED_RECORD. */
 async function recordsOf(
   entries: readonly RowEntry[],
-): Promise<Pick<ExportedRuntime, "lifecycle" | "ops" | "inputs" | "receipts">> {
+): Promise<Pick<ExportedRuntime, "lifecycle" | "inputs" | "receipts">> {
   const budget = new YieldBudget();
   const decodeAll = async <T>(table: RowKey["table"], decode: (value: Uint8Array) => T): Promise<T[]> => {
     const decoded: T[] = [];
@@ -201,17 +199,32 @@ async function recordsOf(
   };
   return {
     lifecycle: (await decodeAll("lifecycle", (value) => value))[0],
-    ops: (await decodeAll("ops", readOpsSnapshot))[0],
     inputs: await decodeAll("input", readInputState),
     receipts: await decodeAll("receipt", readReceipt),
   };
 }
 
-const sessionOf = async (
-  context: StoreContext,
-  runtimeId: RuntimeId,
-  snapshot: RowEntry,
-): Promise<NonNullable<ExportedRuntime["session"]>> => ({
-  snapshot: await documentOf(context, runtimeId, snapshot),
-  profile: decodeRow(snapshot.key, snapshot.row, decodeSnapshotFacts).profile,
-});
+/** Returns the two documents of a runtime. `read` returns one, or undefined when it is left out. */
+async function documentsOf(
+  entries: readonly RowEntry[],
+  read: (entry: RowEntry<DocumentRowKey>) => Promise<Buffer | undefined>,
+): Promise<Pick<ExportedRuntime, "session" | "ops">> {
+  let session: ExportedRuntime["session"];
+  let ops: ExportedRuntime["ops"];
+  for (const { key, row } of entries) {
+    if (!isDocumentRowKey(key)) continue;
+    if (key.table === "snapshot") {
+      const { profile } = decodeRow(key, row, decodeSnapshotFacts);
+      const snapshot = await read({ key, row });
+      session = snapshot && { snapshot, profile };
+    } else if (isOpsFacts(row.value)) {
+      ops = await read({ key, row });
+    } else {
+      ops = decodeRow(key, row, (value) => {
+        checkOpsSnapshot(value);
+        return Buffer.from(value);
+      });
+    }
+  }
+  return { session, ops };
+}

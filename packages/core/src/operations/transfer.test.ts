@@ -1,5 +1,6 @@
 import { type Finding, type ImportResult, type RuntimeContents, emptyContents } from "@bolthole/contract";
 import { encodeLifecycleRecord } from "@bolthole/contract/wire";
+import { writeOpsSnapshot } from "@bolthole/json";
 import { StoreAudit } from "../audit/store-audit.js";
 import { ReadSet, makeRow } from "../commit/row.js";
 import type { Row, RowKey } from "../engine.js";
@@ -14,7 +15,7 @@ const CONTENTS: RuntimeContents = {
   runtimeId: "rt",
   session: { snapshot: Buffer.alloc(1_000, "document"), profile: "opaque" },
   lifecycle: encodeLifecycleRecord({ runtimeState: "idle", binding: { fenceToken: 7n } }),
-  ops: {
+  ops: writeOpsSnapshot({
     epochId: inputId(9),
     authorityState: {
       operations: {},
@@ -28,7 +29,7 @@ const CONTENTS: RuntimeContents = {
     operationSpecs: {},
     completionEntries: [],
     cursors: { agentAppliedCursor: 1n, runtimeObservedSeq: 2n, runtimeLastInjectedSeq: 3n },
-  },
+  }),
   inputs: [inputState(1), inputState(2)],
   receipts: [
     { runId: RUN_ID, boundary: "run_start", contributingInputIds: [inputId(1)], messageCount: 1n, sequence: 0n },
@@ -63,7 +64,7 @@ async function damage(key: RowKey, change: (row: Row) => Row | undefined): Promi
   const stored = await engine.view((view) => view.get(key));
   if (!stored) throw new Error("the row to damage is missing");
   const document =
-    key.table === "snapshot" ? await engine.stage("rt", stored.sequence, [{ offset: 0, length: 1_000 }]) : undefined;
+    key.table === "snapshot" ? await engine.stage(key, stored.sequence, [{ offset: 0, length: 1_000 }]) : undefined;
   await engine.commit({
     reads,
     bytes: 0,

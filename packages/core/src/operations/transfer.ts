@@ -1,20 +1,20 @@
 import type { ImportResult, RuntimeContents, RuntimeTransfer } from "@bolthole/contract";
 import { StoreError, readFailed, writeFailed } from "@bolthole/contract";
-import { writeOpsSnapshot } from "@bolthole/json";
-import { crc32Yielding } from "../bytes.js";
+import { crc32Yielding, equalYielding } from "../bytes.js";
 import { repeatWhileStale } from "../commit/preparation.js";
-import { compareKeys, isVerified } from "../commit/row.js";
+import { compareKeys, isDocumentRowKey, isVerified } from "../commit/row.js";
 import { type PlainRow, orderRows } from "../commit/row-set.js";
-import { incomingOf } from "../documents/incoming.js";
-import { encodeSnapshotFacts } from "../documents/stored-document.js";
-import type { RowEntry, RowKey } from "../engine.js";
+import { incomingOf, wholeDocument } from "../documents/incoming.js";
+import { encodeOpsFacts, isInlineOps, opsKey } from "../documents/ops-facts.js";
+import { encodeSnapshotFacts, snapshotKey } from "../documents/snapshot-facts.js";
+import type { DocumentRowKey, RowEntry, RowKey } from "../engine.js";
 import type { StoreContext } from "../store-context.js";
-import { checkRuntimeId, checkSize, shaped } from "../validate.js";
+import { checkRuntimeId, checkSize } from "../validate.js";
 import { YieldBudget } from "../yield-budget.js";
 import { receiptRow } from "./boundary.js";
 import { inputRowsYielding } from "./inputs.js";
 import { checkLifecycleRecord } from "./records.js";
-import { RuntimeImport } from "./runtime-import.js";
+import { type ImportedDocument, RuntimeImport } from "./runtime-import.js";
 import { acceptedId } from "./sessions.js";
 import {
   type ReplacedRuntime,
@@ -47,15 +47,15 @@ export function transferOperations(context: StoreContext): RuntimeTransfer {
 
     async importRuntime({ contents, overwrite, dryRun }) {
       const runtimeId = checkRuntimeId(contents.runtimeId, context.limits);
-      const wanted = await checkedRows(context, contents);
+      const { rows: wanted, documents } = await checkedRows(context, contents);
       return context.sessions.run(runtimeId, async () => {
-        const change = new RuntimeImport(context, runtimeId, wanted, contents.session?.snapshot);
+        const change = new RuntimeImport(context, runtimeId, wanted, documents);
         try {
           return await repeatWhileStale(
             async () => {
               const stored = await unguarded.engine.view((view) => readReplaced(view, runtimeId));
               const matches = await matchesManifest(runtimeId, stored);
-              const result = await compare(unguarded, contents, wanted, stored, matches, overwrite);
+              const result = await compare(unguarded, documents, wanted, stored, matches, overwrite);
               if (!dryRun && (result === "added" || result === "replaced")) await change.commit(stored, matches);
               // All rows were written, or were read and are as they were written.
               if (!dryRun && result !== "kept") damagedRuntimes.release(runtimeId);
@@ -71,11 +71,18 @@ export function transferOperations(context: StoreContext): RuntimeTransfer {
   };
 }
 
+/** The rows of an import in the order of their keys, and the documents of some of them. */
+interface CheckedRows {
+  readonly rows: readonly PlainRow<RowKey>[];
+  readonly documents: readonly ImportedDocument[];
+}
+
 /** Checks every record by the rules of the mutation that would store it alone, and returns the rows in the order of their keys. */
-async function checkedRows(context: StoreContext, contents: RuntimeContents): Promise<PlainRow<RowKey>[]> {
+async function checkedRows(context: StoreContext, contents: RuntimeContents): Promise<CheckedRows> {
   const { limits } = context;
   const { runtimeId, session, lifecycle, ops, receipts } = contents;
   const rows: PlainRow<RowKey>[] = [];
+  const documents: ImportedDocument[] = [];
   if (session) {
     const { snapshot, profile } = session;
     checkSize(snapshot.length, limits.documentBytes, "session", writeFailed);
@@ -84,16 +91,25 @@ async function checkedRows(context: StoreContext, contents: RuntimeContents): Pr
       acceptedId(await context.transcripts.check({ incoming }), "session", runtimeId);
     }
     const facts = { profile, length: snapshot.length, crc32: await crc32Yielding(snapshot) };
-    rows.push({ key: { table: "snapshot", runtimeId }, value: encodeSnapshotFacts(facts) });
+    const key = snapshotKey(runtimeId);
+    rows.push({ key, value: encodeSnapshotFacts(facts) });
+    documents.push({ key, bytes: snapshot });
   }
   if (lifecycle) {
     checkLifecycleRecord(lifecycle);
     rows.push({ key: { table: "lifecycle", runtimeId }, value: lifecycle });
   }
   if (ops) {
-    const value = shaped("ops", writeFailed, () => writeOpsSnapshot(ops));
-    checkSize(value.length, limits.operationSnapshotBytes, "ops", writeFailed);
-    rows.push({ key: { table: "ops", runtimeId }, value });
+    const { length } = ops;
+    checkSize(length, limits.operationSnapshotBytes, "ops", writeFailed);
+    await context.opsChecker.check(wholeDocument(ops), "ops");
+    const key = opsKey(runtimeId);
+    if (isInlineOps(length)) {
+      rows.push({ key, value: ops });
+    } else {
+      rows.push({ key, value: encodeOpsFacts({ length, crc32: await crc32Yielding(ops) }) });
+      documents.push({ key, bytes: ops });
+    }
   }
   // A runtime may have more input rows than one request may contain.
   const noLimit = { ...limits, batchRows: Number.MAX_SAFE_INTEGER };
@@ -105,13 +121,13 @@ async function checkedRows(context: StoreContext, contents: RuntimeContents): Pr
     const wait = budget.spend();
     if (wait) await wait;
   }
-  return orderRows(rows);
+  return { rows: await orderRows(rows), documents };
 }
 
 /** Compares a runtime with the records of an import. A stored row that is damaged or missing is a difference. */
 async function compare(
   context: StoreContext,
-  { session }: RuntimeContents,
+  documents: readonly ImportedDocument[],
   wanted: readonly PlainRow<RowKey>[],
   { manifest, entries, isRowSetLost }: ReplacedRuntime,
   matches: boolean,
@@ -120,8 +136,7 @@ async function compare(
   if (entries.length === 0 && !manifest && !isRowSetLost) return wanted.length === 0 ? "unchanged" : "added";
   if (matches && (await isStored(wanted, entries))) {
     // The documents have the same length and checksum, so their bytes have to be compared.
-    const snapshot = session && entries.find(({ key }) => key.table === "snapshot");
-    if (!snapshot || (await hasDocument(context, snapshot, session.snapshot))) return "unchanged";
+    if (await hasDocuments(context, entries, documents)) return "unchanged";
   }
   return overwrite ? "replaced" : "kept";
 }
@@ -140,12 +155,27 @@ async function isStored(wanted: readonly PlainRow<RowKey>[], entries: readonly R
   return true;
 }
 
-/** Whether the document of a snapshot row is this one. A damaged document is another one. */
-async function hasDocument(context: StoreContext, entry: RowEntry, document: Uint8Array): Promise<boolean> {
-  const { key } = entry;
-  if (!("runtimeId" in key)) return false;
+async function hasDocuments(
+  context: StoreContext,
+  entries: readonly RowEntry[],
+  documents: readonly ImportedDocument[],
+): Promise<boolean> {
+  for (const { key, row } of entries) {
+    if (!isDocumentRowKey(key)) continue;
+    const document = documents.find((one) => one.key.table === key.table);
+    if (document && !(await hasDocument(context, { key, row }, document.bytes))) return false;
+  }
+  return true;
+}
+
+/** Whether the document of a row is this one. A damaged document is another one. */
+async function hasDocument(
+  context: StoreContext,
+  entry: RowEntry<DocumentRowKey>,
+  document: Uint8Array,
+): Promise<boolean> {
   try {
-    return (await documentOf(context, key.runtimeId, entry)).equals(document);
+    return await equalYielding(await documentOf(context, entry), document);
   } catch (error) {
     if (error instanceof StoreError && error.reason === "DAMAGED_RECORD") return false;
     throw error;

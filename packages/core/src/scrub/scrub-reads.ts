@@ -1,10 +1,18 @@
 import { crc32 } from "node:zlib";
 import type { Finding, RuntimeId } from "@bolthole/contract";
-import { RuntimeAudit, damageOf, difference, storeDiffers } from "../audit/store-audit.js";
+import { RuntimeAudit, damageOf, difference, documentFactsOf, storeDiffers } from "../audit/store-audit.js";
 import { EMPTY_STORE_MANIFEST, STORE_MANIFEST_KEY, decodeStoreManifest, updateDigest } from "../commit/manifests.js";
 import { describeKey, isSameRow } from "../commit/row.js";
-import { decodeSnapshotFacts, joined } from "../documents/stored-document.js";
-import { type Engine, type Row, type RowEntry, type RowRange, type View, pagesOf } from "../engine.js";
+import { joined } from "../documents/stored-document.js";
+import {
+  type DocumentRowKey,
+  type Engine,
+  type Row,
+  type RowEntry,
+  type RowRange,
+  type View,
+  pagesOf,
+} from "../engine.js";
 import type { Pace } from "./pace.js";
 
 /*
@@ -111,12 +119,12 @@ async function readSlice(view: View, runtimeId: RuntimeId, from: SliceRange | un
 const DOCUMENT_SLICE_BYTES = 256 << 10;
 
 /**
- * Reads the session document of a runtime slice by slice. The engine finds damaged and missing parts in each slice. When
+ * Reads the document of a row slice by slice. The engine finds damaged and missing parts in each slice. When
  * another document is stored in between, the reading continues in that one. The whole document is compared with its row only
  * when all slices were of one document.
  */
-export async function scrubDocument(engine: Engine, runtimeId: RuntimeId, pace: Pace): Promise<Finding[]> {
-  const key = { table: "snapshot", runtimeId } as const;
+export async function scrubDocument(engine: Engine, key: DocumentRowKey, pace: Pace): Promise<Finding[]> {
+  const { runtimeId } = key;
   const differs = (text: string): Finding[] => [
     { code: "document-differs", runtimeId, record: describeKey(key), text },
   ];
@@ -128,9 +136,10 @@ export async function scrubDocument(engine: Engine, runtimeId: RuntimeId, pace: 
     const slice = await engine.view(async (view) => {
       const row = await view.get(key);
       // A damaged row is reported with the other rows.
-      if (!row || damageOf(key, row)) return undefined;
-      const facts = decodeSnapshotFacts(row.value);
-      const document = await view.document(runtimeId, { offset, length: DOCUMENT_SLICE_BYTES });
+      if (!row || damageOf(key, row, FORM_BYTES)) return undefined;
+      const facts = documentFactsOf(key, row);
+      if (!facts) return undefined;
+      const document = await view.document(key, { offset, length: DOCUMENT_SLICE_BYTES });
       return { sequence: row.sequence, facts, bytes: await joined(document, DOCUMENT_SLICE_BYTES) };
     });
     if (!slice) return [];

@@ -2,7 +2,7 @@ import { setImmediate } from "node:timers/promises";
 import type { Finding, RuntimeId } from "@bolthole/contract";
 import { quarantine } from "../audit/quarantine.js";
 import { ReadSet } from "../commit/row.js";
-import type { Engine, Row, RowKey, RowWrite, WriteBatch } from "../engine.js";
+import type { DocumentRowKey, Engine, Row, RowKey, RowWrite, WriteBatch } from "../engine.js";
 import { createEngineStore } from "../engine-store.js";
 import { MemoryEngine } from "../memory-engine.js";
 import { inputId, inputState } from "../testing/input-states.js";
@@ -100,12 +100,12 @@ test("an undamaged store has no findings, and a pass reads all of it", async () 
 });
 
 const inputKey: RowKey = { table: "input", runtimeId: "one", inputId: inputId(30) };
-const snapshotKey: RowKey = { table: "snapshot", runtimeId: "one" };
+const snapshotKey: DocumentRowKey = { table: "snapshot", runtimeId: "one" };
 
 /** Replaces a document by another one of the same length, and keeps the row. */
 async function exchangeDocument(engine: MemoryEngine): Promise<void> {
   const stored = await engine.view((view) => view.get(snapshotKey));
-  const other = await engine.stage("one", stored?.sequence, [Buffer.alloc(document.length, "another")]);
+  const other = await engine.stage(snapshotKey, stored?.sequence, [Buffer.alloc(document.length, "another")]);
   await engine.commit(batchOf(snapshotKey, (row) => ({ row, document: other })));
 }
 

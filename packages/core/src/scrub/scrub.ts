@@ -1,4 +1,6 @@
 import { type Finding, type RuntimeId, StoreError } from "@bolthole/contract";
+import { opsKey } from "../documents/ops-facts.js";
+import { snapshotKey } from "../documents/snapshot-facts.js";
 import { type Engine, ROW_SPACE_RECORD } from "../engine.js";
 import { Pace, SCRUB_CLOCK, type ScrubClock } from "./pace.js";
 import { scrubDocument, scrubRows, scrubStoreRows } from "./scrub-reads.js";
@@ -203,8 +205,9 @@ export class Scrub {
     const { engine, pace } = this;
     const rows = await this.attempt(runtimeId, () => scrubRows(engine, runtimeId, pace));
     if (rows) this.options.onChecked?.(runtimeId, rows);
-    const document = await this.attempt(runtimeId, () => scrubDocument(engine, runtimeId, pace));
-    return [...(rows ?? []), ...(document ?? [])];
+    const session = await this.attempt(runtimeId, () => scrubDocument(engine, snapshotKey(runtimeId), pace));
+    const ops = await this.attempt(runtimeId, () => scrubDocument(engine, opsKey(runtimeId), pace));
+    return [...(rows ?? []), ...(session ?? []), ...(ops ?? [])];
   }
 
   /** Runs one read and returns its findings. An error that is not damage ends this read alone: then it returns undefined. */

@@ -1,4 +1,5 @@
 import { type RunBoundaryReceipt, StoreError, type VersionedStore } from "@bolthole/contract";
+import { readOpsSnapshot, writeOpsSnapshot } from "@bolthole/json";
 import type { BrokenStore } from "./broken-contract.js";
 import { memoryStores } from "./memory-stores.js";
 
@@ -118,6 +119,20 @@ export const BROKEN_ADDITIONS: readonly BrokenStore[] = [
         },
       };
     }),
+  ],
+  [
+    "stores the canonical form of an operation snapshot instead of its bytes",
+    "ops documents",
+    /kept byte for byte, with unknown members/,
+    memoryStores((store) => ({
+      ...store,
+      persistOpsLifecycle: (request) => {
+        const { opsDelta } = request;
+        if (!opsDelta || !("opsSnapshot" in opsDelta)) return store.persistOpsLifecycle(request);
+        const opsSnapshot = writeOpsSnapshot(readOpsSnapshot(opsDelta.opsSnapshot));
+        return store.persistOpsLifecycle({ ...request, opsDelta: { opsSnapshot } });
+      },
+    })),
   ],
   [
     "does not check that omitted rows are unchanged",

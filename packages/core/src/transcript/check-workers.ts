@@ -1,8 +1,10 @@
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { type TranscriptRewriteCommit, internal, writeFailed } from "@bolthole/contract";
 import type { DocumentBlock } from "../documents/document-memory.js";
-import type { WorkerResult } from "./check-worker.js";
+import type { OpsVerdict } from "../documents/ops-check.js";
+import type { WorkerCheck, WorkerResult } from "./check-worker.js";
 import type { FullCheck, TranscriptVerdict } from "./full-check.js";
 
 /** A full check whose documents are in memory that can be transferred to a worker. */
@@ -14,8 +16,12 @@ export interface TransferableCheck {
   readonly buildsIndex: boolean;
 }
 
-/** Runs a check on a worker. The memory of the documents belongs to the worker until the promise settles. */
-type RunCheck = (check: TransferableCheck) => Promise<TranscriptVerdict>;
+/** Runs checks on a worker. The memory of the documents belongs to the worker until the promise settles. */
+export interface FreeWorker {
+  checkSession(check: TransferableCheck): Promise<TranscriptVerdict>;
+  /** Checks the JSON of an operation snapshot. */
+  checkOps(document: DocumentBlock): Promise<OpsVerdict>;
+}
 
 const PROGRAM = join(__dirname, "check-worker.js");
 
@@ -38,16 +44,27 @@ export class CheckWorkers {
   private running = 0;
   private idleTimer: NodeJS.Timeout | undefined;
 
-  constructor(private readonly size: number) {}
+  constructor(private readonly size = Math.min(2, Math.max(1, availableParallelism() - 1))) {}
 
   /**
    * Calls `task` when a worker is free, so that a waiting check holds no copies of its documents. Throws `BUSY` when too
    * many checks wait.
    */
-  async run(task: (runCheck: RunCheck) => Promise<TranscriptVerdict>): Promise<TranscriptVerdict> {
+  async run<Verdict>(task: (worker: FreeWorker) => Promise<Verdict>): Promise<Verdict> {
     await this.acquire();
     try {
-      return await task((check) => this.runCheck(check));
+      return await task({
+        checkSession: ({ incoming, guard, buildsIndex }) => {
+          const session: FullCheck = {
+            incoming: incoming.bytes,
+            guard: guard && { previous: guard.previous?.bytes, commit: guard.commit },
+            buildsIndex,
+          };
+          const blocks = guard?.previous ? [incoming, guard.previous] : [incoming];
+          return this.runCheck({ session }, blocks) as Promise<TranscriptVerdict>;
+        },
+        checkOps: (document) => this.runCheck({ ops: document.bytes }, [document]) as Promise<OpsVerdict>,
+      });
     } finally {
       this.running -= 1;
       this.waiting.shift()?.();
@@ -55,10 +72,10 @@ export class CheckWorkers {
     }
   }
 
-  private async runCheck(check: TransferableCheck): Promise<TranscriptVerdict> {
+  private async runCheck(check: WorkerCheck, blocks: readonly DocumentBlock[]): Promise<WorkerResult["verdict"]> {
     const worker = this.idle.pop() ?? this.start();
     worker.ref();
-    const verdict = await verdictOf(worker, check);
+    const verdict = await verdictOf(worker, check, blocks);
     worker.unref();
     this.idle.push(worker);
     return verdict;
@@ -67,7 +84,7 @@ export class CheckWorkers {
   private async acquire(): Promise<void> {
     if (this.running >= this.size) {
       if (this.waiting.length >= MAX_WAITING) {
-        const text = `${MAX_WAITING} large session documents already wait for a check; retry with the same request id`;
+        const text = `${MAX_WAITING} large documents already wait for a check; retry with the same request id`;
         throw writeFailed("BUSY", text);
       }
       await new Promise<void>((resolve) => this.waiting.push(resolve));
@@ -98,9 +115,12 @@ export class CheckWorkers {
   }
 }
 
-function verdictOf(worker: Worker, { incoming, guard, buildsIndex }: TransferableCheck): Promise<TranscriptVerdict> {
-  const blocks = guard?.previous ? [incoming, guard.previous] : [incoming];
-  return new Promise<TranscriptVerdict>((resolve, reject) => {
+function verdictOf(
+  worker: Worker,
+  check: WorkerCheck,
+  blocks: readonly DocumentBlock[],
+): Promise<WorkerResult["verdict"]> {
+  return new Promise((resolve, reject) => {
     // The listeners are removed one by one: the worker object has internal listeners for the same events.
     const settle = (): void => {
       worker.off("message", succeed);
@@ -115,16 +135,11 @@ function verdictOf(worker: Worker, { incoming, guard, buildsIndex }: Transferabl
     const fail = (cause: unknown): void => {
       settle();
       void worker.terminate();
-      reject(internal("the worker that checked a session document ended before it returned a verdict", cause));
+      reject(internal("the worker that checked a document ended before it returned a verdict", cause));
     };
     worker.on("message", succeed);
     worker.on("error", fail);
     worker.on("exit", fail);
-    const check: FullCheck = {
-      incoming: incoming.bytes,
-      guard: guard && { previous: guard.previous?.bytes, commit: guard.commit },
-      buildsIndex,
-    };
     worker.postMessage(
       check,
       blocks.map(({ memory }) => memory),

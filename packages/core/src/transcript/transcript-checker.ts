@@ -1,4 +1,3 @@
-import { availableParallelism } from "node:os";
 import type { ByteRange, RuntimeId, TranscriptRewriteCommit } from "@bolthole/contract";
 import { LRUCache } from "lru-cache";
 import type { DocumentBlock, DocumentMemory } from "../documents/document-memory.js";
@@ -68,12 +67,12 @@ const MIN_INDEXED_BYTES = 32 * 1024;
  * otherwise fully. Large full checks run on worker threads.
  */
 export class TranscriptChecker {
-  private readonly workers = new CheckWorkers(Math.min(2, Math.max(1, availableParallelism() - 1)));
   private readonly indexes: SessionIndexCache;
 
   constructor(
     private readonly documents: DocumentMemory,
     private readonly options: CheckOptions = DEFAULT_CHECK_OPTIONS,
+    private readonly workers: CheckWorkers = new CheckWorkers(),
   ) {
     this.indexes = new SessionIndexCache(options.memoryBytes);
   }
@@ -121,7 +120,7 @@ export class TranscriptChecker {
   /** Checks on a worker, which gets the incoming document's own memory, or a copy. */
   private checkOnWorker({ incoming, guard }: CheckRequest): Promise<TranscriptVerdict> {
     const stored = guard?.previous;
-    return this.workers.run(async (runCheck) => {
+    return this.workers.run(async (worker) => {
       const copies: DocumentBlock[] = [];
       const copy = async (length: number, readInto: (target: Uint8Array) => Promise<void>): Promise<DocumentBlock> => {
         const block = this.documents.takeNow(length);
@@ -133,7 +132,8 @@ export class TranscriptChecker {
         const previous = stored && (await copy(stored.facts.length, (target) => stored.readInto(target)));
         const block = incoming.block ?? (await copy(incoming.length, (target) => incoming.readInto(target)));
         const buildsIndex = this.isIndexed(incoming);
-        return await runCheck({ incoming: block, guard: guard && { previous, commit: guard.commit }, buildsIndex });
+        const transcriptGuard = guard && { previous, commit: guard.commit };
+        return await worker.checkSession({ incoming: block, guard: transcriptGuard, buildsIndex });
       } finally {
         for (const block of copies) this.documents.giveBack(block);
       }

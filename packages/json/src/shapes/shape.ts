@@ -1,7 +1,7 @@
 import type { Buffer } from "node:buffer";
 
 import { JsonError } from "../text/json-error.js";
-import { type Gaps, JsonReader } from "../text/reader.js";
+import { CheckReader, type Gaps, JsonReader } from "../text/reader.js";
 import { type JsonWriter, withWriter } from "../text/writer.js";
 
 /**
@@ -39,6 +39,17 @@ export function readDocument<T>(shape: Shape<T>, source: Uint8Array | string, ga
   const value = shape.read(reader);
   reader.finish();
   return value;
+}
+
+/**
+ * Checks that a whole document has the shape, and returns the positions of its long strings. Throws the `JsonError` that
+ * `readDocument` throws.
+ */
+export function checkDocument(shape: Shape<unknown>, source: Uint8Array): readonly number[] {
+  const reader = new CheckReader(source);
+  shape.read(reader);
+  reader.finish();
+  return reader.longStrings;
 }
 
 /** Returns the canonical form of a value. Throws a `JsonError` when the value does not have the shape. */

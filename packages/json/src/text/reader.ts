@@ -196,6 +196,25 @@ export class JsonReader extends Cursor {
   }
 }
 
+/** A longer string is no name, id or time: the longest of them is a UUID in escapes. */
+const LONGEST_NAME = 1024;
+
+/**
+ * Reads a text only to find out whether it has a shape: a long string is checked and not decoded, so that a check needs
+ * little memory. The value that a shape returns must not be used.
+ */
+export class CheckReader extends JsonReader {
+  /** The begin and the end of each long string, quotes included, in the order of reading. */
+  readonly longStrings: number[] = [];
+
+  override readString(): string {
+    this.scanValidString();
+    if (this.tokenEnd - this.tokenStart <= LONGEST_NAME) return this.tokenText();
+    this.longStrings.push(this.tokenStart - 1, this.tokenEnd + 1);
+    return "";
+  }
+}
+
 /**
  * Skips one value of any kind. When the reference ignores the value without buffering it (`reader.bufferingDepth` is 0), only
  * the grammar is checked: any depth, any number, invalid UTF-8 and lone surrogates are accepted (contract 9.4).

@@ -60,7 +60,7 @@ test("after a crash between any two transactions a document is complete, and not
     replaceDocument(engine, "rt", [{ offset: 1_000_000, length: 3_000_000 }]),
   );
   await step(twice.subarray(1_000_000, 4_000_000), async () => {
-    await engine.discard(await engine.stage("rt", undefined, [noise(3_000_000, 3)]));
+    await engine.discard(await engine.stage({ table: "snapshot", runtimeId: "rt" }, undefined, [noise(3_000_000, 3)]));
   });
   await step(other, () => replaceDocument(engine, "rt", [other]));
   await step(Buffer.of(), () => commitDocument(engine, "rt", undefined));

@@ -1,5 +1,5 @@
-import { type ByteRange, type RuntimeId, readFailed } from "@bolthole/contract";
-import { type DocumentParts, YieldBudget } from "@bolthole/core";
+import { type ByteRange, readFailed } from "@bolthole/contract";
+import { type DocumentRowKey, type DocumentParts, YieldBudget } from "@bolthole/core";
 import type { Environment, Put, ReadTransaction } from "../environment.js";
 import { IdCounter, nextIdFacts } from "../counter.js";
 import { DOCUMENT_KEY_BYTES, NODE_ID_KEY, documentBounds, documentKey, numberOf } from "../keys.js";
@@ -25,7 +25,7 @@ const FIRST_CHUNK_BYTES = 2 * LEAF_BYTES;
 
 /** The stored document that a new document may share nodes with. */
 export interface Base {
-  /** The sequence of its snapshot row. */
+  /** The sequence of its row. */
   readonly sequence: number;
   readonly root: NodeEntry | undefined;
   readonly lease: Lease;
@@ -82,10 +82,10 @@ export class DocumentTrees {
   }
 
   /** Makes a document ready for its commit. Without a base, the document must not contain ranges. Ends the base's lease. */
-  async stage(runtimeId: RuntimeId, base: Base | undefined, document: DocumentParts): Promise<StagedTree> {
+  async stage(key: DocumentRowKey, base: Base | undefined, document: DocumentParts): Promise<StagedTree> {
     // Each read renews the lease: a long document is staged for longer than an unused lease lasts.
     const source = base ? leasedSource(this.environment, base.lease) : this.environment;
-    const builder = new TreeBuilder(new NodeReader(source, runtimeId));
+    const builder = new TreeBuilder(new NodeReader(source, key));
     try {
       const root = await splice(builder, base?.root, document);
       const staged = stageTree(builder, root, base?.sequence, this.ids);
@@ -101,8 +101,8 @@ export class DocumentTrees {
   }
 
   /** Returns a reader for several ranges of one document. It caches branches, because the ranges are below the same ones. */
-  rangeReader(runtimeId: RuntimeId): NodeReader {
-    return new NodeReader(this.environment, runtimeId, new Map());
+  rangeReader(key: DocumentRowKey): NodeReader {
+    return new NodeReader(this.environment, key, new Map());
   }
 
   /**
@@ -110,11 +110,11 @@ export class DocumentTrees {
    * valid until the next but one is requested, because its memory is reused.
    */
   async *read(
-    runtimeId: RuntimeId,
+    key: DocumentRowKey,
     root: NodeEntry | undefined,
     lease: Lease,
     range?: ByteRange,
-    nodes: NodeReader = new NodeReader(this.environment, runtimeId),
+    nodes: NodeReader = new NodeReader(this.environment, key),
   ): AsyncGenerator<Uint8Array, void> {
     try {
       const walk = new Walk(nodes, root, range);

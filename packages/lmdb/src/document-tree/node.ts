@@ -4,7 +4,7 @@ import { combineCrc32, seal, unseal, unsealed } from "./checksum.js";
 /*
  * A session document is stored as a tree of nodes. Each node is one LMDB value under an id that is never used again.
  *
- *   level 2                  [ entry  entry ]                       the snapshot row holds the entry of the root
+ *   level 2                  [ entry  entry ]                       the row holds the entry of the root
  *                             /            \
  *   level 1      [ entry entry entry ]    [ entry entry entry ]     branches
  *                   |     |     |            |     |     |

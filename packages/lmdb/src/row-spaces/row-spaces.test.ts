@@ -15,6 +15,7 @@ import {
   spaceStagingKey,
 } from "../keys.js";
 import { LmdbGroup } from "../group.js";
+import { FORMAT_VERSION } from "../format.js";
 import { LmdbEngine } from "../lmdb-engine.js";
 import { checkFolder } from "../maintenance/check.js";
 import { restoreBackup } from "../maintenance/restore.js";
@@ -293,7 +294,11 @@ test("a backup with a replaced row set and garbage is restored, and the new stor
   const restored = join(site, "restored");
   const { findings: damaged, manifest } = await restoreBackup(path, restored, { keepsOauth: false });
   expect(damaged).toEqual([]);
-  expect(manifest).toMatchObject({ formatVersion: 3, findings: 0, counts: { runtimes: 1, rows: 2 * MANY_ROWS } });
+  expect(manifest).toMatchObject({
+    formatVersion: FORMAT_VERSION,
+    findings: 0,
+    counts: { runtimes: 1, rows: 2 * MANY_ROWS },
+  });
   const again = await LmdbEngine.open(restored);
   await again.reclaimed();
   expect(await exported("rt", createEngineStore(again))).toEqual(rowSet("rt", MANY_ROWS, 2));

@@ -1,11 +1,11 @@
 import type { Finding, RuntimeId } from "@bolthole/contract";
-import { type DocumentParts, ReadSet, type RowKey, type StagedDocument } from "@bolthole/core";
+import { type DocumentRowKey, type DocumentParts, ReadSet, type StagedDocument } from "@bolthole/core";
 import { checkDocuments } from "../document-tree/read/check.js";
 import { Environment } from "../environment.js";
 import { DOCUMENT_KEYS, documentBounds } from "../keys.js";
 import type { LmdbEngine } from "../lmdb-engine.js";
 
-const snapshotKey = (runtimeId: RuntimeId): RowKey => ({ table: "snapshot", runtimeId });
+export const snapshotKey = (runtimeId: RuntimeId): DocumentRowKey => ({ table: "snapshot", runtimeId });
 
 /** Commits a staged document, or deletes the stored one, and returns the number of the commit. */
 export const commitDocument = (
@@ -34,13 +34,14 @@ export async function replaceDocument(
   runtimeId: RuntimeId,
   document: DocumentParts,
 ): Promise<number> {
-  const staged = await engine.stage(runtimeId, await storedSequence(engine, runtimeId), document);
+  const staged = await engine.stage(snapshotKey(runtimeId), await storedSequence(engine, runtimeId), document);
   return commitDocument(engine, runtimeId, staged);
 }
 
 export async function readDocument(engine: LmdbEngine, runtimeId: RuntimeId): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
-  for await (const chunk of await engine.view((view) => view.document(runtimeId))) chunks.push(Buffer.from(chunk));
+  for await (const chunk of await engine.view((view) => view.document(snapshotKey(runtimeId))))
+    chunks.push(Buffer.from(chunk));
   return Buffer.concat(chunks);
 }
 

@@ -35,7 +35,7 @@ export class StoredTrees {
 
   async stage(runtimeId: RuntimeId, document: DocumentParts): Promise<StagedTree> {
     const row = this.row(runtimeId);
-    const builder = new TreeBuilder(new NodeReader(this, runtimeId));
+    const builder = new TreeBuilder(new NodeReader(this, { table: "snapshot", runtimeId }));
     return stageTree(builder, await splice(builder, row?.root, document), row?.sequence, this.ids);
   }
 
@@ -67,7 +67,7 @@ export class StoredTrees {
   }
 
   read(runtimeId: RuntimeId, range?: ByteRange): Buffer {
-    const walk = new Walk(new NodeReader(this, runtimeId), this.root(runtimeId), range);
+    const walk = new Walk(new NodeReader(this, { table: "snapshot", runtimeId }), this.root(runtimeId), range);
     const chunks: Buffer[] = [];
     while (!walk.isDone) chunks.push(walk.take(50_000));
     return Buffer.concat(chunks);

@@ -175,7 +175,7 @@ test("a history that contains a copy of its transcript per turn is stored once, 
     const earlier = trees.root(RUNTIME);
     await trees.replace(RUNTIME, document);
     // The previous document can still be read unchanged.
-    const walk = new Walk(new NodeReader(trees, RUNTIME), earlier);
+    const walk = new Walk(new NodeReader(trees, { table: "snapshot", runtimeId: RUNTIME }), earlier);
     expect(walk.take(model.length).equals(model)).toBe(true);
     while (trees.reclaim(512));
     body = { offset: known.length + shell(turn).length, length: body.length + message(turn).length };

@@ -13,7 +13,7 @@ export interface ReferenceTimes extends NodeReference {
 /** A document tree that waits for its commit. */
 export interface StagedTree extends StagedDocument {
   readonly root: NodeEntry | undefined;
-  /** The sequence of the snapshot row whose tree it shares nodes with. Undefined when it shares none. */
+  /** The sequence of the row whose tree it shares nodes with. Undefined when it shares none. */
   readonly base: number | undefined;
   /** The ids of its new nodes. */
   readonly ids: IdRange;
@@ -21,7 +21,7 @@ export interface StagedTree extends StagedDocument {
   readonly nodes: readonly Put[];
   /** Leaves of the base with more bytes. Only the commit stores them, because another commit may extend them too. */
   readonly extended: readonly Put[];
-  /** The references that the new branches and the snapshot row add, by node id. */
+  /** The references that the new branches and the row add, by node id. */
   readonly references: ReadonlyMap<number, ReferenceTimes>;
   /** The branches of the base whose children the new tree may reference itself, higher levels first. */
   readonly opened: readonly OpenedBranch[];

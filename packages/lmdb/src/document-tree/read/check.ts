@@ -1,15 +1,16 @@
 import { setImmediate } from "node:timers/promises";
 import { crc32 } from "node:zlib";
 import type { Finding, RuntimeId } from "@bolthole/contract";
+import { describeKey } from "@bolthole/core";
 import type { ReadTransaction } from "../../environment.js";
 import {
   type DocumentKey,
   documentBounds,
   documentKey,
+  documentRowBeside,
   numberOf,
   parseRuntimeKey,
   runtimeBounds,
-  snapshotKeyBeside,
 } from "../../keys.js";
 import { decodeRecord } from "../../record.js";
 import { type NodeEntry, type NodeReference, decodeBranch, entryOf } from "../node.js";
@@ -48,28 +49,33 @@ class DocumentCheck {
     const dropped = new Map<RuntimeId, NodeReference[]>();
     yield* this.garbage(dropped);
     yield* this.staging();
-    for (const { runtimeId, root } of this.roots()) {
-      yield* this.runtime(runtimeId, root, dropped.get(runtimeId) ?? []);
+    for (const { runtimeId, roots } of this.runtimes()) {
+      yield* this.runtime(runtimeId, roots, dropped.get(runtimeId) ?? []);
       dropped.delete(runtimeId);
     }
-    // The remaining nodes belong to runtimes whose document was cleared.
-    for (const [id, nodes] of dropped) yield* this.runtime(id, undefined, nodes);
+    // The remaining nodes belong to runtimes whose documents were deleted.
+    for (const [id, nodes] of dropped) yield* this.runtime(id, [], nodes);
     yield* this.orphans();
   }
 
-  /** Yields the root of every stored snapshot. Skips the other rows of each runtime. */
-  private *roots(): Generator<{ readonly runtimeId: RuntimeId; readonly root: NodeEntry | undefined }, void> {
+  /** Yields the roots of the documents of every runtime. Skips the other rows of each runtime. */
+  private *runtimes(): Generator<{ readonly runtimeId: RuntimeId; readonly roots: readonly DocumentRoot[] }, void> {
     let { start } = runtimeBounds(undefined);
     const { end } = runtimeBounds(undefined);
     for (;;) {
       const [first] = this.transaction.keys(start, end);
       if (!first) return;
-      const snapshot = this.transaction.get(snapshotKeyBeside(first));
       const parsed = parseRuntimeKey(first);
-      if (snapshot) {
-        const { root, runtimeId = "" } = decodeRecord(snapshot);
-        yield { runtimeId: parsed.runtimeId ?? runtimeId, root };
+      let id = parsed.runtimeId;
+      const roots: DocumentRoot[] = [];
+      for (const table of ["snapshot", "ops"] as const) {
+        const stored = this.transaction.get(documentRowBeside(first, table));
+        if (!stored) continue;
+        const { root, runtimeId = "" } = decodeRecord(stored);
+        id ??= runtimeId;
+        if (root) roots.push({ entry: root, record: describeKey({ table, runtimeId: id }) });
       }
+      if (id !== undefined && roots.length > 0) yield { runtimeId: id, roots };
       start = parsed.afterRuntime;
     }
   }
@@ -77,40 +83,49 @@ class DocumentCheck {
   /** Checks the nodes of one runtime. Runtimes never share nodes, so each one is counted alone. */
   private async *runtime(
     runtimeId: RuntimeId,
-    root: NodeEntry | undefined,
+    roots: readonly DocumentRoot[],
     dropped: readonly NodeReference[],
   ): AsyncGenerator<Finding, void> {
-    const references = new Map<number, number>();
-    const ahead: (NodeEntry | NodeReference)[] = [...dropped];
-    if (root) ahead.push(root);
-    for (let next = ahead.pop(); next; next = ahead.pop()) {
-      if (++this.checked % YIELD_AFTER_NODES === 0) await setImmediate();
-      const { id } = next;
-      const times = references.get(id) ?? 0;
-      references.set(id, times + 1);
-      const value = this.transaction.get(documentKey("node", id));
-      if (!value) {
-        yield documentFinding("document-missing", runtimeId, `node ${id} is missing`);
-        continue;
+    const references = new Map<number, { times: number; readonly record: string }>();
+    // The nodes of one document are read before those of the next, so that each is reported with its record.
+    const starts = [
+      ...roots.map(({ entry, record }) => ({ nodes: [entry], record })),
+      { nodes: dropped, record: DROPPED_RECORD },
+    ];
+    for (const { nodes, record } of starts) {
+      const finding = (code: Finding["code"], text: string): Finding => ({ code, runtimeId, record, text });
+      const ahead: (NodeEntry | NodeReference)[] = [...nodes];
+      for (let next = ahead.pop(); next; next = ahead.pop()) {
+        if (++this.checked % YIELD_AFTER_NODES === 0) await setImmediate();
+        const { id } = next;
+        const known = references.get(id);
+        if (known) known.times += 1;
+        else references.set(id, { times: 1, record });
+        const value = this.transaction.get(documentKey("node", id));
+        if (!value) {
+          yield finding("document-missing", `node ${id} is missing`);
+          continue;
+        }
+        this.onRead?.(value.length);
+        const children = next.level > 0 ? decodeBranch(next, value) : [];
+        if (!children || !matchesEntry(next, value, children)) {
+          yield finding("document-damaged", `node ${id} does not match its checksum`);
+        }
+        // The references of a node count once, however often the node itself is referenced.
+        if (children && !known) ahead.push(...children);
       }
-      this.onRead?.(value.length);
-      const children = next.level > 0 ? decodeBranch(next, value) : [];
-      if (!children || !matchesEntry(next, value, children)) {
-        yield documentFinding("document-damaged", runtimeId, `node ${id} does not match its checksum`);
-      }
-      // The references of a node count once, however often the node itself is referenced.
-      if (children && times === 0) ahead.push(...children);
     }
-    for (const [id, times] of references) {
+    for (const [id, { times, record }] of references) {
+      const finding = (code: Finding["code"], text: string): Finding => ({ code, runtimeId, record, text });
       const key = documentKey("count", id);
       const stored = this.transaction.get(key);
       const count = stored ? decodeCount(key, stored) : 1;
       if (count !== times) {
         const text = `node ${id} has ${times} references, but its stored count is ${count}`;
-        yield documentFinding("document-miscounted", runtimeId, text);
+        yield finding("document-miscounted", text);
       }
       if (!this.known.add(id)) {
-        yield documentFinding("document-damaged", runtimeId, `node ${id} also belongs to another runtime`);
+        yield finding("document-damaged", `node ${id} also belongs to another runtime`);
       }
     }
   }
@@ -124,7 +139,7 @@ class DocumentCheck {
       }
       const { runtimeId } = garbage;
       const text = `the nodes that commit ${numberOf(key)} dropped are not reclaimed yet`;
-      yield documentFinding("document-unfinished", runtimeId, text);
+      yield { code: "document-unfinished", runtimeId, record: DROPPED_RECORD, text };
       const nodes = dropped.get(runtimeId) ?? [];
       for (const node of garbage.dropped) {
         if (node.isDead) this.known.add(node.id);
@@ -170,12 +185,15 @@ class DocumentCheck {
   }
 }
 
-const documentFinding = (code: Finding["code"], runtimeId: RuntimeId, text: string): Finding => ({
-  code,
-  runtimeId,
-  record: "session snapshot",
-  text,
-});
+/** The root of one document of a runtime. */
+interface DocumentRoot {
+  readonly entry: NodeEntry;
+  /** The name of its row. */
+  readonly record: string;
+}
+
+/** Stands for the record of nodes that a commit dropped: it is not stored, and most documents are session snapshots. */
+const DROPPED_RECORD = "session snapshot";
 
 /** Whether a node has the length and checksum of its entry. A garbage record references a node without them. */
 function matchesEntry(entry: NodeEntry | NodeReference, value: Buffer, children: readonly NodeEntry[]): boolean {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import type { View } from "@bolthole/core";
 import { LmdbEngine } from "../../lmdb-engine.js";
-import { replaceDocument } from "../../testing/engine-documents.js";
+import { replaceDocument, snapshotKey } from "../../testing/engine-documents.js";
 import { noise } from "../../testing/noise.js";
 
 const LENGTH = 3_000_000;
@@ -24,7 +24,8 @@ afterEach(async () => {
 
 async function readRange(view: View, runtimeId: string, offset: number, length: number): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
-  for await (const chunk of await view.document(runtimeId, { offset, length })) chunks.push(Buffer.from(chunk));
+  for await (const chunk of await view.document(snapshotKey(runtimeId), { offset, length }))
+    chunks.push(Buffer.from(chunk));
   return Buffer.concat(chunks);
 }
 
@@ -33,7 +34,7 @@ test("a whole document is read in the memory of a few chunks", async () => {
   await replaceDocument(engine, "rt", [document]);
   const memories = new Set<ArrayBufferLike>();
   const chunks: Buffer[] = [];
-  for await (const chunk of await engine.view((view) => view.document("rt"))) {
+  for await (const chunk of await engine.view((view) => view.document(snapshotKey("rt")))) {
     memories.add(chunk.buffer);
     chunks.push(Buffer.from(chunk));
   }

@@ -9,6 +9,7 @@ import {
   inspect,
   readDocument,
   replaceDocument,
+  snapshotKey,
   storedSequence,
 } from "../../testing/engine-documents.js";
 import { noise } from "../../testing/noise.js";
@@ -33,7 +34,7 @@ test("a slow reader receives the document that it began to read, and nothing of 
   await replaceDocument(engine, "rt", [first]);
   await replaceDocument(engine, "other", [noise(100_000, 2)]);
   const chunks: Uint8Array[] = [];
-  for await (const chunk of await engine.view((view) => view.document("rt"))) {
+  for await (const chunk of await engine.view((view) => view.document(snapshotKey("rt")))) {
     chunks.push(Buffer.from(chunk));
     for (let change = 0; change < 20; change += 1) {
       const length = (await readDocument(engine, "rt")).length;
@@ -60,7 +61,7 @@ test("a slow reader receives the document that it began to read, and nothing of 
 test("a lease on one runtime's document keeps nothing of another runtime", async () => {
   await replaceDocument(engine, "read", [noise(300_000, 1)]);
   await replaceDocument(engine, "dropped", [noise(300_000, 2)]);
-  const document = await engine.view((view) => view.document("read"));
+  const document = await engine.view((view) => view.document(snapshotKey("read")));
   await commitDocument(engine, "dropped", undefined);
   await engine.reclaimed();
   await engine.close();
@@ -75,7 +76,7 @@ test("a view that began before a commit can read the document of its state after
   const document = await engine.view(async (view) => {
     await commitDocument(engine, "rt", undefined);
     await engine.reclaimed();
-    return view.document("rt");
+    return view.document(snapshotKey("rt"));
   });
   await engine.reclaimed();
   const chunks: Uint8Array[] = [];
@@ -91,12 +92,14 @@ test("a patch over another document than the one it was prepared for is rejected
   const document = noise(50_000, 1);
   await replaceDocument(engine, "rt", [document]);
   const base = await storedSequence(engine, "rt");
-  const patches = await Promise.all([10, 20].map((length) => engine.stage("rt", base, [{ offset: 0, length }])));
+  const patches = await Promise.all(
+    [10, 20].map((length) => engine.stage(snapshotKey("rt"), base, [{ offset: 0, length }])),
+  );
   // Both are in one group: the second is decided over the result of the first.
   const [first, second] = await Promise.allSettled(patches.map((staged) => commitDocument(engine, "rt", staged)));
   expect(first?.status).toBe("fulfilled");
   expect(second).toMatchObject({ status: "rejected", reason: expect.any(StaleBaseError) as unknown });
-  await expect(engine.stage("rt", base, [{ offset: 0, length: 10 }])).rejects.toThrow(StaleBaseError);
+  await expect(engine.stage(snapshotKey("rt"), base, [{ offset: 0, length: 10 }])).rejects.toThrow(StaleBaseError);
   expect((await readDocument(engine, "rt")).equals(document.subarray(0, 10))).toBe(true);
   await engine.reclaimed();
   await engine.close();
@@ -105,7 +108,9 @@ test("a patch over another document than the one it was prepared for is rejected
 });
 
 test("changes of one document in one group are applied in order", async () => {
-  const staged = await Promise.all([1, 2, 3].map((seed) => engine.stage("rt", undefined, [noise(50_000, seed)])));
+  const staged = await Promise.all(
+    [1, 2, 3].map((seed) => engine.stage(snapshotKey("rt"), undefined, [noise(50_000, seed)])),
+  );
   await Promise.all([
     commitDocument(engine, "rt", staged[0]),
     commitDocument(engine, "rt", undefined),
@@ -168,7 +173,7 @@ test("staging a document renews its lease on the base, however long the reads ta
     { offset: index * 200_001, length: 150_000 },
     noise(10, index),
   ]).flat();
-  const staged = await engine.stage("rt", base, parts);
+  const staged = await engine.stage(snapshotKey("rt"), base, parts);
   jest.restoreAllMocks();
   await engine.discard(staged);
   expect(held.length).toBeGreaterThan(20);

@@ -7,13 +7,13 @@ import { SYSTEM_CLOCK } from "@bolthole/core";
  */
 export const LEASE_STALE_MS = 120_000;
 
-/** Keeps one document readable until the lease ends, even when later commits replace the document. */
+/** Keeps one document of a runtime readable until the lease ends, even when later commits replace the document. */
 export class Lease {
   private usedAt: number;
   private hasEnded = false;
 
   constructor(
-    /** The sequence of the snapshot row that the document belongs to. */
+    /** The sequence of the row that the document belongs to. */
     readonly sequence: number,
     private readonly leases: Leases,
     private readonly runtimeId: RuntimeId,
@@ -75,7 +75,7 @@ export class Leases {
     return this.nextView;
   }
 
-  /** Takes a lease on the document of the snapshot row with this sequence. Call it inside a view that read the row. */
+  /** Takes a lease on the document of the row with this sequence. Call it inside a view that read the row. */
   hold(runtimeId: RuntimeId, sequence: number): Lease {
     const lease = new Lease(sequence, this, runtimeId);
     const held = this.held.get(runtimeId);

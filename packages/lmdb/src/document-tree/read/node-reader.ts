@@ -1,5 +1,6 @@
 import { crc32 } from "node:zlib";
-import { type RuntimeId, type StoreError, readFailed } from "@bolthole/contract";
+import { type StoreError, readFailed } from "@bolthole/contract";
+import { type DocumentRowKey, describeKey } from "@bolthole/core";
 import { documentKey } from "../../keys.js";
 import { type NodeEntry, decodeBranch } from "../node.js";
 
@@ -10,14 +11,14 @@ export interface NodeSource {
   peek(key: Buffer): Buffer | undefined;
 }
 
-/** Reads the nodes of one runtime's documents. Throws DAMAGED_RECORD for a node that is damaged or missing. */
+/** Reads the nodes of the documents of one row. Throws DAMAGED_RECORD for a node that is damaged or missing. */
 export class NodeReader {
   /** The leaf that was read last: ranges that are read one after another are often in the same leaf. */
   private last: { readonly entry: NodeEntry; readonly bytes: Buffer } | undefined;
 
   constructor(
     private readonly source: NodeSource,
-    private readonly runtimeId: RuntimeId,
+    private readonly key: DocumentRowKey,
     /** Caches the children of branches, for a caller that reads several ranges of one document. */
     private readonly opened?: Map<number, readonly NodeEntry[]>,
   ) {}
@@ -53,9 +54,10 @@ export class NodeReader {
   }
 
   damaged(): StoreError {
-    return readFailed("DAMAGED_RECORD", "stored session snapshot does not match its checksum", {
-      runtimeId: this.runtimeId,
-      record: "session snapshot",
+    const record = describeKey(this.key);
+    return readFailed("DAMAGED_RECORD", `stored ${record} does not match its checksum`, {
+      runtimeId: this.key.runtimeId,
+      record,
     });
   }
 

@@ -35,6 +35,9 @@ export class TreeChanges {
   private readonly counts: ReferenceCounts;
   private readonly changed: Put[] = [];
   private storesNodes = false;
+  /** The commit that `replace` was called for last, and the number of its garbage records. */
+  private lastSequence: number | undefined;
+  private records = 0;
 
   constructor(
     /** The state before the transaction. */
@@ -89,9 +92,11 @@ export class TreeChanges {
     if (staged?.isWritten) this.put(documentKey("staging", staged.ids.first), undefined);
     else this.store(staged?.nodes ?? []);
     this.store(staged?.extended ?? []);
-    let index = 0;
+    // One commit may replace both documents of a runtime.
+    if (this.lastSequence !== sequence) this.records = 0;
+    this.lastSequence = sequence;
     for (const part of splitDropped(dropped)) {
-      const key = garbageKey(sequence, index++);
+      const key = garbageKey(sequence, this.records++);
       this.put(key, encodeGarbage(key, { runtimeId, dropped: part }));
       const isLarge = part.some(({ level, isDead }) => level > 0 && !isDead);
       this.garbage.push({ key, runtimeId, sequence, isLarge });
@@ -122,7 +127,7 @@ const isNew = (id: number, staged: StagedTree | undefined): boolean =>
 
 /**
  * The reference counts as one transaction changes them. A node is referenced by branches (each entry counts), by a
- * snapshot row, and by garbage records that have not given their reference back yet. A count is stored only while it is
+ * row, and by garbage records that have not given their reference back yet. A count is stored only while it is
  * two or more, so a tree that shares nothing has no counts.
  */
 class ReferenceCounts {

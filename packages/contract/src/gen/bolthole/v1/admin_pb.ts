@@ -22,7 +22,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file bolthole/v1/admin.proto.
  */
 export const file_bolthole_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("Chdib2x0aG9sZS92MS9hZG1pbi5wcm90bxILYm9sdGhvbGUudjEiEgoQR2V0U3RhdHVzUmVxdWVzdCLwAwoRR2V0U3RhdHVzUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRILCgNwaWQYAiABKA0SEgoKc3RhcnRlZF9hdBgDIAEoCRIOCgZlbmdpbmUYBCABKAkSEwoLZGF0YV9mb2xkZXIYBSABKAkSEQoJZW5kcG9pbnRzGAYgAygJEhAKCHN0b3JlX2lkGAcgASgJEhcKD2NvbW1pdF9zZXF1ZW5jZRgIIAEoBBIWCg5mb3JtYXRfdmVyc2lvbhgJIAEoDRIUCgxzdG9yZWRfYnl0ZXMYCiABKAQSFQoNa2VwdF9vdXRjb21lcxgLIAEoBBIaChJyZXF1ZXN0c19pbl9mbGlnaHQYDCABKA0SHwoXcmVxdWVzdF9ieXRlc19pbl9mbGlnaHQYDSABKAQSEwoLY29ubmVjdGlvbnMYDiABKA0SFgoOcmVzaWRlbnRfYnl0ZXMYDyABKAQSEgoKdXNlZF9ieXRlcxgQIAEoBBIYCgtxdW90YV9ieXRlcxgRIAEoBEgAiAEBEhwKD2Rpc2tfZnJlZV9ieXRlcxgSIAEoBEgBiAEBEicKBXNjcnViGBMgASgLMhguYm9sdGhvbGUudjEuU2NydWJTdGF0dXNCDgoMX3F1b3RhX2J5dGVzQhIKEF9kaXNrX2ZyZWVfYnl0ZXMirgEKC1NjcnViU3RhdHVzEiYKBXN0YXRlGAEgASgOMhcuYm9sdGhvbGUudjEuU2NydWJTdGF0ZRIYChBieXRlc19wZXJfc2Vjb25kGAIgASgEEg4KBnBhc3NlcxgDIAEoBBInCgdjdXJyZW50GAQgASgLMhYuYm9sdGhvbGUudjEuU2NydWJQYXNzEiQKBGxhc3QYBSABKAsyFi5ib2x0aG9sZS52MS5TY3J1YlBhc3MikQEKCVNjcnViUGFzcxISCgpzdGFydGVkX2F0GAEgASgJEhAKCGVuZGVkX2F0GAIgASgJEhAKCHJ1bnRpbWVzGAMgASgEEg0KBWJ5dGVzGAQgASgEEhUKDWZpbmRpbmdfY291bnQYBSABKAQSJgoIZmluZGluZ3MYBiADKAsyFC5ib2x0aG9sZS52MS5GaW5kaW5nIk8KFEV4cG9ydFJ1bnRpbWVSZXF1ZXN0EhcKCnJ1bnRpbWVfaWQYASABKAlIAIgBARIPCgdzYWx2YWdlGAIgASgIQg0KC19ydW50aW1lX2lkImYKFUV4cG9ydFJ1bnRpbWVSZXNwb25zZRImCgRwYXJ0GAEgASgLMhguYm9sdGhvbGUudjEuUnVudGltZVBhcnQSJQoHZmluZGluZxgCIAEoCzIULmJvbHRob2xlLnYxLkZpbmRpbmcibgoUSW1wb3J0UnVudGltZVJlcXVlc3QSLgoFc3RhcnQYASABKAsyHy5ib2x0aG9sZS52MS5JbXBvcnRSdW50aW1lU3RhcnQSJgoEcGFydBgCIAEoCzIYLmJvbHRob2xlLnYxLlJ1bnRpbWVQYXJ0ImAKEkltcG9ydFJ1bnRpbWVTdGFydBIXCgpydW50aW1lX2lkGAEgASgJSACIAQESEQoJb3ZlcndyaXRlGAIgASgIEg8KB2RyeV9ydW4YAyABKAhCDQoLX3J1bnRpbWVfaWQilAIKC1J1bnRpbWVQYXJ0Ei0KCHNuYXBzaG90GAEgASgLMhkuYm9sdGhvbGUudjEuU25hcHNob3RQYXJ0SAASOAoJbGlmZWN5Y2xlGAIgASgLMiMuYm9sdGhvbGUudjEuTWFjaGluZUxpZmVjeWNsZVJlY29yZEgAEjAKA29wcxgDIAEoCzIhLmJvbHRob2xlLnYxLlBlcnNpc3RlZE9wc1NuYXBzaG90SAASLgoFaW5wdXQYBCABKAsyHS5ib2x0aG9sZS52MS5TdG9yZWRJbnB1dFN0YXRlSAASMgoHcmVjZWlwdBgFIAEoCzIfLmJvbHRob2xlLnYxLlJ1bkJvdW5kYXJ5UmVjZWlwdEgAQgYKBHBhcnQiSwoMU25hcHNob3RQYXJ0EiwKB3Byb2ZpbGUYASABKA4yGy5ib2x0aG9sZS52MS5TZXNzaW9uUHJvZmlsZRINCgVjaHVuaxgCIAEoDCJCChVJbXBvcnRSdW50aW1lUmVzcG9uc2USKQoGcmVzdWx0GAEgASgOMhkuYm9sdGhvbGUudjEuSW1wb3J0UmVzdWx0Ig8KDUJhY2t1cFJlcXVlc3QiHwoOQmFja3VwUmVzcG9uc2USDQoFY2h1bmsYASABKAwiDwoNVmVyaWZ5UmVxdWVzdCKEAQoOVmVyaWZ5UmVzcG9uc2USJwoHZmluZGluZxgBIAEoCzIULmJvbHRob2xlLnYxLkZpbmRpbmdIABIUCgpieXRlc19yZWFkGAIgASgESAASKgoGY291bnRzGAMgASgLMhguYm9sdGhvbGUudjEuU3RvcmVDb3VudHNIAEIHCgVldmVudCJdCgdGaW5kaW5nEgwKBGNvZGUYASABKAkSFwoKcnVudGltZV9pZBgCIAEoCUgAiAEBEg4KBnJlY29yZBgDIAEoCRIMCgR0ZXh0GAQgASgJQg0KC19ydW50aW1lX2lkIj8KC1N0b3JlQ291bnRzEhAKCHJ1bnRpbWVzGAEgASgEEgwKBHJvd3MYAiABKAQSEAoIb3V0Y29tZXMYAyABKAQiOwoRU2V0SG9yaXpvblJlcXVlc3QSFwoKaG9yaXpvbl9tcxgBIAEoBEgAiAEBQg0KC19ob3Jpem9uX21zIksKElNldEhvcml6b25SZXNwb25zZRI1ChByZXF1ZXN0X2lkX3RpbWVzGAEgASgLMhsuYm9sdGhvbGUudjEuUmVxdWVzdElkVGltZXMqcAoKU2NydWJTdGF0ZRIbChdTQ1JVQl9TVEFURV9VTlNQRUNJRklFRBAAEhMKD1NDUlVCX1NUQVRFX09GRhABEhcKE1NDUlVCX1NUQVRFX1JFU1RJTkcQAhIXChNTQ1JVQl9TVEFURV9SVU5OSU5HEAMqlwEKDEltcG9ydFJlc3VsdBIdChlJTVBPUlRfUkVTVUxUX1VOU1BFQ0lGSUVEEAASFwoTSU1QT1JUX1JFU1VMVF9BRERFRBABEhoKFklNUE9SVF9SRVNVTFRfUkVQTEFDRUQQAhIbChdJTVBPUlRfUkVTVUxUX1VOQ0hBTkdFRBADEhYKEklNUE9SVF9SRVNVTFRfS0VQVBAEMoAECgxBZG1pblNlcnZpY2USTwoJR2V0U3RhdHVzEh0uYm9sdGhvbGUudjEuR2V0U3RhdHVzUmVxdWVzdBoeLmJvbHRob2xlLnYxLkdldFN0YXR1c1Jlc3BvbnNlIgOQAgESXQoNRXhwb3J0UnVudGltZRIhLmJvbHRob2xlLnYxLkV4cG9ydFJ1bnRpbWVSZXF1ZXN0GiIuYm9sdGhvbGUudjEuRXhwb3J0UnVudGltZVJlc3BvbnNlIgOQAgEwARJYCg1JbXBvcnRSdW50aW1lEiEuYm9sdGhvbGUudjEuSW1wb3J0UnVudGltZVJlcXVlc3QaIi5ib2x0aG9sZS52MS5JbXBvcnRSdW50aW1lUmVzcG9uc2UoARJICgZCYWNrdXASGi5ib2x0aG9sZS52MS5CYWNrdXBSZXF1ZXN0GhsuYm9sdGhvbGUudjEuQmFja3VwUmVzcG9uc2UiA5ACATABEkgKBlZlcmlmeRIaLmJvbHRob2xlLnYxLlZlcmlmeVJlcXVlc3QaGy5ib2x0aG9sZS52MS5WZXJpZnlSZXNwb25zZSIDkAIBMAESUgoKU2V0SG9yaXpvbhIeLmJvbHRob2xlLnYxLlNldEhvcml6b25SZXF1ZXN0Gh8uYm9sdGhvbGUudjEuU2V0SG9yaXpvblJlc3BvbnNlIgOQAgJiBnByb3RvMw", [file_bolthole_v1_error, file_bolthole_v1_input, file_bolthole_v1_lifecycle, file_bolthole_v1_operations, file_bolthole_v1_receipt, file_bolthole_v1_session]);
+  fileDesc("Chdib2x0aG9sZS92MS9hZG1pbi5wcm90bxILYm9sdGhvbGUudjEiEgoQR2V0U3RhdHVzUmVxdWVzdCLwAwoRR2V0U3RhdHVzUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRILCgNwaWQYAiABKA0SEgoKc3RhcnRlZF9hdBgDIAEoCRIOCgZlbmdpbmUYBCABKAkSEwoLZGF0YV9mb2xkZXIYBSABKAkSEQoJZW5kcG9pbnRzGAYgAygJEhAKCHN0b3JlX2lkGAcgASgJEhcKD2NvbW1pdF9zZXF1ZW5jZRgIIAEoBBIWCg5mb3JtYXRfdmVyc2lvbhgJIAEoDRIUCgxzdG9yZWRfYnl0ZXMYCiABKAQSFQoNa2VwdF9vdXRjb21lcxgLIAEoBBIaChJyZXF1ZXN0c19pbl9mbGlnaHQYDCABKA0SHwoXcmVxdWVzdF9ieXRlc19pbl9mbGlnaHQYDSABKAQSEwoLY29ubmVjdGlvbnMYDiABKA0SFgoOcmVzaWRlbnRfYnl0ZXMYDyABKAQSEgoKdXNlZF9ieXRlcxgQIAEoBBIYCgtxdW90YV9ieXRlcxgRIAEoBEgAiAEBEhwKD2Rpc2tfZnJlZV9ieXRlcxgSIAEoBEgBiAEBEicKBXNjcnViGBMgASgLMhguYm9sdGhvbGUudjEuU2NydWJTdGF0dXNCDgoMX3F1b3RhX2J5dGVzQhIKEF9kaXNrX2ZyZWVfYnl0ZXMirgEKC1NjcnViU3RhdHVzEiYKBXN0YXRlGAEgASgOMhcuYm9sdGhvbGUudjEuU2NydWJTdGF0ZRIYChBieXRlc19wZXJfc2Vjb25kGAIgASgEEg4KBnBhc3NlcxgDIAEoBBInCgdjdXJyZW50GAQgASgLMhYuYm9sdGhvbGUudjEuU2NydWJQYXNzEiQKBGxhc3QYBSABKAsyFi5ib2x0aG9sZS52MS5TY3J1YlBhc3MikQEKCVNjcnViUGFzcxISCgpzdGFydGVkX2F0GAEgASgJEhAKCGVuZGVkX2F0GAIgASgJEhAKCHJ1bnRpbWVzGAMgASgEEg0KBWJ5dGVzGAQgASgEEhUKDWZpbmRpbmdfY291bnQYBSABKAQSJgoIZmluZGluZ3MYBiADKAsyFC5ib2x0aG9sZS52MS5GaW5kaW5nIk8KFEV4cG9ydFJ1bnRpbWVSZXF1ZXN0EhcKCnJ1bnRpbWVfaWQYASABKAlIAIgBARIPCgdzYWx2YWdlGAIgASgIQg0KC19ydW50aW1lX2lkImYKFUV4cG9ydFJ1bnRpbWVSZXNwb25zZRImCgRwYXJ0GAEgASgLMhguYm9sdGhvbGUudjEuUnVudGltZVBhcnQSJQoHZmluZGluZxgCIAEoCzIULmJvbHRob2xlLnYxLkZpbmRpbmcibgoUSW1wb3J0UnVudGltZVJlcXVlc3QSLgoFc3RhcnQYASABKAsyHy5ib2x0aG9sZS52MS5JbXBvcnRSdW50aW1lU3RhcnQSJgoEcGFydBgCIAEoCzIYLmJvbHRob2xlLnYxLlJ1bnRpbWVQYXJ0ImAKEkltcG9ydFJ1bnRpbWVTdGFydBIXCgpydW50aW1lX2lkGAEgASgJSACIAQESEQoJb3ZlcndyaXRlGAIgASgIEg8KB2RyeV9ydW4YAyABKAhCDQoLX3J1bnRpbWVfaWQivgIKC1J1bnRpbWVQYXJ0Ei0KCHNuYXBzaG90GAEgASgLMhkuYm9sdGhvbGUudjEuU25hcHNob3RQYXJ0SAASOAoJbGlmZWN5Y2xlGAIgASgLMiMuYm9sdGhvbGUudjEuTWFjaGluZUxpZmVjeWNsZVJlY29yZEgAEjAKA29wcxgDIAEoCzIhLmJvbHRob2xlLnYxLlBlcnNpc3RlZE9wc1NuYXBzaG90SAASLgoFaW5wdXQYBCABKAsyHS5ib2x0aG9sZS52MS5TdG9yZWRJbnB1dFN0YXRlSAASMgoHcmVjZWlwdBgFIAEoCzIfLmJvbHRob2xlLnYxLlJ1bkJvdW5kYXJ5UmVjZWlwdEgAEigKCG9wc19qc29uGAYgASgLMhQuYm9sdGhvbGUudjEuT3BzUGFydEgAQgYKBHBhcnQiGAoHT3BzUGFydBINCgVjaHVuaxgBIAEoDCJLCgxTbmFwc2hvdFBhcnQSLAoHcHJvZmlsZRgBIAEoDjIbLmJvbHRob2xlLnYxLlNlc3Npb25Qcm9maWxlEg0KBWNodW5rGAIgASgMIkIKFUltcG9ydFJ1bnRpbWVSZXNwb25zZRIpCgZyZXN1bHQYASABKA4yGS5ib2x0aG9sZS52MS5JbXBvcnRSZXN1bHQiDwoNQmFja3VwUmVxdWVzdCIfCg5CYWNrdXBSZXNwb25zZRINCgVjaHVuaxgBIAEoDCIPCg1WZXJpZnlSZXF1ZXN0IoQBCg5WZXJpZnlSZXNwb25zZRInCgdmaW5kaW5nGAEgASgLMhQuYm9sdGhvbGUudjEuRmluZGluZ0gAEhQKCmJ5dGVzX3JlYWQYAiABKARIABIqCgZjb3VudHMYAyABKAsyGC5ib2x0aG9sZS52MS5TdG9yZUNvdW50c0gAQgcKBWV2ZW50Il0KB0ZpbmRpbmcSDAoEY29kZRgBIAEoCRIXCgpydW50aW1lX2lkGAIgASgJSACIAQESDgoGcmVjb3JkGAMgASgJEgwKBHRleHQYBCABKAlCDQoLX3J1bnRpbWVfaWQiPwoLU3RvcmVDb3VudHMSEAoIcnVudGltZXMYASABKAQSDAoEcm93cxgCIAEoBBIQCghvdXRjb21lcxgDIAEoBCI7ChFTZXRIb3Jpem9uUmVxdWVzdBIXCgpob3Jpem9uX21zGAEgASgESACIAQFCDQoLX2hvcml6b25fbXMiSwoSU2V0SG9yaXpvblJlc3BvbnNlEjUKEHJlcXVlc3RfaWRfdGltZXMYASABKAsyGy5ib2x0aG9sZS52MS5SZXF1ZXN0SWRUaW1lcypwCgpTY3J1YlN0YXRlEhsKF1NDUlVCX1NUQVRFX1VOU1BFQ0lGSUVEEAASEwoPU0NSVUJfU1RBVEVfT0ZGEAESFwoTU0NSVUJfU1RBVEVfUkVTVElORxACEhcKE1NDUlVCX1NUQVRFX1JVTk5JTkcQAyqXAQoMSW1wb3J0UmVzdWx0Eh0KGUlNUE9SVF9SRVNVTFRfVU5TUEVDSUZJRUQQABIXChNJTVBPUlRfUkVTVUxUX0FEREVEEAESGgoWSU1QT1JUX1JFU1VMVF9SRVBMQUNFRBACEhsKF0lNUE9SVF9SRVNVTFRfVU5DSEFOR0VEEAMSFgoSSU1QT1JUX1JFU1VMVF9LRVBUEAQygAQKDEFkbWluU2VydmljZRJPCglHZXRTdGF0dXMSHS5ib2x0aG9sZS52MS5HZXRTdGF0dXNSZXF1ZXN0Gh4uYm9sdGhvbGUudjEuR2V0U3RhdHVzUmVzcG9uc2UiA5ACARJdCg1FeHBvcnRSdW50aW1lEiEuYm9sdGhvbGUudjEuRXhwb3J0UnVudGltZVJlcXVlc3QaIi5ib2x0aG9sZS52MS5FeHBvcnRSdW50aW1lUmVzcG9uc2UiA5ACATABElgKDUltcG9ydFJ1bnRpbWUSIS5ib2x0aG9sZS52MS5JbXBvcnRSdW50aW1lUmVxdWVzdBoiLmJvbHRob2xlLnYxLkltcG9ydFJ1bnRpbWVSZXNwb25zZSgBEkgKBkJhY2t1cBIaLmJvbHRob2xlLnYxLkJhY2t1cFJlcXVlc3QaGy5ib2x0aG9sZS52MS5CYWNrdXBSZXNwb25zZSIDkAIBMAESSAoGVmVyaWZ5EhouYm9sdGhvbGUudjEuVmVyaWZ5UmVxdWVzdBobLmJvbHRob2xlLnYxLlZlcmlmeVJlc3BvbnNlIgOQAgEwARJSCgpTZXRIb3Jpem9uEh4uYm9sdGhvbGUudjEuU2V0SG9yaXpvblJlcXVlc3QaHy5ib2x0aG9sZS52MS5TZXRIb3Jpem9uUmVzcG9uc2UiA5ACAmIGcHJvdG8z", [file_bolthole_v1_error, file_bolthole_v1_input, file_bolthole_v1_lifecycle, file_bolthole_v1_operations, file_bolthole_v1_receipt, file_bolthole_v1_session]);
 
 /**
  * @generated from message bolthole.v1.GetStatusRequest
@@ -391,8 +391,8 @@ export const ImportRuntimeStartSchema: GenMessage<ImportRuntimeStart> = /*@__PUR
   messageDesc(file_bolthole_v1_admin, 7);
 
 /**
- * One part of a runtime: a record, or some bytes of its session snapshot. Parts may come in any order, except that the
- * bytes of the snapshot are in order.
+ * One part of a runtime: a record, or some bytes of its session snapshot or of its operation snapshot. Parts may come in
+ * any order, except that the bytes of one snapshot are in order.
  *
  * @generated from message bolthole.v1.RuntimePart
  */
@@ -414,6 +414,8 @@ export type RuntimePart = Message<"bolthole.v1.RuntimePart"> & {
     case: "lifecycle";
   } | {
     /**
+     * The operation snapshot as a message. Accepted by an import only; an export returns its JSON.
+     *
      * @generated from field: bolthole.v1.PersistedOpsSnapshot ops = 3;
      */
     value: PersistedOpsSnapshot;
@@ -430,6 +432,12 @@ export type RuntimePart = Message<"bolthole.v1.RuntimePart"> & {
      */
     value: RunBoundaryReceipt;
     case: "receipt";
+  } | {
+    /**
+     * @generated from field: bolthole.v1.OpsPart ops_json = 6;
+     */
+    value: OpsPart;
+    case: "opsJson";
   } | { case: undefined; value?: undefined };
 };
 
@@ -439,6 +447,27 @@ export type RuntimePart = Message<"bolthole.v1.RuntimePart"> & {
  */
 export const RuntimePartSchema: GenMessage<RuntimePart> = /*@__PURE__*/
   messageDesc(file_bolthole_v1_admin, 8);
+
+/**
+ * Some bytes of the JSON of an operation snapshot.
+ *
+ * @generated from message bolthole.v1.OpsPart
+ */
+export type OpsPart = Message<"bolthole.v1.OpsPart"> & {
+  /**
+   * Limited to 1 MiB.
+   *
+   * @generated from field: bytes chunk = 1;
+   */
+  chunk: Uint8Array;
+};
+
+/**
+ * Describes the message bolthole.v1.OpsPart.
+ * Use `create(OpsPartSchema)` to create a new message.
+ */
+export const OpsPartSchema: GenMessage<OpsPart> = /*@__PURE__*/
+  messageDesc(file_bolthole_v1_admin, 9);
 
 /**
  * @generated from message bolthole.v1.SnapshotPart
@@ -464,7 +493,7 @@ export type SnapshotPart = Message<"bolthole.v1.SnapshotPart"> & {
  * Use `create(SnapshotPartSchema)` to create a new message.
  */
 export const SnapshotPartSchema: GenMessage<SnapshotPart> = /*@__PURE__*/
-  messageDesc(file_bolthole_v1_admin, 9);
+  messageDesc(file_bolthole_v1_admin, 10);
 
 /**
  * @generated from message bolthole.v1.ImportRuntimeResponse
@@ -481,7 +510,7 @@ export type ImportRuntimeResponse = Message<"bolthole.v1.ImportRuntimeResponse">
  * Use `create(ImportRuntimeResponseSchema)` to create a new message.
  */
 export const ImportRuntimeResponseSchema: GenMessage<ImportRuntimeResponse> = /*@__PURE__*/
-  messageDesc(file_bolthole_v1_admin, 10);
+  messageDesc(file_bolthole_v1_admin, 11);
 
 /**
  * @generated from message bolthole.v1.BackupRequest
@@ -494,7 +523,7 @@ export type BackupRequest = Message<"bolthole.v1.BackupRequest"> & {
  * Use `create(BackupRequestSchema)` to create a new message.
  */
 export const BackupRequestSchema: GenMessage<BackupRequest> = /*@__PURE__*/
-  messageDesc(file_bolthole_v1_admin, 11);
+  messageDesc(file_bolthole_v1_admin, 12);
 
 /**
  * @generated from message bolthole.v1.BackupResponse
@@ -513,7 +542,7 @@ export type BackupResponse = Message<"bolthole.v1.BackupResponse"> & {
  * Use `create(BackupResponseSchema)` to create a new message.
  */
 export const BackupResponseSchema: GenMessage<BackupResponse> = /*@__PURE__*/
-  messageDesc(file_bolthole_v1_admin, 12);
+  messageDesc(file_bolthole_v1_admin, 13);
 
 /**
  * @generated from message bolthole.v1.VerifyRequest
@@ -526,7 +555,7 @@ export type VerifyRequest = Message<"bolthole.v1.VerifyRequest"> & {
  * Use `create(VerifyRequestSchema)` to create a new message.
  */
 export const VerifyRequestSchema: GenMessage<VerifyRequest> = /*@__PURE__*/
-  messageDesc(file_bolthole_v1_admin, 13);
+  messageDesc(file_bolthole_v1_admin, 14);
 
 /**
  * @generated from message bolthole.v1.VerifyResponse
@@ -565,7 +594,7 @@ export type VerifyResponse = Message<"bolthole.v1.VerifyResponse"> & {
  * Use `create(VerifyResponseSchema)` to create a new message.
  */
 export const VerifyResponseSchema: GenMessage<VerifyResponse> = /*@__PURE__*/
-  messageDesc(file_bolthole_v1_admin, 14);
+  messageDesc(file_bolthole_v1_admin, 15);
 
 /**
  * A difference between the store and what was written to it.
@@ -608,7 +637,7 @@ export type Finding = Message<"bolthole.v1.Finding"> & {
  * Use `create(FindingSchema)` to create a new message.
  */
 export const FindingSchema: GenMessage<Finding> = /*@__PURE__*/
-  messageDesc(file_bolthole_v1_admin, 15);
+  messageDesc(file_bolthole_v1_admin, 16);
 
 /**
  * @generated from message bolthole.v1.StoreCounts
@@ -639,7 +668,7 @@ export type StoreCounts = Message<"bolthole.v1.StoreCounts"> & {
  * Use `create(StoreCountsSchema)` to create a new message.
  */
 export const StoreCountsSchema: GenMessage<StoreCounts> = /*@__PURE__*/
-  messageDesc(file_bolthole_v1_admin, 16);
+  messageDesc(file_bolthole_v1_admin, 17);
 
 /**
  * @generated from message bolthole.v1.SetHorizonRequest
@@ -658,7 +687,7 @@ export type SetHorizonRequest = Message<"bolthole.v1.SetHorizonRequest"> & {
  * Use `create(SetHorizonRequestSchema)` to create a new message.
  */
 export const SetHorizonRequestSchema: GenMessage<SetHorizonRequest> = /*@__PURE__*/
-  messageDesc(file_bolthole_v1_admin, 17);
+  messageDesc(file_bolthole_v1_admin, 18);
 
 /**
  * @generated from message bolthole.v1.SetHorizonResponse
@@ -677,7 +706,7 @@ export type SetHorizonResponse = Message<"bolthole.v1.SetHorizonResponse"> & {
  * Use `create(SetHorizonResponseSchema)` to create a new message.
  */
 export const SetHorizonResponseSchema: GenMessage<SetHorizonResponse> = /*@__PURE__*/
-  messageDesc(file_bolthole_v1_admin, 18);
+  messageDesc(file_bolthole_v1_admin, 19);
 
 /**
  * Whether the scrub is reading.

@@ -82,7 +82,7 @@ export const SessionDeltaSchema: GenMessage<SessionDelta> = /*@__PURE__*/
  */
 export type SnapshotPatch = Message<"bolthole.v1.SnapshotPatch"> & {
   /**
-   * The version of the stored snapshot that the pieces are copied from. When another version is stored, the patch is
+   * The version of the stored session or operation snapshot that the pieces are copied from. When another version is stored, the patch is
    * refused as BASE_NOT_CURRENT.
    *
    * @generated from field: string base_version = 1;

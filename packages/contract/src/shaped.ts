@@ -1,0 +1,31 @@
+import { JsonError } from "@bolthole/json";
+import type { StoreErrorReason } from "./error-reasons.js";
+import type { StoreError, StoreErrorSubject } from "./store-error.js";
+
+/** Makes the error of an invalid argument: `writeFailed` for mutations, `readFailed` for loads. */
+export type Fail = (reason: StoreErrorReason, text: string, subject?: StoreErrorSubject) => StoreError;
+
+/** Runs a JSON shape over a value of the caller. What the shape refuses becomes an INVALID_ARGUMENT that names the field. */
+export function shaped<T>(field: string, fail: Fail, run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    if (!(error instanceof JsonError)) throw error;
+    throw shapeRefusal(field, fail, error);
+  }
+}
+
+/** Returns the INVALID_ARGUMENT for a value that a JSON shape has refused with this path and reason. */
+export function shapeRefusal(
+  field: string,
+  fail: Fail,
+  error: { readonly path: string; readonly reason: string },
+): StoreError {
+  const path = error.path.replace(/\bpersisted_input\b/, "persisted_input_json");
+  const record = path === "" ? field : `${field}.${path}`;
+  return fail("INVALID_ARGUMENT", `${record}: ${error.reason}`, {
+    record,
+    expected: error.reason.replace(/^expected /, ""),
+    cause: error,
+  });
+}
