@@ -65,8 +65,8 @@ export interface EngineStoreOptions {
 
 /** A store over an engine, with the maintenance that its owner has to call from time to time. */
 export interface EngineStore extends VersionedStore, RuntimeTransfer {
-  /** Deletes all outcomes beyond the retention, in small commits. */
-  prune(): Promise<void>;
+  /** Deletes all outcomes beyond the retention, in small commits. Ends after the present one when `signal` aborts. */
+  prune(signal?: AbortSignal): Promise<void>;
   /** Returns the number of request outcomes that are kept. */
   keptOutcomes(): Promise<number>;
 }
@@ -106,8 +106,9 @@ export function createEngineStore(unguardedEngine: Engine, options: EngineStoreO
     async keptOutcomes() {
       return (await loadRow(context, STORE_MANIFEST_KEY, decodeStoreManifest))?.value.outcome.rows ?? 0;
     },
-    async prune() {
-      while ((await pruneOutcomes(engine, { maxCount: outcomeRetention.maxCount, maxAgeMs }, now())) > 0);
+    async prune(signal) {
+      const retention = { maxCount: outcomeRetention.maxCount, maxAgeMs };
+      while (!signal?.aborted && (await pruneOutcomes(engine, retention, now())) > 0);
     },
   };
 }
