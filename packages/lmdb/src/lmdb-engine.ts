@@ -22,7 +22,6 @@ import {
 import { backUp, removeUnfinishedBackups } from "./maintenance/backup.js";
 import { type OpenCheckOptions, checkBeforeOpen, markClosed } from "./maintenance/check.js";
 import { checkInProcess } from "./maintenance/check-process.js";
-import { checkDocuments } from "./document-tree/read/check.js";
 import { type Base, DocumentTrees } from "./document-tree/document-trees.js";
 import type { NodeReader } from "./document-tree/read/node-reader.js";
 import type { StagedTree } from "./document-tree/build/staged-tree.js";
@@ -194,19 +193,6 @@ export class LmdbEngine implements Engine {
    */
   reclaimed(): Promise<void> {
     return Promise.all([this.writer.trees.reclaimed(), this.writer.spaces.reclaimed()]).then(() => undefined);
-  }
-
-  /**
-   * Yields the damage and the unfinished work in the stored documents, in one consistent state. Reads all documents and yields to the
-   * event loop. Until it ends, the file grows with every write, so it should be read to its end without pauses.
-   */
-  async *checkDocuments(): AsyncGenerator<Finding, void> {
-    const transaction = this.writer.environment.read();
-    try {
-      yield* checkDocuments(transaction);
-    } finally {
-      transaction.done();
-    }
   }
 
   backUp(): Promise<AsyncIterable<Uint8Array>> {
@@ -422,13 +408,15 @@ function scanManifests(transaction: ReadTransaction, after: string | undefined, 
     if (!first) break;
     const { runtimeId: plainId, table, afterRuntime } = parseRuntimeKey(first.key);
     const row = decodeRecord(first.value);
-    const runtimeId = plainId ?? row.runtimeId;
     if (isInDefaultRowSpace(first.key) && isLeftOver(transaction, first.key)) {
       start = afterRuntime;
       continue;
     }
-    if (runtimeId === undefined || !isOfRuntime(first.key, runtimeId)) {
-      throw readFailed("DAMAGED_RECORD", "the id of a stored runtime cannot be read", { record: "runtime manifest" });
+    const runtimeId = plainId ?? hashedIdOf(transaction, first.key, afterRuntime);
+    if (runtimeId === undefined) {
+      // A check of the whole store reports these rows. A runtime without a readable id cannot be addressed.
+      start = afterRuntime;
+      continue;
     }
     entries.push({
       key: { table: "runtimeManifest", runtimeId },
@@ -437,6 +425,15 @@ function scanManifests(transaction: ReadTransaction, after: string | undefined, 
     start = afterRuntime;
   }
   return entries;
+}
+
+/** Returns the runtime id that the rows of a hashed one contain, from the first row in which it is not damaged. */
+function hashedIdOf(transaction: ReadTransaction, first: Buffer, end: Buffer): string | undefined {
+  for (const { key, value } of transaction.range(first, end)) {
+    const { runtimeId } = decodeRecord(value);
+    if (runtimeId !== undefined && isOfRuntime(key, runtimeId)) return runtimeId;
+  }
+  return undefined;
 }
 
 /** Whether a row in a default row space belongs to no runtime: it is being deleted, or its runtime has another row space. */

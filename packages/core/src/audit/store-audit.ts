@@ -27,7 +27,7 @@ export function damageOf(key: RowKey, row: Row, formBytes = Infinity): Finding |
   try {
     verifiedValue(key, row);
   } catch {
-    return { code: "row-damaged", runtimeId, record, text: "the row does not match its checksum" };
+    return { code: "row-damaged", runtimeId, record, text: `the row ${row.problem ?? "does not match its checksum"}` };
   }
   if (row.value.length > formBytes) return undefined;
   try {
@@ -155,7 +155,7 @@ export interface AuditedRow {
  */
 export class StoreAudit {
   readonly counts = { runtimes: 0, rows: 0, outcomes: 0 } satisfies StoreCounts;
-  private manifest: StoreManifest | undefined;
+  private manifest: StoreManifest | "unreadable" | undefined;
   private readonly found = { outcome: new FoundRows(), oauth: new FoundRows(), runtimeManifest: new FoundRows() };
   private runtime: RuntimeAudit | undefined;
 
@@ -170,8 +170,7 @@ export class StoreAudit {
     if (damage) findings.push(damage);
     switch (key.table) {
       case "storeManifest":
-        if (damage) findings.push(storeDiffers("its row is damaged"));
-        else this.manifest = decodeStoreManifest(row.value);
+        this.manifest = damage ? "unreadable" : decodeStoreManifest(row.value);
         break;
       case "outcome":
         this.counts.outcomes += 1;
@@ -196,6 +195,8 @@ export class StoreAudit {
   end(): Finding[] {
     const findings = this.endRuntime();
     const { manifest = EMPTY_STORE_MANIFEST, found } = this;
+    // It is reported already, and the next start counts it again.
+    if (manifest === "unreadable") return findings;
     for (const table of ["outcome", "oauth", "runtimeManifest"] as const) {
       const text = found[table].difference(table, manifest[table]);
       if (text !== undefined) findings.push(storeDiffers(text));
