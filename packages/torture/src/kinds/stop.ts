@@ -72,11 +72,12 @@ export const stop = faultKind({
         ...["--drain-timeout", `${String(DRAIN_S)}s`, "--close-timeout", `${String(CLOSE_S)}s`],
         ...["--scrub-rate", "64MB", "--scrub-interval", "1s"],
       ],
-      injectFault: (context) => stops.stopOnce(context),
-      recover: () => {
-        plan.disarm();
-        return Promise.resolve();
+      endpoints: async ({ target }) => {
+        await stops.prepareCycle(target);
+        return [{ target }];
       },
+      injectFault: (context) => stops.stopOnce(context),
+      recover: () => stops.afterStop(),
       dispose: () => {
         plan.close();
         return Promise.resolve();
@@ -89,6 +90,9 @@ export const stop = faultKind({
 class Stops {
   private serial = 0;
   private sent: SentDocument | undefined;
+  private context: FaultContext | undefined;
+  private works: readonly Promise<void>[] = [];
+  private aborting = new AbortController();
 
   constructor(
     private readonly folder: string,
@@ -98,17 +102,24 @@ class Stops {
     private readonly plan: FaultPlan,
   ) {}
 
+  /** Checks what the last cycle left, and makes the runtime with many rows differ from the database that is imported. */
+  async prepareCycle(target: string): Promise<void> {
+    const store = await connect(target, { timeoutMs: CALL_MS });
+    try {
+      await this.checkLastDocument(store);
+      await store.persistInputState(MANY, inputRow(new Random(this.serial), freshId(), "another row"));
+    } finally {
+      await store.close();
+    }
+  }
+
   async stopOnce(context: FaultContext): Promise<Ending | undefined> {
     const { daemon, random, violations, count } = context;
+    this.context = context;
     const store = await connect(daemon.target, { timeoutMs: CALL_MS });
-    const aborting = new AbortController();
     try {
-      await this.checkLastDocument(store, context);
-      // The runtime then differs from the database, so that an import replaces all its rows.
-      await store.persistInputState(MANY, inputRow(random, freshId(), "another row"));
-      const delays = makeDelays(random);
-      this.plan.delay(delays);
-      const works = this.startWorks(store, context, aborting.signal);
+      this.plan.delay(makeDelays(random));
+      this.works = this.startWorks(store, context);
       await this.untilStage(random, count);
       const { ended } = daemon;
       daemon.signal("SIGTERM");
@@ -123,15 +134,20 @@ class Stops {
       if (ending.signal === "SIGKILL") {
         violations.add("orderly stop", "", "the daemon did not close its store within the time limit");
       }
-      aborting.abort();
-      await Promise.all(works);
-      this.plan.disarm();
-      await this.verify(context);
       return ending;
     } finally {
-      aborting.abort();
       await store.close();
     }
+  }
+
+  /** Waits for the works, and checks everything that the stopped daemon left in its folder. */
+  async afterStop(): Promise<void> {
+    this.plan.disarm();
+    this.aborting.abort();
+    await Promise.all(this.works);
+    const { code, output } = await run(["verify", "--data", this.data]);
+    if (code === 0) return;
+    this.context?.violations.add("orderly stop", "", `verify ended with ${String(code)}: ${output.slice(-1500)}`);
   }
 
   /** Sends the second signal at a random time, or when the file is truncated, if that comes first. */
@@ -156,8 +172,10 @@ class Stops {
   }
 
   /** Starts one to three works. Each promise resolves when its work has ended, in whatever way. */
-  private startWorks(store: BoltholeStore, context: FaultContext, signal: AbortSignal): Promise<void>[] {
+  private startWorks(store: BoltholeStore, context: FaultContext): Promise<void>[] {
     const { random, count } = context;
+    this.aborting = new AbortController();
+    const { signal } = this.aborting;
     const chosen = new Set<Work>([random.pick(["document", "document", "import"])]);
     for (let more = random.below(3); more > 0; more -= 1) chosen.add(random.pick(WORKS));
     return [...chosen].map((work) => {
@@ -194,10 +212,11 @@ class Stops {
   }
 
   /** Checks that the last document is stored if it was acknowledged, and never a part of it. Then deletes it. */
-  private async checkLastDocument(store: BoltholeStore, { violations, count }: FaultContext): Promise<void> {
-    const { sent } = this;
+  private async checkLastDocument(store: BoltholeStore): Promise<void> {
+    const { sent, context } = this;
     this.sent = undefined;
-    if (!sent) return;
+    if (!sent || !context) return;
+    const { violations, count } = context;
     const stored = await store.loadSessionSnapshot(sent.name);
     const found = stored ? digestOfBytes(stored) : undefined;
     count(found === undefined ? "document not stored" : "document stored");
@@ -206,12 +225,6 @@ class Stops {
       violations.add("acknowledged", sent.name, `the document of the last stop: ${what}`);
     }
     await store.deleteRuntime(sent.name);
-  }
-
-  /** Checks everything that the stopped daemon left in its folder. */
-  private async verify({ violations }: FaultContext): Promise<void> {
-    const { code, output } = await run(["verify", "--data", this.data]);
-    if (code !== 0) violations.add("orderly stop", "", `verify ended with ${String(code)}: ${output.slice(-1500)}`);
   }
 
   /** Runs a command that works on the daemon's store, until it ends in whatever way. */
