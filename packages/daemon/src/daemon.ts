@@ -65,11 +65,18 @@ class Closers {
     this.stack.push({ name, close });
   }
 
+  /** Calls all functions, also after one that failed. Then throws the first error. */
   async close(): Promise<void> {
+    const errors: unknown[] = [];
     for (let next = this.stack.pop(); next; next = this.stack.pop()) {
       this.current = next.name;
-      await next.close();
+      try {
+        await next.close();
+      } catch (error) {
+        errors.push(error);
+      }
     }
+    if (errors.length > 0) throw errors[0];
   }
 }
 

@@ -50,7 +50,9 @@ interface SentDocument {
 export const stop = faultKind({
   name: "stop",
   description: "SIGTERM once or twice during large work, with delayed calls to the disk (needs a C compiler; Linux)",
-  acknowledgedBefore: 50,
+  acknowledgedBefore: 20,
+  // The large works are the main load.
+  clients: 1,
   withinMs: 50,
   // Calls that were cut off. Another ending, such as a signal of the native library, breaks a promise.
   endings: ["0", "7"],
