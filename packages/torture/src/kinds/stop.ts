@@ -12,7 +12,7 @@ import { type FaultContext, faultKind } from "../fault-run.js";
 import { UNLEDGERED } from "../ledger.js";
 import { digestOfBytes, freshId, inputRow } from "../load/records.js";
 import { Random } from "../random.js";
-import { type CallName, type Delays, FaultPlan, compileFaultLibrary } from "./fault-plan.js";
+import { type Delays, FaultPlan, compileFaultLibrary } from "./fault-plan.js";
 
 /** The time limits that the daemon has for its stop, in seconds. All delays together are much shorter. */
 const DRAIN_S = 2;
@@ -31,9 +31,15 @@ const SMALLEST_DOCUMENT = 20 * MIB;
 const WORKS = ["document", "import", "backup", "verify"] as const;
 type Work = (typeof WORKS)[number];
 
-/** The calls on the data file after which the first signal is sent. */
-const STAGES = ["page write", "flush", "meta write", "growth", "copy"] as const;
+/**
+ * The calls on the data file after which the first signal is sent, each with the most of them that are waited for. Small
+ * commits make a few of them; a document of 20 MiB makes about this many.
+ */
+const STAGES = { "page write": 1500, flush: 60, "meta write": 60, growth: 3000, copy: 1 } as const;
+type Stage = keyof typeof STAGES;
 const LONGEST_WAIT_MS = 6000;
+/** A busy machine needs longer until a work has begun. */
+const STAGE_WITHIN_MS = 30_000;
 const POLL_MS = 1;
 
 const MANY = `${UNLEDGERED} many rows`;
@@ -121,8 +127,9 @@ class Stops {
     const store = await connect(daemon.target, { timeoutMs: CALL_MS });
     try {
       this.plan.delay(makeDelays(random));
-      this.works = this.startWorks(store, context);
-      await this.untilStage(random, count);
+      const chosen = chooseWorks(random);
+      this.works = this.startWorks(chosen, store, context);
+      await this.untilStage(chosen.has("backup") && random.oneIn(2) ? "copy" : chooseStage(random), context);
       const { ended } = daemon;
       daemon.signal("SIGTERM");
       count("first signal");
@@ -163,23 +170,24 @@ class Stops {
     count("second signal");
   }
 
-  /** Waits for a random number of calls of a random kind, or for a random time. */
-  private async untilStage(random: Random, count: FaultContext["count"]): Promise<void> {
-    const timeMs = random.below(LONGEST_WAIT_MS);
-    const stage: CallName | "" = random.oneIn(4) ? "" : random.pick(STAGES);
-    const wanted = this.plan.begun(stage) + 1 + random.below(stage === "page write" || stage === "growth" ? 200 : 10);
-    const limit = performance.now() + timeMs;
-    while (performance.now() < limit && (stage === "" || this.plan.begun(stage) < wanted)) await sleep(POLL_MS);
-    count(stage === "" || this.plan.begun(stage) < wanted ? "stopped at a time" : `stopped at a ${stage}`);
+  /** Waits for a random number of calls of a kind, or for a random time. */
+  private async untilStage(stage: Stage | undefined, { random, count }: FaultContext): Promise<void> {
+    if (stage === undefined) {
+      await sleep(random.below(LONGEST_WAIT_MS));
+      count("stopped at a time");
+      return;
+    }
+    const wanted = this.plan.begun(stage) + 1 + random.below(STAGES[stage]);
+    const limit = performance.now() + STAGE_WITHIN_MS;
+    while (performance.now() < limit && this.plan.begun(stage) < wanted) await sleep(POLL_MS);
+    count(this.plan.begun(stage) < wanted ? "stopped at a time" : `stopped at a ${stage}`);
   }
 
-  /** Starts one to three works. Each promise resolves when its work has ended, in whatever way. */
-  private startWorks(store: BoltholeStore, context: FaultContext): Promise<void>[] {
-    const { random, count } = context;
+  /** Starts the works. Each promise resolves when its work has ended, in whatever way. */
+  private startWorks(chosen: ReadonlySet<Work>, store: BoltholeStore, context: FaultContext): Promise<void>[] {
+    const { count } = context;
     this.aborting = new AbortController();
     const { signal } = this.aborting;
-    const chosen = new Set<Work>([random.pick(["document", "document", "import"])]);
-    for (let more = random.below(3); more > 0; more -= 1) chosen.add(random.pick(WORKS));
     return [...chosen].map((work) => {
       count(work);
       switch (work) {
@@ -253,6 +261,17 @@ async function makeManyRows(data: string, rows: string): Promise<void> {
     await daemon.stop();
   }
 }
+
+/** Returns one to three works. One of them writes. */
+function chooseWorks(random: Random): ReadonlySet<Work> {
+  const chosen = new Set<Work>([random.pick(["document", "document", "import"])]);
+  for (let more = random.below(3); more > 0; more -= 1) chosen.add(random.pick(WORKS));
+  return chosen;
+}
+
+/** Returns a kind of call that writing makes, or undefined for a random time. */
+const chooseStage = (random: Random): Stage | undefined =>
+  random.oneIn(4) ? undefined : random.pick(["page write", "flush", "meta write", "growth"]);
 
 /** Delays of some kinds of calls. A large commit makes thousands of page writes and growths, so their delays are short. */
 function makeDelays(random: Random): Delays {
