@@ -61,7 +61,13 @@ test("a backup with an unreadable store manifest is restored, and the manifest c
   const store = createEngineStore(restored);
   expect(await store.loadInputState({ runtimeId: "rt", inputId: inputState(1).inputId })).toBeDefined();
   await store.persistInputState({ runtimeId: "rt", state: inputState(2) });
-  expect(await restored.check({ onFinding: (finding) => { expect(finding).toBeUndefined(); } })).toMatchObject({
+  expect(
+    await restored.check({
+      onFinding: (finding) => {
+        expect(finding).toBeUndefined();
+      },
+    }),
+  ).toMatchObject({
     counts: { runtimes: 1, rows: 2 },
   });
   await restored.close();
