@@ -79,8 +79,8 @@ export interface EngineStoreOptions {
 
 /** A store over an engine, with the maintenance that its owner has to call from time to time. */
 export interface EngineStore extends VersionedStore, RuntimeTransfer, HorizonControl {
-  /** Deletes all outcomes beyond the retention, in small commits. */
-  prune(): Promise<void>;
+  /** Deletes all outcomes beyond the retention, in small commits. Ends after the present one when `signal` aborts. */
+  prune(signal?: AbortSignal): Promise<void>;
   /** Returns the number of request outcomes that are kept. */
   keptOutcomes(): Promise<number>;
 }
@@ -130,6 +130,6 @@ export function createEngineStore(unguardedEngine: Engine, options: EngineStoreO
     async keptOutcomes() {
       return (await loadRow(context, STORE_MANIFEST_KEY, decodeStoreManifest))?.value.outcome.rows ?? 0;
     },
-    prune: () => pruner.prune(),
+    prune: (signal) => pruner.prune(signal),
   };
 }

@@ -179,7 +179,15 @@ export interface Engine {
   backUp?(): Promise<AsyncIterable<Uint8Array>>;
   /** Reads everything in one consistent state while the engine works, and reports damage. Absent when nothing can be checked. */
   check?(listener: CheckListener): Promise<CheckResult>;
-  /** Waits for the writer, then closes the store. */
+  /**
+   * Closes the engine. Resolves when nothing of it uses the store any more: no call, no task of its own and no other process.
+   *
+   * From this call on, every new call and every further read of a running view rejects with SHUTTING_DOWN, and changes nothing.
+   * Changes that were accepted before are completed, and running views and stagings are waited for. Checks and backups are
+   * aborted. A document whose view has ended may end with SHUTTING_DOWN. A second call returns the same promise.
+   *
+   * There is no time limit. A process that cannot wait any longer may end without closing, which is safe as a crash is.
+   */
   close(): Promise<void>;
 }
 

@@ -37,6 +37,7 @@ export type {
   WriteBatch,
 } from "./engine.js";
 export { ROW_SPACE_RECORD, StaleBaseError, pagesOf } from "./engine.js";
+export { type ClosingSteps, EngineLifecycle, closingRefusal } from "./engine-lifecycle.js";
 export { ReadSet, type RowHandle, type RowReader, isVerified } from "./commit/row.js";
 export {
   type Apply,

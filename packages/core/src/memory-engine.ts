@@ -5,6 +5,7 @@ import type { ByteRange, RuntimeId } from "@bolthole/contract";
 import { assembleYielding, crc32Yielding } from "./bytes.js";
 import { RowSetDigest } from "./commit/row-set.js";
 import { compareKeys, ReadRows } from "./commit/row.js";
+import { EngineLifecycle } from "./engine-lifecycle.js";
 import {
   type DocumentRowKey,
   type DocumentParts,
@@ -52,13 +53,20 @@ export class MemoryEngine implements Engine {
   private readonly state: State = { rows: emptyRows(), sets: new BTree<RuntimeId, RowSet>() };
   private sequence = 0;
   private bytes = 0;
+  private readonly lifecycle = new EngineLifecycle();
 
   view<T>(read: (view: View) => Promise<T>): Promise<T> {
-    return read(viewOf({ rows: this.state.rows.clone(), sets: this.state.sets.clone() }));
+    return this.lifecycle.run("ReadFailed", () =>
+      read(this.lifecycle.guard(viewOf({ rows: this.state.rows.clone(), sets: this.state.sets.clone() }))),
+    );
   }
 
   /** Needs no group commit: nothing is flushed, so that each batch is a group of its own. */
-  async commit<T>(batch: WriteBatch<T>): Promise<T> {
+  commit<T>(batch: WriteBatch<T>): Promise<T> {
+    return this.lifecycle.run("WriteFailed", () => this.apply(batch));
+  }
+
+  private async apply<T>(batch: WriteBatch<T>): Promise<T> {
     // A commit resolves later than it is called, as with every other engine.
     await Promise.resolve();
     const sequence = this.sequence + 1;
@@ -71,23 +79,30 @@ export class MemoryEngine implements Engine {
   }
 
   /** Copies the document: the caller may change its bytes after the commit. */
-  async stage(key: DocumentRowKey, base: number | undefined, document: DocumentParts): Promise<WholeDocument> {
-    const stored = find(this.state, key);
-    const isPatch = document.some((part) => !(part instanceof Uint8Array));
-    if (isPatch && stored?.row.sequence !== base) throw new StaleBaseError();
-    const bytes = await assembleYielding(document, stored?.document);
-    return { length: bytes.length, crc32: await crc32Yielding(bytes), bytes: bytes.length, content: bytes };
+  stage(key: DocumentRowKey, base: number | undefined, document: DocumentParts): Promise<WholeDocument> {
+    return this.lifecycle.run("WriteFailed", async () => {
+      const stored = find(this.state, key);
+      const isPatch = document.some((part) => !(part instanceof Uint8Array));
+      if (isPatch && stored?.row.sequence !== base) throw new StaleBaseError();
+      const bytes = await assembleYielding(document, stored?.document);
+      return { length: bytes.length, crc32: await crc32Yielding(bytes), bytes: bytes.length, content: bytes };
+    });
   }
 
   discard(): Promise<void> {
     return Promise.resolve();
   }
 
-  async stageRows(_runtimeId: RuntimeId, slices: AsyncIterable<RowSlice>): Promise<StagedSet> {
+  stageRows(_runtimeId: RuntimeId, slices: AsyncIterable<RowSlice>): Promise<StagedSet> {
+    return this.lifecycle.run("WriteFailed", () => this.keepRows(slices));
+  }
+
+  private async keepRows(slices: AsyncIterable<RowSlice>): Promise<StagedSet> {
     const rows = emptyRows();
     const digest = new RowSetDigest();
     let bytes = 0;
     for await (const slice of slices) {
+      this.lifecycle.refuseAfterClosing("WriteFailed");
       const entries = slice((this.sequence += 1));
       digest.add(entries);
       for (const { key, row } of entries) {
@@ -105,16 +120,18 @@ export class MemoryEngine implements Engine {
   }
 
   stats(): Promise<EngineStats> {
-    return Promise.resolve({
-      formatVersion: 0,
-      storedBytes: this.bytes,
-      usedBytes: this.bytes,
-      commitSequence: this.sequence,
-    });
+    return this.lifecycle.run("ReadFailed", () =>
+      Promise.resolve({
+        formatVersion: 0,
+        storedBytes: this.bytes,
+        usedBytes: this.bytes,
+        commitSequence: this.sequence,
+      }),
+    );
   }
 
   close(): Promise<void> {
-    return Promise.resolve();
+    return this.lifecycle.close({ drain: () => Promise.resolve(), release: () => Promise.resolve() });
   }
 
   private put(key: RowKey, row: Row | undefined, document: StagedDocument | undefined): void {

@@ -17,6 +17,7 @@ test("a setting without a flag or variable has its default", () => {
     listen: undefined,
     maxRequestSize: 32 * 1024 * 1024,
     drainTimeout: 10_000,
+    closeTimeout: 60_000,
     outcomeMaxAge: 24 * 60 * 60 * 1000,
   } satisfies Partial<Config>);
 });

@@ -188,6 +188,11 @@ export const SETTINGS = {
     fallback: () => "10s",
     help: "how long a stop waits for calls in progress",
   },
+  closeTimeout: {
+    schema: duration,
+    fallback: () => "60s",
+    help: "how long a stop then waits for the store to be closed; after it the process ends as after a crash",
+  },
 } as const;
 
 type Settings = typeof SETTINGS;

@@ -1,4 +1,5 @@
 import { dirname } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { DescFile } from "@bufbuild/protobuf";
 import { HealthImplementation } from "grpc-health-check";
 import type { Server, ServerOptions } from "@grpc/grpc-js";
@@ -21,7 +22,10 @@ const SERVICES = ["", RuntimeStoreService.typeName, AdminService.typeName];
 export interface Daemon {
   /** The gRPC targets that it listens on, the socket first. */
   readonly targets: readonly string[];
-  /** Drains the calls in progress, closes everything, and returns the exit code. A second call ends the drain immediately. */
+  /**
+   * Drains the calls in progress, closes everything, and returns the exit code. A second call ends the drain immediately, and
+   * shortens nothing else. With NOT_CLOSED something still uses the store, and the process must end without closing it.
+   */
   stop(): Promise<ExitCode>;
 }
 
@@ -42,7 +46,7 @@ export async function startDaemon(
   prepareDataFolder(controlFolder);
   const closers = new Closers();
   try {
-    closers.add(lockFolder(controlFolder, startedAt));
+    closers.add("the lock of the folder", lockFolder(controlFolder, startedAt));
     return await assemble({ config, controlFolder, log, startedAt, onDiskFailure, closers, signal });
   } catch (error) {
     await closers.close();
@@ -52,15 +56,38 @@ export async function startDaemon(
 
 /** Functions that release what a start has acquired, called in reverse order. */
 class Closers {
-  private readonly stack: (() => unknown)[] = [];
+  private readonly stack: { readonly name: string; readonly close: () => unknown }[] = [];
+  /** The name of what is being released. */
+  current = "";
 
   /** Adds a function. If it returns a promise, the promise is awaited before the next function is called. */
-  add(close: () => unknown): void {
-    this.stack.push(close);
+  add(name: string, close: () => unknown): void {
+    this.stack.push({ name, close });
   }
 
+  /** Calls all functions, also after one that failed. Then throws the first error. */
   async close(): Promise<void> {
-    for (let close = this.stack.pop(); close; close = this.stack.pop()) await close();
+    const errors: unknown[] = [];
+    for (let next = this.stack.pop(); next; next = this.stack.pop()) {
+      this.current = next.name;
+      try {
+        await next.close();
+      } catch (error) {
+        errors.push(error);
+      }
+    }
+    if (errors.length > 0) throw errors[0];
+  }
+}
+
+/** Resolves to true when the work ends within this time, else to false. Rejects when the work rejects. */
+async function isWithin(limitMs: number, work: Promise<void>): Promise<boolean> {
+  const ended = new AbortController();
+  const late = sleep(limitMs, false, { signal: ended.signal }).catch(() => false);
+  try {
+    return await Promise.race([work.then(() => true), late]);
+  } finally {
+    ended.abort();
   }
 }
 
@@ -86,15 +113,15 @@ async function assemble(start: Start): Promise<Daemon> {
   };
   const opened = await openStore(config, log, failDisk, signal);
   const { engine, store } = opened;
-  closers.add(() => engine.close());
-  closers.add(startPruning(store, log));
+  closers.add("the store", () => engine.close());
+  closers.add("the deletion of old outcomes", startPruning(store, log));
   const scrub = startScrub(opened, config, controlFolder, log);
-  closers.add(() => scrub?.stop());
+  closers.add("the scrub", () => scrub?.stop());
 
   const admission = new Admission({ requests: config.maxRequests, bytes: config.maxRequestsSize });
   const handlers: HandlerContext = { admission, log, newSlices: () => new YieldBudget() };
   const listeners: Listener[] = [];
-  closers.add(() => Promise.all(listeners.map((listener) => listener.close())));
+  closers.add("the connections", () => Promise.all(listeners.map((listener) => listener.close())));
   const createServer = (options: ServerOptions, files: readonly DescFile[]): Server => {
     const server = createGrpcServer(config, options);
     registerStoreService(server, handlers, store);
@@ -122,7 +149,7 @@ async function assemble(start: Start): Promise<Daemon> {
   }
   const targets = listeners.map(({ target }) => target);
   writeEndpoint(controlFolder, targets);
-  closers.add(() => {
+  closers.add("the endpoint file", () => {
     removeEndpoint(controlFolder);
   });
   setHealth("SERVING");
@@ -132,7 +159,14 @@ async function assemble(start: Start): Promise<Daemon> {
     setHealth("NOT_SERVING");
     for (const listener of listeners) listener.stopAccepting();
     const isDrained = await admission.drain(AbortSignal.any([cutShort, AbortSignal.timeout(config.drainTimeout)]));
-    await closers.close();
+    if (!(await isWithin(config.closeTimeout, closers.close()))) {
+      log.fatal(
+        { waitsFor: closers.current, closeTimeoutMs: config.closeTimeout },
+        "the store could not be closed in time; the process ends as after a crash, and the next start checks the store; " +
+          "acknowledged changes are safe",
+      );
+      return EXIT.NOT_CLOSED;
+    }
     log.info({ isDrained }, "stopped");
     return isDrained ? EXIT.CLEAN : EXIT.CUT_OFF;
   };

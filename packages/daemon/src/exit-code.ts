@@ -33,6 +33,11 @@ export const EXIT = {
   INCOMPLETE: 9,
   /** The store or the backup is damaged: `serve` and `restore` refuse it, `verify` and `export --salvage` name every finding. */
   DAMAGED: 10,
+  /**
+   * A stop could not close the store within its time limit. The process ends itself by SIGKILL, which shells report as 137: any
+   * other end would wait for the calls to the disk that do not return.
+   */
+  NOT_CLOSED: 137,
 } as const;
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 

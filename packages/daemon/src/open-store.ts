@@ -160,10 +160,11 @@ export function startScrub(
 
 /** Deletes expired outcomes of requests at regular intervals. Returns a function that ends this and waits for the last run. */
 export function startPruning(store: EngineStore, log: Log): () => Promise<void> {
+  const stopping = new AbortController();
   let lastRun = Promise.resolve();
   const timer = setInterval(() => {
     lastRun = lastRun
-      .then(() => store.prune())
+      .then(() => store.prune(stopping.signal))
       .catch((error: unknown) => {
         log.error({ err: error }, "expired outcomes of requests could not be deleted");
       });
@@ -171,6 +172,7 @@ export function startPruning(store: EngineStore, log: Log): () => Promise<void> 
   timer.unref();
   return async () => {
     clearInterval(timer);
+    stopping.abort();
     await lastRun;
   };
 }

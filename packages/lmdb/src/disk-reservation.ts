@@ -130,13 +130,15 @@ export class DiskReservation {
     return { usedBytes: used * pageBytes, diskFreeBytes: await this.diskFreeBytes() };
   }
 
-  /** Returns the reserved space to the file system. Call it when nothing will be written any more. */
-  async close(): Promise<void> {
+  /**
+   * Returns the space after the last page to the file system, and closes the file. Call it when LMDB is closed: nothing may be
+   * written any more. Without `pages`, the file keeps its size.
+   */
+  async close(pages: Pick<PageCounts, "end" | "pageBytes"> | undefined): Promise<void> {
     try {
-      const { end, pageBytes } = this.environment.pages();
-      await this.file.truncate(end * pageBytes);
+      if (pages) await this.file.truncate(pages.end * pages.pageBytes);
     } catch {
-      // After a failed write the environment cannot be read. Then the file keeps the space, which does no harm.
+      // The space stays reserved until the next clean end.
     } finally {
       await this.file.close();
     }

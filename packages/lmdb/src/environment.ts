@@ -60,6 +60,45 @@ export interface PageCounts {
   readonly branches: number;
 }
 
+/** The function of the native library that begins to write what was put. lmdb-js calls it once for each transaction. */
+interface NativeEnvironment {
+  startWriting(instructions: number, onProgress: (status: number) => unknown): void;
+}
+
+/** A write that may never be settled by lmdb-js. */
+class StartedWrite {
+  private isSettled = false;
+  private reject: (error: Error) => void = () => undefined;
+
+  /** Settles as `done` does, or rejects when the write failed before. */
+  until(done: Promise<unknown>): Promise<void> {
+    return new Promise<void>((resolve, reject) => {
+      this.reject = reject;
+      done.then(
+        () => {
+          this.isSettled = true;
+          resolve();
+        },
+        (error: unknown) => {
+          this.isSettled = true;
+          // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- the error of lmdb-js is passed on
+          reject(error);
+        },
+      );
+    });
+  }
+
+  /** Rejects the write unless it is settled. Returns whether it was not. */
+  fail(error: Error): boolean {
+    if (this.isSettled) return false;
+    this.reject(error);
+    return true;
+  }
+}
+
+/** The values of `status` that are no errors: the end of a transaction, and two steps of it. */
+const PROGRESS: readonly number[] = [0, 1, 2];
+
 interface TreeStats {
   readonly treeDepth: number;
   readonly treeBranchPageCount: number;
@@ -123,6 +162,10 @@ export type Put = readonly [key: Buffer, value: Buffer | undefined];
  */
 export class Environment {
   private readonly db: RootDatabase<Buffer, Buffer>;
+  /** The write that was started last. */
+  private lastWrite: StartedWrite | undefined;
+  /** Whether a transaction never began. The native library then holds a lock that closing would wait for, for ever. */
+  private isStuck = false;
 
   /** Opens the environment, and creates its files if they are missing. With `readOnly`, nothing is created or written. */
   constructor(folder: string, { readOnly = false }: { readonly readOnly?: boolean } = {}) {
@@ -139,6 +182,7 @@ export class Environment {
       readOnly,
       maxReaders: MAX_READERS,
     });
+    this.noticeFailedBegin((this.db as unknown as { readonly env: NativeEnvironment }).env);
   }
 
   /** Reads from the newest durable state. Throws an EnvironmentError after a failed write. */
@@ -202,13 +246,14 @@ export class Environment {
 
   /** Writes all puts in one transaction, or none. Resolves when they are flushed. Wait for one call before the next. */
   async write(puts: readonly Put[]): Promise<void> {
+    const write = (this.lastWrite = new StartedWrite());
     // lmdb-js returns the same promise for most puts of one turn.
     const done = new Set<Promise<boolean>>();
     for (const [key, value] of puts) {
       done.add(value ? this.db.put(key, value) : this.db.remove(key));
     }
     try {
-      await Promise.all(done);
+      await write.until(Promise.all(done));
     } catch (error) {
       // lmdb-js rejects a second promise with the cause. Without a handler, Node would end the process.
       const { commitError } = error as { commitError?: Promise<unknown> };
@@ -250,8 +295,36 @@ export class Environment {
     this.db.readerCheck();
   }
 
-  close(): Promise<void> {
-    return this.db.close();
+  /**
+   * Closes the environment. No write, read transaction or copy may be in progress: the native library would read unmapped
+   * memory. After a transaction that never began, the environment stays open until the process ends.
+   */
+  async close(): Promise<void> {
+    if (!this.isStuck) await this.db.close();
+  }
+
+  /**
+   * Makes a write reject when LMDB cannot begin its transaction. lmdb-js only logs this error, and its promise of the write is
+   * never settled.
+   */
+  private noticeFailedBegin(native: NativeEnvironment): void {
+    const start = native.startWriting.bind(native);
+    const noticing: NativeEnvironment["startWriting"] = (instructions, onProgress) => {
+      const write = this.lastWrite;
+      start(instructions, (status) => {
+        const result = onProgress(status);
+        if (!PROGRESS.includes(status)) {
+          // After an error of a later step, the promises of lmdb-js have rejected by then.
+          setImmediate(() => {
+            const error = Object.assign(new Error("LMDB cannot begin a write transaction"), { code: status });
+            if (write?.fail(error)) this.isStuck = true;
+          });
+        }
+        return result;
+      });
+    };
+    // The method of the class cannot be assigned.
+    Object.defineProperty(native, "startWriting", { value: noticing });
   }
 
   private begin(): Transaction {

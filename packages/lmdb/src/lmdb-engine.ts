@@ -5,6 +5,7 @@ import {
   type DocumentRowKey,
   type DocumentParts,
   type Engine,
+  EngineLifecycle,
   type EngineStats,
   type EntryOf,
   GroupCommit,
@@ -23,13 +24,18 @@ import {
 import { backUp, removeUnfinishedBackups } from "./maintenance/backup.js";
 import { type OpenCheckOptions, checkBeforeOpen, markClosed } from "./maintenance/check.js";
 import { checkInProcess } from "./maintenance/check-process.js";
-import { checkDocuments } from "./document-tree/read/check.js";
 import { type Base, DocumentTrees } from "./document-tree/document-trees.js";
 import type { NodeReader } from "./document-tree/read/node-reader.js";
 import type { StagedTree } from "./document-tree/build/staged-tree.js";
 import { type CounterFacts, loadCounter } from "./counter.js";
 import { DiskReservation } from "./disk-reservation.js";
-import { Environment, EnvironmentError, type ReadTransaction, isCorruptionError } from "./environment.js";
+import {
+  Environment,
+  EnvironmentError,
+  type PageCounts,
+  type ReadTransaction,
+  isCorruptionError,
+} from "./environment.js";
 import { FORMAT_VERSION, claimFormat, loadIdentity, raiseFormat } from "./format.js";
 import { diskRefusal, openFailure, preflight } from "./disk-errors.js";
 import { LmdbGroup, type Writer } from "./group.js";
@@ -67,6 +73,7 @@ export interface LmdbOptions {
 export class LmdbEngine implements Engine {
   readonly name = "lmdb";
   readonly durable = true;
+  private readonly lifecycle = new EngineLifecycle();
 
   private constructor(
     readonly storeId: string,
@@ -92,12 +99,13 @@ export class LmdbEngine implements Engine {
       const environment = new Environment(folder);
       undo.unshift(() => environment.close());
       const reservation = await DiskReservation.open(folder, environment, quotaBytes);
-      undo.unshift(() => reservation.close());
+      undo[0] = () => closeFiles(environment, reservation);
       const { storeId, epoch } = await loadIdentity(environment, reservation);
       const sequence = loadCounter(environment, sequenceFacts(environment));
       const trees = new DocumentTrees(environment, (task) =>
         groups.perform({ bytes: task.bytes, prepare: (group) => group.prepareTask(task) }),
       );
+      undo.unshift(() => trees.close());
       const spaces = new RowSpaces(environment, {
         perform: (task) => groups.perform({ bytes: task.bytes, prepare: (group) => group.prepareRowTask(task) }),
         performNumbered: (bytes, taskOf) =>
@@ -112,27 +120,32 @@ export class LmdbEngine implements Engine {
     }
   }
 
-  async view<T>(read: (view: View) => Promise<T>): Promise<T> {
-    const transaction = this.begin();
-    const ticket = this.writer.trees.leases.enterView();
-    try {
-      return await read(viewOf(transaction, this.writer, (chunks) => this.withErrors(chunks)));
-    } catch (error) {
-      throw this.errorFor(error);
-    } finally {
-      transaction.done();
-      this.writer.trees.leases.leaveView(ticket);
-    }
+  view<T>(read: (view: View) => Promise<T>): Promise<T> {
+    return this.lifecycle.run("ReadFailed", async () => {
+      const transaction = this.begin();
+      const ticket = this.writer.trees.leases.enterView();
+      try {
+        const view = viewOf(transaction, this.writer, (chunks) => this.withErrors(chunks));
+        return await read(this.lifecycle.guard(view));
+      } catch (error) {
+        throw this.errorFor(error);
+      } finally {
+        transaction.done();
+        this.writer.trees.leases.leaveView(ticket);
+      }
+    });
   }
 
-  async stage(key: DocumentRowKey, base: number | undefined, document: DocumentParts): Promise<StagedDocument> {
-    // A document of new bytes alone replaces any other, a damaged one too.
-    const isPatch = document.some((part) => !(part instanceof Uint8Array));
-    try {
-      return await this.writer.trees.stage(key, isPatch ? this.baseOf(key, base) : undefined, document);
-    } catch (error) {
-      throw this.errorFor(error, "WriteFailed");
-    }
+  stage(key: DocumentRowKey, base: number | undefined, document: DocumentParts): Promise<StagedDocument> {
+    return this.lifecycle.run("WriteFailed", async () => {
+      // A document of new bytes alone replaces any other, a damaged one too.
+      const isPatch = document.some((part) => !(part instanceof Uint8Array));
+      try {
+        return await this.writer.trees.stage(key, isPatch ? this.baseOf(key, base) : undefined, document);
+      } catch (error) {
+        throw this.errorFor(error, "WriteFailed");
+      }
+    });
   }
 
   discard(staged: StagedDocument): Promise<void> {
@@ -140,12 +153,14 @@ export class LmdbEngine implements Engine {
     return Promise.resolve();
   }
 
-  async stageRows(runtimeId: RuntimeId, slices: AsyncIterable<RowSlice>): Promise<StagedRows> {
-    try {
-      return await this.writer.spaces.stage(runtimeId, slices);
-    } catch (error) {
-      throw this.errorFor(error, "WriteFailed");
-    }
+  stageRows(runtimeId: RuntimeId, slices: AsyncIterable<RowSlice>): Promise<StagedRows> {
+    return this.lifecycle.run("WriteFailed", async () => {
+      try {
+        return await this.writer.spaces.stage(runtimeId, slices);
+      } catch (error) {
+        throw this.errorFor(error, "WriteFailed");
+      }
+    });
   }
 
   discardRows(staged: StagedRows): Promise<void> {
@@ -161,15 +176,17 @@ export class LmdbEngine implements Engine {
     }
   }
 
-  async stats(): Promise<EngineStats> {
-    this.begin().done();
-    const { end, pageBytes } = this.writer.environment.pages();
-    return {
-      formatVersion: FORMAT_VERSION,
-      storedBytes: end * pageBytes,
-      ...(await this.writer.reservation.usage()),
-      commitSequence: this.writer.sequence,
-    };
+  stats(): Promise<EngineStats> {
+    return this.lifecycle.run("ReadFailed", async () => {
+      this.begin().done();
+      const { end, pageBytes } = this.writer.environment.pages();
+      return {
+        formatVersion: FORMAT_VERSION,
+        storedBytes: end * pageBytes,
+        ...(await this.writer.reservation.usage()),
+        commitSequence: this.writer.sequence,
+      };
+    });
   }
 
   /**
@@ -180,41 +197,46 @@ export class LmdbEngine implements Engine {
     return Promise.all([this.writer.trees.reclaimed(), this.writer.spaces.reclaimed()]).then(() => undefined);
   }
 
-  /**
-   * Yields the damage and the unfinished work in the stored documents, in one consistent state. Reads all documents and yields to the
-   * event loop. Until it ends, the file grows with every write, so it should be read to its end without pauses.
-   */
-  async *checkDocuments(): AsyncGenerator<Finding, void> {
-    const transaction = this.writer.environment.read();
-    try {
-      yield* checkDocuments(transaction);
-    } finally {
-      transaction.done();
-    }
-  }
-
   backUp(): Promise<AsyncIterable<Uint8Array>> {
-    return backUp(this.folder, this.writer.environment, this.storeId);
+    const { folder, storeId, lifecycle } = this;
+    return lifecycle.run("ReadFailed", () => backUp(folder, this.writer.environment, storeId, lifecycle));
   }
 
   /** Checks one state of the store in a separate process. Until it ends, the file grows with every write. */
-  async check(listener: CheckListener): Promise<CheckResult> {
-    try {
-      return await checkInProcess({ folder: this.folder, pages: false, rows: true }, listener);
-    } catch (error) {
-      throw diskRefusal("the check of the store", error);
-    } finally {
-      this.writer.environment.forgetDeadReaders();
-    }
+  check(listener: CheckListener): Promise<CheckResult> {
+    const { folder, lifecycle } = this;
+    return lifecycle.run("ReadFailed", async () => {
+      const signal = AbortSignal.any([lifecycle.signal, ...(listener.signal ? [listener.signal] : [])]);
+      try {
+        return await checkInProcess({ folder, pages: false, rows: true }, { ...listener, signal });
+      } catch (error) {
+        lifecycle.refuseAfterClosing();
+        throw diskRefusal("the check of the store", error);
+      } finally {
+        this.writer.environment.forgetDeadReaders();
+      }
+    });
   }
 
-  async close(): Promise<void> {
-    await this.writer.trees.close();
-    await this.writer.spaces.close();
-    await this.groups.close();
-    await this.writer.reservation.close();
-    await this.writer.environment.close();
-    if (!this.groups.hasFailed) markClosed(this.folder);
+  /**
+   * Closes the store. The data file is the last: no thread of LMDB, no reader and no other process uses it any more when its
+   * reserved space is returned.
+   */
+  close(): Promise<void> {
+    const { trees, spaces, environment, reservation } = this.writer;
+    return this.lifecycle.close({
+      // All three refuse new work immediately. The tasks of the first two are in the queue of the third.
+      drain: () => Promise.all([this.groups.close(), trees.close(), spaces.close()]),
+      release: async () => {
+        if (this.groups.hasFailed) {
+          await reservation.close(undefined);
+          await environment.close();
+          return;
+        }
+        await closeFiles(environment, reservation);
+        markClosed(this.folder);
+      },
+    });
   }
 
   /** Finds a base document and holds it in the same turn of the event loop, so that it cannot be deleted in between. */
@@ -254,6 +276,21 @@ export class LmdbEngine implements Engine {
       throw this.errorFor(error);
     }
   }
+}
+
+/**
+ * Closes LMDB, and then returns the reserved space to the file system. Never in the other order: a transaction that is written
+ * while the file is truncated loses its pages.
+ */
+async function closeFiles(environment: Environment, reservation: DiskReservation): Promise<void> {
+  let pages: PageCounts | undefined;
+  try {
+    pages = environment.pages();
+  } catch {
+    // Without the number of the last page, the file keeps the reserved space, which does no harm.
+  }
+  await environment.close();
+  await reservation.close(pages);
 }
 
 /** Returns DAMAGED_RECORD for a broken page tree of LMDB. The record itself is not known then. */

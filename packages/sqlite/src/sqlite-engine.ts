@@ -4,6 +4,7 @@ import {
   type DocumentParts,
   type DocumentRowKey,
   type Engine,
+  EngineLifecycle,
   type EngineStats,
   type EntryOf,
   GroupCommit,
@@ -47,6 +48,7 @@ export class SqliteEngine implements Engine {
   readonly storeId: string;
   readonly epoch: string;
   private readonly mutex = new Mutex();
+  private readonly lifecycle = new EngineLifecycle();
   private readonly groups: GroupCommit<SqliteGroup>;
 
   private constructor(
@@ -76,10 +78,16 @@ export class SqliteEngine implements Engine {
   }
 
   view<T>(read: (view: View) => Promise<T>): Promise<T> {
-    return this.reading(() => read(viewOf(this.parts.rows)));
+    return this.lifecycle.run("ReadFailed", () =>
+      this.reading(() => read(this.lifecycle.guard(viewOf(this.parts.rows)))),
+    );
   }
 
-  async stage(key: DocumentRowKey, base: number | undefined, document: DocumentParts): Promise<StagedBlob> {
+  stage(key: DocumentRowKey, base: number | undefined, document: DocumentParts): Promise<StagedBlob> {
+    return this.lifecycle.run("WriteFailed", () => this.assemble(key, base, document));
+  }
+
+  private async assemble(key: DocumentRowKey, base: number | undefined, document: DocumentParts): Promise<StagedBlob> {
     let stored: Buffer | undefined;
     if (document.some((part) => !(part instanceof Uint8Array))) {
       stored = await this.reading(async () => {
@@ -96,8 +104,12 @@ export class SqliteEngine implements Engine {
     return Promise.resolve();
   }
 
+  stageRows(_runtimeId: RuntimeId, slices: AsyncIterable<RowSlice>): Promise<StagedEntries> {
+    return this.lifecycle.run("WriteFailed", () => this.keepRows(slices));
+  }
+
   /** All slices have the same sequence. It is taken in a transaction, so that no later process uses it again. */
-  async stageRows(_runtimeId: RuntimeId, slices: AsyncIterable<RowSlice>): Promise<StagedEntries> {
+  private async keepRows(slices: AsyncIterable<RowSlice>): Promise<StagedEntries> {
     let sequence = 0;
     await this.groups.perform({
       bytes: 0,
@@ -108,6 +120,7 @@ export class SqliteEngine implements Engine {
     const entries: RowEntry<RowSetKey>[] = [];
     const digest = new RowSetDigest();
     for await (const slice of slices) {
+      this.lifecycle.refuseAfterClosing("WriteFailed");
       const made = slice(sequence);
       digest.add(made);
       entries.push(...made);
@@ -125,24 +138,34 @@ export class SqliteEngine implements Engine {
   }
 
   stats(): Promise<EngineStats> {
-    return this.reading(async () => {
-      const [stored = 0, used = 0] = (await this.parts.size.get()) ?? [];
-      return {
-        formatVersion: FORMAT_VERSION,
-        storedBytes: Number(stored),
-        usedBytes: Number(used),
-        commitSequence: await this.parts.rows.sequence(),
-      };
+    return this.lifecycle.run("ReadFailed", () =>
+      this.reading(async () => {
+        const [stored = 0, used = 0] = (await this.parts.size.get()) ?? [];
+        return {
+          formatVersion: FORMAT_VERSION,
+          storedBytes: Number(stored),
+          usedBytes: Number(used),
+          commitSequence: await this.parts.rows.sequence(),
+        };
+      }),
+    );
+  }
+
+  close(): Promise<void> {
+    return this.lifecycle.close({
+      drain: () => this.groups.close(),
+      release: () => this.mutex.run(() => this.release()),
     });
   }
 
-  async close(): Promise<void> {
-    await this.groups.close();
-    await this.mutex.run(async () => {
+  private async release(): Promise<void> {
+    const { connection } = this.parts;
+    try {
       // Moves the log into the file, so that the file alone is the whole database.
-      await this.parts.connection.exec("PRAGMA wal_checkpoint(TRUNCATE)");
-      this.parts.connection.close();
-    });
+      await connection.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+    } finally {
+      connection.close();
+    }
   }
 
   private reading<T>(read: () => Promise<T>): Promise<T> {

@@ -1,6 +1,6 @@
 /*
- * A library that is loaded into the daemon before libc. It makes one call on the data file fail. A mapped file says which
- * call and how; src/kinds/failing-calls.ts writes it.
+ * A library that is loaded into the daemon before libc. It makes one call on the data file fail, and delays others. A mapped
+ * file says which calls and how; src/kinds/fault-plan.ts writes it.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 enum fault { NONE, FAIL, FULL, SHORT, DROP, LOSE };
-enum call { WRITE = 1, META, GROW, SYNC, OPEN };
+enum call { WRITE = 1, META, GROW, SYNC, OPEN, TRUNCATE, COPY, CALLS };
 
 struct plan {
   _Atomic uint32_t fault;
@@ -26,6 +26,8 @@ struct plan {
   uint32_t lasting; /* whether all later calls of that kind fail too */
   _Atomic uint32_t seen;
   _Atomic uint32_t hit; /* the kind of the first call that failed */
+  _Atomic uint32_t delay_ms[CALLS]; /* how long each kind of call waits before it does its work */
+  _Atomic uint32_t begun[CALLS];    /* how many calls of each kind have begun */
 };
 
 static struct plan *plan;
@@ -53,8 +55,15 @@ static int is_data_file(int fd) {
   return is_data(path);
 }
 
-/* Returns the fault of this call. */
+static void delay(enum call call) {
+  atomic_fetch_add(&plan->begun[call], 1);
+  uint32_t ms = atomic_load(&plan->delay_ms[call]);
+  if (ms) usleep(1000 * ms);
+}
+
+/* Delays this call, and returns its fault. */
 static enum fault meet(enum call call) {
+  delay(call);
   uint32_t fault = atomic_load(&plan->fault);
   uint32_t number = atomic_fetch_add(&plan->seen, 1) + 1;
   if (fault == NONE || number < plan->at || (plan->only && call != plan->only)) return NONE;
@@ -108,6 +117,21 @@ static int flush(int (*real)(int), int fd) {
 int fdatasync(int fd) { return flush(REAL(fdatasync), fd); }
 
 int fsync(int fd) { return flush(REAL(fsync), fd); }
+
+static int truncate_file(int (*real)(int, off64_t), int fd, off64_t bytes) {
+  if (plan && is_data_file(fd)) delay(TRUNCATE);
+  return real(fd, bytes);
+}
+
+int ftruncate64(int fd, off64_t bytes) { return truncate_file(REAL(ftruncate64), fd, bytes); }
+
+int ftruncate(int fd, off_t bytes) { return truncate_file(REAL(ftruncate64), fd, bytes); }
+
+/* Only LMDB's copy for a backup is written with it: to a file of the same name in another folder. */
+ssize_t write(int fd, const void *bytes, size_t count) {
+  if (plan && fd > 2 && atomic_load(&plan->delay_ms[COPY]) && is_data_file(fd)) delay(COPY);
+  return REAL(write)(fd, bytes, count);
+}
 
 static int open_file(int (*real)(const char *, int, ...), const char *path, int flags, mode_t mode) {
   enum fault fault = plan && is_data(path) ? meet(OPEN) : NONE;

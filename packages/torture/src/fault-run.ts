@@ -62,6 +62,8 @@ export interface FaultKind {
   readonly description: string;
   /** Writes that must be acknowledged before each fault. */
   readonly acknowledgedBefore: number;
+  /** The number of client processes; 3 unless set. */
+  readonly clients?: number | undefined;
   /** The fault follows at a random time within this many milliseconds. */
   readonly withinMs: number;
   /** The exit codes and signals with which a daemon may end under the fault, besides SIGKILL. */
@@ -126,7 +128,8 @@ class FaultRun {
 
   private startClients(): void {
     const { folder, seed } = this.options;
-    for (let client = 0; client < CLIENTS; client += 1) {
+    const { clients = CLIENTS } = this.kind;
+    for (let client = 0; client < clients; client += 1) {
       this.clients.push(
         new ClientProcess({
           name: `client ${String(client)}`,

@@ -35,6 +35,7 @@ export interface Violation {
     | "bounded memory"
     | "full disk"
     | "failing disk"
+    | "orderly stop"
     | "restart";
   /** The runtime, RPC or mutation that it concerns; empty when it concerns the whole daemon. */
   readonly runtime: string;

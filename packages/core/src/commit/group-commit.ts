@@ -1,5 +1,6 @@
 import { StoreError } from "@bolthole/contract";
 import type { Decision, Row, WriteBatch } from "../engine.js";
+import { closingRefusal } from "../engine-lifecycle.js";
 import { ReadRows } from "./row.js";
 
 /** A group stops growing at about this many bytes of new values. One batch alone may be larger. */
@@ -91,6 +92,7 @@ const NOTHING: Apply = () => undefined;
  *   it before that change is durable.
  * - When a transaction fails, its batches reject with OUTCOME_UNKNOWN, and every later write and read with SHUTTING_DOWN.
  * - When a defect ends a group before it has written anything, its batches reject with INTERNAL, and later ones are taken again.
+ * - From the call of `close` on, new work rejects with SHUTTING_DOWN; the work in the queue is completed.
  *
  * The engine supplies the transactions: `begin` opens one. An error of `begin` refuses everything that waits; nothing was
  * written then, and later batches are taken again.
@@ -99,6 +101,7 @@ export class GroupCommit<G extends Group> {
   private readonly queue: Waiting<G>[] = [];
   private running: Promise<void> | undefined;
   private failure: { readonly cause: unknown } | undefined;
+  private isClosing = false;
 
   constructor(
     private readonly begin: () => Awaitable<G>,
@@ -140,13 +143,15 @@ export class GroupCommit<G extends Group> {
     return new StoreError(variant, "SHUTTING_DOWN", text, { cause: this.failure?.cause });
   }
 
-  /** Waits for everything in the queue. */
+  /** Refuses new work, and resolves when everything in the queue is done. No transaction begins afterwards. */
   async close(): Promise<void> {
+    this.isClosing = true;
     await this.running;
   }
 
   private enqueue(work: WriteBatch<unknown> | MaintenanceTask<G>): Promise<unknown> {
     if (this.failure) return Promise.reject(this.refusal("WriteFailed"));
+    if (this.isClosing) return Promise.reject(closingRefusal("WriteFailed"));
     return new Promise<unknown>((resolve, reject) => {
       this.queue.push({ work, resolve, reject });
       this.running ??= this.run();

@@ -41,10 +41,10 @@ export class OutcomePruner {
     private readonly bounds: OutcomeBounds,
   ) {}
 
-  /** Deletes all outcomes beyond the bounds. */
-  async prune(): Promise<void> {
+  /** Deletes all outcomes beyond the bounds. Ends after the present commit when `signal` aborts. */
+  async prune(signal?: AbortSignal): Promise<void> {
     let excess = await this.engine.view((view) => this.excessIn(view));
-    for (;;) {
+    while (!signal?.aborted) {
       const keys = await this.engine.view((view) => this.oldestBeyond(view, excess));
       if (keys.length === 0) return;
       await this.delete(keys);

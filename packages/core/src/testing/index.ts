@@ -1,5 +1,6 @@
 // For the benchmarks and tests of this repository. It is not part of the published package.
 export { IterationCounter } from "./iteration-counter.js";
+export { type OpenedEngine, testClosing } from "./closing.js";
 export { Random } from "./random.js";
 export { inputId, inputState } from "./input-states.js";
 export { typicalSession } from "./typical-session.js";

@@ -304,6 +304,37 @@ describe("stopping", () => {
     },
   );
 
+  test("a store that does not close ends the process within the time limit, and a second signal does not shorten it", async () => {
+    const script = join(home, "never-closes.cjs");
+    // The module is changed as the controls of torture change it.
+    writeFileSync(
+      script,
+      `const Module = require("node:module");
+       const load = Module._load;
+       Module._load = (request, ...rest) => {
+         const exports = load(request, ...rest);
+         if (request === "@bolthole/lmdb") exports.LmdbEngine.prototype.close = () => new Promise(() => undefined);
+         return exports;
+       };`,
+    );
+    const served = await daemon({
+      args: ["--close-timeout", "500ms"],
+      env: { NODE_OPTIONS: `--require ${script}` },
+    }).start();
+    const store = await connect(served.target);
+    await store.persistInputState("rt", input);
+    await store.close();
+    served.signal("SIGTERM");
+    served.signal("SIGTERM");
+    expect(await served.ended).toEqual({ code: null, signal: "SIGKILL" });
+    expect(served.output).toContain('"waitsFor":"the store"');
+
+    const next = await daemon().start();
+    const after = await connect(next.target);
+    expect(await after.loadInputState("rt", INPUT_ID)).toMatchObject(input);
+    await after.close();
+  });
+
   test("a client that calls continuously has no error during a restart", async () => {
     const served = await daemon().start();
     // A restart takes long on a busy machine; the deadline of a call must be later.

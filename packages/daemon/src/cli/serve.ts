@@ -36,6 +36,8 @@ async function serve(flags: Partial<Record<SettingName, string | boolean>>): Pro
   const log = createLog(config.logLevel);
   let hasDiskFailed = false;
   const exit = (code: ExitCode): void => {
+    // `process.exit` would wait for every call to the disk that has not returned.
+    if (code === EXIT.NOT_CLOSED) process.kill(process.pid, "SIGKILL");
     // Everything is closed. Without this call, a handle that a library left open would keep the process running.
     process.exit(hasDiskFailed ? EXIT.DISK : code);
   };

@@ -82,7 +82,8 @@ export function refuseSharedFolder(folder: string, description: string): void {
 }
 
 /**
- * Creates a folder and its missing parents, all with mode 0700. Throws the error of the operating system when that fails.
+ * Creates a folder and its missing parents, all with mode 0700, so that they survive a power cut. Throws the error of the operating
+ * system when that fails.
  *
  * Node's recursive mkdir is not used: it never returns when mkdir reports ENOENT although the parent exists, as in /proc.
  */
@@ -93,6 +94,24 @@ export function makeFolder(path: string): void {
     mkdirSync(path, { mode: 0o700 });
   } catch (error) {
     if (!isFolder(path)) throw error;
+    return;
+  }
+  flushFolder(parent);
+}
+
+/** Flushes the entries of a folder, so that what was created in it survives a power cut. */
+function flushFolder(path: string): void {
+  let folder: number;
+  try {
+    folder = openSync(path, "r");
+  } catch {
+    // A folder in which this user may create entries, but which it may not read, cannot be opened.
+    return;
+  }
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
   }
 }
 

@@ -3,6 +3,7 @@ import { createReadStream, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { type FileHandle, open, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { type StoreCounts, isDamageFinding, readFailed } from "@bolthole/contract";
+import { type EngineLifecycle, closingRefusal } from "@bolthole/core";
 import { diskRefusal } from "../disk-errors.js";
 import type { Environment } from "../environment.js";
 import { FORMAT_VERSION, isReadableFormat } from "../format.js";
@@ -147,33 +148,40 @@ export function removeUnfinishedBackups(folder: string): void {
  * Makes one consistent copy of the store and yields it as the bytes of a backup file. The copy is complete and checked
  * before the first byte is yielded. Its file is already deleted by then and only kept open, so a slow consumer costs disk
  * space but keeps no read transaction, and a crash leaves no file.
+ *
+ * When the engine begins to close, LMDB still completes its copy of the data file, because it cannot be interrupted. All other
+ * steps end with SHUTTING_DOWN. The engine waits for the end of the call, and closes the file of a backup that is being read.
  */
 export async function backUp(
   folder: string,
   environment: Environment,
   storeId: string,
+  lifecycle: EngineLifecycle,
 ): Promise<AsyncGenerator<Uint8Array, void>> {
   await refuseFullDisk(folder, environment);
   const scratch = mkdtempSync(join(folder, SCRATCH_PREFIX));
   try {
     const path = join(scratch, "data.mdb");
     await environment.copyTo(scratch);
+    lifecycle.refuseAfterClosing();
     let findings = 0;
     const { counts, commitSequence = 0 } = await checkInProcess(
       { folder: scratch, pages: true, rows: true },
-      { onFinding: (finding) => (findings += isDamageFinding(finding) ? 1 : 0) },
+      { onFinding: (finding) => (findings += isDamageFinding(finding) ? 1 : 0), signal: lifecycle.signal },
     );
     const file = await open(path, "r");
     try {
-      const { bytes, sha256 } = await digestOf(path);
+      const { bytes, sha256 } = await digestOf(path, lifecycle.signal);
       const createdAt = new Date().toISOString();
       const facts = { formatVersion: FORMAT_VERSION, storeId, commitSequence, createdAt, counts, findings };
-      return stream(encodeManifest({ ...facts, bytes, sha256 }), file);
+      lifecycle.refuseAfterClosing();
+      return stream(encodeManifest({ ...facts, bytes, sha256 }), file, lifecycle);
     } catch (error) {
       await file.close();
       throw error;
     }
   } catch (error) {
+    lifecycle.refuseAfterClosing();
     throw diskRefusal("the copy of a backup", error);
   } finally {
     rmSync(scratch, { recursive: true, force: true });
@@ -191,26 +199,42 @@ async function refuseFullDisk(folder: string, environment: Environment): Promise
   });
 }
 
-async function digestOf(path: string): Promise<{ readonly bytes: number; readonly sha256: string }> {
+async function digestOf(
+  path: string,
+  signal: AbortSignal,
+): Promise<{ readonly bytes: number; readonly sha256: string }> {
   const digest = createHash("sha256");
   let bytes = 0;
-  for await (const chunk of createReadStream(path, { highWaterMark: CHUNK_BYTES }) as AsyncIterable<Buffer>) {
+  const options = { highWaterMark: CHUNK_BYTES, signal };
+  for await (const chunk of createReadStream(path, options) as AsyncIterable<Buffer>) {
     digest.update(chunk);
     bytes += chunk.length;
   }
   return { bytes, sha256: digest.digest("hex") };
 }
 
-async function* stream(header: Uint8Array, file: FileHandle): AsyncGenerator<Uint8Array, void> {
+/** Yields a backup, and closes its file. The engine closes the file itself when the backup is not read to its end before. */
+function stream(header: Uint8Array, file: FileHandle, lifecycle: EngineLifecycle): AsyncGenerator<Uint8Array, void> {
+  const release = lifecycle.hold(() => file.close());
+  return read(header, file, lifecycle.signal, release);
+}
+
+async function* read(
+  header: Uint8Array,
+  file: FileHandle,
+  closing: AbortSignal,
+  release: () => Promise<void>,
+): AsyncGenerator<Uint8Array, void> {
   try {
     yield header;
     for (let at = 0; ;) {
+      if (closing.aborted) throw closingRefusal("ReadFailed");
       const { bytesRead, buffer } = await file.read(Buffer.allocUnsafeSlow(CHUNK_BYTES), 0, CHUNK_BYTES, at);
       if (bytesRead === 0) return;
       at += bytesRead;
       yield buffer.subarray(0, bytesRead);
     }
   } finally {
-    await file.close();
+    await release();
   }
 }

@@ -39,7 +39,8 @@ const QUOTE_LENGTH = 500;
 /**
  * Checks a store in another process. If that process crashes or hangs, this is a finding, and the caller is not affected.
  * The files of the folder must exist. Rejects with an AbortError when the listener's signal aborts, and with the operating system's
- * error when the disk refused something: then nothing is known about damage.
+ * error when the disk refused something: then nothing is known about damage. In all cases the process has ended, so that nothing
+ * uses the folder any more.
  */
 export async function checkInProcess(request: CheckRequest, listener: CheckListener): Promise<CheckResult> {
   // The pages of an open store are not checked.
@@ -71,9 +72,15 @@ export async function checkInProcess(request: CheckRequest, listener: CheckListe
   });
   try {
     const ending = await new Promise<string>((resolve, reject) => {
-      child.once("error", reject);
+      let failure: Error | undefined;
+      child.once("error", (error) => {
+        failure = error;
+        // A process that was aborted still has to end. One that could not be started has no end.
+        if (child.pid === undefined) reject(error);
+      });
       child.once("close", (code, signal) => {
-        resolve(signal ?? (code === 0 ? "" : `exit code ${String(code)}`));
+        if (failure) reject(failure);
+        else resolve(signal ?? (code === 0 ? "" : `exit code ${String(code)}`));
       });
     });
     if (refusal) throw refusal;

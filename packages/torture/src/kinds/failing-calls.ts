@@ -1,94 +1,11 @@
-import { execFile } from "node:child_process";
-import { closeSync, openSync, readSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { promisify } from "node:util";
 import type { Ending } from "@bolthole/conformance/process";
 import { HealthProbe } from "../daemon.js";
 import { type FaultContext, faultKind } from "../fault-run.js";
-import { type Kind, UnsupportedMachineError } from "../run.js";
+import type { Kind } from "../run.js";
 import type { Random } from "../random.js";
-
-/** The faults of a call. The numbers are those of native/faults.c. */
-const FAULTS = {
-  /** The call does nothing and returns EIO. */
-  fail: 1,
-  /** The call does nothing and returns ENOSPC, although there is space. */
-  full: 2,
-  /** A write writes half of its bytes; a flush or an open fails. */
-  short: 3,
-  /** A flush does nothing and reports success. */
-  "dropped flush": 4,
-  /** A write does nothing and reports success. */
-  "lost write": 5,
-} as const;
-type Fault = keyof typeof FAULTS;
-
-const CALLS = ["", "page write", "meta write", "growth", "flush", "open"] as const;
-type CallName = (typeof CALLS)[number];
-/** The kind of call that fails. */
-type Aim = Exclude<CallName, ""> | "any";
-
-interface PlannedFault {
-  readonly fault: Fault;
-  /** The number of the call on the data file, from 1. That call fails, or the first one of the kind `aim` after it. */
-  readonly at: number;
-  readonly aim: Aim;
-  /** Whether all later calls of that kind fail as well. */
-  readonly isLasting: boolean;
-}
-
-const WORDS = ["fault", "at", "only", "lasting", "seen", "hit"] as const;
-const BYTES = 4 * WORDS.length;
-
-/** The file that native/faults.c maps into the daemon: it names the fault, and receives the call that failed. */
-class FaultPlan {
-  private readonly file: number;
-
-  constructor(readonly path: string) {
-    this.file = openSync(path, "w+", 0o600);
-    this.disarm();
-  }
-
-  arm({ fault, at, aim, isLasting }: PlannedFault): void {
-    this.disarm();
-    this.put([0, at, aim === "any" ? 0 : CALLS.indexOf(aim), isLasting ? 1 : 0]);
-    this.put([FAULTS[fault]]);
-  }
-
-  disarm(): void {
-    this.put(WORDS.map(() => 0));
-  }
-
-  /** The call that failed; empty when no call has failed yet. */
-  get hit(): CallName {
-    const bytes = Buffer.alloc(BYTES);
-    readSync(this.file, bytes, 0, BYTES, 0);
-    return CALLS[bytes.readUInt32LE(4 * WORDS.indexOf("hit"))] ?? "";
-  }
-
-  close(): void {
-    closeSync(this.file);
-  }
-
-  private put(words: readonly number[]): void {
-    const bytes = Buffer.alloc(4 * words.length);
-    words.forEach((word, index) => bytes.writeUInt32LE(word, 4 * index));
-    writeSync(this.file, bytes, 0, bytes.length, 0);
-  }
-}
-
-const SOURCE = join(__dirname, "..", "..", "native", "faults.c");
-
-/** Compiles the library that makes calls of the daemon fail. */
-async function compileFaultLibrary(target: string): Promise<void> {
-  if (process.platform !== "linux") throw new UnsupportedMachineError("this kind needs Linux");
-  try {
-    await promisify(execFile)("cc", ["-shared", "-fPIC", "-O1", "-o", target, SOURCE, "-ldl"]);
-  } catch (error) {
-    throw new UnsupportedMachineError(`this kind needs a C compiler, called cc: ${(error as Error).message}`);
-  }
-}
+import { type CallName, type Fault, FaultPlan, type PlannedFault, compileFaultLibrary } from "./fault-plan.js";
 
 const POLL_MS = 2;
 /** The longest time until the call. Under load it happens much earlier. */

@@ -7,9 +7,10 @@ import { deadDisk, kill, power } from "./kill-power.js";
 import { linear } from "./linear.js";
 import { net } from "./network.js";
 import { pause } from "./pause.js";
+import { stop } from "./stop.js";
 
 export const KINDS: Readonly<Record<string, Kind>> = Object.fromEntries(
-  [kill, power, deadDisk, pause, net, io, lie, fullExt4, fullTmpfs, fuzz, linear, corrupt].map((kind) => [
+  [kill, power, deadDisk, pause, stop, net, io, lie, fullExt4, fullTmpfs, fuzz, linear, corrupt].map((kind) => [
     kind.name,
     kind,
   ]),
@@ -35,6 +36,8 @@ export const CONTROLS: Readonly<Record<string, Control>> = {
   "torn-operation": { kinds: ["kill"], description: "writes a group in two transactions" },
   "goes-on": { kinds: ["io"], description: "keeps using the environment after a failed write" },
   "unheard-failure": { kinds: ["io"], description: "acknowledges a write that failed" },
+  "early-truncation": { kinds: ["stop"], description: "truncates its file before the writer is done" },
+  "unawaited-work": { kinds: ["stop"], description: "closes LMDB while checks, backups and stagings are running" },
   "no-look-for-room": { kinds: ["full"], description: "gives LMDB transactions that may not fit on the disk" },
   "dropped-row": { kinds: ["kill"], description: "leaves out one record of one operation in fifty" },
   "forgotten-fence": { kinds: ["pause"], description: "does not check fence tokens" },

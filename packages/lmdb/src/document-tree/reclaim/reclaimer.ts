@@ -131,7 +131,7 @@ export class Reclaimer {
   /** Reclaims the records that are ready now. Records that arrive during the work wait for the next run. */
   private async reclaimReady(): Promise<boolean> {
     try {
-      for (let ready = this.ready(); ready.length > 0;) {
+      for (let ready = this.ready(); ready.length > 0 && !this.isClosed;) {
         const done = await this.reclaimSlice(ready);
         ready = ready.filter((record) => !done.has(record));
       }
