@@ -12,7 +12,7 @@ import type {
   TranscriptRewriteCommit,
 } from "@bolthole/json/model";
 import type { AuthOauthFlowUpdate, CallOptions, RuntimeStore } from "./runtime-store.js";
-import { writeFailed } from "./store-error.js";
+import { StoreError, writeFailed } from "./store-error.js";
 import type { Call, DeletedCounts, ExpectedVersion, RuntimeMutation, VersionedStore } from "./versioned-store.js";
 import { encodeLifecycleRecord } from "./wire/lifecycle-record.js";
 
@@ -26,6 +26,9 @@ export interface Expectations {
 
 /** The largest number of attempts of one OAuth update (contract 2.9). */
 const OAUTH_ATTEMPTS = 100;
+
+/** The largest number of attempts of one load of all input rows. */
+const LOAD_ATTEMPTS = 8;
 
 /**
  * A `RuntimeStore` over a `VersionedStore`, which may be inside the process or behind a connection.
@@ -114,8 +117,21 @@ export class RuntimeStoreAdapter implements RuntimeStore {
   }
 
   async loadInputStates(runtimeId: RuntimeId, options?: CallOptions): Promise<StoredInputState[]> {
+    const limits = call(options);
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.loadInputStatesOnce(runtimeId, limits);
+      } catch (error) {
+        // The store could not show one state to the end: rows were written meanwhile.
+        const isRepeatable = error instanceof StoreError && error.reason === "BUSY" && attempt < LOAD_ATTEMPTS;
+        if (!isRepeatable) throw error;
+      }
+    }
+  }
+
+  private async loadInputStatesOnce(runtimeId: RuntimeId, limits: Call): Promise<StoredInputState[]> {
     const states: StoredInputState[] = [];
-    const { batches } = await this.store.loadInputStates({ runtimeId }, call(options));
+    const { batches } = await this.store.loadInputStates({ runtimeId }, limits);
     for await (const batch of batches) {
       for (const { value } of batch) states.push(value);
     }

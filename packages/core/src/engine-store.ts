@@ -8,6 +8,8 @@ import { DocumentMemory } from "./documents/document-memory.js";
 import { ManifestCorrections } from "./commit/runtime-replacement.js";
 import { Uploads } from "./documents/uploads.js";
 import type { Engine } from "./engine.js";
+import { HeldViews } from "./held-views.js";
+import { LongRows } from "./input-rows/long-rows.js";
 import { boundaryOperations } from "./operations/boundary.js";
 import { deletionOperations } from "./operations/deletion.js";
 import { inputOperations } from "./operations/inputs.js";
@@ -24,7 +26,7 @@ export const DEFAULT_LIMITS: Limits = {
   requestsInFlight: 4096,
   documentBytes: 256 * 1024 * 1024,
   runtimeIdBytes: 8 * 1024,
-  inputRowBytes: 1024 * 1024,
+  inputRowBytes: 32 * 1024 * 1024,
   batchRows: 4096,
   operationSnapshotBytes: 3 * 1024 * 1024,
   oauthSnapshotBytes: 1024 * 1024,
@@ -33,6 +35,9 @@ export const DEFAULT_LIMITS: Limits = {
   uploadBytes: 512 * 1024 * 1024,
   uploadIdleSeconds: 60,
 };
+
+/** The largest limit of an input row: its text must fit into one string, and its value into one blob of SQLite. */
+export const MAX_INPUT_ROW_BYTES = 256 * 1024 * 1024;
 
 export const DEFAULT_RETENTION: OutcomeRetention = { maxAgeSeconds: 24 * 60 * 60, maxCount: 250_000 };
 
@@ -92,6 +97,8 @@ export function createEngineStore(unguardedEngine: Engine, options: EngineStoreO
     committer: new Committer(engine, maxAgeMs, now),
     sessions: new KeyedQueue(),
     transcripts: new TranscriptChecker(documents, options.checks),
+    longRows: new LongRows(),
+    heldViews: new HeldViews(engine),
     uploads: new Uploads(limits, documents, reusesChunkBuffers),
     reusesChunkBuffers,
   };

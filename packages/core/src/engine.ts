@@ -151,6 +151,11 @@ export interface Engine {
   readonly storeId: string;
   /** The first part of every version. Each restore changes it, so that no version from before the restore is used again. */
   readonly epoch: string;
+  /**
+   * How long a view may stay open while its reader waits for something else, in milliseconds. An open view delays writers in
+   * some engines, and keeps space from them in others. 0: only for the time of its reads.
+   */
+  readonly viewHoldMs: number;
   view<T>(read: (view: View) => Promise<T>): Promise<T>;
   /**
    * Prepares a document for a commit, outside the writer. `base` is the sequence of the snapshot row whose document the ranges

@@ -4,6 +4,8 @@ import type { KeyedQueue } from "./commit/preparation.js";
 import { decodeRow, versionText } from "./commit/row.js";
 import type { Uploads } from "./documents/uploads.js";
 import type { Engine, Row, RowKey } from "./engine.js";
+import type { HeldViews } from "./held-views.js";
+import type { LongRows } from "./input-rows/long-rows.js";
 import type { ManifestCorrections } from "./commit/runtime-replacement.js";
 import type { TranscriptChecker } from "./transcript/transcript-checker.js";
 
@@ -27,6 +29,8 @@ export interface StoreContext {
   /** Runs the changes of one session one after the other, from their preparation to their commit. */
   readonly sessions: KeyedQueue;
   readonly transcripts: TranscriptChecker;
+  readonly longRows: LongRows;
+  readonly heldViews: HeldViews;
   readonly uploads: Uploads;
   /** `EngineStoreOptions.reusesChunkBuffers`. */
   readonly reusesChunkBuffers: boolean;

@@ -13,16 +13,32 @@ export function invalid(fail: Fail, field: string, expected: string, actual?: st
   });
 }
 
-export function tooLarge(fail: Fail, field: string, limit: number, actual: number, unit = "bytes"): StoreError {
-  return fail("TOO_LARGE", `${field}: ${String(actual)} ${unit} are more than the limit of ${String(limit)}`, {
+/** `remedy` says what the caller or the operator can do. */
+export function tooLarge(
+  fail: Fail,
+  field: string,
+  limit: number,
+  actual: number,
+  unit = "bytes",
+  remedy?: string,
+): StoreError {
+  const text = `${field}: ${String(actual)} ${unit} are more than the limit of ${String(limit)}`;
+  return fail("TOO_LARGE", remedy === undefined ? text : `${text}; ${remedy}`, {
     record: field,
     expected: `at most ${String(limit)} ${unit}`,
     actual: `${String(actual)} ${unit}`,
   });
 }
 
-export function checkSize(size: number, limit: number, field: string, fail: Fail, unit = "bytes"): void {
-  if (size > limit) throw tooLarge(fail, field, limit, size, unit);
+export function checkSize(
+  size: number,
+  limit: number,
+  field: string,
+  fail: Fail,
+  unit = "bytes",
+  remedy?: string,
+): void {
+  if (size > limit) throw tooLarge(fail, field, limit, size, unit, remedy);
 }
 
 /** Returns a valid runtime id as it is: UTF-8 of bounded length, without any normalisation (contract 1.2). */
@@ -47,13 +63,18 @@ export function shaped<T>(field: string, fail: Fail, run: () => T): T {
   try {
     return run();
   } catch (error) {
-    if (!(error instanceof JsonError)) throw error;
-    const path = error.path.replace(/\bpersisted_input\b/, "persisted_input_json");
-    const record = path === "" ? field : `${field}.${path}`;
-    throw fail("INVALID_ARGUMENT", `${record}: ${error.reason}`, {
-      record,
-      expected: error.reason.replace(/^expected /, ""),
-      cause: error,
-    });
+    throw shapeError(field, fail, error);
   }
+}
+
+/** Returns the INVALID_ARGUMENT for a `JsonError` of a value of the caller, and any other error unchanged. */
+export function shapeError(field: string, fail: Fail, error: unknown): unknown {
+  if (!(error instanceof JsonError)) return error;
+  const path = error.path.replace(/\bpersisted_input\b/, "persisted_input_json");
+  const record = path === "" ? field : `${field}.${path}`;
+  return fail("INVALID_ARGUMENT", `${record}: ${error.reason}`, {
+    record,
+    expected: error.reason.replace(/^expected /, ""),
+    cause: error,
+  });
 }

@@ -4,13 +4,21 @@ import { join, resolve } from "node:path";
 import bytes from "bytes";
 import ms from "ms";
 import { z } from "zod";
-import { DEFAULT_CHECK_OPTIONS, DEFAULT_DOCUMENT_MEMORY, DEFAULT_LIMITS, DEFAULT_RETENTION } from "@bolthole/core";
+import {
+  DEFAULT_CHECK_OPTIONS,
+  DEFAULT_DOCUMENT_MEMORY,
+  DEFAULT_LIMITS,
+  DEFAULT_RETENTION,
+  MAX_INPUT_ROW_BYTES,
+} from "@bolthole/core";
 import { EXIT, StartupError } from "./exit-code.js";
 
 /** The version of the daemon's package. */
 export const VERSION = (
   JSON.parse(readFileSync(join(__dirname, "..", "package.json"), "utf8")) as { readonly version: string }
 ).version;
+
+const mebibytes = (value: number): string => `${String(value / (1024 * 1024))}MiB`;
 
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
 
@@ -20,6 +28,12 @@ const size = z.string().transform((text, context) => {
   context.addIssue({ code: "custom", message: `expected a size such as 32MB or 1GiB, found ${text}` });
   return z.NEVER;
 });
+
+/** A size that must not exceed what the stored form and the memory of one message can hold. */
+const sizeUpTo = (most: number) =>
+  size.refine((value) => value > 0 && value <= most, {
+    message: `expected a size above 0 and up to ${mebibytes(most)}`,
+  });
 
 const rate = z.preprocess((value) => (value === "off" ? "0" : value), size);
 
@@ -52,8 +66,6 @@ const address = z.string().transform((text, context) => {
   });
   return z.NEVER;
 });
-
-const mebibytes = (value: number): string => `${String(value / (1024 * 1024))}MiB`;
 
 /**
  * The settings of `bolthole serve`. The flag of a setting is its name with hyphens (`--log-level`), its variable is its name in
@@ -139,6 +151,11 @@ export const SETTINGS = {
     schema: size,
     fallback: () => mebibytes(DEFAULT_LIMITS.documentBytes),
     help: "largest size of a session snapshot",
+  },
+  maxInputRowSize: {
+    schema: sizeUpTo(MAX_INPUT_ROW_BYTES),
+    fallback: () => mebibytes(DEFAULT_LIMITS.inputRowBytes),
+    help: "largest size of one input row in its canonical JSON, up to 256MiB",
   },
   maxRuntimeIdSize: { schema: size, fallback: () => "8KiB", help: "largest size of a runtime id" },
   incrementalChecks: {

@@ -23,7 +23,12 @@ const overDaemon = (transport: "socket" | "tcp"): StoreFactory => ({
   createSite() {
     const folder = mkdtempSync(join(tmpdir(), "bolthole-conformance-"));
     const data = join(folder, "data");
-    const flags = { data, maxDocumentSize: "4MiB", ...(transport === "tcp" ? { listen: "127.0.0.1:0" } : {}) };
+    const flags = {
+      data,
+      maxDocumentSize: "4MiB",
+      maxInputRowSize: "4MiB",
+      ...(transport === "tcp" ? { listen: "127.0.0.1:0" } : {}),
+    };
     return Promise.resolve({
       async open() {
         const daemon = await startDaemon(resolveConfig(flags, {}), createLog("silent"), (cause) => {

@@ -98,6 +98,7 @@ const limitsOf = (config: Config): Limits => ({
   requestBytesInFlight: config.maxRequestsSize,
   requestsInFlight: config.maxRequests,
   documentBytes: config.maxDocumentSize,
+  inputRowBytes: config.maxInputRowSize,
   runtimeIdBytes: config.maxRuntimeIdSize,
   ...(config.quota === undefined ? {} : { quotaBytes: config.quota }),
 });

@@ -36,6 +36,8 @@ import type { RowTask, SpaceChanges } from "./row-spaces/space-changes.js";
  * begins in the meantime, so all slices see the same state. Smaller batches, which are usual, do not yield.
  */
 const UNDIVIDED_ROWS = 256;
+/** A batch with more bytes of values than this is divided, too. */
+const UNDIVIDED_BYTES = 1 << 20;
 
 /** The parts of a store that all its groups use. */
 export interface Writer {
@@ -95,8 +97,8 @@ export class LmdbGroup implements Group<Slot> {
     return this.sequence + 1;
   }
 
-  read({ reads: { handles } }: WriteBatch<unknown>): Awaitable<readonly Slot[]> {
-    if (handles.length > UNDIVIDED_ROWS) return this.readInSlices(handles);
+  read({ reads: { handles }, bytes }: WriteBatch<unknown>): Awaitable<readonly Slot[]> {
+    if (handles.length > UNDIVIDED_ROWS || bytes > UNDIVIDED_BYTES) return this.readInSlices(handles);
     return handles.map(({ key }) => this.slot(this.keyOf(key)));
   }
 
@@ -114,7 +116,8 @@ export class LmdbGroup implements Group<Slot> {
   }
 
   prepare(decided: DecidedBatch<Slot>): Awaitable<Apply | undefined> {
-    if (decided.decision.writes.length <= UNDIVIDED_ROWS) return this.plan(decided);
+    const { decision, batch } = decided;
+    if (decision.writes.length <= UNDIVIDED_ROWS && batch.bytes <= UNDIVIDED_BYTES) return this.plan(decided);
     return this.budget.yield().then(() => this.plan(decided));
   }
 

@@ -17,7 +17,7 @@ import { decodeOutcome } from "../commit/outcome.js";
 import { decodeRow, describeKey, verifiedValue } from "../commit/row.js";
 import { decodeSnapshotFacts } from "../documents/stored-document.js";
 import type { Row, RowKey } from "../engine.js";
-import { decodeInputState } from "../operations/inputs.js";
+import { decodeInputState } from "../input-rows/input-load.js";
 import { checkLifecycleRecord } from "../operations/records.js";
 
 /** Returns the damage of a single row, if any. The form of a value longer than `formBytes` is not checked, only its checksum. */

@@ -6,9 +6,10 @@ import { ReadSet } from "../commit/row.js";
 import { changeArguments, incomingOf } from "../documents/incoming.js";
 import { commitOverSession } from "../documents/session-commit.js";
 import type { KeyOf, Row } from "../engine.js";
+import { inputRowsYielding } from "../input-rows/checked-rows.js";
 import { type StoreContext, loadRow } from "../store-context.js";
 import { checkRuntimeId, invalid, parseUuid, shaped } from "../validate.js";
-import { inputArguments, inputIdsOf, inputRowsYielding, replaceInputs, unchangedArguments } from "./inputs.js";
+import { inputArguments, inputIdsOf, replaceInputs, unchangedArguments } from "./inputs.js";
 import { acceptedId, checkSessionKey, refuseOnOpaque, resolveProfile } from "./sessions.js";
 
 type BoundaryOperations = Pick<VersionedStore, "atomicApply" | "loadBoundaryReceipt">;
@@ -20,7 +21,7 @@ export const boundaryOperations = (context: StoreContext): BoundaryOperations =>
     const receipt = receiptRow(runtimeId, request.receipt);
     const fieldOf = (index: number): string => `input_updates[${String(index)}]`;
     const inputs = await context.committer.pendingDuring(request, () =>
-      inputRowsYielding(runtimeId, request.inputUpdates, fieldOf, context.limits),
+      inputRowsYielding({ ...context, runtimeId }, request.inputUpdates, fieldOf),
     );
     const fingerprinted = {
       method: "AtomicApply",

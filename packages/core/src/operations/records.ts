@@ -6,9 +6,10 @@ import type { AnyMutation, Change } from "../commit/committer.js";
 import type { RequestArguments } from "../commit/fingerprint.js";
 import { ReadSet } from "../commit/row.js";
 import type { RowKey } from "../engine.js";
+import { inputRowsYielding } from "../input-rows/checked-rows.js";
 import { type StoreContext, loadRow, versionOf } from "../store-context.js";
 import { checkRuntimeId, checkSize, invalid, shaped } from "../validate.js";
-import { inputArguments, inputIdsOf, inputRowsYielding, replaceInputs, unchangedArguments } from "./inputs.js";
+import { inputArguments, inputIdsOf, replaceInputs, unchangedArguments } from "./inputs.js";
 
 /*
  * The records that a runtime, or the store, has once: the machine lifecycle, the operation snapshot, the OAuth flows.
@@ -41,7 +42,7 @@ export const recordOperations = (context: StoreContext): RecordOperations => ({
     checkLifecycleRecord(record);
     const fieldOf = (index: number): string => `input_states[${String(index)}]`;
     const inputs = await context.committer.pendingDuring(request, () =>
-      inputRowsYielding(runtimeId, request.inputStates, fieldOf, context.limits),
+      inputRowsYielding({ ...context, runtimeId }, request.inputStates, fieldOf),
     );
     const reads = new ReadSet();
     const lifecycle = { handle: reads.add({ table: "lifecycle", runtimeId }), value: record };

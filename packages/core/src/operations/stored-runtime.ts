@@ -1,5 +1,5 @@
 import { type ExportedRuntime, type Finding, type RuntimeId, StoreError } from "@bolthole/contract";
-import { readInputState, readOpsSnapshot, readReceipt } from "@bolthole/json";
+import { readOpsSnapshot, readReceipt } from "@bolthole/json";
 import { RuntimeAudit, damageOf, difference } from "../audit/store-audit.js";
 import {
   COUNTED_TABLES,
@@ -20,6 +20,7 @@ import {
   type View,
   pagesOf,
 } from "../engine.js";
+import { inputStateOf } from "../input-rows/input-load.js";
 import type { StoreContext } from "../store-context.js";
 import { YieldBudget } from "../yield-budget.js";
 
@@ -116,7 +117,7 @@ export async function exportContents(
 ): Promise<ExportedRuntime | undefined> {
   const stored = await context.engine.view((view) => readRuntime(view, runtimeId));
   if (!stored.manifest && stored.entries.length === 0) return undefined;
-  const records = await recordsOf(stored.entries);
+  const records = await recordsOf(context, stored.entries);
   if (!(await matchesManifest(runtimeId, stored))) {
     throw damaged({ table: "runtimeManifest", runtimeId }, "does not match the rows that are there");
   }
@@ -164,7 +165,7 @@ export async function salvageContents(
       });
     }
   }
-  return { runtimeId, ...(await recordsOf(readable)), session, findings };
+  return { runtimeId, ...(await recordsOf(context, readable)), session, findings };
 }
 
 /** Reports rows that cannot be read because the data file is damaged where they should be. */
@@ -187,23 +188,27 @@ function damageText(error: unknown): string {
 
 /** Decodes every record except the session. Throws DAMAGED_RECORD. */
 async function recordsOf(
+  context: StoreContext,
   entries: readonly RowEntry[],
 ): Promise<Pick<ExportedRuntime, "lifecycle" | "ops" | "inputs" | "receipts">> {
   const budget = new YieldBudget();
-  const decodeAll = async <T>(table: RowKey["table"], decode: (value: Uint8Array) => T): Promise<T[]> => {
+  const decodeAll = async <T>(table: RowKey["table"], decode: (entry: RowEntry) => T | Promise<T>): Promise<T[]> => {
     const decoded: T[] = [];
-    for (const { key, row } of entries) {
-      if (key.table === table) decoded.push(decodeRow(key, row, decode));
+    for (const entry of entries) {
+      if (entry.key.table === table) {
+        const one = decode(entry);
+        decoded.push(one instanceof Promise ? await one : one);
+      }
       const wait = budget.spend();
       if (wait) await wait;
     }
     return decoded;
   };
   return {
-    lifecycle: (await decodeAll("lifecycle", (value) => value))[0],
-    ops: (await decodeAll("ops", readOpsSnapshot))[0],
-    inputs: await decodeAll("input", readInputState),
-    receipts: await decodeAll("receipt", readReceipt),
+    lifecycle: (await decodeAll("lifecycle", ({ key, row }) => decodeRow(key, row, (value) => value)))[0],
+    ops: (await decodeAll("ops", ({ key, row }) => decodeRow(key, row, readOpsSnapshot)))[0],
+    inputs: await decodeAll("input", (entry) => inputStateOf(context, entry)),
+    receipts: await decodeAll("receipt", ({ key, row }) => decodeRow(key, row, readReceipt)),
   };
 }
 

@@ -8,11 +8,11 @@ import { type PlainRow, orderRows } from "../commit/row-set.js";
 import { incomingOf } from "../documents/incoming.js";
 import { encodeSnapshotFacts } from "../documents/stored-document.js";
 import type { RowEntry, RowKey } from "../engine.js";
+import { inputRowsYielding } from "../input-rows/checked-rows.js";
 import type { StoreContext } from "../store-context.js";
 import { checkRuntimeId, checkSize, shaped } from "../validate.js";
 import { YieldBudget } from "../yield-budget.js";
 import { receiptRow } from "./boundary.js";
-import { inputRowsYielding } from "./inputs.js";
 import { checkLifecycleRecord } from "./records.js";
 import { RuntimeImport } from "./runtime-import.js";
 import { acceptedId } from "./sessions.js";
@@ -96,8 +96,8 @@ async function checkedRows(context: StoreContext, contents: RuntimeContents): Pr
     rows.push({ key: { table: "ops", runtimeId }, value });
   }
   // A runtime may have more input rows than one request may contain.
-  const noLimit = { ...limits, batchRows: Number.MAX_SAFE_INTEGER };
-  const inputs = await inputRowsYielding(runtimeId, contents.inputs, (index) => `inputs[${String(index)}]`, noLimit);
+  const rules = { runtimeId, limits: { ...limits, batchRows: Number.MAX_SAFE_INTEGER }, longRows: context.longRows };
+  const inputs = await inputRowsYielding(rules, contents.inputs, (index) => `inputs[${String(index)}]`);
   for (const row of inputs.rows) rows.push(row);
   const budget = new YieldBudget();
   for (const receipt of receipts) {
