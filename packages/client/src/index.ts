@@ -71,6 +71,7 @@ export type {
   DeletedCounts,
   DeletedRuntime,
   ExpectedSnapshot,
+  InputStatePiece,
   InputsVersions,
   KeptInput,
   Limits,
@@ -106,6 +107,7 @@ export type {
   PersistOpsLifecycle,
   ReplaceSessionSnapshotIfCurrent,
   UpdateAuthOauthFlowSnapshot,
+  UploadInputStates,
   UploadSessionSnapshot,
 } from "@bolthole/contract";
 export type { ByteRange, DocumentPart, SessionChange, SnapshotPatch } from "@bolthole/contract";

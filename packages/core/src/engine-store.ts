@@ -9,6 +9,7 @@ import { ManifestCorrections } from "./commit/runtime-replacement.js";
 import { Uploads } from "./documents/uploads.js";
 import type { Engine } from "./engine.js";
 import { HeldViews } from "./held-views.js";
+import { InputUploads } from "./input-rows/input-uploads.js";
 import { LongRows } from "./input-rows/long-rows.js";
 import { boundaryOperations } from "./operations/boundary.js";
 import { deletionOperations } from "./operations/deletion.js";
@@ -34,6 +35,8 @@ export const DEFAULT_LIMITS: Limits = {
   patchInsertBytes: 1024 * 1024,
   uploadBytes: 512 * 1024 * 1024,
   uploadIdleSeconds: 60,
+  inputUploadRows: 250_000,
+  inputUploadBytes: 16 * 1024 * 1024 * 1024,
 };
 
 /** The largest limit of an input row: its text must fit into one string, and its value into one blob of SQLite. */
@@ -83,6 +86,7 @@ export function createEngineStore(unguardedEngine: Engine, options: EngineStoreO
   const documents = new DocumentMemory({ boundBytes: options.documentMemoryBytes });
   const reusesChunkBuffers = options.reusesChunkBuffers ?? false;
   const damagedRuntimes = options.damagedRuntimes ?? new Set();
+  const longRows = new LongRows();
   const engine = quarantine(unguardedEngine, damagedRuntimes);
   const context = {
     engine,
@@ -97,7 +101,8 @@ export function createEngineStore(unguardedEngine: Engine, options: EngineStoreO
     committer: new Committer(engine, maxAgeMs, now),
     sessions: new KeyedQueue(),
     transcripts: new TranscriptChecker(documents, options.checks),
-    longRows: new LongRows(),
+    longRows,
+    inputUploads: new InputUploads(engine, limits, longRows),
     heldViews: new HeldViews(engine),
     uploads: new Uploads(limits, documents, reusesChunkBuffers),
     reusesChunkBuffers,

@@ -87,8 +87,10 @@ export class MemoryEngine implements Engine {
     const rows = emptyRows();
     const digest = new RowSetDigest();
     let bytes = 0;
+    let sequence = 0;
     for await (const slice of slices) {
-      const entries = slice((this.sequence += 1));
+      sequence ||= this.sequence += 1;
+      const entries = slice(sequence);
       digest.add(entries);
       for (const { key, row } of entries) {
         const kept = { row: copyOf(row) };
@@ -97,7 +99,7 @@ export class MemoryEngine implements Engine {
       }
       await setImmediate();
     }
-    return { input: digest.input, receipt: digest.receipt, set: { rows, bytes } };
+    return { sequence, input: digest.input, receipt: digest.receipt, set: { rows, bytes } };
   }
 
   discardRows(): Promise<void> {

@@ -5,6 +5,7 @@ import { decodeRow, versionText } from "./commit/row.js";
 import type { Uploads } from "./documents/uploads.js";
 import type { Engine, Row, RowKey } from "./engine.js";
 import type { HeldViews } from "./held-views.js";
+import type { InputUploads } from "./input-rows/input-uploads.js";
 import type { LongRows } from "./input-rows/long-rows.js";
 import type { ManifestCorrections } from "./commit/runtime-replacement.js";
 import type { TranscriptChecker } from "./transcript/transcript-checker.js";
@@ -30,6 +31,7 @@ export interface StoreContext {
   readonly sessions: KeyedQueue;
   readonly transcripts: TranscriptChecker;
   readonly longRows: LongRows;
+  readonly inputUploads: InputUploads;
   readonly heldViews: HeldViews;
   readonly uploads: Uploads;
   /** `EngineStoreOptions.reusesChunkBuffers`. */

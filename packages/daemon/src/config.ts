@@ -20,6 +20,9 @@ export const VERSION = (
 
 const mebibytes = (value: number): string => `${String(value / (1024 * 1024))}MiB`;
 
+/** The ids and versions of an upload are kept in memory, and the kept rows are listed in one response. */
+const MAX_UPLOAD_ROWS = 1_000_000;
+
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
 
 const size = z.string().transform((text, context) => {
@@ -157,6 +160,18 @@ export const SETTINGS = {
     fallback: () => mebibytes(DEFAULT_LIMITS.inputRowBytes),
     help: "largest size of one input row in its canonical JSON, up to 256MiB",
   },
+  maxInputUploadRows: {
+    schema: count.refine((value) => value <= MAX_UPLOAD_ROWS, {
+      message: `expected at most ${String(MAX_UPLOAD_ROWS)} rows`,
+    }),
+    fallback: () => String(DEFAULT_LIMITS.inputUploadRows),
+    help: "largest number of input rows in one upload, up to 1000000",
+  },
+  maxInputUploadSize: {
+    schema: size,
+    fallback: () => undefined,
+    help: "largest total size of the uploaded input rows that no commit has used yet",
+  },
   maxRuntimeIdSize: { schema: size, fallback: () => "8KiB", help: "largest size of a runtime id" },
   incrementalChecks: {
     schema: flag,
@@ -193,7 +208,7 @@ export const SETTINGS = {
 type Settings = typeof SETTINGS;
 export type SettingName = keyof Settings;
 /** The settings that have no default. */
-type Optional = "listen" | "quota";
+type Optional = "listen" | "quota" | "maxInputUploadSize";
 
 /** The settings after checks and defaults. Sizes are in bytes, durations in milliseconds. */
 export type Config = { readonly [K in Exclude<SettingName, Optional>]: z.output<Settings[K]["schema"]> } & {
@@ -239,6 +254,7 @@ export function resolveConfig(flags: RawValues, environment: NodeJS.ProcessEnv):
   return Object.freeze({
     listen: undefined,
     quota: undefined,
+    maxInputUploadSize: undefined,
     ...config,
     data: resolve(String(config.data)),
   }) as unknown as Config;

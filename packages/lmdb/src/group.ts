@@ -7,6 +7,7 @@ import {
   type GroupRow,
   type RowHandle,
   type RowKey,
+  type RowSetKey,
   type RowSetReplacement,
   type RowWrite,
   StaleBaseError,
@@ -58,6 +59,8 @@ interface Slot extends GroupRow {
 
 /** The replacement of a row set. */
 interface Exchange {
+  /** The new row space. Undefined when no row remains. */
+  readonly space: number | undefined;
   /** The bytes of the values that are written; 0 for a deletion. */
   readonly values: readonly number[];
   apply(): void;
@@ -129,7 +132,9 @@ export class LmdbGroup implements Group<Slot> {
     return this.admit({ load, bytes: batch.bytes, frees }, () => () => {
       exchange?.apply();
       writes.forEach((write, index) => {
-        this.put(write, rows[write.handle.index], sequence, replacements[index]);
+        const slot = rows[write.handle.index];
+        const moved = exchange && isOfRowSet(write.handle.key) ? this.slotIn(exchange, write.handle.key) : slot;
+        this.put(write, moved, sequence, replacements[index]);
       });
       this.sequence = sequence;
     });
@@ -241,7 +246,7 @@ export class LmdbGroup implements Group<Slot> {
 
   /** Returns the stored key of a row, in the row space that the earlier batches of the group left. */
   private keyOf(key: RowKey): Buffer {
-    const isInSpace = this.writer.spaces.isUsed && (key.table === "input" || key.table === "receipt");
+    const isInSpace = this.writer.spaces.isUsed && isOfRowSet(key);
     return isInSpace ? encodeKey(key, this.spaceChange().spaceOf(key.runtimeId)) : encodeKey(key);
   }
 
@@ -251,6 +256,7 @@ export class LmdbGroup implements Group<Slot> {
     const few = staged === undefined ? this.fewRows(runtimeId) : undefined;
     if (few) {
       return {
+        space: undefined,
         values: few.map(() => 0),
         apply: () => {
           for (const key of few) this.deleteRow(key);
@@ -259,6 +265,7 @@ export class LmdbGroup implements Group<Slot> {
     }
     const recordBytes = RECORD_BYTES + Buffer.byteLength(runtimeId);
     return {
+      space: staged,
       values: [recordBytes, recordBytes, recordBytes, RECORD_BYTES],
       apply: this.spaceChange().plan(runtimeId, staged),
     };
@@ -301,6 +308,15 @@ export class LmdbGroup implements Group<Slot> {
     return slot;
   }
 
+  /** Returns the slot of a row in a new row space, which does not have the row yet. */
+  private slotIn({ space }: Exchange, key: RowKey): Slot {
+    if (space === undefined) throw new RangeError("a batch deleted a row set and wrote a row of it");
+    const stored = encodeKey(key, space);
+    const slot = { key: stored, row: undefined, isChanged: true };
+    this.slots.set(slotName(stored), slot);
+    return slot;
+  }
+
   private deleteRow(key: Buffer): void {
     this.slots.set(slotName(key), { key, row: undefined, isChanged: true });
   }
@@ -327,6 +343,8 @@ export class LmdbGroup implements Group<Slot> {
 }
 
 const NOTHING: Apply = () => undefined;
+
+const isOfRowSet = (key: RowKey): key is RowSetKey => key.table === "input" || key.table === "receipt";
 
 /** Returns the name of a slot in the map of a group. */
 const slotName = (key: Buffer): string => key.toString("latin1");

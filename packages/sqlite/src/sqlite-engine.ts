@@ -113,7 +113,7 @@ export class SqliteEngine implements Engine {
       entries.push(...made);
       await setImmediate();
     }
-    return { input: digest.input, receipt: digest.receipt, entries };
+    return { sequence, input: digest.input, receipt: digest.receipt, entries };
   }
 
   discardRows(): Promise<void> {

@@ -4,6 +4,7 @@ import { concurrencyChapter } from "./concurrency.js";
 import { deletionChapter } from "./deletion.js";
 import { expectationsChapter } from "./expectations.js";
 import { inputChapter } from "./input.js";
+import { inputUploadsChapter } from "./input-uploads.js";
 import { isolationChapter } from "./isolation.js";
 import { lifecycleChapter } from "./lifecycle.js";
 import { listingChapter } from "./listing.js";
@@ -36,6 +37,7 @@ export const CHAPTERS: readonly Chapter[] = [
   profilesChapter,
   patchesChapter,
   uploadsChapter,
+  inputUploadsChapter,
   unchangedInputsChapter,
   deletionChapter,
   transferChapter,

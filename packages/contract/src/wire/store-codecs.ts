@@ -35,7 +35,16 @@ import {
 import { type ServiceCodecs, stream, unary, upload } from "./method-codec.js";
 import { inputState, opsSnapshot, receipt, rewriteCommit } from "./records.js";
 import { sessionChange } from "./session-change.js";
-import { readInputStates, readSnapshot, readUpload, writeInputStates, writeSnapshot, writeUpload } from "./streams.js";
+import {
+  readInputStates,
+  readInputUpload,
+  readSnapshot,
+  readUpload,
+  writeInputStates,
+  writeInputUpload,
+  writeSnapshot,
+  writeUpload,
+} from "./streams.js";
 
 const recordKinds: readonly RecordKind[] = ["session_snapshot", "machine_lifecycle", "ops_lifecycle", "input_state"];
 const recordKind = enumeration(pb.RecordKindSchema, recordKinds);
@@ -185,6 +194,8 @@ const limitMembers: Codec<pb.Limits, Limits> = message(pb.LimitsSchema, {
   patchInsertBytes: same,
   uploadBytes: roundedNumber,
   uploadIdleSeconds: same,
+  inputUploadRows: same,
+  inputUploadBytes: roundedNumber,
   quotaBytes: optional(roundedNumber),
 });
 
@@ -250,6 +261,7 @@ export const storeCodecs = {
       sessionDelta: optional(sessionChange),
       receipt: required(receipt),
       inputUpdates: list(inputState),
+      inputUploadId: same,
       unchangedInputs,
       sessionStoreKey: same,
     },
@@ -277,6 +289,14 @@ export const storeCodecs = {
       toWire: (uploadId) => create(pb.UploadSessionSnapshotResponseSchema, { uploadId }),
     },
   ),
+  uploadInputStates: upload(
+    rpc.uploadInputStates,
+    { decodeRequest: readInputUpload, encodeRequest: writeInputUpload },
+    {
+      toModel: ({ uploadId }) => uploadId,
+      toWire: (uploadId) => create(pb.UploadInputStatesResponseSchema, { uploadId }),
+    },
+  ),
   clearSessionSnapshot: unary(rpc.clearSessionSnapshot, runtimeMutation, committed),
   replaceSessionSnapshotIfCurrent: unary(
     rpc.replaceSessionSnapshotIfCurrent,
@@ -288,7 +308,11 @@ export const storeCodecs = {
     { ...runtimeMutation, expected: expectedSnapshot },
     committedIf(pb.ClearSessionSnapshotIfCurrentResponseSchema, "cleared"),
   ),
-  persistInputState: unary(rpc.persistInputState, { ...runtimeMutation, state: required(inputState) }, committedInput),
+  persistInputState: unary(
+    rpc.persistInputState,
+    { ...runtimeMutation, state: optional(inputState), inputUploadId: same },
+    committedInput,
+  ),
   loadInputState: unary(
     rpc.loadInputState,
     { runtimeId, inputId: same },
@@ -301,7 +325,13 @@ export const storeCodecs = {
   ),
   commitMachineLifecycle: unary(
     rpc.commitMachineLifecycle,
-    { ...runtimeMutation, record: required(lifecycleRecord), inputStates: list(inputState), unchangedInputs },
+    {
+      ...runtimeMutation,
+      record: required(lifecycleRecord),
+      inputStates: list(inputState),
+      inputUploadId: same,
+      unchangedInputs,
+    },
     committedInputs,
   ),
   persistOpsLifecycle: unary(

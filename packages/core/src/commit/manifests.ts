@@ -55,6 +55,10 @@ export const isEmptyRuntimeManifest = (manifest: RuntimeManifest): boolean =>
 export const isSameInputs = (one: RuntimeManifest, other: RuntimeManifest): boolean =>
   one.inputsSequence === other.inputsSequence && isSameDigest(one.input, other.input);
 
+/** Whether two manifests of one runtime count the same row set. */
+export const isSameRowSet = (one: RuntimeManifest, other: RuntimeManifest): boolean =>
+  isSameInputs(one, other) && isSameDigest(one.receipt, other.receipt);
+
 export const isSameDigest = (one: TableDigest, other: TableDigest): boolean =>
   one.rows === other.rows && one.sum === other.sum;
 

@@ -72,6 +72,7 @@ async function commitPrepared<R extends AnyMutation>(
       ...request,
       reads,
       bytes: (staged?.bytes ?? 0) + (otherEdits?.bytes ?? 0),
+      rowSet: otherEdits?.rowSet,
       decide: (rows) => {
         if (rows.get(snapshot)?.sequence !== base) throw new StaleBaseError();
         return otherEdits ? [edit, ...otherEdits.decide(rows)] : [edit];
