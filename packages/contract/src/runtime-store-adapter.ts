@@ -120,22 +120,13 @@ export class RuntimeStoreAdapter implements RuntimeStore {
     const limits = call(options);
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await this.loadInputStatesOnce(runtimeId, limits);
+        return await loadAllInputStates(this.store, runtimeId, limits);
       } catch (error) {
         // The store could not show one state to the end: rows were written meanwhile.
         const isRepeatable = error instanceof StoreError && error.reason === "BUSY" && attempt < LOAD_ATTEMPTS;
         if (!isRepeatable) throw error;
       }
     }
-  }
-
-  private async loadInputStatesOnce(runtimeId: RuntimeId, limits: Call): Promise<StoredInputState[]> {
-    const states: StoredInputState[] = [];
-    const { batches } = await this.store.loadInputStates({ runtimeId }, limits);
-    for await (const batch of batches) {
-      for (const { value } of batch) states.push(value);
-    }
-    return states;
   }
 
   async loadBoundaryReceipt(
@@ -248,6 +239,19 @@ export class RuntimeStoreAdapter implements RuntimeStore {
       expectedVersions: this.expectations.versions,
     };
   }
+}
+
+async function loadAllInputStates(
+  store: VersionedStore,
+  runtimeId: RuntimeId,
+  limits: Call,
+): Promise<StoredInputState[]> {
+  const states: StoredInputState[] = [];
+  const { batches } = await store.loadInputStates({ runtimeId }, limits);
+  for await (const batch of batches) {
+    for (const { value } of batch) states.push(value);
+  }
+  return states;
 }
 
 const call = (options: CallOptions | undefined): Call => ({

@@ -12,6 +12,9 @@ import { EXIT, StartupError } from "./exit-code.js";
  */
 const UNLIMITED = -1;
 
+/** The bytes of a message around an input row. */
+const ROW_MARGIN = 64 * 1024;
+
 /**
  * The number of messages that an object stream buffers. With Node's default of 16, one waiting sender buffers a whole document. grpc-js
  * has no option for this and uses the default of the process.
@@ -25,7 +28,8 @@ const LAST_MESSAGE_MS = 250;
 export function createGrpcServer(config: Config, options: ServerOptions): Server {
   setDefaultHighWaterMark(true, BUFFERED_MESSAGES);
   return new Server({
-    "grpc.max_receive_message_length": config.maxRequestSize,
+    // An import has each input row in one message, also a row that is longer than a request may be.
+    "grpc.max_receive_message_length": Math.max(config.maxRequestSize, config.maxInputRowSize + ROW_MARGIN),
     "grpc.max_send_message_length": UNLIMITED,
     "grpc.max_concurrent_streams": config.maxStreams,
     "grpc.enable_channelz": 0,
