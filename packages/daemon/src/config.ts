@@ -170,7 +170,7 @@ export const SETTINGS = {
   maxInputUploadSize: {
     schema: size,
     fallback: () => undefined,
-    help: "largest total size of the uploaded input rows that no commit has used yet",
+    help: "largest total size of the uploaded input rows that no commit has used yet; unless set, 16GiB, or 1GiB with the engines sqlite and memory",
   },
   maxRuntimeIdSize: { schema: size, fallback: () => "8KiB", help: "largest size of a runtime id" },
   incrementalChecks: {

@@ -2362,7 +2362,8 @@ export const RuntimeStoreService: GenService<{
   },
   /**
    * Returns all input rows of a runtime in ascending order of their ids (the order of the 16 bytes), in messages of at
-   * most 1 MiB. A damaged row fails the load, unless `each_outcome` is set.
+   * most 1 MiB, except that a longer row is sent in one message. All rows are of one state; a load that takes too long
+   * for this beside writers ends with BUSY. A damaged row fails the load, unless `each_outcome` is set.
    *
    * @generated from rpc bolthole.v1.RuntimeStoreService.LoadInputStates
    */
