@@ -158,7 +158,7 @@ test("a runtime that is deleted again and again leaves nothing behind", async ()
   await open();
 });
 
-test("batches before and after a replacement in one group see the row set that is current in their turn", async () => {
+test("batches before and after a replacement in one group see the row set that is current, with a row that the replacement added", async () => {
   await importOver(store, rowSet("rt", MANY_ROWS, 1));
   const staged = await engine.stageRows("rt", slicesOf([[5, 6]]));
   const read = (
@@ -187,8 +187,8 @@ test("batches before and after a replacement in one group see the row set that i
     read([1, 5]),
     read([2], undefined, 9),
     read([2]),
-    read([], staged),
-    read([1, 2, 5, 6]),
+    read([999], staged, 8),
+    read([1, 2, 5, 6, 999]),
     read([1], undefined, 9),
     read([1, 2]),
   ]);
@@ -196,13 +196,13 @@ test("batches before and after a replacement in one group see the row set that i
     [length, length],
     [length],
     [1],
-    [],
-    [undefined, undefined, 1, 1],
+    [undefined],
+    [undefined, undefined, 1, 1, 1],
     [undefined],
     [1, undefined],
   ]);
   await engine.reclaimed();
-  expect(await read([1, 2, 5, 6])).toEqual([1, undefined, 1, 1]);
+  expect(await read([1, 2, 5, 6, 999])).toEqual([1, undefined, 1, 1, 1]);
 });
 
 /** Yields one slice for each list of serial numbers. */

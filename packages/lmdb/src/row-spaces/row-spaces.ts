@@ -129,14 +129,9 @@ export class RowSpaces implements SpaceSource {
     let sequence = 0;
     try {
       for await (const slice of slices) {
-        if (space === undefined) {
-          space = this.ids.take(1).first;
-          sequence = await this.writeFirst(runtimeId, space, slice, digest);
-        } else {
-          const { task, entries } = this.sliceTask(space, slice(sequence));
-          await this.writer.perform(task);
-          digest.add(entries);
-        }
+        const isFirst = space === undefined;
+        space ??= this.ids.take(1).first;
+        sequence = await this.write(runtimeId, space, slice, isFirst ? undefined : sequence, digest);
       }
     } catch (error) {
       this.discard({ sequence, input: digest.input, receipt: digest.receipt, space });
@@ -159,18 +154,20 @@ export class RowSpaces implements SpaceSource {
     return this.reclaimer.close();
   }
 
-  /** Writes the first slice, and returns the sequence that all slices have. */
-  private async writeFirst(
+  /** Writes a slice with the sequence that the first one got, and returns that sequence. The first slice gets its own. */
+  private async write(
     runtimeId: RuntimeId,
     space: number,
     slice: RowSlice,
+    first: number | undefined,
     digest: RowSetDigest,
   ): Promise<number> {
     let written: SliceTask | undefined;
     let taken = 0;
-    await this.writer.performNumbered(SLICE_BYTES, (sequence) => {
-      taken = sequence;
-      written = this.sliceTask(space, slice(sequence), runtimeId);
+    // Every task takes a sequence, which is simple; those of the later slices stay unused.
+    await this.writer.performNumbered(SLICE_BYTES, (own) => {
+      taken = first ?? own;
+      written = this.sliceTask(space, slice(taken), first === undefined ? runtimeId : undefined);
       return written.task;
     });
     digest.add(written?.entries ?? []);
