@@ -341,8 +341,6 @@ export interface ListRuntimes {
   readonly pageSize: number;
   /** The `nextPageToken` of the previous page. Empty for the first page. */
   readonly pageToken: string;
-  /** True: a runtime whose manifest is damaged or missing is listed as such. False: it refuses the page as DAMAGED_RECORD. */
-  readonly includeDamaged?: boolean | undefined;
 }
 export interface GetCommit {
   readonly requestId: string;
@@ -445,8 +443,8 @@ export interface VersionedStore {
   deleteRuntime(request: RuntimeMutation, call?: Call): Promise<DeletedRuntime>;
 
   /**
-   * Returns one page of the runtimes with at least one stored record. Throws TOO_LARGE for a page above 1,000 runtimes, and
-   * DAMAGED_RECORD for a page with a runtime whose manifest is damaged, unless `includeDamaged` is set.
+   * Returns one page of the runtimes with at least one stored record. A runtime whose manifest is damaged is listed with
+   * `hasDamagedManifest`. Throws TOO_LARGE for a page above 1,000 runtimes.
    */
   listRuntimes(request: ListRuntimes, call?: Call): Promise<RuntimePage>;
 

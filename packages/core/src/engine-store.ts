@@ -66,7 +66,7 @@ export interface EngineStoreOptions {
    * export with `salvage`, and an import. A runtime that is deleted or replaced leaves the set. More may be added later. None
    * unless set.
    */
-  readonly damagedRuntimes?: Set<RuntimeId> | undefined;
+  readonly damagedRuntimes?: Pick<Set<RuntimeId>, "size" | "has" | "delete"> | undefined;
   /** Returns the time in milliseconds since the epoch; `Date.now` unless set. */
   readonly now?: (() => number) | undefined;
 }
@@ -85,7 +85,7 @@ export function createEngineStore(unguardedEngine: Engine, options: EngineStoreO
   const maxAgeMs = outcomeRetention.maxAgeSeconds * 1000;
   const documents = new DocumentMemory({ boundBytes: options.documentMemoryBytes });
   const reusesChunkBuffers = options.reusesChunkBuffers ?? false;
-  const damagedRuntimes = options.damagedRuntimes ?? new Set();
+  const damagedRuntimes = options.damagedRuntimes ?? new Set<RuntimeId>();
   const longRows = new LongRows();
   const engine = quarantine(unguardedEngine, damagedRuntimes);
   const context = {
@@ -93,6 +93,7 @@ export function createEngineStore(unguardedEngine: Engine, options: EngineStoreO
     damagedRuntimes: {
       engine: unguardedEngine,
       corrections: new ManifestCorrections(unguardedEngine),
+      has: (runtimeId: RuntimeId) => damagedRuntimes.has(runtimeId),
       release: (runtimeId: RuntimeId) => {
         damagedRuntimes.delete(runtimeId);
       },

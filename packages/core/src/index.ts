@@ -47,12 +47,13 @@ export {
   type GroupRow,
   type MaintenanceTask,
 } from "./commit/group-commit.js";
-export { keyText } from "./commit/row.js";
+export { describeKey, keyText } from "./commit/row.js";
 export { deriveRuntimeManifest, deriveStoreManifest, externalRow, ownOrExternalRow } from "./commit/external-rows.js";
 export {
   type CountedTable,
   NO_ROWS,
   type RestoreOptions,
+  STORE_MANIFEST_KEY,
   type TableDigest,
   restoredStoreManifest,
 } from "./commit/manifests.js";
@@ -65,6 +66,7 @@ export { MemoryEngine } from "./memory-engine.js";
 // Verification and maintenance.
 export { type AuditedRow, StoreAudit } from "./audit/store-audit.js";
 export { quarantine } from "./audit/quarantine.js";
+export { type Recount, type RepairOptions, repairManifests, repairStoreManifest } from "./audit/repair.js";
 export { storeMaintenance, verifyEvents } from "./audit/store-maintenance.js";
 export {
   type PassReport,

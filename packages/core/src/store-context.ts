@@ -16,6 +16,8 @@ export interface DamagedRuntimes {
   readonly engine: Engine;
   /** Corrects the store manifest when the manifest of a runtime is damaged. */
   readonly corrections: ManifestCorrections;
+  /** Whether a runtime is refused. */
+  has(runtimeId: RuntimeId): boolean;
   /** Ends the refusal of a runtime whose damaged rows were deleted or replaced. */
   release(runtimeId: RuntimeId): void;
 }

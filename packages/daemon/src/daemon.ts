@@ -111,7 +111,7 @@ async function assemble(start: Start): Promise<Daemon> {
     handlers,
     () => describeStatus({ config, engine, store, scrub, startedAt, admission, listeners }),
     store,
-    storeMaintenance(engine),
+    storeMaintenance(opened.damage.watching(engine)),
   );
   listeners.push(await Listener.onSocket(path, socketServer, config.maxConnections));
   if (config.listen) {

@@ -1,16 +1,23 @@
 import { dirname, join } from "node:path";
-import type { Finding, Limits, RuntimeId } from "@bolthole/contract";
-import { DEFAULT_LIMITS, type Engine, type EngineStore, MemoryEngine, Scrub, createEngineStore } from "@bolthole/core";
+import type { Limits } from "@bolthole/contract";
+import {
+  DEFAULT_LIMITS,
+  type Engine,
+  type EngineStore,
+  MemoryEngine,
+  Scrub,
+  createEngineStore,
+  repairStoreManifest,
+} from "@bolthole/core";
 import { LmdbEngine } from "@bolthole/lmdb";
 import { SqliteEngine } from "@bolthole/sqlite";
 import { type Config, VERSION } from "./config.js";
 import { controlFolderOf, refuseSharedFolder } from "./folder/data-folder.js";
+import { damagedRuntimesFile } from "./folder/damaged-runtimes.js";
 import { type StoreFiles, keepStoreId, refuseLostData } from "./folder/store-id.js";
 import { scrubFile } from "./folder/state-files.js";
+import { KnownDamage } from "./known-damage.js";
 import type { Log } from "./log.js";
-
-/** A badly damaged store has too many findings for a log; GetStatus and `bolthole verify` report the rest. */
-const MAX_LOGGED_FINDINGS = 1000;
 
 const PRUNE_INTERVAL_MS = 10_000;
 
@@ -38,11 +45,28 @@ export async function openStore(
   const engine = await openEngine(config, onDiskFailure, damage, signal);
   try {
     keepStoreId(files, engine.storeId);
+    if (engine.durable) damage.keepIn(damagedRuntimesFile(files.controlFolder, engine.storeId));
+    await recountUnreadable(engine, log);
   } catch (error) {
     await engine.close();
     throw error;
   }
   return { engine, store: createStore(engine, config, damage), damage };
+}
+
+/** Without a readable store manifest, every write would be refused. */
+async function recountUnreadable(engine: Engine, log: Log): Promise<void> {
+  await repairStoreManifest(
+    engine,
+    {
+      nowMs: Date.now(),
+      dryRun: false,
+      onRecount: ({ differences }) => {
+        log.error({ differences }, "the store manifest could not be read and was counted again");
+      },
+    },
+    true,
+  );
 }
 
 export function storeFilesOf(config: Pick<Config, "data" | "engine">): StoreFiles {
@@ -110,29 +134,6 @@ const limitsOf = (config: Config): Limits => ({
 });
 
 /**
- * The damage that was found in a store, before it was opened and since. Each finding is logged once. A runtime whose manifest is
- * missing or does not match its rows is refused as damaged from then on, until it is deleted or replaced or the daemon starts again.
- */
-export class KnownDamage {
-  /** The runtimes that are refused. */
-  readonly runtimes = new Set<RuntimeId>();
-  private readonly logged = new Set<string>();
-
-  constructor(private readonly log: Log) {}
-
-  add(finding: Finding): void {
-    const { code, runtimeId, record } = finding;
-    if (runtimeId !== undefined && (code === "head-differs" || code === "head-missing")) {
-      this.runtimes.add(runtimeId);
-    }
-    const key = JSON.stringify([code, runtimeId, record]);
-    if (this.logged.has(key) || this.logged.size === MAX_LOGGED_FINDINGS) return;
-    this.logged.add(key);
-    this.log.error({ finding }, "a stored record is damaged");
-  }
-}
-
-/**
  * Starts the scrub of the store, unless it is disabled or the engine cannot check its data. Its progress is kept in the control
  * folder.
  */
@@ -149,6 +150,10 @@ export function startScrub(
     memory: scrubFile(controlFolder, engine.storeId),
     onFinding: (finding) => {
       damage.add(finding);
+    },
+    checkFirst: damage.runtimeIds,
+    onChecked: (runtimeId, findings) => {
+      damage.checked(runtimeId, findings);
     },
     onFault: (error) => {
       log.error({ err: error }, "the scrub failed to read a part of the store and continues");

@@ -101,10 +101,14 @@ test("a list load finds that a row is missing", async () => {
   });
 });
 
-test("the list of runtimes reports a runtime whose manifest is missing", async () => {
+test("the list of runtimes names a runtime whose manifest is missing, and lists the others", async () => {
   await damage(() => [encodeKey({ table: "runtimeManifest", runtimeId: "rt" }), undefined]);
   await withStore(async (_store, versioned) => {
-    expect(await damagedRecord(versioned.listRuntimes({ pageSize: 0, pageToken: "" }))).toBe("runtime manifest");
+    const { runtimes } = await versioned.listRuntimes({ pageSize: 0, pageToken: "" });
+    expect(runtimes.map(({ runtimeId, hasDamagedManifest }) => [runtimeId, hasDamagedManifest])).toEqual([
+      ["other", false],
+      ["rt", true],
+    ]);
   });
 });
 

@@ -90,6 +90,7 @@ export class LmdbGroup implements Group<Slot> {
   /** Whether a batch of the group is divided. */
   private isLong = false;
   private readonly budget = new YieldBudget();
+  hasWritten = false;
 
   constructor(private readonly writer: Writer) {
     this.sequence = writer.sequence;
@@ -126,6 +127,8 @@ export class LmdbGroup implements Group<Slot> {
 
   private plan({ batch, decision, rows, sequence }: DecidedBatch<Slot>): Awaitable<Apply | undefined> {
     const { writes, replaceRows, freesSpace: frees } = decision;
+    for (const { handle } of writes)
+      if (!rows[handle.index]) throw new RangeError("a batch wrote a row that it had not read");
     const replacements = writes.map((write) => this.replacement(write, rows[write.handle.index]));
     const exchange = replaceRows && this.exchangeOf(replaceRows);
     const load = loadOf(writes, rows, replacements, exchange?.values);
@@ -156,14 +159,10 @@ export class LmdbGroup implements Group<Slot> {
   }
 
   /**
-   * Prepares a task that changes row spaces. It reads everything before its first change, so that a task that fails
-   * changes nothing, and is refused alone.
+   * Prepares a task that changes row spaces.
    */
   prepareRowTask(task: RowTask): Awaitable<Apply | undefined> {
-    return this.admit(task, () => {
-      task.apply(this.spaceChange());
-      return NOTHING;
-    });
+    return this.admit(task, () => task.plan(this.spaceChange()));
   }
 
   /** Prepares a task that changes row spaces and writes rows, which get a commit sequence of their own. */
@@ -171,9 +170,11 @@ export class LmdbGroup implements Group<Slot> {
     const sequence = this.nextSequence;
     const task = taskOf(sequence);
     return this.admit(task, () => {
-      task.apply(this.spaceChange());
-      this.sequence = sequence;
-      return NOTHING;
+      const apply = task.plan(this.spaceChange());
+      return () => {
+        apply();
+        this.sequence = sequence;
+      };
     });
   }
 
@@ -192,7 +193,13 @@ export class LmdbGroup implements Group<Slot> {
     // LMDB takes all puts of a transaction in one iteration of the event loop.
     if (isLong) await this.budget.yield();
     puts.push([SEQUENCE_KEY, encodeCounter(SEQUENCE_KEY, this.sequence)]);
+    // LMDB would refuse one put and keep the others of the transaction.
+    for (const [key] of puts) {
+      if (key.length > LONGEST_KEY_BYTES)
+        throw new RangeError(`a stored key of ${String(key.length)} bytes is too long`);
+    }
     writer.reservation.spend({ pages: this.pages, bytes: this.bytes });
+    this.hasWritten = true;
     await writer.environment.write(puts);
     writer.sequence = this.sequence;
     if (this.treeChanges) writer.trees.flushed(this.treeChanges);
@@ -327,7 +334,7 @@ export class LmdbGroup implements Group<Slot> {
     sequence: number,
     replacement: Replacement | undefined,
   ): void {
-    if (!slot) throw new RangeError("a batch wrote a row that it had not read");
+    if (!slot) return;
     if (replacement) this.changes().replace(sequence, replacement);
     const runtimeId = "runtimeId" in key && isHashedId(key.runtimeId) ? key.runtimeId : undefined;
     // Member by member: this is the hottest path, and a spread is many times slower.
@@ -341,8 +348,6 @@ export class LmdbGroup implements Group<Slot> {
     slot.isChanged = true;
   }
 }
-
-const NOTHING: Apply = () => undefined;
 
 const isOfRowSet = (key: RowKey): key is RowSetKey => key.table === "input" || key.table === "receipt";
 

@@ -373,13 +373,15 @@ function scanManifests(transaction: ReadTransaction, after: string | undefined, 
     if (!first) break;
     const { runtimeId: plainId, table, afterRuntime } = parseRuntimeKey(first.key);
     const row = decodeRecord(first.value);
-    const runtimeId = plainId ?? row.runtimeId;
     if (isInDefaultRowSpace(first.key) && isLeftOver(transaction, first.key)) {
       start = afterRuntime;
       continue;
     }
-    if (runtimeId === undefined || !isOfRuntime(first.key, runtimeId)) {
-      throw readFailed("DAMAGED_RECORD", "the id of a stored runtime cannot be read", { record: "runtime manifest" });
+    const runtimeId = plainId ?? hashedIdOf(transaction, first.key, afterRuntime);
+    if (runtimeId === undefined) {
+      // A check of the whole store reports these rows. A runtime without a readable id cannot be addressed.
+      start = afterRuntime;
+      continue;
     }
     entries.push({
       key: { table: "runtimeManifest", runtimeId },
@@ -388,6 +390,15 @@ function scanManifests(transaction: ReadTransaction, after: string | undefined, 
     start = afterRuntime;
   }
   return entries;
+}
+
+/** Returns the runtime id that the rows of a hashed one contain, from the first row in which it is not damaged. */
+function hashedIdOf(transaction: ReadTransaction, first: Buffer, end: Buffer): string | undefined {
+  for (const { key, value } of transaction.range(first, end)) {
+    const { runtimeId } = decodeRecord(value);
+    if (runtimeId !== undefined && isOfRuntime(key, runtimeId)) return runtimeId;
+  }
+  return undefined;
 }
 
 /** Whether a row in a default row space belongs to no runtime: it is being deleted, or its runtime has another row space. */

@@ -15,6 +15,8 @@ export class SqliteGroup implements Group {
   private failure: { readonly cause: unknown } | undefined;
   private firstSequence = 0;
   private sequence = 0;
+  /** Each batch is written when it is applied. */
+  readonly hasWritten = true;
 
   private constructor(
     private readonly connection: SqliteConnection,

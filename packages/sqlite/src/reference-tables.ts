@@ -111,9 +111,9 @@ export function rowFrom(key: ReferenceKey, blob: Buffer, note: Note | undefined)
     case "lifecycle": {
       const stored = note?.value && lifecycleToJson(note.value).equals(blob) ? note.value : undefined;
       const record = stored ?? lifecycleFromJson(blob);
-      // The blob is not a lifecycle record. A checksum that never matches makes the reader report the row.
-      if (!record) return { ...externalRow(key, blob), checksum: -1 };
-      return ownOrExternalRow(key, record, note);
+      if (Buffer.isBuffer(record)) return ownOrExternalRow(key, record, note);
+      // A checksum that never matches makes the reader report the row.
+      return { ...externalRow(key, blob), checksum: -1, problem: `cannot be read: ${record.why}` };
     }
     case "ops":
     case "input":
@@ -160,7 +160,8 @@ export function noteValue(key: RowKey, row: Row): Buffer | null {
       return bufferOf(row.value);
     case "lifecycle": {
       const record = bufferOf(row.value);
-      return lifecycleFromJson(lifecycleToJson(record))?.equals(record) ? null : record;
+      const converted = lifecycleFromJson(lifecycleToJson(record));
+      return Buffer.isBuffer(converted) && converted.equals(record) ? null : record;
     }
     case "ops":
     case "input":
@@ -173,12 +174,12 @@ export function noteValue(key: RowKey, row: Row): Buffer | null {
 /** Returns the reference's JSON of a lifecycle record. Core stores the record in its wire form. */
 const lifecycleToJson = (record: Uint8Array): Buffer => writeMachineLifecycle(decodeLifecycleRecord(record));
 
-/** Returns undefined for JSON that is not a record with a version and a state, which the reference's loader refuses too. */
-function lifecycleFromJson(json: Uint8Array): Buffer | undefined {
+/** Converts JSON to a record. `why` says what is wrong with JSON that has no version or no state; the reference refuses it, too. */
+function lifecycleFromJson(json: Uint8Array): Buffer | { readonly why: string } {
   try {
     return Buffer.from(encodeStoredLifecycleRecord(readMachineLifecycleRecord(json)));
-  } catch {
-    return undefined;
+  } catch (error) {
+    return { why: (error as Error).message };
   }
 }
 

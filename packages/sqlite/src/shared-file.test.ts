@@ -206,3 +206,20 @@ test("a record with fields of a later version is kept until another program repl
   await putRawRow(file, { table: "runtime_states", key: { runtime_id: "rt" }, value: json });
   expect(record.equals((await load()) ?? Buffer.of())).toBe(false);
 });
+
+test("a row that the reference wrote and that cannot be read is reported with the reason, and can be replaced", async () => {
+  await putRawRow(file, { table: "runtime_states", key: { runtime_id: "rt" }, value: Buffer.from('"retired"') });
+  await expect(store.loadMachineLifecycleRecord("rt")).rejects.toMatchObject({
+    reason: "DAMAGED_RECORD",
+    text: "stored machine lifecycle record cannot be read: expected an object (byte 0)",
+  });
+  const input = { runtime_id: "rt", input_id: SECOND };
+  await putRawRow(file, { table: "runtime_input_states", key: input, value: Buffer.from("{}") });
+  await expect(store.loadInputState("rt", SECOND)).rejects.toMatchObject({
+    reason: "DAMAGED_RECORD",
+    text: expect.not.stringContaining("checksum") as string,
+  });
+  await store.commitMachineLifecycle("rt", { runtimeState: "idle", binding: {} }, [row(SECOND)]);
+  expect(await store.loadMachineLifecycleRecord("rt")).toBeDefined();
+  expect(await store.loadInputState("rt", SECOND)).toMatchObject(row(SECOND));
+});

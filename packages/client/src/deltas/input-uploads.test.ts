@@ -23,9 +23,8 @@ test("more rows than one request may have are uploaded, whatever their order and
   const client = shared.client();
   const upload = jest.spyOn(shared.plain, "uploadInputStates");
   const mixed = rows(MANY).reverse();
-  const [last] = mixed;
-  const upper = { ...mixed[1], inputId: mixed[1]?.inputId.toUpperCase() } as typeof last;
-  const inputUpdates = [...mixed, ...(upper ? [{ ...upper, attemptCount: 7 }] : [])];
+  const repeated = row(MANY - 2, 7);
+  const inputUpdates = [...mixed, { ...repeated, inputId: repeated.inputId.toUpperCase() }];
   await client.versioned.atomicApply({ ...boundary(0), inputUpdates });
   expect(upload).toHaveBeenCalledTimes(1);
   const stored = await client.store.loadInputStates(RT);

@@ -24,8 +24,6 @@ export interface DeclaredDifference {
   readonly result: OtherResult;
 }
 
-const DAMAGED_LIFECYCLE = "Store read failed: stored machine lifecycle record does not match its checksum";
-
 export const DECLARED_DIFFERENCES: readonly DeclaredDifference[] = [
   // Every sequence up to 2^64-1 is a distinct receipt key.
   { trace: "difference/05_sequence_clamp", steps: [1, 2, 3, 4], decision: 5, needs: "fullSequences", result: "memory" },
@@ -64,13 +62,21 @@ export const DECLARED_DIFFERENCES: readonly DeclaredDifference[] = [
       .map((step) => [step, step + 1]),
   ),
   // The external rows that no writer produces.
-  {
-    trace: "lifecycle/decoder_over_raw_rows",
-    steps: [46, 47, 49, 50, 52, 53, 70, 71],
-    decision: 19,
-    result: { err: { variant: "ReadFailed", text: DAMAGED_LIFECYCLE } },
-  },
+  unreadableLifecycle([46, 47], "binding: expected an object (byte 53)"),
+  unreadableLifecycle([49, 50, 52, 53], "expected an object (byte 0)"),
+  unreadableLifecycle([70, 71], "runtime_state: expected a string (byte 36)"),
 ];
+
+/** Declares loads of an external row that is not a lifecycle record. */
+function unreadableLifecycle(steps: readonly number[], why: string): DeclaredDifference {
+  const text = `Store read failed: stored machine lifecycle record cannot be read: ${why}`;
+  return {
+    trace: "lifecycle/decoder_over_raw_rows",
+    steps,
+    decision: 19,
+    result: { err: { variant: "ReadFailed", text } },
+  };
+}
 
 /** Declares loads of external lifecycle records. Each pair is the step of the load and the step of the decoder. */
 function externalRecords(trace: string, steps: readonly (readonly number[])[]): DeclaredDifference[] {

@@ -355,7 +355,7 @@ export const storeCodecs = {
   }),
   listRuntimes: unary(
     rpc.listRuntimes,
-    { pageSize: same, pageToken: same, includeDamaged: flag },
+    { pageSize: same, pageToken: same },
     { runtimes: list(runtimeSummary), nextPageToken: same },
   ),
   getCommit: unary(rpc.getCommit, { requestId: same, seal: same }, commitStatus),

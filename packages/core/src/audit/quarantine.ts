@@ -6,7 +6,7 @@ import type { Engine, RowKey, View } from "../engine.js";
  * Returns an engine that throws DAMAGED_RECORD for every access to some runtimes. Their manifests do not match their rows, so
  * that even a row with a valid checksum may be an old one. Runtimes may be added to the set later.
  */
-export function quarantine(engine: Engine, runtimes: ReadonlySet<RuntimeId>): Engine {
+export function quarantine(engine: Engine, runtimes: Pick<ReadonlySet<RuntimeId>, "size" | "has">): Engine {
   const admit = (key: RowKey | { readonly runtimeId: RuntimeId }): void => {
     if ("runtimeId" in key && runtimes.has(key.runtimeId)) {
       throw damaged({ table: "runtimeManifest", runtimeId: key.runtimeId }, "does not match the rows that are there");

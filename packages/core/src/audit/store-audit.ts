@@ -2,19 +2,19 @@ import { type Finding, type RuntimeId, type StoreCounts, StoreError } from "@bol
 import { readOpsSnapshot, readReceipt } from "@bolthole/json";
 import {
   COUNTED_TABLES,
-  EMPTY_RUNTIME_MANIFEST,
+  type CountedTable,
   EMPTY_STORE_MANIFEST,
+  NO_ROWS,
   type RuntimeManifest,
   type StoreManifest,
   type TableDigest,
-  copyRuntimeManifest,
   decodeRuntimeManifest,
   decodeStoreManifest,
   isCountedTable,
   updateDigest,
 } from "../commit/manifests.js";
 import { decodeOutcome } from "../commit/outcome.js";
-import { decodeRow, describeKey, verifiedValue } from "../commit/row.js";
+import { checksumOf, decodeRow, describeKey, verifiedValue } from "../commit/row.js";
 import { decodeSnapshotFacts } from "../documents/stored-document.js";
 import type { Row, RowKey } from "../engine.js";
 import { decodeInputState } from "../input-rows/input-load.js";
@@ -27,7 +27,7 @@ export function damageOf(key: RowKey, row: Row, formBytes = Infinity): Finding |
   try {
     verifiedValue(key, row);
   } catch {
-    return { code: "row-damaged", runtimeId, record, text: "the row does not match its checksum" };
+    return { code: "row-damaged", runtimeId, record, text: `the row ${row.problem ?? "does not match its checksum"}` };
   }
   if (row.value.length > formBytes) return undefined;
   try {
@@ -72,10 +72,47 @@ export function difference(table: string, stored: TableDigest, found: TableDiges
 
 const digestText = ({ rows, sum }: TableDigest): string => `${String(rows)} (sum of checksums ${String(sum)})`;
 
+/**
+ * The digest of the rows of one table that are there. A damaged row may have a wrong checksum, although the row with which it was
+ * counted had the right one.
+ */
+class FoundRows {
+  private digest = NO_ROWS;
+  /** For each damaged row, the difference to the sum if its content is right and its checksum is wrong. */
+  private readonly shifts: number[] = [];
+  private hasUnreadable = false;
+
+  add(key: RowKey, row: Row, isDamaged: boolean): void {
+    this.digest = updateDigest(this.digest, undefined, row);
+    if (!isDamaged) return;
+    this.shifts.push((checksumOf(key, row.sequence, row.value) - row.checksum) >>> 0);
+    this.hasUnreadable ||= row.checksum < 0;
+  }
+
+  /**
+   * Compares the digest that was stored with the rows. Returns the difference as text, if any. A difference that the damage of
+   * the rows explains is none: the damaged rows are reported already, and no row is missing.
+   */
+  difference(table: string, stored: TableDigest): string | undefined {
+    const { digest, shifts } = this;
+    const text = difference(table, stored, digest);
+    if (text === undefined || stored.rows !== digest.rows) return text;
+    const missing = (stored.sum - digest.sum) >>> 0;
+    const all = shifts.reduce((sum, shift) => (sum + shift) >>> 0, 0);
+    return this.hasUnreadable || missing === all || shifts.includes(missing) ? undefined : text;
+  }
+}
+
 /** Checks all rows of one state of a runtime, the runtime manifest included, and compares the manifest with the rows. */
 export class RuntimeAudit {
   private manifest: RuntimeManifest | undefined;
-  private readonly found = copyRuntimeManifest(EMPTY_RUNTIME_MANIFEST);
+  private readonly found: Record<CountedTable, FoundRows> = {
+    snapshot: new FoundRows(),
+    lifecycle: new FoundRows(),
+    ops: new FoundRows(),
+    input: new FoundRows(),
+    receipt: new FoundRows(),
+  };
 
   constructor(
     readonly runtimeId: RuntimeId,
@@ -85,7 +122,7 @@ export class RuntimeAudit {
   /** Checks one row. The rows may come in any order. */
   take(key: RowKey, row: Row): Finding | undefined {
     const damage = damageOf(key, row, this.formBytes);
-    if (isCountedTable(key.table)) this.found[key.table] = updateDigest(this.found[key.table], undefined, row);
+    if (isCountedTable(key.table)) this.found[key.table].add(key, row, damage !== undefined);
     else if (key.table === "runtimeManifest" && !damage) this.manifest = decodeRuntimeManifest(row.value);
     return damage;
   }
@@ -99,7 +136,7 @@ export class RuntimeAudit {
       return [{ code: "head-missing", runtimeId, record, text }];
     }
     return COUNTED_TABLES.flatMap((table): Finding[] => {
-      const text = difference(table, manifest[table], found[table]);
+      const text = found[table].difference(table, manifest[table]);
       return text === undefined ? [] : [{ code: "head-differs", runtimeId, record, text }];
     });
   }
@@ -118,8 +155,8 @@ export interface AuditedRow {
  */
 export class StoreAudit {
   readonly counts = { runtimes: 0, rows: 0, outcomes: 0 } satisfies StoreCounts;
-  private manifest: StoreManifest | undefined;
-  private found = EMPTY_STORE_MANIFEST;
+  private manifest: StoreManifest | "unreadable" | undefined;
+  private readonly found = { outcome: new FoundRows(), oauth: new FoundRows(), runtimeManifest: new FoundRows() };
   private runtime: RuntimeAudit | undefined;
 
   take({ key, row, document }: AuditedRow): Finding[] {
@@ -133,16 +170,15 @@ export class StoreAudit {
     if (damage) findings.push(damage);
     switch (key.table) {
       case "storeManifest":
-        if (damage) findings.push(storeDiffers("its row is damaged"));
-        else this.manifest = decodeStoreManifest(row.value);
+        this.manifest = damage ? "unreadable" : decodeStoreManifest(row.value);
         break;
       case "outcome":
         this.counts.outcomes += 1;
-        this.count("outcome", row);
+        this.found.outcome.add(key, row, damage !== undefined);
         break;
       case "oauth":
       case "runtimeManifest":
-        this.count(key.table, row);
+        this.found[key.table].add(key, row, damage !== undefined);
         break;
       case "snapshot":
       case "lifecycle":
@@ -159,15 +195,13 @@ export class StoreAudit {
   end(): Finding[] {
     const findings = this.endRuntime();
     const { manifest = EMPTY_STORE_MANIFEST, found } = this;
+    // It is reported already, and the next start counts it again.
+    if (manifest === "unreadable") return findings;
     for (const table of ["outcome", "oauth", "runtimeManifest"] as const) {
-      const text = difference(table, manifest[table], found[table]);
+      const text = found[table].difference(table, manifest[table]);
       if (text !== undefined) findings.push(storeDiffers(text));
     }
     return findings;
-  }
-
-  private count(table: "outcome" | "oauth" | "runtimeManifest", row: Row): void {
-    this.found = { ...this.found, [table]: updateDigest(this.found[table], undefined, row) };
   }
 
   private endRuntime(): Finding[] {

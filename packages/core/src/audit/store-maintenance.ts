@@ -1,8 +1,11 @@
 import { type StoreMaintenance, type VerifyEvent, readFailed } from "@bolthole/contract";
 import type { CheckListener, CheckResult, Engine } from "../engine.js";
 
+/** The part of an engine that the maintenance of a store uses. */
+type MaintainedEngine = Pick<Engine, "name" | "durable" | "backUp" | "check">;
+
 /** Returns the error of an engine that has no backup or no check. */
-const unsupported = (engine: Engine, verb: string): Error =>
+const unsupported = (engine: MaintainedEngine, verb: string): Error =>
   readFailed(
     "UNSUPPORTED",
     engine.durable
@@ -11,7 +14,7 @@ const unsupported = (engine: Engine, verb: string): Error =>
   );
 
 /** Returns backup and verification of an engine. Only one of them runs at a time, because each reads the whole store. */
-export function storeMaintenance(engine: Engine): StoreMaintenance {
+export function storeMaintenance(engine: MaintainedEngine): StoreMaintenance {
   let isBusy = false;
   async function* alone<T>(work: () => Promise<AsyncIterable<T>> | AsyncIterable<T>): AsyncGenerator<T, void> {
     if (isBusy) throw readFailed("BUSY", "another backup or verification is running; try again when it has ended");
@@ -44,7 +47,13 @@ export async function* verifyEvents(
   const events: VerifyEvent[] = [];
   const state = { isDone: false, wake: (): void => undefined };
   const emit = (event: VerifyEvent): void => {
-    events.push(event);
+    const last = events.at(-1);
+    // A slow reader gets the progress of several reads as one event. The number of findings is limited by the check.
+    if (last && "bytesRead" in last && "bytesRead" in event) {
+      events[events.length - 1] = { bytesRead: last.bytesRead + event.bytesRead };
+    } else {
+      events.push(event);
+    }
     state.wake();
   };
   const ended = check({

@@ -12,6 +12,7 @@ import type {
 } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
 import type { Decision, Engine, RowSetReplacement, StagedDocument, Table, WriteBatch } from "../engine.js";
+import { CountedChecksums, commitOverDamage } from "./damaged-rows.js";
 import { expectationsOf } from "./expectations.js";
 import { type Fingerprinted, fingerprint } from "./fingerprint.js";
 import { type ManifestCorrection, STORE_MANIFEST_KEY, isSameRowSet } from "./manifests.js";
@@ -24,7 +25,7 @@ import {
   type StoredResponse,
   WRITTEN,
 } from "./outcome.js";
-import { ReadRows, ReadSet, type RowHandle, type RowReader, decodeRow, versionText } from "./row.js";
+import { ReadRows, ReadSet, type RowHandle, type RowReader, decodeRow, isVerified, versionText } from "./row.js";
 import { type MergedRows, StaleRowsError } from "./row-set.js";
 import { WriteSet } from "./write-set.js";
 
@@ -206,9 +207,11 @@ export class Committer {
     edit: Edit,
   ): Promise<Committed | undefined> {
     const requestId = this.requestIdOf(change.request);
-    if (!requestId) return engine.commit(this.batchOf(change, bytes, undefined, edit));
-    const commit = (ofRequest: Uint8Array): Promise<Committed | undefined> =>
-      engine.commit(this.batchOf(change, bytes, { requestId, fingerprint: ofRequest }, edit));
+    const counted = new CountedChecksums();
+    const commitAs = (identity: RequestIdentity | undefined): Promise<Committed | undefined> =>
+      commitOverDamage(engine, counted, this.batchOf(change, bytes, identity, counted, edit));
+    if (!requestId) return commitAs(undefined);
+    const commit = (ofRequest: Uint8Array) => commitAs({ requestId, fingerprint: ofRequest });
     return this.track(requestId, () => {
       const ofRequest = fingerprint(change);
       return ofRequest instanceof Promise ? ofRequest.then(commit) : commit(ofRequest);
@@ -219,6 +222,7 @@ export class Committer {
     change: Repeatable<R> & { readonly reads: ReadSet },
     bytes: number,
     identity: RequestIdentity | undefined,
+    counted: CountedChecksums,
     edit: Edit,
   ): WriteBatch<Committed | undefined> {
     const { reads } = change;
@@ -237,7 +241,7 @@ export class Committer {
     };
 
     const decide = (rows: RowReader, sequence: number): Decision<Committed | undefined> => {
-      const writes = new WriteSet(rows, manifests, sequence);
+      const writes = new WriteSet(rows, manifests, sequence, counted);
       if (kept) {
         const outcome = writes.read(kept.handle, decodeOutcome);
         if (outcome) return nothingWritten(this.replay(outcome, kept.requestId, kept.fingerprint, change.inputIds));
@@ -347,7 +351,8 @@ export class Committer {
     for (const { handle, value, document } of edits) {
       const { key } = handle;
       const stored = key.table === "input" ? rows.get(handle) : undefined;
-      if (key.table === "input" && value && stored && Buffer.compare(stored.value, value) === 0) {
+      // A damaged row is not kept, even when its value is the same: its version may be damaged.
+      if (key.table === "input" && value && stored && isEqual(stored.value, value) && isVerified(key, stored)) {
         kept.push({ inputId: key.inputId, sequence: stored.sequence });
       } else if (value) {
         writes.put(handle, value, document);
@@ -442,6 +447,8 @@ function singleRows(handles: readonly RowHandle[]): Omit<DeletedCounts, "inputSt
     hadOpsLifecycle: has("ops"),
   };
 }
+
+const isEqual = (one: Uint8Array, other: Uint8Array): boolean => Buffer.compare(one, other) === 0;
 
 const nothingWritten = <T>(result: T): Decision<T> => ({ writes: [], result, freesSpace: false });
 

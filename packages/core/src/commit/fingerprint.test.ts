@@ -220,7 +220,7 @@ const CALLS: readonly [name: string, fingerprint: string, call: Call][] = [
   ],
   [
     "AtomicApply of an input upload",
-    "?",
+    "639cff5e68bee30ba0c836223d89274ff6dbc023387f468e3ef69b467d4608e4",
     async (store, called) => {
       const parts = (async function* () {
         yield await Promise.resolve([input(1), input(2)]);

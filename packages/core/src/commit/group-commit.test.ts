@@ -21,6 +21,7 @@ class TestStore {
   /** Batches that one group takes. */
   capacity = Infinity;
   beginError: Error | undefined;
+  writesWhileApplying = false;
   readonly commits: GroupCommit<TestGroup>;
 
   constructor(readonly isAsync: boolean) {
@@ -59,6 +60,7 @@ interface TestRow extends GroupRow {
 class TestGroup implements Group<TestRow> {
   isFlushing = false;
   isAborted = false;
+  hasWritten = false;
   nextSequence: number;
   applyError: Error | undefined;
   readonly written: string[] = [];
@@ -85,6 +87,7 @@ class TestGroup implements Group<TestRow> {
     if (this.store.capacity === 0) throw writeFailed("DISK_FULL", "the test disk is full");
     if (this.batches === this.store.capacity) return this.later(undefined);
     return this.later(() => {
+      this.hasWritten = this.store.writesWhileApplying;
       if (this.applyError) throw this.applyError;
       this.batches += 1;
       this.nextSequence = sequence + 1;
@@ -100,6 +103,7 @@ class TestGroup implements Group<TestRow> {
 
   async flush(): Promise<ReadonlySet<unknown> | undefined> {
     this.isFlushing = true;
+    this.hasWritten = true;
     const repeated = await new Promise<ReadonlySet<unknown> | undefined>((resolve, reject) => {
       this.end = (error, again) => {
         if (error === undefined) resolve(again);
@@ -224,7 +228,24 @@ describe.each([
     expect(store.groups).toHaveLength(1);
   });
 
-  test("an error while a batch is applied fails the whole group", async () => {
+  test("an error while a batch is applied ends its group, and the store continues when nothing was written", async () => {
+    const cause = new TypeError("a defect");
+    const calls = [append("row", "a"), append("row", "b")].map((batch) => follow(store.commits.commit(batch)));
+    const begin = store.groups.push.bind(store.groups);
+    jest.spyOn(store.groups, "push").mockImplementationOnce((group) => {
+      group.applyError = cause;
+      return begin(group);
+    });
+    const next = await store.group(1);
+    expect(calls[0]?.error).toMatchObject({ variant: "Internal", reason: "INTERNAL", cause });
+    expect([store.groups[0]?.isAborted, store.commits.hasFailed, store.failures]).toEqual([true, false, []]);
+    next.end();
+    await settled();
+    expect([calls[1]?.result, store.text("row")]).toEqual(["", "b"]);
+  });
+
+  test("an error while a batch is written fails the whole group and stops the store", async () => {
+    store.writesWhileApplying = true;
     const cause = new Error("the disk");
     const calls = [append("row", "a"), append("row", "b")].map((batch) => follow(store.commits.commit(batch)));
     const begin = store.groups.push.bind(store.groups);

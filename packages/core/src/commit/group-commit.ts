@@ -11,7 +11,10 @@ const GROUP_BYTES = 1 << 20;
  */
 export type Awaitable<T> = T | Promise<T>;
 
-/** Puts prepared work into the transaction of its group. An error of it fails the whole group. */
+/**
+ * Puts prepared work into the transaction of its group. It reads nothing, and must not throw: an error leaves a part of the work
+ * in the transaction, so it ends the whole group, and nothing of the group is written.
+ */
 export type Apply = () => Awaitable<void>;
 
 /** A row as a group sees it. Engines add members of their own. */
@@ -35,6 +38,11 @@ export interface DecidedBatch<R extends GroupRow = GroupRow> {
 export interface Group<R extends GroupRow = GroupRow> {
   /** The commit sequence of the next batch that writes something. */
   readonly nextSequence: number;
+  /**
+   * Whether the group may have written something to the disk. An error before that is no failure of the disk: it refuses the
+   * group, and the store continues.
+   */
+  readonly hasWritten: boolean;
   /**
    * Returns the rows that a batch reads, in the order of its handles, as the earlier batches of the group left them. An error
    * refuses this batch alone.
@@ -82,6 +90,7 @@ const NOTHING: Apply = () => undefined;
  * - A refusal is delivered after the flush too: it may depend on a change of the same group, so the caller must not receive
  *   it before that change is durable.
  * - When a transaction fails, its batches reject with OUTCOME_UNKNOWN, and every later write and read with SHUTTING_DOWN.
+ * - When a defect ends a group before it has written anything, its batches reject with INTERNAL, and later ones are taken again.
  *
  * The engine supplies the transactions: `begin` opens one. An error of `begin` refuses everything that waits; nothing was
  * written then, and later batches are taken again.
@@ -168,7 +177,8 @@ export class GroupCommit<G extends Group> {
       repeated = await group.flush();
     } catch (cause) {
       await group.abort();
-      this.fail(cause, taken);
+      if (group.hasWritten) this.fail(cause, taken);
+      else refuse(cause, taken);
       return;
     }
     if (repeated) this.queue.unshift(...taken.filter(({ work }) => repeated.has(work)));
@@ -229,4 +239,12 @@ export class GroupCommit<G extends Group> {
   private refuseWaiting(error: unknown): void {
     for (const { reject } of this.queue.splice(0)) reject(error);
   }
+}
+
+/** Rejects the batches of a group that a defect of the store ended before anything was written. */
+function refuse(cause: unknown, taken: readonly Pick<Waiting<never>, "reject">[]): void {
+  const text =
+    "a defect of the store ended the commit before anything was written: the change was not applied, and the store continues; " +
+    "please report it";
+  for (const { reject } of taken) reject(new StoreError("Internal", "INTERNAL", text, { cause }));
 }

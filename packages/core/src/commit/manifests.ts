@@ -15,11 +15,14 @@ export interface TableDigest {
 /** The digest of a table without rows. */
 export const NO_ROWS: TableDigest = { rows: 0, sum: 0 };
 
+/** The checksum with which a row is counted. */
+export type Counted = Pick<Row, "checksum">;
+
 /** Returns the digest after one row was replaced by another. */
 export const updateDigest = (
   { rows, sum }: TableDigest,
-  before: Row | undefined,
-  after: Row | undefined,
+  before: Counted | undefined,
+  after: Counted | undefined,
 ): TableDigest => ({
   // An external row was never counted, but may be deleted.
   rows: Math.max(0, rows + (after ? 1 : 0) - (before ? 1 : 0)),

@@ -1,8 +1,9 @@
 import type { StoreError, Uuid, Version, DeletedCounts } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
 import { bufferOf } from "../bytes.js";
-import type { Engine } from "../engine.js";
+import type { Engine, WriteBatch } from "../engine.js";
 import { parseUuid } from "../validate.js";
+import { CountedChecksums, commitOverDamage } from "./damaged-rows.js";
 import { WriteSet } from "./write-set.js";
 import { EMPTY_STORE_MANIFEST, STORE_MANIFEST_KEY, decodeStoreManifest } from "./manifests.js";
 import { UnknownFormError, decodeRow, ReadSet } from "./row.js";
@@ -120,15 +121,18 @@ export async function pruneOutcomes(engine: Engine, bounds: OutcomeBounds, nowMs
   const reads = new ReadSet();
   const manifests = { store: reads.add(STORE_MANIFEST_KEY) };
   const handles = pruned.map(({ key }) => reads.add(key));
-  await engine.commit({
+  const counted = new CountedChecksums();
+  const batch: WriteBatch<void> = {
     reads,
     bytes: 0,
     decide: (rows, sequence) => {
-      const writes = new WriteSet(rows, manifests, sequence);
+      const writes = new WriteSet(rows, manifests, sequence, counted);
       for (const handle of handles) writes.delete(handle);
       return { writes: writes.close(horizonMs), result: undefined, freesSpace: true };
     },
-  });
+  };
+  // Pruning must not end because of damage. When the counted checksum is unknown, the manifest keeps the difference that it has.
+  await commitOverDamage(engine, counted, batch, ({ row }) => row.checksum);
   return pruned.length;
 }
 

@@ -28,6 +28,11 @@ export interface Row {
   /** A checksum of table, key, sequence and value. Core makes and verifies it. */
   readonly checksum: number;
   readonly value: Uint8Array;
+  /**
+   * Why an engine could not convert the stored record to a row. Such a row matches no checksum. It continues a sentence that
+   * begins with the row's name.
+   */
+  readonly problem?: string | undefined;
 }
 
 /** Returns a key as text, different for different keys: for checksums, and for maps in memory. */
@@ -117,7 +122,8 @@ export function sequenceOf(epoch: string, version: Version): number | undefined 
   return versionText(epoch, sequence) === version ? sequence : undefined;
 }
 
-const checksumOf = (key: RowKey, sequence: number, value: Uint8Array): number =>
+/** Returns the checksum of a row of this key. */
+export const checksumOf = (key: RowKey, sequence: number, value: Uint8Array): number =>
   crc32(value, crc32(`${keyText(key)} ${String(sequence)}`));
 
 export const makeRow = (key: RowKey, sequence: number, value: Uint8Array): Row => ({
@@ -138,7 +144,7 @@ export const isSameRow = (one: Row | undefined, other: Row | undefined): boolean
 
 /** Returns the value of a row, or throws DAMAGED_RECORD when the row does not match its checksum. */
 export function verifiedValue(key: RowKey, row: Row): Uint8Array {
-  if (!isVerified(key, row)) throw damaged(key, "does not match its checksum");
+  if (!isVerified(key, row)) throw damaged(key, row.problem ?? "does not match its checksum");
   return row.value;
 }
 

@@ -1,11 +1,14 @@
-import type { RowSetReplacement, RowWrite, StagedDocument, StagedRows } from "../engine.js";
+import type { Row, RowSetReplacement, RowWrite, StagedDocument, StagedRows } from "../engine.js";
+import { CountedChecksums, DamagedRowsError, type SharedKey, type SharedRow } from "./damaged-rows.js";
 import {
+  type Counted,
   EMPTY_RUNTIME_MANIFEST,
   EMPTY_STORE_MANIFEST,
   type ManifestCorrection,
   NO_ROWS,
   type RuntimeManifest,
   type StoreManifest,
+  type TableDigest,
   copyRuntimeManifest,
   copyStoreManifest,
   correctStoreManifest,
@@ -37,11 +40,14 @@ export class WriteSet {
   private storeBefore: StoreManifest | undefined;
   /** Set when the batch writes or deletes every row of its runtime. */
   private correction: ManifestCorrection | undefined;
+  private uncounted: SharedRow[] | undefined;
 
   constructor(
     private readonly rows: RowReader,
     private readonly manifests: ManifestHandles,
     private readonly sequence: number,
+    /** The checksums of damaged rows that the batch may replace or delete. */
+    private readonly counted = new CountedChecksums(),
   ) {
     this.rowSequence = sequence;
   }
@@ -98,14 +104,49 @@ export class WriteSet {
     this.correction = correction;
   }
 
-  /** Returns all writes, with those of the manifests. `horizonMs` may move the store's horizon forward. */
+  /**
+   * Returns all writes, with those of the manifests. `horizonMs` may move the store's horizon forward. Throws `DamagedRowsError`
+   * when a row that is replaced or deleted is damaged and its counted checksum is not known.
+   */
   close(horizonMs = 0): RowWrite[] {
     const { runtime, store } = this.manifests;
     const writes: RowWrite[] = [];
     this.writes.forEach((write) => writes.push(write));
     if (runtime) this.addRuntimeManifest(runtime, writes);
     this.addStoreManifest(store, writes, horizonMs);
+    if (this.uncounted) throw new DamagedRowsError(this.uncounted);
     return writes;
+  }
+
+  /** Returns the digest of the table of a row after the row was written or deleted. */
+  private digestAfter(digest: TableDigest, { handle, row }: RowWrite): TableDigest {
+    const { key } = handle;
+    const before = this.rows.get(handle);
+    switch (key.table) {
+      case "input":
+      case "receipt":
+        return updateDigest(digest, this.correction ? undefined : this.countedRow(key, before), row);
+      case "outcome":
+        return updateDigest(digest, this.countedRow(key, before), row);
+      case "runtimeManifest":
+        // It was verified, or a correction has counted it as it is stored.
+        return updateDigest(digest, before, row);
+      case "snapshot":
+      case "lifecycle":
+      case "ops":
+      case "oauth":
+      case "storeManifest":
+        // The table has one row, so the row before, which may be damaged, does not matter.
+        return updateDigest(NO_ROWS, undefined, row);
+    }
+  }
+
+  /** Returns a row with the checksum that its manifest has counted. */
+  private countedRow(key: SharedKey, row: Row | undefined): Counted | undefined {
+    if (!row) return undefined;
+    const checksum = this.counted.of(key, row);
+    if (checksum === undefined) (this.uncounted ??= []).push({ key, row });
+    return checksum === row.checksum ? row : { checksum: checksum ?? 0 };
   }
 
   private write(write: RowWrite): void {
@@ -129,8 +170,7 @@ export class WriteSet {
       if (isInNewSet && (!this.replacement?.rows || !write.row || this.rows.get(write.handle))) {
         throw new TypeError(`a batch that replaces a row set can only add to it, found ${keyText(write.handle.key)}`);
       }
-      const before = this.correction ? undefined : this.rows.get(write.handle);
-      manifest[table] = updateDigest(manifest[table], before, write.row);
+      manifest[table] = this.digestAfter(manifest[table], write);
       isChanged = true;
     }
     if (!isChanged) return;
@@ -153,10 +193,9 @@ export class WriteSet {
     }
     for (const write of writes) {
       const { table } = write.handle.key;
-      if (table === "outcome" || table === "oauth" || table === "runtimeManifest") {
-        manifest[table] = updateDigest(manifest[table], this.rows.get(write.handle), write.row);
-        isChanged = true;
-      }
+      if (table !== "outcome" && table !== "oauth" && table !== "runtimeManifest") continue;
+      manifest[table] = this.digestAfter(manifest[table], write);
+      isChanged = true;
     }
     if (!isChanged) return;
     writes.push({ handle, row: makeRow(handle.key, this.sequence, encodeStoreManifest(manifest)) });

@@ -43,7 +43,7 @@ export type OnMerged = (kept: Row | undefined) => void;
 /**
  * Yields the merged row set in slices for `Engine.stageRows`. `rows` are in ascending order of their ids. Throws
  * `StaleBaseError` when the stored row set is not the one that `base` counts any more, and DAMAGED_RECORD when a stored row
- * is damaged or missing.
+ * that stays is damaged, or when one is missing.
  */
 export async function* mergedSlices(
   engine: Engine,
@@ -92,7 +92,9 @@ class SliceBuilder {
     return !this.isEmpty && (this.rows.length === SLICE_ROWS || this.bytes + value.length > SLICE_BYTES);
   }
 
+  /** Adds a stored row. Throws DAMAGED_RECORD: a copy must not make a damaged row look valid. */
   keep(entry: RowEntry<RowSetKey>): void {
+    verifiedValue(entry.key, entry.row);
     this.add(entry.row.value, () => entry);
   }
 
@@ -131,7 +133,7 @@ class StoredRows {
     private readonly table: "input" | "receipt",
   ) {}
 
-  /** Returns the next row, verified, or undefined after the last one. */
+  /** Returns the next row, which is not verified, or undefined after the last one. */
   async peek(): Promise<RowEntry<RowSetKey> | undefined> {
     while (this.at === this.page.length) {
       if (this.hasAll) return undefined;
@@ -159,7 +161,7 @@ class StoredRows {
     });
     let bytes = 0;
     for (const entry of page) {
-      bytes += verifiedValue(entry.key, entry.row).length;
+      bytes += entry.row.value.length;
       this.digest = updateDigest(this.digest, undefined, entry.row);
       const wait = this.budget.spend();
       if (wait) await wait;

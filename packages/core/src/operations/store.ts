@@ -19,7 +19,7 @@ export const storeOperations = (
   serverVersion: string,
   outcomeRetention: OutcomeRetention,
 ): StoreOperations => ({
-  async listRuntimes({ pageSize, pageToken, includeDamaged = false }) {
+  async listRuntimes({ pageSize, pageToken }) {
     if (pageSize > MAX_PAGE) throw tooLarge(readFailed, "page_size", MAX_PAGE, pageSize, "runtimes");
     const limit = pageSize === 0 ? DEFAULT_PAGE : pageSize;
     const after = parsePageToken(pageToken);
@@ -30,7 +30,8 @@ export const storeOperations = (
     for (const { key, row } of entries) {
       bytes += Buffer.byteLength(key.runtimeId, "utf8");
       if (bytes > PAGE_BYTES && runtimes.length > 0) break;
-      if (includeDamaged && damageOf(key, row)) runtimes.push(damagedSummary(key.runtimeId));
+      const isDamaged = context.damagedRuntimes.has(key.runtimeId) || damageOf(key, row) !== undefined;
+      if (isDamaged) runtimes.push(damagedSummary(key.runtimeId));
       else runtimes.push(summaryOf(key, row, versionOf(context, row)));
     }
     const last = runtimes.at(-1);

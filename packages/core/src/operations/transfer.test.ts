@@ -125,7 +125,7 @@ test.each<[string, RowKey, (row: Row) => Row | undefined, Partial<RuntimeContent
     KEYS.input,
     (row) => ({ ...row, checksum: row.checksum ^ 1 }),
     { inputs: [inputState(1)] },
-    [`row-damaged rt input state ${inputId(2)}`, "head-differs rt runtime manifest"],
+    [`row-damaged rt input state ${inputId(2)}`],
   ],
   [
     "an input row that cannot be decoded",
@@ -235,13 +235,12 @@ test("every record has a new version after an import over damage, so that no cli
   for (const [index, version] of (await versions()).entries()) expect(version).not.toBe(before[index]);
 });
 
-test("a list with damaged runtimes is refused, unless they are included", async () => {
+test("a list names the damaged runtimes, and those that are refused", async () => {
   await damage(KEYS.manifest, flipped);
-  const page = { pageSize: 0, pageToken: "" };
-  await expect(store.listRuntimes(page)).rejects.toMatchObject(damagedRecord);
-  const { runtimes } = await store.listRuntimes({ ...page, includeDamaged: true });
+  store = createEngineStore(engine, { damagedRuntimes: new Set(["other"]) });
+  const { runtimes } = await store.listRuntimes({ pageSize: 0, pageToken: "" });
   expect(runtimes.map(({ runtimeId, hasDamagedManifest }) => [runtimeId, hasDamagedManifest])).toEqual([
-    ["other", false],
+    ["other", true],
     ["rt", true],
   ]);
 });

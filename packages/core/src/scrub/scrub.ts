@@ -1,5 +1,5 @@
 import { type Finding, type RuntimeId, StoreError } from "@bolthole/contract";
-import type { Engine } from "../engine.js";
+import { type Engine, ROW_SPACE_RECORD } from "../engine.js";
 import { type Clock, Pace, SYSTEM_CLOCK } from "./pace.js";
 import { scrubDocument, scrubRows, scrubStoreRows } from "./scrub-reads.js";
 
@@ -48,6 +48,10 @@ export interface ScrubOptions {
   readonly memory: ScrubMemory;
   /** Called for every finding, in each pass again. */
   readonly onFinding: (finding: Finding) => void;
+  /** The runtimes that are known to be damaged. They are checked first after a start. */
+  readonly checkFirst?: readonly RuntimeId[] | undefined;
+  /** Called with the findings of a runtime when all its rows were read. */
+  readonly onChecked?: ((runtimeId: RuntimeId, findings: readonly Finding[]) => void) | undefined;
   /** Called for an error that is not damage. The scrub continues. */
   readonly onFault: (error: unknown) => void;
   /** The system's clock unless set. */
@@ -131,9 +135,10 @@ export class Scrub {
 
   /** Reports damage that was found before a restart immediately, if it is still there. */
   private async recheckKnownDamage(): Promise<void> {
+    const { checkFirst = [] } = this.options;
     const known = [...(this.note.current?.findings ?? []), ...(this.note.last?.findings ?? [])];
-    const runtimes = new Set(known.flatMap(({ runtimeId }) => (runtimeId === undefined ? [] : [runtimeId])));
-    for (const runtimeId of runtimes) {
+    const noted = known.flatMap(({ runtimeId }) => (runtimeId === undefined ? [] : [runtimeId]));
+    for (const runtimeId of new Set([...checkFirst, ...noted])) {
       for (const finding of await this.scrubRuntime(runtimeId)) this.options.onFinding(finding);
     }
   }
@@ -192,14 +197,17 @@ export class Scrub {
 
   private async scrubRuntime(runtimeId: RuntimeId): Promise<Finding[]> {
     const { engine, pace } = this;
-    return [
-      ...(await this.attempt(runtimeId, () => scrubRows(engine, runtimeId, pace))),
-      ...(await this.attempt(runtimeId, () => scrubDocument(engine, runtimeId, pace))),
-    ];
+    const rows = await this.attempt(runtimeId, () => scrubRows(engine, runtimeId, pace));
+    if (rows) this.options.onChecked?.(runtimeId, rows);
+    const document = await this.attempt(runtimeId, () => scrubDocument(engine, runtimeId, pace));
+    return [...(rows ?? []), ...(document ?? [])];
   }
 
-  /** Runs one read and returns its findings. An error that is not damage ends this read alone. */
-  private async attempt(runtimeId: RuntimeId | undefined, read: () => Promise<Finding[]>): Promise<Finding[]> {
+  /** Runs one read and returns its findings. An error that is not damage ends this read alone: then it returns undefined. */
+  private async attempt(
+    runtimeId: RuntimeId | undefined,
+    read: () => Promise<Finding[]>,
+  ): Promise<Finding[] | undefined> {
     for (;;) {
       try {
         return await read();
@@ -209,14 +217,14 @@ export class Scrub {
         if (error instanceof StoreError && reason === "DAMAGED_RECORD") return [findingOf(error, runtimeId)];
         if (reason !== "BUSY") {
           this.options.onFault(error);
-          return [];
+          return undefined;
         }
         await this.clock.sleep(RETRY_MS, this.stopping.signal);
       }
     }
   }
 
-  private record(pass: UnfinishedPass, findings: readonly Finding[]): void {
+  private record(pass: UnfinishedPass, findings: readonly Finding[] = []): void {
     pass.bytes += this.pace.bytes;
     this.pace.bytes = 0;
     for (const finding of findings) {
@@ -236,8 +244,13 @@ const isShuttingDown = (error: unknown): boolean => error instanceof StoreError 
 
 /** Returns the finding of damage that ended a read. An engine names the runtime of a document, but cannot name that of a page. */
 const findingOf = ({ message, subject }: StoreError, runtimeId: RuntimeId | undefined): Finding => ({
-  code: subject.runtimeId === undefined ? "pages-damaged" : "document-damaged",
+  code: codeOf(subject),
   runtimeId,
   record: subject.record,
   text: message,
 });
+
+const codeOf = ({ runtimeId, record }: StoreError["subject"]): Finding["code"] => {
+  if (runtimeId === undefined) return "pages-damaged";
+  return record === ROW_SPACE_RECORD ? "row-space-damaged" : "document-damaged";
+};

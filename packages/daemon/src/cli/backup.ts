@@ -5,8 +5,10 @@ import { Command, Option } from "commander";
 import { type BackupManifest, BackupReader, type RestoreResult, restoreBackup } from "@bolthole/lmdb";
 import { variableOf } from "../config.js";
 import { EXIT, StartupError, withExitCode } from "../exit-code.js";
+import { damagedRuntimesFile } from "../folder/damaged-runtimes.js";
 import { makeFolder } from "../folder/data-folder.js";
 import { FileReplacement } from "../folder/state-files.js";
+import { refusesRuntime } from "../known-damage.js";
 import { ByteProgress, mebibytes } from "./progress.js";
 import { type StoreTargetFlags, addStoreTargetOptions, openStoreTarget } from "./store-target.js";
 import { findingText } from "./verify.js";
@@ -121,7 +123,10 @@ async function restoreInto(data: string, path: string, keepsOauth: boolean): Pro
     const onRead = (bytes: number): void => {
       progress.add(bytes);
     };
-    return await restoreBackup(path, data, { keepsOauth, onRead });
+    const restored = await restoreBackup(path, data, { keepsOauth, onRead });
+    const refused = restored.findings.filter(refusesRuntime);
+    if (refused.length > 0) damagedRuntimesFile(data, restored.storeId).save(refused);
+    return restored;
   } catch (error) {
     const isSystemError = error instanceof Error && "syscall" in error;
     if (!isSystemError) throw error;

@@ -162,7 +162,7 @@ async function listAll(store: StoreTarget["store"]): Promise<RuntimeId[]> {
   const all: RuntimeId[] = [];
   let pageToken = "";
   do {
-    const page = await store.listRuntimes({ pageSize: 0, pageToken, includeDamaged: true });
+    const page = await store.listRuntimes({ pageSize: 0, pageToken });
     all.push(...page.runtimes.map(({ runtimeId }) => runtimeId));
     pageToken = page.nextPageToken;
   } while (pageToken !== "");

@@ -3,6 +3,7 @@ import { VERSION } from "../config.js";
 import { backupCommand, restoreCommand } from "./backup.js";
 import { deleteCommand } from "./delete.js";
 import { exportCommand, importCommand } from "./move.js";
+import { repairCommand } from "./repair.js";
 import { serveCommand } from "./serve.js";
 import { statusCommand } from "./status.js";
 import { verifyCommand } from "./verify.js";
@@ -19,7 +20,8 @@ export function createProgram(): Command {
     .addCommand(deleteCommand())
     .addCommand(backupCommand())
     .addCommand(restoreCommand())
-    .addCommand(verifyCommand());
+    .addCommand(verifyCommand())
+    .addCommand(repairCommand());
   for (const command of [program, ...program.commands.flatMap((one) => [one, ...one.commands])]) command.exitOverride();
   return program;
 }

@@ -75,11 +75,11 @@ export async function openStoreTarget(
 
 async function openLocal(config: Config, unlock: () => void): Promise<StoreTarget> {
   try {
-    const { engine, store } = await openStore(config, createLog(config.logLevel), () => undefined);
+    const { engine, store, damage } = await openStore(config, createLog(config.logLevel), () => undefined);
     return {
       store,
       transfer: store,
-      maintenance: storeMaintenance(engine),
+      maintenance: storeMaintenance(damage.watching(engine)),
       close: async () => {
         await engine.close();
         unlock();

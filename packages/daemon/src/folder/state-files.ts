@@ -1,5 +1,5 @@
 import { hash, randomBytes } from "node:crypto";
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
@@ -47,6 +47,24 @@ function replaceFile(path: string, text: string): void {
   const replacement = new FileReplacement(path, "new");
   writeFileSync(replacement.temporaryPath, text, { mode: 0o600 });
   replacement.commit();
+}
+
+/** Replaces a small file of the control folder so that it survives a power cut. On an error, the old file is unchanged. */
+export function replaceFileDurably(path: string, text: string, folder: string): void {
+  const replacement = new FileReplacement(path, "new");
+  try {
+    writeFileSync(replacement.temporaryPath, text, { mode: 0o600, flush: true });
+    replacement.commit();
+    const entry = openSync(folder, "r");
+    try {
+      fsyncSync(entry);
+    } finally {
+      closeSync(entry);
+    }
+  } catch (error) {
+    replacement.discard();
+    throw error;
+  }
 }
 
 /**
@@ -104,7 +122,8 @@ export function loadToken(folder: string): string {
 }
 
 const count = z.number().nonnegative();
-const finding = z.object({
+/** A finding in a file. */
+export const finding = z.object({
   code: z.enum(Object.keys(FINDING_CODES) as [FindingCode, ...FindingCode[]]),
   runtimeId: z.string().optional(),
   record: z.string().optional(),

@@ -1,7 +1,7 @@
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { EXIT, StartupError } from "../exit-code.js";
-import { FileReplacement } from "./state-files.js";
+import { replaceFileDurably } from "./state-files.js";
 
 const STORE_ID_FILE = "store-id";
 const NO_SPACE: readonly (string | undefined)[] = ["ENOSPC", "EDQUOT", "EROFS"];
@@ -49,7 +49,12 @@ export function keepStoreId({ controlFolder, dataFile }: StoreFiles, storeId: st
         `Put the right file back. If you replaced it on purpose, delete ${path} and start again`,
     );
   }
-  writeDurably(path, `${storeId}\n`, controlFolder);
+  try {
+    replaceFileDurably(path, `${storeId}\n`, controlFolder);
+  } catch (error) {
+    // Without space, the next start tries again.
+    if (!NO_SPACE.includes((error as NodeJS.ErrnoException).code)) throw error;
+  }
 }
 
 /** Returns the noted id of the store, or undefined when none is noted. */
@@ -63,22 +68,4 @@ function readStoreId(controlFolder: string): string | undefined {
     `expected the id of the store in ${path}, found ${JSON.stringify(text.slice(0, 40))}. ` +
       `If the data file beside it is the right one, delete ${path} and start again`,
   );
-}
-
-/** Writes a file that survives a power cut. Without space, nothing is written: the next start tries again. */
-function writeDurably(path: string, text: string, folder: string): void {
-  const replacement = new FileReplacement(path, "new");
-  try {
-    writeFileSync(replacement.temporaryPath, text, { mode: 0o600, flush: true });
-    replacement.commit();
-    const entry = openSync(folder, "r");
-    try {
-      fsyncSync(entry);
-    } finally {
-      closeSync(entry);
-    }
-  } catch (error) {
-    rmSync(replacement.temporaryPath, { force: true });
-    if (!NO_SPACE.includes((error as NodeJS.ErrnoException).code)) throw error;
-  }
 }

@@ -8,7 +8,7 @@ import { type StagedTree, stageTree } from "./build/staged-tree.js";
 import { TreeBuilder } from "./build/tree-builder.js";
 import { type NodeEntry, LEAF_BYTES } from "./node.js";
 import { type Lease, Leases } from "./read/lease.js";
-import { NodeReader } from "./read/node-reader.js";
+import { NodeReader, type NodeSource } from "./read/node-reader.js";
 import { ChunkMemory, Walk } from "./read/walk.js";
 import { encodeStaging } from "./reclaim/reclaim-records.js";
 import { type MaintenanceTask, Reclaimer } from "./reclaim/reclaimer.js";
@@ -83,7 +83,9 @@ export class DocumentTrees {
 
   /** Makes a document ready for its commit. Without a base, the document must not contain ranges. Ends the base's lease. */
   async stage(runtimeId: RuntimeId, base: Base | undefined, document: DocumentParts): Promise<StagedTree> {
-    const builder = new TreeBuilder(new NodeReader(this.environment, runtimeId));
+    // Each read renews the lease: a long document is staged for longer than an unused lease lasts.
+    const source = base ? leasedSource(this.environment, base.lease) : this.environment;
+    const builder = new TreeBuilder(new NodeReader(source, runtimeId));
     try {
       const root = await splice(builder, base?.root, document);
       const staged = stageTree(builder, root, base?.sequence, this.ids);
@@ -171,6 +173,18 @@ export class DocumentTrees {
     return written;
   }
 }
+
+/** Returns a source that renews a lease with each read, and throws BUSY when the lease has ended. */
+const leasedSource = (source: NodeSource, lease: Lease): NodeSource => ({
+  get: (key) => {
+    lease.use();
+    return source.get(key);
+  },
+  peek: (key) => {
+    lease.use();
+    return source.peek(key);
+  },
+});
 
 /** Divides nodes into slices of about SLICE_BYTES. */
 function slicesOf(nodes: readonly Put[]): Put[][] {

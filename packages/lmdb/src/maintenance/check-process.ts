@@ -93,13 +93,50 @@ export async function checkInProcess(request: CheckRequest, listener: CheckListe
 /** Progress is sent after this many bytes, together with the findings up to then. */
 const REPORT_BYTES = 4 << 20;
 
+/**
+ * The most findings of single records that are sent. Their listeners keep them in memory. Findings that make a runtime or the
+ * store unusable are always sent.
+ */
+const MAX_RECORD_FINDINGS = 100_000;
+
+const isOfOneRecord = ({ code }: Finding): boolean => code.startsWith("row-") || code.startsWith("document-");
+
 /** Sends the messages of the child process in order. */
-class Report {
+export class Report {
   private readonly messages: CheckMessage[] = [];
   private bytes = 0;
+  private recordFindings = 0;
+  private lastLeftOut: Finding | undefined;
+
+  constructor(private readonly maxRecordFindings = MAX_RECORD_FINDINGS) {}
 
   add(message: CheckMessage): void {
     this.messages.push(message);
+  }
+
+  addFinding(finding: Finding): void {
+    if (isOfOneRecord(finding)) {
+      this.recordFindings += 1;
+      if (this.recordFindings > this.maxRecordFindings) {
+        this.lastLeftOut = finding;
+        return;
+      }
+    }
+    this.messages.push({ finding });
+  }
+
+  /** Adds one finding in place of those that were left out. */
+  addLeftOut(): void {
+    if (!this.lastLeftOut) return;
+    const count = this.recordFindings - this.maxRecordFindings;
+    this.messages.push({
+      finding: { code: this.lastLeftOut.code, text: `${String(count)} further findings are not listed` },
+    });
+  }
+
+  /** The messages that were not sent yet. */
+  get pending(): readonly CheckMessage[] {
+    return this.messages;
   }
 
   addBytes(bytes: number): void {
@@ -139,12 +176,13 @@ async function check({ folder, pages, rows }: CheckRequest): Promise<void> {
     const transaction = environment.read();
     const counts = await checkStore(transaction, {
       onFinding: (finding) => {
-        report.add({ finding });
+        report.addFinding(finding);
       },
       onRead: (bytes) => {
         report.addBytes(bytes);
       },
     });
+    report.addLeftOut();
     const last = transaction.get(SEQUENCE_KEY);
     report.add({ counts, commitSequence: (last && decodeCounter(SEQUENCE_KEY, last)) ?? 0 });
     transaction.done();

@@ -88,11 +88,7 @@ test.each<[string, (environment: Environment) => Put, string[]]>([
     ["row-damaged one runtime manifest", "head-missing one runtime manifest"],
   ],
   ["a missing runtime manifest", () => [manifest, undefined], ["head-missing one runtime manifest", "store-differs"]],
-  [
-    "a changed store manifest",
-    lastBitFlipped(encodeKey({ table: "storeManifest" })),
-    ["row-damaged store manifest", "store-differs"],
-  ],
+  ["a changed store manifest", lastBitFlipped(encodeKey({ table: "storeManifest" })), ["row-damaged store manifest"]],
   ["a missing OAuth row", () => [encodeKey({ table: "oauth" }), undefined], ["store-differs"]],
   ["a value under a key that no table has", () => [Buffer.of(2, 0x61, 0, 1, 9), Buffer.from("value")], ["row-strange"]],
   ["a changed identity", lastBitFlipped(IDENTITY_KEY), ["store-differs"]],

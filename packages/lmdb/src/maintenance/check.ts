@@ -24,7 +24,10 @@ export class DamagedStoreError extends Error {
   override readonly name = "DamagedStoreError";
 
   constructor(folder: string, why: string) {
-    super(`the store in ${folder} is damaged: ${why}; keep a copy of the folder, check the disk, and restore a backup`);
+    super(
+      `the store in ${folder} is damaged: ${why}; keep a copy of the folder, check the disk, and restore a backup. ` +
+        "Without a backup, `bolthole repair` accepts the rows that are there, if the pages are whole",
+    );
   }
 }
 

@@ -2,11 +2,12 @@ import { existsSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:f
 import { open } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { type Finding, isDamageFinding, isFatalFinding } from "@bolthole/contract";
-import { restoredStoreManifest } from "@bolthole/core";
+import { STORE_MANIFEST_KEY, describeKey, repairStoreManifest, restoredStoreManifest } from "@bolthole/core";
 import { diskErrno, openFailure } from "../disk-errors.js";
 import { Environment, type Put } from "../environment.js";
 import { UnusableFolderError, claimFormat, newIdentity, writeIdentity } from "../format.js";
 import { IDENTITY_KEY, encodeKey, outcomeBounds } from "../keys.js";
+import { LmdbEngine } from "../lmdb-engine.js";
 import { decodeRecord, encodeRecord } from "../record.js";
 import { type BackupManifest, BackupReader, UnusableBackupError } from "./backup.js";
 import { flushPath } from "./check.js";
@@ -46,6 +47,7 @@ export async function restoreBackup(path: string, folder: string, options: Resto
     claimFormat(draft);
     const manifest = await unpack(path, join(draft, "data.mdb"), options);
     const findings = await checked(draft);
+    if (findings.some(({ record }) => record === describeKey(STORE_MANIFEST_KEY))) await recountStoreManifest(draft);
     const storeId = await makeNew(draft, options);
     await flushPath(join(draft, "data.mdb"));
     await flushPath(draft);
@@ -89,6 +91,16 @@ async function checked(folder: string): Promise<Finding[]> {
   const fatal = findings.find(isFatalFinding);
   if (fatal) throw new UnusableBackupError(`the store in it was damaged when the backup was made: ${fatal.text}`);
   return findings.filter(isDamageFinding);
+}
+
+/** Counts an unreadable store manifest again, so that the store can be used. */
+async function recountStoreManifest(folder: string): Promise<void> {
+  const engine = await LmdbEngine.open(folder, { check: { level: "quick", maxBytes: Infinity } });
+  try {
+    await repairStoreManifest(engine, { nowMs: Date.now(), dryRun: false, onRecount: () => undefined }, true);
+  } finally {
+    await engine.close();
+  }
 }
 
 /** Makes the unpacked store a new one, and returns its id. */

@@ -94,30 +94,49 @@ export class RowReclaimer {
         dropped: RECLAIMED_TOGETHER * NODES_PER_ROW,
       },
       frees: true,
-      apply: (changes) => {
-        isDone = reclaimRows(changes, this.environment, key, RECLAIMED_TOGETHER);
+      plan: (changes) => {
+        const step = planReclaim(changes, this.environment, key, RECLAIMED_TOGETHER);
+        ({ isDone } = step);
+        return step.apply;
       },
     });
     return isDone;
   }
 }
 
+/** A part of the deletion of a row space. */
+interface ReclaimStep {
+  /** Whether nothing is left to delete after `apply`. */
+  readonly isDone: boolean;
+  apply(): void;
+}
+
+const NOTHING_LEFT: ReclaimStep = { isDone: true, apply: () => undefined };
+
 /**
- * Deletes at most `budget` rows of the row space of a staging or garbage record. Returns true when the record is done. It is
- * done also when it is gone, because a commit has taken the rows, and when it is damaged: then it is not changed, and a check of
- * the store reports it. The record is deleted in a transaction of its own, so that no transaction deletes a row and then uses
- * the row space again.
+ * Plans the deletion of at most `budget` rows of the row space of a staging or garbage record. The work is done also when the
+ * record is gone, because a commit has taken the rows, and when it is damaged: then it is not changed, and a check of the store
+ * reports it. The record is deleted in a transaction of its own, so that no transaction deletes a row and then uses the row
+ * space again.
  */
-export function reclaimRows(changes: SpaceChanges, environment: Environment, key: Buffer, budget: number): boolean {
+export function planReclaim(changes: SpaceChanges, environment: Environment, key: Buffer, budget: number): ReclaimStep {
   const value = environment.get(key);
   const runtimeId = value && decodeOwner(key, value);
-  if (runtimeId === undefined) return true;
+  if (runtimeId === undefined) return NOTHING_LEFT;
   const space = rowSpaceOf(key);
   const { start, end } = rowSpaceBounds(runtimeId, space);
   const rows = environment.firstKeys(start, end, budget);
-  for (const row of rows) changes.put(row, undefined);
-  if (rows.length > 0) return false;
-  if (space === DEFAULT_ROW_SPACE && !changes.removeEmptySpace(runtimeId)) return false;
-  changes.finish(key);
-  return true;
+  if (rows.length > 0) {
+    const apply = (): void => {
+      for (const row of rows) changes.put(row, undefined);
+    };
+    return { isDone: false, apply };
+  }
+  const removePointer = space === DEFAULT_ROW_SPACE ? changes.planRemoval(runtimeId) : () => undefined;
+  if (!removePointer) return { isDone: false, apply: () => undefined };
+  const apply = (): void => {
+    removePointer();
+    changes.finish(key);
+  };
+  return { isDone: true, apply };
 }

@@ -192,7 +192,7 @@ export class RowSpaces implements SpaceSource {
         dropped: 0,
       },
       frees: false,
-      apply: (changes) => {
+      plan: (changes) => () => {
         if (beginning !== undefined) changes.beginStaging(beginning, space);
         for (const [key, value] of puts) changes.put(key, value);
       },

@@ -34,7 +34,7 @@ test("an emptied runtime gets a new row space while its default one is garbage, 
   expect(before.spaceOf("rt")).toBe(1);
   // The record of the default row space is deleted earlier in the same transaction.
   const after = changesOver(7);
-  expect(after.removeEmptySpace("rt")).toBe(true);
+  after.planRemoval("rt")?.();
   after.finish(GARBAGE);
   after.plan("rt", undefined)();
   expect(pointed(after)).toBe(0);
@@ -42,15 +42,15 @@ test("an emptied runtime gets a new row space while its default one is garbage, 
 
 test("the pointer to an empty row space is removed, unless the transaction has used the row space", () => {
   const unused = changesOver(8);
-  expect(unused.removeEmptySpace("rt")).toBe(true);
+  unused.planRemoval("rt")?.();
   expect(pointed(unused)).toBe(0);
   expect(unused.spaceOf("rt")).toBe(0);
   const used = changesOver(8);
   expect(used.spaceOf("rt")).toBe(8);
-  expect(used.removeEmptySpace("rt")).toBe(false);
+  expect(used.planRemoval("rt")).toBeUndefined();
   expect(pointed(used)).toBeUndefined();
   const full = changesOver(7);
-  expect(full.removeEmptySpace("rt")).toBe(true);
+  full.planRemoval("rt")?.();
   expect(pointed(full)).toBeUndefined();
 });
 

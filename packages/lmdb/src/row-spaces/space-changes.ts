@@ -13,8 +13,11 @@ export interface RowTask {
   readonly load: WriteLoad;
   /** Whether it only deletes. */
   readonly frees: boolean;
-  /** Reads everything that may be damaged before its first change. */
-  apply(changes: SpaceChanges): void;
+  /**
+   * Reads what the work needs, and returns the function that makes the changes. Changes nothing itself, so that a task that
+   * cannot read its records is refused alone. The returned function reads nothing.
+   */
+  plan(changes: SpaceChanges): () => void;
 }
 
 /** The parts of a store that the changes of one transaction use. */
@@ -99,16 +102,16 @@ export class SpaceChanges {
   }
 
   /**
-   * Removes the pointer of a runtime whose row space is empty. Call it when its default row space is empty, too. Returns false
-   * when the transaction may have written rows to the row space: try again in the next one.
+   * Plans that the pointer of a runtime is removed if its row space is empty. Call it when its default row space is empty, too.
+   * Returns undefined when the transaction may have written rows to the row space: try again in the next one.
    */
-  removeEmptySpace(runtimeId: RuntimeId): boolean {
-    if (this.spaces.has(runtimeId)) return false;
+  planRemoval(runtimeId: RuntimeId): (() => void) | undefined {
+    if (this.spaces.has(runtimeId)) return undefined;
     const space = this.readableSpaceOf(runtimeId);
-    if (space !== undefined && space !== DEFAULT_ROW_SPACE && this.source.isEmpty(runtimeId, space)) {
-      this.point(runtimeId, DEFAULT_ROW_SPACE);
-    }
-    return true;
+    const isUseless = space !== undefined && space !== DEFAULT_ROW_SPACE && this.source.isEmpty(runtimeId, space);
+    return () => {
+      if (isUseless) this.point(runtimeId, DEFAULT_ROW_SPACE);
+    };
   }
 
   /** Returns the writes of the transaction. */

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { StaleBaseError } from "@bolthole/core";
+import { Environment } from "../../environment.js";
 import { LmdbEngine } from "../../lmdb-engine.js";
 import {
   commitDocument,
@@ -11,6 +12,7 @@ import {
   storedSequence,
 } from "../../testing/engine-documents.js";
 import { noise } from "../../testing/noise.js";
+import type { DocumentTrees } from "../document-trees.js";
 import { LEASE_STALE_MS, Leases } from "./lease.js";
 
 let folder: string;
@@ -134,4 +136,31 @@ test("a lease that is never used becomes stale, and its document is not kept", (
   expect(() => {
     lease.use();
   }).toThrow("load it again");
+});
+
+test("staging a document renews its lease on the base, however long the reads take", async () => {
+  const length = 4_000_000;
+  await replaceDocument(engine, "rt", [noise(length, 1)]);
+  const base = (await storedSequence(engine, "rt")) ?? 0;
+  let time = 0;
+  const { leases } = (engine as unknown as { readonly writer: { readonly trees: DocumentTrees } }).writer.trees;
+  Object.assign(leases, { now: () => time });
+  const held: boolean[] = [];
+  const { get } = Environment.prototype;
+  jest.spyOn(Environment.prototype, "get").mockImplementation(function (this: Environment, key) {
+    // Each read takes a minute. A commit after the base is about to delete its nodes.
+    time += 60_000;
+    held.push(leases.mayBeRead("rt", base + 1, 0));
+    return get.call(this, key);
+  });
+  const parts = Array.from({ length: 20 }, (_, index) => [
+    { offset: index * 200_001, length: 150_000 },
+    noise(10, index),
+  ]).flat();
+  const staged = await engine.stage("rt", base, parts);
+  jest.restoreAllMocks();
+  await engine.discard(staged);
+  expect(held.length).toBeGreaterThan(20);
+  // The first read finds the row, before there is a lease.
+  expect(new Set(held.slice(1))).toEqual(new Set([true]));
 });

@@ -1,0 +1,121 @@
+import type { Finding, RuntimeId } from "@bolthole/contract";
+import type { CheckListener, CheckResult, Engine } from "@bolthole/core";
+import type { DamagedRuntimesFile } from "./folder/damaged-runtimes.js";
+import type { Log } from "./log.js";
+
+/** A badly damaged store has too many findings for a log; GetStatus and `bolthole verify` report the rest. */
+const MAX_LOGGED_FINDINGS = 1000;
+
+/** Whether the rows of a runtime cannot be relied on, even those that match their checksums: they may be old ones. */
+export const refusesRuntime = ({ code }: Finding): boolean => code === "head-differs" || code === "head-missing";
+
+/** Whether a check could not compare the manifest of the runtime with all its rows, or found a difference. */
+const leavesDoubt = (finding: Finding): boolean =>
+  refusesRuntime(finding) || finding.code === "pages-damaged" || finding.code === "row-space-damaged";
+
+/**
+ * The damage that was found in a store, before it was opened and since. Each finding is logged once.
+ *
+ * A runtime whose manifest is missing or does not match its rows is refused from then on, also after a restart. The refusal ends
+ * when the runtime is deleted or replaced, or when a check finds that its manifest matches its rows.
+ */
+export class KnownDamage {
+  private readonly refused = new Map<RuntimeId, Finding>();
+  private readonly logged = new Set<string>();
+  private file: DamagedRuntimesFile | undefined;
+
+  constructor(private readonly log: Log) {}
+
+  /** Loads the runtimes that were refused before, and keeps all of them in the file from now on. */
+  keepIn(file: DamagedRuntimesFile): void {
+    for (const finding of file.load()) {
+      if (finding.runtimeId === undefined || this.refused.has(finding.runtimeId)) continue;
+      this.add(finding);
+    }
+    this.file = file;
+    if (this.refused.size > 0) this.save();
+  }
+
+  /** The runtimes that are refused. `delete` ends the refusal of a runtime that was deleted or replaced. */
+  get runtimes(): Pick<Set<RuntimeId>, "size" | "has" | "delete"> {
+    const { refused } = this;
+    return {
+      get size() {
+        return refused.size;
+      },
+      has: (runtimeId) => refused.has(runtimeId),
+      delete: (runtimeId) => this.release(runtimeId),
+    };
+  }
+
+  /** The ids of the runtimes that are refused. */
+  get runtimeIds(): RuntimeId[] {
+    return [...this.refused.keys()];
+  }
+
+  add(finding: Finding): void {
+    const { code, runtimeId, record } = finding;
+    if (runtimeId !== undefined && refusesRuntime(finding) && !this.refused.has(runtimeId)) {
+      this.refused.set(runtimeId, finding);
+      this.save();
+    }
+    const key = JSON.stringify([code, runtimeId, record]);
+    if (this.logged.has(key) || this.logged.size === MAX_LOGGED_FINDINGS) return;
+    this.logged.add(key);
+    this.log.error({ finding }, "a stored record is damaged");
+  }
+
+  /** Takes the result of a check that has read all rows of a runtime. */
+  checked(runtimeId: RuntimeId, findings: readonly Finding[]): void {
+    if (!this.refused.has(runtimeId) || findings.some(leavesDoubt)) return;
+    this.release(runtimeId);
+    this.log.info({ runtimeId }, "the runtime is served again: its manifest matches its rows");
+  }
+
+  /** Returns the engine with a check whose findings, and whose absence of findings, count here too. */
+  watching(engine: Engine): Pick<Engine, "name" | "durable" | "backUp" | "check"> {
+    const check = engine.check?.bind(engine);
+    const backUp = engine.backUp?.bind(engine);
+    const { name, durable } = engine;
+    return {
+      name,
+      durable,
+      ...(backUp && { backUp }),
+      ...(check && { check: (listener: CheckListener) => this.watch(check, listener) }),
+    };
+  }
+
+  private async watch(check: NonNullable<Engine["check"]>, listener: CheckListener): Promise<CheckResult> {
+    // A runtime that is refused later was damaged after the state that this check reads.
+    const before = this.runtimeIds;
+    const doubtful = new Set<RuntimeId | undefined>();
+    const result = await check({
+      ...listener,
+      onFinding: (finding) => {
+        if (leavesDoubt(finding)) doubtful.add(finding.runtimeId);
+        this.add(finding);
+        listener.onFinding(finding);
+      },
+    });
+    const isComplete = result.counts !== undefined && !doubtful.has(undefined);
+    if (isComplete) for (const runtimeId of before) if (!doubtful.has(runtimeId)) this.checked(runtimeId, []);
+    return result;
+  }
+
+  private release(runtimeId: RuntimeId): boolean {
+    const wasRefused = this.refused.delete(runtimeId);
+    if (wasRefused) this.save();
+    return wasRefused;
+  }
+
+  private save(): void {
+    try {
+      this.file?.save([...this.refused.values()]);
+    } catch (error) {
+      this.log.error(
+        { err: error },
+        "the list of damaged runtimes could not be written; it is complete until the daemon stops",
+      );
+    }
+  }
+}
