@@ -42,8 +42,7 @@ function methodOf(connection: GrpcConnection, codec: StoreCodecs[keyof StoreCode
     case "stream":
       return streamMethod(connection, codec);
     case "upload":
-      // Each upload codec gets only requests of its own method.
-      return uploadMethod(connection, codec as never);
+      return uploadMethod(connection, codec);
   }
 }
 
