@@ -29,7 +29,8 @@ import {
   same,
 } from "./message-codec.js";
 import { type ServiceCodecs, stream, unary, upload } from "./method-codec.js";
-import { inputState, opsSnapshot, receipt } from "./records.js";
+import { inputState, receipt } from "./json-form.js";
+import { opsSnapshot } from "./records.js";
 import { sessionProfile } from "./session-change.js";
 import { withFirst } from "./streams.js";
 

@@ -66,13 +66,14 @@ type WireName<Names, K> = K extends keyof Names ? Names[K] : K;
 
 /**
  * One codec for each member of a model value. The member of the message has the same name, or the one in `Names`. To leave
- * out a member of the model or of the message is a compile error, also for an optional one.
+ * out a member of the model or of the message is a compile error, also for an optional one. `WireOnly` names the members of the
+ * message that the model does not have.
  */
-export type MemberCodecs<M extends Message, Model, Names = unknown> = {
+export type MemberCodecs<M extends Message, Model, Names = unknown, WireOnly = never> = {
   readonly [K in keyof Model]-?: WireName<Names, K> extends MemberName<M>
     ? Codec<M[WireName<Names, K>], Model[K]>
     : never;
-} & { readonly [K in Exclude<MemberName<M>, keyof Model | Names[keyof Names]>]: never };
+} & { readonly [K in Exclude<MemberName<M>, keyof Model | Names[keyof Names] | WireOnly>]: never };
 
 /** The conversion of a whole message: a table of its members, or a codec for messages that need code. */
 export type MessageConversion<M extends Message, Model> = Codec<M, Model> | MemberCodecs<M, Model>;
@@ -103,10 +104,16 @@ class Member {
  * so that protobuf-es serialises it without making a copy first. Input rows pass through here by the thousand: about 20 ns
  * for each member.
  */
-export function message<D extends DescMessage, Model, const Names extends WireNames<MessageShape<D>, Model> = object>(
+export function message<
+  D extends DescMessage,
+  Model,
+  const Names extends WireNames<MessageShape<D>, Model> = object,
+  WireOnly extends MemberName<MessageShape<D>> = never,
+>(
   desc: D,
-  codecs: MemberCodecs<MessageShape<D>, NoInfer<Model>, Names>,
+  codecs: MemberCodecs<MessageShape<D>, NoInfer<Model>, Names, NoInfer<WireOnly>>,
   wireNames?: Names,
+  wireOnly: readonly WireOnly[] = [],
 ): MessageCodec<MessageShape<D>, Model> {
   const lists: MessageList[] = [];
   const zeros = create(desc) as unknown as AnyRecord;
@@ -120,6 +127,9 @@ export function message<D extends DescMessage, Model, const Names extends WireNa
     const { toModel, toWire } = codec === same ? { toModel: undefined, toWire: undefined } : codec;
     return new Member(modelName, wireName, member.name, toModel, toWire, zeros[wireName]);
   });
+  const others = (wireOnly as readonly string[]).flatMap((name) =>
+    zeros[name] === undefined ? [] : [[name, zeros[name]] as const],
+  );
   return {
     lists,
     toModel(wire) {
@@ -140,6 +150,7 @@ export function message<D extends DescMessage, Model, const Names extends WireNa
     toWire(model) {
       const source = model as AnyRecord;
       const wire: AnyRecord = { $typeName: desc.typeName };
+      for (const [name, zero] of others) wire[name] = zero;
       let step = "";
       try {
         for (const { modelName, wireName, protoName, toWire, zero } of members) {

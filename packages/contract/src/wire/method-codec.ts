@@ -30,7 +30,8 @@ export interface UnaryCodec<
   decodeLongRequest(bytes: Uint8Array, pause: Pause): Promise<Request>;
   encodeRequest(request: Request): MessageInitShape<I>;
   decodeResponse(message: MessageShape<O>): Response;
-  encodeResponse(response: Response): MessageInitShape<O>;
+  /** `request` returns the message of the request, for a response whose form depends on it. */
+  encodeResponse(response: Response, request?: () => MessageShape<I>): MessageInitShape<O>;
 }
 
 /** The conversions of one RPC whose response is a stream of messages. */
@@ -46,7 +47,8 @@ export interface StreamCodec<
   encodeRequest(request: Request): MessageInitShape<I>;
   /** Where the response is a promise, it resolves after the first message or after the end of an empty stream. */
   decodeResponse(messages: AsyncIterable<MessageShape<O>>): Response;
-  encodeResponse(response: Awaited<Response>): AsyncIterable<MessageInitShape<O>>;
+  /** `request` returns the message of the request, for a response whose form depends on it. */
+  encodeResponse(response: Awaited<Response>, request?: () => MessageShape<I>): AsyncIterable<MessageInitShape<O>>;
 }
 
 /** The conversions of one RPC whose request is a stream of messages. */
@@ -65,11 +67,15 @@ export interface UploadCodec<
   encodeResponse(response: Response): MessageInitShape<O>;
 }
 
-/** Returns the codec of a unary RPC, with its two messages converted by tables or codecs. */
+/**
+ * Returns the codec of a unary RPC, with its two messages converted by tables or codecs. `encodeInForm` replaces the writing of a
+ * response whose form depends on the request.
+ */
 export function unary<Request, Response, I extends DescMessage, O extends DescMessage>(
   method: DescMethodUnary<I, O>,
   requestConversion: MessageConversion<MessageShape<I>, NoInfer<Request>>,
   responseConversion: MessageConversion<MessageShape<O>, NoInfer<Response>>,
+  encodeInForm?: UnaryCodec<Request, Response, I, O>["encodeResponse"],
 ): UnaryCodec<Request, Response, I, O> {
   const request = messageCodec(method.input, requestConversion);
   const response = messageCodec(method.output, responseConversion);
@@ -80,7 +86,7 @@ export function unary<Request, Response, I extends DescMessage, O extends DescMe
     decodeLongRequest: (bytes, pause) => decodeInSlices(method.input, request, bytes, pause),
     encodeRequest: request.toWire,
     decodeResponse: response.toModel,
-    encodeResponse: response.toWire,
+    encodeResponse: encodeInForm ?? response.toWire,
   };
 }
 

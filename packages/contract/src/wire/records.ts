@@ -24,16 +24,27 @@ import {
 
 const runApplyBoundary = enumeration(RunApplyBoundarySchema, model.RUN_APPLY_BOUNDARIES);
 
-export const receipt: Codec<RunBoundaryReceipt, model.RunBoundaryReceipt> = message(RunBoundaryReceiptSchema, {
-  runId: same,
-  boundary: runApplyBoundary,
-  contributingInputIds: strings,
-  conversationDigest: same,
-  messageCount: same,
-  sequence: same,
-});
+export const receipt: Codec<RunBoundaryReceipt, model.RunBoundaryReceipt> = message(
+  RunBoundaryReceiptSchema,
+  {
+    runId: same,
+    boundary: runApplyBoundary,
+    contributingInputIds: strings,
+    conversationDigest: same,
+    messageCount: same,
+    sequence: same,
+  },
+  {},
+  ["receiptJson"],
+);
 
 const inputLifecycleState = enumeration(input.InputLifecycleStateSchema, model.INPUT_LIFECYCLE_STATES);
+
+/** A flag that is true when the message does not have it, as in the reference's JSON. */
+const trueUnlessSet: Codec<boolean | undefined, boolean> = {
+  toModel: (wire) => wire ?? true,
+  toWire: (value) => value,
+};
 
 const policyDecision: Codec<input.PolicyDecision, model.PolicyDecision> = message(input.PolicyDecisionSchema, {
   applyMode: enumeration(input.ApplyModeSchema, model.APPLY_MODES),
@@ -42,8 +53,8 @@ const policyDecision: Codec<input.PolicyDecision, model.PolicyDecision> = messag
   consumePoint: enumeration(input.ConsumePointSchema, model.CONSUME_POINTS),
   drainPolicy: enumeration(input.DrainPolicySchema, model.DRAIN_POLICIES),
   routingDisposition: enumeration(input.RoutingDispositionSchema, model.ROUTING_DISPOSITIONS),
-  recordTranscript: same,
-  emitOperatorContent: same,
+  recordTranscript: trueUnlessSet,
+  emitOperatorContent: trueUnlessSet,
   policyVersion: same,
 });
 
@@ -136,6 +147,7 @@ export const inputState: Codec<input.StoredInputState, model.StoredInputState> =
     updatedAt: same,
   },
   { persistedInput: "persistedInputJson" },
+  ["stateJson"],
 );
 
 const operationKind = enumeration(operations.OperationKindSchema, model.OPERATION_KINDS);
@@ -276,4 +288,6 @@ export const rewriteCommit: Codec<session.TranscriptRewriteCommit, model.Transcr
     actor: same,
     committedAt: required(systemTime),
   },
+  {},
+  ["commitJson"],
 );

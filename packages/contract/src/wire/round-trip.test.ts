@@ -8,7 +8,12 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import * as fc from "fast-check";
-import { InputAbandonCause, type InputAbandoned, StoredInputStateSchema } from "../gen/bolthole/v1/input_pb.js";
+import {
+  InputAbandonCause,
+  type InputAbandoned,
+  type PolicyDecision,
+  StoredInputStateSchema,
+} from "../gen/bolthole/v1/input_pb.js";
 import { PersistedOpsSnapshotSchema } from "../gen/bolthole/v1/operations_pb.js";
 import { RunBoundaryReceiptSchema } from "../gen/bolthole/v1/receipt_pb.js";
 import { type SessionDelta, TranscriptRewriteCommitSchema } from "../gen/bolthole/v1/session_pb.js";
@@ -55,6 +60,15 @@ const adjustments: Readonly<Record<string, (message: never) => object>> = {
     cause,
     attempts: cause === InputAbandonCause.MAX_ATTEMPTS_EXHAUSTED ? attempts : 0,
   }),
+  "bolthole.v1.PolicyDecision": ({
+    recordTranscript = true,
+    emitOperatorContent = true,
+    ...others
+  }: PolicyDecision) => ({
+    ...others,
+    recordTranscript,
+    emitOperatorContent,
+  }),
   "bolthole.v1.ExpectedVersion": ({ record, inputId = "", expected }: ExpectedVersion) => ({
     record,
     expected: expected.case === "absent" ? { case: "absent", value: true } : expected,
@@ -67,14 +81,19 @@ const adjustments: Readonly<Record<string, (message: never) => object>> = {
   }),
 };
 
+/** The fields in which a record has another form than its members, and the fields that ask for one. */
+const OTHER_FORMS = ["state_json", "receipt_json", "commit_json", "record_bytes", "record_json", "form"];
+
 /** Messages of a type with all fields that are not declared optional. */
 function messages(desc: DescMessage): fc.Arbitrary<Message> {
-  const members = desc.members.map((member): [string, fc.Arbitrary<unknown>] => [
-    member.localName,
-    member.kind === "field"
-      ? fieldValues(member)
-      : fc.oneof(...member.fields.map((field) => singular(field).map((value) => ({ case: field.localName, value })))),
-  ]);
+  const members = desc.members
+    .filter(({ name }) => !OTHER_FORMS.includes(name))
+    .map((member): [string, fc.Arbitrary<unknown>] => [
+      member.localName,
+      member.kind === "field"
+        ? fieldValues(member)
+        : fc.oneof(...member.fields.map((field) => singular(field).map((value) => ({ case: field.localName, value })))),
+    ]);
   return fc.record(Object.fromEntries(members)).map((init) => {
     const adjusted = adjustments[desc.typeName]?.(init as never) ?? init;
     return create(desc, adjusted as never);

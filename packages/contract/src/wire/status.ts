@@ -18,7 +18,10 @@ export const ERROR_DOMAIN = "bolthole.v1";
 /** The longest message of a status, in bytes: larger trailers break clients of some languages. */
 const MESSAGE_BYTES = 2048;
 
-/** The longest text field of the details, in bytes, for the same reason. */
+/** The longest text of an error in its details, in bytes. */
+const TEXT_BYTES = 1024;
+
+/** The longest other field of the details, in bytes, for the same reason. */
 const FIELD_BYTES = 384;
 
 const appliedTexts: readonly Applied[] = ["no", "yes", "unknown"];
@@ -73,6 +76,7 @@ export function toErrorDetail(error: StoreError): { readonly message: string; re
     record: field("record", subject.record),
     expected: field("expected", subject.expected),
     actual: field("actual", subject.actual),
+    text: fit("text", error.text, TEXT_BYTES),
   });
   if (subject.runtimeId !== undefined) detail.runtimeId = field("runtime_id", subject.runtimeId);
   if (subject.identical !== undefined) detail.identical = subject.identical;

@@ -2,6 +2,7 @@ import { type Message, type MessageInitShape, create } from "@bufbuild/protobuf"
 import type { GenMessage } from "@bufbuild/protobuf/codegenv2";
 import * as pb from "../gen/bolthole/v1/store_pb.js";
 import type {
+  CommitMachineLifecycle,
   CommitStatus,
   Committed,
   ExpectedSnapshot,
@@ -22,6 +23,7 @@ import { lifecycleRecord } from "./lifecycle-record.js";
 import {
   type Codec,
   InvalidArgumentError,
+  type MessageCodec,
   at,
   enumeration,
   flag,
@@ -33,7 +35,16 @@ import {
   same,
 } from "./message-codec.js";
 import { type ServiceCodecs, stream, unary, upload } from "./method-codec.js";
-import { inputState, opsSnapshot, receipt, rewriteCommit } from "./records.js";
+import {
+  inputState,
+  inputStateAsJson,
+  lifecycleAsJson,
+  lifecycleFromJson,
+  receipt,
+  receiptAsJson,
+  rewriteCommit,
+} from "./json-form.js";
+import { opsSnapshot } from "./records.js";
 import { sessionChange } from "./session-change.js";
 import {
   readInputStates,
@@ -131,6 +142,87 @@ function loaded<M extends Message & { version: string }, K extends Exclude<keyof
     },
   };
 }
+
+/**
+ * Returns a writer of the response of a load in the form that the request names. Throws an InvalidArgumentError for a form that the
+ * record does not have.
+ */
+function loadedInForm<M extends Message & { version: string }, T>(
+  desc: GenMessage<M>,
+  codec: Codec<M, Versioned<T> | undefined>,
+  forms: Readonly<Partial<Record<pb.RecordForm, (value: T) => object>>>,
+): (
+  loaded: Versioned<T> | undefined,
+  request?: () => { readonly form: pb.RecordForm },
+) => MessageInitShape<GenMessage<M>> {
+  return (found, request) => {
+    const { form } = request?.() ?? { form: pb.RecordForm.UNSPECIFIED };
+    if (form === pb.RecordForm.UNSPECIFIED) return codec.toWire(found);
+    const convert = formOf(forms, form);
+    const members = found && { ...convert(found.value), version: found.version };
+    return create<GenMessage<M>>(desc, members as MessageInitShape<GenMessage<M>>);
+  };
+}
+
+function formOf<T>(forms: Readonly<Partial<Record<pb.RecordForm, T>>>, form: pb.RecordForm): T {
+  const found = forms[form];
+  if (found) return found;
+  throw new InvalidArgumentError("form", "a form that this record has", pb.RecordForm[form]);
+}
+
+const loadedInput = loaded(pb.LoadInputStateResponseSchema, "state", inputState);
+const loadedReceipt = loaded(pb.LoadBoundaryReceiptResponseSchema, "receipt", receipt);
+
+const INPUT_FORMS = { [pb.RecordForm.JSON]: inputStateAsJson };
+
+/** The field `record` alone; `lifecycleOf` reads the other fields as well. */
+const lifecycleRecordOrNone: Codec<pb.CommitMachineLifecycleRequest["record"], Uint8Array> = {
+  toModel: () => NO_RECORD,
+  toWire: lifecycleRecord.toWire,
+};
+const NO_RECORD = new Uint8Array();
+
+/** The lifecycle record in one of three fields of a message. */
+const lifecycleOf = ({
+  record,
+  recordBytes,
+  recordJson,
+}: Pick<pb.CommitMachineLifecycleRequest, "record" | "recordBytes" | "recordJson">): Uint8Array => {
+  const given = [record, recordBytes, recordJson].filter((one) => one !== undefined).length;
+  if (given !== 1) {
+    throw new InvalidArgumentError("record", "exactly one of record, record_bytes and record_json", String(given));
+  }
+  if (record) return lifecycleRecord.toModel(record);
+  return recordBytes ?? at("record_json", () => lifecycleFromJson(recordJson ?? ""));
+};
+const commitLifecycleMembers: MessageCodec<pb.CommitMachineLifecycleRequest, CommitMachineLifecycle> = message(
+  pb.CommitMachineLifecycleRequestSchema,
+  {
+    ...runtimeMutation,
+    record: lifecycleRecordOrNone,
+    inputStates: list(inputState),
+    inputUploadId: same,
+    unchangedInputs,
+  },
+  {},
+  ["recordBytes", "recordJson"],
+);
+const commitLifecycle = (wire: pb.CommitMachineLifecycleRequest): CommitMachineLifecycle => {
+  const record = lifecycleOf(wire);
+  return { ...commitLifecycleMembers.toModel(wire), record };
+};
+
+const loadedLifecycle: Codec<pb.LoadMachineLifecycleRecordResponse, Versioned<Uint8Array> | undefined> = {
+  toModel: (wire) => {
+    const isStored = wire.record ?? wire.recordBytes ?? wire.recordJson;
+    return isStored === undefined ? undefined : { value: lifecycleOf(wire), version: wire.version };
+  },
+  toWire: (found) =>
+    create(
+      pb.LoadMachineLifecycleRecordResponseSchema,
+      found && { record: lifecycleRecord.toWire(found.value), version: found.version },
+    ),
+};
 
 /** Returns the codec of the response of a compare-and-set, whose member `done` is false when the expectation was missed. */
 function committedIf<M extends Message & Committed>(
@@ -269,13 +361,23 @@ export const storeCodecs = {
   ),
   loadInputStates: stream(
     rpc.loadInputStates,
-    { runtimeId, eachOutcome: flag },
-    { decodeResponse: readInputStates, encodeResponse: writeInputStates },
+    message(pb.LoadInputStatesRequestSchema, { runtimeId, eachOutcome: flag }, {}, ["form"]),
+    {
+      decodeResponse: readInputStates,
+      encodeResponse: (found, request) => {
+        const { form } = request?.() ?? { form: pb.RecordForm.UNSPECIFIED };
+        const write = form === pb.RecordForm.UNSPECIFIED ? inputState.toWire : formOf(INPUT_FORMS, form);
+        return writeInputStates(found, write);
+      },
+    },
   ),
   loadBoundaryReceipt: unary(
     rpc.loadBoundaryReceipt,
-    { runtimeId, runId: same, sequence: same },
-    loaded(pb.LoadBoundaryReceiptResponseSchema, "receipt", receipt),
+    message(pb.LoadBoundaryReceiptRequestSchema, { runtimeId, runId: same, sequence: same }, {}, ["form"]),
+    loadedReceipt,
+    loadedInForm(pb.LoadBoundaryReceiptResponseSchema, loadedReceipt, {
+      [pb.RecordForm.JSON]: (value) => ({ receipt: receiptAsJson(value) }),
+    }),
   ),
   loadSessionSnapshot: stream(rpc.loadSessionSnapshot, runtimeRequest, {
     decodeResponse: readSnapshot,
@@ -315,23 +417,24 @@ export const storeCodecs = {
   ),
   loadInputState: unary(
     rpc.loadInputState,
-    { runtimeId, inputId: same },
-    loaded(pb.LoadInputStateResponseSchema, "state", inputState),
+    message(pb.LoadInputStateRequestSchema, { runtimeId, inputId: same }, {}, ["form"]),
+    loadedInput,
+    loadedInForm(pb.LoadInputStateResponseSchema, loadedInput, {
+      [pb.RecordForm.JSON]: (value) => ({ state: inputStateAsJson(value) }),
+    }),
   ),
   loadMachineLifecycleRecord: unary(
     rpc.loadMachineLifecycleRecord,
-    runtimeRequest,
-    loaded(pb.LoadMachineLifecycleRecordResponseSchema, "record", lifecycleRecord),
+    message(pb.LoadMachineLifecycleRecordRequestSchema, runtimeRequest, {}, ["form"]),
+    loadedLifecycle,
+    loadedInForm(pb.LoadMachineLifecycleRecordResponseSchema, loadedLifecycle, {
+      [pb.RecordForm.JSON]: (record) => ({ recordJson: lifecycleAsJson(record) }),
+      [pb.RecordForm.BYTES]: (record) => ({ recordBytes: record }),
+    }),
   ),
   commitMachineLifecycle: unary(
     rpc.commitMachineLifecycle,
-    {
-      ...runtimeMutation,
-      record: required(lifecycleRecord),
-      inputStates: list(inputState),
-      inputUploadId: same,
-      unchangedInputs,
-    },
+    { ...commitLifecycleMembers, toModel: commitLifecycle },
     committedInputs,
   ),
   persistOpsLifecycle: unary(

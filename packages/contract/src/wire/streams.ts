@@ -1,9 +1,9 @@
 import { type MessageInitShape, create, toBinary } from "@bufbuild/protobuf";
 import { JsonError, canonicalUuid, writeInputState } from "@bolthole/json";
 import type { StoredInputState } from "@bolthole/json/model";
-import { StoredInputStateSchema } from "../gen/bolthole/v1/input_pb.js";
 import type { SessionSnapshotInfoSchema } from "../gen/bolthole/v1/session_pb.js";
 import * as pb from "../gen/bolthole/v1/store_pb.js";
+import { type StoredInputState as InputStateMessage, StoredInputStateSchema } from "../gen/bolthole/v1/input_pb.js";
 import { type StoreError, readFailed } from "../store-error.js";
 import type {
   LoadedInputStates,
@@ -12,7 +12,7 @@ import type {
   UploadSessionSnapshot,
 } from "../versioned-store.js";
 import { InvalidArgumentError, at, byteCount, requireField, roundedNumber } from "./message-codec.js";
-import { inputState } from "./records.js";
+import { inputState } from "./json-form.js";
 import { sessionProfile } from "./session-change.js";
 import { decodeMessage } from "./sliced-decoding.js";
 import { fromErrorDetail, toErrorDetail } from "./status.js";
@@ -207,11 +207,10 @@ export async function readInputStates(messages: AsyncIterable<pb.LoadInputStates
  * Writes input rows, one message for each batch. Failures are sent with the next batch, and those after the last batch in
  * an additional message.
  */
-export async function* writeInputStates({
-  inputsVersion,
-  batches,
-  failures,
-}: LoadedInputStates): AsyncGenerator<pb.LoadInputStatesResponse> {
+export async function* writeInputStates(
+  { inputsVersion, batches, failures }: LoadedInputStates,
+  write: (state: StoredInputState) => InputStateMessage = inputState.toWire,
+): AsyncGenerator<pb.LoadInputStatesResponse> {
   const sent = { messages: 0, failures: 0 };
   const message = (entries: pb.InputStateEntry[]): pb.LoadInputStatesResponse => {
     const start = sent.messages === 0 ? { inputsVersion } : {};
@@ -222,7 +221,7 @@ export async function* writeInputStates({
   };
   for await (const batch of batches) {
     yield message(
-      batch.map(({ value, version }) => create(pb.InputStateEntrySchema, { state: inputState.toWire(value), version })),
+      batch.map(({ value, version }) => create(pb.InputStateEntrySchema, { state: write(value), version })),
     );
   }
   if (sent.messages === 0 || sent.failures < failures.length) yield message([]);

@@ -37,7 +37,7 @@ export function registerUnary<Request, Response>(
     const serve = async (): Promise<void> => {
       const request = await requestOf(codec, call.request, context.newSlices);
       const response = await run(request, callOptions(call));
-      callback(null, codec.encodeResponse(response));
+      callback(null, codec.encodeResponse(response, call.request.message));
     };
     const facts = { method: codec.method.name, isMutation: isMutation(codec.method), requestBytes: call.request.bytes };
     void admit(context, facts, serve, callback);
@@ -55,9 +55,13 @@ export function registerStream<Request, Response>(
   const { path, responseSerialize } = grpcMethod(codec.method);
   const handler: handleServerStreamingCall<ReceivedMessage, object> = (call) => {
     const serve = async (): Promise<void> => {
-      const request = codec.decodeRequest(call.request.message());
-      const response = await run(request, callOptions(call));
-      await sendAll(call, codec.encodeResponse(response), responseSerialize);
+      const message = call.request.message();
+      const response = await run(codec.decodeRequest(message), callOptions(call));
+      await sendAll(
+        call,
+        codec.encodeResponse(response, () => message),
+        responseSerialize,
+      );
     };
     const facts = { method: codec.method.name, isMutation: false, requestBytes: call.request.bytes };
     void admit(context, facts, serve, (status) => call.emit("error", status));

@@ -127,6 +127,26 @@ test("the store manifest shows that a whole runtime went back to an older state"
   expect(await findings()).toEqual(["store-differs"]);
 });
 
+test("a page with a flag that LMDB never writes, or of a transaction that never was, is damaged", () => {
+  const undamaged = readFileSync(data());
+  const lastTransaction = Math.max(undamaged.readUInt32LE(152), undamaged.readUInt32LE(4096 + 152));
+  walkPages(data());
+  const root = undamaged.readUInt32LE((undamaged.readUInt32LE(152) === lastTransaction ? 0 : 4096) + 136);
+  for (const change of [
+    (page: Buffer) => page.writeUInt16LE(page.readUInt16LE(18) | 0x4000, 18),
+    (page: Buffer) => page.writeUInt32LE(lastTransaction + 1, 8),
+  ]) {
+    const file = Buffer.from(undamaged);
+    change(file.subarray(root * 4096, (root + 1) * 4096));
+    writeFileSync(data(), file);
+    expect(() => {
+      walkPages(data());
+    }).toThrow(DamagedPagesError);
+  }
+  writeFileSync(data(), undamaged);
+  walkPages(data());
+});
+
 test("a data file with any page zeroed or swapped is walked without a crash, and damage is a DamagedPagesError", async () => {
   const undamaged = readFileSync(data());
   const pages = Math.max(...[0, PAGE].map((at) => Number(undamaged.readBigUInt64LE(at + 144)))) + 1;

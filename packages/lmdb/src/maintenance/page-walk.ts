@@ -94,6 +94,8 @@ class PageWalk {
   private lastPage = 0;
   private readonly fileBytes: number;
   private used = new Uint8Array();
+  /** The last transaction of the file. */
+  private transaction = 0;
 
   constructor(private readonly file: number) {
     this.fileBytes = fstatSync(file).size;
@@ -103,6 +105,7 @@ class PageWalk {
     const meta = this.meta();
     this.pageBytes = meta.pageBytes;
     this.lastPage = meta.lastPage;
+    this.transaction = meta.transaction;
     this.used = new Uint8Array(meta.lastPage + 1);
     this.used.fill(1, 0, META_PAGES);
     this.tree(meta.main, undefined);
@@ -256,8 +259,13 @@ class PageWalk {
     const bytes = this.read(page * this.pageBytes, this.pageBytes, `page ${String(page)}`);
     const number = numberAt(bytes, 0);
     if (number !== page) throw damagedPage(page, `has the wrong page number: expected ${page}, found ${number}`);
-    const found = bytes.readUInt16LE(18) & KIND;
+    const found = bytes.readUInt16LE(18);
     if (found !== kind) throw damagedPage(page, `has the wrong kind: expected flags ${kind}, found ${found}`);
+    // LMDB writes into a page of the running transaction without a copy: later, this would be such a page, which is read-only.
+    const transaction = numberAt(bytes, 8);
+    if (transaction > this.transaction) {
+      throw damagedPage(page, `was written by transaction ${transaction}, after the last one (${this.transaction})`);
+    }
     return bytes;
   }
 

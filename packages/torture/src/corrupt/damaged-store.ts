@@ -104,6 +104,28 @@ const flipWithin =
     return file;
   };
 
+/** The end of the key of an input row, before its id: the end of the runtime id, and the number of the table. */
+const INPUT_KEY = Buffer.of(0, 1, 4);
+const INPUT_ID_BYTES = 16;
+/** The form of a row without a document. */
+const ROW_FORM = Buffer.of(2, 0xff);
+/** A row begins with its form, its checksum and the number of its commit. */
+const ROW_HEADER_BYTES = 20;
+
+/** Flips bits in the headers of input rows, where random bits seldom are. */
+const flipRowHeaders: Apply = (file, _older, random) => {
+  const rows: number[] = [];
+  for (let at = file.indexOf(INPUT_KEY); at >= 0; at = file.indexOf(INPUT_KEY, at + 1)) {
+    const row = at + INPUT_KEY.length + INPUT_ID_BYTES;
+    if (file.subarray(row, row + ROW_FORM.length).equals(ROW_FORM)) rows.push(row);
+  }
+  few(random, () => {
+    const at = (rows[random.below(rows.length)] ?? 0) + random.below(ROW_HEADER_BYTES);
+    file[at] = (file[at] ?? 0) ^ (1 << random.below(8));
+  });
+  return file;
+};
+
 const zero: Apply = (file, _older, random) => {
   few(random, () => pageAt(file, anyPage(file, random)).fill(0));
   return file;
@@ -142,6 +164,7 @@ const otherFormat: Apply = (file, _older, random) => {
 export const MUTATIONS: readonly Mutation[] = [
   { name: "flipped bits", apply: flipWithin(PAGE) },
   { name: "flipped bits in page headers", apply: flipWithin(64) },
+  { name: "flipped bits in row headers", apply: flipRowHeaders },
   { name: "zeroed pages", apply: zero },
   { name: "swapped pages", apply: swap },
   { name: "stale pages", apply: restoreOlder(() => PAGE) },

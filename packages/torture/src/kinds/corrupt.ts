@@ -3,12 +3,13 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type BoltholeStore, connect } from "@bolthole/client";
 import { DaemonProcess, type Ending } from "@bolthole/conformance/process";
-import { StoreError } from "@bolthole/contract";
+import { StoreError, type StoredInputState } from "@bolthole/contract";
+import { decodeLifecycleRecord } from "@bolthole/contract/wire";
 import { LedgerModel, type RuntimeModel } from "../check/ledger-model.js";
 import { type BaseStore, MUTATIONS, copyStore, makeBaseStore } from "../corrupt/damaged-store.js";
 import { DAEMON, nextPass } from "../daemon.js";
 import { STORE } from "../ledger.js";
-import { type StoredRecord, loadInputs, loadRecord } from "../load/records.js";
+import { INSTANT, type StoredRecord, loadInputs, loadRecord } from "../load/records.js";
 import { Random } from "../random.js";
 import {
   type Kind,
@@ -25,8 +26,15 @@ const LIMIT_MS = 60_000;
 const REFUSALS: readonly (number | null)[] = [3, 10];
 /** A scrub pass ends quickly, and the next one starts a second later. */
 const FAST_SCRUB = ["--scrub-rate", "1GiB", "--scrub-interval", "1s"];
-const INPUT_ID = "0198f01a-0000-7000-8000-00000000c0de";
-const NOW = "2026-05-28T15:31:27Z";
+const NEW_INPUT: StoredInputState = {
+  inputId: "0198f01a-0000-7000-8000-00000000c0de",
+  currentState: "accepted",
+  attemptCount: 0,
+  recoveryCount: 0,
+  history: [],
+  createdAt: INSTANT,
+  updatedAt: INSTANT,
+};
 
 export const corrupt: Kind = {
   name: "corrupt",
@@ -44,6 +52,7 @@ class CorruptRun {
   private readonly outcomes = new Map<string, { refused: number; untouched: number; damaged: number }>();
   private loads = { correct: 0, damaged: 0 };
   private scrubs = 0;
+  private restarts = 0;
   private cycles = 0;
 
   constructor(private readonly options: RunOptions) {
@@ -75,6 +84,7 @@ class CorruptRun {
             `${name}: refused ${String(refused)}x, served undamaged ${String(untouched)}x, served with damage ${String(damaged)}x`,
         ),
         `${String(this.scrubs)} scrub passes named the runtimes that the loads found damaged`,
+        `${String(this.restarts)} stores were accepted by a full check after ordinary writes over the damage`,
         `${String(this.loads.correct)} records read as they were written, ${String(this.loads.damaged)} reported as damaged`,
       ],
     };
@@ -139,8 +149,9 @@ class CorruptRun {
 
   private async judgeService(mutation: string, daemon: DaemonProcess, data: string): Promise<void> {
     const store = await connect(daemon.target, { timeoutMs: 30_000 });
+    const damaged = new Set<string>();
+    let replaced: ReadonlySet<string> = new Set();
     try {
-      const damaged = new Set<string>();
       for (const model of this.model.runtimes.values()) {
         const before = this.loads.damaged;
         await this.compare(store, model, mutation);
@@ -148,16 +159,87 @@ class CorruptRun {
       }
       await this.judgeScrub(mutation, data, damaged);
       await this.checkNewWrites(store, mutation);
+      replaced = await this.replaceRecords(store);
     } finally {
       await store.close();
     }
     const ending = await daemon.stop("SIGTERM");
-    if (ending?.code === 0) return;
+    if (ending?.code === 0) {
+      await this.judgeRestart(mutation, data, damaged, replaced);
+      return;
+    }
     this.violations.add(
       "stays in service",
       mutation,
       `the daemon ended with ${String(ending?.code ?? ending?.signal)} after it had served`,
     );
+  }
+
+  /** Replaces a record of each table by ordinary writes, damaged or not. Returns the runtimes in which all of them succeeded. */
+  private async replaceRecords(store: BoltholeStore): Promise<ReadonlySet<string>> {
+    const replaced = new Set<string>();
+    for (const { runtimeId, records } of this.model.runtimes.values()) {
+      if (runtimeId === STORE) continue;
+      const inputs = [...records.keys()].flatMap((key) => (key.startsWith("input ") ? [key.slice(6)] : []));
+      try {
+        for (const inputId of inputs) await store.persistInputState(runtimeId, { ...NEW_INPUT, inputId });
+        await store.commitMachineLifecycle(runtimeId, { runtimeState: "idle", binding: { fenceToken: 1n } }, []);
+        await store.deleteOpsLifecycle(runtimeId);
+        replaced.add(runtimeId);
+      } catch (error) {
+        if (!(error instanceof StoreError) || error.reason !== "DAMAGED_RECORD") throw error;
+      }
+    }
+    return replaced;
+  }
+
+  /**
+   * Starts the daemon again with a check of everything. Ordinary writes over damaged records must not make a manifest wrong: the
+   * store must be accepted, and no other runtime may be damaged than before.
+   */
+  private async judgeRestart(
+    mutation: string,
+    data: string,
+    damaged: ReadonlySet<string>,
+    replaced: ReadonlySet<string>,
+  ): Promise<void> {
+    const args = ["--log-level", "warn", "--scrub-rate", "off", "--check", "full"];
+    const daemon = new DaemonProcess({ main: DAEMON, data, args, env: preloadEnvironment(this.options.preload) });
+    try {
+      const ending = await started(daemon);
+      if (ending) {
+        const text = `refused after ordinary writes: ${daemon.output.slice(-500)}`;
+        this.violations.add("restart", mutation, text);
+        return;
+      }
+      const store = await connect(daemon.target, { timeoutMs: 30_000 });
+      try {
+        for (const runtimeId of replaced) await this.judgeReplaced(store, mutation, runtimeId, damaged.has(runtimeId));
+      } finally {
+        await store.close();
+      }
+      this.restarts += 1;
+    } finally {
+      await daemon.stop("SIGKILL");
+    }
+  }
+
+  private async judgeReplaced(
+    store: BoltholeStore,
+    mutation: string,
+    runtimeId: string,
+    wasDamaged: boolean,
+  ): Promise<void> {
+    try {
+      const { value } = (await store.versioned.loadMachineLifecycleRecord({ runtimeId })) ?? {};
+      if (value && decodeLifecycleRecord(value).binding.fenceToken === 1n) return;
+      this.violations.add("correct responses", runtimeId, `${mutation}: the replaced lifecycle record was not loaded`);
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.reason !== "DAMAGED_RECORD") throw error;
+      if (wasDamaged) return;
+      const text = `${mutation}: an undamaged runtime is refused after ordinary writes: ${error.message}`;
+      this.violations.add("correct responses", runtimeId, text);
+    }
   }
 
   /** Each record must equal the ledger's, or be reported as damaged with the name of its runtime. */
@@ -242,22 +324,13 @@ class CorruptRun {
 
   /** Checks that new runtimes can be written and read although the store is damaged. */
   private async checkNewWrites(store: BoltholeStore, mutation: string): Promise<void> {
-    const state = {
-      inputId: INPUT_ID,
-      currentState: "accepted",
-      attemptCount: 0,
-      recoveryCount: 0,
-      history: [],
-      createdAt: NOW,
-      updatedAt: NOW,
-    } as const;
     for (let round = 0; round < 20; round += 1) {
       const runtimeId = `after the damage ${String(round)}`;
       await store.commitSessionSnapshot(runtimeId, {
         sessionSnapshot: Buffer.alloc(50_000, runtimeId),
         profile: "opaque",
       });
-      await store.persistInputState(runtimeId, state);
+      await store.persistInputState(runtimeId, NEW_INPUT);
       const rows = await store.loadInputStates(runtimeId);
       if (rows.length !== 1)
         this.violations.add("stays in service", mutation, `${runtimeId}: expected 1 row, found ${String(rows.length)}`);

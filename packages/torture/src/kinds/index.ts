@@ -40,6 +40,10 @@ export const CONTROLS: Readonly<Record<string, Control>> = {
   "forgotten-fence": { kinds: ["pause"], description: "does not check fence tokens" },
   "thrown-request": { kinds: ["fuzz"], description: "lets gRPC respond to bytes that are not a message" },
   "unchecked-bytes": { kinds: ["corrupt"], description: "serves rows and documents without checking checksums" },
+  "unseen-checksum": {
+    kinds: ["corrupt"],
+    description: "subtracts the checksum of a replaced row from its manifest without verifying the row",
+  },
   "lost-update": {
     kinds: ["linear"],
     description: "decides one change in three on rows that were read before the change reached the writer",

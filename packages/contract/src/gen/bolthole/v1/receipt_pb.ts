@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file bolthole/v1/receipt.proto.
  */
 export const file_bolthole_v1_receipt: GenFile = /*@__PURE__*/
-  fileDesc("Chlib2x0aG9sZS92MS9yZWNlaXB0LnByb3RvEgtib2x0aG9sZS52MSLYAQoSUnVuQm91bmRhcnlSZWNlaXB0Eg4KBnJ1bl9pZBgBIAEoCRIvCghib3VuZGFyeRgCIAEoDjIdLmJvbHRob2xlLnYxLlJ1bkFwcGx5Qm91bmRhcnkSHgoWY29udHJpYnV0aW5nX2lucHV0X2lkcxgDIAMoCRIgChNjb252ZXJzYXRpb25fZGlnZXN0GAQgASgJSACIAQESFQoNbWVzc2FnZV9jb3VudBgFIAEoBBIQCghzZXF1ZW5jZRgGIAEoBEIWChRfY29udmVyc2F0aW9uX2RpZ2VzdCqhAQoQUnVuQXBwbHlCb3VuZGFyeRIiCh5SVU5fQVBQTFlfQk9VTkRBUllfVU5TUEVDSUZJRUQQABIgChxSVU5fQVBQTFlfQk9VTkRBUllfSU1NRURJQVRFEAESIAocUlVOX0FQUExZX0JPVU5EQVJZX1JVTl9TVEFSVBACEiUKIVJVTl9BUFBMWV9CT1VOREFSWV9SVU5fQ0hFQ0tQT0lOVBADYgZwcm90bzM");
+  fileDesc("Chlib2x0aG9sZS92MS9yZWNlaXB0LnByb3RvEgtib2x0aG9sZS52MSKEAgoSUnVuQm91bmRhcnlSZWNlaXB0Eg4KBnJ1bl9pZBgBIAEoCRIvCghib3VuZGFyeRgCIAEoDjIdLmJvbHRob2xlLnYxLlJ1bkFwcGx5Qm91bmRhcnkSHgoWY29udHJpYnV0aW5nX2lucHV0X2lkcxgDIAMoCRIgChNjb252ZXJzYXRpb25fZGlnZXN0GAQgASgJSACIAQESFQoNbWVzc2FnZV9jb3VudBgFIAEoBBIQCghzZXF1ZW5jZRgGIAEoBBIZCgxyZWNlaXB0X2pzb24YByABKAlIAYgBAUIWChRfY29udmVyc2F0aW9uX2RpZ2VzdEIPCg1fcmVjZWlwdF9qc29uKqEBChBSdW5BcHBseUJvdW5kYXJ5EiIKHlJVTl9BUFBMWV9CT1VOREFSWV9VTlNQRUNJRklFRBAAEiAKHFJVTl9BUFBMWV9CT1VOREFSWV9JTU1FRElBVEUQARIgChxSVU5fQVBQTFlfQk9VTkRBUllfUlVOX1NUQVJUEAISJQohUlVOX0FQUExZX0JPVU5EQVJZX1JVTl9DSEVDS1BPSU5UEANiBnByb3RvMw");
 
 /**
  * The proof that a run's boundary was applied. Its key is the runtime id, `run_id` and `sequence`. The store does not
@@ -56,6 +56,14 @@ export type RunBoundaryReceipt = Message<"bolthole.v1.RunBoundaryReceipt"> & {
    * @generated from field: uint64 sequence = 6;
    */
   sequence: bigint;
+
+  /**
+   * The whole receipt as JSON text (docs/contract.md, 4), in place of all other fields, which must be absent then. Set in a
+   * response only when the request has RECORD_FORM_JSON.
+   *
+   * @generated from field: optional string receipt_json = 7;
+   */
+  receiptJson?: string | undefined;
 };
 
 /**
