@@ -2,6 +2,7 @@ import {
   type Call,
   type RequestIdTimes,
   StoreError,
+  type UploadInputStates,
   type UploadSessionSnapshot,
   type VersionedStore,
   readFailed,
@@ -12,6 +13,7 @@ import {
   type StoreCodecs,
   type StreamCodec,
   type UnaryCodec,
+  type UploadCodec,
   encodeMessage,
   grpcMethod,
   isMutation,
@@ -89,14 +91,17 @@ function streamMethod(connection: GrpcConnection, codec: StreamCodec<object, unk
   return (request, call) => codec.decodeResponse(connection.stream(method, () => encode(codec, request), call));
 }
 
-function uploadMethod(connection: GrpcConnection, codec: StoreCodecs["uploadSessionSnapshot"]): Method {
+function uploadMethod(
+  connection: GrpcConnection,
+  codec: UploadCodec<UploadSessionSnapshot | UploadInputStates, unknown>,
+): Method {
   const method = grpcMethod(codec.method);
-  return async (request: UploadSessionSnapshot, call) => {
-    const { chunks } = request;
+  return async (request: UploadSessionSnapshot | UploadInputStates, call) => {
+    const parts: AsyncIterable<unknown> = "chunks" in request ? request.chunks : request.parts;
     // A generator returns itself as its iterator, and can be read only once.
-    const isRepeatable = (chunks[Symbol.asyncIterator]() as unknown) !== chunks;
-    const parts = () => codec.encodeRequest(request);
-    return codec.decodeResponse(await connection.upload(method, parts, isRepeatable, call));
+    const isRepeatable = (parts[Symbol.asyncIterator]() as unknown) !== parts;
+    const messages = () => codec.encodeRequest(request);
+    return codec.decodeResponse(await connection.upload(method, messages, isRepeatable, call));
   };
 }
 

@@ -72,6 +72,7 @@ export type {
   DeletedCounts,
   DeletedRuntime,
   ExpectedSnapshot,
+  InputStatePiece,
   InputsVersions,
   KeptInput,
   Limits,
@@ -108,6 +109,7 @@ export type {
   PersistOpsLifecycle,
   ReplaceSessionSnapshotIfCurrent,
   UpdateAuthOauthFlowSnapshot,
+  UploadInputStates,
   UploadSessionSnapshot,
 } from "@bolthole/contract";
 export type {

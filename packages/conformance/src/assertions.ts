@@ -87,7 +87,8 @@ export function assertSame(actual: unknown, expected: unknown): void {
 
 function plain(value: unknown): unknown {
   if (value instanceof Uint8Array) return Buffer.from(value).toString("latin1");
-  if (Array.isArray(value)) return value.map(plain);
+  // A list from another realm, such as a worker's, becomes one of this realm.
+  if (Array.isArray(value)) return Array.from(value, plain);
   if (typeof value !== "object" || value === null) return value;
   const members = Object.entries(value).filter(([, member]) => member !== undefined);
   return Object.fromEntries(members.map(([name, member]) => [name, plain(member)]));

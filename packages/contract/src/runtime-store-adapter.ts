@@ -14,7 +14,7 @@ import type {
 import { JsonError, readOpsSnapshot, writeOpsSnapshot } from "@bolthole/json";
 import type { AuthOauthFlowUpdate, CallOptions, RuntimeStore } from "./runtime-store.js";
 import { shaped } from "./shaped.js";
-import { readFailed, writeFailed } from "./store-error.js";
+import { StoreError, readFailed, writeFailed } from "./store-error.js";
 import type {
   Call,
   DeletedCounts,
@@ -35,6 +35,9 @@ export interface Expectations {
 
 /** The largest number of attempts of one OAuth update (contract 2.9). */
 const OAUTH_ATTEMPTS = 100;
+
+/** The largest number of attempts of one load of all input rows. */
+const LOAD_ATTEMPTS = 8;
 
 /**
  * A `RuntimeStore` over a `VersionedStore`, which may be inside the process or behind a connection.
@@ -123,12 +126,16 @@ export class RuntimeStoreAdapter implements RuntimeStore {
   }
 
   async loadInputStates(runtimeId: RuntimeId, options?: CallOptions): Promise<StoredInputState[]> {
-    const states: StoredInputState[] = [];
-    const { batches } = await this.store.loadInputStates({ runtimeId }, call(options));
-    for await (const batch of batches) {
-      for (const { value } of batch) states.push(value);
+    const limits = call(options);
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await loadAllInputStates(this.store, runtimeId, limits);
+      } catch (error) {
+        // The store could not show one state to the end: rows were written meanwhile.
+        const isRepeatable = error instanceof StoreError && error.reason === "BUSY" && attempt < LOAD_ATTEMPTS;
+        if (!isRepeatable) throw error;
+      }
     }
-    return states;
   }
 
   async loadBoundaryReceipt(
@@ -256,6 +263,19 @@ async function wholeDocument({ chunks }: LoadedDocument): Promise<Uint8Array> {
   for await (const chunk of chunks) all.push(chunk);
   const [only = Buffer.of()] = all;
   return all.length <= 1 ? only : Buffer.concat(all);
+}
+
+async function loadAllInputStates(
+  store: VersionedStore,
+  runtimeId: RuntimeId,
+  limits: Call,
+): Promise<StoredInputState[]> {
+  const states: StoredInputState[] = [];
+  const { batches } = await store.loadInputStates({ runtimeId }, limits);
+  for await (const batch of batches) {
+    for (const { value } of batch) states.push(value);
+  }
+  return states;
 }
 
 const call = (options: CallOptions | undefined): Call => ({

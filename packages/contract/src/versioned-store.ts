@@ -174,6 +174,25 @@ export interface UploadSessionSnapshot extends RuntimeRequest {
   readonly chunks: AsyncIterable<Uint8Array>;
 }
 
+/** A part of a row that is too long for one message. */
+export interface InputStatePiece {
+  /** The length of the serialised `bolthole.v1.StoredInputState` in bytes, the same in every piece of the row. */
+  readonly length: number;
+  /** The next bytes of the message. */
+  readonly bytes: Uint8Array;
+}
+
+export interface UploadInputStates extends RuntimeRequest {
+  /** The number of rows: 1 to `Limits.inputUploadRows`. */
+  readonly rowCount: number;
+  /**
+   * The rows in ascending order of their ids, each id once: lists of whole rows, and the pieces of long rows, one row after the
+   * other. A client that loses the connection repeats the upload if the parts can be read again; an iterator can be read only
+   * once.
+   */
+  readonly parts: AsyncIterable<readonly StoredInputState[] | InputStatePiece>;
+}
+
 export interface CommitSessionSnapshot extends RuntimeMutation {
   readonly sessionDelta: SessionChange;
 }
@@ -187,6 +206,8 @@ export interface AtomicApply extends RuntimeMutation {
   readonly receipt: RunBoundaryReceipt;
   /** At most `Limits.batchRows`. The last one wins when two rows have the same id. */
   readonly inputUpdates: readonly StoredInputState[];
+  /** The upload that has the rows. `inputUpdates` must be empty then. */
+  readonly inputUploadId?: string | undefined;
   readonly unchangedInputs?: UnchangedInputs | undefined;
   /** The session id that the snapshot must have. Undefined: not compared. */
   readonly sessionStoreKey: SessionId | undefined;
@@ -199,13 +220,18 @@ export interface ClearSessionSnapshotIfCurrent extends RuntimeMutation {
   readonly expected: ExpectedSnapshot;
 }
 export interface PersistInputState extends RuntimeMutation {
-  readonly state: StoredInputState;
+  /** Undefined only with `inputUploadId`. */
+  readonly state: StoredInputState | undefined;
+  /** The upload that has the row, and no other one. */
+  readonly inputUploadId?: string | undefined;
 }
 export interface CommitMachineLifecycle extends RuntimeMutation {
   /** A serialised `bolthole.v1.MachineLifecycleRecord` of version 1. Its unknown fields are kept. */
   readonly record: Uint8Array;
   /** At most `Limits.batchRows`. The last one wins when two rows have the same id. */
   readonly inputStates: readonly StoredInputState[];
+  /** The upload that has the rows. `inputStates` must be empty then. */
+  readonly inputUploadId?: string | undefined;
   readonly unchangedInputs?: UnchangedInputs | undefined;
 }
 /** Exactly one of the two members is required. */
@@ -273,7 +299,7 @@ export interface Limits {
   readonly runtimeIdBytes: number;
   /** The size of one input row in its canonical JSON, in bytes. */
   readonly inputRowBytes: number;
-  /** The number of input rows in one mutation. */
+  /** The number of input rows in one request. An upload may have more. */
   readonly batchRows: number;
   /** The size of the JSON of an operation snapshot in bytes. */
   readonly operationSnapshotBytes: number;
@@ -289,6 +315,10 @@ export interface Limits {
   readonly uploadBytes: number;
   /** The number of seconds after which an unused upload is dropped. */
   readonly uploadIdleSeconds: number;
+  /** The number of input rows in one upload. */
+  readonly inputUploadRows: number;
+  /** The size of one upload of input rows in their canonical JSON, and of all together that no commit has used yet, in bytes. */
+  readonly inputUploadBytes: number;
   /** The size of the whole store in bytes. Absent when the operator set no quota. */
   readonly quotaBytes?: number | undefined;
 }
@@ -393,6 +423,13 @@ export interface VersionedStore {
    * when all uploads together exceed `Limits.uploadBytes`.
    */
   uploadSessionSnapshot(request: UploadSessionSnapshot, call?: Call): Promise<string>;
+
+  /**
+   * Uploads input rows that are too many or too long for one request. Returns the upload id, which one of `atomicApply`,
+   * `commitMachineLifecycle` and `persistInputState` may name instead of the rows. It throws UPLOAD_UNKNOWN when the upload was
+   * used or dropped, or when another row of the runtime was written since: upload the rows again, under the same request id.
+   */
+  uploadInputStates(request: UploadInputStates, call?: Call): Promise<string>;
 
   /** Replaces the snapshot if the expected one is stored. Otherwise it changes nothing and returns undefined. */
   replaceSessionSnapshotIfCurrent(

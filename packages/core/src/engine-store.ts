@@ -18,6 +18,9 @@ import { OpsChecker } from "./documents/ops-checker.js";
 import { ManifestCorrections } from "./commit/runtime-replacement.js";
 import { Uploads } from "./documents/uploads.js";
 import type { Engine } from "./engine.js";
+import { HeldViews } from "./held-views.js";
+import { InputUploads } from "./input-rows/input-uploads.js";
+import { LongRows } from "./input-rows/long-rows.js";
 import { boundaryOperations } from "./operations/boundary.js";
 import { deletionOperations } from "./operations/deletion.js";
 import { horizonOperations } from "./operations/horizon.js";
@@ -37,7 +40,7 @@ export const DEFAULT_LIMITS: Limits = {
   requestsInFlight: 4096,
   documentBytes: 256 * 1024 * 1024,
   runtimeIdBytes: 8 * 1024,
-  inputRowBytes: 1024 * 1024,
+  inputRowBytes: 32 * 1024 * 1024,
   batchRows: 4096,
   operationSnapshotBytes: 256 * 1024 * 1024,
   typedOpsSnapshotBytes: 3 * 1024 * 1024,
@@ -46,7 +49,12 @@ export const DEFAULT_LIMITS: Limits = {
   patchInsertBytes: 1024 * 1024,
   uploadBytes: 512 * 1024 * 1024,
   uploadIdleSeconds: 60,
+  inputUploadRows: 250_000,
+  inputUploadBytes: 16 * 1024 * 1024 * 1024,
 };
+
+/** The largest limit of an input row: its text must fit into one string, and its value into one blob of SQLite. */
+export const MAX_INPUT_ROW_BYTES = 256 * 1024 * 1024;
 
 export const DEFAULT_RETENTION: OutcomeRetention = { maxAgeSeconds: 24 * 60 * 60, maxCount: 250_000 };
 
@@ -95,6 +103,7 @@ export function createEngineStore(unguardedEngine: Engine, options: EngineStoreO
   const workers = new CheckWorkers();
   const reusesChunkBuffers = options.reusesChunkBuffers ?? false;
   const damagedRuntimes = options.damagedRuntimes ?? new Set<RuntimeId>();
+  const longRows = new LongRows();
   const engine = quarantine(unguardedEngine, damagedRuntimes);
   const context = {
     engine,
@@ -113,6 +122,9 @@ export function createEngineStore(unguardedEngine: Engine, options: EngineStoreO
     operations: new KeyedQueue(),
     transcripts: new TranscriptChecker(documents, options.checks, workers),
     opsChecker: new OpsChecker(documents, workers, options.checks?.incremental),
+    longRows,
+    inputUploads: new InputUploads(engine, limits, longRows),
+    heldViews: new HeldViews(engine),
     uploads: new Uploads(limits, documents, reusesChunkBuffers),
     reusesChunkBuffers,
   };

@@ -21,11 +21,16 @@ export interface StagedDocument {
   readonly bytes: number;
 }
 
-/** Makes some rows of a row set with this sequence. An engine may call it again with another sequence; only the last rows count. */
+/**
+ * Makes some rows of a row set with this sequence. An engine may call it again with another sequence; only the last rows count.
+ * Rows that are kept from the stored row set may have their own sequences.
+ */
 export type RowSlice = (sequence: number) => readonly RowEntry<RowSetKey>[];
 
 /** A row set that an engine has stored for a commit, where no reader sees it. Engines add members of their own. */
 export interface StagedRows {
+  /** The sequence that the slices got: no commit has it, and no other row set. 0 when there are no slices. */
+  readonly sequence: number;
   readonly input: TableDigest;
   readonly receipt: TableDigest;
 }
@@ -68,7 +73,10 @@ export interface WriteBatch<T> {
 
 export interface Decision<T> {
   readonly writes: readonly RowWrite[];
-  /** Takes effect together with the writes, which then must not contain a row of this row set. */
+  /**
+   * Takes effect together with the writes. A write of a row of this runtime's row set is put into the new row set, which must
+   * not be undefined then and must not have the row already.
+   */
   readonly replaceRows?: RowSetReplacement | undefined;
   readonly result: T;
   /** Whether the batch only frees space. An engine that has no space left for others still accepts it. */
@@ -151,6 +159,11 @@ export interface Engine {
   readonly storeId: string;
   /** The first part of every version. Each restore changes it, so that no version from before the restore is used again. */
   readonly epoch: string;
+  /**
+   * How long a view may stay open while its reader waits for something else, in milliseconds. An open view delays writers in
+   * some engines, and keeps space from them in others. 0: only for the time of its reads.
+   */
+  readonly viewHoldMs: number;
   view<T>(read: (view: View) => Promise<T>): Promise<T>;
   /**
    * Prepares a document of a row for a commit, outside the writer. `base` is the sequence of the stored row whose document the
@@ -163,7 +176,7 @@ export interface Engine {
   /**
    * Stores a row set for a commit, outside the writer. The slices are in ascending order of their keys, the input rows first,
    * and no key is in them twice. An engine may write each slice in one transaction, so a slice should have at most a few
-   * hundred rows and about 1 MiB. Each gets a sequence that no commit has. A staged row set must be committed or discarded;
+   * hundred rows and about 1 MiB. All get one sequence, which no commit has. A staged row set must be committed or discarded;
    * when this rejects, there is none. Rejects with the errors of `slices` and of `commit`.
    */
   stageRows(runtimeId: RuntimeId, slices: AsyncIterable<RowSlice>): Promise<StagedRows>;

@@ -2,6 +2,7 @@
 export {
   DEFAULT_LIMITS,
   DEFAULT_RETENTION,
+  MAX_INPUT_ROW_BYTES,
   type EngineStore,
   type EngineStoreOptions,
   createEngineStore,
@@ -9,7 +10,7 @@ export {
 export { DEFAULT_DOCUMENT_MEMORY } from "./documents/document-memory.js";
 export { DEFAULT_CHECK_OPTIONS } from "./transcript/transcript-checker.js";
 export { transcriptMessagesDigest } from "./transcript/transcript.js";
-export { isValidSeed } from "./operations/inputs.js";
+export { isValidSeed } from "./input-rows/checked-rows.js";
 
 // The engine port, and the parts that engines share.
 export type {

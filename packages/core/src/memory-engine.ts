@@ -50,6 +50,8 @@ export class MemoryEngine implements Engine {
   readonly durable = false;
   readonly storeId = randomUUID();
   readonly epoch = this.storeId.slice(0, 8);
+  /** An open view keeps the rows that are replaced meanwhile. */
+  readonly viewHoldMs = 10_000;
   private readonly state: State = { rows: emptyRows(), sets: new BTree<RuntimeId, RowSet>() };
   private sequence = 0;
   private bytes = 0;
@@ -101,9 +103,11 @@ export class MemoryEngine implements Engine {
     const rows = emptyRows();
     const digest = new RowSetDigest();
     let bytes = 0;
+    let sequence = 0;
     for await (const slice of slices) {
       this.lifecycle.refuseAfterClosing("WriteFailed");
-      const entries = slice((this.sequence += 1));
+      sequence ||= this.sequence += 1;
+      const entries = slice(sequence);
       digest.add(entries);
       for (const { key, row } of entries) {
         const kept = { row: copyOf(row) };
@@ -112,7 +116,7 @@ export class MemoryEngine implements Engine {
       }
       await setImmediate();
     }
-    return { input: digest.input, receipt: digest.receipt, set: { rows, bytes } };
+    return { sequence, input: digest.input, receipt: digest.receipt, set: { rows, bytes } };
   }
 
   discardRows(): Promise<void> {
@@ -186,7 +190,7 @@ function viewOf(state: State): View {
       const row = find(state, key)?.row;
       return Promise.resolve(row && copyOf(row));
     },
-    scan: (range, limit) => Promise.resolve(scan(state, range, limit)),
+    scan: (range, limit, bytes) => Promise.resolve(scan(state, range, limit, bytes)),
     document: (key, range) => {
       const document = state.rows.get(key)?.document ?? new Uint8Array();
       return Promise.resolve(piecesOf(document, range));
@@ -204,15 +208,17 @@ async function* piecesOf(document: Uint8Array, range?: ByteRange): AsyncGenerato
   }
 }
 
-function scan<R extends RowRange>(state: State, range: R, limit: number): EntryOf<R>[] {
+function scan<R extends RowRange>(state: State, range: R, limit: number, bytes = Infinity): EntryOf<R>[] {
   const found: EntryOf<R>[] = [];
   const start = startOf(range);
   const rows = "runtimeId" in range ? state.sets.get(range.runtimeId)?.rows : state.rows;
   if (!rows) return found;
+  let left = bytes;
   for (const [key, { row }] of rows.entries(start)) {
-    if (key.table !== range.table || found.length === limit) break;
+    if (key.table !== range.table || found.length === limit || left <= 0) break;
     if (range.after && compareKeys(key, start) === 0) continue;
     found.push({ key, row } as EntryOf<R>);
+    left -= row.value.length;
   }
   return found;
 }

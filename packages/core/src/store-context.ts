@@ -6,6 +6,9 @@ import type { StoreTime } from "./commit/store-time.js";
 import type { OpsChecker } from "./documents/ops-checker.js";
 import type { Uploads } from "./documents/uploads.js";
 import type { Engine, Row, RowKey } from "./engine.js";
+import type { HeldViews } from "./held-views.js";
+import type { InputUploads } from "./input-rows/input-uploads.js";
+import type { LongRows } from "./input-rows/long-rows.js";
 import type { ManifestCorrections } from "./commit/runtime-replacement.js";
 import type { TranscriptChecker } from "./transcript/transcript-checker.js";
 
@@ -35,6 +38,9 @@ export interface StoreContext {
   readonly operations: KeyedQueue;
   readonly transcripts: TranscriptChecker;
   readonly opsChecker: OpsChecker;
+  readonly longRows: LongRows;
+  readonly inputUploads: InputUploads;
+  readonly heldViews: HeldViews;
   readonly uploads: Uploads;
   /** `EngineStoreOptions.reusesChunkBuffers`. */
   readonly reusesChunkBuffers: boolean;

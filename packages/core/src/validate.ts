@@ -1,6 +1,6 @@
 import type { Fail, Limits, RuntimeId, StoreError, Uuid } from "@bolthole/contract";
-import { writeFailed } from "@bolthole/contract";
-import { canonicalUuid } from "@bolthole/json";
+import { shapeRefusal, writeFailed } from "@bolthole/contract";
+import { JsonError, canonicalUuid } from "@bolthole/json";
 
 export { shaped } from "@bolthole/contract";
 
@@ -12,16 +12,32 @@ export function invalid(fail: Fail, field: string, expected: string, actual?: st
   });
 }
 
-export function tooLarge(fail: Fail, field: string, limit: number, actual: number, unit = "bytes"): StoreError {
-  return fail("TOO_LARGE", `${field}: ${String(actual)} ${unit} are more than the limit of ${String(limit)}`, {
+/** `remedy` says what the caller or the operator can do. */
+export function tooLarge(
+  fail: Fail,
+  field: string,
+  limit: number,
+  actual: number,
+  unit = "bytes",
+  remedy?: string,
+): StoreError {
+  const text = `${field}: ${String(actual)} ${unit} are more than the limit of ${String(limit)}`;
+  return fail("TOO_LARGE", remedy === undefined ? text : `${text}; ${remedy}`, {
     record: field,
     expected: `at most ${String(limit)} ${unit}`,
     actual: `${String(actual)} ${unit}`,
   });
 }
 
-export function checkSize(size: number, limit: number, field: string, fail: Fail, unit = "bytes"): void {
-  if (size > limit) throw tooLarge(fail, field, limit, size, unit);
+export function checkSize(
+  size: number,
+  limit: number,
+  field: string,
+  fail: Fail,
+  unit = "bytes",
+  remedy?: string,
+): void {
+  if (size > limit) throw tooLarge(fail, field, limit, size, unit, remedy);
 }
 
 /** Returns a valid runtime id as it is: UTF-8 of bounded length, without any normalisation (contract 1.2). */
@@ -40,3 +56,7 @@ export function parseUuid(text: string, field: string, fail: Fail): Uuid {
   if (uuid === undefined) throw invalid(fail, field, "a UUID", text.length > 64 ? `${text.slice(0, 64)}...` : text);
   return uuid;
 }
+
+/** Returns the INVALID_ARGUMENT for a `JsonError` of a value of the caller, and any other error unchanged. */
+export const shapeError = (field: string, fail: Fail, error: unknown): unknown =>
+  error instanceof JsonError ? shapeRefusal(field, fail, error) : error;

@@ -4,13 +4,24 @@ import { join, resolve } from "node:path";
 import bytes from "bytes";
 import ms from "ms";
 import { z } from "zod";
-import { DEFAULT_CHECK_OPTIONS, DEFAULT_DOCUMENT_MEMORY, DEFAULT_LIMITS, DEFAULT_RETENTION } from "@bolthole/core";
+import {
+  DEFAULT_CHECK_OPTIONS,
+  DEFAULT_DOCUMENT_MEMORY,
+  DEFAULT_LIMITS,
+  DEFAULT_RETENTION,
+  MAX_INPUT_ROW_BYTES,
+} from "@bolthole/core";
 import { EXIT, StartupError } from "./exit-code.js";
 
 /** The version of the daemon's package. */
 export const VERSION = (
   JSON.parse(readFileSync(join(__dirname, "..", "package.json"), "utf8")) as { readonly version: string }
 ).version;
+
+const mebibytes = (value: number): string => `${String(value / (1024 * 1024))}MiB`;
+
+/** The ids and versions of an upload are kept in memory, and the kept rows are listed in one response. */
+const MAX_UPLOAD_ROWS = 1_000_000;
 
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
 
@@ -22,10 +33,12 @@ const size = z.string().transform((text, context) => {
 });
 
 const MIB = 1024 * 1024;
-const mebibytes = (value: number): string => `${String(value / MIB)}MiB`;
 
-const sizeUpTo = (limit: number) =>
-  size.refine((value) => value <= limit, { message: `expected a size up to ${mebibytes(limit)}` });
+/** A size that must not exceed what the stored form and the memory of one message can hold. */
+const sizeUpTo = (most: number) =>
+  size.refine((value) => value > 0 && value <= most, {
+    message: `expected a size above 0 and up to ${mebibytes(most)}`,
+  });
 
 /** All uploads together have this limit, so that a larger document could not be uploaded. */
 const documentSize = sizeUpTo(DEFAULT_LIMITS.uploadBytes);
@@ -157,6 +170,23 @@ export const SETTINGS = {
     fallback: () => mebibytes(DEFAULT_LIMITS.typedOpsSnapshotBytes),
     help: "largest operation snapshot that is sent or loaded as a message and not as JSON, at most 3MiB",
   },
+  maxInputRowSize: {
+    schema: sizeUpTo(MAX_INPUT_ROW_BYTES),
+    fallback: () => mebibytes(DEFAULT_LIMITS.inputRowBytes),
+    help: "largest size of one input row in its canonical JSON, up to 256MiB",
+  },
+  maxInputUploadRows: {
+    schema: count.refine((value) => value <= MAX_UPLOAD_ROWS, {
+      message: `expected at most ${String(MAX_UPLOAD_ROWS)} rows`,
+    }),
+    fallback: () => String(DEFAULT_LIMITS.inputUploadRows),
+    help: "largest number of input rows in one upload, up to 1000000",
+  },
+  maxInputUploadSize: {
+    schema: size,
+    fallback: () => undefined,
+    help: "largest total size of the uploaded input rows that no commit has used yet; unless set, 16GiB, or 1GiB with the engines sqlite and memory",
+  },
   maxRuntimeIdSize: { schema: size, fallback: () => "8KiB", help: "largest size of a runtime id" },
   incrementalChecks: {
     schema: flag,
@@ -198,7 +228,7 @@ export const SETTINGS = {
 type Settings = typeof SETTINGS;
 export type SettingName = keyof Settings;
 /** The settings that have no default. */
-type Optional = "listen" | "quota";
+type Optional = "listen" | "quota" | "maxInputUploadSize";
 
 /** The settings after checks and defaults. Sizes are in bytes, durations in milliseconds. */
 export type Config = { readonly [K in Exclude<SettingName, Optional>]: z.output<Settings[K]["schema"]> } & {
@@ -244,6 +274,7 @@ export function resolveConfig(flags: RawValues, environment: NodeJS.ProcessEnv):
   return Object.freeze({
     listen: undefined,
     quota: undefined,
+    maxInputUploadSize: undefined,
     ...config,
     data: resolve(String(config.data)),
   }) as unknown as Config;

@@ -27,6 +27,7 @@ const overDaemon = (transport: "socket" | "tcp"): StoreFactory => ({
       data,
       maxDocumentSize: "4MiB",
       maxOpsSnapshotSize: "4MiB",
+      maxInputRowSize: "4MiB",
       ...(transport === "tcp" ? { listen: "127.0.0.1:0" } : {}),
     };
     return Promise.resolve({

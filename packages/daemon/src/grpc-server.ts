@@ -6,8 +6,14 @@ import { Server, ServerCredentials, type ServerOptions } from "@grpc/grpc-js";
 import type { Config } from "./config.js";
 import { EXIT, StartupError } from "./exit-code.js";
 
-/** Largest message of a response. gRPC clients in every language accept 4 MiB without configuration. */
-const MAX_RESPONSE_BYTES = 4 * 1024 * 1024;
+/**
+ * The size of a response message is not limited here: a stored input row must be loadable whatever the present limits are.
+ * Only the messages with a long row are larger than 4 MiB, which gRPC clients accept without configuration.
+ */
+const UNLIMITED = -1;
+
+/** The bytes of a message around an input row. */
+const ROW_MARGIN = 64 * 1024;
 
 /**
  * The number of messages that an object stream buffers. With Node's default of 16, one waiting sender buffers a whole document. grpc-js
@@ -22,8 +28,9 @@ const LAST_MESSAGE_MS = 250;
 export function createGrpcServer(config: Config, options: ServerOptions): Server {
   setDefaultHighWaterMark(true, BUFFERED_MESSAGES);
   return new Server({
-    "grpc.max_receive_message_length": config.maxRequestSize,
-    "grpc.max_send_message_length": MAX_RESPONSE_BYTES,
+    // An import has each input row in one message, also a row that is longer than a request may be.
+    "grpc.max_receive_message_length": Math.max(config.maxRequestSize, config.maxInputRowSize + ROW_MARGIN),
+    "grpc.max_send_message_length": UNLIMITED,
     "grpc.max_concurrent_streams": config.maxStreams,
     "grpc.enable_channelz": 0,
     ...options,

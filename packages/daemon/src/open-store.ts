@@ -116,6 +116,10 @@ const createStore = (engine: Engine, config: Config, damage: KnownDamage): Engin
     checks: { incremental: config.incrementalChecks, memoryBytes: config.checkMemory },
   });
 
+/** The engines sqlite and memory hold an upload in memory until its commit. */
+const inputUploadBytesOf = (engine: Config["engine"]): number =>
+  engine === "lmdb" ? DEFAULT_LIMITS.inputUploadBytes : 1024 ** 3;
+
 const limitsOf = (config: Config): Limits => ({
   ...DEFAULT_LIMITS,
   requestBytes: config.maxRequestSize,
@@ -124,7 +128,10 @@ const limitsOf = (config: Config): Limits => ({
   documentBytes: config.maxDocumentSize,
   operationSnapshotBytes: config.maxOpsSnapshotSize,
   typedOpsSnapshotBytes: Math.min(config.maxTypedOpsSnapshotSize, config.maxOpsSnapshotSize),
+  inputRowBytes: config.maxInputRowSize,
   runtimeIdBytes: config.maxRuntimeIdSize,
+  inputUploadRows: config.maxInputUploadRows,
+  inputUploadBytes: config.maxInputUploadSize ?? inputUploadBytesOf(config.engine),
   ...(config.quota === undefined ? {} : { quotaBytes: config.quota }),
 });
 

@@ -205,6 +205,16 @@ export class Environment {
     }
   }
 
+  /** Returns the size of a value in bytes, and 0 when there is none or when the data file is damaged there. */
+  sizeOf(key: Buffer): number {
+    try {
+      return this.peek(key)?.length ?? 0;
+    } catch (error) {
+      if (isCorruptionError(error)) return 0;
+      throw error;
+    }
+  }
+
   /** Begins a read transaction. Throws an EnvironmentError when LMDB can begin none. */
   read(): ReadTransaction {
     const transaction = this.begin();

@@ -7,6 +7,7 @@ import {
   type GroupRow,
   type RowHandle,
   type RowKey,
+  type RowSetKey,
   type RowSetReplacement,
   type RowWrite,
   StaleBaseError,
@@ -37,6 +38,8 @@ import type { RowTask, SpaceChanges } from "./row-spaces/space-changes.js";
  * begins in the meantime, so all slices see the same state. Smaller batches, which are usual, do not yield.
  */
 const UNDIVIDED_ROWS = 256;
+/** A batch with more bytes of values than this is divided, too. */
+const UNDIVIDED_BYTES = 1 << 20;
 
 /** The parts of a store that all its groups use. */
 export interface Writer {
@@ -57,6 +60,8 @@ interface Slot extends GroupRow {
 
 /** The replacement of a row set. */
 interface Exchange {
+  /** The new row space. Undefined when no row remains. */
+  readonly space: number | undefined;
   /** The bytes of the values that are written; 0 for a deletion. */
   readonly values: readonly number[];
   apply(): void;
@@ -97,8 +102,8 @@ export class LmdbGroup implements Group<Slot> {
     return this.sequence + 1;
   }
 
-  read({ reads: { handles } }: WriteBatch<unknown>): Awaitable<readonly Slot[]> {
-    if (handles.length > UNDIVIDED_ROWS) return this.readInSlices(handles);
+  read({ reads: { handles }, bytes }: WriteBatch<unknown>): Awaitable<readonly Slot[]> {
+    if (handles.length > UNDIVIDED_ROWS || bytes > UNDIVIDED_BYTES) return this.readInSlices(handles);
     return handles.map(({ key }) => this.slot(this.keyOf(key)));
   }
 
@@ -116,7 +121,8 @@ export class LmdbGroup implements Group<Slot> {
   }
 
   prepare(decided: DecidedBatch<Slot>): Awaitable<Apply | undefined> {
-    if (decided.decision.writes.length <= UNDIVIDED_ROWS) return this.plan(decided);
+    const { decision, batch } = decided;
+    if (decision.writes.length <= UNDIVIDED_ROWS && batch.bytes <= UNDIVIDED_BYTES) return this.plan(decided);
     return this.budget.yield().then(() => this.plan(decided));
   }
 
@@ -130,7 +136,9 @@ export class LmdbGroup implements Group<Slot> {
     return this.admit({ load, bytes: batch.bytes, frees }, () => () => {
       exchange?.apply();
       writes.forEach((write, index) => {
-        this.put(write, rows[write.handle.index], sequence, replacements[index]);
+        const slot = rows[write.handle.index];
+        const moved = exchange && isOfRowSet(write.handle.key) ? this.slotIn(exchange, write.handle.key) : slot;
+        this.put(write, moved, sequence, replacements[index]);
       });
       this.sequence = sequence;
     });
@@ -246,7 +254,7 @@ export class LmdbGroup implements Group<Slot> {
 
   /** Returns the stored key of a row, in the row space that the earlier batches of the group left. */
   private keyOf(key: RowKey): Buffer {
-    const isInSpace = this.writer.spaces.isUsed && (key.table === "input" || key.table === "receipt");
+    const isInSpace = this.writer.spaces.isUsed && isOfRowSet(key);
     return isInSpace ? encodeKey(key, this.spaceChange().spaceOf(key.runtimeId)) : encodeKey(key);
   }
 
@@ -256,6 +264,7 @@ export class LmdbGroup implements Group<Slot> {
     const few = staged === undefined ? this.fewRows(runtimeId) : undefined;
     if (few) {
       return {
+        space: undefined,
         values: few.map(() => 0),
         apply: () => {
           for (const key of few) this.deleteRow(key);
@@ -264,6 +273,7 @@ export class LmdbGroup implements Group<Slot> {
     }
     const recordBytes = RECORD_BYTES + Buffer.byteLength(runtimeId);
     return {
+      space: staged,
       values: [recordBytes, recordBytes, recordBytes, RECORD_BYTES],
       apply: this.spaceChange().plan(runtimeId, staged),
     };
@@ -309,6 +319,15 @@ export class LmdbGroup implements Group<Slot> {
     return slot;
   }
 
+  /** Returns the slot of a row in a new row space, which does not have the row yet. */
+  private slotIn({ space }: Exchange, key: RowKey): Slot {
+    if (space === undefined) throw new RangeError("a batch deleted a row set and wrote a row of it");
+    const stored = encodeKey(key, space);
+    const slot = { key: stored, row: undefined, isChanged: true };
+    this.slots.set(slotName(stored), slot);
+    return slot;
+  }
+
   private deleteRow(key: Buffer): void {
     this.slots.set(slotName(key), { key, row: undefined, isChanged: true });
   }
@@ -333,6 +352,8 @@ export class LmdbGroup implements Group<Slot> {
     slot.isChanged = true;
   }
 }
+
+const isOfRowSet = (key: RowKey): key is RowSetKey => key.table === "input" || key.table === "receipt";
 
 /** Returns the name of a slot in the map of a group. */
 const slotName = (key: Buffer): string => key.toString("latin1");

@@ -74,6 +74,8 @@ export class LmdbEngine implements Engine {
   readonly name = "lmdb";
   readonly durable = true;
   private readonly lifecycle = new EngineLifecycle();
+  /** Until a view ends, LMDB cannot reuse the pages that later commits free, and the data file grows. */
+  readonly viewHoldMs = 10_000;
 
   private constructor(
     readonly storeId: string,

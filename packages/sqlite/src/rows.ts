@@ -61,6 +61,9 @@ const STATEMENTS = {
   inputs: `SELECT t.input_id, t.state_json, ${NOTE_COLUMNS} FROM runtime_input_states t
     ${JOIN_NOTES} 'input' AND r.id = t.input_id
     WHERE t.runtime_id = ?1 AND t.input_id > ?2 ORDER BY t.input_id LIMIT ?3`,
+  // SQLite knows the length of a blob without reading it.
+  inputSizes: `SELECT length(state_json) FROM runtime_input_states
+    WHERE runtime_id = ?1 AND input_id > ?2 ORDER BY input_id LIMIT ?3`,
   // The sequence is read as text, because a JavaScript number cannot hold every 64-bit integer.
   receipts: `SELECT t.run_id, CAST(t.sequence AS TEXT), t.receipt_json, ${NOTE_COLUMNS} FROM runtime_boundary_receipts t
     ${JOIN_NOTES} 'receipt' AND r.id = t.run_id || ' ' || t.sequence
@@ -76,6 +79,8 @@ const STATEMENTS = {
 
 /** The number of rows that one query returns when a manifest is worked out. */
 const PAGE = 512;
+/** The bytes of values at which such a query ends. */
+const PAGE_BYTES = 1 << 20;
 /** The most rows in the cache. */
 const MAX_CACHED = 10_000;
 /** The most bytes of the value of a cached row. */
@@ -191,12 +196,30 @@ export class Rows {
     return (await this.find(key))?.blob;
   }
 
-  async inputs(runtimeId: RuntimeId, after: InputId, limit: number): Promise<RowEntry<KeyOf<"input">>[]> {
-    const found = await this.statements.inputs.all(runtimeId, after, limit);
+  /** Returns up to `limit` rows, and ends with the row that makes their values `bytes` long or longer. */
+  async inputs(
+    runtimeId: RuntimeId,
+    after: InputId,
+    limit: number,
+    bytes = Infinity,
+  ): Promise<RowEntry<KeyOf<"input">>[]> {
+    const rows = bytes === Infinity ? limit : await this.rowsWithin(runtimeId, after, limit, bytes);
+    const found = await this.statements.inputs.all(runtimeId, after, rows);
     return found.map(([inputId, blob, ...note]) => {
       const key = { table: "input", runtimeId, inputId: String(inputId) } as const;
       return { key, row: rowFrom(key, bytesOf(blob), noteOf(note)) };
     });
+  }
+
+  private async rowsWithin(runtimeId: RuntimeId, after: InputId, limit: number, bytes: number): Promise<number> {
+    let left = bytes;
+    let rows = 0;
+    for (const [size] of await this.statements.inputSizes.all(runtimeId, after, limit)) {
+      if (left <= 0) break;
+      left -= Number(size);
+      rows += 1;
+    }
+    return rows;
   }
 
   /** Returns receipts with the sequences of the table, which are at most 2^63 - 1. */
@@ -247,19 +270,22 @@ export class Rows {
   private async runtimeManifest(key: KeyOf<"runtimeManifest">): Promise<Row | undefined> {
     const { runtimeId } = key;
     const rows: { table: CountedTable; row: Row }[] = [];
+    const budget = new YieldBudget();
     for (const table of ["snapshot", "lifecycle", "ops"] as const) {
       const row = await this.get({ table, runtimeId });
       if (row) rows.push({ table, row });
     }
     let page: RowEntry<KeyOf<"input">>[] = [];
     do {
-      page = await this.inputs(runtimeId, page.at(-1)?.key.inputId ?? "", PAGE);
-      for (const { row } of page) rows.push({ table: "input", row });
-    } while (page.length === PAGE);
+      page = await this.inputs(runtimeId, page.at(-1)?.key.inputId ?? "", PAGE, PAGE_BYTES);
+      for (const { row } of page) rows.push({ table: "input", row: withoutValue(row) });
+      await budget.spend();
+    } while (page.length > 0);
     let receipts: RowEntry<KeyOf<"receipt">>[] = [];
     do {
       receipts = await this.receipts(runtimeId, receipts.at(-1)?.key, PAGE);
-      for (const { row } of receipts) rows.push({ table: "receipt", row });
+      for (const { row } of receipts) rows.push({ table: "receipt", row: withoutValue(row) });
+      await budget.spend();
     } while (receipts.length === PAGE);
     const note = await this.note(key);
     const value = deriveRuntimeManifest(rows, note?.value);
@@ -296,6 +322,10 @@ export class Rows {
     else this.cached.set(keyText(key), row);
   }
 }
+
+/** A manifest needs only the sequences and checksums: all values together may be larger than the memory. */
+const withoutValue = ({ sequence, checksum }: Row): Row => ({ sequence, checksum, value: NO_VALUE });
+const NO_VALUE = Buffer.of();
 
 interface TableStatements {
   readonly get: Statement;

@@ -45,6 +45,8 @@ interface Parts {
 export class SqliteEngine implements Engine {
   readonly name = "sqlite";
   readonly durable = true;
+  /** There is one connection, so writers wait for every open view. */
+  readonly viewHoldMs = 0;
   readonly storeId: string;
   readonly epoch: string;
   private readonly mutex = new Mutex();
@@ -126,7 +128,7 @@ export class SqliteEngine implements Engine {
       entries.push(...made);
       await setImmediate();
     }
-    return { input: digest.input, receipt: digest.receipt, entries };
+    return { sequence, input: digest.input, receipt: digest.receipt, entries };
   }
 
   discardRows(): Promise<void> {
@@ -195,7 +197,8 @@ const viewOf = (rows: Rows): View => {
   return {
     get: (key) => rows.get(key),
     // The switch in `scan` returns the keys of the range's table, which the compiler cannot infer.
-    scan: <R extends RowRange>(range: R, limit: number) => scan(rows, range, limit) as Promise<EntryOf<R>[]>,
+    scan: <R extends RowRange>(range: R, limit: number, bytes?: number) =>
+      scan(rows, range, limit, bytes) as Promise<EntryOf<R>[]>,
     document: async (key, range) => {
       const document = await whole(key);
       return piecesOf(range ? document.subarray(range.offset, range.offset + range.length) : document);
@@ -203,10 +206,10 @@ const viewOf = (rows: Rows): View => {
   };
 };
 
-function scan(rows: Rows, range: RowRange, limit: number): Promise<RowEntry[]> {
+function scan(rows: Rows, range: RowRange, limit: number, bytes?: number): Promise<RowEntry[]> {
   switch (range.table) {
     case "input":
-      return rows.inputs(range.runtimeId, range.after?.inputId ?? "", limit);
+      return rows.inputs(range.runtimeId, range.after?.inputId ?? "", limit, bytes);
     case "receipt":
       return rows.receipts(range.runtimeId, range.after, limit);
     case "outcome":

@@ -21,7 +21,7 @@ function fakeStore(): { store: ConstructorParameters<typeof RuntimeRows>[0]; los
     loadMachineLifecycleRecord: (runtimeId) => Promise.resolve(records.get(runtimeId)),
     versioned: {
       persistInputState: ({ runtimeId, state }) => {
-        if (!isLosing) rows.set(runtimeId, state);
+        if (!isLosing && state) rows.set(runtimeId, state);
         isLosing = false;
         return Promise.resolve({ version: "1", replayed: false });
       },

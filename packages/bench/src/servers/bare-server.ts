@@ -116,6 +116,8 @@ const INFO: StoreInfo = {
     patchInsertBytes: 0,
     uploadBytes: 0,
     uploadIdleSeconds: 0,
+    inputUploadRows: 0,
+    inputUploadBytes: 0,
   },
   outcomeRetention: { maxAgeSeconds: 0, maxCount: 0 },
 };

@@ -1,8 +1,9 @@
-import type { Call, Limits, VersionedStore } from "@bolthole/contract";
+import type { Call, CommittedInput, Limits, VersionedStore } from "@bolthole/contract";
 import type { ResolvedOptions } from "../connect-options.js";
 import { ByteBudgetCache } from "./byte-budget-cache.js";
 import { type CachedDocument, DocumentCache } from "./document-cache.js";
 import { InputRowCache } from "./input-row-cache.js";
+import { type UploadedRows, commitUploaded, needUpload, refuseLargeRows } from "./input-uploads.js";
 import { RetryCache } from "./retry-cache.js";
 import { type DeltaContext, sendDocument, sendExpected, sendInputs, sendOps } from "./send-changes.js";
 
@@ -10,6 +11,9 @@ export type DeltaOptions = Pick<
   ResolvedOptions,
   "documentCacheBytes" | "inputRowCacheBytes" | "timeoutMs" | "maxMessageBytes"
 >;
+
+/** The bytes of a request around its only row: ids and expectations. */
+const SINGLE_ROW_MARGIN = 64 * 1024;
 
 /** A larger document is uploaded: in one message it would block the connection and both processes. */
 const MAX_MESSAGE_DOCUMENT_BYTES = 8 * 1024 * 1024;
@@ -46,9 +50,10 @@ export function createDeltaStore(store: VersionedStore, limits: Limits, options:
 
     atomicApply(request, call) {
       const limited = withDeadline(call);
+      const callersRows = { rows: request.inputUpdates, field: "input_updates", inputUploadId: request.inputUploadId };
       const apply = (sessionDelta: typeof request.sessionDelta) =>
-        sendInputs(context, request, request.inputUpdates, (inputUpdates, unchangedInputs) =>
-          store.atomicApply({ ...request, sessionDelta, inputUpdates, unchangedInputs }, limited),
+        sendInputs(context, request, callersRows, limited, ({ rows: inputUpdates, ...sent }) =>
+          store.atomicApply({ ...request, sessionDelta, inputUpdates, ...sent }, limited),
         );
       return request.sessionDelta
         ? sendDocument(context, request, request.sessionDelta, limited, apply)
@@ -57,8 +62,9 @@ export function createDeltaStore(store: VersionedStore, limits: Limits, options:
 
     commitMachineLifecycle(request, call) {
       const limited = withDeadline(call);
-      return sendInputs(context, request, request.inputStates, (inputStates, unchangedInputs) =>
-        store.commitMachineLifecycle({ ...request, inputStates, unchangedInputs }, limited),
+      const callersRows = { rows: request.inputStates, field: "input_states", inputUploadId: request.inputUploadId };
+      return sendInputs(context, request, callersRows, limited, ({ rows: inputStates, ...sent }) =>
+        store.commitMachineLifecycle({ ...request, inputStates, ...sent }, limited),
       );
     },
 
@@ -119,8 +125,25 @@ export function createDeltaStore(store: VersionedStore, limits: Limits, options:
     },
 
     async persistInputState(request, call) {
-      const update = inputRowCache.writeOne(request.runtimeId, request.state);
-      const response = await store.persistInputState(request, call);
+      const { runtimeId, state, requestId } = request;
+      if (state === undefined) {
+        const response = await store.persistInputState(request, call);
+        inputRowCache.forget(runtimeId);
+        return response;
+      }
+      const { rowLimits } = context;
+      const fieldOf = (): string => "state";
+      refuseLargeRows(rowLimits, [state], fieldOf);
+      const update = inputRowCache.writeOne(runtimeId, state);
+      const persist = (): Promise<CommittedInput> => {
+        if (!needUpload(context.singleRowLimits, [state])) return store.persistInputState(request, call);
+        const limited = withDeadline(call);
+        const commit = (uploaded: UploadedRows) =>
+          store.persistInputState({ ...request, state: undefined, ...uploaded }, limited);
+        const change = { store, runtimeId, requestId, rows: [state], fieldOf, field: "state", limits: rowLimits };
+        return commitUploaded({ ...change, call: limited, commit });
+      };
+      const response = await persist();
       update(response);
       return response;
     },
@@ -133,6 +156,7 @@ export function createDeltaStore(store: VersionedStore, limits: Limits, options:
     loadInputState: store.loadInputState,
     // The caller names its own upload in a later request.
     uploadSessionSnapshot: store.uploadSessionSnapshot,
+    uploadInputStates: store.uploadInputStates,
     // These methods have no document and no input row.
     authAuthorityKey: store.authAuthorityKey,
     persistAuthOauthFlowSnapshot: store.persistAuthOauthFlowSnapshot,
@@ -149,6 +173,15 @@ export function createDeltaStore(store: VersionedStore, limits: Limits, options:
 }
 
 function createDeltaContext(store: VersionedStore, limits: Limits, options: DeltaOptions): DeltaContext {
+  const requestBytes = Math.min(limits.requestBytes || Infinity, options.maxMessageBytes);
+  const rowLimits = {
+    inputRowBytes: limits.inputRowBytes || Infinity,
+    batchRows: limits.batchRows,
+    inputUploadRows: limits.inputUploadRows,
+    inputUploadBytes: limits.inputUploadBytes,
+    // Half of a message: the other half is for the document, the receipt and everything else.
+    rowsAbove: Math.floor(requestBytes / 2),
+  };
   // Half of a message, so that everything else in the request fits beside the document.
   const uploadAbove = Math.max(
     1,
@@ -166,7 +199,9 @@ function createDeltaContext(store: VersionedStore, limits: Limits, options: Delt
       patchInsertBytes: Math.min(limits.patchInsertBytes, uploadAbove),
     },
     operationSnapshotBytes: limits.operationSnapshotBytes,
-    batchRows: limits.batchRows,
+    rowLimits,
+    // A single row has the whole message, except for the ids beside it.
+    singleRowLimits: { ...rowLimits, rowsAbove: requestBytes - SINGLE_ROW_MARGIN },
     uploadAbove,
   };
 }

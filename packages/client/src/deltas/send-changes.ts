@@ -24,6 +24,7 @@ import {
 import type { CachedDocument, DocumentCache } from "./document-cache.js";
 import { type PatchLimits, createPatch } from "./document-diff.js";
 import { CachedRows, type InputRowCache, type OutgoingRows } from "./input-row-cache.js";
+import { type RowLimits, type UploadedRows, commitUploaded, needUpload, refuseLargeRows } from "./input-uploads.js";
 import type { RetryCache } from "./retry-cache.js";
 
 /**
@@ -48,8 +49,9 @@ export interface DeltaContext {
   readonly patchLimits: PatchLimits;
   /** The size limit of an operation snapshot in bytes. */
   readonly operationSnapshotBytes: number;
-  /** The number of input rows that one request may have. */
-  readonly batchRows: number;
+  readonly rowLimits: RowLimits;
+  /** The limits of a request with one row and nothing else. */
+  readonly singleRowLimits: RowLimits;
   /** The size in bytes above which a document is uploaded before the request that names it. Also the chunk limit. */
   readonly uploadAbove: number;
 }
@@ -283,17 +285,58 @@ export async function sendExpected<Response extends Committed>(
   return response;
 }
 
-/** Sends the input rows that are not cached in the same form. Sends all rows when the cache turns out to be out of date. */
+/** The input rows of a request as they are sent. With an upload, `rows` is empty. */
+export interface SentRows extends Partial<UploadedRows> {
+  readonly rows: readonly StoredInputState[];
+  readonly unchangedInputs: UnchangedInputs | undefined;
+}
+
+/** The input rows of a caller's request. */
+export interface CallersRows {
+  readonly rows: readonly StoredInputState[];
+  /** The name of their field. */
+  readonly field: string;
+  /** An upload of the caller's own, which is passed on unchanged. */
+  readonly inputUploadId: string | undefined;
+}
+
+/**
+ * Sends the input rows that are not cached in the same form. Sends all rows when the cache turns out to be out of date. Rows
+ * that are too many or too long for one request are uploaded first.
+ */
 export async function sendInputs(
-  { inputRowCache, batchRows, retryCache }: DeltaContext,
+  context: DeltaContext,
   request: RuntimeMutation & { readonly unchangedInputs?: UnchangedInputs | undefined },
-  rows: readonly StoredInputState[],
-  commit: (rows: readonly StoredInputState[], unchanged: UnchangedInputs | undefined) => Promise<CommittedInputs>,
+  { rows, field, inputUploadId }: CallersRows,
+  call: Call,
+  commit: (sent: SentRows) => Promise<CommittedInputs>,
 ): Promise<CommittedInputs> {
+  const { inputRowCache, rowLimits, retryCache } = context;
   const { runtimeId, requestId } = request;
+  if (inputUploadId !== undefined) {
+    const response = await commit({ rows, unchangedInputs: request.unchangedInputs, inputUploadId });
+    inputRowCache.forget(runtimeId);
+    return response;
+  }
+  const fieldOf = (index: number): string => `${field}[${String(index)}]`;
+  refuseLargeRows(rowLimits, rows, fieldOf);
+  const send = (sent: readonly StoredInputState[], unchangedInputs: UnchangedInputs | undefined) => {
+    if (!needUpload(rowLimits, sent)) return commit({ rows: sent, unchangedInputs });
+    return commitUploaded({
+      store: context.store,
+      runtimeId,
+      requestId,
+      rows: sent,
+      fieldOf,
+      field,
+      limits: rowLimits,
+      call,
+      commit: (uploaded) => commit({ rows: [], unchangedInputs, ...uploaded }),
+    });
+  };
   const attempt = async ({ sent, unchangedInputs, omitted, complete }: OutgoingRows): Promise<CommittedInputs> => {
     try {
-      const response = complete(await commit(sent, unchangedInputs));
+      const response = complete(await send(sent, unchangedInputs));
       retryCache.forget(requestId);
       return response;
     } catch (error) {
@@ -307,7 +350,8 @@ export async function sendInputs(
   };
   const earlier = retryCache.formOf(requestId);
   const maySplit = requestId === undefined || earlier?.omittedRows !== undefined;
-  if (maySplit && !request.unchangedInputs && rows.length <= batchRows) {
+  const { batchRows, inputUploadRows } = rowLimits;
+  if (maySplit && !request.unchangedInputs && rows.length <= Math.max(batchRows, inputUploadRows)) {
     const outgoing = earlier?.omittedRows
       ? inputRowCache.splitBy(runtimeId, rows, earlier.omittedRows, earlier.unchangedInputs)
       : inputRowCache.split(runtimeId, rows);

@@ -60,7 +60,7 @@ class RequestRecorder {
   constructor(private readonly target: VersionedStore) {
     this.store = new Proxy(target, {
       get: (_, name: keyof VersionedStore) => (request: AnyRequest) =>
-        name === "getServerInfo" || name === "uploadSessionSnapshot" || name.startsWith("load")
+        name === "getServerInfo" || name.startsWith("upload") || name.startsWith("load")
           ? (target[name] as (request: object) => unknown)(request)
           : this.send(name, { ...request, requestId: request.requestId ?? uuidv7() }),
     });

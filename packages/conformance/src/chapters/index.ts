@@ -4,6 +4,7 @@ import { concurrencyChapter } from "./concurrency.js";
 import { deletionChapter } from "./deletion.js";
 import { expectationsChapter } from "./expectations.js";
 import { inputChapter } from "./input.js";
+import { inputUploadsChapter } from "./input-uploads.js";
 import { isolationChapter } from "./isolation.js";
 import { lifecycleChapter } from "./lifecycle.js";
 import { listingChapter } from "./listing.js";
@@ -38,6 +39,7 @@ export const CHAPTERS: readonly Chapter[] = [
   patchesChapter,
   uploadsChapter,
   opsDocumentsChapter,
+  inputUploadsChapter,
   unchangedInputsChapter,
   deletionChapter,
   transferChapter,

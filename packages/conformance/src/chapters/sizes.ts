@@ -6,6 +6,7 @@ import type {
   PersistedOpsSnapshot,
   RunBoundaryReceipt,
   RuntimeStore,
+  StoreError,
   StoredInputState,
   VersionedStore,
 } from "@bolthole/contract";
@@ -39,7 +40,7 @@ const mistyped = <T>(value: T, members: Record<string, unknown>): T => ({ ...val
 
 /** The methods that read records of one runtime. */
 type RuntimeRead = {
-  [Method in keyof VersionedStore]: Method extends MutatingMethod | "uploadSessionSnapshot"
+  [Method in keyof VersionedStore]: Method extends MutatingMethod | "uploadSessionSnapshot" | "uploadInputStates"
     ? never
     : "runtimeId" extends keyof Parameters<VersionedStore[Method]>[0]
       ? string extends keyof Parameters<VersionedStore[Method]>[0]
@@ -234,18 +235,29 @@ export const sizesChapter = chapter(
       },
     ),
 
-    testCase("a batch of the largest size is accepted, and one row more is refused", ["versions"], async (context) => {
-      const { batchRows } = await limitsOf(context);
-      const rows = Array.from({ length: batchRows }, (_, n) => inputState(n));
-      const larger = [...rows, inputState(batchRows)];
-      await assertRefused(context.store.atomicApply(RUNTIME, undefined, receipt(1, 0n), larger, undefined), {
-        ...TOO_LARGE,
-        record: "input_updates",
-      });
-      await assertNothingStored(context.store);
-      await context.store.atomicApply(RUNTIME, undefined, receipt(1, 0n), rows, undefined);
-      assertSame((await context.store.loadInputStates(RUNTIME)).length, batchRows);
-    }),
+    testCase(
+      "a batch of the largest size is accepted, and one row more is refused or uploaded by the client",
+      ["versions"],
+      async ({ store, versioned }) => {
+        const { batchRows } = (await versioned.getServerInfo({})).limits;
+        const rows = Array.from({ length: batchRows }, (_, n) => inputState(n));
+        await store.atomicApply(RUNTIME, undefined, receipt(1, 0n), rows, undefined);
+        const before = await contentsOf(store, RUNTIME);
+        assertSame((await store.loadInputStates(RUNTIME)).length, batchRows);
+        const larger = [...rows, inputState(batchRows)].map((row) => ({ ...row, attemptCount: 1 }));
+        const error = await store.atomicApply(RUNTIME, undefined, receipt(1, 1n), larger, undefined).then(
+          () => undefined,
+          (refusal: unknown) => refusal,
+        );
+        if (error === undefined) {
+          assertSame(await store.loadInputStates(RUNTIME), larger);
+        } else {
+          assertSame((error as StoreError).reason, "TOO_LARGE");
+          assertSame((error as StoreError).subject.record, "input_updates");
+          assertSame(await contentsOf(store, RUNTIME), before);
+        }
+      },
+    ),
 
     testCase("documents above their limits are refused, and the stored ones stay", ["versions"], async (context) => {
       const { documentBytes, operationSnapshotBytes, oauthSnapshotBytes } = await limitsOf(context);

@@ -12,6 +12,13 @@ export {
 } from "../gen/bolthole/v1/admin_pb.js";
 export { type StreamCodec, type UnaryCodec, type UploadCodec, isMutation } from "./method-codec.js";
 export { type StoreCodecs, storeCodecs } from "./store-codecs.js";
+export {
+  MAX_UPLOADED_STATES,
+  decodeInputState,
+  encodeInputState,
+  inAscendingOrder,
+  inputStateBytes,
+} from "./streams.js";
 export { adminCodecs, encodeFinding } from "./admin-codecs.js";
 export { InvalidArgumentError } from "./message-codec.js";
 export { type Allocate, type GrpcMethod, encodeMessage, grpcMethod } from "./method-codec.js";

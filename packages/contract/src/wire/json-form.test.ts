@@ -125,6 +125,6 @@ test("an absent flag of a policy is true, as in the JSON", () => {
   expect([decision?.recordTranscript, decision?.emitOperatorContent]).toEqual([false, true]);
   if (decision) Object.assign(decision, { recordTranscript: undefined, emitOperatorContent: undefined });
   const sent = fromBinary(pb.PersistInputStateRequestSchema, toBinary(pb.PersistInputStateRequestSchema, message));
-  const decoded = storeCodecs.persistInputState.decodeRequest(sent).state.policy?.decision;
+  const decoded = storeCodecs.persistInputState.decodeRequest(sent).state?.policy?.decision;
   expect([decoded?.recordTranscript, decoded?.emitOperatorContent]).toEqual([true, true]);
 });

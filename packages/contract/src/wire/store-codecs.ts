@@ -49,10 +49,12 @@ import { requestIdTimes } from "./request-id-times.js";
 import { opsDelta, sessionChange } from "./session-change.js";
 import {
   readInputStates,
+  readInputUpload,
   readOpsJson,
   readSnapshot,
   readUpload,
   writeInputStates,
+  writeInputUpload,
   writeOpsJson,
   writeSnapshot,
   writeUpload,
@@ -198,7 +200,13 @@ const lifecycleOf = ({
 };
 const commitLifecycleMembers: MessageCodec<pb.CommitMachineLifecycleRequest, CommitMachineLifecycle> = message(
   pb.CommitMachineLifecycleRequestSchema,
-  { ...runtimeMutation, record: lifecycleRecordOrNone, inputStates: list(inputState), unchangedInputs },
+  {
+    ...runtimeMutation,
+    record: lifecycleRecordOrNone,
+    inputStates: list(inputState),
+    inputUploadId: same,
+    unchangedInputs,
+  },
   {},
   ["recordBytes", "recordJson"],
 );
@@ -282,6 +290,8 @@ const limitMembers: Codec<pb.Limits, Limits> = message(pb.LimitsSchema, {
   patchInsertBytes: same,
   uploadBytes: roundedNumber,
   uploadIdleSeconds: same,
+  inputUploadRows: same,
+  inputUploadBytes: roundedNumber,
   quotaBytes: optional(roundedNumber),
 });
 
@@ -347,6 +357,7 @@ export const storeCodecs = {
       sessionDelta: optional(sessionChange),
       receipt: required(receipt),
       inputUpdates: list(inputState),
+      inputUploadId: same,
       unchangedInputs,
       sessionStoreKey: same,
     },
@@ -384,6 +395,14 @@ export const storeCodecs = {
       toWire: (uploadId) => create(pb.UploadSessionSnapshotResponseSchema, { uploadId }),
     },
   ),
+  uploadInputStates: upload(
+    rpc.uploadInputStates,
+    { decodeRequest: readInputUpload, encodeRequest: writeInputUpload },
+    {
+      toModel: ({ uploadId }) => uploadId,
+      toWire: (uploadId) => create(pb.UploadInputStatesResponseSchema, { uploadId }),
+    },
+  ),
   clearSessionSnapshot: unary(rpc.clearSessionSnapshot, runtimeMutation, committed),
   replaceSessionSnapshotIfCurrent: unary(
     rpc.replaceSessionSnapshotIfCurrent,
@@ -395,7 +414,11 @@ export const storeCodecs = {
     { ...runtimeMutation, expected: expectedSnapshot },
     committedIf(pb.ClearSessionSnapshotIfCurrentResponseSchema, "cleared"),
   ),
-  persistInputState: unary(rpc.persistInputState, { ...runtimeMutation, state: required(inputState) }, committedInput),
+  persistInputState: unary(
+    rpc.persistInputState,
+    { ...runtimeMutation, state: optional(inputState), inputUploadId: same },
+    committedInput,
+  ),
   loadInputState: unary(
     rpc.loadInputState,
     message(pb.LoadInputStateRequestSchema, { runtimeId, inputId: same }, {}, ["form"]),

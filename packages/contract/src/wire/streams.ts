@@ -1,20 +1,23 @@
-import { type MessageInitShape, create } from "@bufbuild/protobuf";
+import { type MessageInitShape, create, toBinary } from "@bufbuild/protobuf";
+import { JsonError, canonicalUuid, writeInputState } from "@bolthole/json";
 import type { StoredInputState } from "@bolthole/json/model";
 import type { OpsSnapshotInfoSchema } from "../gen/bolthole/v1/operations_pb.js";
 import type { SessionSnapshotInfoSchema } from "../gen/bolthole/v1/session_pb.js";
 import * as pb from "../gen/bolthole/v1/store_pb.js";
-import type { StoredInputState as InputStateMessage } from "../gen/bolthole/v1/input_pb.js";
+import { type StoredInputState as InputStateMessage, StoredInputStateSchema } from "../gen/bolthole/v1/input_pb.js";
 import { type StoreError, readFailed } from "../store-error.js";
 import type {
   DocumentRecord,
   LoadedDocument,
   LoadedInputStates,
   LoadedSnapshot,
+  UploadInputStates,
   UploadSessionSnapshot,
 } from "../versioned-store.js";
 import { InvalidArgumentError, at, byteCount, requireField, roundedNumber } from "./message-codec.js";
 import { inputState } from "./json-form.js";
 import { sessionProfile } from "./session-change.js";
+import { decodeMessage } from "./sliced-decoding.js";
 import { fromErrorDetail, toErrorDetail } from "./status.js";
 
 /**
@@ -140,6 +143,83 @@ export async function* writeUpload({
   const kind = record === "ops_lifecycle" ? pb.RecordKind.OPS_LIFECYCLE : pb.RecordKind.UNSPECIFIED;
   yield { part: { case: "upload", value: { runtimeId, record: kind, length: BigInt(length), sha256 } } };
   for await (const chunk of chunks) yield { part: { case: "chunk", value: chunk } };
+}
+
+/** Reads an upload of input rows. The first message describes it, and all others have rows or pieces of a row. */
+export async function readInputUpload(
+  messages: AsyncIterable<pb.UploadInputStatesRequest>,
+): Promise<UploadInputStates> {
+  const { first, all } = await withFirst(messages);
+  const upload = requireField(first?.upload, "upload");
+  async function* parts(): UploadInputStates["parts"] {
+    let rows = 0;
+    for await (const message of all) {
+      if (message !== first && message.upload) throw new InvalidArgumentError("upload", "in the first message only");
+      const { states, piece } = message;
+      if (states.length > MAX_UPLOADED_STATES) {
+        const found = String(states.length);
+        throw new InvalidArgumentError("states", `at most ${String(MAX_UPLOADED_STATES)} rows in a message`, found);
+      }
+      if (states.length > 0)
+        yield states.map((state, index) => at(`states[${String(rows + index)}]`, () => inputState.toModel(state)));
+      rows += states.length;
+      if (!piece) continue;
+      yield { length: at("piece.length", () => byteCount.toModel(piece.length)), bytes: piece.bytes };
+    }
+  }
+  return {
+    runtimeId: requireField(upload.runtimeId, "upload.runtime_id"),
+    rowCount: at("upload.row_count", () => byteCount.toModel(upload.rowCount)),
+    parts: parts(),
+  };
+}
+
+/** The most rows in one message of an upload: a message is decoded in one step. */
+export const MAX_UPLOADED_STATES = 1024;
+
+/** Writes an upload of input rows: a message that describes it, then one message for each part. */
+export async function* writeInputUpload({
+  runtimeId,
+  rowCount,
+  parts,
+}: UploadInputStates): AsyncGenerator<MessageInitShape<typeof pb.UploadInputStatesRequestSchema>> {
+  yield { upload: { runtimeId, rowCount: BigInt(rowCount) } };
+  for await (const part of parts) {
+    if ("bytes" in part) yield { piece: { length: BigInt(part.length), bytes: part.bytes } };
+    else yield { states: part.map((state) => inputState.toWire(state)) };
+  }
+}
+
+/** Returns a row as its serialised message, whose bytes may be sent in pieces. */
+export const encodeInputState = (state: StoredInputState): Uint8Array =>
+  toBinary(StoredInputStateSchema, inputState.toWire(state));
+
+/** Returns the row of a serialised message. `field` names it in the `InvalidArgumentError` of bytes that are not a row. */
+export const decodeInputState = (bytes: Uint8Array, field: string): StoredInputState =>
+  at(field, () => inputState.toModel(decodeMessage(StoredInputStateSchema, bytes)));
+
+/**
+ * Returns rows in the order of an upload, ascending and of equal ids the last one, with their indexes among `rows`. The ids may
+ * have any accepted spelling. An id that is none keeps its spelling, and the store refuses it.
+ */
+export function inAscendingOrder(rows: readonly StoredInputState[]): {
+  readonly ordered: readonly StoredInputState[];
+  readonly indexes: readonly number[];
+} {
+  const last = new Map<string, number>();
+  for (const [index, { inputId }] of rows.entries()) last.set(canonicalUuid(inputId) ?? inputId, index);
+  const indexes = [...last].sort(([one], [other]) => (one < other ? -1 : 1)).map(([, index]) => index);
+  return { ordered: indexes.flatMap((index) => rows[index] ?? []), indexes };
+}
+
+/** Returns the size of a row in its canonical JSON, in bytes, or undefined when the row has no such form. */
+export function inputStateBytes(state: StoredInputState): number | undefined {
+  try {
+    return writeInputState(state).length;
+  } catch (error) {
+    if (error instanceof JsonError) return undefined;
+    throw error;
+  }
 }
 
 /** Reads input rows. The first message has the version of all rows together, and is sent even without rows. */

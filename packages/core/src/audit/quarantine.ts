@@ -31,6 +31,7 @@ export function quarantine(engine: Engine, runtimes: Pick<ReadonlySet<RuntimeId>
     durable: engine.durable,
     storeId: engine.storeId,
     epoch: engine.epoch,
+    viewHoldMs: engine.viewHoldMs,
     view: (read) => (runtimes.size === 0 ? engine.view(read) : engine.view((view) => read(guard(view)))),
     async stage(key, base, document) {
       admit(key);

@@ -19,7 +19,7 @@ import { decodeOpsFacts, isOpsFacts } from "../documents/ops-facts.js";
 import { decodeSnapshotFacts } from "../documents/snapshot-facts.js";
 import type { DocumentFacts } from "../documents/stored-document.js";
 import type { DocumentRowKey, Row, RowKey } from "../engine.js";
-import { decodeInputState } from "../operations/inputs.js";
+import { decodeInputState } from "../input-rows/input-load.js";
 import { checkLifecycleRecord } from "../operations/records.js";
 
 /** Returns the damage of a single row, if any. The form of a value longer than `formBytes` is not checked, only its checksum. */

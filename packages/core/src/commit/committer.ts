@@ -15,10 +15,11 @@ import type { Decision, Engine, RowSetReplacement, StagedDocument, Table, WriteB
 import { CountedChecksums, commitOverDamage } from "./damaged-rows.js";
 import { expectationsOf } from "./expectations.js";
 import { type Fingerprinted, fingerprint } from "./fingerprint.js";
-import { type ManifestCorrection, STORE_MANIFEST_KEY } from "./manifests.js";
+import { type ManifestCorrection, STORE_MANIFEST_KEY, isSameRowSet } from "./manifests.js";
 import { type Outcome, decodeOutcome, encodeOutcome, type StoredResponse, WRITTEN } from "./outcome.js";
 import { type RequestId, isExpired, parseRequestId, refuseAhead, refuseByTime } from "./request-id.js";
 import { ReadRows, ReadSet, type RowHandle, type RowReader, decodeRow, isVerified, versionText } from "./row.js";
+import { type MergedRows, StaleRowsError } from "./row-set.js";
 import type { StoreTime } from "./store-time.js";
 import { WriteSet } from "./write-set.js";
 
@@ -32,7 +33,13 @@ export interface RowEdit {
 /** A request that may be repeated, with the ids of its input rows. */
 export interface Repeatable<R extends AnyMutation> extends Fingerprinted<R> {
   /** The ids of the input rows of the request, in the order of their edits. A replayed response needs them. */
-  readonly inputIds?: readonly InputId[] | undefined;
+  readonly inputIds?: InputIds | undefined;
+}
+
+/** A list of input ids. */
+export interface InputIds {
+  readonly length: number;
+  at(index: number): InputId | undefined;
 }
 
 /** One mutation, checked and ready for the writer. Method and fingerprint are kept with the outcome. */
@@ -44,6 +51,8 @@ export interface Edits {
   readonly reads: ReadSet;
   /** About how many bytes of values the change writes. */
   readonly bytes: number;
+  /** Uploaded input rows that become part of the runtime's row set together with the edits. */
+  readonly rowSet?: MergedRows | undefined;
   /** Returns the edits, or throws a refusal. It is pure, and may be called again over newer rows. */
   decide(rows: RowReader): readonly RowEdit[];
 }
@@ -147,6 +156,9 @@ export class Committer {
       refuseChangedInputs(request, before === undefined ? undefined : versionText(epoch, before));
       const edits = change.decide(rows);
       if (!edits) return undefined;
+      if (change.rowSet && "runtimeId" in request) {
+        return this.applyRowSet(request.runtimeId, change.rowSet, edits, rows, writes, sequence);
+      }
       const keptRows = this.apply(edits, rows, writes);
       const only = edits.length === 1 ? keptRows[0] : undefined;
       return {
@@ -296,6 +308,37 @@ export class Committer {
     }
   }
 
+  /**
+   * Puts the edits and a merged row set into the write set. Everything gets the sequence of the staged rows, and so one version.
+   * Throws `StaleRowsError` when the runtime has another row set than the one that was merged.
+   */
+  private applyRowSet(
+    runtimeId: RuntimeId,
+    { staged, base, keptSequences, writesRows }: MergedRows,
+    edits: readonly RowEdit[],
+    rows: RowReader,
+    writes: WriteSet,
+    sequence: number,
+  ): Written {
+    if (!isSameRowSet(writes.runtimeManifest, base)) throw new StaleRowsError();
+    const before = writes.runtimeManifest.inputsSequence;
+    const replaceRows = writesRows ? { runtimeId, rows: staged } : undefined;
+    if (replaceRows) {
+      writes.useSequenceOf(staged);
+      writes.replaceRows(replaceRows);
+    }
+    this.apply(edits, rows, writes);
+    const written = writesRows ? staged.sequence : sequence;
+    // A change of one row that equals the stored one returns the version of that row.
+    const [only = WRITTEN] = edits.length === 0 ? keptSequences : [];
+    return {
+      sequence: only === WRITTEN ? written : only,
+      response: { inputs: { before, after: writesRows ? written : before }, keptSequences },
+      replaceRows,
+      freesSpace: false,
+    };
+  }
+
   /** Puts the edits into the write set. An input row that equals the stored one is left out, and returned. */
   private apply(edits: readonly RowEdit[], rows: RowReader, writes: WriteSet): KeptRow[] {
     const kept: KeptRow[] = [];
@@ -319,13 +362,13 @@ export class Committer {
     version: Version,
     replayed: boolean,
     { inputs, keptSequences, deletedRuntime }: StoredResponse,
-    inputIds: readonly InputId[] = [],
+    inputIds: InputIds = [],
   ): Committed {
     const { epoch } = this.engine;
     const keptInputs: KeptInput[] = [];
     keptSequences.forEach((sequence, index) => {
-      const inputId = inputIds[index];
-      if (sequence === WRITTEN || inputId === undefined) return;
+      const inputId = sequence === WRITTEN ? undefined : inputIds.at(index);
+      if (inputId === undefined) return;
       keptInputs.push({ inputId, version: versionText(epoch, sequence) });
     });
     return {
@@ -352,7 +395,7 @@ export class Committer {
     outcome: Outcome,
     requestId: RequestId,
     expected: Uint8Array,
-    inputIds: readonly InputId[] | undefined,
+    inputIds: InputIds | undefined,
   ): Committed {
     if (outcome.state === "sealed") {
       throw refusedId("REQUEST_ID_SEALED", requestId, "was sealed by GetCommit and can never be applied");
@@ -366,15 +409,17 @@ export class Committer {
 }
 
 /** Returns the sequence of each input row that was kept, and `WRITTEN` for the others. Kept rows have the order of their edits. */
-function keptSequences(inputIds: readonly InputId[] = [], kept: readonly KeptRow[]): number[] {
-  if (kept.length === 0) return [];
+function keptSequences(inputIds: InputIds = [], kept: readonly KeptRow[]): number[] {
+  const sequences: number[] = [];
+  if (kept.length === 0) return sequences;
   let next = 0;
-  return inputIds.map((inputId) => {
+  for (let index = 0; index < inputIds.length; index += 1) {
     const row = kept[next];
-    if (row?.inputId !== inputId) return WRITTEN;
-    next += 1;
-    return row.sequence;
-  });
+    const isKept = row !== undefined && row.inputId === inputIds.at(index);
+    if (isKept) next += 1;
+    sequences.push(isKept ? row.sequence : WRITTEN);
+  }
+  return sequences;
 }
 
 function singleRows(handles: readonly RowHandle[]): Omit<DeletedCounts, "inputStates" | "receipts"> {

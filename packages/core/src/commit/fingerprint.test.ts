@@ -219,6 +219,25 @@ const CALLS: readonly [name: string, fingerprint: string, call: Call][] = [
     },
   ],
   [
+    "AtomicApply of an input upload",
+    "639cff5e68bee30ba0c836223d89274ff6dbc023387f468e3ef69b467d4608e4",
+    async (store, called) => {
+      const parts = (async function* () {
+        yield await Promise.resolve([input(1), input(2)]);
+      })();
+      const inputUploadId = await store.uploadInputStates({ runtimeId, rowCount: 2, parts });
+      return store.atomicApply({
+        ...called,
+        runtimeId,
+        sessionDelta: undefined,
+        receipt,
+        inputUpdates: [],
+        inputUploadId,
+        sessionStoreKey: undefined,
+      });
+    },
+  ],
+  [
     "ClearSessionSnapshot",
     "9eeddb946001ee2f4a9bb5a59e6a9ec3a85adcc3a9d256fe52d7fc0b5eff1b8b",
     over(opaque, (store, called) => store.clearSessionSnapshot({ ...called, runtimeId })),

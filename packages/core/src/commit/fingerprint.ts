@@ -36,10 +36,12 @@ export function argumentsOf<T>(fields: Arguments<T>, list: Argument[] = []): Arg
 
 /** Up to this many arguments are hashed in one piece. A request with more has many input rows. */
 const PIECE_PARTS = 256;
+/** Up to this many bytes are hashed in one piece: about a millisecond. */
+const PIECE_BYTES = 1 << 20;
 
 /**
  * Returns the SHA-256 of method and arguments, each with its length. Two requests under one request id are the same request
- * exactly if their fingerprints are equal. Returns a promise, and yields, when there are many arguments.
+ * exactly if their fingerprints are equal. Returns a promise, and yields, when there are many arguments or long ones.
  */
 export function fingerprint<R extends Mutation>({
   method,
@@ -49,25 +51,40 @@ export function fingerprint<R extends Mutation>({
   const parts: Argument[] = [method];
   if ("runtimeId" in request) addRuntimeArguments(request as R & RuntimeMutation, parts);
   argumentsOf(args, parts);
-  if (parts.length <= PIECE_PARTS) return hash("sha256", pieceOf(parts), "buffer");
+  if (parts.length <= PIECE_PARTS && totalBytes(parts) <= PIECE_BYTES) return hash("sha256", pieceOf(parts), "buffer");
   return fingerprintInSlices(parts);
 }
 
 async function fingerprintInSlices(parts: readonly Argument[]): Promise<Uint8Array> {
   const digest = createHash("sha256");
   const budget = new YieldBudget();
-  for (let start = 0; start < parts.length; start += PIECE_PARTS) {
-    digest.update(pieceOf(parts.slice(start, start + PIECE_PARTS)));
-    await budget.spend();
+  for (let start = 0; start < parts.length;) {
+    let end = start + 1;
+    let bytes = lengthOf(parts[start]);
+    while (end < parts.length && end - start < PIECE_PARTS && bytes + lengthOf(parts[end]) <= PIECE_BYTES) {
+      bytes += lengthOf(parts[end]);
+      end += 1;
+    }
+    const piece = pieceOf(parts.slice(start, end));
+    for (let at = 0; at < piece.length; at += PIECE_BYTES) {
+      digest.update(piece.subarray(at, at + PIECE_BYTES));
+      const wait = budget.spend();
+      if (wait) await wait;
+    }
+    start = end;
   }
   return digest.digest();
 }
 
-/** Returns arguments in the form that is hashed. */
-function pieceOf(args: readonly Argument[]): Uint8Array {
+function totalBytes(args: readonly Argument[]): number {
   let total = 0;
   for (const arg of args) total += LENGTH_BYTES + lengthOf(arg);
-  const bytes = Buffer.allocUnsafe(total);
+  return total;
+}
+
+/** Returns arguments in the form that is hashed. */
+function pieceOf(args: readonly Argument[]): Uint8Array {
+  const bytes = Buffer.allocUnsafe(totalBytes(args));
   let at = 0;
   for (const arg of args) {
     at = bytes.writeInt32LE(arg === undefined ? ABSENT : lengthOf(arg), at);

@@ -55,6 +55,17 @@ export const isCountedTable = (table: Table): table is CountedTable =>
 export const isEmptyRuntimeManifest = (manifest: RuntimeManifest): boolean =>
   COUNTED_TABLES.every((table) => manifest[table].rows === 0);
 
+/** Whether two manifests of one runtime count the same input rows. Every write of an input row has another sequence. */
+export const isSameInputs = (one: RuntimeManifest, other: RuntimeManifest): boolean =>
+  one.inputsSequence === other.inputsSequence && isSameDigest(one.input, other.input);
+
+/** Whether two manifests of one runtime count the same row set. */
+export const isSameRowSet = (one: RuntimeManifest, other: RuntimeManifest): boolean =>
+  isSameInputs(one, other) && isSameDigest(one.receipt, other.receipt);
+
+export const isSameDigest = (one: TableDigest, other: TableDigest): boolean =>
+  one.rows === other.rows && one.sum === other.sum;
+
 type Changeable<T> = { -readonly [Member in keyof T]: T[Member] };
 
 /** Returns a copy that may be changed. It names the members one by one, because every commit calls it and a spread is much slower. */

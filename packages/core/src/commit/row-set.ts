@@ -1,11 +1,27 @@
-import type { RowEntry, RowKey, RowSetKey, RowSlice } from "../engine.js";
+import type { RowEntry, RowKey, RowSetKey, RowSlice, StagedRows } from "../engine.js";
 import { YieldBudget } from "../yield-budget.js";
-import { NO_ROWS, updateDigest } from "./manifests.js";
+import { NO_ROWS, type RuntimeManifest, updateDigest } from "./manifests.js";
 import { compareKeys, makeRow } from "./row.js";
 
 /*
  * A row set: the input rows and receipts of one runtime. Their number has no limit, so everything here works in slices.
  */
+
+/** A staged row set that has uploaded input rows and all other rows of the runtime. */
+export interface MergedRows {
+  readonly staged: StagedRows;
+  /** The manifest of the row set that the rows were merged with. The staged one replaces that row set only. */
+  readonly base: RuntimeManifest;
+  /** For each uploaded row the sequence that it kept because it equals the stored row, or `WRITTEN`. Empty when all are written. */
+  readonly keptSequences: readonly number[];
+  /** Whether any row is written. If not, the staged row set is not needed. */
+  readonly writesRows: boolean;
+}
+
+/** Thrown when the runtime has another row set than the one that uploaded rows were merged with. */
+export class StaleRowsError extends Error {
+  override readonly name = "StaleRowsError";
+}
 
 /** The digests of a row set that is staged slice by slice. */
 export class RowSetDigest {

@@ -1,6 +1,6 @@
 import { crc32 } from "node:zlib";
 import type { InputId, RunId, RuntimeId, Version } from "@bolthole/contract";
-import { readFailed } from "@bolthole/contract";
+import { StoreError, readFailed } from "@bolthole/contract";
 import { JsonError } from "@bolthole/json";
 
 /**
@@ -163,6 +163,16 @@ export function decodeValue<T>(key: RowKey, value: Uint8Array, decode: (value: U
     return decode(value);
   } catch (cause) {
     throw unreadable(key, cause);
+  }
+}
+
+/** Decodes a row as `decodeRow` does, with a conversion that takes some time. */
+export async function decodeRowLater<T>(key: RowKey, row: Row, decode: (value: Uint8Array) => Promise<T>): Promise<T> {
+  const value = verifiedValue(key, row);
+  try {
+    return await decode(value);
+  } catch (cause) {
+    throw cause instanceof StoreError ? cause : unreadable(key, cause);
   }
 }
 

@@ -1,4 +1,4 @@
-import type { Row, RowSetReplacement, RowWrite, StagedDocument } from "../engine.js";
+import type { Row, RowSetReplacement, RowWrite, StagedDocument, StagedRows } from "../engine.js";
 import { CountedChecksums, DamagedRowsError, type SharedKey, type SharedRow } from "./damaged-rows.js";
 import {
   type Counted,
@@ -35,6 +35,8 @@ export class WriteSet {
   private readonly writes: RowWrite[] = [];
   private hasInputs = false;
   private replacement: RowSetReplacement | undefined;
+  /** The sequence of the rows and of the runtime manifest. */
+  private rowSequence: number;
   private runtimeBefore: RuntimeManifest | undefined;
   private storeBefore: StoreManifest | undefined;
   /** Set when the batch writes or deletes every row of its runtime. */
@@ -47,7 +49,9 @@ export class WriteSet {
     private readonly sequence: number,
     /** The checksums of damaged rows that the batch may replace or delete. */
     private readonly counted = new CountedChecksums(),
-  ) {}
+  ) {
+    this.rowSequence = sequence;
+  }
 
   /** Returns the verified and decoded value of a row as it was read. Throws DAMAGED_RECORD. */
   read<T>(handle: RowHandle, decode: (value: Uint8Array) => T): T | undefined {
@@ -73,16 +77,24 @@ export class WriteSet {
   }
 
   put(handle: RowHandle, value: Uint8Array, document?: StagedDocument): void {
-    this.write({ handle, row: makeRow(handle.key, this.sequence, value), document });
+    this.write({ handle, row: makeRow(handle.key, this.rowSequence, value), document });
   }
 
   delete(handle: RowHandle): void {
     if (this.rows.get(handle)) this.write({ handle, row: undefined });
   }
 
-  /** Counts the row set that replaces the one of the runtime. No row of it may be put or deleted then. */
+  /** Counts the row set that replaces the one of the runtime. A row that is put is added to it, and must not be in it yet. */
   replaceRows(replacement: RowSetReplacement): void {
     this.replacement = replacement;
+  }
+
+  /**
+   * Gives the rows that are put, and the runtime manifest, the sequence of a staged row set, so that everything that one change
+   * writes has one version. Call it before the first `put`.
+   */
+  useSequenceOf({ sequence }: StagedRows): void {
+    this.rowSequence = sequence;
   }
 
   /**
@@ -147,24 +159,25 @@ export class WriteSet {
   private addRuntimeManifest(handle: RowHandle, writes: RowWrite[]): void {
     const manifest = copyRuntimeManifest(this.runtimeManifest);
     let isChanged = this.correction !== undefined;
-    if (isChanged || this.hasInputs) manifest.inputsSequence = this.sequence;
+    if (isChanged || this.hasInputs) manifest.inputsSequence = this.rowSequence;
+    if (this.replacement) {
+      const { input, receipt } = this.replacement.rows ?? { input: NO_ROWS, receipt: NO_ROWS };
+      Object.assign(manifest, { input, receipt, inputsSequence: this.rowSequence });
+      isChanged = true;
+    }
     for (const write of writes) {
       const { table } = write.handle.key;
       if (!isCountedTable(table)) continue;
-      if (this.replacement && (table === "input" || table === "receipt")) {
-        throw new TypeError(`a batch that replaces a row set must not write ${keyText(write.handle.key)} itself`);
+      const isInNewSet = this.replacement !== undefined && (table === "input" || table === "receipt");
+      if (isInNewSet && (!this.replacement?.rows || !write.row || this.rows.get(write.handle))) {
+        throw new TypeError(`a batch that replaces a row set can only add to it, found ${keyText(write.handle.key)}`);
       }
       manifest[table] = this.digestAfter(manifest[table], write);
       isChanged = true;
     }
-    if (this.replacement) {
-      const { input, receipt } = this.replacement.rows ?? { input: NO_ROWS, receipt: NO_ROWS };
-      Object.assign(manifest, { input, receipt, inputsSequence: this.sequence });
-      isChanged = true;
-    }
     if (!isChanged) return;
     if (!isEmptyRuntimeManifest(manifest)) {
-      writes.push({ handle, row: makeRow(handle.key, this.sequence, encodeRuntimeManifest(manifest)) });
+      writes.push({ handle, row: makeRow(handle.key, this.rowSequence, encodeRuntimeManifest(manifest)) });
     } else if (this.rows.get(handle)) {
       writes.push({ handle, row: undefined });
     }

@@ -91,6 +91,7 @@ async function commitPrepared<R extends AnyMutation>(
       ...request,
       reads,
       bytes: (staged?.bytes ?? inline?.length ?? 0) + (otherEdits?.bytes ?? 0),
+      rowSet: otherEdits?.rowSet,
       decide: (rows) => {
         if (!document?.replacesAny && rows.get(handle)?.sequence !== base) throw new StaleBaseError();
         return otherEdits ? [edit, ...otherEdits.decide(rows)] : [edit];

@@ -8,7 +8,7 @@ import { commitOverSession } from "../documents/session-commit.js";
 import type { KeyOf, Row } from "../engine.js";
 import { type StoreContext, loadRow } from "../store-context.js";
 import { checkRuntimeId, invalid, parseUuid, shaped } from "../validate.js";
-import { inputArguments, inputIdsOf, inputRowsYielding, replaceInputs, unchangedArguments } from "./inputs.js";
+import { commitInputs, firstResponse, unchangedArguments, withInputs } from "./inputs.js";
 import { acceptedId, checkSessionKey, refuseOnOpaque, resolveProfile } from "./sessions.js";
 
 type BoundaryOperations = Pick<VersionedStore, "atomicApply" | "loadBoundaryReceipt">;
@@ -18,48 +18,50 @@ export const boundaryOperations = (context: StoreContext): BoundaryOperations =>
     const runtimeId = checkRuntimeId(request.runtimeId, context.limits);
     const { sessionDelta, sessionStoreKey } = request;
     const receipt = receiptRow(runtimeId, request.receipt);
-    const fieldOf = (index: number): string => `input_updates[${String(index)}]`;
-    const inputs = await context.committer.pendingDuring(request, () =>
-      inputRowsYielding(runtimeId, request.inputUpdates, fieldOf, context.limits),
-    );
-    const fingerprinted = {
-      method: "AtomicApply",
-      request,
-      args: {
-        sessionDelta: sessionDelta
-          ? await changeArguments(sessionDelta, context, "session_delta")
-          : [undefined, undefined],
-        sessionStoreKey,
-        unchangedInputs: unchangedArguments(request.unchangedInputs),
-        receipt: receipt.value,
-        inputUpdates: inputArguments(inputs),
-      },
-      inputIds: inputIdsOf(inputs),
-    };
-    const reads = new ReadSet();
-    const handle = reads.add(receipt.key);
-    const edits = [{ handle, value: receipt.value }, ...replaceInputs(inputs, reads)];
-    const boundary: Edits = {
-      reads,
-      bytes: receipt.value.length + inputs.bytes,
-      decide: (rows) => {
-        refuseTakenReceipt(rows.get(handle), request.receipt, runtimeId, receipt.value);
-        return edits;
-      },
-    };
-    if (!sessionDelta) return context.committer.commit({ ...fingerprinted, ...boundary });
+    const sent = { states: request.inputUpdates, uploadId: request.inputUploadId, field: "input_updates" };
+    return withInputs(context, request, sent, async (inputs) => {
+      const fingerprinted = {
+        method: "AtomicApply",
+        request,
+        args: {
+          sessionDelta: sessionDelta
+            ? await changeArguments(sessionDelta, context, "session_delta")
+            : [undefined, undefined],
+          sessionStoreKey,
+          unchangedInputs: unchangedArguments(request.unchangedInputs),
+          receipt: receipt.value,
+          inputUpdates: inputs.rowArguments,
+          inputUploadId: inputs.uploadArguments,
+        },
+        inputIds: inputs.ids,
+      };
+      const reads = new ReadSet();
+      const handle = reads.add(receipt.key);
+      const edits = [{ handle, value: receipt.value }, ...inputs.edits(reads)];
+      const boundary: Edits = {
+        reads,
+        bytes: receipt.value.length + inputs.bytes,
+        rowSet: inputs.upload?.merged,
+        decide: (rows) => {
+          refuseTakenReceipt(rows.get(handle), request.receipt, runtimeId, receipt.value);
+          return edits;
+        },
+      };
+      if (!sessionDelta) return commitInputs(context, inputs, { ...fingerprinted, ...boundary });
+      if (inputs.upload && !inputs.upload.merged) return firstResponse(context, inputs.upload, fingerprinted);
 
-    return commitOverSession(context, runtimeId, fingerprinted, async (stored) => {
-      const profile = resolveProfile(sessionDelta, stored?.facts.profile, runtimeId);
-      const incoming = incomingOf(context, runtimeId, sessionDelta, "session_delta", stored);
-      if (profile === "opaque") {
-        if (sessionStoreKey !== undefined) refuseOnOpaque(profile, "a session store key", runtimeId);
-        return { document: { incoming, profile }, otherEdits: boundary };
-      }
-      const verdict = await context.transcripts.check({ incoming, guard: { previous: stored } });
-      if ("id" in verdict) checkSessionKey(sessionStoreKey, verdict.id, runtimeId);
-      acceptedId(verdict, "session_delta", runtimeId);
-      return { document: { incoming, profile, verdict }, otherEdits: boundary };
+      return commitOverSession(context, runtimeId, fingerprinted, async (stored) => {
+        const profile = resolveProfile(sessionDelta, stored?.facts.profile, runtimeId);
+        const incoming = incomingOf(context, runtimeId, sessionDelta, "session_delta", stored);
+        if (profile === "opaque") {
+          if (sessionStoreKey !== undefined) refuseOnOpaque(profile, "a session store key", runtimeId);
+          return { document: { incoming, profile }, otherEdits: boundary };
+        }
+        const verdict = await context.transcripts.check({ incoming, guard: { previous: stored } });
+        if ("id" in verdict) checkSessionKey(sessionStoreKey, verdict.id, runtimeId);
+        acceptedId(verdict, "session_delta", runtimeId);
+        return { document: { incoming, profile, verdict }, otherEdits: boundary };
+      });
     });
   },
 

@@ -7,7 +7,7 @@ import { ReadSet } from "../commit/row.js";
 import type { RowKey } from "../engine.js";
 import { type StoreContext, loadRow, versionOf } from "../store-context.js";
 import { checkRuntimeId, checkSize, invalid } from "../validate.js";
-import { inputArguments, inputIdsOf, inputRowsYielding, replaceInputs, unchangedArguments } from "./inputs.js";
+import { commitInputs, unchangedArguments, withInputs } from "./inputs.js";
 
 /*
  * The records of rows that a runtime, or the store, has once: the machine lifecycle, the OAuth flows.
@@ -35,25 +35,25 @@ export const recordOperations = (context: StoreContext): RecordOperations => ({
     const runtimeId = checkRuntimeId(request.runtimeId, context.limits);
     const { record } = request;
     checkLifecycleRecord(record);
-    const fieldOf = (index: number): string => `input_states[${String(index)}]`;
-    const inputs = await context.committer.pendingDuring(request, () =>
-      inputRowsYielding(runtimeId, request.inputStates, fieldOf, context.limits),
-    );
-    const reads = new ReadSet();
-    const lifecycle = { handle: reads.add({ table: "lifecycle", runtimeId }), value: record };
-    const edits = [lifecycle, ...replaceInputs(inputs, reads)];
-    return context.committer.commit({
-      method: "CommitMachineLifecycle",
-      request,
-      args: {
-        record,
-        unchangedInputs: unchangedArguments(request.unchangedInputs),
-        inputStates: inputArguments(inputs),
-      },
-      inputIds: inputIdsOf(inputs),
-      reads,
-      bytes: record.length + inputs.bytes,
-      decide: () => edits,
+    const sent = { states: request.inputStates, uploadId: request.inputUploadId, field: "input_states" };
+    return withInputs(context, request, sent, (inputs) => {
+      const reads = new ReadSet();
+      const lifecycle = { handle: reads.add({ table: "lifecycle", runtimeId }), value: record };
+      const edits = [lifecycle, ...inputs.edits(reads)];
+      return commitInputs(context, inputs, {
+        method: "CommitMachineLifecycle",
+        request,
+        args: {
+          record,
+          unchangedInputs: unchangedArguments(request.unchangedInputs),
+          inputStates: inputs.rowArguments,
+          inputUploadId: inputs.uploadArguments,
+        },
+        inputIds: inputs.ids,
+        reads,
+        bytes: record.length + inputs.bytes,
+        decide: () => edits,
+      });
     });
   },
 

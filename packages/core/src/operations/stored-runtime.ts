@@ -1,5 +1,5 @@
 import { type ExportedRuntime, type Finding, type RuntimeId, StoreError } from "@bolthole/contract";
-import { checkOpsSnapshot, readInputState, readReceipt } from "@bolthole/json";
+import { checkOpsSnapshot, readReceipt } from "@bolthole/json";
 import { RuntimeAudit, damageOf, difference } from "../audit/store-audit.js";
 import {
   COUNTED_TABLES,
@@ -22,6 +22,7 @@ import {
   type View,
   pagesOf,
 } from "../engine.js";
+import { inputStateOf } from "../input-rows/input-load.js";
 import type { StoreContext } from "../store-context.js";
 import { YieldBudget } from "../yield-budget.js";
 
@@ -119,7 +120,7 @@ export async function exportContents(
 ): Promise<ExportedRuntime | undefined> {
   const stored = await context.engine.view((view) => readRuntime(view, runtimeId));
   if (!stored.manifest && stored.entries.length === 0) return undefined;
-  const records = await recordsOf(stored.entries);
+  const records = await recordsOf(context, stored.entries);
   if (!(await matchesManifest(runtimeId, stored))) {
     throw damaged({ table: "runtimeManifest", runtimeId }, "does not match the rows that are there");
   }
@@ -162,7 +163,7 @@ export async function salvageContents(
       return undefined;
     }
   });
-  return { runtimeId, ...(await recordsOf(readable)), ...documents, findings };
+  return { runtimeId, ...(await recordsOf(context, readable)), ...documents, findings };
 }
 
 /** Reports rows that cannot be read because the data file is damaged where they should be. */
@@ -185,22 +186,26 @@ function damageText(error: unknown): string {
 
 /** Decodes every record except the two documents. Throws DAMAGED_RECORD. */
 async function recordsOf(
+  context: StoreContext,
   entries: readonly RowEntry[],
 ): Promise<Pick<ExportedRuntime, "lifecycle" | "inputs" | "receipts">> {
   const budget = new YieldBudget();
-  const decodeAll = async <T>(table: RowKey["table"], decode: (value: Uint8Array) => T): Promise<T[]> => {
+  const decodeAll = async <T>(table: RowKey["table"], decode: (entry: RowEntry) => T | Promise<T>): Promise<T[]> => {
     const decoded: T[] = [];
-    for (const { key, row } of entries) {
-      if (key.table === table) decoded.push(decodeRow(key, row, decode));
+    for (const entry of entries) {
+      if (entry.key.table === table) {
+        const one = decode(entry);
+        decoded.push(one instanceof Promise ? await one : one);
+      }
       const wait = budget.spend();
       if (wait) await wait;
     }
     return decoded;
   };
   return {
-    lifecycle: (await decodeAll("lifecycle", (value) => value))[0],
-    inputs: await decodeAll("input", readInputState),
-    receipts: await decodeAll("receipt", readReceipt),
+    lifecycle: (await decodeAll("lifecycle", ({ key, row }) => decodeRow(key, row, (value) => value)))[0],
+    inputs: await decodeAll("input", (entry) => inputStateOf(context, entry)),
+    receipts: await decodeAll("receipt", ({ key, row }) => decodeRow(key, row, readReceipt)),
   };
 }
 

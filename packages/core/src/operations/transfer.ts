@@ -8,11 +8,11 @@ import { incomingOf, wholeDocument } from "../documents/incoming.js";
 import { encodeOpsFacts, isInlineOps, opsKey } from "../documents/ops-facts.js";
 import { encodeSnapshotFacts, snapshotKey } from "../documents/snapshot-facts.js";
 import type { DocumentRowKey, RowEntry, RowKey } from "../engine.js";
+import { inputRowsYielding } from "../input-rows/checked-rows.js";
 import type { StoreContext } from "../store-context.js";
 import { checkRuntimeId, checkSize } from "../validate.js";
 import { YieldBudget } from "../yield-budget.js";
 import { receiptRow } from "./boundary.js";
-import { inputRowsYielding } from "./inputs.js";
 import { checkLifecycleRecord } from "./records.js";
 import { type ImportedDocument, RuntimeImport } from "./runtime-import.js";
 import { acceptedId } from "./sessions.js";
@@ -112,8 +112,8 @@ async function checkedRows(context: StoreContext, contents: RuntimeContents): Pr
     }
   }
   // A runtime may have more input rows than one request may contain.
-  const noLimit = { ...limits, batchRows: Number.MAX_SAFE_INTEGER };
-  const inputs = await inputRowsYielding(runtimeId, contents.inputs, (index) => `inputs[${String(index)}]`, noLimit);
+  const rules = { runtimeId, limits: { ...limits, batchRows: Number.MAX_SAFE_INTEGER }, longRows: context.longRows };
+  const inputs = await inputRowsYielding(rules, contents.inputs, (index) => `inputs[${String(index)}]`);
   for (const row of inputs.rows) rows.push(row);
   const budget = new YieldBudget();
   for (const receipt of receipts) {

@@ -1,4 +1,4 @@
-import { type RunBoundaryReceipt, StoreError, type VersionedStore } from "@bolthole/contract";
+import { type RunBoundaryReceipt, StoreError, type StoredInputState, type VersionedStore } from "@bolthole/contract";
 import { readOpsSnapshot, writeOpsSnapshot } from "@bolthole/json";
 import type { BrokenStore } from "./broken-contract.js";
 import { memoryStores } from "./memory-stores.js";
@@ -131,6 +131,25 @@ export const BROKEN_ADDITIONS: readonly BrokenStore[] = [
         if (!opsDelta || !("opsSnapshot" in opsDelta)) return store.persistOpsLifecycle(request);
         const opsSnapshot = writeOpsSnapshot(readOpsSnapshot(opsDelta.opsSnapshot));
         return store.persistOpsLifecycle({ ...request, opsDelta: { opsSnapshot } });
+      },
+    })),
+  ],
+  [
+    "accepts uploaded input rows in any order",
+    "input uploads",
+    /^input uploads: rows in another order/,
+    memoryStores((store) => ({
+      ...store,
+      uploadInputStates: async (request) => {
+        const rows: StoredInputState[] = [];
+        for await (const part of request.parts) if (!("bytes" in part)) rows.push(...part);
+        const ordered = new Map(
+          [...rows].sort((a, b) => (a.inputId < b.inputId ? -1 : 1)).map((row) => [row.inputId, row]),
+        );
+        const parts = async function* () {
+          yield await Promise.resolve([...ordered.values()]);
+        };
+        return store.uploadInputStates({ ...request, rowCount: ordered.size, parts: parts() });
       },
     })),
   ],

@@ -16,7 +16,12 @@ export const memoryStores = (alter: (store: EngineStore) => EngineStore = (store
   },
   createSite: () => {
     const engine = holdable(new MemoryEngine(), "commit");
-    const limits = { ...DEFAULT_LIMITS, documentBytes: 8 * 1024 * 1024, operationSnapshotBytes: 8 * 1024 * 1024 };
+    const limits = {
+      ...DEFAULT_LIMITS,
+      documentBytes: 8 * 1024 * 1024,
+      operationSnapshotBytes: 8 * 1024 * 1024,
+      inputRowBytes: 4 * 1024 * 1024,
+    };
     const versioned = alter(createEngineStore(engine.target, { limits }));
     const store = new RuntimeStoreAdapter(versioned, engine.target.storeId);
     const handle = { store, versioned, transfer: versioned, hold: engine.hold, close: () => Promise.resolve() };

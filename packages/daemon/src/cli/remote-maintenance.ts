@@ -19,7 +19,8 @@ import { STATUS_DETAILS_KEY, adminCodecs, fromWireStatus, grpcMethod } from "@bo
 /** Long enough for a runtime of hundreds of megabytes on a slow disk. */
 const TRANSFER_TIMEOUT_MS = 10 * 60 * 1000;
 const SHORT_TIMEOUT_MS = 10_000;
-const MAX_MESSAGE_BYTES = 33 * 1024 * 1024;
+/** A message has one long row at most. The daemon is the operator's own, and every stored row must be exportable. */
+const UNLIMITED = -1;
 
 /** The backup, the check, the runtime transfer and the horizon of a running daemon, over its socket. */
 export class RemoteMaintenance implements StoreMaintenance, RuntimeTransfer, HorizonControl {
@@ -28,7 +29,7 @@ export class RemoteMaintenance implements StoreMaintenance, RuntimeTransfer, Hor
   constructor(target: string) {
     this.client = new Client(target, credentials.createInsecure(), {
       "grpc.default_authority": "localhost",
-      "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
+      "grpc.max_receive_message_length": UNLIMITED,
     });
   }
 

@@ -21,6 +21,7 @@ beforeAll(async () => {
   daemon = await new DaemonProcess({
     main: MAIN,
     data: join(folder, "data"),
+    args: ["--max-input-row-size", "1MiB"],
   }).start();
   client = new Client(daemon.target, credentials.createInsecure(), {
     "grpc.default_authority": "localhost",

@@ -36,6 +36,14 @@ export class Daemons {
     return daemon;
   }
 
+  /** Returns a daemon into which `preload` is loaded, with these variables. */
+  addObserved(data: string, preload: string, env: NodeJS.ProcessEnv): DaemonProcess {
+    const args = ["--log-level", "silent"];
+    const daemon = new DaemonProcess({ main: MAIN, data, args, env: { ...env, NODE_OPTIONS: `--require ${preload}` } });
+    this.processes.push(daemon);
+    return daemon;
+  }
+
   /** Starts the daemon, calls `use` with a connected store, and stops the daemon. */
   async serve<T>(daemon: DaemonProcess, use: (store: BoltholeStore, daemon: DaemonProcess) => Promise<T>): Promise<T> {
     await daemon.start();

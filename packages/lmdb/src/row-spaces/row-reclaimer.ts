@@ -5,6 +5,8 @@ import { decodeOwner } from "./space-records.js";
 
 /** The most rows that one transaction deletes: a few milliseconds of the event loop. */
 export const RECLAIMED_TOGETHER = 256;
+/** A transaction also ends with the row that makes the deleted values this long: LMDB lists each of their pages as free. */
+const RECLAIMED_BYTES = 16 << 20;
 /**
  * The load of one deleted row, as a number of document nodes: it may be the last row in its page, and the pages of a long value
  * are listed as free.
@@ -125,7 +127,7 @@ export function planReclaim(changes: SpaceChanges, environment: Environment, key
   if (runtimeId === undefined) return NOTHING_LEFT;
   const space = rowSpaceOf(key);
   const { start, end } = rowSpaceBounds(runtimeId, space);
-  const rows = environment.firstKeys(start, end, budget);
+  const rows = withinBytes(environment, environment.firstKeys(start, end, budget));
   if (rows.length > 0) {
     const apply = (): void => {
       for (const row of rows) changes.put(row, undefined);
@@ -139,4 +141,11 @@ export function planReclaim(changes: SpaceChanges, environment: Environment, key
     changes.finish(key);
   };
   return { isDone: true, apply };
+}
+
+/** Returns the first rows whose values together have `RECLAIMED_BYTES`, or all of them when they have less. */
+function withinBytes(environment: Environment, rows: readonly Buffer[]): readonly Buffer[] {
+  let bytes = 0;
+  const end = rows.findIndex((row) => (bytes += environment.sizeOf(row)) >= RECLAIMED_BYTES);
+  return end < 0 ? rows : rows.slice(0, end + 1);
 }

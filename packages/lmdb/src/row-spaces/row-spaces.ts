@@ -126,17 +126,18 @@ export class RowSpaces implements SpaceSource {
   async stage(runtimeId: RuntimeId, slices: AsyncIterable<RowSlice>): Promise<StagedSpace> {
     const digest = new RowSetDigest();
     let space: number | undefined;
+    let sequence = 0;
     try {
       for await (const slice of slices) {
         const isFirst = space === undefined;
         space ??= this.ids.take(1).first;
-        await this.write(runtimeId, space, slice, isFirst, digest);
+        sequence = await this.write(runtimeId, space, slice, isFirst ? undefined : sequence, digest);
       }
     } catch (error) {
-      this.discard({ input: digest.input, receipt: digest.receipt, space });
+      this.discard({ sequence, input: digest.input, receipt: digest.receipt, space });
       throw error;
     }
-    return { input: digest.input, receipt: digest.receipt, space };
+    return { sequence, input: digest.input, receipt: digest.receipt, space };
   }
 
   /** Deletes the rows of a staged row set that will not be committed. */
@@ -153,38 +154,55 @@ export class RowSpaces implements SpaceSource {
     return this.reclaimer.close();
   }
 
+  /** Writes a slice with the sequence that the first one got, and returns that sequence. The first slice gets its own. */
   private async write(
     runtimeId: RuntimeId,
     space: number,
     slice: RowSlice,
-    isFirst: boolean,
+    first: number | undefined,
     digest: RowSetDigest,
-  ): Promise<void> {
-    let entries: ReturnType<RowSlice> = [];
-    await this.writer.performNumbered(SLICE_BYTES, (sequence) => {
-      entries = slice(sequence);
-      const puts = entries.map(({ key, row }): Put => [
-        encodeKey(key, space),
-        // A row space belongs to one runtime, so its rows do not contain the runtime id.
-        encodeRecord({ ...row, root: undefined, runtimeId: undefined }),
-      ]);
-      const parts = puts.map(([, value]) => value?.length ?? 0);
-      return {
-        bytes: parts.reduce((total, bytes) => total + bytes, 0),
-        // The rows of a slice are side by side, as the nodes of a document are.
-        load: {
-          values: [RECORD_BYTES + Buffer.byteLength(runtimeId)],
-          keyBytes: LONGEST_KEY_BYTES,
-          parts,
-          dropped: 0,
-        },
-        frees: false,
-        plan: (changes) => () => {
-          if (isFirst) changes.beginStaging(runtimeId, space);
-          for (const [key, value] of puts) changes.put(key, value);
-        },
-      };
+  ): Promise<number> {
+    let written: SliceTask | undefined;
+    let taken = 0;
+    // Every task takes a sequence, which is simple; those of the later slices stay unused.
+    await this.writer.performNumbered(SLICE_BYTES, (own) => {
+      taken = first ?? own;
+      written = this.sliceTask(space, slice(taken), first === undefined ? runtimeId : undefined);
+      return written.task;
     });
-    digest.add(entries);
+    digest.add(written?.entries ?? []);
+    return taken;
   }
+
+  /** Returns the task that writes the rows of a slice. With `beginning`, the row space of this runtime begins with them. */
+  private sliceTask(space: number, entries: ReturnType<RowSlice>, beginning?: RuntimeId): SliceTask {
+    const puts = entries.map(({ key, row }): Put => [
+      encodeKey(key, space),
+      // A row space belongs to one runtime, so its rows do not contain the runtime id.
+      encodeRecord({ ...row, root: undefined, runtimeId: undefined }),
+    ]);
+    const parts = puts.map(([, value]) => value?.length ?? 0);
+    const task: RowTask = {
+      bytes: parts.reduce((total, bytes) => total + bytes, 0),
+      // The rows of a slice are side by side, as the nodes of a document are.
+      load: {
+        values: [RECORD_BYTES + (beginning === undefined ? 0 : Buffer.byteLength(beginning))],
+        keyBytes: LONGEST_KEY_BYTES,
+        parts,
+        dropped: 0,
+      },
+      frees: false,
+      plan: (changes) => () => {
+        if (beginning !== undefined) changes.beginStaging(beginning, space);
+        for (const [key, value] of puts) changes.put(key, value);
+      },
+    };
+    return { task, entries };
+  }
+}
+
+/** The task that writes a slice, and its rows. */
+interface SliceTask {
+  readonly task: RowTask;
+  readonly entries: ReturnType<RowSlice>;
 }

@@ -26,7 +26,12 @@ export const lmdbStores = (): StoreFactory => ({
 async function open(folder: string): Promise<StoreHandle> {
   const engine = holdable(await LmdbEngine.open(folder), "commit");
   const versioned = createEngineStore(engine.target, {
-    limits: { ...DEFAULT_LIMITS, documentBytes: 8 * 1024 * 1024, operationSnapshotBytes: 8 * 1024 * 1024 },
+    limits: {
+      ...DEFAULT_LIMITS,
+      documentBytes: 8 * 1024 * 1024,
+      operationSnapshotBytes: 8 * 1024 * 1024,
+      inputRowBytes: 4 * 1024 * 1024,
+    },
   });
   const store = new RuntimeStoreAdapter(versioned, engine.target.storeId);
   return { store, versioned, transfer: versioned, hold: engine.hold, close: () => engine.target.close() };

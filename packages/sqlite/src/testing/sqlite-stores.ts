@@ -27,7 +27,12 @@ export const sqliteStores = (): StoreFactory => ({
 async function open(file: string): Promise<StoreHandle> {
   const engine = holdable(await SqliteEngine.open(file), "commit");
   const versioned = createEngineStore(engine.target, {
-    limits: { ...DEFAULT_LIMITS, documentBytes: 8 * 1024 * 1024, operationSnapshotBytes: 8 * 1024 * 1024 },
+    limits: {
+      ...DEFAULT_LIMITS,
+      documentBytes: 8 * 1024 * 1024,
+      operationSnapshotBytes: 8 * 1024 * 1024,
+      inputRowBytes: 4 * 1024 * 1024,
+    },
   });
   const store = new RuntimeStoreAdapter(versioned, engine.target.storeId);
   return {

@@ -377,7 +377,7 @@ export const ReconstructionSourceSchema: GenMessage<ReconstructionSource> = /*@_
 /**
  * One input row of a runtime, stored under its `input_id`. The store checks that phase, terminal outcome, recovery lane
  * and attempt count agree with each other, and nothing else. Any phase may overwrite any other. The store keeps a row
- * as the reference's canonical JSON, of at most 1 MiB (`Limits.input_row_bytes`), and a load returns what it says.
+ * as the reference's canonical JSON, of at most 32 MiB (`Limits.input_row_bytes`), and a load returns what it says.
  *
  * @generated from message bolthole.v1.StoredInputState
  */

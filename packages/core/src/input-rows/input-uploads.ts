@@ -1,0 +1,355 @@
+import { type Hash, createHash, randomUUID } from "node:crypto";
+import type {
+  InputId,
+  InputStatePiece,
+  Limits,
+  RuntimeId,
+  StoredInputState,
+  UploadInputStates,
+} from "@bolthole/contract";
+import { writeFailed } from "@bolthole/contract";
+import { decodeInputState } from "@bolthole/contract/wire";
+import { uuidFromBytes, uuidToBytes } from "@bolthole/json";
+import { WRITTEN } from "../commit/outcome.js";
+import { type MergedRows, StaleRowsError } from "../commit/row-set.js";
+import { type Engine, StaleBaseError } from "../engine.js";
+import { invalid, tooLarge } from "../validate.js";
+import { YieldBudget } from "../yield-budget.js";
+import { type InputRow, type RowRules, checkedRow } from "./checked-rows.js";
+import type { LongRows } from "./long-rows.js";
+import { mergedSlices, readManifest } from "./merged-rows.js";
+
+/** Input rows that were received before the commit that names them, merged with the row set of their runtime. */
+export interface InputUpload {
+  readonly id: string;
+  readonly runtimeId: RuntimeId;
+  /** The SHA-256 of all rows: the same for the same rows, in every upload. */
+  readonly digest: Uint8Array;
+  /** The ids of the rows, in their order. */
+  readonly inputIds: UploadedIds;
+  /** The merged row set. Undefined after the commit that used it. */
+  readonly merged: MergedRows | undefined;
+}
+
+interface Entry extends InputUpload {
+  merged: MergedRows | undefined;
+  readonly bytes: number;
+  /** The number of commits that are using it. */
+  users: number;
+  readonly idleTimer: NodeJS.Timeout;
+}
+
+/** The most uploads that are kept after their commit, for a repeated request whose first response was lost. */
+const MAX_USED = 64;
+
+/**
+ * Input rows that were received in a stream before the commit that uses them. The engine stores them while they arrive, where
+ * no reader sees them. An upload that is not used is dropped after `Limits.uploadIdleSeconds`, or when the process ends. All
+ * unused uploads together stay within `Limits.inputUploadBytes`.
+ */
+export class InputUploads {
+  private readonly entries = new Map<string, Entry>();
+  private receivedBytes = 0;
+  private assembledBytes = 0;
+
+  constructor(
+    private readonly engine: Engine,
+    private readonly limits: Limits,
+    private readonly longRows: LongRows,
+  ) {}
+
+  /** Receives rows and returns the id of the upload. The declared number is checked before any row is read. */
+  async receive({ runtimeId, rowCount, parts }: UploadInputStates): Promise<string> {
+    const { inputUploadRows } = this.limits;
+    if (!Number.isSafeInteger(rowCount) || rowCount < 1) {
+      throw invalid(writeFailed, "upload.row_count", "at least 1", String(rowCount));
+    }
+    if (rowCount > inputUploadRows) {
+      const remedy = "write the rows in several mutations, or raise the daemon's --max-input-upload-rows";
+      throw tooLarge(writeFailed, "upload.row_count", inputUploadRows, rowCount, "rows", remedy);
+    }
+    const base = await readManifest(this.engine, runtimeId);
+    const received = new ReceivedRows(rowCount);
+    let bytes = 0;
+    const count = (row: InputRow): void => {
+      bytes += row.value.length;
+      this.receivedBytes += row.value.length;
+      this.refuseBeyondBudget(runtimeId, bytes);
+    };
+    try {
+      const rules = { runtimeId, limits: this.limits, longRows: this.longRows };
+      const rows = this.checkedRows(rules, parts, received, count);
+      const slices = mergedSlices(this.engine, runtimeId, base, rows, (kept) => {
+        received.merged(kept?.sequence ?? WRITTEN);
+      });
+      const staged = await this.engine.stageRows(runtimeId, slices);
+      const { inputIds, keptSequences, writesRows } = received;
+      return this.add({
+        runtimeId,
+        digest: received.digest(),
+        inputIds,
+        merged: { staged, base, keptSequences, writesRows },
+        bytes,
+      });
+    } catch (error) {
+      this.receivedBytes -= bytes;
+      if (!(error instanceof StaleBaseError)) throw error;
+      throw writeFailed("BUSY", "other rows of the runtime were written during the upload; upload the rows again", {
+        runtimeId,
+      });
+    }
+  }
+
+  /**
+   * Runs a commit with an upload, which is not dropped before the commit ends. A commit that is applied uses the upload up; a
+   * refused one leaves it. Throws UPLOAD_UNKNOWN when there is no such upload, or when the runtime has another row set than at
+   * the time of the upload.
+   */
+  async using<T extends { readonly replayed: boolean }>(
+    runtimeId: RuntimeId,
+    id: string,
+    commit: (upload: InputUpload) => Promise<T>,
+  ): Promise<T> {
+    const entry = this.entries.get(id);
+    if (entry?.runtimeId !== runtimeId) throw unknownUpload(runtimeId, id);
+    entry.users += 1;
+    try {
+      const response = await commit(entry);
+      const { merged } = entry;
+      if (merged) {
+        const isCommitted = !response.replayed && merged.writesRows;
+        this.setUsed(entry);
+        if (!isCommitted) await this.engine.discardRows(merged.staged);
+      }
+      return response;
+    } catch (error) {
+      if (!(error instanceof StaleRowsError)) throw error;
+      this.remove(entry);
+      await this.discard(entry);
+      throw unknownUpload(runtimeId, id, " any more, because other rows of it were written");
+    } finally {
+      entry.users -= 1;
+      if (this.entries.has(id)) entry.idleTimer.refresh();
+    }
+  }
+
+  private async *checkedRows(
+    rules: RowRules,
+    parts: UploadInputStates["parts"],
+    received: ReceivedRows,
+    count: (row: InputRow) => void,
+  ): AsyncGenerator<InputRow> {
+    const { runtimeId } = rules;
+    const budget = new YieldBudget();
+    let piecewise: RowInPieces | undefined;
+    const accept = async (state: StoredInputState): Promise<InputRow> => {
+      const checked = checkedRow(rules, state, received.field);
+      const row = checked instanceof Promise ? await checked : checked;
+      await received.accept(row, budget);
+      count(row);
+      return row;
+    };
+    try {
+      for await (const part of parts) {
+        if (!("bytes" in part)) {
+          if (piecewise) throw invalid(writeFailed, received.field, "the next piece of the row", "another row");
+          for (const state of part) {
+            yield await accept(state);
+            const wait = budget.spend();
+            if (wait) await wait;
+          }
+          continue;
+        }
+        piecewise ??= this.beginPieces(runtimeId, part, received.field);
+        piecewise.add(part, received.field);
+        if (!piecewise.isComplete) continue;
+        const { memory } = piecewise;
+        await budget.yield();
+        yield await accept(decodeInputState(memory, received.field));
+        this.assembledBytes -= memory.length;
+        piecewise = undefined;
+      }
+      if (piecewise) throw invalid(writeFailed, received.field, "all pieces of the row", "the end of the upload");
+    } finally {
+      if (piecewise) this.assembledBytes -= piecewise.memory.length;
+    }
+    received.end();
+  }
+
+  private beginPieces(runtimeId: RuntimeId, { length }: InputStatePiece, field: string): RowInPieces {
+    const { inputRowBytes, uploadBytes } = this.limits;
+    // A message is about as long as its canonical JSON. The row itself is measured when it is complete.
+    const most = 2 * inputRowBytes;
+    if (!Number.isSafeInteger(length) || length < 1) {
+      throw invalid(writeFailed, `${field}.length`, "at least 1", String(length));
+    }
+    if (length > most) throw tooLarge(writeFailed, `${field}.length`, most, length);
+    if (this.assembledBytes + length > Math.max(uploadBytes, length)) {
+      throw writeFailed("BUSY", "too many long rows are being uploaded; try again a little later", { runtimeId });
+    }
+    this.assembledBytes += length;
+    return new RowInPieces(length);
+  }
+
+  private refuseBeyondBudget(runtimeId: RuntimeId, bytes: number): void {
+    const { inputUploadBytes } = this.limits;
+    if (bytes > inputUploadBytes) {
+      const remedy = "write the rows in several mutations, or raise the daemon's --max-input-upload-size";
+      throw tooLarge(writeFailed, "upload", inputUploadBytes, bytes, "bytes", remedy);
+    }
+    if (this.receivedBytes <= inputUploadBytes) return;
+    const actual = `${String(this.receivedBytes)} bytes`;
+    throw writeFailed("BUSY", `all uploads of input rows together would have ${actual}; try again a little later`, {
+      runtimeId,
+      expected: `at most ${String(inputUploadBytes)} bytes`,
+      actual,
+    });
+  }
+
+  private add(upload: Omit<Entry, "id" | "users" | "idleTimer">): string {
+    const id = randomUUID();
+    const idleTimer = setTimeout(() => {
+      if (entry.users > 0) return;
+      this.remove(entry);
+      void this.discard(entry);
+    }, this.limits.uploadIdleSeconds * 1000).unref();
+    const entry: Entry = { ...upload, id, users: 0, idleTimer };
+    this.entries.set(id, entry);
+    return id;
+  }
+
+  /** Keeps the digest and the ids of an upload, and moves it to the end of the list. */
+  private setUsed(entry: Entry): void {
+    entry.merged = undefined;
+    if (!this.entries.delete(entry.id)) return;
+    this.entries.set(entry.id, entry);
+    this.receivedBytes -= entry.bytes;
+    const used = [...this.entries.values()].filter(({ merged }) => !merged);
+    for (const old of used.slice(0, Math.max(0, used.length - MAX_USED))) this.remove(old);
+  }
+
+  private remove(entry: Entry): void {
+    if (!this.entries.delete(entry.id)) return;
+    clearTimeout(entry.idleTimer);
+    if (entry.merged) this.receivedBytes -= entry.bytes;
+  }
+
+  private async discard(entry: Entry): Promise<void> {
+    const { merged } = entry;
+    entry.merged = undefined;
+    if (merged) await this.engine.discardRows(merged.staged);
+  }
+}
+
+export const unknownUpload = (runtimeId: RuntimeId, id: string, problem = ""): Error =>
+  writeFailed("UPLOAD_UNKNOWN", `there is no upload ${id} for this runtime${problem}; upload the rows again`, {
+    runtimeId,
+    record: "input_upload_id",
+    actual: id,
+  });
+
+/** Checks the order and the number of the rows of an upload, and collects what its commit needs. */
+class ReceivedRows {
+  readonly inputIds = new UploadedIds();
+  writesRows = false;
+  private readonly hash: Hash = createHash("sha256");
+  private readonly sequences: number[] = [];
+  private lastId: InputId | undefined;
+
+  constructor(private readonly rowCount: number) {}
+
+  /** The name of the next row in errors. */
+  get field(): string {
+    return `states[${String(this.inputIds.length)}]`;
+  }
+
+  get keptSequences(): readonly number[] {
+    return this.sequences.every((sequence) => sequence === WRITTEN) ? [] : this.sequences;
+  }
+
+  async accept({ key: { inputId }, value }: InputRow, budget: YieldBudget): Promise<void> {
+    const { field, lastId } = this;
+    if (this.inputIds.length === this.rowCount) {
+      throw invalid(writeFailed, "upload.row_count", `${String(this.rowCount)} rows, as declared`, "more");
+    }
+    if (lastId !== undefined && inputId <= lastId) {
+      throw invalid(
+        writeFailed,
+        `${field}.input_id`,
+        `an id after ${lastId}, because the rows are in ascending order`,
+        inputId,
+      );
+    }
+    this.lastId = inputId;
+    this.inputIds.add(inputId);
+    this.hash.update(`${inputId} ${String(value.length)} `);
+    for (let at = 0; at < value.length; at += HASHED_BYTES) {
+      this.hash.update(value.subarray(at, at + HASHED_BYTES));
+      const wait = budget.spend();
+      if (wait) await wait;
+    }
+  }
+
+  merged(sequence: number): void {
+    this.sequences.push(sequence);
+    this.writesRows ||= sequence === WRITTEN;
+  }
+
+  /** Call it after the last row. */
+  end(): void {
+    const { length } = this.inputIds;
+    if (length === this.rowCount) return;
+    throw invalid(writeFailed, "upload.row_count", `${String(this.rowCount)} rows, as declared`, String(length));
+  }
+
+  digest(): Uint8Array {
+    return this.hash.digest();
+  }
+}
+
+const HASHED_BYTES = 1 << 20;
+
+/** A row that arrives as pieces of its message. */
+class RowInPieces {
+  readonly memory: Buffer;
+  private at = 0;
+
+  constructor(private readonly length: number) {
+    this.memory = Buffer.allocUnsafeSlow(length);
+  }
+
+  get isComplete(): boolean {
+    return this.at === this.length;
+  }
+
+  add({ length, bytes }: InputStatePiece, field: string): void {
+    if (length !== this.length) {
+      throw invalid(writeFailed, `${field}.length`, `${String(this.length)} in every piece of the row`, String(length));
+    }
+    if (this.at + bytes.length > length) {
+      throw invalid(writeFailed, `${field}.bytes`, `${String(length)} bytes in all pieces together`, "more");
+    }
+    this.memory.set(bytes, this.at);
+    this.at += bytes.length;
+  }
+}
+
+const ID_BYTES = 16;
+
+/** A list of input ids, 16 bytes each: an upload may have hundreds of thousands. */
+export class UploadedIds {
+  length = 0;
+  private bytes = Buffer.alloc(64 * ID_BYTES);
+
+  add(inputId: InputId): void {
+    const end = (this.length + 1) * ID_BYTES;
+    if (end > this.bytes.length) this.bytes = Buffer.concat([this.bytes], 2 * this.bytes.length);
+    this.bytes.set(uuidToBytes(inputId), this.length * ID_BYTES);
+    this.length += 1;
+  }
+
+  at(index: number): InputId | undefined {
+    if (index >= this.length) return undefined;
+    return uuidFromBytes(this.bytes.subarray(index * ID_BYTES, (index + 1) * ID_BYTES));
+  }
+}

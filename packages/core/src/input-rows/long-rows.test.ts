@@ -1,0 +1,67 @@
+import { type StoredInputState, StoreError } from "@bolthole/contract";
+import { DEFAULT_LIMITS, type EngineStore, createEngineStore } from "../engine-store.js";
+import { MemoryEngine } from "../memory-engine.js";
+import { inputId, inputState } from "../testing/input-states.js";
+
+const RT = "runtime";
+const MIB = 1 << 20;
+
+const prompt = (n: number, text: string): string =>
+  `{"input_type":"prompt","header":{"id":"${inputId(n)}","timestamp":"2026-05-28T15:31:27Z","source":{"type":"operator"},` +
+  `"durability":"durable","visibility":{"transcript_eligible":true,"operator_eligible":true}},"text":"${text}"}`;
+
+const rowOf = (n: number, text: string, members: Partial<StoredInputState> = {}): StoredInputState => ({
+  ...inputState(n),
+  persistedInput: prompt(n, text),
+  ...members,
+});
+
+async function rowsOf(store: EngineStore): Promise<StoredInputState[]> {
+  const rows: StoredInputState[] = [];
+  for await (const batch of (await store.loadInputStates({ runtimeId: RT })).batches) {
+    for (const { value } of batch) rows.push(value);
+  }
+  return rows;
+}
+
+const rejectionOf = (work: Promise<unknown>): Promise<unknown> =>
+  work.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+
+test("a row of 20 MiB is stored and loaded with its text, alone and among others", async () => {
+  const store = createEngineStore(new MemoryEngine());
+  const text = "0123456789abcde\\n".repeat((20 * MIB) / 17);
+  await store.persistInputState({ runtimeId: RT, state: rowOf(2, text) });
+  await store.persistInputState({ runtimeId: RT, state: rowOf(1, "short") });
+  expect((await store.loadInputState({ runtimeId: RT, inputId: inputId(2) }))?.value.persistedInput).toContain(text);
+  expect((await rowsOf(store)).map(({ persistedInput }) => persistedInput)).toEqual([
+    rowOf(1, "short").persistedInput,
+    rowOf(2, text).persistedInput,
+  ]);
+});
+
+test("the error for a long row names its field as the error for a short one does", async () => {
+  const store = createEngineStore(new MemoryEngine());
+  for (const text of ["x", "x".repeat(2 * MIB)]) {
+    const state = rowOf(1, text, { createdAt: "yesterday" });
+    expect(await rejectionOf(store.persistInputState({ runtimeId: RT, state }))).toMatchObject({
+      reason: "INVALID_ARGUMENT",
+      subject: { record: "state.created_at" },
+    });
+  }
+  expect(await rowsOf(store)).toEqual([]);
+});
+
+test("a row above the limit is refused with the limit and the setting that raises it", async () => {
+  const store = createEngineStore(new MemoryEngine(), { limits: { ...DEFAULT_LIMITS, inputRowBytes: 2 * MIB } });
+  const error = await rejectionOf(store.persistInputState({ runtimeId: RT, state: rowOf(1, "x".repeat(2 * MIB)) }));
+  expect(error).toBeInstanceOf(StoreError);
+  expect(error).toMatchObject({
+    reason: "TOO_LARGE",
+    applied: "no",
+    subject: { record: "state", expected: "at most 2097152 bytes" },
+    text: expect.stringContaining("--max-input-row-size") as string,
+  });
+});
