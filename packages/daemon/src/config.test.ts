@@ -42,8 +42,18 @@ test.each([
   ["maxOpsSnapshotSize", "--max-ops-snapshot-size", "512MiB", "1GiB"],
   ["maxTypedOpsSnapshotSize", "--max-typed-ops-snapshot-size", "3MiB", "4MiB"],
 ] as const)("%s is bounded by what can be sent", (name, flag, largest, larger) => {
-  expect(problemsOf({ [name]: larger })).toEqual([`${flag}: expected a size up to ${largest}`]);
+  expect(problemsOf({ [name]: larger })).toEqual([`${flag}: expected a size above 0 and up to ${largest}`]);
   expect(resolveConfig({ [name]: largest }, {})[name]).toBe(Number.parseInt(largest, 10) * 1024 * 1024);
+});
+
+test.each([
+  [{ maxRuntimeIdSize: "128KiB" }, "--max-runtime-id-size: expected a size above 0 and up to 32KiB"],
+  [{ maxRequestSize: "2GiB" }, "--max-request-size: expected a size above 0 and up to 1024MiB"],
+  [{ drainTimeout: "30d" }, "--drain-timeout: expected a duration of at most 24d"],
+  [{ closeTimeout: "30d" }, "--close-timeout: expected a duration of at most 24d"],
+  [{ maxRequestsSize: "1MiB" }, "--max-requests-size: expected at least --max-request-size, found less"],
+])("%j is refused, because nothing could keep it", (flags, problem) => {
+  expect(problemsOf(flags)).toContain(problem);
 });
 
 test("the scrub rate is a size or off", () => {

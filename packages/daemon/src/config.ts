@@ -18,7 +18,10 @@ export const VERSION = (
   JSON.parse(readFileSync(join(__dirname, "..", "package.json"), "utf8")) as { readonly version: string }
 ).version;
 
-const mebibytes = (value: number): string => `${String(value / (1024 * 1024))}MiB`;
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const GIB = 1024 * MIB;
+const mebibytes = (value: number): string => `${String(value / MIB)}MiB`;
 
 /** The ids and versions of an upload are kept in memory, and the kept rows are listed in one response. */
 const MAX_UPLOAD_ROWS = 1_000_000;
@@ -32,13 +35,17 @@ const size = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
-const MIB = 1024 * 1024;
-
 /** A size that must not exceed what the stored form and the memory of one message can hold. */
 const sizeUpTo = (most: number) =>
   size.refine((value) => value > 0 && value <= most, {
-    message: `expected a size above 0 and up to ${mebibytes(most)}`,
+    message: `expected a size above 0 and up to ${most < MIB ? `${String(most / KIB)}KiB` : mebibytes(most)}`,
   });
+
+/** A message is one block of memory, which is copied while it is decoded. */
+const requestSize = sizeUpTo(GIB);
+
+/** The stored form of a row has two bytes for the length of its runtime id. */
+const runtimeIdSize = sizeUpTo(32 * KIB);
 
 /** All uploads together have this limit, so that a larger document could not be uploaded. */
 const documentSize = sizeUpTo(DEFAULT_LIMITS.uploadBytes);
@@ -51,6 +58,10 @@ const duration = z.string().transform((text, context) => {
   context.addIssue({ code: "custom", message: `expected a duration such as 500ms, 10s or 24h, found ${text}` });
   return z.NEVER;
 });
+
+/** Node's timers end at once when they are longer than this. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+const timer = duration.refine((value) => value <= LONGEST_TIMER_MS, { message: "expected a duration of at most 24d" });
 
 const count = z.string().transform((text, context) => {
   if (/^\d{1,9}$/.test(text) && Number(text) > 0) return Number(text);
@@ -131,9 +142,9 @@ export const SETTINGS = {
     help: "shortest time from the start of one scrub pass to the start of the next",
   },
   maxRequestSize: {
-    schema: size,
+    schema: requestSize,
     fallback: () => mebibytes(DEFAULT_LIMITS.requestBytes),
-    help: "largest size of one request",
+    help: "largest size of one request, at most 1GiB",
   },
   maxRequestsSize: {
     schema: size,
@@ -187,7 +198,11 @@ export const SETTINGS = {
     fallback: () => undefined,
     help: "largest total size of the uploaded input rows that no commit has used yet; unless set, 16GiB, or 1GiB with the engines sqlite and memory",
   },
-  maxRuntimeIdSize: { schema: size, fallback: () => "8KiB", help: "largest size of a runtime id" },
+  maxRuntimeIdSize: {
+    schema: runtimeIdSize,
+    fallback: () => "8KiB",
+    help: "largest size of a runtime id, at most 32KiB",
+  },
   incrementalChecks: {
     schema: flag,
     fallback: () => "true",
@@ -214,12 +229,12 @@ export const SETTINGS = {
     help: "how many outcomes of requests are kept",
   },
   drainTimeout: {
-    schema: duration,
+    schema: timer,
     fallback: () => "10s",
     help: "how long a stop waits for calls in progress",
   },
   closeTimeout: {
-    schema: duration,
+    schema: timer,
     fallback: () => "60s",
     help: "how long a stop then waits for the store to be closed; after it the process ends as after a crash",
   },
@@ -269,6 +284,10 @@ export function resolveConfig(flags: RawValues, environment: NodeJS.ProcessEnv):
   }
   if (config.engine === "sqlite" && flags.data === undefined && environment[variableOf("data")] === undefined) {
     problems.push(`--${flagOf("data")}: the engine sqlite needs the path of a database file`);
+  }
+  const { maxRequestSize, maxRequestsSize } = config as Partial<Config>;
+  if (maxRequestSize !== undefined && maxRequestsSize !== undefined && maxRequestsSize < maxRequestSize) {
+    problems.push(`--${flagOf("maxRequestsSize")}: expected at least --${flagOf("maxRequestSize")}, found less`);
   }
   if (problems.length > 0) throw new StartupError(EXIT.USAGE, problems.join("\n"));
   return Object.freeze({
