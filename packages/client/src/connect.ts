@@ -66,8 +66,7 @@ export class BoltholeStore extends RuntimeStoreAdapter {
 
 /**
  * Connects to a daemon and reads the id of its store. When the daemon later serves another store, for example after a
- * restore, the mutations of the returned store are refused as `STORE_REPLACED`. (A mutation through `versioned` is refused
- * only if it has `expectedStoreId`.)
+ * restore, the mutations of the returned store are refused as `STORE_REPLACED`, also those through `versioned`.
  *
  * `target` is `unix:` and the path of the socket in the data folder, or the address of a TCP endpoint, which needs
  * `options.token`.
@@ -86,8 +85,10 @@ export async function connect(target: string, options: ConnectOptions = {}): Pro
   const connection = new GrpcConnection(target, resolved);
   try {
     const requestIds = new RequestIds();
-    const plain = createGrpcStore(connection, requestIds);
+    let connectedTo: string | undefined;
+    const plain = createGrpcStore(connection, requestIds, () => connectedTo);
     const { storeId, limits, requestIdTimes } = await plain.getServerInfo({});
+    connectedTo = storeId;
     // A daemon of version 0.1 reports no times.
     if (requestIdTimes) requestIds.learn(requestIdTimes);
     connection.limitRequests(limits.requestBytes);

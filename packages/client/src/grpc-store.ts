@@ -1,5 +1,6 @@
 import {
   type Call,
+  type Mutation,
   type RequestIdTimes,
   StoreError,
   type UploadInputStates,
@@ -28,19 +29,37 @@ import type { RequestIds } from "./request-ids.js";
  * Every method is retried within its deadline. A mutation (an RPC without a declared idempotency level) is retried under
  * one request id: the caller's, or a new one of `requestIds`. A streamed load is retried until its first message has
  * arrived. An upload is retried when its chunks can be read again.
+ *
+ * A mutation names the store of `storeId`, unless the caller names another one, so that no other store applies it.
  */
-export function createGrpcStore(connection: GrpcConnection, requestIds: RequestIds): VersionedStore {
-  const methods = Object.entries(storeCodecs).map(([name, codec]) => [name, methodOf(connection, requestIds, codec)]);
+export function createGrpcStore(
+  connection: GrpcConnection,
+  requestIds: RequestIds,
+  storeId: () => string | undefined = () => undefined,
+): VersionedStore {
+  const methods = Object.entries(storeCodecs).map(([name, codec]) => [
+    name,
+    methodOf({ connection, requestIds, storeId }, codec),
+  ]);
   // The declaration of `storeCodecs` makes the compiler check that it has an entry of the right type for each method.
   return Object.fromEntries(methods) as VersionedStore;
 }
 
 type Method = (request: never, call?: Call) => unknown;
 
-function methodOf(connection: GrpcConnection, requestIds: RequestIds, codec: StoreCodecs[keyof StoreCodecs]): Method {
+/** What the methods of one store share. */
+interface Client {
+  readonly connection: GrpcConnection;
+  readonly requestIds: RequestIds;
+  /** Returns the id of the store that the client was connected to, when it is known. */
+  readonly storeId: () => string | undefined;
+}
+
+function methodOf(client: Client, codec: StoreCodecs[keyof StoreCodecs]): Method {
+  const { connection } = client;
   switch (codec.kind) {
     case "unary":
-      return isMutation(codec.method) ? mutation(connection, requestIds, codec) : unaryMethod(connection, codec);
+      return isMutation(codec.method) ? mutation(client, codec) : unaryMethod(connection, codec);
     case "stream":
       return streamMethod(connection, codec);
     case "upload":
@@ -59,12 +78,13 @@ function unaryMethod(connection: GrpcConnection, codec: UnaryCodec<object, unkno
  * more under a new id with a time that the store accepts. The store refused the only copy of the first one: if an earlier
  * copy could still be applied, the call would have rejected with an `OutcomeUnknownError`.
  */
-function mutation(connection: GrpcConnection, requestIds: RequestIds, codec: UnaryCodec<object, unknown>): Method {
+function mutation({ connection, requestIds, storeId }: Client, codec: UnaryCodec<object, unknown>): Method {
   const method = grpcMethod(codec.method);
-  return async (request: { readonly requestId?: string | undefined }, call = {}) => {
+  return async (request: Mutation, call = {}) => {
     const limited: Call = { signal: call.signal, deadline: connection.deadlineOf(call) };
     const send = async (requestId: string): Promise<unknown> => {
-      const message = encode(codec, { ...request, requestId });
+      const expectedStoreId = request.expectedStoreId ?? storeId();
+      const message = encode(codec, { ...request, requestId, expectedStoreId });
       try {
         return codec.decodeResponse(await connection.unary(method, message, requestId, limited));
       } catch (error) {

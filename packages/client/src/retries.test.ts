@@ -23,9 +23,10 @@ type Reply =
 async function startFakeDaemon(
   replies: Reply[],
   requestBytes = 1 << 20,
-): Promise<BoundServer & { readonly requestIds: (string | undefined)[] }> {
+): Promise<BoundServer & { readonly requestIds: (string | undefined)[]; readonly storeIds: (string | undefined)[] }> {
   const server = new Server();
   const requestIds: (string | undefined)[] = [];
+  const storeIds: (string | undefined)[] = [];
   const info = grpcMethod(storeCodecs.getServerInfo.method);
   const { decodeRequest, encodeResponse } = storeCodecs.clearSessionSnapshot;
   const clear = grpcMethod(method);
@@ -41,7 +42,9 @@ async function startFakeDaemon(
   server.register(
     clear.path,
     (call: { request: Parameters<typeof decodeRequest>[0] }, callback: sendUnaryData<object>) => {
-      requestIds.push(decodeRequest(call.request).requestId);
+      const { requestId, expectedStoreId } = decodeRequest(call.request);
+      requestIds.push(requestId);
+      storeIds.push(expectedStoreId);
       const reply = replies.shift() ?? "response";
       if (reply === "response") callback(null, encodeResponse({ version: "e.1", replayed: requestIds.length > 1 }));
       else if (reply !== "silence") callback({ details: "lost", ...reply });
@@ -50,7 +53,7 @@ async function startFakeDaemon(
     clear.requestDeserialize,
     "unary",
   );
-  return { ...(await bindServer(server)), requestIds };
+  return { ...(await bindServer(server)), requestIds, storeIds };
 }
 
 /** Starts a TCP relay to a daemon. Its first connection can be made to drop all data without being closed. */
@@ -404,6 +407,19 @@ test("a clock that is set back during a call does not prolong it", async () => {
     expect(daemon.requestIds.length).toBeLessThan(busy.length);
   } finally {
     clock.mockRestore();
+    await store.close();
+    daemon.end();
+  }
+});
+
+test("a mutation through `versioned` names the store that the client was connected to, or the one of the caller", async () => {
+  const daemon = await startFakeDaemon([]);
+  const store = await connect(daemon.target);
+  try {
+    await store.versioned.clearSessionSnapshot({ runtimeId: "rt" });
+    await store.versioned.clearSessionSnapshot({ runtimeId: "rt", expectedStoreId: "another" });
+    expect(daemon.storeIds).toEqual([STORE_ID, "another"]);
+  } finally {
     await store.close();
     daemon.end();
   }
