@@ -171,7 +171,7 @@ class Stops {
   /** Sends the second signal at a random time, or when the file is truncated, if that comes first. */
   private async signalAgain({ daemon, random, count }: FaultContext, ended: Promise<Ending>): Promise<void> {
     const before = this.plan.begun("truncation");
-    const limit = performance.now() + random.below(random.pick([20, 500, 1500]));
+    const limit = performance.now() + random.below(random.pick([1, 20, 20, 500, 1500]));
     while (performance.now() < limit && this.plan.begun("truncation") === before) await sleep(POLL_MS);
     const hasEnded = await Promise.race([ended.then(() => true), sleep(0, false)]);
     if (hasEnded) return;
