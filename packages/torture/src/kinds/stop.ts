@@ -32,15 +32,23 @@ const WORKS = ["document", "import", "backup", "verify"] as const;
 type Work = (typeof WORKS)[number];
 
 /**
- * The calls on the data file after which the first signal is sent, each with the most of them that are waited for. Small
- * commits make a few of them; a document of 20 MiB makes about this many.
+ * The calls on the data file after which the first signal is sent, and how many of them are waited for. The file grows so often
+ * only when a document is written: its upload has ended then.
  */
-const STAGES = { "page write": 1500, flush: 60, "meta write": 60, growth: 3000, copy: 1 } as const;
+const STAGES = {
+  "page write": { least: 1, most: 1500 },
+  flush: { least: 1, most: 60 },
+  "meta write": { least: 1, most: 60 },
+  growth: { least: 2500, most: 7000 },
+  copy: { least: 1, most: 2 },
+} as const;
 type Stage = keyof typeof STAGES;
 const LONGEST_WAIT_MS = 6000;
 /** A busy machine needs longer until a work has begun. */
 const STAGE_WITHIN_MS = 30_000;
 const POLL_MS = 1;
+
+const KEPT_DOCUMENTS = 3;
 
 const MANY = `${UNLEDGERED} many rows`;
 const documentName = (serial: number): string => `${UNLEDGERED} document ${String(serial)}`;
@@ -98,6 +106,7 @@ export const stop = faultKind({
 class Stops {
   private serial = 0;
   private sent: SentDocument | undefined;
+  private readonly kept: string[] = [];
   private context: FaultContext | undefined;
   private works: readonly Promise<void>[] = [];
   private aborting = new AbortController();
@@ -129,7 +138,7 @@ class Stops {
       this.plan.delay(makeDelays(random));
       const chosen = chooseWorks(random);
       this.works = this.startWorks(chosen, store, context);
-      await this.untilStage(chosen.has("backup") && random.oneIn(2) ? "copy" : chooseStage(random), context);
+      await this.untilStage(chooseStage(random, chosen), context);
       const { ended } = daemon;
       daemon.signal("SIGTERM");
       count("first signal");
@@ -162,7 +171,7 @@ class Stops {
   /** Sends the second signal at a random time, or when the file is truncated, if that comes first. */
   private async signalAgain({ daemon, random, count }: FaultContext, ended: Promise<Ending>): Promise<void> {
     const before = this.plan.begun("truncation");
-    const limit = performance.now() + random.below(random.pick([20, 500, 1500]));
+    const limit = performance.now() + random.below(random.pick([1, 20, 20, 500, 1500]));
     while (performance.now() < limit && this.plan.begun("truncation") === before) await sleep(POLL_MS);
     const hasEnded = await Promise.race([ended.then(() => true), sleep(0, false)]);
     if (hasEnded) return;
@@ -177,7 +186,8 @@ class Stops {
       count("stopped at a time");
       return;
     }
-    const wanted = this.plan.begun(stage) + 1 + random.below(STAGES[stage]);
+    const { least, most } = STAGES[stage];
+    const wanted = this.plan.begun(stage) + least + random.below(most - least);
     const limit = performance.now() + STAGE_WITHIN_MS;
     while (performance.now() < limit && this.plan.begun(stage) < wanted) await sleep(POLL_MS);
     count(this.plan.begun(stage) < wanted ? "stopped at a time" : `stopped at a ${stage}`);
@@ -204,7 +214,7 @@ class Stops {
   }
 
   private async commitDocument(store: BoltholeStore, { random, violations }: FaultContext): Promise<void> {
-    const bytes = random.oneIn(3) ? LARGEST_DOCUMENT : SMALLEST_DOCUMENT + random.below(60 * MIB);
+    const bytes = !random.oneIn(3) ? LARGEST_DOCUMENT : SMALLEST_DOCUMENT + random.below(60 * MIB);
     const sessionSnapshot = randomBytes(bytes);
     const sent = {
       name: documentName((this.serial += 1)),
@@ -221,7 +231,7 @@ class Stops {
     }
   }
 
-  /** Checks that the last document is stored if it was acknowledged, and never a part of it. Then deletes it. */
+  /** Checks that the last document is stored if it was acknowledged, and never a part of it. Then deletes an old one. */
   private async checkLastDocument(store: BoltholeStore): Promise<void> {
     const { sent, context } = this;
     this.sent = undefined;
@@ -234,7 +244,10 @@ class Stops {
       const what = found === undefined ? "it is gone" : "it has other content";
       violations.add("acknowledged", sent.name, `the document of the last stop: ${what}`);
     }
-    await store.deleteRuntime(sent.name);
+    // A document that reuses the pages of a deleted one does not make the file grow.
+    this.kept.push(sent.name);
+    const oldest = this.kept.length > KEPT_DOCUMENTS ? this.kept.shift() : undefined;
+    if (oldest !== undefined) await store.deleteRuntime(oldest);
   }
 
   /** Runs a command that works on the daemon's store, until it ends in whatever way. */
@@ -269,19 +282,23 @@ function chooseWorks(random: Random): ReadonlySet<Work> {
   return chosen;
 }
 
-/** Returns a kind of call that writing makes, or undefined for a random time. */
-const chooseStage = (random: Random): Stage | undefined =>
-  random.oneIn(4) ? undefined : random.pick(["page write", "flush", "meta write", "growth"]);
+/** Returns a kind of call that one of the works makes, or undefined for a random time. */
+function chooseStage(random: Random, works: ReadonlySet<Work>): Stage | undefined {
+  if (works.has("backup") && random.oneIn(2)) return "copy";
+  if (works.has("document") && !random.oneIn(3)) return "growth";
+  return random.oneIn(4) ? undefined : random.pick(["page write", "flush", "meta write"]);
+}
 
 /** Delays of some kinds of calls. A large commit makes thousands of page writes and growths, so their delays are short. */
 function makeDelays(random: Random): Delays {
   return {
-    truncation: random.pick([0, 100, 300, 1000]),
+    truncation: random.pick([0, 300, 1000, 2000]),
     flush: random.pick([0, 0, 20, 200]),
     "meta write": random.pick([0, 0, 50]),
     "page write": random.pick([0, 0, 0, 1]),
     growth: random.pick([0, 0, 0, 1]),
-    copy: random.pick([1, 500, 2000]),
+    // A copy that begins in time is in progress when the drain ends.
+    copy: random.pick([1, 1000, 4000]),
   };
 }
 
