@@ -1,4 +1,4 @@
-import type { Finding, RuntimeId } from "@bolthole/contract";
+import { type Finding, type RuntimeId, isDamageFinding } from "@bolthole/contract";
 import type { CheckListener, CheckResult, Engine } from "@bolthole/core";
 import type { DamagedRuntimesFile } from "./folder/damaged-runtimes.js";
 import type { Log } from "./log.js";
@@ -93,7 +93,8 @@ export class KnownDamage {
       ...listener,
       onFinding: (finding) => {
         if (leavesDoubt(finding)) doubtful.add(finding.runtimeId);
-        this.add(finding);
+        // Unfinished deletions are findings, too, but no damage.
+        if (isDamageFinding(finding)) this.add(finding);
         listener.onFinding(finding);
       },
     });

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { RuntimeStoreAdapter } from "@bolthole/contract";
-import { createEngineStore } from "@bolthole/core";
+import { createEngineStore, repairStoreManifest } from "@bolthole/core";
 import { SqliteConnection } from "./connection.js";
 import { SqliteEngine } from "./sqlite-engine.js";
 
@@ -59,5 +59,32 @@ test("a damaged store manifest refuses commits as DAMAGED_RECORD, and the store 
     const commit = store.clearSessionSnapshot("r");
     await expect(commit).rejects.toMatchObject({ reason: "DAMAGED_RECORD", applied: "no" });
     expect(Buffer.from((await store.loadSessionSnapshot("r")) ?? []).equals(document)).toBe(true);
+  });
+});
+
+test("a damaged store manifest is counted again from the rows, and commits work", async () => {
+  await withStore(async (store) => {
+    await store.commitSessionSnapshot("r", { sessionSnapshot: document, profile: "opaque" });
+  });
+  await change("UPDATE bolthole_rows SET checksum = checksum + 1 WHERE name = ?1", "tally");
+  const recounts: (readonly string[])[] = [];
+  const engine = await SqliteEngine.open(join(folder, "store.sqlite3"));
+  try {
+    const options = {
+      nowMs: Date.now(),
+      dryRun: false,
+      onRecount: ({ differences }: { differences: readonly string[] }) => {
+        recounts.push(differences);
+      },
+    };
+    expect(await repairStoreManifest(engine, options, true)).toBe(true);
+    expect(recounts[0]?.[0]).toBe("the row of the store manifest is damaged");
+    expect(await repairStoreManifest(engine, options, true)).toBe(false);
+  } finally {
+    await engine.close();
+  }
+  await withStore(async (store) => {
+    await store.clearSessionSnapshot("r");
+    expect(await store.loadSessionSnapshot("r")).toBeUndefined();
   });
 });

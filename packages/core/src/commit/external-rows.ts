@@ -14,7 +14,7 @@ import {
   isEmptyRuntimeManifest,
   updateDigest,
 } from "./manifests.js";
-import { decodeRow, makeRow } from "./row.js";
+import { decodeRow, isVerified, makeRow } from "./row.js";
 
 /*
  * External rows are rows that another program wrote into a database that an engine shares with it. Their sequence and form
@@ -72,9 +72,13 @@ function readNoted(noted: Uint8Array | undefined): RuntimeManifest {
   }
 }
 
-/** Returns the stored manifest of the store with the digest of the OAuth row that is there. */
+/**
+ * Returns the stored manifest of the store with the digest of the OAuth row that is there. A damaged manifest is returned as it
+ * is: core finds the damage when it verifies the row, and can count the manifest again.
+ */
 export function deriveStoreManifest(stored: Row | undefined, oauth: Row | undefined): Row | undefined {
   if (!stored && !oauth) return undefined;
+  if (stored && !isVerified(STORE_MANIFEST_KEY, stored)) return stored;
   const before = stored ? decodeRow(STORE_MANIFEST_KEY, stored, decodeStoreManifest) : EMPTY_STORE_MANIFEST;
   const manifest = { ...before, oauth: updateDigest(EMPTY_STORE_MANIFEST.oauth, undefined, oauth) };
   return makeRow(STORE_MANIFEST_KEY, stored?.sequence ?? 0, encodeStoreManifest(manifest));

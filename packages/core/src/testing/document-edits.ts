@@ -27,7 +27,7 @@ export const EDIT = fc.record({
   other: fc.nat(10_000),
   token: fc.constantFrom(...TOKENS),
 });
-type EditOfParts = typeof EDIT extends fc.Arbitrary<infer T> ? T : never;
+export type EditOfParts = typeof EDIT extends fc.Arbitrary<infer T> ? T : never;
 
 /** Copies messages of one list before, after or over a message of the same or another list, or removes a message. */
 function movedMessages(

@@ -33,13 +33,13 @@ type Work = (typeof WORKS)[number];
 
 /**
  * The calls on the data file after which the first signal is sent, and how many of them are waited for. The file grows so often
- * only when a document is written.
+ * only when a document is written: its upload has ended then.
  */
 const STAGES = {
   "page write": { least: 1, most: 1500 },
   flush: { least: 1, most: 60 },
   "meta write": { least: 1, most: 60 },
-  growth: { least: 700, most: 2000 },
+  growth: { least: 2500, most: 7000 },
   copy: { least: 1, most: 2 },
 } as const;
 type Stage = keyof typeof STAGES;

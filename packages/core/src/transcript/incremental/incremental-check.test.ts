@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { compareChecks, indexedSession, partsOf, textOf } from "../../testing/check-comparison.js";
-import { EDIT, edited } from "../../testing/document-edits.js";
+import { EDIT, type EditOfParts, edited } from "../../testing/document-edits.js";
 import { MESSAGE, list, member, name, plain, struct } from "../../testing/random-message.js";
 import { type SessionState, appended, rewritten, startedSession } from "../../testing/session-state.js";
 import type { Specimen } from "../../testing/specimen.js";
@@ -51,11 +51,16 @@ test("the turns of a session get incremental checks, one after the other", async
   expect(incremental / turns).toBeGreaterThan(0.9);
 });
 
+/** An edit that changes no meaning: a space after the first bracket. The incremental check accepts it. */
+const SPACE: EditOfParts = { kind: "insert", place: 1, other: 0, token: Buffer.from(" ") };
+
 test.each([
   ["with a guard", true],
   ["without a guard", false],
 ])("documents made by random edits get the verdict of the full check (%s)", async (_title, isGuarded) => {
   let accepted = 0;
+  const [state, added] = fc.sample(fc.tuple(SESSION, MESSAGES), { numRuns: 1, seed: 1 })[0] ?? [];
+  if (!state || !added) throw new Error("there is no sample");
   await fc.assert(
     fc.asyncProperty(
       SESSION,
@@ -72,9 +77,9 @@ test.each([
         if (both.incremental) accepted += 1;
       },
     ),
-    { numRuns: 250 },
+    // Few random edits give a valid document. The example does always.
+    { numRuns: 250, examples: [[state, added, 8, [SPACE]]] },
   );
-  // White space, for example, changes nothing: some of these documents are valid.
   expect(accepted).toBeGreaterThan(0);
 });
 
