@@ -1,14 +1,7 @@
 import type { Engine, KeyOf, Row, RowKey, View, WriteBatch } from "../engine.js";
 import { pagesOf } from "../engine.js";
-import {
-  EMPTY_RUNTIME_MANIFEST,
-  EMPTY_STORE_MANIFEST,
-  STORE_MANIFEST_KEY,
-  type TableDigest,
-  decodeRuntimeManifest,
-  decodeStoreManifest,
-} from "./manifests.js";
-import { checksumOf, compareKeys, damaged, decodeRow, isSameRow, isVerified, keyText } from "./row.js";
+import { STORE_MANIFEST_KEY, type TableDigest, runtimeManifestOf, storeManifestOf } from "./manifests.js";
+import { checksumOf, compareKeys, damaged, isSameRow, isVerified, keyText } from "./row.js";
 
 /*
  * Replacing or deleting a damaged row. A manifest holds the sum of the checksums with which its rows were written. The checksum
@@ -114,10 +107,8 @@ const rangeOf = (key: SharedKey) =>
 /** Returns the digest of the table of a row in the manifest that counts it. */
 async function digestOf(view: View, key: SharedKey): Promise<TableDigest> {
   if (key.table === "outcome") {
-    const row = await view.get(STORE_MANIFEST_KEY);
-    return (row ? decodeRow(STORE_MANIFEST_KEY, row, decodeStoreManifest) : EMPTY_STORE_MANIFEST).outcome;
+    return storeManifestOf(await view.get(STORE_MANIFEST_KEY)).outcome;
   }
   const manifestKey = { table: "runtimeManifest", runtimeId: key.runtimeId } as const;
-  const row = await view.get(manifestKey);
-  return (row ? decodeRow(manifestKey, row, decodeRuntimeManifest) : EMPTY_RUNTIME_MANIFEST)[key.table];
+  return runtimeManifestOf(manifestKey, await view.get(manifestKey))[key.table];
 }

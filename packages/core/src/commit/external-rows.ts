@@ -8,13 +8,13 @@ import {
   STORE_MANIFEST_KEY,
   copyRuntimeManifest,
   decodeRuntimeManifest,
-  decodeStoreManifest,
   encodeRuntimeManifest,
   encodeStoreManifest,
   isEmptyRuntimeManifest,
+  storeManifestOf,
   updateDigest,
 } from "./manifests.js";
-import { decodeRow, isVerified, makeRow } from "./row.js";
+import { isVerified, makeRow } from "./row.js";
 
 /*
  * External rows are rows that another program wrote into a database that an engine shares with it. Their sequence and form
@@ -79,7 +79,7 @@ function readNoted(noted: Uint8Array | undefined): RuntimeManifest {
 export function deriveStoreManifest(stored: Row | undefined, oauth: Row | undefined): Row | undefined {
   if (!stored && !oauth) return undefined;
   if (stored && !isVerified(STORE_MANIFEST_KEY, stored)) return stored;
-  const before = stored ? decodeRow(STORE_MANIFEST_KEY, stored, decodeStoreManifest) : EMPTY_STORE_MANIFEST;
+  const before = storeManifestOf(stored);
   const manifest = { ...before, oauth: updateDigest(EMPTY_STORE_MANIFEST.oauth, undefined, oauth) };
   return makeRow(STORE_MANIFEST_KEY, stored?.sequence ?? 0, encodeStoreManifest(manifest));
 }

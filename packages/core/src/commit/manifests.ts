@@ -1,5 +1,5 @@
 import { bufferOf } from "../bytes.js";
-import { type Row, type Table, UnknownFormError, expectForm } from "./row.js";
+import { type KeyOf, type Row, type Table, UnknownFormError, decodeRow, expectForm } from "./row.js";
 import type { StoredTimes } from "./store-time.js";
 
 /*
@@ -189,6 +189,14 @@ export function decodeStoreManifest(value: Uint8Array): StoreManifest {
     clockMs: form === STORE_FORM ? bytes.readDoubleLE(CLOCK_AT) : 0,
   };
 }
+
+/** Returns the manifest in a row. Without a row, no row of the runtime is counted. Throws DAMAGED_RECORD. */
+export const runtimeManifestOf = (key: KeyOf<"runtimeManifest">, row: Row | undefined): RuntimeManifest =>
+  row ? decodeRow(key, row, decodeRuntimeManifest) : EMPTY_RUNTIME_MANIFEST;
+
+/** Returns the manifest in a row. Without a row, the store is new. Throws DAMAGED_RECORD. */
+export const storeManifestOf = (row: Row | undefined): StoreManifest =>
+  row ? decodeRow(STORE_MANIFEST_KEY, row, decodeStoreManifest) : EMPTY_STORE_MANIFEST;
 
 /**
  * The difference between the runtime manifests that are stored and those that the store manifest counts, after one of them was

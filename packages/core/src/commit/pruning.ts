@@ -2,9 +2,9 @@ import type { Clock } from "../clock.js";
 import type { Engine, View, WriteBatch } from "../engine.js";
 import { pagesOf } from "../engine.js";
 import { CountedChecksums, commitOverDamage } from "./damaged-rows.js";
-import { EMPTY_STORE_MANIFEST, STORE_MANIFEST_KEY, type StoreManifest, decodeStoreManifest } from "./manifests.js";
+import { STORE_MANIFEST_KEY, type StoreManifest, storeManifestOf } from "./manifests.js";
 import { smallestRequestId, timeOfRequest } from "./request-id.js";
-import { type KeyOf, ReadSet, decodeRow } from "./row.js";
+import { type KeyOf, ReadSet } from "./row.js";
 import type { StoreTime } from "./store-time.js";
 import { WriteSet } from "./write-set.js";
 
@@ -95,10 +95,7 @@ export class OutcomePruner {
   }
 }
 
-async function manifestIn(view: View): Promise<StoreManifest> {
-  const row = await view.get(STORE_MANIFEST_KEY);
-  return row ? decodeRow(STORE_MANIFEST_KEY, row, decodeStoreManifest) : EMPTY_STORE_MANIFEST;
-}
+const manifestIn = async (view: View): Promise<StoreManifest> => storeManifestOf(await view.get(STORE_MANIFEST_KEY));
 
 /** Returns the number of outcomes with this time or a later one. */
 async function countFrom(view: View, timeMs: number): Promise<number> {

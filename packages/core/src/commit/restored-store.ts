@@ -1,14 +1,6 @@
-import {
-  EMPTY_STORE_MANIFEST,
-  NO_ROWS,
-  STORE_MANIFEST_KEY,
-  type StoreManifest,
-  type TableDigest,
-  decodeStoreManifest,
-  encodeStoreManifest,
-} from "./manifests.js";
+import { NO_ROWS, STORE_MANIFEST_KEY, type TableDigest, encodeStoreManifest, storeManifestOf } from "./manifests.js";
 import { smallestRequestId } from "./request-id.js";
-import { type Row, decodeRow, makeRow } from "./row.js";
+import { type Row, makeRow } from "./row.js";
 import { horizonAbove } from "./store-time.js";
 
 /** The decisions about a restore. */
@@ -41,7 +33,7 @@ export interface RestoredHorizon {
  * under a clock that was ahead.
  */
 export function restoredHorizon(stored: Row | undefined, { nowMs, horizonMs }: RestoreOptions): RestoredHorizon {
-  const before = manifestOf(stored);
+  const before = storeManifestOf(stored);
   const above = horizonAbove(before, nowMs);
   if (horizonMs !== undefined && (horizonMs < before.horizonMs || horizonMs > above)) {
     throw new UnusableHorizonError(
@@ -62,7 +54,7 @@ export function restoredStoreManifest(
   { horizonMs }: RestoredHorizon,
   kept: TableDigest,
 ): Row {
-  const before = manifestOf(stored);
+  const before = storeManifestOf(stored);
   const manifest = {
     ...before,
     outcome: kept,
@@ -72,6 +64,3 @@ export function restoredStoreManifest(
   };
   return makeRow(STORE_MANIFEST_KEY, stored?.sequence ?? 0, encodeStoreManifest(manifest));
 }
-
-const manifestOf = (stored: Row | undefined): StoreManifest =>
-  stored ? decodeRow(STORE_MANIFEST_KEY, stored, decodeStoreManifest) : EMPTY_STORE_MANIFEST;

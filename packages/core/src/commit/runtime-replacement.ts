@@ -6,12 +6,12 @@ import {
   type ManifestCorrection,
   NO_CORRECTION,
   STORE_MANIFEST_KEY,
-  decodeStoreManifest,
   manifestCorrection,
+  storeManifestOf,
   updateDigest,
 } from "./manifests.js";
 import { KeyedQueue } from "./preparation.js";
-import { type ReadSet, decodeRow, isSameRow, isVerified } from "./row.js";
+import { type ReadSet, isSameRow, isVerified } from "./row.js";
 import type { StoreTime } from "./store-time.js";
 import { WriteSet } from "./write-set.js";
 
@@ -86,8 +86,7 @@ export class ManifestCorrections {
  */
 async function findCorrection(view: View): Promise<ManifestCorrection> {
   try {
-    const row = await view.get(STORE_MANIFEST_KEY);
-    const manifest = row ? decodeRow(STORE_MANIFEST_KEY, row, decodeStoreManifest) : EMPTY_STORE_MANIFEST;
+    const manifest = storeManifestOf(await view.get(STORE_MANIFEST_KEY));
     let found = EMPTY_STORE_MANIFEST.runtimeManifest;
     for await (const page of pagesOf(view, { table: "runtimeManifest" })) {
       for (const { key, row: stored } of page) {

@@ -1,13 +1,13 @@
 import { type HorizonControl, type RequestIdTimes, writeFailed } from "@bolthole/contract";
-import { EMPTY_STORE_MANIFEST, STORE_MANIFEST_KEY, decodeStoreManifest } from "../commit/manifests.js";
+import { STORE_MANIFEST_KEY, storeManifestOf } from "../commit/manifests.js";
 import { ReadSet } from "../commit/row.js";
 import { WriteSet } from "../commit/write-set.js";
-import { type StoreContext, loadRow } from "../store-context.js";
+import type { StoreContext } from "../store-context.js";
 
 /** Returns the times that a request id may have at present. Throws DAMAGED_RECORD when the store manifest cannot be read. */
 export async function requestIdTimes(context: StoreContext): Promise<RequestIdTimes> {
-  const manifest = await loadRow(context, STORE_MANIFEST_KEY, decodeStoreManifest);
-  return context.time.times(manifest?.value ?? EMPTY_STORE_MANIFEST);
+  const row = await context.engine.view((view) => view.get(STORE_MANIFEST_KEY));
+  return context.time.times(storeManifestOf(row));
 }
 
 export const horizonOperations = (context: StoreContext): HorizonControl => ({

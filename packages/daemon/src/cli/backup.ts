@@ -12,7 +12,7 @@ import {
 import { variableOf } from "../config.js";
 import { EXIT, StartupError, withExitCode } from "../exit-code.js";
 import { damagedRuntimesFile } from "../folder/damaged-runtimes.js";
-import { makeFolder } from "../folder/data-folder.js";
+import { flushFolder, makeFolder } from "../folder/data-folder.js";
 import { FileReplacement } from "../folder/state-files.js";
 import { refusesRuntime } from "../known-damage.js";
 import { instantText, parseInstant } from "./instant.js";
@@ -55,8 +55,7 @@ async function writeBackup(path: string, chunks: AsyncIterable<Uint8Array>): Pro
     await file.sync();
     await file.close();
     replacement.commit();
-    const folder = await open(dirname(path), "r");
-    await folder.sync().finally(() => folder.close());
+    flushFolder(dirname(path));
     return manifest;
   } catch (error) {
     await file.close();

@@ -8,7 +8,7 @@ import { LmdbEngine, checkFolder } from "@bolthole/lmdb";
 import { defaultDataFolder, variableOf } from "../config.js";
 import { EXIT, type ExitCode, StartupError, startFailure, withExitCode } from "../exit-code.js";
 import { damagedRuntimesFile } from "../folder/damaged-runtimes.js";
-import { isFile, lockFolder, prepareDataFolder } from "../folder/data-folder.js";
+import { flushFolder, isFile, lockFolder, prepareDataFolder } from "../folder/data-folder.js";
 import { refusesRuntime } from "../known-damage.js";
 import { findingText } from "./verify.js";
 
@@ -23,7 +23,7 @@ export function repairCommand(): Command {
   return new Command("repair")
     .description("count the manifests of a damaged store again from the rows that are there; no daemon may be running")
     .option("--data <folder>", `data folder (${variableOf("data")})`)
-    .option("--dry-run", "report what would be repaired, and write nothing")
+    .option("--dry-run", "report what would be repaired, and repair nothing")
     .option("--json", "print one JSON object for each manifest and finding, and a summary object at the end")
     .action(async (flags: RepairFlags) => {
       const data = flags.data ?? process.env[variableOf("data")] ?? defaultDataFolder();
@@ -94,10 +94,9 @@ async function copyData(data: string): Promise<string> {
   const copy = join(data, `data.mdb.before-repair-${time}`);
   try {
     await copyFile(join(data, "data.mdb"), copy, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
-    for (const path of [copy, data]) {
-      const file = await open(path, "r");
-      await file.sync().finally(() => file.close());
-    }
+    const file = await open(copy, "r");
+    await file.sync().finally(() => file.close());
+    flushFolder(data);
   } catch (error) {
     await rm(copy, { force: true });
     const text = `the data file could not be copied to ${copy}, so nothing was repaired: ${(error as Error).message}`;

@@ -99,8 +99,8 @@ export function makeFolder(path: string): void {
   flushFolder(parent);
 }
 
-/** Flushes the entries of a folder, so that what was created in it survives a power cut. */
-function flushFolder(path: string): void {
+/** Flushes the entries of a folder, so that what was created or renamed in it survives a power cut. */
+export function flushFolder(path: string): void {
   let folder: number;
   try {
     folder = openSync(path, "r");

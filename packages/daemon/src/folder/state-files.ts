@@ -1,12 +1,12 @@
 import { hash, randomBytes } from "node:crypto";
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
 import { FINDING_CODES, type FindingCode } from "@bolthole/contract";
 import type { ScrubMemory, ScrubNote } from "@bolthole/core";
 import { EXIT, StartupError } from "../exit-code.js";
-import { makeFolder } from "./data-folder.js";
+import { flushFolder, makeFolder } from "./data-folder.js";
 
 const SOCKET_FILE = "bolthole.sock";
 const ENDPOINT_FILE = "endpoint";
@@ -55,12 +55,7 @@ export function replaceFileDurably(path: string, text: string, folder: string): 
   try {
     writeFileSync(replacement.temporaryPath, text, { mode: 0o600, flush: true });
     replacement.commit();
-    const entry = openSync(folder, "r");
-    try {
-      fsyncSync(entry);
-    } finally {
-      closeSync(entry);
-    }
+    flushFolder(folder);
   } catch (error) {
     replacement.discard();
     throw error;
