@@ -85,13 +85,11 @@ export async function connect(target: string, options: ConnectOptions = {}): Pro
   const connection = new GrpcConnection(target, resolved);
   try {
     const requestIds = new RequestIds();
-    let connectedTo: string | undefined;
-    const plain = createGrpcStore(connection, requestIds, () => connectedTo);
-    const { storeId, limits, requestIdTimes } = await plain.getServerInfo({});
-    connectedTo = storeId;
+    const { storeId, limits, requestIdTimes } = await createGrpcStore(connection, requestIds).getServerInfo({});
     // A daemon of version 0.1 reports no times.
     if (requestIdTimes) requestIds.learn(requestIdTimes);
     connection.limitRequests(limits.requestBytes);
+    const plain = createGrpcStore(connection, requestIds, storeId);
     return new BoltholeStore(createDeltaStore(plain, limits, resolved), storeId, connection);
   } catch (error) {
     connection.close();

@@ -32,11 +32,7 @@ import type { RequestIds } from "./request-ids.js";
  *
  * A mutation names the store of `storeId`, unless the caller names another one, so that no other store applies it.
  */
-export function createGrpcStore(
-  connection: GrpcConnection,
-  requestIds: RequestIds,
-  storeId: () => string | undefined = () => undefined,
-): VersionedStore {
+export function createGrpcStore(connection: GrpcConnection, requestIds: RequestIds, storeId?: string): VersionedStore {
   const methods = Object.entries(storeCodecs).map(([name, codec]) => [
     name,
     methodOf({ connection, requestIds, storeId }, codec),
@@ -51,8 +47,8 @@ type Method = (request: never, call?: Call) => unknown;
 interface Client {
   readonly connection: GrpcConnection;
   readonly requestIds: RequestIds;
-  /** Returns the id of the store that the client was connected to, when it is known. */
-  readonly storeId: () => string | undefined;
+  /** The id of the store that the client was connected to, when it is known. */
+  readonly storeId: string | undefined;
 }
 
 function methodOf(client: Client, codec: StoreCodecs[keyof StoreCodecs]): Method {
@@ -83,7 +79,7 @@ function mutation({ connection, requestIds, storeId }: Client, codec: UnaryCodec
   return async (request: Mutation, call = {}) => {
     const limited: Call = { signal: call.signal, deadline: connection.deadlineOf(call) };
     const send = async (requestId: string): Promise<unknown> => {
-      const expectedStoreId = request.expectedStoreId ?? storeId();
+      const expectedStoreId = request.expectedStoreId ?? storeId;
       const message = encode(codec, { ...request, requestId, expectedStoreId });
       try {
         return codec.decodeResponse(await connection.unary(method, message, requestId, limited));

@@ -34,7 +34,8 @@ import type { RetryCache } from "./retry-cache.js";
  *
  * - A refused request has changed nothing. So when a request is refused because a cache was out of date, it is sent
  *   again in full, under a new request id.
- * - After a request with an unknown outcome, no other request is sent for the same call.
+ * - After a request with an unknown outcome, no other request is sent for the same call. Only uploaded input rows are
+ *   uploaded once more, and the same change is sent under the same request id (see `commitUploaded`).
  * - A caller that passes a request id will repeat the call with it, perhaps from another process, and only an equal
  *   request gets the first response. So its request is sent in full, whatever the caches hold. If the id is that of a
  *   request of this client whose outcome is unknown, the request is sent in the same form again (see `RetryCache`).
