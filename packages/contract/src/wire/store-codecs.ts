@@ -19,7 +19,8 @@ import type {
   VersionedStore,
 } from "../versioned-store.js";
 import { namedSnapshot } from "../versioned-store.js";
-import { lifecycleRecord } from "./lifecycle-record.js";
+import { lifecycleOf, lifecycleRecordOrNone, loadedLifecycle } from "./lifecycle-fields.js";
+import { formOf, loaded, loadedInForm } from "./loaded-record.js";
 import {
   type Codec,
   InvalidArgumentError,
@@ -35,15 +36,7 @@ import {
   same,
 } from "./message-codec.js";
 import { type ServiceCodecs, stream, unary, upload } from "./method-codec.js";
-import {
-  inputState,
-  inputStateAsJson,
-  lifecycleAsJson,
-  lifecycleFromJson,
-  receipt,
-  receiptAsJson,
-  rewriteCommit,
-} from "./json-form.js";
+import { inputState, inputStateAsJson, lifecycleAsJson, receipt, receiptAsJson, rewriteCommit } from "./json-form.js";
 import { opsSnapshot } from "./records.js";
 import { requestIdTimes } from "./request-id-times.js";
 import { opsDelta, sessionChange } from "./session-change.js";
@@ -128,76 +121,11 @@ const unchangedInputs = optional<pb.UnchangedInputs, UnchangedInputs>(
   message(pb.UnchangedInputsSchema, { inputsVersion: same }),
 );
 
-/** Returns the codec of the response of a load: a record with its version, or undefined. */
-function loaded<M extends Message & { version: string }, K extends Exclude<keyof M, keyof Message | "version">, T>(
-  desc: GenMessage<M>,
-  member: K & string,
-  codec: Codec<Exclude<M[K], undefined>, T>,
-): Codec<M, Versioned<T> | undefined> {
-  return {
-    toModel: (wire) => {
-      const value = wire[member] as Exclude<M[K], undefined> | undefined;
-      return value && { value: at(member, () => codec.toModel(value)), version: wire.version };
-    },
-    toWire: (versioned) => {
-      const members = versioned && { [member]: codec.toWire(versioned.value), version: versioned.version };
-      return create<GenMessage<M>>(desc, members as MessageInitShape<GenMessage<M>>);
-    },
-  };
-}
-
-/**
- * Returns a writer of the response of a load in the form that the request names. Throws an InvalidArgumentError for a form that the
- * record does not have.
- */
-function loadedInForm<M extends Message & { version: string }, T>(
-  desc: GenMessage<M>,
-  codec: Codec<M, Versioned<T> | undefined>,
-  forms: Readonly<Partial<Record<pb.RecordForm, (value: T) => object>>>,
-): (
-  loaded: Versioned<T> | undefined,
-  request?: () => { readonly form: pb.RecordForm },
-) => MessageInitShape<GenMessage<M>> {
-  return (found, request) => {
-    const { form } = request?.() ?? { form: pb.RecordForm.UNSPECIFIED };
-    if (form === pb.RecordForm.UNSPECIFIED) return codec.toWire(found);
-    const convert = formOf(forms, form);
-    const members = found && { ...convert(found.value), version: found.version };
-    return create<GenMessage<M>>(desc, members as MessageInitShape<GenMessage<M>>);
-  };
-}
-
-function formOf<T>(forms: Readonly<Partial<Record<pb.RecordForm, T>>>, form: pb.RecordForm): T {
-  const found = forms[form];
-  if (found) return found;
-  throw new InvalidArgumentError("form", "a form that this record has", pb.RecordForm[form]);
-}
-
 const loadedInput = loaded(pb.LoadInputStateResponseSchema, "state", inputState);
 const loadedReceipt = loaded(pb.LoadBoundaryReceiptResponseSchema, "receipt", receipt);
 
 const INPUT_FORMS = { [pb.RecordForm.JSON]: inputStateAsJson };
 
-/** The field `record` alone; `lifecycleOf` reads the other fields as well. */
-const lifecycleRecordOrNone: Codec<pb.CommitMachineLifecycleRequest["record"], Uint8Array> = {
-  toModel: () => NO_RECORD,
-  toWire: lifecycleRecord.toWire,
-};
-const NO_RECORD = new Uint8Array();
-
-/** The lifecycle record in one of three fields of a message. */
-const lifecycleOf = ({
-  record,
-  recordBytes,
-  recordJson,
-}: Pick<pb.CommitMachineLifecycleRequest, "record" | "recordBytes" | "recordJson">): Uint8Array => {
-  const given = [record, recordBytes, recordJson].filter((one) => one !== undefined).length;
-  if (given !== 1) {
-    throw new InvalidArgumentError("record", "exactly one of record, record_bytes and record_json", String(given));
-  }
-  if (record) return lifecycleRecord.toModel(record);
-  return recordBytes ?? at("record_json", () => lifecycleFromJson(recordJson ?? ""));
-};
 const commitLifecycleMembers: MessageCodec<pb.CommitMachineLifecycleRequest, CommitMachineLifecycle> = message(
   pb.CommitMachineLifecycleRequestSchema,
   {
@@ -213,18 +141,6 @@ const commitLifecycleMembers: MessageCodec<pb.CommitMachineLifecycleRequest, Com
 const commitLifecycle = (wire: pb.CommitMachineLifecycleRequest): CommitMachineLifecycle => {
   const record = lifecycleOf(wire);
   return { ...commitLifecycleMembers.toModel(wire), record };
-};
-
-const loadedLifecycle: Codec<pb.LoadMachineLifecycleRecordResponse, Versioned<Uint8Array> | undefined> = {
-  toModel: (wire) => {
-    const isStored = wire.record ?? wire.recordBytes ?? wire.recordJson;
-    return isStored === undefined ? undefined : { value: lifecycleOf(wire), version: wire.version };
-  },
-  toWire: (found) =>
-    create(
-      pb.LoadMachineLifecycleRecordResponseSchema,
-      found && { record: lifecycleRecord.toWire(found.value), version: found.version },
-    ),
 };
 
 /** Returns the codec of the response of a compare-and-set, whose member `done` is false when the expectation was missed. */
