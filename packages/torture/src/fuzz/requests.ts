@@ -3,6 +3,7 @@ import type { VersionedStore } from "@bolthole/contract";
 import {
   AdminService,
   RuntimeStoreService,
+  encodeInputState,
   encodeMessage,
   file_grpc_health_v1_health,
   grpcMethod,
@@ -20,7 +21,7 @@ import { type ReflectMessage, reflect } from "@bufbuild/protobuf/reflect";
 import { BinaryWriter } from "@bufbuild/protobuf/wire";
 import { RuntimeState } from "../load/operation.js";
 import { makeOauthUpdate, makeOperation } from "../load/operations.js";
-import { INSTANT, freshId } from "../load/records.js";
+import { INSTANT, freshId, inputRow } from "../load/records.js";
 import { SessionScript } from "../load/session-script.js";
 import type { Random } from "../random.js";
 
@@ -161,7 +162,7 @@ export class Seeds {
 
   /** Returns valid requests in an order in which a runtime sends them, and after them some of each RPC. */
   inOrder(): FuzzCall[] {
-    return [...this.ofTheLoad(POOL / 4), ...this.ofReflection(4), ...this.ofDescriptors(4), ...emptyUploads(4)];
+    return [...this.ofTheLoad(POOL / 4), ...this.ofReflection(4), ...this.ofDescriptors(4), ...singleUploads(this.random, 4)];
   }
 
   /** The paths of all RPCs of the daemon. */
@@ -171,7 +172,7 @@ export class Seeds {
 
   private renew(): void {
     const kept = this.pool.filter(() => this.random.oneIn(2));
-    const made = [...this.ofTheLoad(POOL / 4), ...this.ofDescriptors(8), ...this.ofReflection(20), ...emptyUploads(20)];
+    const made = [...this.ofTheLoad(POOL / 4), ...this.ofDescriptors(8), ...this.ofReflection(20), ...singleUploads(this.random, 20)];
     this.pool = [...made, ...kept.slice(0, POOL)];
   }
 
@@ -237,6 +238,8 @@ function recordingStore(calls: FuzzCall[]): VersionedStore {
       encodeRequest(request: unknown): never;
     };
     const path = `/${RuntimeStoreService.typeName}/${method.name}`;
+    // An upload is a stream of messages, which cannot be recorded as one.
+    if (codec.kind === "upload") return [name, () => Promise.resolve(IDS[0])];
     const record = (request: unknown): Promise<object> => {
       const message = encodeMessage(method.input, encodeRequest(request));
       calls.push({ path, message, isEndless: false, isOurs: true });
@@ -247,16 +250,28 @@ function recordingStore(calls: FuzzCall[]): VersionedStore {
   return Object.fromEntries(methods) as VersionedStore;
 }
 
-/** Makes uploads of an empty document, which consist of one message. */
-function emptyUploads(count: number): FuzzCall[] {
-  const method = RuntimeStoreService.method.uploadSessionSnapshot;
+/** Makes uploads that consist of one message: of an empty document, and of a few input rows. */
+function singleUploads(random: Random, each: number): FuzzCall[] {
+  const { uploadSessionSnapshot, uploadInputStates } = RuntimeStoreService.method;
   const sha256 = createHash("sha256").digest();
-  const upload = { runtimeId: "fuzz uploads", length: 0n, sha256 };
-  const message = encodeMessage(method.input, { part: { case: "upload", value: upload } });
-  return Array.from({ length: count }, () => ({
-    path: grpcMethod(method).path,
-    message,
+  const document = { runtimeId: "fuzz uploads", length: 0n, sha256 };
+  const ofDocument = (): FuzzCall => ({
+    path: grpcMethod(uploadSessionSnapshot).path,
+    message: encodeMessage(uploadSessionSnapshot.input, { part: { case: "upload", value: document } }),
     isEndless: false,
     isOurs: true,
-  }));
+  });
+  const ofRows = (): FuzzCall => {
+    const ids = IDS.slice(random.below(IDS.length));
+    const upload = { runtimeId: "fuzz uploads", rowCount: BigInt(ids.length) };
+    const states = new BinaryWriter();
+    for (const id of ids) states.tag(2, 2).bytes(encodeInputState(inputRow(random, id, freshId())));
+    return {
+      path: grpcMethod(uploadInputStates).path,
+      message: Buffer.concat([encodeMessage(uploadInputStates.input, { upload }), states.finish()]),
+      isEndless: false,
+      isOurs: true,
+    };
+  };
+  return Array.from({ length: each }, () => [ofDocument(), ofRows()]).flat();
 }

@@ -12,6 +12,7 @@ import {
 } from "./operation.js";
 import { boundaryReceipt, digestOf, digestOfBytes, freshId, inputRow, opsSnapshot } from "./records.js";
 import type { SessionStep } from "./session-script.js";
+import { sendUploaded } from "./uploaded-rows.js";
 
 /** A next document of a session that the rules allow. */
 interface SessionDraft {
@@ -156,6 +157,8 @@ const SESSION_FACTORIES: Readonly<Record<Name, OperationFactory>> = {
 };
 
 const MAX_INPUTS = 40;
+/** One change with input rows in this many uploads them before, as a client does with more rows than a request may have. */
+const UPLOADED_ONE_IN = 6;
 const STATES = ["idle", "attached", "running"] as const;
 
 /** The weight with which each operation is chosen. */
@@ -201,6 +204,7 @@ const FACTORIES: Readonly<Record<keyof typeof WEIGHTS, OperationFactory>> = {
     const sequence = isNewRun ? 1n : state.sequence + 1n;
     const inputs = nextInputs(random, state, 1 + random.below(3), id);
     const draft = random.oneIn(6) ? undefined : nextDraft(random, state, id);
+    const isUploaded = random.oneIn(UPLOADED_ONE_IN);
     const receipt = boundaryReceipt(runId, sequence, idsOf(inputs), draft?.length ?? 0, id);
     const request = {
       ...carried,
@@ -208,7 +212,7 @@ const FACTORIES: Readonly<Record<keyof typeof WEIGHTS, OperationFactory>> = {
       requestId: id,
       sessionDelta: draft?.delta,
       receipt,
-      inputUpdates: inputs,
+      inputUpdates: isUploaded ? [] : inputs,
       sessionStoreKey: random.oneIn(2) ? undefined : state.session.id,
     };
     return {
@@ -221,7 +225,12 @@ const FACTORIES: Readonly<Record<keyof typeof WEIGHTS, OperationFactory>> = {
         ...inputEffects(inputs),
         ...(draft ? [draft.effect] : []),
       ],
-      send: (store, call) => store.atomicApply(request, call),
+      send: (store, call) =>
+        isUploaded
+          ? sendUploaded(store, runtimeId, inputs, call, (inputUploadId) =>
+              store.atomicApply({ ...request, inputUploadId }, call),
+            )
+          : store.atomicApply(request, call),
       adopt: (version) => {
         state.runId = runId;
         state.sequence = sequence;
@@ -233,16 +242,23 @@ const FACTORIES: Readonly<Record<keyof typeof WEIGHTS, OperationFactory>> = {
   },
 
   input({ random, state, id, carried }) {
+    const { runtimeId } = state;
     const inputs = nextInputs(random, state, 1, id);
     const [row] = inputs as [StoredInputState];
-    const request = { ...carried, runtimeId: state.runtimeId, requestId: id, state: row };
+    const isUploaded = random.oneIn(UPLOADED_ONE_IN);
+    const request = { ...carried, runtimeId, requestId: id };
     return {
       id,
-      runtime: state.runtimeId,
+      runtime: runtimeId,
       method: "PersistInputState",
       misses: "never",
       effects: inputEffects(inputs),
-      send: (store, call) => store.persistInputState(request, call),
+      send: (store, call) =>
+        isUploaded
+          ? sendUploaded(store, runtimeId, inputs, call, (inputUploadId) =>
+              store.persistInputState({ ...request, state: undefined, inputUploadId }, call),
+            )
+          : store.persistInputState({ ...request, state: row }, call),
       adopt: () => {
         state.addInputs(idsOf(inputs));
       },
@@ -257,14 +273,20 @@ const FACTORIES: Readonly<Record<keyof typeof WEIGHTS, OperationFactory>> = {
       runtimeState: STATES[random.below(STATES.length)] ?? "idle",
       binding: { fenceToken, agentRuntimeId: id },
     });
-    const request = { ...carried, runtimeId, requestId: id, record, inputStates };
+    const isUploaded = inputStates.length > 0 && random.oneIn(UPLOADED_ONE_IN);
+    const request = { ...carried, runtimeId, requestId: id, record, inputStates: isUploaded ? [] : inputStates };
     return {
       id,
       runtime: runtimeId,
       method: "CommitMachineLifecycle",
       misses: "never",
       effects: [["lifecycle", digestOfBytes(record)], ...inputEffects(inputStates)],
-      send: (store, call) => store.commitMachineLifecycle(request, call),
+      send: (store, call) =>
+        isUploaded
+          ? sendUploaded(store, runtimeId, inputStates, call, (inputUploadId) =>
+              store.commitMachineLifecycle({ ...request, inputUploadId }, call),
+            )
+          : store.commitMachineLifecycle(request, call),
       adopt: () => {
         state.hasLifecycle = true;
         state.fenceToken = fenceToken;
