@@ -85,6 +85,30 @@ test("an audited rewrite is accepted, and the same messages without one are not"
   );
 });
 
+test("a session that goes back and forth between two revisions thousands of times is accepted as a whole", () => {
+  const same = Array.from({ length: 10_000 }, (_, index) => user(String(index)));
+  const revisions = ["b", "c"].map((text) => [...same, user(text), user("end")]);
+  const [parent = "", revision = ""] = revisions.map(digestOf);
+  const selected = { span: [same.length, same.length + 1], counts: [same.length + 2, same.length + 2] } as const;
+  const [original = "", replacement = ""] = ["b", "c"].map((text) => digestOf([user(text)]));
+  const there = commitText({ parent, revision, original, replacement, ...selected });
+  const back = commitText({
+    parent: revision,
+    revision: parent,
+    original: replacement,
+    replacement: original,
+    ...selected,
+  });
+  const [first = [], second = []] = revisions;
+  const bodies = [
+    { revision: parent, messages: first },
+    { revision, messages: second, parent },
+  ];
+  const commits = Array.from({ length: 3001 }, (_, index) => (index % 2 === 0 ? there : back));
+  const text = sessionText(second, { head: revision, commits, bodies });
+  expect(boundary(text, text).kind).toBe("accepted");
+});
+
 test.each([
   ["to itself", { after: "after" }],
   ["to each other", { before: "after", after: "before" }],

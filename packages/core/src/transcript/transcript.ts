@@ -51,6 +51,36 @@ const MESSAGE_WORK = 64;
 const SYSTEM = Buffer.from('{"role":"system",');
 const PENDING_NOTICE = Buffer.from('{"role":"system_notice","kind":"mcp_pending",');
 
+interface MessageRange {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** A rewrite compares the messages before its selection and those after it. */
+const KNOWN_RANGES = 4;
+
+/**
+ * The ranges of one transcript that were found equal to ranges of others: the last few for each other transcript and distance
+ * between the two ranges. A history that goes back and forth between two revisions compares them for each commit. Without
+ * this, the work would grow with the number of commits times the length of the revisions, and a session that was accepted
+ * turn by turn would reach the limit when it is checked as a whole.
+ */
+class KnownEqual {
+  private readonly found = new Map<Transcript, Map<number, readonly MessageRange[]>>();
+
+  has(from: number, other: Transcript, otherFrom: number, count: number): boolean {
+    const ranges = this.found.get(other)?.get(otherFrom - from) ?? [];
+    return ranges.some((range) => range.from <= from && from + count <= range.to);
+  }
+
+  add(from: number, other: Transcript, otherFrom: number, count: number): void {
+    const ofOther = this.found.get(other) ?? new Map<number, readonly MessageRange[]>();
+    const ranges = ofOther.get(otherFrom - from) ?? [];
+    ofOther.set(otherFrom - from, [{ from, to: from + count }, ...ranges.slice(0, KNOWN_RANGES - 1)]);
+    this.found.set(other, ofOther);
+  }
+}
+
 /** A transcript whose messages were all parsed. It computes each digest once. */
 export class ParsedTranscript implements Transcript {
   /** The digest of the whole list is kept apart, because most transcripts need no other one. */
@@ -59,6 +89,7 @@ export class ParsedTranscript implements Transcript {
   /** A hash over the messages of a range; a longer range with the same beginning continues it. */
   private running: { readonly from: number; readonly to: number; readonly hash: Hash } | undefined;
   private systemText: { readonly text: string | undefined } | undefined;
+  private readonly known = new KnownEqual();
 
   constructor(
     readonly messages: MessageList,
@@ -82,12 +113,21 @@ export class ParsedTranscript implements Transcript {
     if (!(other instanceof ParsedTranscript)) throw new TypeError("expected another parsed transcript to compare with");
     if (from + count > this.length || otherFrom + count > other.length) return false;
     const { meter, equalRanges } = this.context;
+    if (this.known.has(from, other, otherFrom, count)) meter.charge(MESSAGE_WORK);
+    else if (!this.compare(from, other, otherFrom, count)) return false;
+    equalRanges?.add(this.messages, from, other.messages, otherFrom, count);
+    return true;
+  }
+
+  private compare(from: number, other: ParsedTranscript, otherFrom: number, count: number): boolean {
+    const { meter } = this.context;
     for (let step = 0; step < count; step++) {
       const message = this.messages.at(from + step);
       meter.charge(MESSAGE_WORK + (message.length >> 3));
       if (!message.equals(other.messages.at(otherFrom + step))) return false;
     }
-    equalRanges?.add(this.messages, from, other.messages, otherFrom, count);
+    this.known.add(from, other, otherFrom, count);
+    other.known.add(otherFrom, this, from, count);
     return true;
   }
 
