@@ -15,7 +15,6 @@ import type {
   RuntimeSummary,
   UnchangedInputs,
   UpdatedOauth,
-  Versioned,
   VersionedStore,
 } from "../versioned-store.js";
 import { namedSnapshot } from "../versioned-store.js";

@@ -162,7 +162,12 @@ export class Seeds {
 
   /** Returns valid requests in an order in which a runtime sends them, and after them some of each RPC. */
   inOrder(): FuzzCall[] {
-    return [...this.ofTheLoad(POOL / 4), ...this.ofReflection(4), ...this.ofDescriptors(4), ...singleUploads(this.random, 4)];
+    return [
+      ...this.ofTheLoad(POOL / 4),
+      ...this.ofReflection(4),
+      ...this.ofDescriptors(4),
+      ...singleUploads(this.random, 4),
+    ];
   }
 
   /** The paths of all RPCs of the daemon. */
@@ -172,7 +177,12 @@ export class Seeds {
 
   private renew(): void {
     const kept = this.pool.filter(() => this.random.oneIn(2));
-    const made = [...this.ofTheLoad(POOL / 4), ...this.ofDescriptors(8), ...this.ofReflection(20), ...singleUploads(this.random, 20)];
+    const made = [
+      ...this.ofTheLoad(POOL / 4),
+      ...this.ofDescriptors(8),
+      ...this.ofReflection(20),
+      ...singleUploads(this.random, 20),
+    ];
     this.pool = [...made, ...kept.slice(0, POOL)];
   }
 
