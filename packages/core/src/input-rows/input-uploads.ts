@@ -12,7 +12,7 @@ import { decodeInputState } from "@bolthole/contract/wire";
 import { uuidFromBytes, uuidToBytes } from "@bolthole/json";
 import { WRITTEN } from "../commit/outcome.js";
 import { type MergedRows, StaleRowsError } from "../commit/row-set.js";
-import { type Engine, StaleBaseError } from "../engine.js";
+import { type Engine, type StagedRows, StaleBaseError } from "../engine.js";
 import { invalid, tooLarge } from "../validate.js";
 import { YieldBudget } from "../yield-budget.js";
 import { type InputRow, type RowRules, checkedRow } from "./checked-rows.js";
@@ -33,6 +33,8 @@ export interface InputUpload {
 
 interface Entry extends InputUpload {
   merged: MergedRows | undefined;
+  /** The rows that the engine holds for the upload. Undefined when a commit has taken them, or when they were discarded. */
+  staged: StagedRows | undefined;
   readonly bytes: number;
   /** The number of commits that are using it. */
   users: number;
@@ -89,6 +91,7 @@ export class InputUploads {
         digest: received.digest(),
         inputIds,
         merged: { staged, base, keptSequences, writesRows },
+        staged,
         bytes,
       });
     } catch (error) {
@@ -101,9 +104,10 @@ export class InputUploads {
   }
 
   /**
-   * Runs a commit with an upload, which is not dropped before the commit ends. A commit that is applied uses the upload up; a
-   * refused one leaves it. Throws UPLOAD_UNKNOWN when there is no such upload, or when the runtime has another row set than at
-   * the time of the upload.
+   * Runs a commit with an upload. A commit that is applied uses the upload up; a refused one leaves it. The staged rows are not
+   * discarded before every commit that names the upload has ended, because each of them may still make these rows the stored
+   * ones. Throws UPLOAD_UNKNOWN when there is no such upload, or when the runtime has another row set than at the time of the
+   * upload.
    */
   async using<T extends { readonly replayed: boolean }>(
     runtimeId: RuntimeId,
@@ -114,23 +118,26 @@ export class InputUploads {
     if (entry?.runtimeId !== runtimeId) throw unknownUpload(runtimeId, id);
     entry.users += 1;
     try {
-      const response = await commit(entry);
       const { merged } = entry;
-      if (merged) {
-        const isCommitted = !response.replayed && merged.writesRows;
-        this.setUsed(entry);
-        if (!isCommitted) await this.engine.discardRows(merged.staged);
-      }
+      const response = await commit(entry);
+      if (!response.replayed && merged?.writesRows) entry.staged = undefined;
+      if (entry.merged) this.setUsed(entry);
       return response;
     } catch (error) {
       if (!(error instanceof StaleRowsError)) throw error;
       this.remove(entry);
-      await this.discard(entry);
       throw unknownUpload(runtimeId, id, " any more, because other rows of it were written");
     } finally {
-      entry.users -= 1;
-      if (this.entries.has(id)) entry.idleTimer.refresh();
+      await this.leave(entry);
     }
+  }
+
+  /** Ends the use of an upload by one commit. */
+  private async leave(entry: Entry): Promise<void> {
+    entry.users -= 1;
+    const isListed = this.entries.has(entry.id);
+    if (isListed) entry.idleTimer.refresh();
+    if (entry.users === 0 && !(isListed && entry.merged)) await this.discard(entry);
   }
 
   private async *checkedRows(
@@ -235,9 +242,10 @@ export class InputUploads {
   }
 
   private async discard(entry: Entry): Promise<void> {
-    const { merged } = entry;
+    const { staged } = entry;
     entry.merged = undefined;
-    if (merged) await this.engine.discardRows(merged.staged);
+    entry.staged = undefined;
+    if (staged) await this.engine.discardRows(staged);
   }
 }
 
