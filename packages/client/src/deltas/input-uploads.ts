@@ -1,10 +1,10 @@
-import { v7 as uuidv7 } from "uuid";
 import {
   type Call,
   type InputStatePiece,
   type Limits,
   OutcomeUnknownError,
   type RuntimeId,
+  STORE_ERROR_REASONS,
   StoreError,
   type StoredInputState,
   type VersionedStore,
@@ -97,8 +97,8 @@ const MAX_UPLOADS = 5;
 /** The ids of a request that names an upload. */
 export interface UploadedRows {
   readonly inputUploadId: string;
-  /** The same in every attempt, so that the change is applied once. */
-  readonly requestId: string;
+  /** The caller's, or that of an earlier attempt with an unknown outcome, so that the change is applied once. */
+  readonly requestId: string | undefined;
 }
 
 /** One mutation whose rows are uploaded. */
@@ -119,12 +119,15 @@ export interface UploadedChange<Response> {
 
 /**
  * Uploads rows and commits them. When the daemon does not know the upload any more, because other rows of the runtime were
- * written or because it was restarted, the rows are uploaded again, and the commit is repeated with the same request id.
- * Throws BUSY when this happens too often.
+ * written or because it was restarted, the rows are uploaded again, and the commit is repeated. Throws BUSY when this happens
+ * too often.
+ *
+ * When the outcome of a commit is unknown, it is repeated once under the same request id. Then only a refusal that the daemon
+ * makes after it looked for the outcome of the request id is final. Any other failure throws the `OutcomeUnknownError`.
  */
 export async function commitUploaded<Response>(change: UploadedChange<Response>): Promise<Response> {
   refuseLargeUpload(change.limits, change.rows, change.field);
-  const requestId = change.requestId ?? uuidv7();
+  let { requestId } = change;
   let unknown: OutcomeUnknownError | undefined;
   for (let attempt = 1; ; attempt += 1) {
     let inputUploadId: string;
@@ -141,15 +144,20 @@ export async function commitUploaded<Response>(change: UploadedChange<Response>)
         const isOver = change.call.signal?.aborted === true || Date.now() >= (change.call.deadline ?? Infinity);
         if (unknown || isOver) throw error;
         unknown = error;
+        ({ requestId } = error);
         continue;
       }
-      if (!isUnknownUpload(error)) throw error;
+      if (!isUnknownUpload(error)) throw unknown && !isFinal(error) ? unknown : error;
       if (attempt < MAX_UPLOADS) continue;
+      if (unknown) throw unknown;
       const text = `the rows of the runtime were written by others during each of ${String(MAX_UPLOADS)} uploads; try again`;
       throw writeFailed("BUSY", text, { runtimeId: change.runtimeId, cause: error });
     }
   }
 }
+
+const isFinal = (error: unknown): boolean =>
+  error instanceof StoreError && STORE_ERROR_REASONS[error.reason].isAfterLookup;
 
 const isUnknownUpload = (error: unknown): boolean =>
   error instanceof StoreError && error.reason === "UPLOAD_UNKNOWN" && error.subject.record === "input_upload_id";
