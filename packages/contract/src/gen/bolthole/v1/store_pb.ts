@@ -2240,7 +2240,7 @@ export type Limits = Message<"bolthole.v1.Limits"> & {
 
   /**
    * The size of one upload of input rows in their canonical JSON, and of all together that no commit has used yet, in
-   * bytes.
+   * bytes. The stored rows that are staged beside the uploaded ones count for all other uploads.
    *
    * @generated from field: uint64 input_upload_bytes = 17;
    */
