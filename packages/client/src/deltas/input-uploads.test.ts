@@ -145,6 +145,20 @@ test("a single row that is too long for a message is uploaded in pieces", async 
   expect(client.recorder.take()).toMatchObject([{ method: "persistInputState" }]);
 });
 
+test("rows with many sources are uploaded when one message cannot have them", async () => {
+  const shared = new SharedStore();
+  const client = shared.client({ maxMessageBytes: 1 << 20 });
+  const upload = jest.spyOn(shared.plain, "uploadInputStates");
+  const sourceInputIds = Array.from({ length: 20_000 }, (_, n) => row(n).inputId);
+  const coalesced = rows(2).map((one) => ({
+    ...one,
+    reconstructionSource: { kind: "coalescing", sourceInputIds } as const,
+  }));
+  await client.versioned.atomicApply({ ...boundary(0), inputUpdates: coalesced });
+  expect(upload).toHaveBeenCalledTimes(1);
+  expect(await client.store.loadInputStates(RT)).toHaveLength(2);
+});
+
 test("a row above the limit of the daemon is refused, and nothing is sent", async () => {
   const client = new SharedStore().client();
   const inputUpdates = [row(0), promptRow(1, 32 << 20)];

@@ -25,14 +25,21 @@ export interface RowLimits extends Pick<
 const ROW_BYTES = 512;
 /** The estimated size of one entry of a row's history. */
 const ENTRY_BYTES = 128;
+/** The size of an id in a list. */
+const ID_BYTES = 40;
 /** A message of an upload has about this many bytes of rows. A row above it is sent alone. */
 const MESSAGE_BYTES = 256 * 1024;
 /** A row above this is sent in pieces of this size: one message of it would block the connection and both processes. */
 const PIECE_BYTES = 1024 * 1024;
 
 /** The estimated size of a row in a message. Its canonical JSON has about the same size. */
-function estimatedBytes({ persistedInput = "", idempotencyKey = "", history }: StoredInputState): number {
+function estimatedBytes(row: StoredInputState): number {
+  const { persistedInput = "", idempotencyKey = "", history, reconstructionSource } = row;
   let bytes = ROW_BYTES + history.length * ENTRY_BYTES;
+  if (reconstructionSource?.kind === "coalescing") bytes += reconstructionSource.sourceInputIds.length * ID_BYTES;
+  if (reconstructionSource?.kind === "projection") {
+    bytes += Buffer.byteLength(reconstructionSource.ruleId) + Buffer.byteLength(reconstructionSource.sourceEventId);
+  }
   for (const { reason = "" } of history) bytes += Buffer.byteLength(reason);
   return bytes + Buffer.byteLength(persistedInput) + Buffer.byteLength(idempotencyKey);
 }
