@@ -71,3 +71,16 @@ test("a damaged row that is not uploaded refuses the upload, because a copy must
   await damageSequence(engine, 1);
   await expect(upload(store, [inputState(2)])).rejects.toMatchObject({ reason: "DAMAGED_RECORD" });
 });
+
+test("an upload of more rows than a request may have writes all of them, so that the response stays small", async () => {
+  const store = createEngineStore(new MemoryEngine(), { limits: { ...DEFAULT_LIMITS, batchRows: 3 } });
+  const rows = Array.from({ length: 4 }, (_, n) => inputState(n));
+  const first = await commit(store, await upload(store, rows));
+  const few = await commit(store, await upload(store, rows.slice(0, 3)));
+  expect(few.keptInputs).toHaveLength(3);
+  expect(few.inputs?.after).toBe(first.version);
+  const many = await commit(store, await upload(store, rows));
+  expect(many.keptInputs).toEqual([]);
+  expect(many.inputs).toEqual({ before: first.version, after: many.version });
+  expect((await store.loadInputState({ runtimeId: RT, inputId: inputId(0) }))?.version).toBe(many.version);
+});

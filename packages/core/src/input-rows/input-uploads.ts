@@ -94,6 +94,8 @@ export class InputUploads {
       const rules = { runtimeId, limits: this.limits, longRows: this.longRows };
       const rows = this.checkedRows(rules, parts, received, count);
       const slices = mergedSlices(this.engine, runtimeId, base, rows, {
+        // One response, and one stored outcome, lists all kept rows.
+        keepsEqual: rowCount <= this.limits.batchRows,
         merged: (kept) => {
           received.merged(kept?.sequence ?? WRITTEN);
         },

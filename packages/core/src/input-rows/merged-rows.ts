@@ -37,12 +37,13 @@ export async function readManifest(engine: Engine, runtimeId: RuntimeId): Promis
 const SLICE_ROWS = 256;
 const SLICE_BYTES = 512 << 10;
 
-/** Learns what becomes of each row. */
-export interface MergeListener {
+export interface MergeOptions {
+  /** Whether an uploaded row that equals the stored one keeps the version of that one. */
+  readonly keepsEqual: boolean;
   /** Called for each uploaded row, in its order, with the stored row if that is kept because it has the same value. */
-  merged(kept: Row | undefined): void;
+  readonly merged: (kept: Row | undefined) => void;
   /** Called with the size of each stored row that is not uploaded. An error that it throws ends the merge. */
-  kept(bytes: number): void;
+  readonly kept: (bytes: number) => void;
 }
 
 /**
@@ -55,11 +56,11 @@ export async function* mergedSlices(
   runtimeId: RuntimeId,
   base: RuntimeManifest,
   rows: AsyncIterable<InputRow>,
-  listener: MergeListener,
+  { keepsEqual, merged, kept: onKept }: MergeOptions,
 ): AsyncGenerator<RowSlice, void> {
   const slice = new SliceBuilder();
   const keep = (entry: RowEntry<RowSetKey>): void => {
-    listener.kept(entry.row.value.length);
+    onKept(entry.row.value.length);
     slice.keep(entry);
   };
   const stored = new StoredRows(engine, runtimeId, base, "input");
@@ -72,11 +73,11 @@ export async function* mergedSlices(
     }
     const same = next && compareKeys(next.key, row.key) === 0 ? next : undefined;
     if (same) stored.skip();
-    const kept = same && isSame(same, row) ? same : undefined;
+    const kept = keepsEqual && same && isSame(same, row) ? same : undefined;
     if (slice.isFullFor(row.value)) yield slice.take();
     if (kept) slice.keep(kept);
     else slice.write(row);
-    listener.merged(kept?.row);
+    merged(kept?.row);
   }
   for (const rest of [stored, new StoredRows(engine, runtimeId, base, "receipt")]) {
     for (let next = await rest.peek(); next; next = await rest.peek()) {
