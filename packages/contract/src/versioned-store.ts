@@ -317,7 +317,10 @@ export interface Limits {
   readonly uploadIdleSeconds: number;
   /** The number of input rows in one upload. */
   readonly inputUploadRows: number;
-  /** The size of one upload of input rows in their canonical JSON, and of all together that no commit has used yet, in bytes. */
+  /**
+   * The size of one upload of input rows in their canonical JSON, and of all together that no commit has used yet, in bytes. The
+   * stored rows that are staged beside the uploaded ones count for all other uploads.
+   */
   readonly inputUploadBytes: number;
   /** The size of the whole store in bytes. Absent when the operator set no quota. */
   readonly quotaBytes?: number | undefined;

@@ -1,5 +1,5 @@
 import { Worker } from "node:worker_threads";
-import { internal, writeFailed } from "@bolthole/contract";
+import { type Fail, internal, writeFailed } from "@bolthole/contract";
 
 /** Sends a job to a worker and returns its reply. The memory in `transfer` belongs to the worker until then. */
 export type Exchange<Job, Reply> = (job: Job, transfer: readonly ArrayBuffer[]) => Promise<Reply>;
@@ -35,9 +35,12 @@ export class WorkerPool<Job, Reply> {
 
   constructor(private readonly options: WorkerPoolOptions) {}
 
-  /** Calls `task` when a worker is free, so that a waiting task holds no memory. Throws `BUSY` when too many tasks wait. */
-  async run<T>(task: (exchange: Exchange<Job, Reply>) => Promise<T>): Promise<T> {
-    await this.acquire();
+  /**
+   * Calls `task` when a worker is free, so that a waiting task holds no memory. Throws `BUSY` when too many tasks wait, as an
+   * error of `fail`.
+   */
+  async run<T>(task: (exchange: Exchange<Job, Reply>) => Promise<T>, fail: Fail = writeFailed): Promise<T> {
+    await this.acquire(fail);
     try {
       return await task((job, transfer) => this.exchange(job, transfer));
     } finally {
@@ -56,11 +59,11 @@ export class WorkerPool<Job, Reply> {
     return reply;
   }
 
-  private async acquire(): Promise<void> {
+  private async acquire(fail: Fail): Promise<void> {
     if (this.running >= this.options.size) {
       if (this.waiting.length >= MAX_WAITING) {
-        const text = `${MAX_WAITING} ${this.options.waitingText}; retry with the same request id`;
-        throw writeFailed("BUSY", text);
+        const text = `${MAX_WAITING} ${this.options.waitingText}; try again a little later`;
+        throw fail("BUSY", text);
       }
       await new Promise<void>((resolve) => this.waiting.push(resolve));
     }
@@ -102,7 +105,12 @@ export class WorkerPool<Job, Reply> {
       worker.on("message", succeed);
       worker.on("error", fail);
       worker.on("exit", fail);
-      worker.postMessage(job, transfer);
+      try {
+        worker.postMessage(job, transfer);
+      } catch (error) {
+        // The job cannot be copied. The worker would keep the process running.
+        fail(error);
+      }
     });
   }
 

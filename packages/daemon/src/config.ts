@@ -23,7 +23,7 @@ const MIB = 1024 * KIB;
 const GIB = 1024 * MIB;
 const mebibytes = (value: number): string => `${String(value / MIB)}MiB`;
 
-/** The ids and versions of an upload are kept in memory, and the kept rows are listed in one response. */
+/** The ids of an upload are kept in memory. */
 const MAX_UPLOAD_ROWS = 1_000_000;
 
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;

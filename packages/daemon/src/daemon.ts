@@ -118,7 +118,11 @@ async function assemble(start: Start): Promise<Daemon> {
   const scrub = startScrub(opened, config, controlFolder, log);
   closers.add("the scrub", () => scrub?.stop());
 
-  const admission = new Admission({ requests: config.maxRequests, bytes: config.maxRequestsSize });
+  const admission = new Admission({
+    requests: config.maxRequests,
+    bytes: config.maxRequestsSize,
+    requestBytes: config.maxRequestSize,
+  });
   const handlers: HandlerContext = { admission, log, newSlices: () => new YieldBudget() };
   const listeners: Listener[] = [];
   closers.add("the connections", () => Promise.all(listeners.map((listener) => listener.close())));

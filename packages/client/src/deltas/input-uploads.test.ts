@@ -1,5 +1,8 @@
+import { type CommitMachineLifecycle, OutcomeUnknownError, type VersionedStore, writeFailed } from "@bolthole/contract";
 import { encodeLifecycleRecord } from "@bolthole/contract/wire";
-import { RT, SharedStore, receipt, row, rows } from "../testing/shared-store.js";
+import { DEFAULT_LIMITS } from "@bolthole/core";
+import { createDeltaStore } from "./delta-store.js";
+import { MIB, RT, SharedStore, receipt, row, rows } from "../testing/shared-store.js";
 
 const MANY = 4097;
 
@@ -63,8 +66,7 @@ test("rows are uploaded again when other rows were written meanwhile, up to five
   const record = encodeLifecycleRecord({ runtimeState: "idle", binding: {} });
   await client.versioned.commitMachineLifecycle({ runtimeId: RT, record, inputStates: rows(MANY) });
   expect(upload).toHaveBeenCalledTimes(5);
-  const ids = client.recorder.take().map(({ requestId }) => requestId);
-  expect(new Set(ids).size).toBe(1);
+  expect(client.recorder.take()).toHaveLength(5);
   expect(await client.store.loadInputStates(RT)).toHaveLength(MANY + 1);
 
   others = 5;
@@ -80,6 +82,45 @@ test("a commit whose response was lost is repeated with the same rows, and appli
   const response = await client.versioned.atomicApply({ ...boundary(0), inputUpdates: rows(MANY) });
   expect(response.replayed).toBe(true);
   expect(await client.store.loadInputStates(RT)).toHaveLength(MANY);
+});
+
+describe("over a store that refuses commits", () => {
+  const record = encodeLifecycleRecord({ runtimeState: "idle", binding: {} });
+  const requestId = "0198f01a-0000-7000-8000-00000000000a";
+  const unknownUpload = writeFailed("UPLOAD_UNKNOWN", "unknown", { record: "input_upload_id" });
+
+  /** Retires a runtime over a store that answers with these errors. Returns the error, and the request ids that were sent. */
+  async function failureOf(errors: readonly Error[]): Promise<{ failure: unknown; sent: unknown[] }> {
+    const sent: unknown[] = [];
+    const commitMachineLifecycle = (request: CommitMachineLifecycle): Promise<never> => {
+      sent.push(request.requestId);
+      return Promise.reject(errors[sent.length - 1] ?? new Error("no more errors"));
+    };
+    const stub = { commitMachineLifecycle, uploadInputStates: () => Promise.resolve("upload") };
+    const options = { documentCacheBytes: 0, inputRowCacheBytes: 0, timeoutMs: 10_000, maxMessageBytes: 33 * MIB };
+    const store = createDeltaStore(stub as unknown as VersionedStore, DEFAULT_LIMITS, options);
+    const failure = await store.commitMachineLifecycle({ runtimeId: RT, record, inputStates: rows(MANY) }).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    return { failure, sent };
+  }
+
+  test("the request id is left to the connection, which knows the times that the store accepts", async () => {
+    const taken = writeFailed("FENCE_CONFLICT", "fence");
+    expect(await failureOf([unknownUpload, taken])).toEqual({ failure: taken, sent: [undefined, undefined] });
+  });
+
+  test("a refusal after a lost response is final only if the store looked for the outcome first", async () => {
+    const lost = new OutcomeUnknownError(requestId, "lost");
+    const fence = writeFailed("FENCE_CONFLICT", "fence");
+    expect(await failureOf([lost, fence])).toEqual({ failure: fence, sent: [undefined, requestId] });
+    const busy = writeFailed("BUSY", "busy");
+    expect(await failureOf([lost, busy])).toEqual({ failure: lost, sent: [undefined, requestId] });
+    const others = [unknownUpload, unknownUpload, unknownUpload, unknownUpload];
+    const sent = [undefined, ...others.map(() => requestId)];
+    expect(await failureOf([lost, ...others])).toEqual({ failure: lost, sent });
+  });
 });
 
 test("the error of an uploaded row has its name in the request of the caller", async () => {
@@ -102,6 +143,20 @@ test("a single row that is too long for a message is uploaded in pieces", async 
   expect(upload).toHaveBeenCalledTimes(1);
   expect((await client.store.loadInputState(RT, long.inputId))?.persistedInput).toBe(long.persistedInput);
   expect(client.recorder.take()).toMatchObject([{ method: "persistInputState" }]);
+});
+
+test("rows with many sources are uploaded when one message cannot have them", async () => {
+  const shared = new SharedStore();
+  const client = shared.client({ maxMessageBytes: 1 << 20 });
+  const upload = jest.spyOn(shared.plain, "uploadInputStates");
+  const sourceInputIds = Array.from({ length: 20_000 }, (_, n) => row(n).inputId);
+  const coalesced = rows(2).map((one) => ({
+    ...one,
+    reconstructionSource: { kind: "coalescing", sourceInputIds } as const,
+  }));
+  await client.versioned.atomicApply({ ...boundary(0), inputUpdates: coalesced });
+  expect(upload).toHaveBeenCalledTimes(1);
+  expect(await client.store.loadInputStates(RT)).toHaveLength(2);
 });
 
 test("a row above the limit of the daemon is refused, and nothing is sent", async () => {

@@ -1,10 +1,10 @@
-import { v7 as uuidv7 } from "uuid";
 import {
   type Call,
   type InputStatePiece,
   type Limits,
   OutcomeUnknownError,
   type RuntimeId,
+  STORE_ERROR_REASONS,
   StoreError,
   type StoredInputState,
   type VersionedStore,
@@ -25,14 +25,21 @@ export interface RowLimits extends Pick<
 const ROW_BYTES = 512;
 /** The estimated size of one entry of a row's history. */
 const ENTRY_BYTES = 128;
+/** The size of an id in a list. */
+const ID_BYTES = 40;
 /** A message of an upload has about this many bytes of rows. A row above it is sent alone. */
 const MESSAGE_BYTES = 256 * 1024;
 /** A row above this is sent in pieces of this size: one message of it would block the connection and both processes. */
 const PIECE_BYTES = 1024 * 1024;
 
 /** The estimated size of a row in a message. Its canonical JSON has about the same size. */
-function estimatedBytes({ persistedInput = "", idempotencyKey = "", history }: StoredInputState): number {
+function estimatedBytes(row: StoredInputState): number {
+  const { persistedInput = "", idempotencyKey = "", history, reconstructionSource } = row;
   let bytes = ROW_BYTES + history.length * ENTRY_BYTES;
+  if (reconstructionSource?.kind === "coalescing") bytes += reconstructionSource.sourceInputIds.length * ID_BYTES;
+  if (reconstructionSource?.kind === "projection") {
+    bytes += Buffer.byteLength(reconstructionSource.ruleId) + Buffer.byteLength(reconstructionSource.sourceEventId);
+  }
   for (const { reason = "" } of history) bytes += Buffer.byteLength(reason);
   return bytes + Buffer.byteLength(persistedInput) + Buffer.byteLength(idempotencyKey);
 }
@@ -97,8 +104,8 @@ const MAX_UPLOADS = 5;
 /** The ids of a request that names an upload. */
 export interface UploadedRows {
   readonly inputUploadId: string;
-  /** The same in every attempt, so that the change is applied once. */
-  readonly requestId: string;
+  /** The caller's, or that of an earlier attempt with an unknown outcome, so that the change is applied once. */
+  readonly requestId: string | undefined;
 }
 
 /** One mutation whose rows are uploaded. */
@@ -119,12 +126,15 @@ export interface UploadedChange<Response> {
 
 /**
  * Uploads rows and commits them. When the daemon does not know the upload any more, because other rows of the runtime were
- * written or because it was restarted, the rows are uploaded again, and the commit is repeated with the same request id.
- * Throws BUSY when this happens too often.
+ * written or because it was restarted, the rows are uploaded again, and the commit is repeated. Throws BUSY when this happens
+ * too often.
+ *
+ * When the outcome of a commit is unknown, it is repeated once under the same request id. Then only a refusal that the daemon
+ * makes after it looked for the outcome of the request id is final. Any other failure throws the `OutcomeUnknownError`.
  */
 export async function commitUploaded<Response>(change: UploadedChange<Response>): Promise<Response> {
   refuseLargeUpload(change.limits, change.rows, change.field);
-  const requestId = change.requestId ?? uuidv7();
+  let { requestId } = change;
   let unknown: OutcomeUnknownError | undefined;
   for (let attempt = 1; ; attempt += 1) {
     let inputUploadId: string;
@@ -141,15 +151,20 @@ export async function commitUploaded<Response>(change: UploadedChange<Response>)
         const isOver = change.call.signal?.aborted === true || Date.now() >= (change.call.deadline ?? Infinity);
         if (unknown || isOver) throw error;
         unknown = error;
+        ({ requestId } = error);
         continue;
       }
-      if (!isUnknownUpload(error)) throw error;
+      if (!isUnknownUpload(error)) throw unknown && !isFinal(error) ? unknown : error;
       if (attempt < MAX_UPLOADS) continue;
+      if (unknown) throw unknown;
       const text = `the rows of the runtime were written by others during each of ${String(MAX_UPLOADS)} uploads; try again`;
       throw writeFailed("BUSY", text, { runtimeId: change.runtimeId, cause: error });
     }
   }
 }
+
+const isFinal = (error: unknown): boolean =>
+  error instanceof StoreError && STORE_ERROR_REASONS[error.reason].isAfterLookup;
 
 const isUnknownUpload = (error: unknown): boolean =>
   error instanceof StoreError && error.reason === "UPLOAD_UNKNOWN" && error.subject.record === "input_upload_id";

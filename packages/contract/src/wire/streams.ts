@@ -153,6 +153,7 @@ export async function readInputUpload(
   const upload = requireField(first?.upload, "upload");
   async function* parts(): UploadInputStates["parts"] {
     let rows = 0;
+    let pieceBytes = 0;
     for await (const message of all) {
       if (message !== first && message.upload) throw new InvalidArgumentError("upload", "in the first message only");
       const { states, piece } = message;
@@ -164,7 +165,12 @@ export async function readInputUpload(
         yield states.map((state, index) => at(`states[${String(rows + index)}]`, () => inputState.toModel(state)));
       rows += states.length;
       if (!piece) continue;
-      yield { length: at("piece.length", () => byteCount.toModel(piece.length)), bytes: piece.bytes };
+      const length = at("piece.length", () => byteCount.toModel(piece.length));
+      yield { length, bytes: piece.bytes };
+      pieceBytes += piece.bytes.length;
+      if (pieceBytes < length) continue;
+      rows += 1;
+      pieceBytes = 0;
     }
   }
   return {

@@ -12,7 +12,7 @@ import { decodeInputState } from "@bolthole/contract/wire";
 import { uuidFromBytes, uuidToBytes } from "@bolthole/json";
 import { WRITTEN } from "../commit/outcome.js";
 import { type MergedRows, StaleRowsError } from "../commit/row-set.js";
-import { type Engine, StaleBaseError } from "../engine.js";
+import { type Engine, type StagedRows, StaleBaseError } from "../engine.js";
 import { invalid, tooLarge } from "../validate.js";
 import { YieldBudget } from "../yield-budget.js";
 import { type InputRow, type RowRules, checkedRow } from "./checked-rows.js";
@@ -33,7 +33,12 @@ export interface InputUpload {
 
 interface Entry extends InputUpload {
   merged: MergedRows | undefined;
+  /** The rows that the engine holds for the upload. Undefined when a commit has taken them, or when they were discarded. */
+  staged: StagedRows | undefined;
+  /** The size of the uploaded rows. */
   readonly bytes: number;
+  /** The size of the stored rows that are staged beside them. */
+  readonly keptBytes: number;
   /** The number of commits that are using it. */
   users: number;
   readonly idleTimer: NodeJS.Timeout;
@@ -44,12 +49,15 @@ const MAX_USED = 64;
 
 /**
  * Input rows that were received in a stream before the commit that uses them. The engine stores them while they arrive, where
- * no reader sees them. An upload that is not used is dropped after `Limits.uploadIdleSeconds`, or when the process ends. All
- * unused uploads together stay within `Limits.inputUploadBytes`.
+ * no reader sees them. An upload that is not used is dropped after `Limits.uploadIdleSeconds`, or when the process ends.
+ *
+ * All unused uploads together stay within `Limits.inputUploadBytes`. The stored rows that are staged beside the uploaded ones
+ * count, too, but only for the other uploads: a runtime whose rows exceed the limit can still be uploaded to.
  */
 export class InputUploads {
   private readonly entries = new Map<string, Entry>();
   private receivedBytes = 0;
+  private keptBytes = 0;
   private assembledBytes = 0;
 
   constructor(
@@ -71,16 +79,27 @@ export class InputUploads {
     const base = await readManifest(this.engine, runtimeId);
     const received = new ReceivedRows(rowCount);
     let bytes = 0;
+    let keptBytes = 0;
     const count = (row: InputRow): void => {
       bytes += row.value.length;
       this.receivedBytes += row.value.length;
       this.refuseBeyondBudget(runtimeId, bytes);
     };
+    const countKept = (size: number): void => {
+      keptBytes += size;
+      this.keptBytes += size;
+      this.refuseBesideOthers(runtimeId, bytes + keptBytes);
+    };
     try {
       const rules = { runtimeId, limits: this.limits, longRows: this.longRows };
       const rows = this.checkedRows(rules, parts, received, count);
-      const slices = mergedSlices(this.engine, runtimeId, base, rows, (kept) => {
-        received.merged(kept?.sequence ?? WRITTEN);
+      const slices = mergedSlices(this.engine, runtimeId, base, rows, {
+        // One response, and one stored outcome, lists all kept rows.
+        keepsEqual: rowCount <= this.limits.batchRows,
+        merged: (kept) => {
+          received.merged(kept?.sequence ?? WRITTEN);
+        },
+        kept: countKept,
       });
       const staged = await this.engine.stageRows(runtimeId, slices);
       const { inputIds, keptSequences, writesRows } = received;
@@ -89,10 +108,12 @@ export class InputUploads {
         digest: received.digest(),
         inputIds,
         merged: { staged, base, keptSequences, writesRows },
+        staged,
         bytes,
+        keptBytes,
       });
     } catch (error) {
-      this.receivedBytes -= bytes;
+      this.release({ bytes, keptBytes });
       if (!(error instanceof StaleBaseError)) throw error;
       throw writeFailed("BUSY", "other rows of the runtime were written during the upload; upload the rows again", {
         runtimeId,
@@ -101,9 +122,10 @@ export class InputUploads {
   }
 
   /**
-   * Runs a commit with an upload, which is not dropped before the commit ends. A commit that is applied uses the upload up; a
-   * refused one leaves it. Throws UPLOAD_UNKNOWN when there is no such upload, or when the runtime has another row set than at
-   * the time of the upload.
+   * Runs a commit with an upload. A commit that is applied uses the upload up; a refused one leaves it. The staged rows are not
+   * discarded before every commit that names the upload has ended, because each of them may still make these rows the stored
+   * ones. Throws UPLOAD_UNKNOWN when there is no such upload, or when the runtime has another row set than at the time of the
+   * upload.
    */
   async using<T extends { readonly replayed: boolean }>(
     runtimeId: RuntimeId,
@@ -114,23 +136,26 @@ export class InputUploads {
     if (entry?.runtimeId !== runtimeId) throw unknownUpload(runtimeId, id);
     entry.users += 1;
     try {
-      const response = await commit(entry);
       const { merged } = entry;
-      if (merged) {
-        const isCommitted = !response.replayed && merged.writesRows;
-        this.setUsed(entry);
-        if (!isCommitted) await this.engine.discardRows(merged.staged);
-      }
+      const response = await commit(entry);
+      if (!response.replayed && merged?.writesRows) entry.staged = undefined;
+      if (entry.merged) this.setUsed(entry);
       return response;
     } catch (error) {
       if (!(error instanceof StaleRowsError)) throw error;
       this.remove(entry);
-      await this.discard(entry);
       throw unknownUpload(runtimeId, id, " any more, because other rows of it were written");
     } finally {
-      entry.users -= 1;
-      if (this.entries.has(id)) entry.idleTimer.refresh();
+      await this.leave(entry);
     }
+  }
+
+  /** Ends the use of an upload by one commit. */
+  private async leave(entry: Entry): Promise<void> {
+    entry.users -= 1;
+    const isListed = this.entries.has(entry.id);
+    if (isListed) entry.idleTimer.refresh();
+    if (entry.users === 0 && !(isListed && entry.merged)) await this.discard(entry);
   }
 
   private async *checkedRows(
@@ -197,11 +222,21 @@ export class InputUploads {
       const remedy = "write the rows in several mutations, or raise the daemon's --max-input-upload-size";
       throw tooLarge(writeFailed, "upload", inputUploadBytes, bytes, "bytes", remedy);
     }
-    if (this.receivedBytes <= inputUploadBytes) return;
-    const actual = `${String(this.receivedBytes)} bytes`;
-    throw writeFailed("BUSY", `all uploads of input rows together would have ${actual}; try again a little later`, {
+    if (this.receivedBytes > inputUploadBytes) throw this.busy(runtimeId, this.receivedBytes);
+  }
+
+  /** Refuses an upload that has staged `own` bytes, with the stored rows, while all other ones exceed the limit. */
+  private refuseBesideOthers(runtimeId: RuntimeId, own: number): void {
+    const others = this.receivedBytes + this.keptBytes - own;
+    if (others > this.limits.inputUploadBytes) throw this.busy(runtimeId, others);
+  }
+
+  private busy(runtimeId: RuntimeId, bytes: number): Error {
+    const actual = `${String(bytes)} bytes`;
+    const text = `the uploads of input rows that no commit has used yet have ${actual}; try again a little later`;
+    return writeFailed("BUSY", text, {
       runtimeId,
-      expected: `at most ${String(inputUploadBytes)} bytes`,
+      expected: `at most ${String(this.limits.inputUploadBytes)} bytes`,
       actual,
     });
   }
@@ -223,7 +258,7 @@ export class InputUploads {
     entry.merged = undefined;
     if (!this.entries.delete(entry.id)) return;
     this.entries.set(entry.id, entry);
-    this.receivedBytes -= entry.bytes;
+    this.release(entry);
     const used = [...this.entries.values()].filter(({ merged }) => !merged);
     for (const old of used.slice(0, Math.max(0, used.length - MAX_USED))) this.remove(old);
   }
@@ -231,13 +266,19 @@ export class InputUploads {
   private remove(entry: Entry): void {
     if (!this.entries.delete(entry.id)) return;
     clearTimeout(entry.idleTimer);
-    if (entry.merged) this.receivedBytes -= entry.bytes;
+    if (entry.merged) this.release(entry);
+  }
+
+  private release({ bytes, keptBytes }: Pick<Entry, "bytes" | "keptBytes">): void {
+    this.receivedBytes -= bytes;
+    this.keptBytes -= keptBytes;
   }
 
   private async discard(entry: Entry): Promise<void> {
-    const { merged } = entry;
+    const { staged } = entry;
     entry.merged = undefined;
-    if (merged) await this.engine.discardRows(merged.staged);
+    entry.staged = undefined;
+    if (staged) await this.engine.discardRows(staged);
   }
 }
 

@@ -2,6 +2,7 @@ import { type StoredInputState, StoreError } from "@bolthole/contract";
 import { DEFAULT_LIMITS, type EngineStore, createEngineStore } from "../engine-store.js";
 import { MemoryEngine } from "../memory-engine.js";
 import { inputId, inputState } from "../testing/input-states.js";
+import { isLongRow } from "./long-rows.js";
 
 const RT = "runtime";
 const MIB = 1 << 20;
@@ -64,4 +65,29 @@ test("a row above the limit is refused with the limit and the setting that raise
     subject: { record: "state", expected: "at most 2097152 bytes" },
     text: expect.stringContaining("--max-input-row-size") as string,
   });
+});
+
+test("a row is long by any of its texts", () => {
+  const long = "x".repeat(MIB);
+  const entry = { timestamp: "2026-05-28T15:31:27Z", from: "accepted", to: "queued" } as const;
+  expect(isLongRow({ ...inputState(1), history: [entry] })).toBe(false);
+  const rows: Partial<StoredInputState>[] = [
+    { persistedInput: long },
+    { idempotencyKey: long },
+    { history: [{ ...entry, reason: long }] },
+    { reconstructionSource: { kind: "projection", ruleId: long, sourceEventId: "event" } },
+    { reconstructionSource: { kind: "projection", ruleId: "rule", sourceEventId: long } },
+  ];
+  for (const members of rows) expect(isLongRow({ ...inputState(1), ...members })).toBe(true);
+});
+
+test("a load that finds too many long rows waiting is refused as a failed load", async () => {
+  const store = createEngineStore(new MemoryEngine());
+  await store.persistInputState({ runtimeId: RT, state: rowOf(1, "x".repeat(MIB)) });
+  const loads = Array.from({ length: 300 }, () =>
+    rejectionOf(store.loadInputState({ runtimeId: RT, inputId: inputId(1) })),
+  );
+  const refused = (await Promise.all(loads)).filter((error) => error !== undefined);
+  expect(refused.length).toBeGreaterThan(0);
+  for (const error of refused) expect(error).toMatchObject({ reason: "BUSY", variant: "ReadFailed" });
 });

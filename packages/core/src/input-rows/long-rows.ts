@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import type { StoredInputState } from "@bolthole/contract";
+import { type Fail, type StoredInputState, readFailed, writeFailed } from "@bolthole/contract";
 import { JsonError } from "@bolthole/json";
 import { WorkerPool } from "../worker-pool.js";
 import type { LongRowJob, LongRowReply } from "./long-rows-worker.js";
@@ -16,9 +16,13 @@ export function isLongRow({
   history,
   reconstructionSource,
 }: StoredInputState): boolean {
-  const sources = reconstructionSource?.kind === "coalescing" ? reconstructionSource.sourceInputIds.length : 0;
-  const texts = (persistedInput?.length ?? 0) + (idempotencyKey?.length ?? 0);
-  return texts + (history.length + sources) * ENTRY_BYTES >= LONG_ROW_BYTES;
+  let length = (persistedInput?.length ?? 0) + (idempotencyKey?.length ?? 0) + history.length * ENTRY_BYTES;
+  if (reconstructionSource?.kind === "coalescing") length += reconstructionSource.sourceInputIds.length * ENTRY_BYTES;
+  if (reconstructionSource?.kind === "projection") {
+    length += reconstructionSource.ruleId.length + reconstructionSource.sourceEventId.length;
+  }
+  for (const { reason } of history) length += reason?.length ?? 0;
+  return length >= LONG_ROW_BYTES;
 }
 
 /** Whether the value of a row is long. */
@@ -35,20 +39,20 @@ export class LongRows {
 
   /** Returns the canonical JSON of a row. */
   async write(state: StoredInputState): Promise<Uint8Array> {
-    const reply = await this.convert({ state });
+    const reply = await this.convert({ state }, writeFailed);
     if (!("value" in reply)) throw new TypeError("the worker returned no value for a row");
     return Buffer.from(reply.value.buffer, reply.value.byteOffset, reply.value.length);
   }
 
   /** Returns the row of a stored value. `isExternal` says whether another program wrote it. */
   async read(value: Uint8Array, isExternal: boolean): Promise<StoredInputState> {
-    const reply = await this.convert({ value, isExternal });
+    const reply = await this.convert({ value, isExternal }, readFailed);
     if (!("state" in reply)) throw new TypeError("the worker returned no row for a value");
     return reply.state;
   }
 
-  private async convert(job: LongRowJob): Promise<LongRowReply> {
-    const reply = await this.pool.run((exchange) => exchange(job, []));
+  private async convert(job: LongRowJob, fail: Fail): Promise<LongRowReply> {
+    const reply = await this.pool.run((exchange) => exchange(job, []), fail);
     if ("error" in reply) throw new JsonError(...reply.error);
     return reply;
   }

@@ -9,7 +9,7 @@ import {
   isSameRowSet,
   updateDigest,
 } from "../commit/manifests.js";
-import { compareKeys, damaged, decodeRow, makeRow, verifiedValue } from "../commit/row.js";
+import { compareKeys, damaged, decodeRow, isVerified, makeRow, verifiedValue } from "../commit/row.js";
 import {
   type Engine,
   type Row,
@@ -37,8 +37,14 @@ export async function readManifest(engine: Engine, runtimeId: RuntimeId): Promis
 const SLICE_ROWS = 256;
 const SLICE_BYTES = 512 << 10;
 
-/** Called for each uploaded row, in its order, with the stored row if that has the same value. */
-export type OnMerged = (kept: Row | undefined) => void;
+export interface MergeOptions {
+  /** Whether an uploaded row that equals the stored one keeps the version of that one. */
+  readonly keepsEqual: boolean;
+  /** Called for each uploaded row, in its order, with the stored row if that is kept because it has the same value. */
+  readonly merged: (kept: Row | undefined) => void;
+  /** Called with the size of each stored row that is not uploaded. An error that it throws ends the merge. */
+  readonly kept: (bytes: number) => void;
+}
 
 /**
  * Yields the merged row set in slices for `Engine.stageRows`. `rows` are in ascending order of their ids. Throws
@@ -50,34 +56,42 @@ export async function* mergedSlices(
   runtimeId: RuntimeId,
   base: RuntimeManifest,
   rows: AsyncIterable<InputRow>,
-  onMerged: OnMerged,
+  { keepsEqual, merged, kept: onKept }: MergeOptions,
 ): AsyncGenerator<RowSlice, void> {
   const slice = new SliceBuilder();
+  const keep = (entry: RowEntry<RowSetKey>): void => {
+    onKept(entry.row.value.length);
+    slice.keep(entry);
+  };
   const stored = new StoredRows(engine, runtimeId, base, "input");
   for await (const row of rows) {
     let next = await stored.peek();
     for (; next && compareKeys(next.key, row.key) < 0; next = await stored.peek()) {
       if (slice.isFullFor(next.row.value)) yield slice.take();
-      slice.keep(next);
+      keep(next);
       stored.skip();
     }
     const same = next && compareKeys(next.key, row.key) === 0 ? next : undefined;
     if (same) stored.skip();
-    const isKept = same !== undefined && Buffer.compare(same.row.value, row.value) === 0;
+    const kept = keepsEqual && same && isSame(same, row) ? same : undefined;
     if (slice.isFullFor(row.value)) yield slice.take();
-    if (isKept) slice.keep(same);
+    if (kept) slice.keep(kept);
     else slice.write(row);
-    onMerged(isKept ? same.row : undefined);
+    merged(kept?.row);
   }
   for (const rest of [stored, new StoredRows(engine, runtimeId, base, "receipt")]) {
     for (let next = await rest.peek(); next; next = await rest.peek()) {
       if (slice.isFullFor(next.row.value)) yield slice.take();
-      slice.keep(next);
+      keep(next);
       rest.skip();
     }
   }
   if (!slice.isEmpty) yield slice.take();
 }
+
+/** Whether an uploaded row equals the stored one. A damaged row is replaced, also by the same value: its version may be damaged. */
+const isSame = ({ key, row }: RowEntry<RowSetKey>, { value }: InputRow): boolean =>
+  Buffer.compare(row.value, value) === 0 && isVerified(key, row);
 
 /** Collects the rows of one slice: stored ones with their sequences, and new ones. */
 class SliceBuilder {

@@ -15,7 +15,7 @@ function refusal(enter: () => unknown): StoreError | undefined {
 const never = new AbortController().signal;
 
 test("a request above a limit is refused as BUSY, and admitted when others have ended", () => {
-  const admission = new Admission({ requests: 2, bytes: 100 });
+  const admission = new Admission({ requests: 2, bytes: 100, requestBytes: 80 });
   const leave = admission.enter(60);
   expect(refusal(() => admission.enter(41))).toMatchObject({ reason: "BUSY", retry: "same_request" });
   admission.enter(40);
@@ -25,8 +25,18 @@ test("a request above a limit is refused as BUSY, and admitted when others have 
   admission.enter(60);
 });
 
+test("a request above the limit of one request is refused as TOO_LARGE, and does not count", () => {
+  const admission = new Admission({ requests: 2, bytes: 100, requestBytes: 80 });
+  expect(refusal(() => admission.enter(81))).toMatchObject({
+    reason: "TOO_LARGE",
+    subject: { record: "request", expected: "at most 80 bytes", actual: "81 bytes" },
+  });
+  admission.enter(80);
+  expect([admission.requests, admission.bytes]).toEqual([1, 80]);
+});
+
 test("a drain admits no request, and resolves when none is in flight", async () => {
-  const admission = new Admission({ requests: 9, bytes: 100 });
+  const admission = new Admission({ requests: 9, bytes: 100, requestBytes: 80 });
   const leave = admission.enter(1);
   const drained = admission.drain(never);
   expect(refusal(() => admission.enter(1))).toMatchObject({ reason: "SHUTTING_DOWN", applied: "no" });
@@ -35,7 +45,7 @@ test("a drain admits no request, and resolves when none is in flight", async () 
 });
 
 test("a drain that is cut short resolves to false", async () => {
-  const admission = new Admission({ requests: 9, bytes: 100 });
+  const admission = new Admission({ requests: 9, bytes: 100, requestBytes: 80 });
   admission.enter(1);
   const cutShort = new AbortController();
   const drained = admission.drain(cutShort.signal);

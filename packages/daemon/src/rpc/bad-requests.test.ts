@@ -23,10 +23,7 @@ beforeAll(async () => {
     data: join(folder, "data"),
     args: ["--max-input-row-size", "1MiB"],
   }).start();
-  client = new Client(daemon.target, credentials.createInsecure(), {
-    "grpc.default_authority": "localhost",
-    "grpc.max_send_message_length": -1,
-  });
+  client = clientOf(daemon);
   store = await connect(daemon.target);
 });
 
@@ -37,12 +34,18 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
+const clientOf = ({ target }: DaemonProcess): Client =>
+  new Client(target, credentials.createInsecure(), {
+    "grpc.default_authority": "localhost",
+    "grpc.max_send_message_length": -1,
+  });
+
 /** Sends these bytes as a request and returns the refusal. */
-function refusalOf(method: MethodName, bytes: Uint8Array): Promise<Refusal> {
+function refusalOf(method: MethodName, bytes: Uint8Array, to = client): Promise<Refusal> {
   return new Promise((resolve, reject) => {
     const path = `/${RuntimeStoreService.typeName}/${rpc[method].name}`;
     const unchanged = (buffer: Buffer): Buffer => buffer;
-    client.makeUnaryRequest(path, unchanged, unchanged, Buffer.from(bytes), (error: ServiceError | null) => {
+    to.makeUnaryRequest(path, unchanged, unchanged, Buffer.from(bytes), (error: ServiceError | null) => {
       if (!error) {
         reject(new Error("the request was not refused"));
         return;
@@ -225,6 +228,19 @@ test.each<[string, MethodName, Uint8Array, Partial<Refusal>]>([
 test("a message above the limit is refused, and the daemon continues to serve", async () => {
   expect(await refusalOf("commitSessionSnapshot", Buffer.alloc((32 << 20) + 1))).toMatchObject({ code: 8 });
   expect((await store.versioned.getServerInfo({})).limits.requestBytes).toBe(32 << 20);
+});
+
+test("a request above the limit is refused, also when an input row may be longer", async () => {
+  const data = join(folder, "small-requests");
+  const other = await new DaemonProcess({ main: MAIN, data, args: ["--max-request-size", "1MiB"] }).start();
+  const to = clientOf(other);
+  try {
+    const refused = { code: 8, reason: "TOO_LARGE", record: "request" };
+    expect(await refusalOf("commitSessionSnapshot", Buffer.alloc((1 << 20) + 1), to)).toMatchObject(refused);
+  } finally {
+    to.close();
+    await other.stop();
+  }
 });
 
 test("a long value in a refusal is truncated at a character, and the status stays small", async () => {

@@ -30,7 +30,7 @@ test("the daemon reads only a few chunks of a document ahead of a client that re
   async function* chunks(): AsyncGenerator<Uint8Array> {
     for (; read < CHUNKS; read += 1) yield await Promise.resolve(CHUNK);
   }
-  const admission = new Admission({ requests: 10, bytes: CHUNKS * CHUNK.length });
+  const admission = new Admission({ requests: 10, bytes: CHUNKS * CHUNK.length, requestBytes: CHUNK.length });
   registerStream(
     server,
     { admission, log: createLog("silent"), newSlices: () => new YieldBudget() },

@@ -139,6 +139,8 @@ export interface AdmissionLimits {
   readonly requests: number;
   /** The total size of the request messages. */
   readonly bytes: number;
+  /** The size of one request message. gRPC itself accepts larger ones, because an import has a whole input row in one message. */
+  readonly requestBytes: number;
 }
 
 /** Counts the requests in flight, refuses those above the limits, and reports when none is left. */
@@ -151,10 +153,19 @@ export class Admission {
   constructor(private readonly limits: AdmissionLimits) {}
 
   /**
-   * Admits a request of this size and returns the function that removes it. Throws a StoreError with BUSY above
-   * the limits, and with SHUTTING_DOWN during a drain.
+   * Admits a request of this size and returns the function that removes it. Throws a StoreError with TOO_LARGE above the limit
+   * of one request, with BUSY above the limits of all, and with SHUTTING_DOWN during a drain.
    */
   enter(bytes: number): () => void {
+    const { requestBytes } = this.limits;
+    if (bytes > requestBytes) {
+      const text = `request: ${String(bytes)} bytes are more than the limit of ${String(requestBytes)}; raise the daemon's --max-request-size`;
+      throw writeFailed("TOO_LARGE", text, {
+        record: "request",
+        expected: `at most ${String(requestBytes)} bytes`,
+        actual: `${String(bytes)} bytes`,
+      });
+    }
     if (this.isClosing) throw writeFailed("SHUTTING_DOWN", "the daemon is shutting down; retry when it runs again");
     if (this.requests >= this.limits.requests || this.bytes + bytes > this.limits.bytes) {
       throw writeFailed("BUSY", "too many requests are in flight; retry after a pause", {

@@ -2240,7 +2240,7 @@ export type Limits = Message<"bolthole.v1.Limits"> & {
 
   /**
    * The size of one upload of input rows in their canonical JSON, and of all together that no commit has used yet, in
-   * bytes.
+   * bytes. The stored rows that are staged beside the uploaded ones count for all other uploads.
    *
    * @generated from field: uint64 input_upload_bytes = 17;
    */
@@ -2562,7 +2562,8 @@ export const RuntimeStoreService: GenService<{
    * together with the other rows of the runtime. When another row of the runtime is written before the commit, the commit
    * is refused as UPLOAD_UNKNOWN: upload the rows again, and repeat the commit with the same `request_id`. The store drops
    * an upload that is not used for 60 seconds (`Limits.upload_idle_seconds`), and all uploads when the daemon stops. An
-   * upload may be repeated.
+   * upload may be repeated. The commit of more than `Limits.batch_rows` rows writes all of them, also those that equal the
+   * stored ones.
    *
    * @generated from rpc bolthole.v1.RuntimeStoreService.UploadInputStates
    */
