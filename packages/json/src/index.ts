@@ -30,6 +30,7 @@ export { canonicalRawJson } from "./text/canonical-json.js";
 export type { RawJson } from "./shapes/raw-json.js";
 
 // Values inside records.
+export { isPlainObject } from "./shapes/plain-object.js";
 export { canonicalTimestamp } from "./shapes/time.js";
 export { canonicalUuid, uuidFromBytes, uuidToBytes, writeUuid } from "./shapes/scalar.js";
 

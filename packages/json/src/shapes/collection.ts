@@ -3,6 +3,7 @@ import { Buffer } from "node:buffer";
 import { CLOSE_LIST, CLOSE_OBJECT, COLON, COMMA, OPEN_LIST, OPEN_OBJECT } from "../text/characters.js";
 import { JsonError, inside } from "../text/json-error.js";
 import type { JsonWriter } from "../text/writer.js";
+import { isPlainObject } from "./plain-object.js";
 import type { Shape } from "./shape.js";
 import { canonicalUuid } from "./scalar.js";
 
@@ -71,7 +72,7 @@ export function uuidMap<T>(item: Shape<T>): Shape<Readonly<Record<string, T>>> {
       return values;
     },
     write(values, out) {
-      if (typeof values !== "object" || values === null) throw JsonError.at("expected an object keyed by UUIDs");
+      if (!isPlainObject(values)) throw JsonError.at("expected an object keyed by UUIDs");
       out.depth++;
       out.writeByte(OPEN_OBJECT);
       writeSorted(withCanonicalKeys(values), item, out);

@@ -4,6 +4,7 @@ import { CLOSE_OBJECT, OPEN_OBJECT } from "../text/characters.js";
 import { JsonError, inside } from "../text/json-error.js";
 import { type JsonReader, skipValue } from "../text/reader.js";
 import type { JsonWriter } from "../text/writer.js";
+import { isPlainObject } from "./plain-object.js";
 import type { MemberShape, Shape } from "./shape.js";
 
 /** One member of a struct: its name, its shape, and the meaning of its absence. */
@@ -217,7 +218,7 @@ export class Struct<T extends object> implements MemberShape<T> {
   }
 
   writeMembers(value: T, out: JsonWriter, isEmpty: boolean): boolean {
-    if (typeof value !== "object" || value === null) throw JsonError.at(`expected ${this.label}`);
+    if (!isPlainObject(value)) throw JsonError.at(`expected ${this.label}`);
     const record = value as Readonly<Record<string, unknown>>;
     let isFirst = isEmpty;
     let step = "";

@@ -4,6 +4,7 @@ import { CLOSE_OBJECT, COLON, OPEN_OBJECT, QUOTE } from "../text/characters.js";
 import { JsonError, inside } from "../text/json-error.js";
 import { type JsonReader, skipValue } from "../text/reader.js";
 import type { JsonWriter } from "../text/writer.js";
+import { isPlainObject } from "./plain-object.js";
 import type { MemberShape, Shape } from "./shape.js";
 import { type Field, type Fields, Struct } from "./struct.js";
 
@@ -75,7 +76,7 @@ export function externallyTagged<T extends Tagged>(
       return value as T;
     },
     write(value, out) {
-      if (typeof value !== "object" || value === null) throw JsonError.at(`expected ${label}`);
+      if (!isPlainObject(value)) throw JsonError.at(`expected ${label}`);
       const found = structs.find(({ kind }) => kind === value.kind);
       if (found === undefined) {
         names.write(value.kind, out);
@@ -171,7 +172,7 @@ class TaggedUnion<T extends Tagged> implements MemberShape<T> {
   }
 
   writeMembers(value: T, out: JsonWriter, isEmpty: boolean): boolean {
-    if (typeof value !== "object" || value === null) throw JsonError.at(`expected ${this.label}`);
+    if (!isPlainObject(value)) throw JsonError.at(`expected ${this.label}`);
     const variant = this.variants.get(value.kind);
     if (variant === undefined)
       throw JsonError.at(unknownKind(this.variants.keys(), value.kind), undefined, this.tagName);
