@@ -99,6 +99,7 @@ export const STORE_ERROR_REASONS = {
   UNAVAILABLE: refused("UNAVAILABLE", "same_request"),
   DEADLINE_EXCEEDED: refused("DEADLINE_EXCEEDED", "same_request"),
   CANCELLED: refused("CANCELLED", "same_request"),
+  CLOSED: refused("FAILED_PRECONDITION", "never"),
   // The other variants of the reference.
   NOT_FOUND: refused("NOT_FOUND", "never"),
   UNSUPPORTED: refused("UNIMPLEMENTED", "never"),

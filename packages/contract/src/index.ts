@@ -34,7 +34,9 @@ export {
   type StoreErrorVariant,
 } from "./error-reasons.js";
 
-export { type Fail, shapeRefusal, shaped } from "./shaped.js";
+// Arguments.
+export { type Fail, converted, refusalOfArgument, shapeRefusal, shaped } from "./argument-errors.js";
+export { EXPECTED_TIMEOUT, MAX_TIMEOUT_MS, checkCall, isTimeout } from "./call-options.js";
 
 // Administration of a store.
 export {

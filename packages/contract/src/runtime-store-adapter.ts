@@ -13,7 +13,8 @@ import type {
 } from "@bolthole/json/model";
 import { JsonError, readOpsSnapshot, writeOpsSnapshot } from "@bolthole/json";
 import type { AuthOauthFlowUpdate, CallOptions, RuntimeStore } from "./runtime-store.js";
-import { shaped } from "./shaped.js";
+import { converted, shaped } from "./argument-errors.js";
+import { callOf } from "./call-options.js";
 import { StoreError, readFailed, writeFailed } from "./store-error.js";
 import type {
   Call,
@@ -23,6 +24,7 @@ import type {
   RuntimeMutation,
   VersionedStore,
 } from "./versioned-store.js";
+import { requireField } from "./wire/message-codec.js";
 import { encodeLifecycleRecord } from "./wire/lifecycle-record.js";
 
 /** The conditions of a mutation of one runtime. Calls for the OAuth flow state ignore them. */
@@ -67,11 +69,14 @@ export class RuntimeStoreAdapter implements RuntimeStore {
   }
 
   async loadAuthOauthFlowSnapshot(options?: CallOptions): Promise<Uint8Array | undefined> {
-    return (await this.store.loadAuthOauthFlowSnapshot({}, call(options)))?.value;
+    return (await this.store.loadAuthOauthFlowSnapshot({}, readCall(options)))?.value;
   }
 
   async updateAuthOauthFlowSnapshot(update: AuthOauthFlowUpdate, options?: CallOptions): Promise<void> {
     const limits = call(options);
+    if (typeof update !== "function") {
+      throw writeFailed("INVALID_ARGUMENT", "update: expected a function; nothing was sent", { record: "update" });
+    }
     let current = await this.store.loadAuthOauthFlowSnapshot({}, limits);
     for (let attempt = 0; attempt < OAUTH_ATTEMPTS; attempt += 1) {
       const snapshot = await update(current?.value);
@@ -126,7 +131,7 @@ export class RuntimeStoreAdapter implements RuntimeStore {
   }
 
   async loadInputStates(runtimeId: RuntimeId, options?: CallOptions): Promise<StoredInputState[]> {
-    const limits = call(options);
+    const limits = readCall(options);
     for (let attempt = 1; ; attempt += 1) {
       try {
         return await loadAllInputStates(this.store, runtimeId, limits);
@@ -144,11 +149,11 @@ export class RuntimeStoreAdapter implements RuntimeStore {
     sequence: bigint,
     options?: CallOptions,
   ): Promise<RunBoundaryReceipt | undefined> {
-    return (await this.store.loadBoundaryReceipt({ runtimeId, runId, sequence }, call(options)))?.value;
+    return (await this.store.loadBoundaryReceipt({ runtimeId, runId, sequence }, readCall(options)))?.value;
   }
 
   async loadSessionSnapshot(runtimeId: RuntimeId, options?: CallOptions): Promise<Uint8Array | undefined> {
-    const loaded = await this.store.loadSessionSnapshot({ runtimeId }, call(options));
+    const loaded = await this.store.loadSessionSnapshot({ runtimeId }, readCall(options));
     return loaded && wholeDocument(loaded);
   }
 
@@ -180,7 +185,9 @@ export class RuntimeStoreAdapter implements RuntimeStore {
   }
 
   async persistInputState(runtimeId: RuntimeId, state: StoredInputState, options?: CallOptions): Promise<void> {
-    await this.store.persistInputState({ ...this.runtimeMutation(runtimeId, options), state }, call(options));
+    // Without a row, the store would expect an upload.
+    const given = converted("state", writeFailed, () => requireField(state, ""));
+    await this.store.persistInputState({ ...this.runtimeMutation(runtimeId, options), state: given }, call(options));
   }
 
   async loadInputState(
@@ -188,11 +195,11 @@ export class RuntimeStoreAdapter implements RuntimeStore {
     inputId: InputId,
     options?: CallOptions,
   ): Promise<StoredInputState | undefined> {
-    return (await this.store.loadInputState({ runtimeId, inputId }, call(options)))?.value;
+    return (await this.store.loadInputState({ runtimeId, inputId }, readCall(options)))?.value;
   }
 
   async loadMachineLifecycleRecord(runtimeId: RuntimeId, options?: CallOptions): Promise<Uint8Array | undefined> {
-    return (await this.store.loadMachineLifecycleRecord({ runtimeId }, call(options)))?.value;
+    return (await this.store.loadMachineLifecycleRecord({ runtimeId }, readCall(options)))?.value;
   }
 
   async commitMachineLifecycle(
@@ -201,8 +208,9 @@ export class RuntimeStoreAdapter implements RuntimeStore {
     inputStates: readonly StoredInputState[],
     options?: CallOptions,
   ): Promise<void> {
+    const record = converted("commit", writeFailed, () => encodeLifecycleRecord(commit));
     await this.store.commitMachineLifecycle(
-      { ...this.runtimeMutation(runtimeId, options), record: encodeLifecycleRecord(commit), inputStates },
+      { ...this.runtimeMutation(runtimeId, options), record, inputStates },
       call(options),
     );
   }
@@ -218,7 +226,7 @@ export class RuntimeStoreAdapter implements RuntimeStore {
   }
 
   async loadOpsLifecycle(runtimeId: RuntimeId, options?: CallOptions): Promise<PersistedOpsSnapshot | undefined> {
-    const loaded = await this.store.loadOpsLifecycleJson({ runtimeId }, call(options));
+    const loaded = await this.store.loadOpsLifecycleJson({ runtimeId }, readCall(options));
     if (!loaded) return undefined;
     const json = await wholeDocument(loaded);
     try {
@@ -278,7 +286,8 @@ async function loadAllInputStates(
   return states;
 }
 
-const call = (options: CallOptions | undefined): Call => ({
-  signal: options?.signal,
-  deadline: options?.timeoutMs === undefined ? undefined : Date.now() + options.timeoutMs,
-});
+/** The limits of a mutation. */
+const call = (options: CallOptions | undefined): Call => callOf(options, writeFailed);
+
+/** The limits of a load. */
+const readCall = (options: CallOptions | undefined): Call => callOf(options, readFailed);

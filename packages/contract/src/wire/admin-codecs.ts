@@ -6,6 +6,7 @@ import * as pb from "../gen/bolthole/v1/admin_pb.js";
 import {
   type ExportedRuntime,
   IMPORT_RESULTS,
+  type ImportRuntime,
   type RuntimeContents,
   type RuntimeTransfer,
 } from "../runtime-transfer.js";
@@ -180,6 +181,14 @@ function eventOf(event: VerifyEvent): pb.VerifyResponse["event"] {
 /** Returns a finding in its wire form, for the status of a daemon. */
 export const encodeFinding = finding.toWire;
 
+const importStart = ({
+  contents,
+  overwrite,
+  dryRun,
+}: ImportRuntime): MessageInitShape<typeof pb.ImportRuntimeRequestSchema> => ({
+  start: { runtimeId: contents.runtimeId, overwrite, dryRun },
+});
+
 type DaemonStatus = MessageInitShape<typeof pb.GetStatusResponseSchema>;
 
 /** The methods behind the RPCs of `AdminService`. */
@@ -230,8 +239,10 @@ export const adminCodecs = {
         const contents: RuntimeContents = await readParts(requireField(start.runtimeId, "start.runtime_id"), rest);
         return { contents, overwrite: start.overwrite, dryRun: start.dryRun };
       },
-      async *encodeRequest({ contents, overwrite, dryRun }) {
-        yield { start: { runtimeId: contents.runtimeId, overwrite, dryRun } };
+      encodeStart: importStart,
+      async *encodeRequest(request) {
+        const { contents } = request;
+        yield importStart(request);
         for (const part of writeParts(contents)) yield await Promise.resolve({ part });
       },
     },

@@ -14,6 +14,7 @@ import {
 } from "../gen/bolthole/v1/lifecycle_pb.js";
 import type { CallOptions, MachineLifecycleStore } from "../runtime-store.js";
 import { readFailed } from "../store-error.js";
+import { checkFields, requireBytes, requireObject } from "./field-types.js";
 import { type Codec, InvalidArgumentError, at, enumeration } from "./message-codec.js";
 
 const runtimeState = enumeration(RuntimeStateSchema, RUNTIME_STATES);
@@ -21,7 +22,14 @@ const runtimeState = enumeration(RuntimeStateSchema, RUNTIME_STATES);
 /** The record in a message and as its bytes, which keep the fields that this version does not know. */
 export const lifecycleRecord: Codec<MachineLifecycleRecord, Uint8Array> = {
   toModel: (wire) => toBinary(MachineLifecycleRecordSchema, wire),
-  toWire: (bytes) => fromBinary(MachineLifecycleRecordSchema, bytes),
+  toWire(bytes) {
+    requireBytes(bytes);
+    try {
+      return fromBinary(MachineLifecycleRecordSchema, bytes);
+    } catch {
+      throw new InvalidArgumentError("", "the bytes of a MachineLifecycleRecord message", "other bytes");
+    }
+  },
 };
 
 function parse(bytes: Uint8Array): MachineLifecycleRecord {
@@ -32,20 +40,28 @@ function parse(bytes: Uint8Array): MachineLifecycleRecord {
   }
 }
 
-/** Returns a record of version 1, in the form that `loadMachineLifecycleRecord` returns (contract 3.3). */
-export const encodeLifecycleRecord = (lifecycle: MachineLifecycle): Uint8Array =>
-  encodeStoredLifecycleRecord({ recordVersion: MACHINE_LIFECYCLE_RECORD_VERSION, ...lifecycle });
+/**
+ * Returns a record of version 1, in the form that `loadMachineLifecycleRecord` returns (contract 3.3). Throws an
+ * InvalidArgumentError for a value that the record cannot have.
+ */
+export function encodeLifecycleRecord(lifecycle: MachineLifecycle): Uint8Array {
+  requireObject(lifecycle);
+  at("runtime_state", () => runtimeState.toWire(lifecycle.runtimeState));
+  return encodeStoredLifecycleRecord({ recordVersion: MACHINE_LIFECYCLE_RECORD_VERSION, ...lifecycle });
+}
 
 /** Returns a record of any version, as the reference's JSON has it. A state that this version does not know is lost. */
 export function encodeStoredLifecycleRecord(record: ReferenceLifecycleRecord): Uint8Array {
   const state = RUNTIME_STATES.find((name) => name === record.runtimeState);
+  const init = {
+    recordVersion: record.recordVersion,
+    ...(state && { runtimeState: runtimeState.toWire(state) }),
+    binding: record.binding,
+  };
+  checkFields(MachineLifecycleRecordSchema, init);
   return toBinary(
     MachineLifecycleRecordSchema,
-    create(MachineLifecycleRecordSchema, {
-      recordVersion: record.recordVersion,
-      ...(state && { runtimeState: runtimeState.toWire(state) }),
-      binding: { ...record.binding },
-    }),
+    create(MachineLifecycleRecordSchema, { ...init, binding: { ...record.binding } }),
   );
 }
 

@@ -80,10 +80,13 @@ test("a text that is not in the enum is refused with the same path in the client
   });
 });
 
-test("a member that is absent in the model has its zero value in the message", () => {
-  const wire = create(StoredInputStateSchema, { inputId: "i", currentState: 1 });
-  const row = { ...inputState.toModel(wire), attemptCount: undefined };
-  expect(inputState.toWire(row as never)).toEqual(wire);
+test("a member that the model must have is not replaced by a zero value", () => {
+  const row = { ...inputState.toModel(create(StoredInputStateSchema, { currentState: 1 })), attemptCount: undefined };
+  expect(failure(() => inputState.toWire(row as never))).toMatchObject({
+    field: "attempt_count",
+    expected: "an integer from 0 to 4294967295",
+    actual: "none",
+  });
 });
 
 test("a table that does not fit its message or enum is refused at load time", () => {

@@ -1,30 +1,13 @@
 import { type DescField, type DescMessage, type Message, type MessageShape, create } from "@bufbuild/protobuf";
 import type { GenEnum } from "@bufbuild/protobuf/codegenv2";
-import { shareIdentity } from "../store-error.js";
+import { expectedIn, requireList, requireObject, shown } from "./field-types.js";
+import { InvalidArgumentError, inside } from "./invalid-argument.js";
 
-/** The error of a message without a corresponding model value, or of a model value without a form on the wire. */
-export class InvalidArgumentError extends Error {
-  override readonly name = "InvalidArgumentError";
-
-  constructor(
-    /** The path of the field in the request or response, such as `input_updates[3].current_state`. */
-    readonly field: string,
-    /** The values that the field allows. */
-    readonly expected: string,
-    /** The value that was found, where it can be shown. */
-    readonly actual?: string,
-  ) {
-    super(`${field}: expected ${expected}${actual === undefined ? "" : `, found ${actual}`}`);
-  }
-
-  static {
-    shareIdentity(this, "InvalidArgumentError");
-  }
-}
+export { InvalidArgumentError, inside };
 
 /** Returns the value of a message field. Throws an `InvalidArgumentError` when the field is absent. */
 export function requireField<T>(value: T | undefined, field: string): T {
-  if (value === undefined) throw new InvalidArgumentError(field, "a value", "none");
+  if (value === undefined || value === null) throw new InvalidArgumentError(field, "a value", "none");
   return value;
 }
 
@@ -93,6 +76,8 @@ class Member {
     readonly toWire: AnyCodec["toWire"] | undefined,
     /** The value of the message's member when the model has none. */
     readonly zero: unknown,
+    /** What the model must have when its value is the same on the wire and the message cannot be without it. */
+    readonly expected: string | undefined,
   ) {}
 }
 
@@ -125,7 +110,10 @@ export function message<
       lists.push({ field: member, modelName, item: (codec as ListCodec<unknown, unknown>).item });
     }
     const { toModel, toWire } = codec === same ? { toModel: undefined, toWire: undefined } : codec;
-    return new Member(modelName, wireName, member.name, toModel, toWire, zeros[wireName]);
+    const zero = zeros[wireName];
+    const expected =
+      toWire === undefined && zero !== undefined && member.kind === "field" ? expectedIn(member) : undefined;
+    return new Member(modelName, wireName, member.name, toModel, toWire, zero, expected);
   });
   const others = (wireOnly as readonly string[]).flatMap((name) =>
     zeros[name] === undefined ? [] : [[name, zeros[name]] as const],
@@ -148,16 +136,19 @@ export function message<
       return model as Model;
     },
     toWire(model) {
+      requireObject(model);
       const source = model as AnyRecord;
       const wire: AnyRecord = { $typeName: desc.typeName };
       for (const [name, zero] of others) wire[name] = zero;
       let step = "";
       try {
-        for (const { modelName, wireName, protoName, toWire, zero } of members) {
+        for (const { modelName, wireName, protoName, toWire, zero, expected } of members) {
           step = protoName;
           const from = source[modelName];
-          const value = (toWire === undefined ? from : toWire(from)) ?? zero;
-          if (value !== undefined) wire[wireName] = value;
+          if (from === undefined && expected !== undefined) throw new InvalidArgumentError("", expected, "none");
+          const value = toWire === undefined ? from : toWire(from);
+          const sent = value === undefined ? zero : value;
+          if (sent !== undefined) wire[wireName] = sent;
         }
       } catch (error) {
         throw inside(step, error);
@@ -216,9 +207,10 @@ export function union<D extends DescMessage, O extends MemberName<MessageShape<D
       return { kind, ...at(kind, () => codec.toModel(value as Message)) } as Model;
     },
     toWire(model) {
+      requireObject(model);
       const { kind } = model as { readonly kind: string };
       const variant = variants.find((candidate) => candidate.kind === kind);
-      if (!variant) throw new InvalidArgumentError("", expected, kind);
+      if (!variant) throw new InvalidArgumentError("", expected, typeof kind === "string" ? kind : shown(kind));
       const value = at(kind, () => variant.codec.toWire(model as object));
       return { $typeName: desc.typeName, [oneof]: { case: variant.case, value } } as unknown as MessageShape<D>;
     },
@@ -232,14 +224,6 @@ export function at<T>(step: string, convert: () => T): T {
   } catch (error) {
     throw inside(step, error);
   }
-}
-
-/** Returns an `InvalidArgumentError` with `step` in front of its path, and any other error unchanged. */
-export function inside(step: string, error: unknown): unknown {
-  if (!(error instanceof InvalidArgumentError)) return error;
-  const { field, expected, actual } = error;
-  const path = field === "" || field.startsWith("[") ? step + field : `${step}.${field}`;
-  return new InvalidArgumentError(path, expected, actual);
 }
 
 interface Same {
@@ -262,25 +246,37 @@ export const optional = <Wire, Model>(codec: Codec<Wire, Model>): Codec<Wire | u
 /** A value that the message type allows to be absent, and that must be present. */
 export const required = <Wire, Model>(codec: Codec<Wire, Model>): Codec<Wire | undefined, Model> => ({
   toModel: (wire) => codec.toModel(requireField(wire, "")),
-  toWire: codec.toWire,
+  toWire: (model) => codec.toWire(requireField(model, "")),
 });
 
 /** A list of values. */
 export const list = <Wire, Model>(codec: Codec<Wire, Model>): ListCodec<Wire, Model> => ({
   item: codec,
   toModel: (wires) => convertEach(wires, codec.toModel),
-  toWire: (models) => convertEach(models, codec.toWire),
+  toWire: (models) => {
+    requireList(models);
+    return convertEach(models, codec.toWire);
+  },
 });
 
 /** A list of strings. It is copied for a message, because the list of the model is read-only. */
-export const strings: Codec<string[], readonly string[]> = { toModel: (wire) => wire, toWire: (model) => [...model] };
+export const strings: Codec<string[], readonly string[]> = {
+  toModel: (wire) => wire,
+  toWire: (model) => {
+    requireList(model);
+    return [...model];
+  },
+};
 
 /** A map from strings to values. */
 export const map = <Wire, Model>(
   codec: Codec<Wire, Model>,
 ): Codec<Record<string, Wire>, Readonly<Record<string, Model>>> => ({
   toModel: (wires) => convertValues(wires, codec.toModel),
-  toWire: (models) => convertValues(models, codec.toWire),
+  toWire: (models) => {
+    requireObject(models);
+    return convertValues(models, codec.toWire);
+  },
 });
 
 function convertEach<From, To>(values: readonly From[], convert: (value: From) => To): To[] {
@@ -320,11 +316,16 @@ export const byteCount: Codec<bigint, number> = {
     if (wire > BigInt(Number.MAX_SAFE_INTEGER)) throw new InvalidArgumentError("", "at most 2^53 - 1", wire.toString());
     return Number(wire);
   },
-  toWire: BigInt,
+  toWire: wholeNumber,
 };
 
 /** A number that programs show or compare with a limit. It is rounded above 2^53. */
-export const roundedNumber: Codec<bigint, number> = { toModel: Number, toWire: BigInt };
+export const roundedNumber: Codec<bigint, number> = { toModel: Number, toWire: wholeNumber };
+
+function wholeNumber(value: number): bigint {
+  if (Number.isInteger(value) && value >= 0) return BigInt(value);
+  throw new InvalidArgumentError("", "a whole number, at least 0", shown(value));
+}
 
 const UNSPECIFIED = 0;
 
@@ -363,7 +364,8 @@ export function enumeration<T extends string, E extends number>(
   const toWire = (text: T): E => {
     const value = byText.get(text);
     // Callers without types may pass any text.
-    if (value === undefined) throw new InvalidArgumentError("", expected, text);
+    if (value === undefined)
+      throw new InvalidArgumentError("", expected, typeof text === "string" ? text : shown(text));
     return value;
   };
   return {

@@ -52,6 +52,6 @@ test("a lone surrogate is refused with the path of its field", () => {
 test("a value that its field cannot hold is refused with the name of the field", () => {
   const request = { receipt: { sequence: -1n } };
   expect(() => encodeMessage(AtomicApplyRequestSchema, request)).toThrow(
-    /^sequence: expected a value of the field's type, found /,
+    /^receipt\.sequence: expected a bigint from 0 to 18446744073709551615, found -1n$/,
   );
 });

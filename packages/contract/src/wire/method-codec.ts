@@ -12,7 +12,8 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
-import { type MessageConversion, messageCodec, InvalidArgumentError, inside } from "./message-codec.js";
+import { checkFields } from "./field-types.js";
+import { type MessageConversion, messageCodec } from "./message-codec.js";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { type Pause, decodeInSlices } from "./sliced-decoding.js";
 
@@ -62,6 +63,9 @@ export interface UploadCodec<
   readonly method: DescMethodClientStreaming<I, O>;
   /** Resolves when enough messages were read to make the request; the request may read the others later. */
   decodeRequest(messages: AsyncIterable<MessageShape<I>>): Promise<Request>;
+  /** Returns the first message, which describes the others. */
+  encodeStart(request: Request): MessageInitShape<I>;
+  /** Yields all messages, with the first one. */
   encodeRequest(request: Request): AsyncIterable<MessageInitShape<I>>;
   decodeResponse(message: MessageShape<O>): Response;
   encodeResponse(response: Response): MessageInitShape<O>;
@@ -109,7 +113,7 @@ export function stream<Request, Response, I extends DescMessage, O extends DescM
 /** Returns the codec of an RPC whose request is a stream, which needs code. */
 export function upload<Request, Response, I extends DescMessage, O extends DescMessage>(
   method: DescMethodClientStreaming<I, O>,
-  request: Pick<UploadCodec<Request, Response, I, O>, "decodeRequest" | "encodeRequest">,
+  request: Pick<UploadCodec<Request, Response, I, O>, "decodeRequest" | "encodeStart" | "encodeRequest">,
   responseConversion: MessageConversion<MessageShape<O>, NoInfer<Response>>,
 ): UploadCodec<Request, Response, I, O> {
   const response = messageCodec(method.output, responseConversion);
@@ -178,35 +182,9 @@ export function toBytes<D extends DescMessage>(
 
 /** Returns the bytes of a request. Throws an `InvalidArgumentError` that names the field without a form on the wire. */
 export function encodeMessage<D extends DescMessage>(desc: D, init: MessageInitShape<D>): Buffer {
-  refuseLoneSurrogates(init);
-  try {
-    return toBytes(desc, create(desc, init));
-  } catch (error) {
-    const [, field = desc.name, problem = ""] =
-      /cannot encode field \S*?(\w+) to binary: (.*)/s.exec((error as Error).message) ?? [];
-    throw new InvalidArgumentError(field, "a value of the field's type", problem);
-  }
+  checkFields(desc, init);
+  return toBytes(desc, create(desc, init));
 }
-
-/** protobuf-es replaces a lone surrogate by another character, and an id must never become another id. */
-function refuseLoneSurrogates(value: unknown): void {
-  if (typeof value === "string") {
-    if (!value.isWellFormed()) throw new InvalidArgumentError("", "well-formed Unicode", "a lone surrogate");
-    return;
-  }
-  if (typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return;
-  const isList = Array.isArray(value);
-  for (const [name, member] of Object.entries(value)) {
-    if (!isList) refuseLoneSurrogates(name);
-    try {
-      refuseLoneSurrogates(member);
-    } catch (error) {
-      throw inside(isList ? `[${name}]` : snakeCase(name), error);
-    }
-  }
-}
-
-const snakeCase = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
 /** The path of one RPC and the serialisation of its messages, in the form that grpc-js needs. */
 export interface GrpcMethod<I extends DescMessage, O extends DescMessage> {

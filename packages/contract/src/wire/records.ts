@@ -7,6 +7,7 @@ import {
   RunBoundaryReceiptSchema,
 } from "../gen/bolthole/v1/receipt_pb.js";
 import * as session from "../gen/bolthole/v1/session_pb.js";
+import { requireObject } from "./field-types.js";
 import {
   type Codec,
   enumeration,
@@ -90,11 +91,13 @@ const abandoned: Codec<input.InputAbandoned, { readonly reason: model.InputAband
     const { cause, attempts } = abandonment.toModel(wire);
     return { reason: cause === "max_attempts_exhausted" ? { kind: cause, attempts } : { kind: cause } };
   },
-  toWire: ({ reason }) =>
-    abandonment.toWire({
+  toWire: ({ reason }) => {
+    requireObject(reason);
+    return abandonment.toWire({
       cause: reason.kind,
       attempts: reason.kind === "max_attempts_exhausted" ? reason.attempts : 0,
-    }),
+    });
+  },
 };
 
 const inputOutcome: Codec<input.InputTerminalOutcome, model.InputTerminalOutcome> = union(

@@ -1,8 +1,10 @@
+import { isUint8Array } from "node:util/types";
 import { create } from "@bufbuild/protobuf";
 import { type DocumentPart, SESSION_PROFILES, type SnapshotPatch } from "@bolthole/json/model";
 import { type OpsDelta as WireOpsDelta, OpsDeltaSchema } from "../gen/bolthole/v1/operations_pb.js";
 import * as pb from "../gen/bolthole/v1/session_pb.js";
 import type { OpsDelta, SessionChange } from "../versioned-store.js";
+import { requireBytes, requireObject } from "./field-types.js";
 import { type Codec, InvalidArgumentError, at, byteCount, enumeration, list, message, same } from "./message-codec.js";
 
 export const sessionProfile = enumeration(pb.SessionProfileSchema, SESSION_PROFILES);
@@ -25,7 +27,7 @@ const piece: Codec<pb.Piece, DocumentPart> = {
   },
   toWire: (part) =>
     create(pb.PieceSchema, {
-      from: part instanceof Uint8Array ? { case: "insert", value: part } : { case: "copy", value: range.toWire(part) },
+      from: isUint8Array(part) ? { case: "insert", value: part } : { case: "copy", value: range.toWire(part) },
     }),
 };
 
@@ -42,7 +44,7 @@ type PartialContent = Extract<pb.SessionDelta["content"], { readonly case: "patc
 
 const partialContentOf = (change: PartialDocument): PartialContent =>
   "patch" in change
-    ? { case: "patch", value: patch.toWire(change.patch) }
+    ? { case: "patch", value: at("patch", () => patch.toWire(change.patch)) }
     : { case: "uploadId", value: change.uploadId };
 
 const partialOf = (content: PartialContent): PartialDocument =>
@@ -51,7 +53,17 @@ const partialOf = (content: PartialContent): PartialDocument =>
 type Content = pb.SessionDelta["content"];
 
 const contentOf = (change: SessionChange): Content =>
-  "sessionSnapshot" in change ? { case: "sessionSnapshot", value: change.sessionSnapshot } : partialContentOf(change);
+  "sessionSnapshot" in change
+    ? { case: "sessionSnapshot", value: bytesOf("session_snapshot", change.sessionSnapshot) }
+    : partialContentOf(change);
+
+/** Returns bytes as they are. protobuf-es would take a list of numbers for bytes. */
+function bytesOf(field: string, bytes: Uint8Array): Uint8Array {
+  at(field, () => {
+    requireBytes(bytes);
+  });
+  return bytes;
+}
 
 function changeOf(content: Content): SessionChange {
   switch (content.case) {
@@ -73,11 +85,13 @@ export const sessionChange: Codec<pb.SessionDelta, SessionChange> = {
     const profile = at("profile", () => sessionProfile.optional.toModel(wire.profile));
     return { ...changeOf(wire.content), profile };
   },
-  toWire: (change) =>
-    create(pb.SessionDeltaSchema, {
+  toWire: (change) => {
+    requireObject(change);
+    return create(pb.SessionDeltaSchema, {
       content: contentOf(change),
       profile: at("profile", () => sessionProfile.optional.toWire(change.profile)),
-    }),
+    });
+  },
 };
 
 /** The new JSON of an operation snapshot. JSON that was sent as text becomes bytes. */
@@ -95,8 +109,13 @@ export const opsDelta: Codec<WireOpsDelta, OpsDelta> = {
         throw new InvalidArgumentError("content", "ops_snapshot, ops_json, patch or upload_id", "none");
     }
   },
-  toWire: (delta) =>
-    create(OpsDeltaSchema, {
-      content: "opsSnapshot" in delta ? { case: "opsSnapshot", value: delta.opsSnapshot } : partialContentOf(delta),
-    }),
+  toWire: (delta) => {
+    requireObject(delta);
+    return create(OpsDeltaSchema, {
+      content:
+        "opsSnapshot" in delta
+          ? { case: "opsSnapshot", value: bytesOf("ops_snapshot", delta.opsSnapshot) }
+          : partialContentOf(delta),
+    });
+  },
 };

@@ -18,6 +18,7 @@ import type {
   VersionedStore,
 } from "../versioned-store.js";
 import { namedSnapshot } from "../versioned-store.js";
+import { requireBytes, requireObject } from "./field-types.js";
 import { lifecycleOf, lifecycleRecordOrNone, loadedLifecycle } from "./lifecycle-fields.js";
 import { formOf, loaded, loadedInForm } from "./loaded-record.js";
 import {
@@ -40,11 +41,13 @@ import { opsSnapshot } from "./records.js";
 import { requestIdTimes } from "./request-id-times.js";
 import { opsDelta, sessionChange } from "./session-change.js";
 import {
+  inputUploadStart,
   readInputStates,
   readInputUpload,
   readOpsJson,
   readSnapshot,
   readUpload,
+  uploadStart,
   writeInputStates,
   writeInputUpload,
   writeOpsJson,
@@ -77,6 +80,11 @@ const expectedSnapshot: Codec<VersionOrSha256, ExpectedSnapshot> = {
     throw new InvalidArgumentError("", "version or sha256", "neither");
   },
   toWire: (expected) => {
+    requireObject(expected);
+    if ("document" in expected)
+      at("document", () => {
+        requireBytes(expected.document);
+      });
     const named = namedSnapshot(expected);
     return "version" in named ? { case: "version", value: named.version } : { case: "sha256", value: named.sha256 };
   },
@@ -304,7 +312,7 @@ export const storeCodecs = {
   }),
   uploadSessionSnapshot: upload(
     rpc.uploadSessionSnapshot,
-    { decodeRequest: readUpload, encodeRequest: writeUpload },
+    { decodeRequest: readUpload, encodeStart: uploadStart, encodeRequest: writeUpload },
     {
       toModel: ({ uploadId }) => uploadId,
       toWire: (uploadId) => create(pb.UploadSessionSnapshotResponseSchema, { uploadId }),
@@ -312,7 +320,7 @@ export const storeCodecs = {
   ),
   uploadInputStates: upload(
     rpc.uploadInputStates,
-    { decodeRequest: readInputUpload, encodeRequest: writeInputUpload },
+    { decodeRequest: readInputUpload, encodeStart: inputUploadStart, encodeRequest: writeInputUpload },
     {
       toModel: ({ uploadId }) => uploadId,
       toWire: (uploadId) => create(pb.UploadInputStatesResponseSchema, { uploadId }),

@@ -8,12 +8,14 @@ import { type StoredInputState as InputStateMessage, StoredInputStateSchema } fr
 import { type StoreError, readFailed } from "../store-error.js";
 import type {
   DocumentRecord,
+  InputStatePiece,
   LoadedDocument,
   LoadedInputStates,
   LoadedSnapshot,
   UploadInputStates,
   UploadSessionSnapshot,
 } from "../versioned-store.js";
+import { requireBytes, requireObject, shown } from "./field-types.js";
 import { InvalidArgumentError, at, byteCount, requireField, roundedNumber } from "./message-codec.js";
 import { inputState } from "./json-form.js";
 import { sessionProfile } from "./session-change.js";
@@ -132,17 +134,34 @@ export async function readUpload(
   };
 }
 
-/** Writes an upload: a message that describes the document, then one message for each chunk. */
-export async function* writeUpload({
+const UPLOADED_RECORDS: readonly (DocumentRecord | undefined)[] = ["session_snapshot", "ops_lifecycle", undefined];
+
+/** Returns the message that describes the document of an upload. */
+export function uploadStart({
   runtimeId,
   record,
   length,
   sha256,
-  chunks,
-}: UploadSessionSnapshot): AsyncGenerator<MessageInitShape<typeof pb.UploadSessionSnapshotRequestSchema>> {
+}: UploadSessionSnapshot): MessageInitShape<typeof pb.UploadSessionSnapshotRequestSchema> {
+  if (!UPLOADED_RECORDS.includes(record)) {
+    throw new InvalidArgumentError("upload.record", "session_snapshot or ops_lifecycle", shown(record));
+  }
   const kind = record === "ops_lifecycle" ? pb.RecordKind.OPS_LIFECYCLE : pb.RecordKind.UNSPECIFIED;
-  yield { part: { case: "upload", value: { runtimeId, record: kind, length: BigInt(length), sha256 } } };
-  for await (const chunk of chunks) yield { part: { case: "chunk", value: chunk } };
+  const value = {
+    runtimeId: requireField(runtimeId, "upload.runtime_id"),
+    record: kind,
+    length: at("upload.length", () => byteCount.toWire(length)),
+    sha256: requireField(sha256, "upload.sha256"),
+  };
+  return { part: { case: "upload", value } };
+}
+
+/** Writes an upload: a message that describes the document, then one message for each chunk. */
+export async function* writeUpload(
+  upload: UploadSessionSnapshot,
+): AsyncGenerator<MessageInitShape<typeof pb.UploadSessionSnapshotRequestSchema>> {
+  yield uploadStart(upload);
+  for await (const chunk of upload.chunks) yield { part: { case: "chunk", value: chunk } };
 }
 
 /** Reads an upload of input rows. The first message describes it, and all others have rows or pieces of a row. */
@@ -183,17 +202,46 @@ export async function readInputUpload(
 /** The most rows in one message of an upload: a message is decoded in one step. */
 export const MAX_UPLOADED_STATES = 1024;
 
-/** Writes an upload of input rows: a message that describes it, then one message for each part. */
-export async function* writeInputUpload({
+/** Returns the message that describes an upload of input rows. */
+export const inputUploadStart = ({
   runtimeId,
   rowCount,
-  parts,
-}: UploadInputStates): AsyncGenerator<MessageInitShape<typeof pb.UploadInputStatesRequestSchema>> {
-  yield { upload: { runtimeId, rowCount: BigInt(rowCount) } };
-  for await (const part of parts) {
-    if ("bytes" in part) yield { piece: { length: BigInt(part.length), bytes: part.bytes } };
-    else yield { states: part.map((state) => inputState.toWire(state)) };
+}: UploadInputStates): MessageInitShape<typeof pb.UploadInputStatesRequestSchema> => ({
+  upload: {
+    runtimeId: requireField(runtimeId, "upload.runtime_id"),
+    rowCount: at("upload.row_count", () => byteCount.toWire(rowCount)),
+  },
+});
+
+/** Writes an upload of input rows: a message that describes it, then one message for each part. */
+export async function* writeInputUpload(
+  upload: UploadInputStates,
+): AsyncGenerator<MessageInitShape<typeof pb.UploadInputStatesRequestSchema>> {
+  yield inputUploadStart(upload);
+  let rows = 0;
+  for await (const part of upload.parts) {
+    if (!isRows(part)) {
+      yield { piece: at("piece", () => pieceOf(part)) };
+      continue;
+    }
+    const first = rows;
+    yield {
+      states: part.map((state, index) => at(`states[${String(first + index)}]`, () => inputState.toWire(state))),
+    };
+    rows += part.length;
   }
+}
+
+const isRows = (part: readonly StoredInputState[] | InputStatePiece): part is readonly StoredInputState[] =>
+  Array.isArray(part);
+
+function pieceOf(part: InputStatePiece): MessageInitShape<typeof pb.InputStatePieceSchema> {
+  requireObject(part);
+  const { length, bytes } = part;
+  at("bytes", () => {
+    requireBytes(bytes);
+  });
+  return { length: at("length", () => byteCount.toWire(length)), bytes };
 }
 
 /** Returns a row as its serialised message, whose bytes may be sent in pieces. */

@@ -1,6 +1,7 @@
 import { JsonError } from "@bolthole/json";
 import type { StoreErrorReason } from "./error-reasons.js";
 import type { StoreError, StoreErrorSubject } from "./store-error.js";
+import { InvalidArgumentError, inside } from "./wire/invalid-argument.js";
 
 /** Makes the error of an invalid argument: `writeFailed` for mutations, `readFailed` for loads. */
 export type Fail = (reason: StoreErrorReason, text: string, subject?: StoreErrorSubject) => StoreError;
@@ -29,3 +30,19 @@ export function shapeRefusal(
     cause: error,
   });
 }
+
+/** Runs a conversion of a caller's argument. What has no form on the wire becomes an INVALID_ARGUMENT that names the field. */
+export function converted<T>(field: string, fail: Fail, convert: () => T): T {
+  try {
+    return convert();
+  } catch (error) {
+    const named = field === "" ? error : inside(field, error);
+    throw named instanceof InvalidArgumentError ? refusalOfArgument(named, fail) : named;
+  }
+}
+
+/** Returns the INVALID_ARGUMENT for a value that has no form on the wire. */
+export const refusalOfArgument = (error: InvalidArgumentError, fail: Fail): StoreError => {
+  const { field, expected, actual } = error;
+  return fail("INVALID_ARGUMENT", error.message, { record: field, expected, actual, cause: error });
+};
