@@ -1,3 +1,6 @@
+import { EXPECTED_TIMEOUT, isTimeout } from "@bolthole/contract";
+import { shown } from "@bolthole/contract/wire";
+
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
@@ -19,7 +22,7 @@ export interface ConnectOptions {
 
   /**
    * The time limit for one call in milliseconds, from the first attempt to the last retry, and for `connect` itself. A
-   * call may set its own limit with `CallOptions.timeoutMs`. Must be greater than 0.
+   * call may set its own limit with `CallOptions.timeoutMs`. From 1 to 2,147,483,647 (24 days).
    *
    * Default: 10,000 (10 seconds).
    *
@@ -68,7 +71,7 @@ export interface ConnectOptions {
   /**
    * The keepalive interval in milliseconds. When the connection has been silent for this time during a call, the client
    * sends a ping. When no reply arrives within the same time again, the client opens a new connection and retries the
-   * call. Must be greater than 0.
+   * call. From 1 to 2,147,483,647.
    *
    * Default: 20,000 (20 seconds).
    *
@@ -90,11 +93,18 @@ export interface ResolvedOptions {
 
 /** Applies the defaults. Throws a `TypeError` that names the option when a value is not allowed. */
 export function resolveOptions(options: ConnectOptions): ResolvedOptions {
+  // Callers without types may pass anything.
+  if (typeof (options as unknown) !== "object" || (options as unknown) === null) {
+    throw new TypeError(`options: expected an object, found ${shown(options)}`);
+  }
   const { token, timeoutMs = 10_000, keepAliveMs = 20_000, maxMessageBytes = 33 * MIB } = options;
   const { documentCacheBytes = 256 * MIB, inputRowCacheBytes = 64 * MIB } = options;
+  if (token !== undefined && typeof (token as unknown) !== "string") {
+    throw new TypeError(`token: expected text (a string), found ${shown(token)}`);
+  }
   for (const [name, milliseconds] of Object.entries({ timeoutMs, keepAliveMs })) {
-    if (milliseconds > 0) continue;
-    throw new TypeError(`${name}: expected milliseconds greater than 0, found ${String(milliseconds)}`);
+    if (isTimeout(milliseconds)) continue;
+    throw new TypeError(`${name}: expected ${EXPECTED_TIMEOUT}, found ${shown(milliseconds)}`);
   }
   for (const [name, bytes, min] of [
     ["documentCacheBytes", documentCacheBytes, 0],
@@ -102,7 +112,7 @@ export function resolveOptions(options: ConnectOptions): ResolvedOptions {
     ["maxMessageBytes", maxMessageBytes, MIN_MESSAGE_BYTES],
   ] as const) {
     if (Number.isSafeInteger(bytes) && bytes >= min) continue;
-    throw new TypeError(`${name}: expected a whole number of bytes, at least ${String(min)}, found ${String(bytes)}`);
+    throw new TypeError(`${name}: expected a whole number of bytes, at least ${String(min)}, found ${shown(bytes)}`);
   }
   return { token, timeoutMs, keepAliveMs, maxMessageBytes, documentCacheBytes, inputRowCacheBytes };
 }

@@ -1,10 +1,12 @@
 import type { VersionedStore } from "@bolthole/contract";
 import { RuntimeStoreAdapter } from "@bolthole/contract";
 import { type ConnectOptions, resolveOptions } from "./connect-options.js";
+import { createCheckedStore } from "./checked-store.js";
 import { createDeltaStore } from "./deltas/delta-store.js";
 import { GrpcConnection } from "./grpc-connection.js";
 import { createGrpcStore } from "./grpc-store.js";
 import { RequestIds } from "./request-ids.js";
+import { parseTarget } from "./target.js";
 
 /**
  * The store of a daemon: a `RuntimeStore` over gRPC. Create it with `connect`.
@@ -22,7 +24,7 @@ import { RequestIds } from "./request-ids.js";
  * anything, and `retry` whether the same call can succeed later. The client has then already retried within the time
  * limit where that was safe.
  *
- * - All calls: `INVALID_ARGUMENT`, `TOO_LARGE`, `UNAUTHENTICATED`, `UNSUPPORTED`, `BUSY`, `SHUTTING_DOWN`, `UNAVAILABLE`,
+ * - All calls: `CLOSED` after `close`, `INVALID_ARGUMENT`, `TOO_LARGE`, `UNAUTHENTICATED`, `UNSUPPORTED`, `BUSY`, `SHUTTING_DOWN`, `UNAVAILABLE`,
  *   `DEADLINE_EXCEEDED`, `CANCELLED`, `INTERNAL`.
  * - Loads: `DAMAGED_RECORD`.
  * - Mutations: `OUTCOME_UNKNOWN` (an `OutcomeUnknownError` when the client lost the response), `DISK_FULL`, `QUOTA`,
@@ -55,12 +57,22 @@ export class BoltholeStore extends RuntimeStoreAdapter {
 
   /**
    * Closes the connection. The daemon keeps running. Wait for running calls first: a call that is still running may
-   * reject, also with an error of the gRPC library, and a mutation that was already sent may still be applied. Do not use
-   * the store after this.
+   * reject, and a mutation that was already sent may still be applied. Later calls are rejected as `CLOSED`. A second close
+   * does nothing.
    */
   close(): Promise<void> {
     this.connection.close();
     return Promise.resolve();
+  }
+
+  /** Closes the connection at the end of a block: `await using store = await connect(target)`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** Closes the connection at the end of a block: `using store = await connect(target)`. */
+  [Symbol.dispose](): void {
+    this.connection.close();
   }
 }
 
@@ -68,10 +80,10 @@ export class BoltholeStore extends RuntimeStoreAdapter {
  * Connects to a daemon and reads the id of its store. When the daemon later serves another store, for example after a
  * restore, the mutations of the returned store are refused as `STORE_REPLACED`, also those through `versioned`.
  *
- * `target` is `unix:` and the path of the socket in the data folder, or the address of a TCP endpoint, which needs
- * `options.token`.
+ * `target` is the path of the data folder or of the socket in it, with or without `unix:`, or the address of a TCP endpoint
+ * (`127.0.0.1:7117`), which needs `options.token`.
  *
- * Rejects with a `TypeError` when an option is not allowed, and with a `StoreError`: `UNAVAILABLE` when there is no
+ * Rejects with a `TypeError` when the target or an option cannot be used, and with a `StoreError`: `UNAVAILABLE` when there is no
  * connection within `timeoutMs`, `DEADLINE_EXCEEDED` when the daemon does not respond in time, `UNAUTHENTICATED` when the
  * token is missing or wrong.
  *
@@ -82,7 +94,7 @@ export class BoltholeStore extends RuntimeStoreAdapter {
  */
 export async function connect(target: string, options: ConnectOptions = {}): Promise<BoltholeStore> {
   const resolved = resolveOptions(options);
-  const connection = new GrpcConnection(target, resolved);
+  const connection = new GrpcConnection(parseTarget(target), resolved);
   try {
     const requestIds = new RequestIds();
     const { storeId, limits, requestIdTimes } = await createGrpcStore(connection, requestIds).getServerInfo({});
@@ -90,7 +102,10 @@ export async function connect(target: string, options: ConnectOptions = {}): Pro
     if (requestIdTimes) requestIds.learn(requestIdTimes);
     connection.limitRequests(limits.requestBytes);
     const plain = createGrpcStore(connection, requestIds, storeId);
-    return new BoltholeStore(createDeltaStore(plain, limits, resolved), storeId, connection);
+    const store = createCheckedStore(createDeltaStore(plain, limits, resolved), (fail) => {
+      connection.refuseIfClosed(fail);
+    });
+    return new BoltholeStore(store, storeId, connection);
   } catch (error) {
     connection.close();
     throw error;

@@ -4,6 +4,7 @@ import { grpcMethod, storeCodecs } from "@bolthole/contract/wire";
 import { resolveOptions } from "./connect-options.js";
 import { GrpcConnection } from "./grpc-connection.js";
 import { createGrpcStore } from "./grpc-store.js";
+import { parseTarget } from "./target.js";
 import { RequestIds } from "./request-ids.js";
 import { type BoundServer, bindServer } from "./testing/bound-server.js";
 
@@ -34,7 +35,7 @@ describe("an upload of many chunks", () => {
     target: string,
     onChunk = (): void => undefined,
   ): Promise<{ sent: number; isReturned: boolean; failure?: unknown }> => {
-    const connection = new GrpcConnection(target, resolveOptions({}));
+    const connection = new GrpcConnection(parseTarget(target), resolveOptions({}));
     const outcome = { sent: 0, isReturned: false };
     // eslint-disable-next-line @typescript-eslint/require-await -- the interface is asynchronous, the chunks are in memory
     async function* chunks(): AsyncGenerator<Uint8Array> {

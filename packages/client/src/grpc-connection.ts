@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import {
   Client,
   type ClientReadableStream,
@@ -10,11 +10,13 @@ import {
   credentials,
   status,
 } from "@grpc/grpc-js";
-import type { Call, StoreErrorReason } from "@bolthole/contract";
-import { StoreError } from "@bolthole/contract";
+import type { Call, Fail, StoreErrorReason } from "@bolthole/contract";
+import { MAX_TIMEOUT_MS, StoreError } from "@bolthole/contract";
 import { type GrpcMethod, STATUS_DETAILS_KEY, fromWireStatus } from "@bolthole/contract/wire";
+import { onAbort } from "./abort-signals.js";
 import type { ResolvedOptions } from "./connect-options.js";
 import { LostResponseError, MAX_PAUSE_MS, callWithRetries } from "./retries.js";
+import { type Target, connectionProblem, isLocal } from "./target.js";
 
 export type ConnectionOptions = Pick<ResolvedOptions, "token" | "timeoutMs" | "maxMessageBytes" | "keepAliveMs">;
 
@@ -23,12 +25,13 @@ export class GrpcConnection {
   private readonly client: Client;
   private readonly metadata = new Metadata();
   private maxRequestBytes: number;
+  private isClosed = false;
 
   constructor(
-    private readonly target: string,
+    private readonly target: Target,
     private readonly options: ConnectionOptions,
   ) {
-    this.client = new Client(target, credentials.createInsecure(), {
+    this.client = new Client(target.address, credentials.createInsecure(), {
       "grpc.max_receive_message_length": options.maxMessageBytes,
       "grpc.max_send_message_length": options.maxMessageBytes,
       "grpc-node.flow_control_window": 1 << 20,
@@ -42,6 +45,8 @@ export class GrpcConnection {
       "grpc.max_reconnect_backoff_ms": MAX_PAUSE_MS,
       // Only our own retries repeat the request id; and two layers of retries would multiply the attempts.
       "grpc.enable_retries": 0,
+      // A proxy of the environment would see the calls to a daemon on this machine, and the token in them.
+      ...(isLocal(target) && { "grpc.enable_http_proxy": 0 }),
     });
     this.maxRequestBytes = options.maxMessageBytes;
     if (options.token !== undefined) this.metadata.set("authorization", `Bearer ${options.token}`);
@@ -86,25 +91,26 @@ export class GrpcConnection {
       try {
         return { stream: opened, iterator: messages, first: await messages.next() };
       } catch (error) {
-        throw storeErrorOfCall(error as ServiceError, false);
+        throw storeErrorOfCall(error, false);
       }
     });
     try {
       for (let next = first; next.done !== true; next = await iterator.next()) yield next.value;
     } catch (error) {
-      throw error instanceof StoreError ? error : storeErrorOfCall(error as ServiceError, false);
+      throw storeErrorOfCall(error, false);
     } finally {
       stream.cancel();
     }
   }
 
   /**
-   * Sends a request in parts and returns its response. An upload alone changes no record, so it is retried like a load;
-   * but only when `isRepeatable`, that is, when `parts` can be called again.
+   * Sends a request in encoded parts and returns its response. An upload alone changes no record, so it is retried like a
+   * load; but only when `isRepeatable`, that is, when `parts` can be called again. An error of `parts` ends the upload, and
+   * is thrown as it is.
    */
   async upload<I extends DescMessage, O extends DescMessage>(
     method: GrpcMethod<I, O>,
-    parts: () => AsyncIterable<MessageInitShape<I>>,
+    parts: () => AsyncIterable<Buffer>,
     isRepeatable: boolean,
     call: Call = {},
   ): Promise<MessageShape<O>> {
@@ -112,12 +118,20 @@ export class GrpcConnection {
       this.attemptUpload(method, parts(), deadline, call.signal);
     if (isRepeatable) return this.withRetries(undefined, call, attempt);
     const deadline = this.deadlineOf(call);
+    refusePassed(deadline, true);
     await this.connected(deadline, call.signal, true);
     return attempt(deadline);
   }
 
   close(): void {
+    this.isClosed = true;
     this.client.close();
+  }
+
+  /** Throws CLOSED after `close`. */
+  refuseIfClosed(fail: Fail): void {
+    if (!this.isClosed) return;
+    throw fail("CLOSED", "this store was closed, so nothing was sent; connect again");
   }
 
   private refuseTooLarge({ length }: Buffer, isMutation: boolean): void {
@@ -130,18 +144,21 @@ export class GrpcConnection {
     });
   }
 
-  /** Returns the deadline of a call that begins now, in milliseconds since the epoch. */
-  deadlineOf(call: Call): number {
-    return call.deadline ?? Date.now() + this.options.timeoutMs;
+  /** Returns the deadline of a call that begins now, in milliseconds since the epoch. A later one than gRPC can hold is lowered. */
+  deadlineOf({ deadline }: Call): number {
+    const now = Date.now();
+    return Math.min(deadline ?? now + this.options.timeoutMs, now + MAX_TIMEOUT_MS);
   }
 
-  private withRetries<T>(
+  private async withRetries<T>(
     requestId: string | undefined,
     call: Call,
     attempt: (deadline: number) => Promise<T>,
   ): Promise<T> {
     const { signal } = call;
-    const endsAtMs = performance.now() + this.deadlineOf(call) - Date.now();
+    const end = this.deadlineOf(call);
+    refusePassed(end, requestId !== undefined);
+    const endsAtMs = performance.now() + end - Date.now();
     // gRPC takes a deadline by the wall clock, and derives a duration from it immediately.
     const deadline = (): number => Date.now() + endsAtMs - performance.now();
     return callWithRetries({
@@ -154,30 +171,24 @@ export class GrpcConnection {
   }
 
   /** Resolves when the channel is connected. No request is sent earlier, so a failure here means: not applied. */
-  private connected(deadline: number, signal: AbortSignal | undefined, isMutation: boolean): Promise<void> {
-    const variant = isMutation ? "WriteFailed" : "ReadFailed";
-    const aborted = (): StoreError =>
-      new StoreError(variant, "CANCELLED", "the call was aborted before its request was sent: nothing was changed");
-    if (signal?.aborted === true) return Promise.reject(aborted());
-    if (this.client.getChannel().getConnectivityState(true) === connectivityState.READY) return Promise.resolve();
-    return new Promise((resolve, reject) => {
-      const abort = (): void => {
-        reject(aborted());
-      };
-      signal?.addEventListener("abort", abort, { once: true });
+  private async connected(deadline: number, signal: AbortSignal | undefined, isMutation: boolean): Promise<void> {
+    const failed = (reason: StoreErrorReason, text: string, cause?: Error): StoreError =>
+      new StoreError(isMutation ? "WriteFailed" : "ReadFailed", reason, `${text}; nothing was sent`, { cause });
+    if (signal?.aborted === true) throw failed("CANCELLED", "the call was aborted");
+    if (this.client.getChannel().getConnectivityState(true) === connectivityState.READY) return;
+    const outcome = await new Promise<Error | "connected" | "aborted">((resolve) => {
+      const release = onAbort(signal, () => {
+        resolve("aborted");
+      });
       this.client.waitForReady(deadline, (error) => {
-        signal?.removeEventListener("abort", abort);
-        if (!error) resolve();
-        else reject(new StoreError(variant, "UNAVAILABLE", this.unavailableText(), { cause: error }));
+        release();
+        resolve(error ?? "connected");
       });
     });
-  }
-
-  private unavailableText(): string {
-    return (
-      `expected a daemon at ${this.target}, but no connection was made before the deadline: ` +
-      "check that the daemon is running and listens there"
-    );
+    if (outcome === "connected") return;
+    if (outcome === "aborted") throw failed("CANCELLED", "the call was aborted");
+    const problem = await connectionProblem(this.target);
+    throw failed("UNAVAILABLE", `no connection was made before the deadline: ${problem}`, outcome);
   }
 
   private attempt<I extends DescMessage, O extends DescMessage>(
@@ -198,7 +209,7 @@ export class GrpcConnection {
         (error, response) => {
           release();
           if (response !== undefined) resolve(response);
-          else reject(attemptError(error as ServiceError, requestId !== undefined));
+          else reject(attemptError(error, requestId !== undefined));
         },
       );
       const release = cancelOnAbort(signal, sent);
@@ -207,7 +218,7 @@ export class GrpcConnection {
 
   private attemptUpload<I extends DescMessage, O extends DescMessage>(
     method: GrpcMethod<I, O>,
-    parts: AsyncIterable<MessageInitShape<I>>,
+    parts: AsyncIterable<Buffer>,
     deadline: number,
     signal: AbortSignal | undefined,
   ): Promise<MessageShape<O>> {
@@ -215,7 +226,7 @@ export class GrpcConnection {
       const responded = new AbortController();
       const stream = this.client.makeClientStreamRequest(
         method.path,
-        method.requestSerialize,
+        alreadyEncoded,
         method.responseDeserialize,
         this.metadata,
         { deadline },
@@ -223,13 +234,15 @@ export class GrpcConnection {
           release();
           responded.abort();
           if (response !== undefined) resolve(response);
-          else reject(storeErrorOfCall(error as ServiceError, true));
+          else reject(storeErrorOfCall(error, true));
         },
       );
       const release = cancelOnAbort(signal, stream);
       writeParts(parts, stream, responded.signal).catch((error: unknown) => {
+        // The error of the caller's own source, whatever it is, before that of the cancelled call.
+        // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
+        reject(error);
         stream.cancel();
-        reject(error instanceof StoreError ? error : storeErrorOfCall(error as ServiceError, true));
       });
     });
   }
@@ -253,17 +266,21 @@ export class GrpcConnection {
   }
 }
 
+/** Throws DEADLINE_EXCEEDED when the deadline of a call has passed before anything was sent. */
+function refusePassed(deadline: number, isMutation: boolean): void {
+  if (deadline > Date.now()) return;
+  const text = "the deadline of the call has passed; nothing was sent";
+  throw new StoreError(isMutation ? "WriteFailed" : "ReadFailed", "DEADLINE_EXCEEDED", text);
+}
+
 /** Serializes for grpc-js. A request is encoded once, before its first attempt, and not again in each attempt. */
 const alreadyEncoded = (message: Buffer): Buffer => message;
 
 /** Cancels the call when the signal aborts. Returns a function that removes the listener; call it when the call ends. */
-function cancelOnAbort(signal: AbortSignal | undefined, call: { cancel(): void }): () => void {
-  const cancel = (): void => {
+const cancelOnAbort = (signal: AbortSignal | undefined, call: { cancel(): void }): (() => void) =>
+  onAbort(signal, () => {
     call.cancel();
-  };
-  signal?.addEventListener("abort", cancel, { once: true });
-  return () => signal?.removeEventListener("abort", cancel);
-}
+  });
 
 /**
  * Writes the parts as fast as the daemon reads them. Stops when the response has arrived, since the daemon may refuse an
@@ -293,9 +310,14 @@ const REASON_OF_STATUS: Partial<Record<status, StoreErrorReason>> = {
 };
 
 /** Returns the error of an attempt: the daemon's own error, or one that says that the daemon's response was lost. */
-function attemptError(error: ServiceError, isMutation: boolean): StoreError | LostResponseError {
-  return carriedError(error) ?? new LostResponseError(storeErrorOfCall(error, isMutation), error.code);
+function attemptError(error: unknown, isMutation: boolean): Error {
+  if (!isServiceError(error)) return error as Error;
+  return carriedError(error) ?? new LostResponseError(storeErrorOfStatus(error, isMutation), error.code);
 }
+
+/** Whether grpc-js made an error, and not our own code or that of a caller. */
+const isServiceError = (error: unknown): error is ServiceError =>
+  error instanceof Error && "metadata" in error && error.metadata instanceof Metadata && "code" in error;
 
 /** Returns the daemon's own error when the status carries one. */
 function carriedError({ metadata }: ServiceError): StoreError | undefined {
@@ -306,8 +328,12 @@ function carriedError({ metadata }: ServiceError): StoreError | undefined {
 /** How grpc-js begins the text of a stream that was reset. Its status depends on the code of the reset, whose cause is unknown. */
 const RESET_TEXT = "Received RST_STREAM";
 
+/** Returns the error of a call that grpc-js ended, and an error of another origin as it is. */
+const storeErrorOfCall = (error: unknown, isMutation: boolean): Error =>
+  isServiceError(error) ? storeErrorOfStatus(error, isMutation) : (error as Error);
+
 /** Returns the daemon's own error when the status carries one, and otherwise an error made from the status code. */
-function storeErrorOfCall(error: ServiceError, isMutation: boolean): StoreError {
+function storeErrorOfStatus(error: ServiceError, isMutation: boolean): StoreError {
   const carried = carriedError(error);
   if (carried) return carried;
   const isReset = error.code !== status.CANCELLED && error.details.startsWith(RESET_TEXT);

@@ -6,7 +6,9 @@ import {
   type UploadInputStates,
   type UploadSessionSnapshot,
   type VersionedStore,
+  converted,
   readFailed,
+  refusalOfArgument,
   writeFailed,
 } from "@bolthole/contract";
 import {
@@ -116,19 +118,25 @@ function uploadMethod(
     const parts: AsyncIterable<unknown> = "chunks" in request ? request.chunks : request.parts;
     // A generator returns itself as its iterator, and can be read only once.
     const isRepeatable = (parts[Symbol.asyncIterator]() as unknown) !== parts;
-    const messages = () => codec.encodeRequest(request);
+    const messages = () => encodedParts(codec, request);
     return codec.decodeResponse(await connection.upload(method, messages, isRepeatable, call));
   };
 }
 
-/** Encodes a request. Rejects a value that has no wire form with the error that the daemon would return for it. */
-function encode(codec: UnaryCodec<object, unknown> | StreamCodec<object, unknown>, request: object): Buffer {
+/** Yields the messages of an upload. Throws INVALID_ARGUMENT for a part that has no form on the wire. */
+async function* encodedParts(
+  codec: UploadCodec<UploadSessionSnapshot | UploadInputStates, unknown>,
+  request: UploadSessionSnapshot | UploadInputStates,
+): AsyncGenerator<Buffer, void> {
   try {
-    return encodeMessage(codec.method.input, codec.encodeRequest(request));
+    for await (const part of codec.encodeRequest(request)) yield encodeMessage(codec.method.input, part);
   } catch (error) {
-    if (!(error instanceof InvalidArgumentError)) throw error;
-    const fail = isMutation(codec.method) ? writeFailed : readFailed;
-    const { field, expected, actual } = error;
-    throw fail("INVALID_ARGUMENT", error.message, { record: field, expected, actual, cause: error });
+    throw error instanceof InvalidArgumentError ? refusalOfArgument(error, writeFailed) : error;
   }
 }
+
+/** Encodes a request. Rejects a value that has no wire form with the error that the daemon would return for it. */
+const encode = (codec: UnaryCodec<object, unknown> | StreamCodec<object, unknown>, request: object): Buffer =>
+  converted("", isMutation(codec.method) ? writeFailed : readFailed, () =>
+    encodeMessage(codec.method.input, codec.encodeRequest(request)),
+  );

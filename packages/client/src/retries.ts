@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { status } from "@grpc/grpc-js";
-import type { StoreError, StoreErrorReason } from "@bolthole/contract";
-import { OutcomeUnknownError, STORE_ERROR_REASONS } from "@bolthole/contract";
+import type { StoreErrorReason } from "@bolthole/contract";
+import { OutcomeUnknownError, STORE_ERROR_REASONS, StoreError } from "@bolthole/contract";
+import { pause } from "./abort-signals.js";
 
 const FIRST_PAUSE_MS = 10;
 /** The longest pause between two attempts, also between two attempts to connect. */
@@ -66,7 +66,7 @@ export interface RetriedCall<T> {
 export async function callWithRetries<T>(call: RetriedCall<T>): Promise<T> {
   const { requestId, endsAtMs, signal } = call;
   let lost: StoreError | undefined;
-  for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 2, MAX_PAUSE_MS)) {
+  for (let longest = FIRST_PAUSE_MS; ; longest = Math.min(longest * 2, MAX_PAUSE_MS)) {
     let failure: StoreError;
     let mayRetry: boolean;
     let isSent = false;
@@ -76,21 +76,24 @@ export async function callWithRetries<T>(call: RetriedCall<T>): Promise<T> {
       return await call.attempt();
     } catch (error) {
       const isLost = error instanceof LostResponseError;
-      failure = isLost ? error.failure : (error as StoreError);
+      // An error of the caller's own source, or a fault of the program: it says nothing about the store.
+      if (!isLost && !(error instanceof StoreError)) throw error;
+      failure = isLost ? error.failure : error;
       mayRetry = failure.retry === "same_request" && !REPORTED_IMMEDIATELY.includes(failure.reason);
       if (isLost && requestId !== undefined)
         mayRetry = !REFUSED_AGAIN.includes(error.code) && failure.reason !== "CANCELLED";
       if (isLost || (isSent && MAY_BE_APPLIED.includes(failure.reason))) lost = failure;
     }
     // Random, so that the clients of a daemon do not all retry at the same moment.
-    const wait = pause * (0.5 + Math.random() / 2);
+    const wait = longest * (0.5 + Math.random() / 2);
     const isOver = signal?.aborted === true || performance.now() + wait >= endsAtMs;
-    if (isOver || !mayRetry) {
-      const isFinal = STORE_ERROR_REASONS[failure.reason].isAfterLookup;
-      throw lost && requestId !== undefined && !isFinal ? outcomeUnknownError(requestId, lost) : failure;
-    }
+    const isFinal = STORE_ERROR_REASONS[failure.reason].isAfterLookup;
+    const end = lost && requestId !== undefined && !isFinal ? outcomeUnknownError(requestId, lost) : failure;
+    if (isOver || !mayRetry) throw end;
     // An abort during the pause is handled by the next `connect`.
-    await sleep(wait, undefined, { signal }).catch(() => undefined);
+    await pause(wait, signal);
+    // A pause may take longer than planned. Nothing is sent after the deadline.
+    if (performance.now() >= endsAtMs) throw end;
   }
 }
 

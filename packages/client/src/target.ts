@@ -1,0 +1,109 @@
+import { readFileSync, statSync } from "node:fs";
+import { connect } from "node:net";
+import { join, resolve } from "node:path";
+import { shown } from "@bolthole/contract/wire";
+
+/** The address of a daemon: a unix socket, or a host and a port. */
+export interface Target {
+  /** The address in the form of gRPC. */
+  readonly address: string;
+  /** The absolute path of a unix socket. */
+  readonly socket?: string | undefined;
+  readonly host?: string | undefined;
+  readonly port?: number | undefined;
+}
+
+const EXPECTED =
+  'expected the path of a socket or of a data folder ("/path/to/data/bolthole.sock", "unix:./bolthole.sock"), ' +
+  'or the address of a TCP endpoint ("127.0.0.1:7117")';
+
+const HOST_AND_PORT = /^(?:ipv4:|ipv6:|dns:)?(\[[0-9a-f:.]+\]|[^\s:/[\]]+):(\d{1,5})$/i;
+const MAX_PORT = 65_535;
+
+/**
+ * Returns the address that a caller means. White space around it is removed, a path is made absolute, and for a data folder it
+ * is the socket of the daemon that serves it. Throws a `TypeError` for anything else.
+ */
+export function parseTarget(target: unknown): Target {
+  const text = typeof target === "string" ? target.trim() : "";
+  const unix = /^unix:(?:\/\/)?(.+)$/is.exec(text)?.[1];
+  if (unix !== undefined) return socketAt(resolve(unix), text);
+  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) throw wrong(target, "an address has no scheme");
+  const [, host = "", digits] = HOST_AND_PORT.exec(text) ?? [];
+  if (digits !== undefined) {
+    const port = Number(digits);
+    if (port < 1 || port > MAX_PORT) throw wrong(target, `a port is from 1 to ${String(MAX_PORT)}`);
+    return { address: text, host: host.replace(/^\[|\]$/g, ""), port };
+  }
+  if (/^(\.|~|\/)|[/\\]/.test(text) || (text !== "" && kindOf(text) !== "nothing"))
+    return socketAt(resolve(text), text);
+  throw wrong(target, undefined);
+}
+
+function socketAt(path: string, target: string): Target {
+  const kind = kindOf(path);
+  if (kind === "other") throw wrong(target, "that path is neither a socket nor a folder");
+  if (kind !== "folder") return { address: `unix:${path}`, socket: path };
+  const socket = served(path) ?? join(path, "bolthole.sock");
+  return { address: `unix:${socket}`, socket };
+}
+
+/** Returns the socket of the daemon that serves a data folder, which is elsewhere when the path would be too long. */
+function served(folder: string): string | undefined {
+  try {
+    const [first = ""] = readFileSync(join(folder, "endpoint"), "utf8").split("\n");
+    return /^unix:(.+)$/.exec(first)?.[1];
+  } catch {
+    return undefined;
+  }
+}
+
+function kindOf(path: string): "socket" | "folder" | "other" | "nothing" {
+  try {
+    const found = statSync(path);
+    return found.isSocket() ? "socket" : found.isDirectory() ? "folder" : "other";
+  } catch {
+    // Nothing is there yet, or it cannot be seen: the attempt to connect says more.
+    return "nothing";
+  }
+}
+
+function wrong(target: unknown, problem: string | undefined): TypeError {
+  const because = problem === undefined ? "" : ` (${problem})`;
+  return new TypeError(`target: ${EXPECTED}, found ${shown(target)}${because}`);
+}
+
+/** Whether an address can only be that of this machine. */
+export const isLocal = ({ socket, host = "" }: Target): boolean =>
+  socket !== undefined || /^(localhost|127\.\d+\.\d+\.\d+|::1)$/i.test(host);
+
+const PROBE_MS = 1000;
+
+/** Returns why no connection can be made, and what to do about it: as the continuation of a sentence. */
+export function connectionProblem(target: Target): Promise<string> {
+  const { address, socket, host, port } = target;
+  const start = "start one with: bolthole serve";
+  if (socket !== undefined && kindOf(socket) === "nothing") {
+    return Promise.resolve(`there is no socket at ${socket}: no daemon serves that folder; ${start} --data FOLDER`);
+  }
+  return new Promise((settle) => {
+    const probe = socket !== undefined ? connect(socket) : connect(port ?? 0, host);
+    const end = (problem: string) => (): void => {
+      probe.destroy();
+      settle(problem);
+    };
+    const silent = end(`${address} does not answer as a daemon: check that it is one, and that it is not stopped`);
+    const timer = setTimeout(silent, PROBE_MS);
+    probe.once("connect", silent);
+    probe.once("error", ({ code }: NodeJS.ErrnoException) => {
+      const nobody =
+        socket === undefined
+          ? `nobody listens at ${address}: ${start} --listen ${address}`
+          : `nobody listens at the socket ${socket}, which an earlier daemon left behind; ${start} --data FOLDER`;
+      end(code === "ECONNREFUSED" ? nobody : `${address} cannot be reached (${code ?? "unknown error"})`)();
+    });
+    probe.once("close", () => {
+      clearTimeout(timer);
+    });
+  });
+}
