@@ -3,6 +3,7 @@ import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { ServerReadableStream, ServerWritableStream } from "@grpc/grpc-js";
 import { readFailed } from "@bolthole/contract";
 import { type Allocate, type Pause, type UnaryCodec, decodeMessage } from "@bolthole/contract/wire";
+import { MessageBlocks, PREFIX_BYTES, ResponseStream } from "./response-stream.js";
 
 /** The number of messages that may be on their way to one client: while one is sent, the next is encoded. */
 const MESSAGES_AHEAD = 2;
@@ -97,45 +98,39 @@ export async function sendAll<Message>(
   call.end();
 }
 
+/** The memory of the messages of all calls. */
+const blocks = new MessageBlocks();
+
 /** The messages that are on their way to one client. At most MESSAGES_AHEAD are held for a slow one. */
 class MessageSender {
   private unsent = 0;
   private proceed: (() => void) | undefined;
-  /** Buffers of sent messages. Allocating a new one takes several times as long as copying a message into it. */
-  private readonly spare: Buffer[] = [];
+  private readonly stream: ResponseStream;
 
-  constructor(private readonly call: ServerWritableStream<unknown, object>) {
+  constructor(call: ServerWritableStream<unknown, object>) {
+    this.stream = new ResponseStream(call);
     call.once("cancelled", () => this.proceed?.());
   }
 
   /** Resolves to true when the next message may be sent, or to false when the client is gone. */
   async send(encode: (allocate: Allocate) => Buffer): Promise<boolean> {
-    if (this.isGone()) return false;
-    let memory: Buffer | undefined;
+    if (this.stream.isOver()) return false;
+    let block: Buffer | undefined;
     const message = encode((bytes) => {
-      memory = this.memory(bytes);
-      return memory.subarray(0, bytes);
+      block = blocks.take(PREFIX_BYTES + bytes);
+      return block.subarray(PREFIX_BYTES, PREFIX_BYTES + bytes);
     });
     this.unsent += 1;
-    this.call.write(message, () => {
-      if (memory) this.spare.push(memory);
+    this.stream.write(block?.subarray(0, PREFIX_BYTES + message.length) ?? withPrefix(message), (error) => {
+      // After an error, HTTP/2 may still be sending the memory.
+      if (block && !error) blocks.giveBack(block);
       this.unsent -= 1;
       this.proceed?.();
     });
-    // grpc-js writes the message to the socket after this iteration of the event loop, so the next one is encoded while it is sent.
+    // The message is written to the socket after this iteration of the event loop, so the next one is encoded while it is sent.
     await nextLoopIteration();
-    while (this.unsent >= MESSAGES_AHEAD && !this.isGone()) await this.progress();
-    return !this.isGone();
-  }
-
-  private isGone(): boolean {
-    return this.call.cancelled;
-  }
-
-  /** Returns a spare buffer if it is large enough, else a new one. A spare buffer of a short first message is too small and is dropped. */
-  private memory(bytes: number): Buffer {
-    const spare = this.spare.pop();
-    return spare && spare.length >= bytes ? spare : Buffer.allocUnsafeSlow(bytes);
+    while (this.unsent >= MESSAGES_AHEAD && !this.stream.isOver()) await this.progress();
+    return !this.stream.isOver();
   }
 
   private async progress(): Promise<void> {
@@ -152,4 +147,11 @@ class MessageSender {
       this.proceed = undefined;
     }
   }
+}
+
+/** Returns a copy of a message with space for its prefix. */
+function withPrefix(message: Buffer): Buffer {
+  const framed = Buffer.allocUnsafe(PREFIX_BYTES + message.length);
+  framed.set(message, PREFIX_BYTES);
+  return framed;
 }
