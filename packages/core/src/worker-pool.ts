@@ -44,8 +44,7 @@ export class WorkerPool<Job, Reply> {
     try {
       return await task((job, transfer) => this.exchange(job, transfer));
     } finally {
-      this.running -= 1;
-      this.waiting.shift()?.();
+      this.release();
       this.endIdleLater();
     }
   }
@@ -66,8 +65,16 @@ export class WorkerPool<Job, Reply> {
         throw fail("BUSY", text);
       }
       await new Promise<void>((resolve) => this.waiting.push(resolve));
+    } else {
+      this.running += 1;
     }
-    this.running += 1;
+  }
+
+  /** Hands the worker over to the next waiting task, so that no other task can take it in between. */
+  private release(): void {
+    const next = this.waiting.shift();
+    if (next) next();
+    else this.running -= 1;
   }
 
   private start(): Worker {

@@ -20,7 +20,7 @@ export {
   inputStateBytes,
 } from "./streams.js";
 export { adminCodecs, encodeFinding } from "./admin-codecs.js";
-export { InvalidArgumentError } from "./invalid-argument.js";
+export { InvalidArgumentError, inside } from "./invalid-argument.js";
 export { checkFields, requireObject, shown } from "./field-types.js";
 export { type Allocate, type GrpcMethod, encodeMessage, grpcMethod } from "./method-codec.js";
 export { type Pause, decodeMessage } from "./sliced-decoding.js";

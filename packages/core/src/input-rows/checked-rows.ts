@@ -1,10 +1,12 @@
 import type { InputId, InputLifecycleState, Limits, RuntimeId, StoredInputState } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
+import { inside } from "@bolthole/contract/wire";
 import { writeInputState } from "@bolthole/json";
 import type { KeyOf } from "../engine.js";
 import { checkSize, parseUuid, shapeError, shaped, tooLarge } from "../validate.js";
 import { YieldBudget } from "../yield-budget.js";
 import { type LongRows, isLongRow } from "./long-rows.js";
+import type { RowFacts } from "./long-rows-worker.js";
 
 /** What the check of the input rows of one runtime needs. */
 export interface RowRules {
@@ -54,10 +56,29 @@ async function checkedLongRow(
   return rowOf(rules, inputId, state, field, value);
 }
 
+/**
+ * Checks a row that was received as the bytes of its message, on the worker. Throws an `InvalidArgumentError` for bytes that are
+ * not a row.
+ */
+export async function checkedMessage(
+  rules: RowRules,
+  message: Uint8Array<ArrayBuffer>,
+  field: string,
+): Promise<InputRow> {
+  let converted: Awaited<ReturnType<LongRows["writeMessage"]>>;
+  try {
+    converted = await rules.longRows.writeMessage(message);
+  } catch (error) {
+    throw shapeError(field, writeFailed, inside(field, error));
+  }
+  const { value, facts } = converted;
+  return rowOf(rules, parseUuid(facts.inputId, `${field}.input_id`, writeFailed), facts, field, value);
+}
+
 function rowOf(
   { runtimeId, limits }: RowRules,
   inputId: InputId,
-  state: StoredInputState,
+  state: RowFacts,
   field: string,
   value: Uint8Array,
 ): InputRow {
@@ -126,7 +147,7 @@ const MAX_STAGE_ATTEMPTS = 3;
 const TERMINAL: readonly InputLifecycleState[] = ["consumed", "superseded", "coalesced", "abandoned"];
 
 /** Whether phase, terminal outcome, recovery lane and attempts of a row agree (contract 5.4). Nothing else is checked. */
-export function isValidSeed(state: StoredInputState): boolean {
+export function isValidSeed(state: RowFacts): boolean {
   const { currentState, terminalOutcome, recoveryLane, attemptCount } = state;
   if (!TERMINAL.includes(currentState)) return terminalOutcome === undefined;
   if (terminalOutcome?.kind !== currentState || recoveryLane !== undefined) return false;
@@ -135,7 +156,7 @@ export function isValidSeed(state: StoredInputState): boolean {
 }
 
 /** Refuses a row that contradicts itself, with the text that the reference has for all such rows (contract 5.4). */
-function checkSeed(state: StoredInputState, runtimeId: RuntimeId, field: string): void {
+function checkSeed(state: RowFacts, runtimeId: RuntimeId, field: string): void {
   if (isValidSeed(state)) return;
   throw writeFailed(
     "RECORD_REJECTED",

@@ -11,13 +11,19 @@ import {
   updateDigest,
 } from "../commit/manifests.js";
 import { damaged, decodeRow, decodeRowLater, isSameRow, versionText } from "../commit/row.js";
-import type { KeyOf, Row, RowEntry, View } from "../engine.js";
+import type { KeyOf, Row, RowEntry, RowKey, View } from "../engine.js";
 import type { HeldView } from "../held-views.js";
 import { type StoreContext, versionOf } from "../store-context.js";
 import { YieldBudget } from "../yield-budget.js";
-import { isLongValue } from "./long-rows.js";
+import { type ReadLongRow, isLongValue } from "./long-rows.js";
 
-type InputEntry = RowEntry<KeyOf<"input">>;
+/** A row of a page. The value of a long row is left out, and is read again when the worker is free. */
+interface PageEntry extends RowEntry<KeyOf<"input">> {
+  /** The length of the value. */
+  readonly bytes: number;
+}
+const NO_BYTES = new Uint8Array();
+
 type InputBatch = readonly Versioned<StoredInputState>[];
 
 /** Runs a step of a load. Damage ends the load, or is collected; then the step returns undefined. */
@@ -48,8 +54,31 @@ export const inputStateOf = (
   { key, row }: RowEntry,
 ): StoredInputState | Promise<StoredInputState> =>
   isLongValue(row.value)
-    ? decodeRowLater(key, row, (value) => longRows.read(value, isExternalRow(row)))
+    ? longRows.whenFree((read) => decodeLongRow(key, row, read))
     : decodeRow(key, row, decodeInputState);
+
+const decodeLongRow = (key: RowKey, row: Row, read: ReadLongRow): Promise<StoredInputState> =>
+  decodeRowLater(key, row, (value) => read(value, isExternalRow(row)));
+
+/**
+ * Returns one input row. A long one is read again when the worker is free, so that any number of loads that wait for it need
+ * little memory.
+ */
+export async function loadInput(
+  context: StoreContext,
+  key: KeyOf<"input">,
+): Promise<Versioned<StoredInputState> | undefined> {
+  const readRow = (): Promise<Row | undefined> => context.engine.view((view) => view.get(key));
+  const row = await readRow();
+  if (!row) return undefined;
+  if (!isLongValue(row.value)) {
+    return { value: decodeRow(key, row, decodeInputState), version: versionOf(context, row) };
+  }
+  return context.longRows.whenFree(async (read) => {
+    const present = await readRow();
+    return present && { value: await decodeLongRow(key, present, read), version: versionOf(context, present) };
+  });
+}
 
 /**
  * Loads all input rows of a runtime page by page, all in one state. With `eachOutcome`, damage of a row is reported in
@@ -63,7 +92,7 @@ export async function loadInputs(
   const failures: StoreError[] = [];
   const attempt = eachOutcome ? collecting(failures) : throwing;
   const pages = new InputPages(context, runtimeId, attempt);
-  let first: readonly InputEntry[];
+  let first: readonly PageEntry[];
   try {
     first = await pages.next();
   } catch (error) {
@@ -99,7 +128,8 @@ class InputPages {
   private view: HeldView | undefined;
   private after: KeyOf<"input"> | undefined;
   private digest = NO_ROWS;
-  private readonly ahead: InputEntry[][] = [];
+  private readonly ahead: PageEntry[][] = [];
+  private hasLongRows = false;
 
   constructor(
     private readonly context: StoreContext,
@@ -108,13 +138,26 @@ class InputPages {
   ) {}
 
   /** Returns the next rows. An empty page means that there are no more. */
-  async next(): Promise<readonly InputEntry[]> {
+  async next(): Promise<readonly PageEntry[]> {
     if (this.ahead.length === 0 && !this.hasAll) await this.readAhead();
     return this.ahead.shift() ?? [];
   }
 
   close(): void {
     this.view?.close();
+  }
+
+  /** Decodes a long row, which was left out of its page. Throws BUSY when the row was written since, and DAMAGED_RECORD. */
+  decodeLong({ key, row }: PageEntry): Promise<StoredInputState> {
+    const { engine, longRows } = this.context;
+    const readRow = (view: View): Promise<Row | undefined> => view.get(key);
+    return longRows.whenFree(async (read) => {
+      const { view } = this;
+      const present = await (view && !view.hasEnded ? view.read(readRow) : engine.view(readRow));
+      const isSame = present?.sequence === row.sequence && present.checksum === row.checksum;
+      if (!isSame) throw this.changed();
+      return decodeLongRow(key, present, read);
+    });
   }
 
   private async readAhead(): Promise<void> {
@@ -130,7 +173,7 @@ class InputPages {
       do bytes += await this.readPage(rows);
       while (!this.hasAll && view.hasEnded && bytes < AHEAD_BYTES);
     });
-    if (this.hasAll || view.hasEnded) view.close();
+    if ((this.hasAll && !this.hasLongRows) || view.hasEnded) view.close();
     if (this.hasAll) await this.compareWithManifest();
   }
 
@@ -149,9 +192,13 @@ class InputPages {
     if (isSameRow(row, this.manifestRow)) return;
     const manifest = row ? decodeRow(key, row, decodeRuntimeManifest) : EMPTY_RUNTIME_MANIFEST;
     if (this.manifest && isSameInputs(manifest, this.manifest)) return;
+    throw this.changed();
+  }
+
+  private changed(): Error {
     const text =
       "input states were written while they were loaded, and the load took too long to show one state; load again";
-    throw readFailed("BUSY", text, { runtimeId: this.runtimeId, record: "input states" });
+    return readFailed("BUSY", text, { runtimeId: this.runtimeId, record: "input states" });
   }
 
   /** Reads one page, and returns the number of its bytes. */
@@ -159,11 +206,16 @@ class InputPages {
     const { runtimeId, after } = this;
     const page = await view.scan({ table: "input", runtimeId, after }, PAGE_ROWS, BATCH_BYTES);
     let bytes = 0;
-    for (const { row } of page) {
-      bytes += row.value.length;
+    const entries: PageEntry[] = [];
+    for (const { key, row } of page) {
+      const { length } = row.value;
+      bytes += length;
       this.digest = updateDigest(this.digest, undefined, row);
+      const isLong = isLongValue(row.value);
+      this.hasLongRows ||= isLong;
+      entries.push({ key, row: isLong ? { ...row, value: NO_BYTES } : row, bytes: length });
     }
-    if (page.length > 0) this.ahead.push(page);
+    if (entries.length > 0) this.ahead.push(entries);
     this.after = page.at(-1)?.key ?? after;
     this.hasAll = page.length < PAGE_ROWS && bytes < BATCH_BYTES;
     return bytes;
@@ -183,12 +235,12 @@ class InputPages {
 
 async function* batches(
   context: StoreContext,
-  first: readonly InputEntry[],
+  first: readonly PageEntry[],
   pages: InputPages,
   attempt: Attempt,
 ): AsyncGenerator<InputBatch> {
   try {
-    for (let page = first; page.length > 0; page = await pages.next()) yield* batchesOf(context, page, attempt);
+    for (let page = first; page.length > 0; page = await pages.next()) yield* batchesOf(context, page, pages, attempt);
   } finally {
     pages.close();
   }
@@ -197,22 +249,24 @@ async function* batches(
 /** Decodes a page. A long row is a batch of its own. */
 async function* batchesOf(
   context: StoreContext,
-  page: readonly InputEntry[],
+  page: readonly PageEntry[],
+  pages: InputPages,
   attempt: Attempt,
 ): AsyncGenerator<InputBatch> {
   const budget = new YieldBudget();
   let batch: Versioned<StoredInputState>[] = [];
   let bytes = 0;
   for (const entry of page) {
-    const { row } = entry;
-    if (bytes + row.value.length > BATCH_BYTES && batch.length > 0) {
+    const { key, row } = entry;
+    if (bytes + entry.bytes > BATCH_BYTES && batch.length > 0) {
       yield batch;
       batch = [];
       bytes = 0;
     }
-    const value = await attempt(() => inputStateOf(context, entry));
+    const isLong = entry.bytes > row.value.length;
+    const value = await attempt(() => (isLong ? pages.decodeLong(entry) : decodeRow(key, row, decodeInputState)));
     if (value) batch.push({ value, version: versionOf(context, row) });
-    bytes += row.value.length;
+    bytes += entry.bytes;
     const wait = budget.spend();
     if (wait) await wait;
   }

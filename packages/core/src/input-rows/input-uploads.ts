@@ -1,21 +1,13 @@
 import { type Hash, createHash, randomUUID } from "node:crypto";
-import type {
-  InputId,
-  InputStatePiece,
-  Limits,
-  RuntimeId,
-  StoredInputState,
-  UploadInputStates,
-} from "@bolthole/contract";
+import type { InputId, InputStatePiece, Limits, RuntimeId, UploadInputStates } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
-import { decodeInputState } from "@bolthole/contract/wire";
 import { uuidFromBytes, uuidToBytes } from "@bolthole/json";
 import { WRITTEN } from "../commit/outcome.js";
 import { type MergedRows, StaleRowsError } from "../commit/row-set.js";
 import { type Engine, type StagedRows, StaleBaseError } from "../engine.js";
 import { invalid, tooLarge } from "../validate.js";
 import { YieldBudget } from "../yield-budget.js";
-import { type InputRow, type RowRules, checkedRow } from "./checked-rows.js";
+import { type InputRow, type RowRules, checkedMessage, checkedRow } from "./checked-rows.js";
 import type { LongRows } from "./long-rows.js";
 import { mergedSlices, readManifest } from "./merged-rows.js";
 
@@ -167,8 +159,7 @@ export class InputUploads {
     const { runtimeId } = rules;
     const budget = new YieldBudget();
     let piecewise: RowInPieces | undefined;
-    const accept = async (state: StoredInputState): Promise<InputRow> => {
-      const checked = checkedRow(rules, state, received.field);
+    const accept = async (checked: InputRow | Promise<InputRow>): Promise<InputRow> => {
       const row = checked instanceof Promise ? await checked : checked;
       await received.accept(row, budget);
       count(row);
@@ -179,7 +170,7 @@ export class InputUploads {
         if (!("bytes" in part)) {
           if (piecewise) throw invalid(writeFailed, received.field, "the next piece of the row", "another row");
           for (const state of part) {
-            yield await accept(state);
+            yield await accept(checkedRow(rules, state, received.field));
             const wait = budget.spend();
             if (wait) await wait;
           }
@@ -188,15 +179,13 @@ export class InputUploads {
         piecewise ??= this.beginPieces(runtimeId, part, received.field);
         piecewise.add(part, received.field);
         if (!piecewise.isComplete) continue;
-        const { memory } = piecewise;
-        await budget.yield();
-        yield await accept(decodeInputState(memory, received.field));
-        this.assembledBytes -= memory.length;
+        yield await accept(checkedMessage(rules, piecewise.memory, received.field));
+        this.assembledBytes -= piecewise.length;
         piecewise = undefined;
       }
       if (piecewise) throw invalid(writeFailed, received.field, "all pieces of the row", "the end of the upload");
     } finally {
-      if (piecewise) this.assembledBytes -= piecewise.memory.length;
+      if (piecewise) this.assembledBytes -= piecewise.length;
     }
     received.end();
   }
@@ -352,10 +341,11 @@ const HASHED_BYTES = 1 << 20;
 
 /** A row that arrives as pieces of its message. */
 class RowInPieces {
-  readonly memory: Buffer;
+  /** The message of the row. It belongs to the worker that converts the complete one. */
+  readonly memory: Uint8Array<ArrayBuffer>;
   private at = 0;
 
-  constructor(private readonly length: number) {
+  constructor(readonly length: number) {
     this.memory = Buffer.allocUnsafeSlow(length);
   }
 

@@ -1,16 +1,26 @@
 import { parentPort } from "node:worker_threads";
 import type { StoredInputState } from "@bolthole/contract";
+import { InvalidArgumentError, decodeInputState } from "@bolthole/contract/wire";
 import { JsonError, readInputState, readStoredInputState, writeInputState } from "@bolthole/json";
 
-/** A conversion of one long row. */
+/** A conversion of one long row: to its value, from the row or from its message, or from its value to the row. */
 export type LongRowJob =
-  { readonly state: StoredInputState } | { readonly value: Uint8Array; readonly isExternal: boolean };
-
-/** The result of a conversion, or the fields of the `JsonError` that it threw. */
-export type LongRowReply =
-  | { readonly value: Uint8Array }
   | { readonly state: StoredInputState }
-  | { readonly error: ConstructorParameters<typeof JsonError> };
+  | { readonly message: Uint8Array }
+  | { readonly value: Uint8Array; readonly isExternal: boolean };
+
+/** What a rule needs of a row beside its value. The long parts stay in the worker. */
+export type RowFacts = Pick<
+  StoredInputState,
+  "inputId" | "currentState" | "terminalOutcome" | "recoveryLane" | "attemptCount"
+>;
+
+/** The result of a conversion, or the fields of the error that it threw. */
+export type LongRowReply =
+  | { readonly value: Uint8Array; readonly facts: RowFacts }
+  | { readonly state: StoredInputState }
+  | { readonly error: ConstructorParameters<typeof JsonError> }
+  | { readonly invalid: ConstructorParameters<typeof InvalidArgumentError> };
 
 /** The program of a worker thread: it converts one row after the other. */
 parentPort?.on("message", (job: LongRowJob) => {
@@ -20,13 +30,21 @@ parentPort?.on("message", (job: LongRowJob) => {
 
 function replyTo(job: LongRowJob): LongRowReply {
   try {
-    // A copy, because the writer may share its memory with other values.
-    if ("state" in job) return { value: new Uint8Array(writeInputState(job.state)) };
+    if ("state" in job) return written(job.state);
+    if ("message" in job) return written(decodeInputState(job.message, ""));
     const bytes = Buffer.from(job.value.buffer, job.value.byteOffset, job.value.length);
     return { state: job.isExternal ? readInputState(bytes) : readStoredInputState(bytes) };
   } catch (error) {
+    if (error instanceof InvalidArgumentError) return { invalid: [error.field, error.expected, error.actual] };
     if (!(error instanceof JsonError)) throw error;
     const { message, reason, path, offset, isRule } = error;
     return { error: [message, reason, path, offset, isRule] };
   }
+}
+
+function written(state: StoredInputState): LongRowReply {
+  const { inputId, currentState, terminalOutcome, recoveryLane, attemptCount } = state;
+  // A copy, because the writer may share its memory with other values.
+  const value = new Uint8Array(writeInputState(state));
+  return { value, facts: { inputId, currentState, terminalOutcome, recoveryLane, attemptCount } };
 }

@@ -91,3 +91,43 @@ test("a load that finds too many long rows waiting is refused as a failed load",
   expect(refused.length).toBeGreaterThan(0);
   for (const error of refused) expect(error).toMatchObject({ reason: "BUSY", variant: "ReadFailed" });
 });
+
+test("loads that wait for the worker hold no long row", async () => {
+  const engine = new MemoryEngine();
+  const store = createEngineStore(engine);
+  await store.persistInputState({ runtimeId: RT, state: rowOf(1, "x".repeat(4 * MIB)) });
+  const LOADS = 20;
+  let reads = 0;
+  let loaded = 0;
+  let most = 0;
+  const view = engine.view.bind(engine);
+  jest.spyOn(engine, "view").mockImplementation((read) => {
+    reads += 1;
+    // Each load looks at its row once before it waits.
+    most = Math.max(most, reads - LOADS - loaded);
+    return view(read);
+  });
+  const load = async (): Promise<void> => {
+    const found = await store.loadInputState({ runtimeId: RT, inputId: inputId(1) });
+    expect(found?.value.persistedInput?.length).toBeGreaterThan(4 * MIB);
+    loaded += 1;
+  };
+  await Promise.all(Array.from({ length: LOADS }, load));
+  expect(reads).toBe(2 * LOADS);
+  // The next load may begin just before the one before it is seen to end.
+  expect(most).toBeLessThanOrEqual(2);
+  jest.restoreAllMocks();
+});
+
+test("a load of all rows reads its long rows one by one", async () => {
+  const engine = new MemoryEngine();
+  const store = createEngineStore(engine);
+  for (const n of [1, 2, 3]) await store.persistInputState({ runtimeId: RT, state: rowOf(n, "x".repeat(2 * MIB)) });
+  const loaded = await store.loadInputStates({ runtimeId: RT });
+  const rows: string[] = [];
+  for await (const batch of loaded.batches) {
+    expect(batch).toHaveLength(1);
+    rows.push(...batch.map(({ value }) => value.inputId));
+  }
+  expect(rows).toEqual([1, 2, 3].map(inputId));
+});

@@ -4,9 +4,9 @@ import type { Change, Committed, InputIds, Repeatable, RowEdit } from "../commit
 import { type Argument, argumentsOf } from "../commit/fingerprint.js";
 import { ReadSet } from "../commit/row.js";
 import { type InputRows, inputRowsYielding, singleInputRow } from "../input-rows/checked-rows.js";
-import { inputStateOf, loadInputs } from "../input-rows/input-load.js";
+import { loadInput, loadInputs } from "../input-rows/input-load.js";
 import { type InputUpload, unknownUpload } from "../input-rows/input-uploads.js";
-import { type StoreContext, versionOf } from "../store-context.js";
+import type { StoreContext } from "../store-context.js";
 import { checkRuntimeId, invalid, parseUuid } from "../validate.js";
 
 type InputOperations = Pick<
@@ -50,9 +50,7 @@ export const inputOperations = (context: StoreContext): InputOperations => ({
   async loadInputState(request) {
     const runtimeId = checkRuntimeId(request.runtimeId, context.limits, readFailed);
     const inputId = parseUuid(request.inputId, "input_id", readFailed);
-    const key = { table: "input", runtimeId, inputId } as const;
-    const row = await context.engine.view((view) => view.get(key));
-    return row && { value: await inputStateOf(context, { key, row }), version: versionOf(context, row) };
+    return loadInput(context, { table: "input", runtimeId, inputId });
   },
 
   async loadInputStates({ runtimeId, eachOutcome = false }) {
