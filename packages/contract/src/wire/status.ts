@@ -16,14 +16,23 @@ export const STATUS_DETAILS_KEY = "grpc-status-details-bin";
 /** The `domain` of the `google.rpc.ErrorInfo` that accompanies every store error. */
 export const ERROR_DOMAIN = "bolthole.v1";
 
-/** The longest message of a status, in bytes: larger trailers break clients of some languages. */
-const MESSAGE_BYTES = 2048;
+/*
+ * The limits of the texts of an error. All trailers of a response must have less than 8 KiB, or clients of some languages (Python)
+ * report RESOURCE_EXHAUSTED instead of our error. The message stands in a trailer of its own, where every byte may take three,
+ * and the details are in Base64.
+ */
+
+/** The longest message in its trailer, in bytes of its encoded form. */
+const ENCODED_MESSAGE_BYTES = 2048;
+
+/** The longest message in the details, in bytes. */
+const MESSAGE_BYTES = 1536;
 
 /** The longest text of an error in its details, in bytes. */
-const TEXT_BYTES = 1024;
+const TEXT_BYTES = 768;
 
-/** The longest other field of the details, in bytes, for the same reason. */
-const FIELD_BYTES = 384;
+/** The longest other field of the details, in bytes. */
+const FIELD_BYTES = 288;
 
 const appliedTexts: readonly Applied[] = ["no", "yes", "unknown"];
 const retryTexts: readonly Retry[] = ["never", "same_request", "after_reload"];
@@ -40,6 +49,7 @@ const variantText = enumeration(pb.StoreErrorVariantSchema, [...variantsByText.k
 export interface WireStatus {
   /** The number of the gRPC status. */
   readonly code: number;
+  /** The message in its own trailer. The one in the details may be longer. */
   readonly message: string;
   /** The value of the trailer `STATUS_DETAILS_KEY`. */
   readonly details: Uint8Array;
@@ -51,7 +61,25 @@ export function toWireStatus(error: StoreError): WireStatus {
   const code = GRPC_STATUS[STORE_ERROR_REASONS[error.reason].status];
   const info = create(ErrorInfoSchema, { reason: error.reason, domain: ERROR_DOMAIN });
   const details = [anyPack(pb.StoreErrorDetailSchema, detail), anyPack(ErrorInfoSchema, info)];
-  return { code, message, details: toBinary(StatusSchema, create(StatusSchema, { code, message, details })) };
+  return {
+    code,
+    message: withinEncoded(message, ENCODED_MESSAGE_BYTES),
+    details: toBinary(StatusSchema, create(StatusSchema, { code, message, details })),
+  };
+}
+
+/** Cuts a text at a character, so that it is short enough in the form in which grpc-js writes a message. */
+function withinEncoded(text: string, limit: number): string {
+  const wellFormed = text.toWellFormed();
+  if (encodeURI(wellFormed).length <= limit) return wellFormed;
+  let length = 0;
+  let kept = "";
+  for (const character of wellFormed) {
+    length += encodeURI(character).length;
+    if (length > limit) break;
+    kept += character;
+  }
+  return kept;
 }
 
 /** Returns a store error as its message and its details. Texts that are too long are cut at a character. */
