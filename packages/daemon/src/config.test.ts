@@ -1,4 +1,13 @@
-import { type Config, resolveConfig } from "./config.js";
+import {
+  type Config,
+  SETTINGS,
+  type SettingName,
+  defaultDataFolder,
+  flagOf,
+  helpOf,
+  resolveConfig,
+  unknownVariables,
+} from "./config.js";
 import { StartupError } from "./exit-code.js";
 
 const problemsOf = (flags: Parameters<typeof resolveConfig>[0], environment: NodeJS.ProcessEnv = {}): string[] => {
@@ -31,29 +40,87 @@ test("a flag overrides a variable, and a variable overrides the default", () => 
 test.each([
   ["32MB", 32 * 1024 * 1024],
   ["32MiB", 32 * 1024 * 1024],
-  ["1.5kb", 1536],
-  ["4096", 4096],
+  ["1.5mb", 1536 * 1024],
+  ["65536", 65536],
 ])("the size %s is %d bytes", (text, bytes) => {
   expect(resolveConfig({ maxRequestSize: text }, {}).maxRequestSize).toBe(bytes);
 });
 
-test.each([
-  ["maxDocumentSize", "--max-document-size", "512MiB", "513MiB"],
-  ["maxOpsSnapshotSize", "--max-ops-snapshot-size", "512MiB", "1GiB"],
-  ["maxTypedOpsSnapshotSize", "--max-typed-ops-snapshot-size", "3MiB", "4MiB"],
-] as const)("%s is bounded by what can be sent", (name, flag, largest, larger) => {
-  expect(problemsOf({ [name]: larger })).toEqual([`${flag}: expected a size above 0 and up to ${largest}`]);
-  expect(resolveConfig({ [name]: largest }, {})[name]).toBe(Number.parseInt(largest, 10) * 1024 * 1024);
+/** The smallest and the largest value of a setting, as its description names them. */
+const BOUNDED = (Object.keys(SETTINGS) as SettingName[]).flatMap((name) => {
+  const [, least, most] = /from (\S+) to ([^\s,]+)/.exec(helpOf(name)) ?? [];
+  return least === undefined || most === undefined ? [] : [[name, least, most] as const];
+});
+
+test("every setting with a number has a smallest and a largest value", () => {
+  const others = (Object.keys(SETTINGS) as SettingName[]).filter((name) => !BOUNDED.some(([one]) => one === name));
+  expect(others).toEqual(["data", "engine", "listen", "tcpInsecure", "logLevel", "check", "incrementalChecks"]);
+});
+
+/** Other settings that a value needs, so that nothing else is wrong. */
+const BESIDE = { maxRequestSize: { maxRequestsSize: "1024GiB" } } as Partial<Record<SettingName, object>>;
+
+test.each(BOUNDED)("--%s accepts %s and %s, and refuses what is below or above", (name, least, most) => {
+  const beside = { ...BESIDE[name], ...(name === "maxRequestsSize" && { maxRequestSize: "64KiB" }) };
+  for (const value of [least, most]) {
+    expect(resolveConfig({ ...beside, [name]: value }, {})[name]).toBeGreaterThanOrEqual(0);
+  }
+  const isDuration = /\d[smhd]$/.test(most);
+  const more = isDuration ? "9999d" : most.endsWith("B") ? "99999999999999GB" : "999999999999";
+  const less = isDuration ? "0ms" : "0";
+  const flag = `--${flagOf(name)}`;
+  for (const value of Number.parseInt(least, 10) === 0 ? [more] : [less, more, "-1", "1e3", "NaN"]) {
+    expect(problemsOf({ ...beside, [name]: value })[0]).toMatch(
+      new RegExp(`^${flag}: expected .* from ${least} to ${most}.*, found`),
+    );
+  }
 });
 
 test.each([
-  [{ maxRuntimeIdSize: "128KiB" }, "--max-runtime-id-size: expected a size above 0 and up to 32KiB"],
-  [{ maxRequestSize: "2GiB" }, "--max-request-size: expected a size above 0 and up to 1024MiB"],
-  [{ drainTimeout: "30d" }, "--drain-timeout: expected a duration of at most 24d"],
-  [{ closeTimeout: "30d" }, "--close-timeout: expected a duration of at most 24d"],
+  [{ maxRuntimeIdSize: "128KiB" }, "--max-runtime-id-size: expected a size from 64 to 32KiB, found 128KiB"],
+  [
+    { outcomeMaxAge: "1500ms" },
+    "--outcome-max-age: expected a duration from 1s to 3650d, in whole seconds, found 1500ms",
+  ],
+  [{ outcomeMaxAge: "1ms" }, "--outcome-max-age: expected a duration from 1s to 3650d, in whole seconds, found 1ms"],
+  [{ drainTimeout: "30d" }, "--drain-timeout: expected a duration from 0s to 24d, found 30d"],
   [{ maxRequestsSize: "1MiB" }, "--max-requests-size: expected at least --max-request-size, found less"],
 ])("%j is refused, because nothing could keep it", (flags, problem) => {
   expect(problemsOf(flags)).toContain(problem);
+});
+
+test("a variable of another program is no error, and one that looks like a setting is", () => {
+  const environment = {
+    BOLTHOLE_PORT: "tcp://10.0.0.1:7117",
+    BOLTHOLE_PORT_7117_TCP_ADDR: "10.0.0.1",
+    BOLTHOLE_SERVICE_HOST: "10.0.0.1",
+    BOLTHOLE_DATA: "",
+    BOLTHOLE_LOG_LEVEL: "",
+  };
+  expect(resolveConfig({}, environment)).toEqual(resolveConfig({}, {}));
+  expect(unknownVariables(environment).map(({ variable }) => variable)).toEqual([
+    "BOLTHOLE_PORT",
+    "BOLTHOLE_PORT_7117_TCP_ADDR",
+    "BOLTHOLE_SERVICE_HOST",
+  ]);
+  for (const variable of ["BOLTHOLE_LOGLEVEL", "BOLTHOLE_LOG_LEVL", "BOLTHOLE_LOG_LEVELS"]) {
+    expect(problemsOf({}, { [variable]: "debug" })).toEqual([
+      `${variable}: there is no setting of this name; did you mean BOLTHOLE_LOG_LEVEL?`,
+    ]);
+  }
+});
+
+test("a relative folder for state is ignored, as the rules of XDG say", () => {
+  const before = process.env.XDG_STATE_HOME;
+  try {
+    process.env.XDG_STATE_HOME = "state";
+    expect(defaultDataFolder()).toMatch(/\.local\/state\/bolthole$/);
+    process.env.XDG_STATE_HOME = "/var/state";
+    expect(defaultDataFolder()).toBe("/var/state/bolthole");
+  } finally {
+    if (before === undefined) delete process.env.XDG_STATE_HOME;
+    else process.env.XDG_STATE_HOME = before;
+  }
 });
 
 test("the scrub rate is a size or off", () => {
@@ -88,10 +155,10 @@ test.each(["0.0.0.0:7117", "192.168.0.1:1", "example.org:80", "127.0.0.1", "127.
 test("one error lists every problem with the flag or variable that it came from", () => {
   const problems = problemsOf(
     { engine: "postgres", maxRequestSize: "10 apples" },
-    { BOLTHOLE_DRAIN_TIMEOUT: "soon", BOLTHOLE_TYPO: "1" },
+    { BOLTHOLE_DRAIN_TIMEOUT: "soon", BOLTHOLE_ENGIN: "1" },
   );
   expect(problems).toHaveLength(4);
-  expect(problems.join("\n")).toMatch(/--engine[^]*--max-request-size[^]*BOLTHOLE_DRAIN_TIMEOUT[^]*BOLTHOLE_TYPO/);
+  expect(problems.join("\n")).toMatch(/--engine[^]*--max-request-size[^]*BOLTHOLE_DRAIN_TIMEOUT[^]*BOLTHOLE_ENGIN/);
 });
 
 test("the engine sqlite needs the path of a database file", () => {

@@ -1,6 +1,6 @@
 import { setFlagsFromString } from "node:v8";
 import { Command, Option } from "commander";
-import { SETTINGS, type SettingName, flagOf, resolveConfig, variableOf } from "../config.js";
+import { SETTINGS, type SettingName, flagOf, helpOf, resolveConfig, unknownVariables, variableOf } from "../config.js";
 import { type Daemon, startDaemon } from "../daemon.js";
 import { EXIT, type ExitCode } from "../exit-code.js";
 import { createLog } from "../log.js";
@@ -21,11 +21,10 @@ const GC_FLAG = "--no-concurrent-marking";
 export function serveCommand(): Command {
   const command = new Command("serve").description("run the daemon until a signal stops it");
   for (const name of Object.keys(SETTINGS) as SettingName[]) {
-    const { help, fallback } = SETTINGS[name];
-    const value = fallback();
+    const value = SETTINGS[name].fallback();
     const defaultText = value === undefined ? "" : `; default ${value}`;
     const flag = name === "tcpInsecure" ? `--${flagOf(name)}` : `--${flagOf(name)} <value>`;
-    command.addOption(new Option(flag, `${help} (${variableOf(name)}${defaultText})`));
+    command.addOption(new Option(flag, `${helpOf(name)} (${variableOf(name)}${defaultText})`));
   }
   return command.action(serve);
 }
@@ -34,6 +33,12 @@ async function serve(flags: Partial<Record<SettingName, string | boolean>>): Pro
   setFlagsFromString(GC_FLAG);
   const config = resolveConfig(flags, process.env);
   const log = createLog(config.logLevel);
+  for (const { variable } of unknownVariables(process.env)) {
+    log.warn(
+      { variable },
+      "this variable of the environment is no setting and has no effect; see bolthole serve --help",
+    );
+  }
   let hasDiskFailed = false;
   const exit = (code: ExitCode): void => {
     // `process.exit` would wait for every call to the disk that has not returned.

@@ -3,7 +3,7 @@ import { type Command, Option } from "commander";
 import { connect } from "@bolthole/client";
 import type { HorizonControl, RuntimeTransfer, StoreMaintenance, VersionedStore } from "@bolthole/contract";
 import { storeMaintenance } from "@bolthole/core";
-import { type Config, SETTINGS, type SettingName, resolveConfig, variableOf } from "../config.js";
+import { type Config, type SettingName, helpOf, resolveConfig, variableOf } from "../config.js";
 import { EXIT, StartupError, startFailure } from "../exit-code.js";
 import { controlFolderOf, findControlFolder, isFile, lockFolder, prepareDataFolder } from "../folder/data-folder.js";
 import { readEndpoint } from "../folder/state-files.js";
@@ -37,7 +37,7 @@ export interface StoreTarget {
 export function addStoreTargetOptions(command: Command): Command {
   const names: SettingName[] = ["data", "engine"];
   for (const name of names) {
-    command.addOption(new Option(`--${name} <value>`, `${SETTINGS[name].help} (${variableOf(name)})`));
+    command.addOption(new Option(`--${name} <value>`, `${helpOf(name)} (${variableOf(name)})`));
   }
   return command;
 }
