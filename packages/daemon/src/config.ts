@@ -268,6 +268,11 @@ export function unknownVariables(environment: NodeJS.ProcessEnv): UnknownVariabl
     }));
 }
 
+/** Returns the data folder of a command: that of its flag, or of the variable, or the default one. */
+export const dataFolderOf = (flag: string | undefined): string =>
+  // An empty variable counts as unset.
+  flag ?? (process.env[variableOf("data")] || defaultDataFolder());
+
 /** Returns the data folder when none is configured. Throws a StartupError when the user has no home folder. */
 export function defaultDataFolder(): string {
   const folder = stateFolder();

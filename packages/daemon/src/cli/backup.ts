@@ -1,5 +1,4 @@
 import { existsSync } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { Command, Option } from "commander";
 import {
@@ -9,12 +8,12 @@ import {
   type RestoreResult,
   restoreBackup,
 } from "@bolthole/lmdb";
-import { variableOf } from "../config.js";
+import { dataFolderOf, variableOf } from "../config.js";
 import { EXIT, StartupError, withExitCode } from "../exit-code.js";
 import { damagedRuntimesFile } from "../folder/damaged-runtimes.js";
-import { flushFolder, makeFolder } from "../folder/data-folder.js";
-import { FileReplacement } from "../folder/state-files.js";
+import { findControlFolder, makeFolder } from "../folder/data-folder.js";
 import { refusesRuntime } from "../known-damage.js";
+import { type BackupFile, openBackupFile } from "./backup-file.js";
 import { instantText, parseInstant } from "./instant.js";
 import { ByteProgress, mebibytes } from "./progress.js";
 import { type StoreTargetFlags, addStoreTargetOptions, openStoreTarget } from "./store-target.js";
@@ -24,53 +23,45 @@ import { findingText } from "./verify.js";
 export function backupCommand(): Command {
   const command = new Command("backup")
     .description("write a consistent copy of a store into a file; a daemon may be serving the store")
-    .argument("<file>", "the backup; an existing file is replaced when the new one is complete");
+    .argument(
+      "<file>",
+      "the backup; an existing backup is replaced when the new one is complete; a pipe is written in place",
+    );
   return addStoreTargetOptions(command).action(backUp);
 }
 
 async function backUp(path: string, flags: StoreTargetFlags): Promise<void> {
   const target = await openStoreTarget(flags, "refuse");
   try {
-    const manifest = await withExitCode(async () => writeBackup(path, await target.maintenance.backUp()));
-    process.stdout.write(describeBackup(path, manifest));
+    const file = await openBackupFile(path, findControlFolder(dataFolderOf(flags.data)));
+    const manifest = await withExitCode(async () => writeBackup(file, await target.maintenance.backUp()));
+    // The bytes of the backup may go to the standard output.
+    const output = file.isInPlace ? process.stderr : process.stdout;
+    output.write(describeBackup(path, manifest));
     if (manifest.findings > 0 || !manifest.counts) process.exitCode = EXIT.DAMAGED;
   } finally {
     await target.close();
   }
 }
 
-/** Writes the backup, checks it and flushes it. On an error, a file that was at `path` before is unchanged. */
-async function writeBackup(path: string, chunks: AsyncIterable<Uint8Array>): Promise<BackupManifest> {
-  const replacement = new FileReplacement(path, `${String(process.pid)}.new`);
+/** Writes the backup and checks it. On an error, a file that was there before is unchanged. */
+async function writeBackup(file: BackupFile, chunks: AsyncIterable<Uint8Array>): Promise<BackupManifest> {
   const progress = new ByteProgress();
-  const file = await createFile(replacement.temporaryPath);
   try {
     const reader = new BackupReader();
     for await (const chunk of chunks) {
       reader.take(chunk);
-      await file.writeFile(chunk);
+      await file.write(chunk);
       progress.add(chunk.length);
     }
     const manifest = reader.end();
-    await file.sync();
-    await file.close();
-    replacement.commit();
-    flushFolder(dirname(path));
+    await file.commit(manifest);
     return manifest;
   } catch (error) {
-    await file.close();
-    replacement.discard();
+    await file.discard();
     throw error;
   } finally {
     progress.stop();
-  }
-}
-
-async function createFile(path: string): Promise<FileHandle> {
-  try {
-    return await open(path, "wx", 0o600);
-  } catch (error) {
-    throw new StartupError(EXIT.USAGE, `the backup cannot be written: ${(error as Error).message}`, error);
   }
 }
 

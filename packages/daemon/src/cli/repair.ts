@@ -5,7 +5,7 @@ import { Command } from "commander";
 import type { Finding } from "@bolthole/contract";
 import { type Recount, repairManifests } from "@bolthole/core";
 import { LmdbEngine, checkFolder } from "@bolthole/lmdb";
-import { defaultDataFolder, variableOf } from "../config.js";
+import { dataFolderOf, variableOf } from "../config.js";
 import { EXIT, type ExitCode, StartupError, startFailure, withExitCode } from "../exit-code.js";
 import { damagedRuntimesFile } from "../folder/damaged-runtimes.js";
 import { flushFolder, isFile, lockFolder, prepareDataFolder } from "../folder/data-folder.js";
@@ -26,7 +26,7 @@ export function repairCommand(): Command {
     .option("--dry-run", "report what would be repaired, and repair nothing")
     .option("--json", "print one JSON object for each manifest and finding, and a summary object at the end")
     .action(async (flags: RepairFlags) => {
-      const data = flags.data ?? process.env[variableOf("data")] ?? defaultDataFolder();
+      const data = dataFolderOf(flags.data);
       process.exitCode = await withExitCode(() => repair(data, flags));
     });
 }

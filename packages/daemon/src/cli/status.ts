@@ -10,7 +10,7 @@ import {
   type ScrubStatus,
   grpcMethod,
 } from "@bolthole/contract/wire";
-import { defaultDataFolder, variableOf } from "../config.js";
+import { dataFolderOf, variableOf } from "../config.js";
 import { EXIT, StartupError } from "../exit-code.js";
 import { findControlFolder } from "../folder/data-folder.js";
 import { readEndpoint } from "../folder/state-files.js";
@@ -25,7 +25,7 @@ export function statusCommand(): Command {
     .option("--data <folder>", `data folder (${variableOf("data")})`)
     .option("--json", "print one JSON object")
     .action(async (flags: { readonly data?: string; readonly json?: true }) => {
-      const folder = flags.data ?? process.env[variableOf("data")] ?? defaultDataFolder();
+      const folder = dataFolderOf(flags.data);
       const status = await getStatus(folder);
       process.stdout.write(
         flags.json

@@ -95,9 +95,9 @@ async function openLocal(config: Config, unlock: () => void): Promise<StoreTarge
 /** Selects the engine sqlite for a path that is a file, so that `--engine` can be left out. */
 function engineOf(data: string | undefined, engine: string | undefined): { engine?: string } {
   if (engine !== undefined) return { engine };
-  const path = data ?? process.env[variableOf("data")];
+  const path = data ?? (process.env[variableOf("data")] || undefined);
   const isDatabase = path !== undefined && isFile(path);
-  return isDatabase && process.env[variableOf("engine")] === undefined ? { engine: "sqlite" } : {};
+  return isDatabase && !process.env[variableOf("engine")] ? { engine: "sqlite" } : {};
 }
 
 async function openRemote(target: string): Promise<StoreTarget> {

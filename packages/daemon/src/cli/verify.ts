@@ -3,7 +3,7 @@ import { Command } from "commander";
 import { type Finding, type StoreCounts, type VerifyEvent, isDamageFinding } from "@bolthole/contract";
 import { verifyEvents } from "@bolthole/core";
 import { checkFolder } from "@bolthole/lmdb";
-import { defaultDataFolder, variableOf } from "../config.js";
+import { dataFolderOf, variableOf } from "../config.js";
 import { EXIT, StartupError, withExitCode } from "../exit-code.js";
 import { findControlFolder, isFile, lockFolder, prepareDataFolder } from "../folder/data-folder.js";
 import { readEndpoint } from "../folder/state-files.js";
@@ -22,7 +22,7 @@ export function verifyCommand(): Command {
     .option("--data <folder>", `data folder (${variableOf("data")})`)
     .option("--json", "print one JSON object for each finding and a summary object at the end")
     .action(async (flags: VerifyFlags) => {
-      const data = flags.data ?? process.env[variableOf("data")] ?? defaultDataFolder();
+      const data = dataFolderOf(flags.data);
       process.exitCode = await withExitCode(() => report(data, flags.json === true));
     });
 }
