@@ -11,6 +11,7 @@ export { DEFAULT_DOCUMENT_MEMORY } from "./documents/document-memory.js";
 export { DEFAULT_CHECK_OPTIONS } from "./transcript/transcript-checker.js";
 export { transcriptMessagesDigest } from "./transcript/transcript.js";
 export { isValidSeed } from "./input-rows/checked-rows.js";
+export { MAX_RUNTIME_ID_BYTES } from "./validate.js";
 
 // The engine port, and the parts that engines share.
 export type {

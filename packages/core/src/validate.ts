@@ -40,13 +40,24 @@ export function checkSize(
   if (size > limit) throw tooLarge(fail, field, limit, size, unit, remedy);
 }
 
+/** The longest runtime id that the stored form of a row can hold, in bytes. */
+export const MAX_RUNTIME_ID_BYTES = 32 * 1024;
+
 /** Returns a valid runtime id as it is: UTF-8 of bounded length, without any normalisation (contract 1.2). */
-export function checkRuntimeId(id: RuntimeId, limits: Limits, fail: Fail = writeFailed): RuntimeId {
+export const checkRuntimeId = (id: RuntimeId, limits: Limits): RuntimeId =>
+  checkIdWithin(id, limits.runtimeIdBytes, writeFailed);
+
+/**
+ * Returns the id of a runtime that may be stored already, for a call that writes nothing new: a load, a clear, a deletion or an
+ * export. The configured limit may have been lowered since, and must not lock the runtime in.
+ */
+export const checkStoredRuntimeId = (id: RuntimeId, fail: Fail): RuntimeId =>
+  checkIdWithin(id, MAX_RUNTIME_ID_BYTES, fail);
+
+function checkIdWithin(id: RuntimeId, limit: number, fail: Fail): RuntimeId {
   // Only a caller inside this process can pass ill-formed Unicode. The wire refuses it earlier.
   if (!id.isWellFormed()) throw invalid(fail, "runtime_id", "well-formed Unicode", "a lone surrogate");
-  if (id.length * 3 > limits.runtimeIdBytes) {
-    checkSize(Buffer.byteLength(id, "utf8"), limits.runtimeIdBytes, "runtime_id", fail);
-  }
+  if (id.length * 3 > limit) checkSize(Buffer.byteLength(id, "utf8"), limit, "runtime_id", fail);
   return id;
 }
 

@@ -9,6 +9,7 @@ import {
   DEFAULT_LIMITS,
   DEFAULT_RETENTION,
   MAX_INPUT_ROW_BYTES,
+  MAX_RUNTIME_ID_BYTES,
 } from "@bolthole/core";
 import { EXIT, StartupError } from "./exit-code.js";
 import { DAY, GIB, KIB, LONGEST_TIMER, MIB, address, count, duration, flag, size, sizeText } from "./setting-values.js";
@@ -138,7 +139,7 @@ export const SETTINGS = {
     help: "largest total size of the uploaded input rows that no commit has used yet; unless set, 16GiB, or 1GiB with the engines sqlite and memory",
   },
   maxRuntimeIdSize: {
-    schema: size(64, 32 * KIB),
+    schema: size(64, MAX_RUNTIME_ID_BYTES),
     fallback: () => "8KiB",
     help: "largest size of a runtime id",
   },

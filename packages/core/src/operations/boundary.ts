@@ -7,7 +7,7 @@ import { changeArguments, incomingOf } from "../documents/incoming.js";
 import { commitOverSession } from "../documents/session-commit.js";
 import type { KeyOf, Row } from "../engine.js";
 import { type StoreContext, loadRow } from "../store-context.js";
-import { checkRuntimeId, invalid, parseUuid, shaped } from "../validate.js";
+import { checkRuntimeId, checkStoredRuntimeId, invalid, parseUuid, shaped } from "../validate.js";
 import { commitInputs, firstResponse, unchangedArguments, withInputs } from "./inputs.js";
 import { acceptedId, checkSessionKey, refuseOnOpaque, resolveProfile } from "./sessions.js";
 
@@ -66,7 +66,7 @@ export const boundaryOperations = (context: StoreContext): BoundaryOperations =>
   },
 
   async loadBoundaryReceipt(request) {
-    const runtimeId = checkRuntimeId(request.runtimeId, context.limits, readFailed);
+    const runtimeId = checkStoredRuntimeId(request.runtimeId, readFailed);
     const runId = parseUuid(request.runId, "run_id", readFailed);
     const { sequence } = request;
     if (BigInt.asUintN(64, sequence) !== sequence) {

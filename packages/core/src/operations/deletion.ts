@@ -7,7 +7,7 @@ import { ReadSet, isSameRow } from "../commit/row.js";
 import { isSingle } from "../commit/row-set.js";
 import { StaleBaseError, type Table } from "../engine.js";
 import type { StoreContext } from "../store-context.js";
-import { checkRuntimeId } from "../validate.js";
+import { checkStoredRuntimeId } from "../validate.js";
 import { type StoredRuntime, matchesManifest, readReplaced } from "./stored-runtime.js";
 
 type DeletionOperations = Pick<VersionedStore, "deleteRuntime">;
@@ -15,7 +15,7 @@ type DeletionOperations = Pick<VersionedStore, "deleteRuntime">;
 export function deletionOperations(context: StoreContext): DeletionOperations {
   return {
     async deleteRuntime(request) {
-      const runtimeId = checkRuntimeId(request.runtimeId, context.limits);
+      const runtimeId = checkStoredRuntimeId(request.runtimeId, writeFailed);
       const { committer, sessions, damagedRuntimes } = context;
       const fingerprinted = { method: "DeleteRuntime", request, args: {} };
       const { engine, corrections } = damagedRuntimes;

@@ -7,7 +7,7 @@ import { type InputRows, inputRowsYielding, singleInputRow } from "../input-rows
 import { loadInput, loadInputs } from "../input-rows/input-load.js";
 import { type InputUpload, unknownUpload } from "../input-rows/input-uploads.js";
 import type { StoreContext } from "../store-context.js";
-import { checkRuntimeId, invalid, parseUuid } from "../validate.js";
+import { checkRuntimeId, checkStoredRuntimeId, invalid, parseUuid } from "../validate.js";
 
 type InputOperations = Pick<
   VersionedStore,
@@ -48,13 +48,13 @@ export const inputOperations = (context: StoreContext): InputOperations => ({
   },
 
   async loadInputState(request) {
-    const runtimeId = checkRuntimeId(request.runtimeId, context.limits, readFailed);
+    const runtimeId = checkStoredRuntimeId(request.runtimeId, readFailed);
     const inputId = parseUuid(request.inputId, "input_id", readFailed);
     return loadInput(context, { table: "input", runtimeId, inputId });
   },
 
   async loadInputStates({ runtimeId, eachOutcome = false }) {
-    return loadInputs(context, checkRuntimeId(runtimeId, context.limits, readFailed), eachOutcome);
+    return loadInputs(context, checkStoredRuntimeId(runtimeId, readFailed), eachOutcome);
   },
 });
 

@@ -9,7 +9,7 @@ import { type Incoming, incomingOps, opsArguments, opsDeltaArguments } from "../
 import { decodeOpsFacts, encodeOpsFacts, isInlineOps, opsKey, storedOps } from "../documents/ops-facts.js";
 import { type StoredDocument, copiedChunks, loadDocument } from "../documents/stored-document.js";
 import { type StoreContext, versionOf } from "../store-context.js";
-import { checkRuntimeId, checkSize, invalid, shaped } from "../validate.js";
+import { checkRuntimeId, checkSize, checkStoredRuntimeId, invalid, shaped } from "../validate.js";
 import { replacement } from "./records.js";
 
 /*
@@ -58,7 +58,7 @@ export const opsOperations = (context: StoreContext): OpsOperations => ({
   },
 
   async loadOpsLifecycle(request) {
-    const runtimeId = checkRuntimeId(request.runtimeId, context.limits, readFailed);
+    const runtimeId = checkStoredRuntimeId(request.runtimeId, readFailed);
     return repeatWhileStale(
       async () => {
         const stored = await storedOps(context, runtimeId);
@@ -69,7 +69,7 @@ export const opsOperations = (context: StoreContext): OpsOperations => ({
   },
 
   async loadOpsLifecycleJson(request) {
-    const runtimeId = checkRuntimeId(request.runtimeId, context.limits, readFailed);
+    const runtimeId = checkStoredRuntimeId(request.runtimeId, readFailed);
     const loaded = await loadDocument(context, opsKey(runtimeId), decodeOpsFacts);
     if (!loaded) return undefined;
     const { version, length, chunks } = loaded;
@@ -77,7 +77,7 @@ export const opsOperations = (context: StoreContext): OpsOperations => ({
   },
 
   async deleteOpsLifecycle(request) {
-    const runtimeId = checkRuntimeId(request.runtimeId, context.limits);
+    const runtimeId = checkStoredRuntimeId(request.runtimeId, writeFailed);
     return context.committer.commit(replacement("DeleteOpsLifecycle", request, {}, opsKey(runtimeId), undefined));
   },
 });

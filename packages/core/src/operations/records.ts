@@ -6,7 +6,7 @@ import type { RequestArguments } from "../commit/fingerprint.js";
 import { ReadSet } from "../commit/row.js";
 import type { RowKey } from "../engine.js";
 import { type StoreContext, loadRow, versionOf } from "../store-context.js";
-import { checkRuntimeId, checkSize, invalid } from "../validate.js";
+import { checkRuntimeId, checkSize, checkStoredRuntimeId, invalid } from "../validate.js";
 import { commitInputs, unchangedArguments, withInputs } from "./inputs.js";
 
 /*
@@ -27,7 +27,7 @@ const OAUTH_KEY = { table: "oauth" } as const;
 
 export const recordOperations = (context: StoreContext): RecordOperations => ({
   async loadMachineLifecycleRecord(request) {
-    const runtimeId = checkRuntimeId(request.runtimeId, context.limits, readFailed);
+    const runtimeId = checkStoredRuntimeId(request.runtimeId, readFailed);
     return loadRow(context, { table: "lifecycle", runtimeId }, (value) => value);
   },
 

@@ -24,7 +24,7 @@ import { type StoredSession, loadSession, snapshotKey } from "../documents/snaps
 import { copiedChunks } from "../documents/stored-document.js";
 import { type StoreContext, versionOf } from "../store-context.js";
 import type { TranscriptVerdict } from "../transcript/full-check.js";
-import { checkRuntimeId, invalid, parseUuid, shaped } from "../validate.js";
+import { checkRuntimeId, checkStoredRuntimeId, invalid, parseUuid, shaped } from "../validate.js";
 import { replacement as replacementOf } from "./records.js";
 
 type SessionOperations = Pick<
@@ -66,7 +66,7 @@ export const sessionOperations = (context: StoreContext): SessionOperations => (
   },
 
   async loadSessionSnapshot(request) {
-    const runtimeId = checkRuntimeId(request.runtimeId, context.limits, readFailed);
+    const runtimeId = checkStoredRuntimeId(request.runtimeId, readFailed);
     const loaded = await loadSession(context, runtimeId);
     return loaded && !context.reusesChunkBuffers ? { ...loaded, chunks: copiedChunks(loaded.chunks) } : loaded;
   },
@@ -77,7 +77,7 @@ export const sessionOperations = (context: StoreContext): SessionOperations => (
   },
 
   async clearSessionSnapshot(request) {
-    const runtimeId = checkRuntimeId(request.runtimeId, context.limits);
+    const runtimeId = checkStoredRuntimeId(request.runtimeId, writeFailed);
     const change = replacementOf("ClearSessionSnapshot", request, {}, snapshotKey(runtimeId), undefined);
     return context.committer.commit(change);
   },
@@ -98,7 +98,7 @@ export const sessionOperations = (context: StoreContext): SessionOperations => (
   },
 
   async clearSessionSnapshotIfCurrent(request) {
-    const runtimeId = checkRuntimeId(request.runtimeId, context.limits);
+    const runtimeId = checkStoredRuntimeId(request.runtimeId, writeFailed);
     const expected = checkedExpectation(request.expected);
     const args = { expected: expectedArguments(expected) };
     const fingerprinted = { method: "ClearSessionSnapshotIfCurrent", request, args };

@@ -13,7 +13,7 @@ import { decodeRow } from "../commit/row.js";
 import type { KeyOf, Row } from "../engine.js";
 import { type StoreContext, versionOf } from "../store-context.js";
 import { requestIdTimes } from "./horizon.js";
-import { checkRuntimeId, invalid, tooLarge } from "../validate.js";
+import { checkStoredRuntimeId, invalid, tooLarge } from "../validate.js";
 
 type StoreOperations = Pick<VersionedStore, "listRuntimes" | "getCommit" | "getServerInfo">;
 
@@ -31,7 +31,7 @@ export const storeOperations = (
     if (pageSize > MAX_PAGE) throw tooLarge(readFailed, "page_size", MAX_PAGE, pageSize, "runtimes");
     const limit = pageSize === 0 ? DEFAULT_PAGE : pageSize;
     const after = parsePageToken(pageToken);
-    if (after) checkRuntimeId(after.runtimeId, context.limits, readFailed);
+    if (after) checkStoredRuntimeId(after.runtimeId, readFailed);
     const entries = await context.engine.view((view) => view.scan({ table: "runtimeManifest", after }, limit));
     const runtimes: RuntimeSummary[] = [];
     let bytes = 0;

@@ -10,7 +10,7 @@ import { encodeSnapshotFacts, snapshotKey } from "../documents/snapshot-facts.js
 import type { DocumentRowKey, RowEntry, RowKey } from "../engine.js";
 import { inputRowsYielding } from "../input-rows/checked-rows.js";
 import type { StoreContext } from "../store-context.js";
-import { checkRuntimeId, checkSize } from "../validate.js";
+import { checkRuntimeId, checkSize, checkStoredRuntimeId } from "../validate.js";
 import { YieldBudget } from "../yield-budget.js";
 import { receiptRow } from "./boundary.js";
 import { checkLifecycleRecord } from "./records.js";
@@ -38,7 +38,7 @@ export function transferOperations(context: StoreContext): RuntimeTransfer {
   const unguarded = { ...context, engine: damagedRuntimes.engine };
   return {
     async exportRuntime(request) {
-      const runtimeId = checkRuntimeId(request.runtimeId, context.limits, readFailed);
+      const runtimeId = checkStoredRuntimeId(request.runtimeId, readFailed);
       return repeatWhileStale(
         () => (request.salvage ? salvageContents(unguarded, runtimeId) : exportContents(context, runtimeId)),
         () => readFailed("BUSY", CHANGED_EACH_TIME, { runtimeId }),
