@@ -126,6 +126,9 @@ async function assertNothingStored(store: RuntimeStore): Promise<void> {
 }
 
 /** Invalid arguments and limits: a refusal names the field, and nothing is stored. */
+/** The longest runtime id that a store may have, whatever its present limit is. */
+const STORED_RUNTIME_ID_BYTES = 32 * 1024;
+
 export const sizesChapter = chapter(
   "sizes",
   [],
@@ -191,16 +194,18 @@ export const sizesChapter = chapter(
       const { versioned } = context;
       const { runtimeIdBytes } = await limitsOf(context);
       const invalid = [
-        { runtimeId: "x".repeat(runtimeIdBytes + 1), reason: "TOO_LARGE" },
-        { runtimeId: `lone surrogate \ud800`, reason: "INVALID_ARGUMENT" },
+        { runtimeId: "x".repeat(runtimeIdBytes + 1), reason: "TOO_LARGE", isOnlyNew: true },
+        { runtimeId: "x".repeat(STORED_RUNTIME_ID_BYTES + 1), reason: "TOO_LARGE", isOnlyNew: false },
+        { runtimeId: `lone surrogate \ud800`, reason: "INVALID_ARGUMENT", isOnlyNew: false },
       ] as const;
-      for (const { runtimeId, reason } of invalid) {
+      for (const { runtimeId, reason, isOnlyNew } of invalid) {
         const store = withRuntimeId(versioned, runtimeId);
-        for (const read of Object.values(READS)) {
+        for (const read of isOnlyNew ? [] : Object.values(READS)) {
           await assertRefused(read(store), { variant: "ReadFailed", reason, record: "runtime_id" });
         }
         for (const [method, mutate] of Object.entries(MUTATIONS)) {
-          if (method.includes("OauthFlow")) continue;
+          // A lower limit than before must not keep a runtime from being cleared or deleted.
+          if (method.includes("OauthFlow") || (isOnlyNew && /^(clear|delete)/.test(method))) continue;
           await assertRefused(mutate(store, {}), { variant: "WriteFailed", reason, record: "runtime_id" });
         }
       }
