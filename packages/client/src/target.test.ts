@@ -50,7 +50,9 @@ test("a path, a data folder and an address are recognised as they are written", 
   expect(parseTarget("[::1]:7117\n")).toEqual({ address: "[::1]:7117", host: "::1", port: 7117 });
 });
 
-test("a data folder whose socket is elsewhere leads to that socket", () => {
+test("a data folder leads to its socket, also before it is made, and when the socket is elsewhere", () => {
+  const future = join(folder, "not-made-yet");
+  expect(parseTarget(future)).toMatchObject({ socket: join(future, "bolthole.sock") });
   writeFileSync(join(folder, "endpoint"), "unix:/run/elsewhere/bolthole.sock\n127.0.0.1:7117\n");
   expect(parseTarget(folder)).toMatchObject({ socket: "/run/elsewhere/bolthole.sock" });
 });

@@ -19,6 +19,8 @@ const EXPECTED =
 
 const HOST_AND_PORT = /^(?:ipv4:|ipv6:|dns:)?(\[[0-9a-f:.]+\]|[^\s:/[\]]+):(\d{1,5})$/i;
 const MAX_PORT = 65_535;
+/** The name of the socket in a data folder. */
+const SOCKET_FILE = "bolthole.sock";
 
 /**
  * Returns the address that a caller means. White space around it is removed, a path is made absolute, and for a data folder it
@@ -35,8 +37,12 @@ export function parseTarget(target: unknown): Target {
     if (port < 1 || port > MAX_PORT) throw wrong(target, `a port is from 1 to ${String(MAX_PORT)}`);
     return { address: text, host: host.replace(/^\[|\]$/g, ""), port };
   }
-  if (/^(\.|~|\/)|[/\\]/.test(text) || (text !== "" && kindOf(text) !== "nothing"))
-    return socketAt(resolve(text), text);
+  if (/^(\.|~|\/)|[/\\]/.test(text) || (text !== "" && kindOf(text) !== "nothing")) {
+    const path = resolve(text);
+    // A data folder that a daemon has yet to make.
+    const isFolder = kindOf(path) === "nothing" && !path.endsWith(".sock");
+    return socketAt(isFolder ? join(path, SOCKET_FILE) : path, text);
+  }
   throw wrong(target, undefined);
 }
 
@@ -44,7 +50,7 @@ function socketAt(path: string, target: string): Target {
   const kind = kindOf(path);
   if (kind === "other") throw wrong(target, "that path is neither a socket nor a folder");
   if (kind !== "folder") return { address: `unix:${path}`, socket: path };
-  const socket = served(path) ?? join(path, "bolthole.sock");
+  const socket = served(path) ?? join(path, SOCKET_FILE);
   return { address: `unix:${socket}`, socket };
 }
 

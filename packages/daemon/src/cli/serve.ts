@@ -31,6 +31,8 @@ export function serveCommand(): Command {
 
 async function serve(flags: Partial<Record<SettingName, string | boolean>>): Promise<void> {
   setFlagsFromString(GC_FLAG);
+  // A reader of the output that has gone must not end the daemon.
+  for (const output of [process.stdout, process.stderr]) output.on("error", () => undefined);
   const config = resolveConfig(flags, process.env);
   const log = createLog(config.logLevel);
   for (const { variable } of unknownVariables(process.env)) {
