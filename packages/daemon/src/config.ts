@@ -174,7 +174,7 @@ export const SETTINGS = {
     help: "how long a stop waits for calls in progress",
   },
   closeTimeout: {
-    schema: duration(1000, LONGEST_TIMER),
+    schema: duration(100, LONGEST_TIMER),
     fallback: () => "60s",
     help: "how long a stop then waits for the store to be closed; after it the process ends as after a crash",
   },

@@ -159,10 +159,16 @@ async function assemble(start: Start): Promise<Daemon> {
   setHealth("SERVING");
   log.info({ targets, engine: engine.name, data: config.data, store: engine.storeId }, "serving");
 
-  const drain = async (cutShort: AbortSignal): Promise<ExitCode> => {
+  const cutShort = new AbortController();
+  const drain = async (): Promise<ExitCode> => {
     setHealth("NOT_SERVING");
     for (const listener of listeners) listener.stopAccepting();
-    const isDrained = await admission.drain(AbortSignal.any([cutShort, AbortSignal.timeout(config.drainTimeout)]));
+    // Not `AbortSignal.any` with `AbortSignal.timeout`: Node 20 may collect that signal before it aborts.
+    const timer = setTimeout(() => {
+      cutShort.abort();
+    }, config.drainTimeout);
+    const isDrained = await admission.drain(cutShort.signal);
+    clearTimeout(timer);
     if (!(await isWithin(config.closeTimeout, closers.close()))) {
       log.fatal(
         { waitsFor: closers.current, closeTimeoutMs: config.closeTimeout },
@@ -174,13 +180,12 @@ async function assemble(start: Start): Promise<Daemon> {
     log.info({ isDrained }, "stopped");
     return isDrained ? EXIT.CLEAN : EXIT.CUT_OFF;
   };
-  const cutShort = new AbortController();
   let stopping: Promise<ExitCode> | undefined;
   return {
     targets,
     stop() {
       if (stopping) cutShort.abort();
-      return (stopping ??= drain(cutShort.signal));
+      return (stopping ??= drain());
     },
   };
 }

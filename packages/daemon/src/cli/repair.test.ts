@@ -10,7 +10,7 @@ import { INPUT_ID, inputRow } from "../testing/input-row.js";
 const SECOND_ID = "0198f01a-0000-7000-8000-000000000002";
 const INPUT: RowKey = { table: "input", runtimeId: "broken", inputId: SECOND_ID };
 const STORE_MANIFEST: RowKey = { table: "storeManifest" };
-const NO_SCRUB = ["--scrub-rate", "0"] as const;
+const NO_SCRUB = ["--scrub-rate", "off"] as const;
 
 let folder: string;
 let data: string;
