@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Server, ServerCredentials, type ServerOptions } from "@grpc/grpc-js";
 import type { Config } from "./config.js";
 import { EXIT, StartupError } from "./exit-code.js";
+import { limitDeadlines } from "./rpc/call-deadlines.js";
 
 /**
  * The size of a response message is not limited here: a stored input row must be loadable whatever the present limits are.
@@ -79,6 +80,7 @@ export class Listener {
     maxConnections: number,
   ): Promise<Listener> {
     const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+    limitDeadlines(server);
     const acceptor = createServer({ noDelay: true });
     acceptor.maxConnections = maxConnections;
     return new Promise((resolve, reject) => {
