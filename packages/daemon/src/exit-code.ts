@@ -27,7 +27,7 @@ export const EXIT = {
   DISK: 6,
   /** The drain timed out or a second signal arrived; calls were cut off. */
   CUT_OFF: 7,
-  /** `bolthole status`: no daemon responds. */
+  /** No daemon responds: `bolthole status`, and commands that work through a daemon. */
   NOT_RUNNING: 8,
   /** `bolthole import` and `export`: some data was not moved; each row and runtime was named. */
   INCOMPLETE: 9,
@@ -54,6 +54,17 @@ export class StartupError extends Error {
   }
 }
 
+/** Returns the exit code and the text for an error that ends a command. */
+export function failureOf(error: unknown): { readonly exitCode: ExitCode; readonly message: string } {
+  if (error instanceof StartupError) return error;
+  if (error instanceof StoreError && error.reason !== "INTERNAL") {
+    return { exitCode: error.reason === "UNAVAILABLE" ? EXIT.NOT_RUNNING : EXIT.INTERNAL, message: error.text };
+  }
+  const text = error instanceof Error ? error.message : String(error);
+  const advice = "this is unexpected; run bolthole --debug with the same command for the stack";
+  return { exitCode: EXIT.INTERNAL, message: `${text}\n${advice}` };
+}
+
 /**
  * Runs work on a store, a backup or a database file. Rejects with a StartupError when the cause is known and is not a defect of the
  * program.
@@ -74,7 +85,7 @@ export async function withExitCode<T>(work: () => Promise<T>): Promise<T> {
       throw new StartupError(EXIT.USAGE, error.message, error);
     }
     if (error instanceof StoreError && error.reason !== "INTERNAL") {
-      throw new StartupError(EXIT.INTERNAL, error.message, error);
+      throw new StartupError(failureOf(error).exitCode, error.message, error);
     }
     throw error;
   }

@@ -14,6 +14,7 @@ export function createProgram(): Command {
   const program = new Command("bolthole")
     .description("Stores the state of agent runtimes durably.")
     .version(VERSION)
+    .option("--debug", "print the stack of the error that ends a command")
     .addCommand(serveCommand())
     .addCommand(statusCommand())
     .addCommand(importCommand())

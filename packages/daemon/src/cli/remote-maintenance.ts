@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import type { DescMessage, DescMethod, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
-import { Client, type ServiceError, credentials } from "@grpc/grpc-js";
+import { Client, type ServiceError, credentials, status } from "@grpc/grpc-js";
 import {
   type ExportRuntime,
   type ExportedRuntime,
@@ -21,15 +21,19 @@ const TRANSFER_TIMEOUT_MS = 10 * 60 * 1000;
 const SHORT_TIMEOUT_MS = 10_000;
 /** A message has one long row at most. The daemon is the operator's own, and every stored row must be exportable. */
 const UNLIMITED = -1;
+/** A daemon answers a ping within this time, however long a call takes, unless its process is stopped. */
+const PING_MS = 10_000;
 
 /** The backup, the check, the runtime transfer and the horizon of a running daemon, over its socket. */
 export class RemoteMaintenance implements StoreMaintenance, RuntimeTransfer, HorizonControl {
   private readonly client: Client;
 
-  constructor(target: string) {
+  constructor(private readonly target: string) {
     this.client = new Client(target, credentials.createInsecure(), {
       "grpc.default_authority": "localhost",
       "grpc.max_receive_message_length": UNLIMITED,
+      "grpc.keepalive_time_ms": PING_MS,
+      "grpc.keepalive_timeout_ms": PING_MS,
     });
   }
 
@@ -52,6 +56,7 @@ export class RemoteMaintenance implements StoreMaintenance, RuntimeTransfer, Hor
   async importRuntime(request: ImportRuntime): Promise<ImportResult> {
     const { method, encodeRequest, decodeResponse } = adminCodecs.importRuntime;
     const { path, requestSerialize, responseDeserialize } = grpcMethod(method);
+    await this.connected();
     const ended = new AbortController();
     const response = new Promise<MessageShape<typeof method.output>>((resolve, reject) => {
       const call = this.client.makeClientStreamRequest(
@@ -85,6 +90,7 @@ export class RemoteMaintenance implements StoreMaintenance, RuntimeTransfer, Hor
     const { method, encodeRequest, decodeResponse } = adminCodecs.setHorizon;
     const { path, requestSerialize, responseDeserialize } = grpcMethod(method);
     const message = encodeRequest(request);
+    await this.connected();
     const response = await new Promise<MessageShape<typeof method.output>>((resolve, reject) => {
       const options = { deadline: Date.now() + SHORT_TIMEOUT_MS };
       this.client.makeUnaryRequest(path, requestSerialize, responseDeserialize, message, options, (error, received) => {
@@ -99,6 +105,26 @@ export class RemoteMaintenance implements StoreMaintenance, RuntimeTransfer, Hor
     this.client.close();
   }
 
+  /** Resolves when the daemon answers. */
+  private connected(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.client.waitForReady(Date.now() + SHORT_TIMEOUT_MS, (error) => {
+        if (!error) resolve();
+        else reject(this.silent(error));
+      });
+    });
+  }
+
+  private silent(cause: unknown): StoreError {
+    const text = `the daemon at ${this.target} does not answer: its process may be stopped; nothing was changed by this call`;
+    return new StoreError("ReadFailed", "UNAVAILABLE", text, { cause });
+  }
+
+  /** Returns the store error of a failed call. */
+  private errorOf(error: unknown): StoreError {
+    return isUnavailable(error) ? this.silent(error) : storeErrorOfStatus(error);
+  }
+
   /** Yields the response messages of a call. Without `timeoutMs` there is no deadline: the duration depends on the store's size. */
   private async *messages<I extends DescMessage, O extends DescMessage>(
     method: DescMethod & { readonly input: I; readonly output: O },
@@ -106,17 +132,24 @@ export class RemoteMaintenance implements StoreMaintenance, RuntimeTransfer, Hor
     timeoutMs?: number,
   ): AsyncGenerator<MessageShape<O>> {
     const { path, requestSerialize, responseDeserialize } = grpcMethod(method);
+    await this.connected();
     const options = timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs };
     const call = this.client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request, options);
     try {
       yield* call as AsyncIterable<MessageShape<O>>;
     } catch (error) {
-      throw storeErrorOfStatus(error);
+      throw this.errorOf(error);
     } finally {
       call.cancel();
     }
   }
 }
+
+/** Whether the connection was lost, and the daemon itself returned nothing. */
+const isUnavailable = (error: unknown): boolean => {
+  const { code, metadata } = error as Partial<ServiceError>;
+  return code === status.UNAVAILABLE && metadata?.get(STATUS_DETAILS_KEY).length === 0;
+};
 
 /** Returns the store error that a gRPC status carries, or an INTERNAL error when it carries none. */
 function storeErrorOfStatus(error: unknown): StoreError {
