@@ -39,7 +39,7 @@ export const CONTROLS: Readonly<Record<string, Control>> = {
   "early-truncation": { kinds: ["stop"], description: "truncates its file before the writer is done" },
   "unawaited-work": { kinds: ["stop"], description: "closes LMDB while checks, backups and stagings are running" },
   "no-look-for-room": { kinds: ["full"], description: "gives LMDB transactions that may not fit on the disk" },
-  "dropped-row": { kinds: ["kill"], description: "leaves out one record of one operation in fifty" },
+  "dropped-row": { kinds: ["kill"], description: "leaves out one record of one operation in ten" },
   "forgotten-fence": { kinds: ["pause"], description: "does not check fence tokens" },
   "thrown-request": { kinds: ["fuzz"], description: "lets gRPC respond to bytes that are not a message" },
   "unchecked-bytes": { kinds: ["corrupt"], description: "serves rows and documents without checking checksums" },
