@@ -100,6 +100,6 @@ test("the reason why no connection can be made says whether a socket exists and 
   const { port } = tcp.address() as AddressInfo;
   tcp.close();
   expect(await connectionProblem(parseTarget(`127.0.0.1:${String(port)}`))).toBe(
-    `nobody listens at 127.0.0.1:${String(port)}: start one with: bolthole serve --listen 127.0.0.1:${String(port)}`,
+    `no process listens at 127.0.0.1:${String(port)}: start one with: bolthole serve --listen 127.0.0.1:${String(port)}`,
   );
 });

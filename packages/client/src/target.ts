@@ -102,11 +102,11 @@ export function connectionProblem(target: Target): Promise<string> {
     const timer = setTimeout(silent, PROBE_MS);
     probe.once("connect", silent);
     probe.once("error", ({ code }: NodeJS.ErrnoException) => {
-      const nobody =
+      const refused =
         socket === undefined
-          ? `nobody listens at ${address}: ${start} --listen ${address}`
-          : `nobody listens at the socket ${socket}, which an earlier daemon left behind; ${start} --data FOLDER`;
-      end(code === "ECONNREFUSED" ? nobody : `${address} cannot be reached (${code ?? "unknown error"})`)();
+          ? `no process listens at ${address}: ${start} --listen ${address}`
+          : `no process listens at the socket ${socket}, which an earlier daemon left behind; ${start} --data FOLDER`;
+      end(code === "ECONNREFUSED" ? refused : `${address} cannot be reached (${code ?? "unknown error"})`)();
     });
     probe.once("close", () => {
       clearTimeout(timer);

@@ -22,7 +22,7 @@ export const VERSION = (
 /** The ids of an upload are kept in memory. */
 const MAX_UPLOAD_ROWS = 1_000_000;
 
-/** A client cannot be told to send less. */
+/** The smallest `maxMessageBytes` of the client. */
 const LEAST_SIZE = 64 * KIB;
 
 /** All uploads together have this limit, so that a larger document could not be uploaded. */

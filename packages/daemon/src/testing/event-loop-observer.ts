@@ -16,7 +16,7 @@ const RESOLUTION_MS = 2;
 
 // Loaded into a daemon with `node --require`, so it must not import the daemon.
 const file = process.env[FIGURES_FILE];
-// The daemon refuses variables that it does not know.
+// The daemon would report a variable that it does not know.
 Reflect.deleteProperty(process.env, FIGURES_FILE);
 if (file !== undefined) {
   const delays = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
