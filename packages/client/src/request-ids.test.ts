@@ -1,4 +1,5 @@
-import { type ClientClock, RequestIds } from "./request-ids.js";
+import { SimulatedClock } from "@bolthole/core/testing";
+import { RequestIds } from "./request-ids.js";
 
 const START_MS = Date.UTC(2026, 0, 1);
 const HOUR_MS = 60 * 60 * 1000;
@@ -6,36 +7,13 @@ const DAY_MS = 24 * HOUR_MS;
 
 const timeOf = (requestId: string): number => Number.parseInt(requestId.slice(0, 8) + requestId.slice(9, 13), 16);
 
-/** A clock that a test moves. */
-class TestClock implements ClientClock {
-  private wall = START_MS;
-  private elapsed = 0;
-
-  now(): number {
-    return this.wall;
-  }
-
-  monotonic(): number {
-    return this.elapsed;
-  }
-
-  pass(ms: number): void {
-    this.wall += ms;
-    this.elapsed += ms;
-  }
-
-  jump(ms: number): void {
-    this.wall += ms;
-  }
-}
-
 /** Returns the times of a store whose clock is right. */
 const timesAt = (storeTimeMs: number, horizonMs = 0) => ({ horizonMs, storeTimeMs, latestMs: storeTimeMs + HOUR_MS });
 
-let clock: TestClock;
+let clock: SimulatedClock;
 let ids: RequestIds;
 beforeEach(() => {
-  clock = new TestClock();
+  clock = new SimulatedClock(START_MS);
   ids = new RequestIds(clock);
 });
 
