@@ -16,15 +16,16 @@ export function shaped<T>(field: string, fail: Fail, run: () => T): T {
   }
 }
 
-/** Returns the INVALID_ARGUMENT for a value that a JSON shape has refused with this path and reason. */
+/** Returns the INVALID_ARGUMENT for a value that a JSON shape has refused with this path, reason and byte. */
 export function shapeRefusal(
   field: string,
   fail: Fail,
-  error: { readonly path: string; readonly reason: string },
+  error: { readonly path: string; readonly reason: string; readonly offset: number | undefined },
 ): StoreError {
   const path = error.path.replace(/\bpersisted_input\b/, "persisted_input_json");
   const record = path === "" ? field : `${field}.${path}`;
-  return fail("INVALID_ARGUMENT", `${record}: ${error.reason}`, {
+  const place = error.offset === undefined ? "" : ` (byte ${String(error.offset)})`;
+  return fail("INVALID_ARGUMENT", `${record}: ${error.reason}${place}`, {
     record,
     expected: error.reason.replace(/^expected /, ""),
     cause: error,

@@ -1,7 +1,7 @@
+import { isPlainObject, shown } from "@bolthole/json";
 import type { CallOptions } from "./runtime-store.js";
 import type { Fail } from "./argument-errors.js";
 import type { Call } from "./versioned-store.js";
-import { shown } from "./wire/field-types.js";
 
 /** The longest time limit of a call in milliseconds: 24 days and 20 hours. Timers of Node.js and gRPC hold no longer time. */
 export const MAX_TIMEOUT_MS = 2 ** 31 - 1;
@@ -13,9 +13,12 @@ export const EXPECTED_TIMEOUT = `a number of milliseconds from 1 to ${String(MAX
 export const isTimeout = (value: unknown): value is number =>
   typeof value === "number" && value >= 1 && value <= MAX_TIMEOUT_MS;
 
+const OPTIONS: readonly string[] = ["timeoutMs", "signal", "requestId"] satisfies (keyof CallOptions)[];
+const CALL_MEMBERS: readonly string[] = ["signal", "deadline"] satisfies (keyof Call)[];
+
 /** Returns the limits of a call that begins now. Throws INVALID_ARGUMENT that names the option. */
 export function callOf(options: CallOptions | undefined, fail: Fail): Call {
-  checkObject("options", options, fail);
+  if (options !== undefined) checkMembers("options", options, OPTIONS, fail);
   const { timeoutMs, signal, requestId } = options ?? {};
   if (timeoutMs !== undefined && !isTimeout(timeoutMs)) {
     throw wrong("options.timeoutMs", EXPECTED_TIMEOUT, timeoutMs, fail);
@@ -28,7 +31,7 @@ export function callOf(options: CallOptions | undefined, fail: Fail): Call {
 
 /** Throws INVALID_ARGUMENT that names the member of a call that has a wrong type. */
 export function checkCall(call: Call | undefined, fail: Fail): void {
-  checkObject("call", call, fail);
+  if (call !== undefined) checkMembers("call", call, CALL_MEMBERS, fail);
   const { deadline, signal } = call ?? {};
   if (deadline !== undefined && (typeof deadline !== "number" || Number.isNaN(deadline))) {
     throw wrong("call.deadline", "a time in milliseconds since the epoch", deadline, fail);
@@ -36,9 +39,11 @@ export function checkCall(call: Call | undefined, fail: Fail): void {
   checkSignal("call.signal", signal, fail);
 }
 
-function checkObject(name: string, value: unknown, fail: Fail): void {
-  if (value === undefined || (typeof value === "object" && value !== null)) return;
-  throw wrong(name, "an object", value, fail);
+/** Refuses what is no object, and a misspelled member, which would be ignored. */
+export function checkMembers(name: string, value: unknown, members: readonly string[], fail: Fail): void {
+  if (!isPlainObject(value)) throw wrong(name, "an object", value, fail);
+  const unknown = Object.keys(value).find((member) => !members.includes(member));
+  if (unknown !== undefined) throw wrong(name, `an object with the members ${members.join(", ")}`, unknown, fail);
 }
 
 // A signal of another realm or of a library is no instance of our AbortSignal.

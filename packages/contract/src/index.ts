@@ -1,6 +1,7 @@
 // The store and its calls.
 export type * from "./runtime-store.js";
-export { type Expectations, RuntimeStoreAdapter } from "./runtime-store-adapter.js";
+export type { Expectations } from "./expectations.js";
+export { RuntimeStoreAdapter } from "./runtime-store-adapter.js";
 export { type OptionalMethods, RuntimeStoreDefaults } from "./runtime-store-defaults.js";
 export type * from "./versioned-store.js";
 export { namedSnapshot } from "./versioned-store.js";
@@ -41,13 +42,20 @@ export { EXPECTED_TIMEOUT, MAX_TIMEOUT_MS, checkCall, isTimeout } from "./call-o
 // Administration of a store.
 export {
   type ExportRuntime,
+  type ExportedPart,
   type ExportedRuntime,
   IMPORT_RESULTS,
+  type ImportContents,
   type ImportResult,
   type ImportRuntime,
   type RuntimeContents,
+  type RuntimePart,
   type RuntimeTransfer,
+  SingleRecords,
   emptyContents,
+  exportContents,
+  importContents,
+  partsOf,
 } from "./runtime-transfer.js";
 export {
   FINDING_CODES,

@@ -15,25 +15,12 @@ import { JsonError, readOpsSnapshot, writeOpsSnapshot } from "@bolthole/json";
 import type { AuthOauthFlowUpdate, CallOptions, RuntimeStore } from "./runtime-store.js";
 import { converted, shaped } from "./argument-errors.js";
 import { callOf } from "./call-options.js";
+import { type Expectations, checkExpectations } from "./expectations.js";
 import { StoreError, readFailed, writeFailed } from "./store-error.js";
-import type {
-  Call,
-  DeletedCounts,
-  ExpectedVersion,
-  LoadedDocument,
-  RuntimeMutation,
-  VersionedStore,
-} from "./versioned-store.js";
+import type { Call, DeletedCounts, LoadedDocument, RuntimeMutation, VersionedStore } from "./versioned-store.js";
 import { requireField } from "./wire/message-codec.js";
+import { opsSnapshot } from "./wire/records.js";
 import { encodeLifecycleRecord } from "./wire/lifecycle-record.js";
-
-/** The conditions of a mutation of one runtime. Calls for the OAuth flow state ignore them. */
-export interface Expectations {
-  /** The fence token of the stored lifecycle record. A mutation throws FENCE_CONFLICT when the record has another or none. */
-  readonly fenceToken?: bigint | undefined;
-  /** The versions of stored records. A mutation throws VERSION_CONFLICT when one of them has another version. */
-  readonly versions?: readonly ExpectedVersion[] | undefined;
-}
 
 /** The largest number of attempts of one OAuth update (contract 2.9). */
 const OAUTH_ATTEMPTS = 100;
@@ -54,9 +41,15 @@ export class RuntimeStoreAdapter implements RuntimeStore {
     private readonly expectations: Expectations = {},
   ) {}
 
-  /** Returns the same store with conditions: its mutations are refused unless the expectations hold. */
+  /**
+   * Returns the same store with conditions: its mutations are refused unless the expectations hold. The expectations of this store
+   * still hold, unless the new ones have the same member. Throws INVALID_ARGUMENT for a member that does not exist or has a wrong
+   * value.
+   */
   withExpectations(expectations: Expectations): RuntimeStoreAdapter {
-    return new RuntimeStoreAdapter(this.store, this.storeId, expectations);
+    checkExpectations(expectations, writeFailed);
+    const { fenceToken = this.expectations.fenceToken, versions = this.expectations.versions } = expectations;
+    return new RuntimeStoreAdapter(this.store, this.storeId, { fenceToken, versions });
   }
 
   /** Returns `bolthole:` followed by the store id (contract 2.10). */
@@ -222,6 +215,7 @@ export class RuntimeStoreAdapter implements RuntimeStore {
   ): Promise<void> {
     // As JSON, because a value has a lower size limit.
     const opsDelta = { opsSnapshot: shaped("snapshot", writeFailed, () => writeOpsSnapshot(snapshot)) };
+    converted("snapshot", writeFailed, () => opsSnapshot.refuseUnknown?.(snapshot));
     await this.store.persistOpsLifecycle({ ...this.runtimeMutation(runtimeId, options), opsDelta }, call(options));
   }
 

@@ -83,7 +83,7 @@ export class OutcomeUnknownError extends StoreError {
     text: string,
     cause?: unknown,
   ) {
-    super("Internal", "OUTCOME_UNKNOWN", text, { cause });
+    super("WriteFailed", "OUTCOME_UNKNOWN", text, { cause });
   }
 
   static {
@@ -91,7 +91,7 @@ export class OutcomeUnknownError extends StoreError {
   }
 }
 
-/** Returns the error of a mutation that was not applied, or of a stored record that a mutation does not accept. */
+/** Returns the error of a mutation that was not applied or whose outcome is unknown, or of a stored record that a mutation does not accept. */
 export const writeFailed = (reason: StoreErrorReason, text: string, subject?: StoreErrorSubject): StoreError =>
   new StoreError("WriteFailed", reason, text, subject);
 

@@ -311,7 +311,7 @@ export interface Limits {
   readonly patchPieces: number;
   /** The number of new bytes in one patch. */
   readonly patchInsertBytes: number;
-  /** The size of all uploads together that no commit has used yet, in bytes. */
+  /** The bytes that have arrived of all uploads together that no commit has used yet. */
   readonly uploadBytes: number;
   /** The number of seconds after which an unused upload is dropped. */
   readonly uploadIdleSeconds: number;
@@ -329,7 +329,10 @@ export interface Limits {
 /** The time for which a request id protects a retry. The outcome of a request is dropped when it exceeds either bound. */
 export interface OutcomeRetention {
   readonly maxAgeSeconds: number;
-  /** Outcomes of the last minute are kept above it, and those whose ids are ahead of the store time do not count. */
+  /**
+   * Outcomes of the last minute are kept above it, and those whose ids are ahead of the store time do not count. A tenth as many
+   * sealed ids are kept beside them.
+   */
   readonly maxCount: number;
 }
 

@@ -36,4 +36,5 @@ export { canonicalUuid, uuidFromBytes, uuidToBytes, writeUuid } from "./shapes/s
 
 // Errors, and gaps: the elided messages of an incremental check.
 export { JsonError } from "./text/json-error.js";
+export { shown } from "./text/shown.js";
 export { GAP_BYTE, type Gap, Gaps } from "./text/reader.js";

@@ -1,13 +1,11 @@
-import { setImmediate } from "node:timers/promises";
 import { type MessageInitShape, create } from "@bufbuild/protobuf";
 import { writeOpsSnapshot } from "@bolthole/json";
-import type { RunBoundaryReceipt, RuntimeId, SessionProfile, StoredInputState } from "@bolthole/json/model";
 import * as pb from "../gen/bolthole/v1/admin_pb.js";
 import {
-  type ExportedRuntime,
+  type ExportedPart,
   IMPORT_RESULTS,
   type ImportRuntime,
-  type RuntimeContents,
+  type RuntimePart,
   type RuntimeTransfer,
 } from "../runtime-transfer.js";
 import {
@@ -39,104 +37,78 @@ import { requestIdTimes } from "./request-id-times.js";
 import { sessionProfile } from "./session-change.js";
 import { withFirst } from "./streams.js";
 
-const CHUNK_BYTES = 1 << 20;
-
-/** Writes a runtime in parts: one for each record, and one for each 1 MiB of its two snapshots. */
-function* writeParts(contents: RuntimeContents): Generator<pb.RuntimePart> {
-  const { session, lifecycle, ops, inputs, receipts } = contents;
-  const part = (one: pb.RuntimePart["part"]): pb.RuntimePart => ({ $typeName: "bolthole.v1.RuntimePart", part: one });
-  if (session) {
-    const profile = sessionProfile.toWire(session.profile);
-    for (const chunk of chunksOf(session.snapshot)) {
-      yield part({ case: "snapshot", value: create(pb.SnapshotPartSchema, { profile, chunk }) });
+/** Returns the messages of a part: one for each row. */
+function* messagesOf(part: RuntimePart): Generator<pb.RuntimePart> {
+  const message = (one: pb.RuntimePart["part"]): pb.RuntimePart => ({
+    $typeName: "bolthole.v1.RuntimePart",
+    part: one,
+  });
+  switch (part.kind) {
+    case "session": {
+      const profile = sessionProfile.toWire(part.profile);
+      yield message({ case: "snapshot", value: create(pb.SnapshotPartSchema, { profile, chunk: part.chunk }) });
+      break;
     }
-  }
-  if (lifecycle) yield part({ case: "lifecycle", value: lifecycleRecord.toWire(lifecycle) });
-  for (const chunk of ops ? chunksOf(ops) : []) {
-    yield part({ case: "opsJson", value: create(pb.OpsPartSchema, { chunk }) });
-  }
-  for (const input of inputs) yield part({ case: "input", value: inputState.toWire(input) });
-  for (const one of receipts) yield part({ case: "receipt", value: receipt.toWire(one) });
-}
-
-/** Yields the parts of a document. An empty one has one part without bytes, because no part means that there is none. */
-function* chunksOf(document: Uint8Array): Generator<Uint8Array> {
-  for (let start = 0; start === 0 || start < document.length; start += CHUNK_BYTES) {
-    yield document.subarray(start, start + CHUNK_BYTES);
+    case "lifecycle":
+      yield message({ case: "lifecycle", value: lifecycleRecord.toWire(part.record) });
+      break;
+    case "ops":
+      yield message({ case: "opsJson", value: create(pb.OpsPartSchema, { chunk: part.chunk }) });
+      break;
+    case "inputs":
+      for (const input of part.inputs) yield message({ case: "input", value: inputState.toWire(input) });
+      break;
+    case "receipts":
+      for (const one of part.receipts) yield message({ case: "receipt", value: receipt.toWire(one) });
   }
 }
 
-/** A message of an export, or a message of an import after the first. */
-interface PartMessage {
-  readonly part?: pb.RuntimePart | undefined;
-  readonly finding?: pb.Finding | undefined;
-}
+/** Reads the parts of a runtime from messages. Rows are numbered, so that an error can name one. */
+class PartReader {
+  private inputs = 0;
+  private receipts = 0;
 
-/** Reads a runtime from the parts and findings of `messages`. */
-async function readParts(runtimeId: RuntimeId, messages: AsyncIterable<PartMessage>): Promise<ExportedRuntime> {
-  let lifecycle: RuntimeContents["lifecycle"];
-  const ops: Uint8Array[] = [];
-  let profile: SessionProfile | undefined;
-  const chunks: Uint8Array[] = [];
-  const inputs: StoredInputState[] = [];
-  const receipts: RunBoundaryReceipt[] = [];
-  const findings: Finding[] = [];
-  for await (const { part: holder, finding: found } of messages) {
-    if (found) {
-      findings.push(at("finding", () => finding.toModel(found)));
-      continue;
-    }
+  read(holder: pb.RuntimePart | undefined): RuntimePart {
     const { part } = requireField(holder, "part");
     switch (part.case) {
-      case "snapshot":
-        profile = at("part.snapshot.profile", () => sessionProfile.toModel(part.value.profile));
-        chunks.push(part.value.chunk);
-        break;
+      case "snapshot": {
+        const profile = at("part.snapshot.profile", () => sessionProfile.toModel(part.value.profile));
+        return { kind: "session", profile, chunk: part.value.chunk };
+      }
       case "lifecycle":
-        lifecycle = lifecycleRecord.toModel(part.value);
-        break;
+        return { kind: "lifecycle", record: lifecycleRecord.toModel(part.value) };
       case "ops":
-        ops.push(writeOpsSnapshot(at("part.ops", () => opsSnapshot.toModel(part.value))));
-        break;
+        return { kind: "ops", chunk: writeOpsSnapshot(at("part.ops", () => opsSnapshot.toModel(part.value))) };
       case "opsJson":
-        ops.push(part.value.chunk);
-        break;
-      case "input":
-        inputs.push(at(`inputs[${inputs.length}]`, () => inputState.toModel(part.value)));
-        break;
-      case "receipt":
-        receipts.push(at(`receipts[${receipts.length}]`, () => receipt.toModel(part.value)));
-        break;
+        return { kind: "ops", chunk: part.value.chunk };
+      case "input": {
+        const field = `inputs[${String(this.inputs++)}]`;
+        return { kind: "inputs", inputs: [at(field, () => inputState.toModel(part.value))] };
+      }
+      case "receipt": {
+        const field = `receipts[${String(this.receipts++)}]`;
+        return { kind: "receipts", receipts: [at(field, () => receipt.toModel(part.value))] };
+      }
       case undefined:
         throw new InvalidArgumentError("part", "a record", "none");
     }
   }
-  const session = profile && { snapshot: (await joined(chunks)) ?? NO_BYTES, profile };
-  return { runtimeId, session, lifecycle, ops: await joined(ops), inputs, receipts, findings };
 }
 
-/** How many bytes are copied before the event loop may run: a millisecond or two. */
-const YIELD_BYTES = 2 << 20;
-
-/** Returns the chunks as one document, and undefined without chunks. Drops each chunk when it has been copied. */
-async function joined(chunks: Uint8Array[]): Promise<Uint8Array | undefined> {
-  if (chunks.length === 0) return undefined;
-  const document = Buffer.allocUnsafeSlow(chunks.reduce((total, { length }) => total + length, 0));
-  let at = 0;
-  let copied = 0;
-  for (const [index, chunk] of chunks.entries()) {
-    document.set(chunk, at);
-    at += chunk.length;
-    copied += chunk.length;
-    chunks[index] = NO_BYTES;
-    if (copied < YIELD_BYTES) continue;
-    copied = 0;
-    await setImmediate();
+/** Reads an export. */
+async function* exportedParts(messages: AsyncIterable<pb.ExportRuntimeResponse>): AsyncGenerator<ExportedPart, void> {
+  const reader = new PartReader();
+  for await (const { part, finding: found } of messages) {
+    if (found) yield { kind: "finding", finding: at("finding", () => finding.toModel(found)) };
+    else yield reader.read(part);
   }
-  return document;
 }
 
-const NO_BYTES = Buffer.of();
+/** Reads the messages of an import after the first. */
+async function* importedParts(messages: AsyncIterable<pb.ImportRuntimeRequest>): AsyncGenerator<RuntimePart, void> {
+  const reader = new PartReader();
+  for await (const { part } of messages) yield reader.read(part);
+}
 
 const runtimeId = required<string, string>(same);
 const importResult = enumeration(pb.ImportResultSchema, IMPORT_RESULTS);
@@ -182,11 +154,11 @@ function eventOf(event: VerifyEvent): pb.VerifyResponse["event"] {
 export const encodeFinding = finding.toWire;
 
 const importStart = ({
-  contents,
+  runtimeId: id,
   overwrite,
   dryRun,
 }: ImportRuntime): MessageInitShape<typeof pb.ImportRuntimeRequestSchema> => ({
-  start: { runtimeId: contents.runtimeId, overwrite, dryRun },
+  start: { runtimeId: id, overwrite, dryRun },
 });
 
 type DaemonStatus = MessageInitShape<typeof pb.GetStatusResponseSchema>;
@@ -211,20 +183,19 @@ export const adminCodecs = {
       toWire: (status) => create(pb.GetStatusResponseSchema, status),
     },
   ),
-  /** Returns contents with an empty `runtimeId`, because the messages do not have it. The caller sets it. */
   exportRuntime: stream(
     rpc.exportRuntime,
     { runtimeId, salvage: flag },
     {
       async decodeResponse(messages) {
         const { first, all } = await withFirst(messages);
-        return first && readParts("", all);
+        return first && exportedParts(all);
       },
-      async *encodeResponse(contents) {
-        if (!contents) return;
-        // A runtime may have thousands of parts. The promise lets the event loop run other work between two of them.
-        for (const part of writeParts(contents)) yield await Promise.resolve({ part });
-        for (const one of contents.findings) yield await Promise.resolve({ finding: finding.toWire(one) });
+      async *encodeResponse(parts) {
+        for await (const part of parts ?? []) {
+          if (part.kind === "finding") yield { finding: finding.toWire(part.finding) };
+          else for (const message of messagesOf(part)) yield { part: message };
+        }
       },
     },
   ),
@@ -236,14 +207,17 @@ export const adminCodecs = {
         const first = await iterator.next();
         const start = requireField(first.done === true ? undefined : first.value.start, "start");
         const rest = { [Symbol.asyncIterator]: () => iterator };
-        const contents: RuntimeContents = await readParts(requireField(start.runtimeId, "start.runtime_id"), rest);
-        return { contents, overwrite: start.overwrite, dryRun: start.dryRun };
+        return {
+          runtimeId: requireField(start.runtimeId, "start.runtime_id"),
+          parts: importedParts(rest),
+          overwrite: start.overwrite,
+          dryRun: start.dryRun,
+        };
       },
       encodeStart: importStart,
       async *encodeRequest(request) {
-        const { contents } = request;
         yield importStart(request);
-        for (const part of writeParts(contents)) yield await Promise.resolve({ part });
+        for await (const part of request.parts) for (const message of messagesOf(part)) yield { part: message };
       },
     },
     {

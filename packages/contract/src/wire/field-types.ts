@@ -1,6 +1,6 @@
 import { isUint8Array } from "node:util/types";
 import { type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
-import { isPlainObject } from "@bolthole/json";
+import { isPlainObject, shown } from "@bolthole/json";
 import { InvalidArgumentError, inside } from "./invalid-argument.js";
 
 /*
@@ -9,37 +9,21 @@ import { InvalidArgumentError, inside } from "./invalid-argument.js";
  * reports others without the name of the field.
  */
 
-const MAX_SHOWN = 60;
-
-/** Returns a short text for a wrong value: its value if it is short, and otherwise its type. */
-export function shown(value: unknown): string {
-  switch (typeof value) {
-    case "string":
-      return JSON.stringify(value.length > MAX_SHOWN ? `${value.slice(0, MAX_SHOWN)}…` : value);
-    case "bigint":
-      return `${String(value)}n`;
-    case "object":
-      return value === null ? "null" : `an object of type ${nameOfClass(value)}`;
-    case "function":
-      return "a function";
-    case "symbol":
-      return "a symbol";
-    case "undefined":
-    case "number":
-    case "boolean":
-      return String(value);
-  }
-}
-
-function nameOfClass(value: object): string {
-  const { constructor } = value as { readonly constructor?: unknown };
-  return typeof constructor === "function" && constructor.name !== "" ? constructor.name : "Object";
-}
-
 /** What values a scalar may have, and what is expected instead of others. */
 interface ValueType {
   readonly expected: string;
   accepts(value: unknown): boolean;
+}
+
+/** Whether the memory of bytes was transferred, to a worker for example, so that they can no longer be read. */
+function isDetached({ buffer }: Uint8Array): boolean {
+  if (buffer.byteLength > 0) return false;
+  try {
+    // The only test that Node.js 20 has.
+    return new Uint8Array(buffer).length > 0;
+  } catch {
+    return true;
+  }
 }
 
 const bigintBetween = (least: bigint, most: bigint): ValueType => ({
@@ -53,7 +37,10 @@ const integerBetween = (least: number, most: number): ValueType => ({
 });
 
 const TEXT: ValueType = { expected: "text (a string)", accepts: (value) => typeof value === "string" };
-const BYTES: ValueType = { expected: "bytes (a Uint8Array)", accepts: isUint8Array };
+const BYTES: ValueType = {
+  expected: "bytes (a Uint8Array)",
+  accepts: (value) => isUint8Array(value) && !isDetached(value),
+};
 const BOOLEAN: ValueType = { expected: "true or false", accepts: (value) => typeof value === "boolean" };
 const NUMBER: ValueType = { expected: "a number", accepts: (value) => typeof value === "number" };
 const INT_32 = integerBetween(-(2 ** 31), 2 ** 31 - 1);
@@ -87,9 +74,27 @@ export function requireObject(value: unknown): void {
   if (!isPlainObject(value)) throw new InvalidArgumentError("", "an object", shown(value));
 }
 
+/**
+ * Throws an `InvalidArgumentError` for a member of an object that is not one of these names. A misspelled member would be dropped:
+ * a condition would not be checked, and an id or a fact would not be stored. A member that is undefined says nothing.
+ */
+export function refuseOthers(value: object, names: ReadonlySet<string>): void {
+  // Input rows pass through here by the thousand, and this loop makes no list of the names.
+  for (const name in value) {
+    if (names.has(name) || !Object.hasOwn(value, name)) continue;
+    if ((value as Readonly<Record<string, unknown>>)[name] === undefined) continue;
+    throw new InvalidArgumentError(name, `no member of this name, only ${[...names].join(", ")}`);
+  }
+}
+
+/** Throws an `InvalidArgumentError` unless a value is a bigint that an unsigned integer of 64 bits can hold. */
+export const requireUint64 = (value: unknown): void => {
+  typeCheck(UINT_64)(value);
+};
+
 /** Throws an `InvalidArgumentError` unless a value has bytes. */
 export function requireBytes(value: unknown): void {
-  if (!BYTES.accepts(value)) throw new InvalidArgumentError("", BYTES.expected, shown(value));
+  if (!BYTES.accepts(value)) throw new InvalidArgumentError("", BYTES.expected, shownValue(value));
 }
 
 /** Throws an `InvalidArgumentError` unless a value is a list. */
@@ -151,9 +156,12 @@ function checkOf(field: DescField): (value: unknown) => void {
 const typeCheck =
   ({ accepts, expected }: ValueType) =>
   (value: unknown): void => {
-    if (!accepts(value)) throw new InvalidArgumentError("", expected, shown(value));
+    if (!accepts(value)) throw new InvalidArgumentError("", expected, shownValue(value));
     if (typeof value === "string") requireWellFormed(value);
   };
+
+const shownValue = (value: unknown): string =>
+  isUint8Array(value) && isDetached(value) ? "one whose memory was transferred" : shown(value);
 
 /** protobuf-es replaces a lone surrogate by another character, and an id must never become another id. */
 function requireWellFormed(text: string): void {

@@ -11,6 +11,7 @@ export {
   type ScrubStatusSchema,
 } from "../gen/bolthole/v1/admin_pb.js";
 export { type StreamCodec, type UnaryCodec, type UploadCodec, isMutation } from "./method-codec.js";
+export { allocatePages } from "./pages.js";
 export { type StoreCodecs, storeCodecs } from "./store-codecs.js";
 export {
   MAX_UPLOADED_STATES,
@@ -21,15 +22,17 @@ export {
 } from "./streams.js";
 export { adminCodecs, encodeFinding } from "./admin-codecs.js";
 export { InvalidArgumentError, inside } from "./invalid-argument.js";
-export { checkFields, requireObject, shown } from "./field-types.js";
+export { checkFields, requireObject } from "./field-types.js";
+export { shown } from "@bolthole/json";
 export { type Allocate, type GrpcMethod, encodeMessage, grpcMethod } from "./method-codec.js";
-export { type Pause, decodeMessage } from "./sliced-decoding.js";
+export { type Pause, type TakeMemory, decodeMessage, decodeMessageInSlices, decodedBytes } from "./sliced-decoding.js";
 export {
   decodeLifecycleRecord,
   encodeLifecycleRecord,
   encodeStoredLifecycleRecord,
   inspectLifecycleRecord,
 } from "./lifecycle-record.js";
+export { EXPECTED_STORE_KEY, comparesStore } from "./expected-store.js";
 export { ERROR_DOMAIN, STATUS_DETAILS_KEY, type WireStatus, fromWireStatus, toWireStatus } from "./status.js";
 
 // For server reflection and health checks.

@@ -45,6 +45,7 @@ function alsoAsJson<D extends DescMessage, Model>(
       return at(jsonField, () => fromJson(read, text));
     },
     toWire: codec.toWire,
+    refuseUnknown: codec.refuseUnknown,
   };
 }
 

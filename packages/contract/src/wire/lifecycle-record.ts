@@ -14,7 +14,7 @@ import {
 } from "../gen/bolthole/v1/lifecycle_pb.js";
 import type { CallOptions, MachineLifecycleStore } from "../runtime-store.js";
 import { readFailed } from "../store-error.js";
-import { checkFields, requireBytes, requireObject } from "./field-types.js";
+import { checkFields, refuseOthers, requireBytes, requireObject } from "./field-types.js";
 import { type Codec, InvalidArgumentError, at, enumeration } from "./message-codec.js";
 
 const runtimeState = enumeration(RuntimeStateSchema, RUNTIME_STATES);
@@ -47,8 +47,23 @@ function parse(bytes: Uint8Array): MachineLifecycleRecord {
 export function encodeLifecycleRecord(lifecycle: MachineLifecycle): Uint8Array {
   requireObject(lifecycle);
   at("runtime_state", () => runtimeState.toWire(lifecycle.runtimeState));
-  return encodeStoredLifecycleRecord({ recordVersion: MACHINE_LIFECYCLE_RECORD_VERSION, ...lifecycle });
+  refuseOthers(lifecycle, LIFECYCLE_MEMBERS);
+  const { runtimeState: state, binding } = lifecycle;
+  const record = { recordVersion: MACHINE_LIFECYCLE_RECORD_VERSION, runtimeState: state, binding };
+  const bytes = encodeStoredLifecycleRecord(record);
+  at("binding", () => {
+    refuseOthers(binding, BINDING_MEMBERS);
+  });
+  return bytes;
 }
+
+const LIFECYCLE_MEMBERS: ReadonlySet<string> = new Set<keyof MachineLifecycle>(["runtimeState", "binding"]);
+const BINDING_MEMBERS: ReadonlySet<string> = new Set<keyof MachineLifecycle["binding"]>([
+  "agentRuntimeId",
+  "fenceToken",
+  "runtimeGeneration",
+  "runtimeEpochId",
+]);
 
 /** Returns a record of any version, as the reference's JSON has it. A state that this version does not know is lost. */
 export function encodeStoredLifecycleRecord(record: ReferenceLifecycleRecord): Uint8Array {

@@ -1,6 +1,7 @@
 import { type DescField, type DescMessage, type Message, type MessageShape, create } from "@bufbuild/protobuf";
 import type { GenEnum } from "@bufbuild/protobuf/codegenv2";
-import { expectedIn, requireList, requireObject, shown } from "./field-types.js";
+import { shown } from "@bolthole/json";
+import { expectedIn, refuseOthers, requireList, requireObject } from "./field-types.js";
 import { InvalidArgumentError, inside } from "./invalid-argument.js";
 
 export { InvalidArgumentError, inside };
@@ -20,11 +21,18 @@ export function requireField<T>(value: T | undefined, field: string): T {
 export interface Codec<Wire, Model> {
   readonly toModel: (wire: Wire) => Model;
   readonly toWire: (model: Model) => Wire;
+  /**
+   * Throws for a member of a model that has no place in the message: `toWire` would drop it. The model must be one that `toWire`
+   * accepts. Absent for a value without members.
+   */
+  readonly refuseUnknown?: ((model: Model) => void) | undefined;
 }
 
-/** A list of messages in a message, as `decodeInSlices` needs it. */
+export type MessageListField = DescField & { readonly fieldKind: "list"; readonly listKind: "message" };
+
+/** A list of messages in a message, as `modelInSlices` needs it. */
 export interface MessageList {
-  readonly field: DescField & { readonly fieldKind: "list"; readonly listKind: "message" };
+  readonly field: MessageListField;
   /** The name of the list in the model. */
   readonly modelName: string;
   readonly item: Codec<unknown, unknown>;
@@ -74,6 +82,7 @@ class Member {
     /** Undefined when the value is the same in both forms. */
     readonly toModel: AnyCodec["toModel"] | undefined,
     readonly toWire: AnyCodec["toWire"] | undefined,
+    readonly refuseUnknown: AnyCodec["refuseUnknown"],
     /** The value of the message's member when the model has none. */
     readonly zero: unknown,
     /** What the model must have when its value is the same on the wire and the message cannot be without it. */
@@ -109,12 +118,14 @@ export function message<
     if ("item" in codec && member.kind === "field" && member.fieldKind === "list" && member.listKind === "message") {
       lists.push({ field: member, modelName, item: (codec as ListCodec<unknown, unknown>).item });
     }
-    const { toModel, toWire } = codec === same ? { toModel: undefined, toWire: undefined } : codec;
+    const { toModel, toWire, refuseUnknown } = codec === same ? ({} as Partial<AnyCodec>) : codec;
     const zero = zeros[wireName];
     const expected =
       toWire === undefined && zero !== undefined && member.kind === "field" ? expectedIn(member) : undefined;
-    return new Member(modelName, wireName, member.name, toModel, toWire, zero, expected);
+    return new Member(modelName, wireName, member.name, toModel, toWire, refuseUnknown, zero, expected);
   });
+  const names = new Set(members.map(({ modelName }) => modelName));
+  const withMembers = members.filter(({ refuseUnknown }) => refuseUnknown !== undefined);
   const others = (wireOnly as readonly string[]).flatMap((name) =>
     zeros[name] === undefined ? [] : [[name, zeros[name]] as const],
   );
@@ -154,6 +165,18 @@ export function message<
         throw inside(step, error);
       }
       return wire as unknown as MessageShape<D>;
+    },
+    refuseUnknown(model) {
+      refuseOthers(model as object, names);
+      for (const { modelName, protoName, refuseUnknown } of withMembers) {
+        const value = (model as AnyRecord)[modelName];
+        if (value === undefined) continue;
+        try {
+          refuseUnknown?.(value);
+        } catch (error) {
+          throw inside(protoName, error);
+        }
+      }
     },
   };
 }
@@ -210,9 +233,14 @@ export function union<D extends DescMessage, O extends MemberName<MessageShape<D
       requireObject(model);
       const { kind } = model as { readonly kind: string };
       const variant = variants.find((candidate) => candidate.kind === kind);
-      if (!variant) throw new InvalidArgumentError("", expected, typeof kind === "string" ? kind : shown(kind));
+      if (!variant) throw new InvalidArgumentError("", expected, shown(kind));
       const value = at(kind, () => variant.codec.toWire(model as object));
       return { $typeName: desc.typeName, [oneof]: { case: variant.case, value } } as unknown as MessageShape<D>;
+    },
+    refuseUnknown(model) {
+      const { kind, ...members } = model as { readonly kind: string };
+      const variant = variants.find((candidate) => candidate.kind === kind);
+      at(kind, () => variant?.codec.refuseUnknown?.(members));
     },
   };
 }
@@ -241,12 +269,14 @@ export const flag: Codec<boolean, boolean | undefined> = { toModel: (wire) => wi
 export const optional = <Wire, Model>(codec: Codec<Wire, Model>): Codec<Wire | undefined, Model | undefined> => ({
   toModel: (wire) => (wire === undefined ? undefined : codec.toModel(wire)),
   toWire: (model) => (model === undefined ? undefined : codec.toWire(model)),
+  refuseUnknown: codec.refuseUnknown as Codec<Wire, Model | undefined>["refuseUnknown"],
 });
 
 /** A value that the message type allows to be absent, and that must be present. */
 export const required = <Wire, Model>(codec: Codec<Wire, Model>): Codec<Wire | undefined, Model> => ({
   toModel: (wire) => codec.toModel(requireField(wire, "")),
   toWire: (model) => codec.toWire(requireField(model, "")),
+  refuseUnknown: codec.refuseUnknown,
 });
 
 /** A list of values. */
@@ -257,6 +287,7 @@ export const list = <Wire, Model>(codec: Codec<Wire, Model>): ListCodec<Wire, Mo
     requireList(models);
     return convertEach(models, codec.toWire);
   },
+  refuseUnknown: each(codec.refuseUnknown, (models, check) => convertEach(models, check)),
 });
 
 /** A list of strings. It is copied for a message, because the list of the model is read-only. */
@@ -277,7 +308,14 @@ export const map = <Wire, Model>(
     requireObject(models);
     return convertValues(models, codec.toWire);
   },
+  refuseUnknown: each(codec.refuseUnknown, (models, check) => convertValues(models, check)),
 });
+
+/** Returns the check of all values of a collection, if its values have one. */
+const each = <Model, Models>(
+  check: ((model: Model) => void) | undefined,
+  forEach: (models: Models, check: (model: Model) => void) => unknown,
+): ((models: Models) => void) | undefined => check && ((models) => void forEach(models, check));
 
 function convertEach<From, To>(values: readonly From[], convert: (value: From) => To): To[] {
   let index = 0;
@@ -353,6 +391,7 @@ export function enumeration<T extends string, E extends number>(
   if (desc.values.length !== texts.length + 1) throw new TypeError(`${desc.typeName} has values without a text`);
   const names = desc.values.slice(1).map(({ name }) => name);
   const expected = `one of ${names.join(", ")}`;
+  const expectedText = `one of ${texts.map(shown).join(", ")}`;
   const toModel = (value: number): T => {
     const text = byNumber[value];
     if (text === undefined) {
@@ -364,8 +403,7 @@ export function enumeration<T extends string, E extends number>(
   const toWire = (text: T): E => {
     const value = byText.get(text);
     // Callers without types may pass any text.
-    if (value === undefined)
-      throw new InvalidArgumentError("", expected, typeof text === "string" ? text : shown(text));
+    if (value === undefined) throw new InvalidArgumentError("", expectedText, shown(text));
     return value;
   };
   return {

@@ -15,7 +15,7 @@ import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { checkFields } from "./field-types.js";
 import { type MessageConversion, messageCodec } from "./message-codec.js";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
-import { type Pause, decodeInSlices } from "./sliced-decoding.js";
+import { type Pause, modelInSlices } from "./sliced-decoding.js";
 
 /** The conversions of one unary RPC between its messages and their model values. */
 export interface UnaryCodec<
@@ -27,9 +27,11 @@ export interface UnaryCodec<
   readonly kind: "unary";
   readonly method: DescMethodUnary<I, O>;
   decodeRequest(message: MessageShape<I>): Request;
-  /** Decodes the message in these bytes, with pauses: for a long one. */
-  decodeLongRequest(bytes: Uint8Array, pause: Pause): Promise<Request>;
+  /** Decodes a long message, with pauses, and empties its lists. */
+  decodeLongRequest(message: MessageShape<I>, pause: Pause): Promise<Request>;
   encodeRequest(request: Request): MessageInitShape<I>;
+  /** Throws an `InvalidArgumentError` for a member that `encodeRequest` would drop. */
+  refuseUnknown(request: Request): void;
   decodeResponse(message: MessageShape<O>): Response;
   /** `request` returns the message of the request, for a response whose form depends on it. */
   encodeResponse(response: Response, request?: () => MessageShape<I>): MessageInitShape<O>;
@@ -46,10 +48,14 @@ export interface StreamCodec<
   readonly method: DescMethodServerStreaming<I, O>;
   decodeRequest(message: MessageShape<I>): Request;
   encodeRequest(request: Request): MessageInitShape<I>;
+  /** Throws an `InvalidArgumentError` for a member that `encodeRequest` would drop. */
+  refuseUnknown(request: Request): void;
   /** Where the response is a promise, it resolves after the first message or after the end of an empty stream. */
   decodeResponse(messages: AsyncIterable<MessageShape<O>>): Response;
   /** `request` returns the message of the request, for a response whose form depends on it. */
   encodeResponse(response: Awaited<Response>, request?: () => MessageShape<I>): AsyncIterable<MessageInitShape<O>>;
+  /** Returns the size of the document that the messages carry together, and 0 without a document. Absent where it is not known. */
+  documentBytes?(response: Awaited<Response>): number;
 }
 
 /** The conversions of one RPC whose request is a stream of messages. */
@@ -65,6 +71,8 @@ export interface UploadCodec<
   decodeRequest(messages: AsyncIterable<MessageShape<I>>): Promise<Request>;
   /** Returns the first message, which describes the others. */
   encodeStart(request: Request): MessageInitShape<I>;
+  /** Throws an `InvalidArgumentError` for a member that no message would have. `encodeRequest` checks the parts. */
+  refuseUnknown?(request: Request): void;
   /** Yields all messages, with the first one. */
   encodeRequest(request: Request): AsyncIterable<MessageInitShape<I>>;
   decodeResponse(message: MessageShape<O>): Response;
@@ -87,8 +95,9 @@ export function unary<Request, Response, I extends DescMessage, O extends DescMe
     kind: "unary",
     method,
     decodeRequest: request.toModel,
-    decodeLongRequest: (bytes, pause) => decodeInSlices(method.input, request, bytes, pause),
+    decodeLongRequest: (message, pause) => modelInSlices(request, message, pause),
     encodeRequest: request.toWire,
+    refuseUnknown: (value) => request.refuseUnknown?.(value),
     decodeResponse: response.toModel,
     encodeResponse: encodeInForm ?? response.toWire,
   };
@@ -98,7 +107,7 @@ export function unary<Request, Response, I extends DescMessage, O extends DescMe
 export function stream<Request, Response, I extends DescMessage, O extends DescMessage>(
   method: DescMethodServerStreaming<I, O>,
   requestConversion: MessageConversion<MessageShape<I>, NoInfer<Request>>,
-  response: Pick<StreamCodec<Request, Response, I, O>, "decodeResponse" | "encodeResponse">,
+  response: Pick<StreamCodec<Request, Response, I, O>, "decodeResponse" | "encodeResponse" | "documentBytes">,
 ): StreamCodec<Request, Response, I, O> {
   const request = messageCodec(method.input, requestConversion);
   return {
@@ -106,6 +115,7 @@ export function stream<Request, Response, I extends DescMessage, O extends DescM
     method,
     decodeRequest: request.toModel,
     encodeRequest: request.toWire,
+    refuseUnknown: (value) => request.refuseUnknown?.(value),
     ...response,
   };
 }
@@ -113,7 +123,10 @@ export function stream<Request, Response, I extends DescMessage, O extends DescM
 /** Returns the codec of an RPC whose request is a stream, which needs code. */
 export function upload<Request, Response, I extends DescMessage, O extends DescMessage>(
   method: DescMethodClientStreaming<I, O>,
-  request: Pick<UploadCodec<Request, Response, I, O>, "decodeRequest" | "encodeStart" | "encodeRequest">,
+  request: Pick<
+    UploadCodec<Request, Response, I, O>,
+    "decodeRequest" | "encodeStart" | "refuseUnknown" | "encodeRequest"
+  >,
   responseConversion: MessageConversion<MessageShape<O>, NoInfer<Response>>,
 ): UploadCodec<Request, Response, I, O> {
   const response = messageCodec(method.output, responseConversion);

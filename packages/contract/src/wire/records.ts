@@ -7,9 +7,10 @@ import {
   RunBoundaryReceiptSchema,
 } from "../gen/bolthole/v1/receipt_pb.js";
 import * as session from "../gen/bolthole/v1/session_pb.js";
-import { requireObject } from "./field-types.js";
+import { refuseOthers, requireObject } from "./field-types.js";
 import {
   type Codec,
+  at,
   enumeration,
   list,
   map,
@@ -96,6 +97,13 @@ const abandoned: Codec<input.InputAbandoned, { readonly reason: model.InputAband
     return abandonment.toWire({
       cause: reason.kind,
       attempts: reason.kind === "max_attempts_exhausted" ? reason.attempts : 0,
+    });
+  },
+  refuseUnknown: (outcome) => {
+    refuseOthers(outcome, new Set(["reason"]));
+    at("reason", () => {
+      const { reason } = outcome;
+      refuseOthers(reason, new Set(reason.kind === "max_attempts_exhausted" ? ["kind", "attempts"] : ["kind"]));
     });
   },
 };

@@ -4,7 +4,7 @@ import { type DocumentPart, SESSION_PROFILES, type SnapshotPatch } from "@boltho
 import { type OpsDelta as WireOpsDelta, OpsDeltaSchema } from "../gen/bolthole/v1/operations_pb.js";
 import * as pb from "../gen/bolthole/v1/session_pb.js";
 import type { OpsDelta, SessionChange } from "../versioned-store.js";
-import { requireBytes, requireObject } from "./field-types.js";
+import { refuseOthers, requireBytes, requireObject } from "./field-types.js";
 import { type Codec, InvalidArgumentError, at, byteCount, enumeration, list, message, same } from "./message-codec.js";
 
 export const sessionProfile = enumeration(pb.SessionProfileSchema, SESSION_PROFILES);
@@ -29,6 +29,9 @@ const piece: Codec<pb.Piece, DocumentPart> = {
     create(pb.PieceSchema, {
       from: isUint8Array(part) ? { case: "insert", value: part } : { case: "copy", value: range.toWire(part) },
     }),
+  refuseUnknown: (part) => {
+    if (!isUint8Array(part)) at("copy", () => range.refuseUnknown?.(part));
+  },
 };
 
 const patch: Codec<pb.SnapshotPatch, SnapshotPatch> = message(pb.SnapshotPatchSchema, {
@@ -49,6 +52,13 @@ const partialContentOf = (change: PartialDocument): PartialContent =>
 
 const partialOf = (content: PartialContent): PartialDocument =>
   content.case === "patch" ? { patch: at("patch", () => patch.toModel(content.value)) } : { uploadId: content.value };
+
+/** Refuses what is beside the content of a change, also a second content, which would not be sent. */
+function refuseBeside(change: SessionChange | OpsDelta, whole: string, beside: readonly string[]): void {
+  const content = [whole, "patch"].find((name) => name in change) ?? "uploadId";
+  refuseOthers(change, new Set([content, ...beside]));
+  if (content === "patch" && "patch" in change) at("patch", () => patch.refuseUnknown?.(change.patch));
+}
 
 type Content = pb.SessionDelta["content"];
 
@@ -92,6 +102,9 @@ export const sessionChange: Codec<pb.SessionDelta, SessionChange> = {
       profile: at("profile", () => sessionProfile.optional.toWire(change.profile)),
     });
   },
+  refuseUnknown: (change) => {
+    refuseBeside(change, "sessionSnapshot", ["profile"]);
+  },
 };
 
 /** The new JSON of an operation snapshot. JSON that was sent as text becomes bytes. */
@@ -117,5 +130,8 @@ export const opsDelta: Codec<WireOpsDelta, OpsDelta> = {
           ? { case: "opsSnapshot", value: bytesOf("ops_snapshot", delta.opsSnapshot) }
           : partialContentOf(delta),
     });
+  },
+  refuseUnknown: (delta) => {
+    refuseBeside(delta, "opsSnapshot", []);
   },
 };

@@ -6,19 +6,18 @@ import type {
   CommitStatus,
   Committed,
   ExpectedSnapshot,
-  ExpectedVersion,
   InputsVersions,
   KeptInput,
   Limits,
   OutcomeRetention,
-  RecordKind,
   RuntimeSummary,
   UnchangedInputs,
   UpdatedOauth,
   VersionedStore,
 } from "../versioned-store.js";
 import { namedSnapshot } from "../versioned-store.js";
-import { requireBytes, requireObject } from "./field-types.js";
+import { refuseOthers, requireBytes, requireObject } from "./field-types.js";
+import { expectedVersions, versionOrAbsent } from "./expected-versions.js";
 import { lifecycleOf, lifecycleRecordOrNone, loadedLifecycle } from "./lifecycle-fields.js";
 import { formOf, loaded, loadedInForm } from "./loaded-record.js";
 import {
@@ -47,6 +46,8 @@ import {
   readOpsJson,
   readSnapshot,
   readUpload,
+  refuseBesideInputUpload,
+  refuseBesideUpload,
   uploadStart,
   writeInputStates,
   writeInputUpload,
@@ -54,21 +55,6 @@ import {
   writeSnapshot,
   writeUpload,
 } from "./streams.js";
-
-const recordKinds: readonly RecordKind[] = ["session_snapshot", "machine_lifecycle", "ops_lifecycle", "input_state"];
-const recordKind = enumeration(pb.RecordKindSchema, recordKinds);
-
-type VersionOrAbsent = pb.ExpectedVersion["expected"];
-
-/** The version of a record that must be stored, or undefined when it must not be stored. */
-const versionOrAbsent: Codec<VersionOrAbsent, string | undefined> = {
-  toModel: (wire) => {
-    if (wire.case === "version") return wire.value;
-    if (wire.case === "absent" && wire.value) return undefined;
-    throw new InvalidArgumentError("", "version, or absent true");
-  },
-  toWire: (version) => (version === undefined ? { case: "absent", value: true } : { case: "version", value: version }),
-};
 
 type VersionOrSha256 = pb.ReplaceSessionSnapshotIfCurrentRequest["expected"];
 
@@ -88,28 +74,11 @@ const expectedSnapshot: Codec<VersionOrSha256, ExpectedSnapshot> = {
     const named = namedSnapshot(expected);
     return "version" in named ? { case: "version", value: named.version } : { case: "sha256", value: named.sha256 };
   },
-};
-
-const expectedVersionMembers: Codec<pb.ExpectedVersion, ExpectedVersion> = message(
-  pb.ExpectedVersionSchema,
-  { record: recordKind, inputId: same, version: versionOrAbsent },
-  { version: "expected" },
-);
-
-const expectedVersion: Codec<pb.ExpectedVersion, ExpectedVersion> = {
-  toModel: (wire) => {
-    const expected = expectedVersionMembers.toModel(wire);
-    if ((expected.record === "input_state") !== (expected.inputId !== undefined)) {
-      throw new InvalidArgumentError("input_id", "a UUID exactly with RECORD_KIND_INPUT_STATE");
-    }
-    return expected;
+  // One of them: a second one would be a condition that is not checked.
+  refuseUnknown: (expected) => {
+    const names = ["document", "version", "sha256"];
+    refuseOthers(expected, new Set(names.filter((name) => name in expected).slice(0, 1)));
   },
-  toWire: expectedVersionMembers.toWire,
-};
-
-const expectedVersions: Codec<pb.ExpectedVersion[], readonly ExpectedVersion[] | undefined> = {
-  toModel: (wire) => (wire.length === 0 ? undefined : list(expectedVersion).toModel(wire)),
-  toWire: (versions = []) => list(expectedVersion).toWire(versions),
 };
 
 const runtimeId = required<string, string>(same);
@@ -309,10 +278,16 @@ export const storeCodecs = {
   loadSessionSnapshot: stream(rpc.loadSessionSnapshot, runtimeRequest, {
     decodeResponse: readSnapshot,
     encodeResponse: writeSnapshot,
+    documentBytes: (snapshot) => snapshot?.length ?? 0,
   }),
   uploadSessionSnapshot: upload(
     rpc.uploadSessionSnapshot,
-    { decodeRequest: readUpload, encodeStart: uploadStart, encodeRequest: writeUpload },
+    {
+      decodeRequest: readUpload,
+      encodeStart: uploadStart,
+      refuseUnknown: refuseBesideUpload,
+      encodeRequest: writeUpload,
+    },
     {
       toModel: ({ uploadId }) => uploadId,
       toWire: (uploadId) => create(pb.UploadSessionSnapshotResponseSchema, { uploadId }),
@@ -320,7 +295,12 @@ export const storeCodecs = {
   ),
   uploadInputStates: upload(
     rpc.uploadInputStates,
-    { decodeRequest: readInputUpload, encodeStart: inputUploadStart, encodeRequest: writeInputUpload },
+    {
+      decodeRequest: readInputUpload,
+      encodeStart: inputUploadStart,
+      refuseUnknown: refuseBesideInputUpload,
+      encodeRequest: writeInputUpload,
+    },
     {
       toModel: ({ uploadId }) => uploadId,
       toWire: (uploadId) => create(pb.UploadInputStatesResponseSchema, { uploadId }),
@@ -377,6 +357,7 @@ export const storeCodecs = {
   loadOpsLifecycleJson: stream(rpc.loadOpsLifecycleJson, runtimeRequest, {
     decodeResponse: readOpsJson,
     encodeResponse: writeOpsJson,
+    documentBytes: (document) => document?.length ?? 0,
   }),
   deleteOpsLifecycle: unary(rpc.deleteOpsLifecycle, runtimeMutation, committed),
   deleteRuntime: unary(rpc.deleteRuntime, runtimeMutation, {

@@ -20,3 +20,13 @@ test("the error of an uploaded row counts the rows before it that were sent in p
   };
   await expect(readAll()).rejects.toMatchObject({ field: expect.stringMatching(/^states\[2\]/) as string });
 });
+
+test("the rows of a long message are converted a few at a time", async () => {
+  const states = Array.from({ length: 100 }, () => create(StoredInputStateSchema, { currentState: 1 }));
+  const upload = create(UploadInputStatesRequestSchema, { upload: { runtimeId: "runtime", rowCount: 100n }, states });
+  const { parts } = await readInputUpload(stream([upload]));
+  const sizes: number[] = [];
+  for await (const part of parts) if (!("bytes" in part)) sizes.push(part.length);
+  expect(Math.max(...sizes)).toBeLessThanOrEqual(16);
+  expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(100);
+});

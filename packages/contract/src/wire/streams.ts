@@ -1,5 +1,5 @@
 import { type MessageInitShape, create, toBinary } from "@bufbuild/protobuf";
-import { JsonError, canonicalUuid, writeInputState } from "@bolthole/json";
+import { JsonError, canonicalUuid, shown, writeInputState } from "@bolthole/json";
 import type { StoredInputState } from "@bolthole/json/model";
 import type { OpsSnapshotInfoSchema } from "../gen/bolthole/v1/operations_pb.js";
 import type { SessionSnapshotInfoSchema } from "../gen/bolthole/v1/session_pb.js";
@@ -15,11 +15,11 @@ import type {
   UploadInputStates,
   UploadSessionSnapshot,
 } from "../versioned-store.js";
-import { requireBytes, requireObject, shown } from "./field-types.js";
+import { refuseOthers, requireBytes, requireObject } from "./field-types.js";
 import { InvalidArgumentError, at, byteCount, requireField, roundedNumber } from "./message-codec.js";
 import { inputState } from "./json-form.js";
 import { sessionProfile } from "./session-change.js";
-import { decodeMessage } from "./sliced-decoding.js";
+import { decodeMessage, decodedBytes } from "./sliced-decoding.js";
 import { fromErrorDetail, toErrorDetail } from "./status.js";
 
 /**
@@ -164,6 +164,17 @@ export async function* writeUpload(
   for await (const chunk of upload.chunks) yield { part: { case: "chunk", value: chunk } };
 }
 
+const UPLOAD_MEMBERS: ReadonlySet<string> = new Set<keyof UploadSessionSnapshot>([
+  "runtimeId",
+  "record",
+  "length",
+  "sha256",
+  "chunks",
+]);
+export const refuseBesideUpload = (upload: UploadSessionSnapshot): void => {
+  refuseOthers(upload, UPLOAD_MEMBERS);
+};
+
 /** Reads an upload of input rows. The first message describes it, and all others have rows or pieces of a row. */
 export async function readInputUpload(
   messages: AsyncIterable<pb.UploadInputStatesRequest>,
@@ -180,8 +191,13 @@ export async function readInputUpload(
         const found = String(states.length);
         throw new InvalidArgumentError("states", `at most ${String(MAX_UPLOADED_STATES)} rows in a message`, found);
       }
-      if (states.length > 0)
-        yield states.map((state, index) => at(`states[${String(rows + index)}]`, () => inputState.toModel(state)));
+      // Few rows at a time: the receiver works on them in slices, and the conversion of a row may take as long as its check.
+      for (let from = 0; from < states.length; from += CONVERTED_STATES) {
+        const first = rows + from;
+        yield states
+          .slice(from, from + CONVERTED_STATES)
+          .map((state, index) => at(`states[${String(first + index)}]`, () => inputState.toModel(state)));
+      }
       rows += states.length;
       if (!piece) continue;
       const length = at("piece.length", () => byteCount.toModel(piece.length));
@@ -199,7 +215,10 @@ export async function readInputUpload(
   };
 }
 
-/** The most rows in one message of an upload: a message is decoded in one step. */
+/** The rows of a message that are converted in one step. */
+const CONVERTED_STATES = 16;
+
+/** The most rows in one message of an upload. */
 export const MAX_UPLOADED_STATES = 1024;
 
 /** Returns the message that describes an upload of input rows. */
@@ -212,6 +231,20 @@ export const inputUploadStart = ({
     rowCount: at("upload.row_count", () => byteCount.toWire(rowCount)),
   },
 });
+
+const INPUT_UPLOAD_MEMBERS: ReadonlySet<string> = new Set<keyof UploadInputStates>(["runtimeId", "rowCount", "parts"]);
+export const refuseBesideInputUpload = (upload: UploadInputStates): void => {
+  refuseOthers(upload, INPUT_UPLOAD_MEMBERS);
+};
+
+/** Returns the message of a row. Throws for a member that the message has no place for. */
+function checkedRow(state: StoredInputState): InputStateMessage {
+  const message = inputState.toWire(state);
+  inputState.refuseUnknown?.(state);
+  return message;
+}
+
+const PIECE_MEMBERS: ReadonlySet<string> = new Set<keyof InputStatePiece>(["length", "bytes"]);
 
 /** Writes an upload of input rows: a message that describes it, then one message for each part. */
 export async function* writeInputUpload(
@@ -226,7 +259,7 @@ export async function* writeInputUpload(
     }
     const first = rows;
     yield {
-      states: part.map((state, index) => at(`states[${String(first + index)}]`, () => inputState.toWire(state))),
+      states: part.map((state, index) => at(`states[${String(first + index)}]`, () => checkedRow(state))),
     };
     rows += part.length;
   }
@@ -237,6 +270,7 @@ const isRows = (part: readonly StoredInputState[] | InputStatePiece): part is re
 
 function pieceOf(part: InputStatePiece): MessageInitShape<typeof pb.InputStatePieceSchema> {
   requireObject(part);
+  refuseOthers(part, PIECE_MEMBERS);
   const { length, bytes } = part;
   at("bytes", () => {
     requireBytes(bytes);
@@ -248,9 +282,22 @@ function pieceOf(part: InputStatePiece): MessageInitShape<typeof pb.InputStatePi
 export const encodeInputState = (state: StoredInputState): Uint8Array =>
   toBinary(StoredInputStateSchema, inputState.toWire(state));
 
-/** Returns the row of a serialised message. `field` names it in the `InvalidArgumentError` of bytes that are not a row. */
+/** The most memory that the objects of one row may need, in bytes: more than a million entries of its history. */
+const MAX_ROW_OBJECTS = 256 * 1024 * 1024;
+
+/**
+ * Returns the row of a serialised message. `field` names it in the `InvalidArgumentError` of bytes that are not a row, and of a row whose
+ * objects would need too much memory.
+ */
 export const decodeInputState = (bytes: Uint8Array, field: string): StoredInputState =>
-  at(field, () => inputState.toModel(decodeMessage(StoredInputStateSchema, bytes)));
+  at(field, () => {
+    const needed = decodedBytes(StoredInputStateSchema, bytes);
+    if (needed > MAX_ROW_OBJECTS) {
+      const expected = `fields that need at most ${String(MAX_ROW_OBJECTS)} bytes of memory`;
+      throw new InvalidArgumentError("", expected, `${String(needed)} bytes`);
+    }
+    return inputState.toModel(decodeMessage(StoredInputStateSchema, bytes));
+  });
 
 /**
  * Returns rows in the order of an upload, ascending and of equal ids the last one, with their indexes among `rows`. The ids may

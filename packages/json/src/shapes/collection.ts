@@ -2,6 +2,7 @@ import { Buffer } from "node:buffer";
 
 import { CLOSE_LIST, CLOSE_OBJECT, COLON, COMMA, OPEN_LIST, OPEN_OBJECT } from "../text/characters.js";
 import { JsonError, inside } from "../text/json-error.js";
+import { shown } from "../text/shown.js";
 import type { JsonWriter } from "../text/writer.js";
 import { isPlainObject } from "./plain-object.js";
 import type { Shape } from "./shape.js";
@@ -86,7 +87,7 @@ function withCanonicalKeys<T>(values: Readonly<Record<string, T>>): Map<string, 
   const byKey = new Map<string, T>();
   for (const [name, value] of Object.entries(values)) {
     const key = canonicalUuid(name);
-    if (key === undefined) throw JsonError.at(`expected a UUID as the name, not ${JSON.stringify(name)}`);
+    if (key === undefined) throw JsonError.at(`expected a UUID as the name, found ${shown(name)}`);
     byKey.set(key, value);
   }
   return byKey;

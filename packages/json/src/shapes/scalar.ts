@@ -4,6 +4,7 @@ import { QUOTE, ZERO, MINUS, hexValue } from "../text/characters.js";
 import { JsonError } from "../text/json-error.js";
 import { formatFloat32, readFloat32 } from "../text/numbers.js";
 import type { JsonReader } from "../text/reader.js";
+import { shown } from "../text/shown.js";
 import type { JsonWriter } from "../text/writer.js";
 import type { Shape } from "./shape.js";
 
@@ -68,18 +69,19 @@ export function spelledString(
       reader.peek();
       const length = lengthAt(reader);
       if (length > 0) return reader.takeAsciiString(length);
-      const text = canonical(reader.readString());
-      if (text === undefined) throw reader.error(`expected ${label}`, reader.tokenStart);
+      const spelled = reader.readString();
+      const text = canonical(spelled);
+      if (text === undefined) throw reader.error(`expected ${label}, found ${shown(spelled)}`, reader.tokenStart);
       return text;
     },
     write(value, out) {
-      if (typeof value !== "string") throw JsonError.at(`expected ${label}`);
+      if (typeof value !== "string") throw JsonError.at(`expected ${label}, found ${shown(value)}`);
       const start = out.length;
       const isAscii = out.writeQuoted(value);
       if (isAscii && value !== "" && canonicalLength(out.bytes, start + 1) === value.length) return;
       out.length = start;
       const text = canonical(value);
-      if (text === undefined) throw JsonError.at(`expected ${label}`);
+      if (text === undefined) throw JsonError.at(`expected ${label}, found ${shown(value)}`);
       out.writeQuoted(text);
     },
     skipCanonical(reader) {
@@ -190,12 +192,12 @@ export function enumeration<const V extends string>(values: readonly V[]): Shape
       // The name may be written with escapes.
       const text = reader.readString();
       const value = values.find((candidate) => candidate === text);
-      if (value === undefined) throw reader.error(`expected ${label}, not ${JSON.stringify(text)}`, reader.tokenStart);
+      if (value === undefined) throw reader.error(`expected ${label}, found ${shown(text)}`, reader.tokenStart);
       return value;
     },
     write(value: V, out: JsonWriter): void {
       const bytes = bytesOf.get(value);
-      if (bytes === undefined) throw JsonError.at(`expected ${label}, not ${JSON.stringify(value)}`);
+      if (bytes === undefined) throw JsonError.at(`expected ${label}, found ${shown(value)}`);
       out.writeLiteral(bytes);
     },
     skipCanonical(reader: JsonReader): boolean {

@@ -3,6 +3,7 @@ import { Buffer } from "node:buffer";
 import { CLOSE_OBJECT, COLON, OPEN_OBJECT, QUOTE } from "../text/characters.js";
 import { JsonError, inside } from "../text/json-error.js";
 import { type JsonReader, skipValue } from "../text/reader.js";
+import { shown } from "../text/shown.js";
 import type { JsonWriter } from "../text/writer.js";
 import { isPlainObject } from "./plain-object.js";
 import type { MemberShape, Shape } from "./shape.js";
@@ -316,5 +317,5 @@ function readContent({ kind, struct }: Variant, reader: JsonReader, member: stri
 }
 
 function unknownKind(kinds: Iterable<string>, found: unknown): string {
-  return `expected one of ${[...kinds].join(", ")}, not ${JSON.stringify(found)}`;
+  return `expected one of ${[...kinds].join(", ")}, found ${shown(found)}`;
 }

@@ -129,14 +129,15 @@ export type RequestIdTimes = Message<"bolthole.v1.RequestIdTimes"> & {
   horizonMs: bigint;
 
   /**
-   * The present time as the store knows it. It is not below the horizon.
+   * The present time as the store derives it. It is not below the horizon. It is behind the clock by up to the time for which no daemon
+   * served the store, until an hour after the start.
    *
    * @generated from field: uint64 store_time_ms = 2;
    */
   storeTimeMs: bigint;
 
   /**
-   * An id with a later time is refused as INVALID_ARGUMENT until the store's time is near, unless its outcome is kept.
+   * An id with a later time is refused as INVALID_ARGUMENT until that time is near, unless its outcome is kept.
    *
    * @generated from field: uint64 latest_ms = 3;
    */

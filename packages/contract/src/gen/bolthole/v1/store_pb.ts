@@ -2203,7 +2203,7 @@ export type Limits = Message<"bolthole.v1.Limits"> & {
   patchInsertBytes: number;
 
   /**
-   * The size of all uploads together that no commit has used yet, in bytes.
+   * The bytes that have arrived of all uploads together that no commit has used yet.
    *
    * @generated from field: uint64 upload_bytes = 12;
    */
@@ -2268,7 +2268,8 @@ export type OutcomeRetention = Message<"bolthole.v1.OutcomeRetention"> & {
   maxAgeSeconds: bigint;
 
   /**
-   * The largest number of kept outcomes, without those of the last minute and those whose ids are ahead of the store time.
+   * The largest number of kept outcomes of applied requests, without those of the last minute and those whose ids are ahead of
+   * the store time. A tenth as many sealed ids are kept beside them.
    *
    * @generated from field: uint64 max_count = 2;
    */
@@ -2425,7 +2426,9 @@ export const CommitStateSchema: GenEnum<CommitState> = /*@__PURE__*/
  *                          caller that loses a response cannot learn whether the mutation was applied. The time of a
  *                          new id lies in the limits of `GetServerInfo.request_id_times`.
  *   expected_store_id      The mutation is refused as STORE_REPLACED when the store has another id. A restored store
- *                          has another id. Absent: not compared.
+ *                          has another id. Absent: not compared. Requests of RPCs that change nothing have no such
+ *                          field: send the id as the metadata `bolthole-expected-store-id`. Otherwise a load from
+ *                          another store returns that nothing is stored. GetServerInfo compares nothing.
  *   expected_fence_token   The mutation is refused as FENCE_CONFLICT unless the stored lifecycle record of the runtime
  *                          has this fence token. A lifecycle commit is compared with the record that it replaces.
  *                          Absent: not compared.
