@@ -11,11 +11,13 @@ import { type Clock, SYSTEM_CLOCK } from "./clock.js";
 import { Committer } from "./commit/committer.js";
 import { STORE_MANIFEST_KEY, decodeStoreManifest } from "./commit/manifests.js";
 import { KeyedQueue } from "./commit/preparation.js";
-import { OutcomePruner } from "./commit/pruning.js";
+import { type HorizonMove, OutcomePruner } from "./commit/pruning.js";
+import { SealCount } from "./commit/seal-count.js";
 import { StoreTime } from "./commit/store-time.js";
 import { DocumentMemory } from "./documents/document-memory.js";
 import { OpsChecker } from "./documents/ops-checker.js";
 import { ManifestCorrections } from "./commit/runtime-replacement.js";
+import { ArrivedBytes } from "./documents/arrived-bytes.js";
 import { Uploads } from "./documents/uploads.js";
 import type { Engine } from "./engine.js";
 import { HeldViews } from "./held-views.js";
@@ -23,7 +25,7 @@ import { InputUploads } from "./input-rows/input-uploads.js";
 import { LongRows } from "./input-rows/long-rows.js";
 import { boundaryOperations } from "./operations/boundary.js";
 import { deletionOperations } from "./operations/deletion.js";
-import { horizonOperations } from "./operations/horizon.js";
+import { type ClockState, clockState, horizonOperations } from "./operations/horizon.js";
 import { inputOperations } from "./operations/inputs.js";
 import { opsOperations } from "./operations/ops.js";
 import { recordOperations } from "./operations/records.js";
@@ -83,6 +85,8 @@ export interface EngineStoreOptions {
   readonly damagedRuntimes?: Pick<Set<RuntimeId>, "size" | "has" | "delete"> | undefined;
   /** The system's clock unless set. */
   readonly clock?: Clock | undefined;
+  /** Called after the horizon was moved by a deletion of outcomes or by `setHorizon`. */
+  readonly onHorizonMoved?: ((move: HorizonMove) => void) | undefined;
 }
 
 /** A store over an engine, with the maintenance that its owner has to call from time to time. */
@@ -91,19 +95,23 @@ export interface EngineStore extends VersionedStore, RuntimeTransfer, HorizonCon
   prune(signal?: AbortSignal): Promise<void>;
   /** Returns the number of request outcomes that are kept. */
   keptOutcomes(): Promise<number>;
+  /** Returns the clock beside the stored times. Throws DAMAGED_RECORD when the store manifest cannot be read. */
+  clockState(): Promise<ClockState>;
 }
 
 /** Returns a store over any engine. It has all rules and no storage of its own. */
 export function createEngineStore(unguardedEngine: Engine, options: EngineStoreOptions = {}): EngineStore {
   const { limits = DEFAULT_LIMITS, outcomeRetention = DEFAULT_RETENTION, serverVersion = "" } = options;
-  const { clock = SYSTEM_CLOCK } = options;
+  const { clock = SYSTEM_CLOCK, onHorizonMoved = () => undefined } = options;
   const time = new StoreTime(clock);
+  const seals = new SealCount();
   const bounds = { maxCount: outcomeRetention.maxCount, maxAgeMs: outcomeRetention.maxAgeSeconds * 1000 };
   const documents = new DocumentMemory({ boundBytes: options.documentMemoryBytes });
   const workers = new CheckWorkers();
   const reusesChunkBuffers = options.reusesChunkBuffers ?? false;
   const damagedRuntimes = options.damagedRuntimes ?? new Set<RuntimeId>();
   const longRows = new LongRows();
+  const arrived = new ArrivedBytes(limits.uploadBytes);
   const engine = quarantine(unguardedEngine, damagedRuntimes);
   const context = {
     engine,
@@ -116,7 +124,9 @@ export function createEngineStore(unguardedEngine: Engine, options: EngineStoreO
       },
     },
     limits,
-    committer: new Committer(engine, time),
+    committer: new Committer(engine, time, () => {
+      seals.add(1);
+    }),
     time,
     sessions: new KeyedQueue(),
     operations: new KeyedQueue(),
@@ -125,10 +135,11 @@ export function createEngineStore(unguardedEngine: Engine, options: EngineStoreO
     longRows,
     inputUploads: new InputUploads(engine, limits, longRows),
     heldViews: new HeldViews(engine),
-    uploads: new Uploads(limits, documents, reusesChunkBuffers),
+    arrived,
+    uploads: new Uploads(limits, arrived, documents, reusesChunkBuffers),
     reusesChunkBuffers,
   };
-  const pruner = new OutcomePruner(engine, time, clock, bounds);
+  const pruner = new OutcomePruner({ engine, time, clock, bounds, seals, onHorizonMoved });
   return {
     ...recordOperations(context),
     ...opsOperations(context),
@@ -138,10 +149,11 @@ export function createEngineStore(unguardedEngine: Engine, options: EngineStoreO
     ...storeOperations(context, serverVersion, outcomeRetention),
     ...transferOperations(context),
     ...deletionOperations(context),
-    ...horizonOperations(context),
+    ...horizonOperations(context, onHorizonMoved),
     async keptOutcomes() {
       return (await loadRow(context, STORE_MANIFEST_KEY, decodeStoreManifest))?.value.outcome.rows ?? 0;
     },
     prune: (signal) => pruner.prune(signal),
+    clockState: () => clockState(context),
   };
 }

@@ -193,6 +193,11 @@ export interface Engine {
   /** Reads everything in one consistent state while the engine works, and reports damage. Absent when nothing can be checked. */
   check?(listener: CheckListener): Promise<CheckResult>;
   /**
+   * Moves what only open files still contain into the data file, after another file of the store was removed. Absent when every
+   * acknowledged change is in the data file.
+   */
+  saveFromOpenFiles?(): Promise<void>;
+  /**
    * Closes the engine. Resolves when nothing of it uses the store any more: no call, no task of its own and no other process.
    *
    * From this call on, every new call and every further read of a running view rejects with SHUTTING_DOWN, and changes nothing.
@@ -202,6 +207,11 @@ export interface Engine {
    * There is no time limit. A process that cannot wait any longer may end without closing, which is safe as a crash is.
    */
   close(): Promise<void>;
+  /**
+   * Removes unfinished files when a signal ends the process, which is not an unclean end: it waits for nothing, and changes that are
+   * not complete are not applied. The engine must not be used afterwards. Absent when no file is left.
+   */
+  abandon?(): void;
 }
 
 export interface CheckListener {

@@ -15,6 +15,11 @@ export class HeldViews {
 
   constructor(private readonly engine: Engine) {}
 
+  /** Runs one read in a view of its own. */
+  read<T>(run: (view: View) => Promise<T>): Promise<T> {
+    return this.engine.view(run);
+  }
+
   /** Opens a view. Close it in a `finally`. */
   hold(): HeldView {
     const holdMs = this.open < MAX_HELD ? this.engine.viewHoldMs : 0;

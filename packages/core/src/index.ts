@@ -40,6 +40,7 @@ export type {
 } from "./engine.js";
 export { ROW_SPACE_RECORD, StaleBaseError, pagesOf } from "./engine.js";
 export { type ClosingSteps, EngineLifecycle, closingRefusal } from "./engine-lifecycle.js";
+export { type FileGuard, LostFilesError, areFilesInPlace } from "./lost-files.js";
 export { ReadSet, type RowHandle, type RowReader, isVerified } from "./commit/row.js";
 export {
   type Apply,
@@ -51,7 +52,7 @@ export {
   type MaintenanceTask,
 } from "./commit/group-commit.js";
 export { describeKey, isDocumentRowKey, keyText } from "./commit/row.js";
-export { deriveRuntimeManifest, deriveStoreManifest, externalRow, ownOrExternalRow } from "./commit/external-rows.js";
+export { DerivedManifest, deriveStoreManifest, externalRow, ownOrExternalRow } from "./commit/external-rows.js";
 export { type CountedTable, NO_ROWS, STORE_MANIFEST_KEY, type TableDigest, updateDigest } from "./commit/manifests.js";
 export {
   type RestoreOptions,
@@ -60,6 +61,8 @@ export {
   restoredStoreManifest,
 } from "./commit/restored-store.js";
 export { type Clock, SYSTEM_CLOCK } from "./clock.js";
+export type { HorizonMove } from "./commit/pruning.js";
+export type { ClockState } from "./operations/horizon.js";
 export { RowSetDigest } from "./commit/row-set.js";
 export { type SnapshotFacts, decodeSnapshotFacts, encodeSnapshotFacts } from "./documents/snapshot-facts.js";
 export { decodeOpsFacts, encodeOpsFacts, isInlineOps, isOpsFacts } from "./documents/ops-facts.js";

@@ -1,3 +1,5 @@
+import { createHash } from "node:crypto";
+import { type RuntimePart, exportContents } from "@bolthole/contract";
 import { DEFAULT_LIMITS, type EngineStore, createEngineStore } from "./engine-store.js";
 import { MemoryEngine } from "./memory-engine.js";
 import { inputId, inputState } from "./testing/input-states.js";
@@ -74,7 +76,7 @@ test("everything that is stored can be loaded, listed and exported after the lim
   expect(await store.loadMachineLifecycleRecord({ runtimeId })).toBeUndefined();
   expect((await store.loadAuthOauthFlowSnapshot({}))?.value).toHaveLength(100);
   expect((await store.listRuntimes({ pageSize: 0, pageToken: "" })).runtimes.map((one) => one.runtimeId)).toEqual([RT]);
-  expect(await store.exportRuntime({ runtimeId, salvage: false })).toMatchObject({ session: { snapshot: document } });
+  expect(await exportContents(store, { runtimeId, salvage: false })).toMatchObject({ session: { snapshot: document } });
 });
 
 test("everything that is stored can be cleared and deleted after the limits were lowered", async () => {
@@ -93,4 +95,50 @@ test("what comes in is bounded by the lowered limits", async () => {
   await expect(store.persistInputState({ runtimeId: RT, state: inputState(2) })).rejects.toMatchObject(tooLarge);
   await expect(store.commitSessionSnapshot({ runtimeId: "rt", sessionDelta })).rejects.toMatchObject(tooLarge);
   await expect(store.persistInputState({ runtimeId: "rt", state: inputState(2) })).rejects.toMatchObject(tooLarge);
+});
+
+describe("an import", () => {
+  const CHUNK = Buffer.alloc(16, " ");
+  let taken = 0;
+
+  /** Yields the chunks of an endless document. */
+  async function* endless(kind: "session" | "ops"): AsyncGenerator<RuntimePart> {
+    for (taken = 0; taken < 1000; taken += 1) {
+      yield await Promise.resolve(
+        kind === "session" ? { kind, chunk: CHUNK, profile: "opaque" } : { kind, chunk: CHUNK },
+      );
+    }
+  }
+  const importOf = (target: EngineStore, parts: AsyncIterable<RuntimePart>): Promise<unknown> =>
+    target.importRuntime({ runtimeId: "rt", parts, overwrite: false, dryRun: false });
+
+  test.each(["session", "ops"] as const)("takes no more of a document than its limit (%s)", async (kind) => {
+    await expect(importOf(store, endless(kind))).rejects.toMatchObject({ reason: "TOO_LARGE", applied: "no" });
+    expect(taken).toBe(LOW.documentBytes / CHUNK.length);
+  });
+
+  test("shares the bytes of arriving documents with uploads, and gives them back", async () => {
+    const shared = createEngineStore(new MemoryEngine(), {
+      limits: { ...LOW, documentBytes: 4096, uploadBytes: 5000 },
+    });
+    const fits = document.subarray(0, 4000);
+    const sha256 = createHash("sha256").update(fits).digest();
+    async function* fitting(): AsyncGenerator<Uint8Array> {
+      yield await Promise.resolve(fits);
+    }
+    for (let round = 0; round < 3; round += 1) {
+      let refused: unknown;
+      async function* resting(): AsyncGenerator<RuntimePart> {
+        yield { kind: "session", profile: "opaque", chunk: fits };
+        // While these bytes wait, an upload of as many is refused.
+        refused = await shared
+          .uploadSessionSnapshot({ runtimeId: "rt", length: fits.length, sha256, chunks: fitting() })
+          .catch((error: unknown) => error);
+        throw new Error("the client is gone");
+      }
+      await expect(importOf(shared, resting())).rejects.toThrow("the client is gone");
+      expect(refused).toMatchObject({ reason: "BUSY" });
+    }
+    await shared.uploadSessionSnapshot({ runtimeId: "rt", length: fits.length, sha256, chunks: fitting() });
+  });
 });

@@ -74,7 +74,8 @@ export class MemoryEngine implements Engine {
     const sequence = this.sequence + 1;
     const rows = batch.reads.handles.map(({ key }) => ({ row: find(this.state, key)?.row }));
     const { writes, replaceRows, result } = batch.decide(new ReadRows(rows), sequence);
-    this.sequence = sequence;
+    // A batch that writes nothing takes no sequence, as in a group commit.
+    if (writes.length > 0 || replaceRows) this.sequence = sequence;
     if (replaceRows) this.putSet(replaceRows.runtimeId, (replaceRows.rows as StagedSet | undefined)?.set);
     for (const { handle, row, document } of writes) this.put(handle.key, row, document);
     return result;

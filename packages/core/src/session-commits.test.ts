@@ -139,7 +139,9 @@ test("a document is checked before its key, and the key before the transcript", 
   expect(await refusal(apply(store, Buffer.from("{}"), key))).toMatchObject({
     variant: "WriteFailed",
     reason: "INVALID_ARGUMENT",
-    message: "Store write failed: session_delta: id is missing",
+    message:
+      "Store write failed: session_delta: the document is not a session: id is missing (byte 1); " +
+      'the profile "opaque" accepts any bytes',
   });
   const future = Buffer.from(document(FIRST).toString().replace('"version":2', '"version":3'));
   expect(await refusal(commit(store, future))).toMatchObject({
@@ -170,7 +172,7 @@ test("a stored document that is not a session is a read failure with the id of t
   const finding = {
     kind: "unreadable previous",
     id: FIRST.id,
-    why: { path: "messages[3]", reason: "role is missing", isRule: false },
+    why: { path: "messages[3]", reason: "role is missing", offset: 7, isRule: false },
   } as const;
   expect(() => acceptedId(finding, "session_delta", "rt:session:x")).toThrow(
     "Store read failed: the stored session snapshot of rt:session:x is not a session: messages[3]: role is missing",

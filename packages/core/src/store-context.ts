@@ -3,6 +3,7 @@ import type { Committer } from "./commit/committer.js";
 import type { KeyedQueue } from "./commit/preparation.js";
 import { decodeRow, versionText } from "./commit/row.js";
 import type { StoreTime } from "./commit/store-time.js";
+import type { ArrivedBytes } from "./documents/arrived-bytes.js";
 import type { OpsChecker } from "./documents/ops-checker.js";
 import type { Uploads } from "./documents/uploads.js";
 import type { Engine, Row, RowKey } from "./engine.js";
@@ -41,6 +42,7 @@ export interface StoreContext {
   readonly longRows: LongRows;
   readonly inputUploads: InputUploads;
   readonly heldViews: HeldViews;
+  readonly arrived: ArrivedBytes;
   readonly uploads: Uploads;
   /** `EngineStoreOptions.reusesChunkBuffers`. */
   readonly reusesChunkBuffers: boolean;

@@ -1,6 +1,6 @@
 import type { Fail, Limits, RuntimeId, StoreError, Uuid } from "@bolthole/contract";
 import { shapeRefusal, writeFailed } from "@bolthole/contract";
-import { JsonError, canonicalUuid } from "@bolthole/json";
+import { JsonError, canonicalUuid, shown } from "@bolthole/json";
 
 export { shaped } from "@bolthole/contract";
 
@@ -64,7 +64,7 @@ function checkIdWithin(id: RuntimeId, limit: number, fail: Fail): RuntimeId {
 /** Returns the lower-case hyphenated form of a UUID, from any form that the reference accepts. */
 export function parseUuid(text: string, field: string, fail: Fail): Uuid {
   const uuid = canonicalUuid(text);
-  if (uuid === undefined) throw invalid(fail, field, "a UUID", text.length > 64 ? `${text.slice(0, 64)}...` : text);
+  if (uuid === undefined) throw invalid(fail, field, "a UUID", shown(text));
   return uuid;
 }
 

@@ -10,7 +10,9 @@ import {
   type TableDigest,
   decodeRuntimeManifest,
   decodeStoreManifest,
+  differenceText,
   isCountedTable,
+  isSameDigest,
   updateDigest,
 } from "../commit/manifests.js";
 import { decodeOutcome } from "../commit/outcome.js";
@@ -68,11 +70,9 @@ function decodeValue(key: RowKey, value: Uint8Array, row: Row): unknown {
 
 /** Compares the stored digest of a table with its rows. Returns the difference as text, if any. */
 export function difference(table: string, stored: TableDigest, found: TableDigest): string | undefined {
-  if (stored.rows === found.rows && stored.sum === found.sum) return undefined;
-  return `${table} rows: expected ${digestText(stored)}, found ${digestText(found)}`;
+  if (isSameDigest(stored, found)) return undefined;
+  return `${table} rows: ${differenceText(stored, found)}`;
 }
-
-const digestText = ({ rows, sum }: TableDigest): string => `${String(rows)} (sum of checksums ${String(sum)})`;
 
 /**
  * The digest of the rows of one table that are there. A damaged row may have a wrong checksum, although the row with which it was

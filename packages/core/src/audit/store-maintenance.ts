@@ -5,11 +5,11 @@ import type { CheckListener, CheckResult, Engine } from "../engine.js";
 type MaintainedEngine = Pick<Engine, "name" | "durable" | "backUp" | "check">;
 
 /** Returns the error of an engine that has no backup or no check. */
-const unsupported = (engine: MaintainedEngine, verb: string): Error =>
+const unsupported = (engine: MaintainedEngine, verb: "back up" | "check"): Error =>
   readFailed(
     "UNSUPPORTED",
     engine.durable
-      ? `the engine ${engine.name} uses a shared database: use the tools of that database to ${verb} it`
+      ? `the engine ${engine.name} uses a shared database, which only the tools of that database ${verb}`
       : `the engine ${engine.name} keeps nothing on a disk: there is nothing to ${verb}`,
   );
 

@@ -120,6 +120,8 @@ export class Committer {
   constructor(
     private readonly engine: Engine,
     private readonly time: StoreTime,
+    /** Called when an id was sealed that had no outcome. */
+    private readonly onSealed: () => void,
   ) {}
 
   /**
@@ -282,7 +284,7 @@ export class Committer {
       const status = known(new WriteSet(new ReadRows(rows), manifests, 0));
       return status ?? { state: this.working.has(requestId.text) ? "pending" : "not_found" };
     }
-    return this.engine.commit({
+    const earlier = await this.engine.commit<Outcome | { readonly state: "expired" } | undefined>({
       reads,
       bytes: 0,
       decide: (rows, sequence) => {
@@ -290,9 +292,12 @@ export class Committer {
         const status = known(writes);
         if (status) return nothingWritten(status);
         writes.put(handle, encodeOutcome({ state: "sealed" }));
-        return { writes: writes.close(this.time), result: { state: "sealed" } as const, freesSpace: false };
+        return { writes: writes.close(this.time), result: undefined, freesSpace: false };
       },
     });
+    if (earlier) return earlier;
+    this.onSealed();
+    return { state: "sealed" };
   }
 
   private async track<T>(requestId: RequestId | undefined, work: () => Promise<T>): Promise<T> {

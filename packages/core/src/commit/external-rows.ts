@@ -11,6 +11,7 @@ import {
   encodeRuntimeManifest,
   encodeStoreManifest,
   isEmptyRuntimeManifest,
+  isSameDigest,
   storeManifestOf,
   updateDigest,
 } from "./manifests.js";
@@ -42,25 +43,30 @@ export function ownOrExternalRow(
   return row && row.checksum === own.checksum ? row : externalRow(key, value);
 }
 
-/**
- * Returns the value of a runtime manifest over all rows of the runtime, or undefined when there are none. The sequence of the
- * last input commit is taken from the manifest that was noted, as long as that one counts the same inputs.
- */
-export function deriveRuntimeManifest(
-  rows: Iterable<{ readonly table: CountedTable; readonly row: Row }>,
-  noted: Uint8Array | undefined,
-): Uint8Array | undefined {
-  const manifest = copyRuntimeManifest(EMPTY_RUNTIME_MANIFEST);
-  const inputs = createHash("sha256");
-  for (const { table, row } of rows) {
+/** A runtime manifest over all rows of the runtime, which are added one by one. */
+export class DerivedManifest {
+  private readonly manifest = copyRuntimeManifest(EMPTY_RUNTIME_MANIFEST);
+  private readonly inputs = createHash("sha256");
+
+  /** Adds a row. The input rows are added in the order of their keys. */
+  add(table: CountedTable, row: Row): void {
+    const { manifest } = this;
     manifest[table] = updateDigest(manifest[table], undefined, row);
-    if (table === "input") inputs.update(`${String(row.sequence)} ${String(row.checksum)},`);
+    if (table === "input") this.inputs.update(`${String(row.sequence)} ${String(row.checksum)},`);
   }
-  if (isEmptyRuntimeManifest(manifest)) return undefined;
-  const before = readNoted(noted);
-  const isSame = before.input.rows === manifest.input.rows && before.input.sum === manifest.input.sum;
-  manifest.inputsSequence = isSame ? before.inputsSequence : externalSequence(inputs.digest());
-  return encodeRuntimeManifest(manifest);
+
+  /**
+   * Returns the value of the manifest after the last row, or undefined when there are no rows. The sequence of the last input
+   * commit is taken from the manifest that was noted, as long as that one counts the same inputs.
+   */
+  value(noted: Uint8Array | undefined): Uint8Array | undefined {
+    const { manifest } = this;
+    if (isEmptyRuntimeManifest(manifest)) return undefined;
+    const before = readNoted(noted);
+    const isSame = isSameDigest(before.input, manifest.input);
+    manifest.inputsSequence = isSame ? before.inputsSequence : externalSequence(this.inputs.digest());
+    return encodeRuntimeManifest(manifest);
+  }
 }
 
 /** The other program may have changed the note as well. A note that cannot be read counts as absent. */
@@ -73,11 +79,10 @@ function readNoted(noted: Uint8Array | undefined): RuntimeManifest {
 }
 
 /**
- * Returns the stored manifest of the store with the digest of the OAuth row that is there. A damaged manifest is returned as it
- * is: core finds the damage when it verifies the row, and can count the manifest again.
+ * Returns the stored manifest of the store with the digest of the OAuth row that is there, and a new manifest for a store without
+ * one. A damaged manifest is returned as it is: core finds the damage when it verifies the row, and can count the manifest again.
  */
-export function deriveStoreManifest(stored: Row | undefined, oauth: Row | undefined): Row | undefined {
-  if (!stored && !oauth) return undefined;
+export function deriveStoreManifest(stored: Row | undefined, oauth: Row | undefined): Row {
   if (stored && !isVerified(STORE_MANIFEST_KEY, stored)) return stored;
   const before = storeManifestOf(stored);
   const manifest = { ...before, oauth: updateDigest(EMPTY_STORE_MANIFEST.oauth, undefined, oauth) };

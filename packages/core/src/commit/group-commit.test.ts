@@ -8,6 +8,7 @@ import {
   GroupCommit,
   type GroupRow,
 } from "./group-commit.js";
+import { LostFilesError } from "../lost-files.js";
 import { keyText, ReadSet } from "./row.js";
 
 const MIB = 1 << 20;
@@ -22,6 +23,8 @@ class TestStore {
   capacity = Infinity;
   beginError: Error | undefined;
   writesWhileApplying = false;
+  /** Whether the files of the store were removed. */
+  isLost = false;
   readonly commits: GroupCommit<TestGroup>;
 
   constructor(readonly isAsync: boolean) {
@@ -33,6 +36,9 @@ class TestStore {
         return group;
       },
       (cause) => this.failures.push(cause),
+      () => {
+        if (this.isLost) throw new LostFilesError("the file x was removed");
+      },
     );
   }
 
@@ -226,6 +232,40 @@ describe.each([
     expect(store.failures).toEqual([cause]);
     expect([group.isAborted, store.commits.hasFailed]).toEqual([true, true]);
     expect(store.groups).toHaveLength(1);
+  });
+
+  test("a batch is refused before anything is written when the files of the store were removed, and so are all later calls", async () => {
+    store.isLost = true;
+    const [refused, together] = ["a", "b"].map((text) => follow(store.commits.commit(append("row", text))));
+    await settled();
+    for (const call of [refused, together]) {
+      expect(call?.error).toMatchObject({ variant: "WriteFailed", reason: "SHUTTING_DOWN", applied: "no" });
+      expect(call?.error?.message).toContain("the file x was removed");
+    }
+    expect(store.groups).toEqual([]);
+    expect(store.failures).toEqual([expect.any(LostFilesError)]);
+    store.isLost = false;
+    const later = follow(store.commits.commit(append("row", "c")));
+    await settled();
+    expect(later.error).toMatchObject({ reason: "SHUTTING_DOWN" });
+    expect(() => {
+      store.commits.refuseReadsAfterFailure();
+    }).toThrow("the file x was removed");
+  });
+
+  test("a batch is not acknowledged when the files of the store were removed during its flush", async () => {
+    const taken = [store.commits.commit(append("row", "a")), store.commits.commit(refuse("row"))].map(follow);
+    const group = await store.group(0);
+    const waiting = follow(store.commits.commit(append("row", "b")));
+    store.isLost = true;
+    group.end();
+    await settled();
+    for (const { error } of taken) {
+      expect(error).toMatchObject({ reason: "OUTCOME_UNKNOWN", applied: "unknown" });
+      expect(error?.message).toContain("the file x was removed");
+    }
+    expect(waiting.error).toMatchObject({ reason: "SHUTTING_DOWN", applied: "no" });
+    expect([store.failures.length, store.commits.hasFailed, store.groups.length]).toEqual([1, true, 1]);
   });
 
   test("an error while a batch is applied ends its group, and the store continues when nothing was written", async () => {

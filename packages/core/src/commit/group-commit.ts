@@ -1,6 +1,7 @@
-import { StoreError } from "@bolthole/contract";
+import { StoreError, writeFailed } from "@bolthole/contract";
 import type { Decision, Row, WriteBatch } from "../engine.js";
 import { closingRefusal } from "../engine-lifecycle.js";
+import { type FileGuard, LostFilesError } from "../lost-files.js";
 import { ReadRows } from "./row.js";
 
 /** A group stops growing at about this many bytes of new values. One batch alone may be larger. */
@@ -91,7 +92,11 @@ const NOTHING: Apply = () => undefined;
  * - A refusal is delivered after the flush too: it may depend on a change of the same group, so the caller must not receive
  *   it before that change is durable.
  * - When a transaction fails, its batches reject with OUTCOME_UNKNOWN, and every later write and read with SHUTTING_DOWN.
- * - When a defect ends a group before it has written anything, its batches reject with INTERNAL, and later ones are taken again.
+ * - When a group ends before it has written anything, its batches reject with the engine's refusal, or with INTERNAL after a defect, and
+ *   later ones are taken again.
+ * - When the files of the store are not at their paths any more, nothing is written: what waits, and every later write and read,
+ *   rejects with SHUTTING_DOWN. The files are looked up before a group begins, so that the refusal is certain, and again after its flush,
+ *   so that nothing is acknowledged which is in no file of that path.
  * - From the call of `close` on, new work rejects with SHUTTING_DOWN; the work in the queue is completed.
  *
  * The engine supplies the transactions: `begin` opens one. An error of `begin` refuses everything that waits; nothing was
@@ -107,6 +112,7 @@ export class GroupCommit<G extends Group> {
     private readonly begin: () => Awaitable<G>,
     /** Called once, when a transaction failed: nothing is written any more, and the process should end. */
     private readonly onFailure: ((cause: unknown) => void) | undefined,
+    private readonly guard?: FileGuard,
   ) {}
 
   /** Resolves with the result of the batch when its writes are durable. */
@@ -139,8 +145,12 @@ export class GroupCommit<G extends Group> {
 
   /** Returns the error of every call after a failure. */
   refusal(variant: "WriteFailed" | "ReadFailed"): StoreError {
-    const text = "the store stopped because a write to its disk failed; repair the disk, then start the store again";
-    return new StoreError(variant, "SHUTTING_DOWN", text, { cause: this.failure?.cause });
+    const cause = this.failure?.cause;
+    const text =
+      cause instanceof LostFilesError
+        ? `the store stopped: ${cause.message}`
+        : "the store stopped because a write to its disk failed; repair the disk, then start the store again";
+    return new StoreError(variant, "SHUTTING_DOWN", text, { cause });
   }
 
   /** Refuses new work, and resolves when everything in the queue is done. No transaction begins afterwards. */
@@ -170,6 +180,7 @@ export class GroupCommit<G extends Group> {
     try {
       // A reader may have stopped the store while a batch was put back into the queue.
       if (this.failure) throw this.refusal("WriteFailed");
+      this.refuseLostFiles();
       group = await this.begin();
     } catch (error) {
       this.refuseWaiting(error);
@@ -184,6 +195,12 @@ export class GroupCommit<G extends Group> {
       await group.abort();
       if (group.hasWritten) this.fail(cause, taken);
       else refuse(cause, taken);
+      return;
+    }
+    try {
+      this.guard?.();
+    } catch (cause) {
+      this.fail(cause, taken);
       return;
     }
     if (repeated) this.queue.unshift(...taken.filter(({ work }) => repeated.has(work)));
@@ -234,11 +251,22 @@ export class GroupCommit<G extends Group> {
     }
   }
 
-  /** Rejects the batches of a group with OUTCOME_UNKNOWN: after a failed write it may be on the disk, or not. */
+  /** Rejects the batches of a group with OUTCOME_UNKNOWN: after a failed write it may be on the disk, or not, or in a removed file. */
   private fail(cause: unknown, taken: readonly Waiting<G>[]): void {
-    const text = "a write to the disk failed: the change may have been applied; repeat it with the same request id";
-    for (const { reject } of taken) reject(new StoreError("Internal", "OUTCOME_UNKNOWN", text, { cause }));
+    const why = cause instanceof LostFilesError ? cause.message : "a write to the disk failed";
+    const text = `${why}: the change may have been applied; repeat it with the same request id`;
+    for (const { reject } of taken) reject(writeFailed("OUTCOME_UNKNOWN", text, { cause }));
     this.stop(cause);
+  }
+
+  /** Stops the store, and throws SHUTTING_DOWN, when its files are not at their paths any more. Nothing was written then. */
+  private refuseLostFiles(): void {
+    try {
+      this.guard?.();
+    } catch (cause) {
+      this.stop(cause);
+      throw this.refusal("WriteFailed");
+    }
   }
 
   private refuseWaiting(error: unknown): void {
@@ -246,8 +274,15 @@ export class GroupCommit<G extends Group> {
   }
 }
 
-/** Rejects the batches of a group that a defect of the store ended before anything was written. */
+/**
+ * Rejects the batches of a group that ended before anything was written: with the refusal of the engine, or with INTERNAL when a defect
+ * ended it.
+ */
 function refuse(cause: unknown, taken: readonly Pick<Waiting<never>, "reject">[]): void {
+  if (cause instanceof StoreError && cause.applied === "no") {
+    for (const { reject } of taken) reject(cause);
+    return;
+  }
   const text =
     "a defect of the store ended the commit before anything was written: the change was not applied, and the store continues; " +
     "please report it";

@@ -66,6 +66,12 @@ export const isSameRowSet = (one: RuntimeManifest, other: RuntimeManifest): bool
 export const isSameDigest = (one: TableDigest, other: TableDigest): boolean =>
   one.rows === other.rows && one.sum === other.sum;
 
+/** Describes the difference of two digests, for a message that names their table. */
+export const differenceText = (expected: TableDigest, found: TableDigest): string =>
+  `expected ${digestText(expected)}, found ${digestText(found)}`;
+
+const digestText = ({ rows, sum }: TableDigest): string => `${String(rows)} (sum of checksums ${String(sum)})`;
+
 type Changeable<T> = { -readonly [Member in keyof T]: T[Member] };
 
 /** Returns a copy that may be changed. It names the members one by one, because every commit calls it and a spread is much slower. */

@@ -37,6 +37,9 @@ export function encodeOutcome(outcome: Outcome): Uint8Array {
   return bytes;
 }
 
+/** Whether an outcome is that of a sealed id. It also answers for a row whose checksum is wrong. */
+export const isSealedOutcome = (value: Uint8Array): boolean => value[0] === SEALED;
+
 export function decodeOutcome(value: Uint8Array): Outcome {
   if (value[0] === SEALED) return { state: "sealed" };
   if (value[0] !== APPLIED && value[0] !== APPLIED_WITHOUT_RESPONSE) {

@@ -22,6 +22,8 @@ export class UnusableHorizonError extends Error {
 export interface RestoredHorizon {
   readonly horizonMs: number;
   readonly firstRequestId: string;
+  /** The latest time of any commit in the backup. A present time before it is that of a clock that is behind, or was ahead then. */
+  readonly lastCommitMs: number;
 }
 
 /**
@@ -42,7 +44,7 @@ export function restoredHorizon(stored: Row | undefined, { nowMs, horizonMs }: R
     );
   }
   const chosen = horizonMs ?? above;
-  return { horizonMs: chosen, firstRequestId: smallestRequestId(chosen) };
+  return { horizonMs: chosen, firstRequestId: smallestRequestId(chosen), lastCommitMs: before.clockMs };
 }
 
 const instant = (ms: number): string => new Date(ms).toISOString();

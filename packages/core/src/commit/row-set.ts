@@ -1,7 +1,6 @@
-import type { RowEntry, RowKey, RowSetKey, RowSlice, StagedRows } from "../engine.js";
-import { YieldBudget } from "../yield-budget.js";
+import type { RowEntry, RowSetKey, RowSlice, StagedRows } from "../engine.js";
 import { NO_ROWS, type RuntimeManifest, updateDigest } from "./manifests.js";
-import { compareKeys, makeRow } from "./row.js";
+import { makeRow } from "./row.js";
 
 /*
  * A row set: the input rows and receipts of one runtime. Their number has no limit, so everything here works in slices.
@@ -33,18 +32,15 @@ export class RowSetDigest {
   }
 }
 
-/** Whether a row belongs to no row set: a runtime has at most one of its kind. */
-export const isSingle = ({ table }: RowKey): boolean => table !== "input" && table !== "receipt";
-
 /** A row without sequence and checksum. */
 export interface PlainRow<K> {
   readonly key: K;
   readonly value: Uint8Array;
 }
 
-/** The limits of one slice: a millisecond or two of the event loop. */
-const SLICE_ROWS = 256;
-const SLICE_BYTES = 512 << 10;
+/** The limits of one slice: a millisecond or two of the event loop, except for a long row. */
+export const SLICE_ROWS = 256;
+export const SLICE_BYTES = 512 << 10;
 
 /** Divides ordered rows into slices for `Engine.stageRows`. */
 // eslint-disable-next-line @typescript-eslint/require-await -- the rows are in memory; the port allows waiting for them
@@ -66,50 +62,3 @@ const sliceOf =
   (rows: readonly PlainRow<RowSetKey>[]): RowSlice =>
   (sequence) =>
     rows.map(({ key, value }) => ({ key, row: makeRow(key, sequence, value) }));
-
-/** The number of rows in a run, which is sorted in a few milliseconds. */
-const RUN_ROWS = 2048;
-
-/** Returns the rows in the order of their keys. Of rows with the same key, the last one wins. */
-export async function orderRows<R extends PlainRow<RowKey>>(rows: readonly R[]): Promise<R[]> {
-  const budget = new YieldBudget();
-  let runs: R[][] = [];
-  for (let at = 0; at < rows.length; at += RUN_ROWS) {
-    runs.push(rows.slice(at, at + RUN_ROWS).sort((a, b) => compareKeys(a.key, b.key)));
-    await budget.spend();
-  }
-  while (runs.length > 1) {
-    const merged: R[][] = [];
-    for (let at = 0; at < runs.length; at += 2)
-      merged.push(await mergeRuns(runs[at] ?? [], runs[at + 1] ?? [], budget));
-    runs = merged;
-  }
-  const [sorted = []] = runs;
-  const unique: R[] = [];
-  for (const row of sorted) {
-    const before = unique.at(-1);
-    if (before && compareKeys(before.key, row.key) === 0) unique.pop();
-    unique.push(row);
-    const wait = budget.spend();
-    if (wait) await wait;
-  }
-  return unique;
-}
-
-/** Merges two sorted runs. A row of the first one is before an equal one of the second. */
-async function mergeRuns<R extends PlainRow<RowKey>>(
-  first: readonly R[],
-  second: readonly R[],
-  budget: YieldBudget,
-): Promise<R[]> {
-  const merged: R[] = [];
-  let at = 0;
-  for (const row of first) {
-    for (let next = second[at]; next && compareKeys(next.key, row.key) < 0; next = second[++at]) merged.push(next);
-    merged.push(row);
-    const wait = budget.spend();
-    if (wait) await wait;
-  }
-  for (; at < second.length; at += 1) merged.push(second[at] as R);
-  return merged;
-}

@@ -1,13 +1,23 @@
 import type { RequestIdTimes } from "@bolthole/contract";
 import type { Clock } from "../clock.js";
 
-const HOUR_MS = 60 * 60 * 1000;
+const MINUTE_MS = 60 * 1000;
+const HOUR_MS = 60 * MINUTE_MS;
 const DAY_MS = 24 * HOUR_MS;
 
-/** How far the time of a request id may be ahead of the store's. */
-const MAX_LEAD_MS = HOUR_MS;
+/**
+ * How far the time of a request id may be ahead of the store's. Callers are on the same machine, so that their clocks hardly differ.
+ * Outcomes of this time cannot be deleted yet, so it also limits how many of them one caller can make.
+ */
+export const MAX_LEAD_MS = 5 * MINUTE_MS;
 
-/** How far a clock reading of the past may be ahead of the present one and still count: a correction of the clock, and no error of years. */
+/** The largest lead that any version accepted. A restore must not execute what an older version accepted after the backup. */
+const LARGEST_LEAD_MS = HOUR_MS;
+
+/**
+ * How far a clock reading of the past may be ahead of the present one and still count, for the ids that living callers made by the same
+ * clock. A clock that was further ahead was wrong: its reading is forgotten.
+ */
 const MAX_CORRECTION_MS = DAY_MS;
 
 /** How long the clock must stay ahead before the store time follows it. */
@@ -17,17 +27,21 @@ const CONFIRMATION_MS = HOUR_MS;
 export interface StoredTimes {
   /** Request ids with an earlier time are refused. Every outcome of the others is kept. */
   readonly horizonMs: number;
-  /** The latest store time or clock reading of any commit. 0 in a store that has none. */
+  /** The latest store time or clock reading of any commit, unless it is forgotten. 0 in a store that has none. */
   readonly clockMs: number;
 }
 
 /** Returns the latest time that a new request id may have. `presentMs` is the later of the clock and the store time. */
-export const latestTime = (clockMs: number, presentMs: number): number =>
-  Math.floor(Math.max(presentMs, Math.min(clockMs, presentMs + MAX_CORRECTION_MS)) + MAX_LEAD_MS);
+export const latestTime = (clockMs: number, presentMs: number, leadMs = MAX_LEAD_MS): number =>
+  Math.floor(laterReading(clockMs, presentMs) + leadMs);
+
+/** Returns the later of a clock reading of the past and the present time, unless the reading was that of a wrong clock. */
+export const laterReading = (clockMs: number, presentMs: number): number =>
+  clockMs > presentMs + MAX_CORRECTION_MS ? presentMs : Math.max(clockMs, presentMs);
 
 /** Returns the lowest horizon that is above every request id that a store can have accepted up to the present. */
 export const horizonAbove = ({ horizonMs, clockMs }: StoredTimes, nowMs: number): number =>
-  latestTime(clockMs, Math.max(nowMs, horizonMs)) + 1;
+  latestTime(clockMs, Math.max(nowMs, horizonMs), LARGEST_LEAD_MS) + 1;
 
 /** The difference between the wall clock and the monotonic clock while it is larger than the trusted one. */
 interface Lead {
@@ -68,6 +82,11 @@ export class StoreTime {
     return { horizonMs: stored.horizonMs, storeTimeMs, latestMs };
   }
 
+  /** Returns the wall clock, which may be wrong. */
+  nowMs(): number {
+    return Math.floor(this.clock.now());
+  }
+
   /** Returns the later of the clock and the store time, which a commit keeps as `StoredTimes.clockMs`. */
   presentMs(stored: StoredTimes): number {
     const { now, storeTimeMs } = this.read(stored);
@@ -75,7 +94,7 @@ export class StoreTime {
   }
 
   private read({ horizonMs, clockMs }: StoredTimes): { readonly now: number; readonly storeTimeMs: number } {
-    const now = Math.floor(this.clock.now());
+    const now = this.nowMs();
     const monotonic = this.clock.monotonic();
     const trusted = Math.min(now, this.trustedTime(now, monotonic, clockMs));
     if (now <= horizonMs) return { now, storeTimeMs: Math.floor(this.timeBeyondHorizon(horizonMs, monotonic)) };

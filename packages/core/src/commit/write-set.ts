@@ -21,12 +21,19 @@ import {
   updateDigest,
 } from "./manifests.js";
 import { decodeRow, keyText, makeRow, type RowHandle, type RowReader } from "./row.js";
-import type { StoreTime } from "./store-time.js";
+import { laterReading, type StoreTime } from "./store-time.js";
 
 /** The manifests that a batch keeps up to date: the store's, and its runtime's if it is of one. */
 export interface ManifestHandles {
   readonly store: RowHandle;
   readonly runtime?: RowHandle | undefined;
+}
+
+/** The horizon after a batch, if the batch changes it. */
+export interface NewHorizon {
+  readonly horizonMs?: number | undefined;
+  /** Whether clock readings of the past do not count any more, because an operator said which time it is. */
+  readonly forgetsClock?: boolean | undefined;
 }
 
 /** The writes of one batch, and the changes of the manifests that follow from them. */
@@ -107,15 +114,14 @@ export class WriteSet {
 
   /**
    * Returns all writes, with those of the manifests. The store manifest keeps the present time if it is the latest
-   * one. `horizonMs` replaces the horizon unless it is undefined. Throws `DamagedRowsError` when a row that is replaced or
-   * deleted is damaged and its counted checksum is not known.
+   * one. Throws `DamagedRowsError` when a row that is replaced or deleted is damaged and its counted checksum is not known.
    */
-  close(time: StoreTime, horizonMs?: number): RowWrite[] {
+  close(time: StoreTime, horizon: NewHorizon = {}): RowWrite[] {
     const { runtime, store } = this.manifests;
     const writes: RowWrite[] = [];
     this.writes.forEach((write) => writes.push(write));
     if (runtime) this.addRuntimeManifest(runtime, writes);
-    this.addStoreManifest(store, writes, time, horizonMs);
+    this.addStoreManifest(store, writes, time, horizon);
     if (this.uncounted) throw new DamagedRowsError(this.uncounted);
     return writes;
   }
@@ -187,13 +193,13 @@ export class WriteSet {
     handle: RowHandle,
     writes: RowWrite[],
     time: StoreTime,
-    horizonMs: number | undefined,
+    { horizonMs, forgetsClock = false }: NewHorizon,
   ): void {
     const before = this.storeManifest;
     // Corrected first, because the updates below do not count below zero.
     const corrected = this.correction ? correctStoreManifest(before, this.correction) : before;
     const manifest = copyStoreManifest(corrected);
-    let isChanged = corrected !== before;
+    let isChanged = corrected !== before || forgetsClock;
     if (horizonMs !== undefined && horizonMs !== manifest.horizonMs) {
       manifest.horizonMs = horizonMs;
       isChanged = true;
@@ -205,7 +211,9 @@ export class WriteSet {
       isChanged = true;
     }
     if (!isChanged) return;
-    manifest.clockMs = Math.max(manifest.clockMs, time.presentMs(before));
+    manifest.clockMs = forgetsClock
+      ? time.presentMs({ horizonMs: manifest.horizonMs, clockMs: 0 })
+      : laterReading(manifest.clockMs, time.presentMs(before));
     writes.push({ handle, row: makeRow(handle.key, this.sequence, encodeStoreManifest(manifest)) });
   }
 }

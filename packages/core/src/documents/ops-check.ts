@@ -6,6 +6,8 @@ export interface OpsProblem {
   /** The path of the wrong member. */
   readonly path: string;
   readonly reason: string;
+  /** The byte at which reading stopped. */
+  readonly offset: number | undefined;
 }
 
 /** The result of the check of an operation snapshot. Plain data, so that a worker thread can send it. */
@@ -17,6 +19,7 @@ export function checkOps(json: Uint8Array): OpsVerdict {
     return { index: Float64Array.from(checkOpsSnapshot(json)) };
   } catch (error) {
     if (!(error instanceof JsonError)) throw error;
-    return { problem: { path: error.path, reason: error.reason } };
+    const { path, reason, offset } = error;
+    return { problem: { path, reason, offset } };
   }
 }

@@ -67,7 +67,9 @@ export async function storedDocument<Facts extends DocumentFacts>(
       viewOfDocument(async (view) => {
         const found: Uint8Array[] = [];
         for (const range of ranges) {
-          found.push(await joined(await contentOf(view, key, facts, range), range.length));
+          const bytes = await joined(await contentOf(view, key, facts, range), range.length);
+          refuseShortRange(key, facts, range, bytes.length);
+          found.push(bytes);
         }
         return found;
       }),
@@ -77,7 +79,8 @@ export async function storedDocument<Facts extends DocumentFacts>(
         const budget = new YieldBudget();
         for (const part of parts) {
           if (part instanceof Uint8Array) await copyYielding(part, target, at);
-          else await copyChunks(await contentOf(view, key, facts, part), target, at);
+          else
+            refuseShortRange(key, facts, part, await copyChunks(await contentOf(view, key, facts, part), target, at));
           at += part.length;
           // There may be thousands of short parts.
           const wait = budget.spend();
@@ -85,6 +88,14 @@ export async function storedDocument<Facts extends DocumentFacts>(
         }
       }),
   };
+}
+
+/**
+ * Throws DAMAGED_RECORD when a range was not read to its end, because the engine found less of the document than the row says. The
+ * missing bytes would otherwise be those that the memory had before, and a check would refuse them as the caller's.
+ */
+function refuseShortRange(key: RowKey, { length }: DocumentFacts, range: ByteRange, found: number): void {
+  if (found < Math.min(range.length, length - range.offset)) throw damaged(key, "does not match its checksum");
 }
 
 /** Returns the bytes of a document, or of a range of it, from the value of its row or from the engine. */
@@ -173,10 +184,12 @@ export async function joined(pieces: AsyncIterable<Uint8Array>, length: number):
   return whole?.subarray(0, filled) ?? Buffer.of();
 }
 
-async function copyChunks(chunks: AsyncIterable<Uint8Array>, target: Uint8Array, start = 0): Promise<void> {
+/** Copies chunks, and returns their length. */
+async function copyChunks(chunks: AsyncIterable<Uint8Array>, target: Uint8Array, start = 0): Promise<number> {
   let at = start;
   for await (const chunk of chunks) {
     await copyYielding(chunk, target, at);
     at += chunk.length;
   }
+  return at - start;
 }

@@ -2,6 +2,7 @@ import { createHash, randomUUID } from "node:crypto";
 import type { DocumentRecord, Limits, RuntimeId, UploadSessionSnapshot } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
 import { checkSize, invalid } from "../validate.js";
+import type { ArrivedBytes } from "./arrived-bytes.js";
 import { type DocumentBlock, type DocumentMemory, releaseMemory } from "./document-memory.js";
 
 interface Upload {
@@ -17,10 +18,10 @@ interface Upload {
  */
 export class Uploads {
   private readonly received = new Map<string, Upload>();
-  private reservedBytes = 0;
 
   constructor(
     private readonly limits: Limits,
+    private readonly arrived: ArrivedBytes,
     private readonly memory: DocumentMemory,
     /** Whether the memory of a chunk is released when its bytes have been copied. */
     private readonly reusesChunkBuffers: boolean,
@@ -40,26 +41,18 @@ export class Uploads {
     if (sha256.length !== 32) {
       throw invalid(writeFailed, "upload.sha256", "32 bytes", `${String(sha256.length)} bytes`);
     }
-    if (this.reservedBytes + length > this.limits.uploadBytes) {
-      const wanted = String(this.reservedBytes + length);
-      throw writeFailed("BUSY", `all uploads together would have ${wanted} bytes; try again a little later`, {
-        runtimeId,
-        expected: `at most ${String(this.limits.uploadBytes)} bytes`,
-        actual: `${wanted} bytes`,
-      });
-    }
-    this.reservedBytes += length;
+    this.arrived.refuseBeyond(runtimeId, length);
+    let arrived = 0;
+    const onBytes = (bytes: number): void => {
+      this.arrived.take(runtimeId, bytes);
+      arrived += bytes;
+    };
     try {
-      const block = await this.memory.take(length);
-      try {
-        await receiveInto(block.bytes, sha256, this.reusesChunkBuffers ? releasedChunks(chunks) : chunks);
-      } catch (error) {
-        this.memory.giveBack(block);
-        throw error;
-      }
+      const used = this.reusesChunkBuffers ? releasedChunks(chunks) : chunks;
+      const block = await this.receiveBlock(length, checkedChunks(used, length, sha256, onBytes));
       return this.add(runtimeId, record, block);
     } catch (error) {
-      this.reservedBytes -= length;
+      this.arrived.giveBack(arrived);
       throw error;
     }
   }
@@ -85,6 +78,29 @@ export class Uploads {
     if (block) this.memory.giveBack(block);
   }
 
+  /** Receives a document of a known length. Memory for all of it is taken when its beginning has arrived. */
+  private async receiveBlock(length: number, chunks: AsyncIterable<Uint8Array>): Promise<DocumentBlock> {
+    const beginning = Buffer.allocUnsafeSlow(Math.min(length, BEGINNING_BYTES));
+    let block: DocumentBlock | undefined;
+    const whole = async (at: number): Promise<DocumentBlock> => {
+      const taken = await this.memory.take(length);
+      beginning.copy(taken.bytes, 0, 0, at);
+      return taken;
+    };
+    let at = 0;
+    try {
+      for await (const chunk of chunks) {
+        if (!block && at + chunk.length > beginning.length) block = await whole(at);
+        (block?.bytes ?? beginning).set(chunk, at);
+        at += chunk.length;
+      }
+      return block ?? (await whole(at));
+    } catch (error) {
+      if (block) this.memory.giveBack(block);
+      throw error;
+    }
+  }
+
   private add(runtimeId: RuntimeId, record: DocumentRecord, block: DocumentBlock): string {
     const id = randomUUID();
     const idleTimer = setTimeout(() => {
@@ -101,22 +117,31 @@ export class Uploads {
     if (!upload) return undefined;
     clearTimeout(upload.idleTimer);
     this.received.delete(id);
-    this.reservedBytes -= upload.block.length;
+    this.arrived.giveBack(upload.block.length);
     return upload.block;
   }
 }
 
-async function receiveInto(target: Buffer, sha256: Uint8Array, chunks: AsyncIterable<Uint8Array>): Promise<void> {
-  const { length } = target;
+/** The bytes of a document that must have arrived before memory for all of it is taken: others wait for that memory. */
+const BEGINNING_BYTES = 1 << 20;
+
+/** Yields the chunks of a document. Throws when they do not have the declared length and digest. */
+async function* checkedChunks(
+  chunks: AsyncIterable<Uint8Array>,
+  length: number,
+  sha256: Uint8Array,
+  onBytes: (bytes: number) => void,
+): AsyncGenerator<Uint8Array> {
   const digest = createHash("sha256");
   let at = 0;
   for await (const chunk of chunks) {
     if (at + chunk.length > length) {
       throw invalid(writeFailed, "chunk", `${String(length)} bytes, the declared length`, "more");
     }
-    target.set(chunk, at);
+    onBytes(chunk.length);
     digest.update(chunk);
     at += chunk.length;
+    yield chunk;
   }
   if (at < length) {
     throw invalid(writeFailed, "chunk", `${String(length)} bytes, the declared length`, `${String(at)} bytes`);

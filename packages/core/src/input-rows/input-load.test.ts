@@ -1,26 +1,17 @@
-import type { StoredInputState } from "@bolthole/contract";
+import { type StoredInputState, importContents } from "@bolthole/contract";
 import type { Engine } from "../engine.js";
 import { createEngineStore } from "../engine-store.js";
 import { MemoryEngine } from "../memory-engine.js";
 import { inputState } from "../testing/input-states.js";
+import { pageSizes, withoutHolding } from "../testing/observed-engine.js";
 
 const RT = "runtime";
 const ROWS = 3000;
 
-/** Returns an engine that holds no view open between two reads, as one with a single connection does. */
-const withoutHolding = (engine: Engine): Engine =>
-  new Proxy(engine, {
-    get: (target, name: keyof Engine) => {
-      if (name === "viewHoldMs") return 0;
-      const member: unknown = target[name];
-      return typeof member === "function" ? (member.bind(target) as unknown) : member;
-    },
-  });
-
 async function storeWithRows(engine: Engine) {
   const store = createEngineStore(engine);
   const inputs = Array.from({ length: ROWS }, (_, n) => ({ ...inputState(n), idempotencyKey: "x".repeat(3000) }));
-  await store.importRuntime({
+  await importContents(store, {
     contents: { runtimeId: RT, session: undefined, lifecycle: undefined, ops: undefined, inputs, receipts: [] },
     overwrite: false,
     dryRun: false,
@@ -71,19 +62,7 @@ test("a load whose view has ended is refused as BUSY when an input row was writt
 test("a load reads a page at a time, and none before it is requested", async () => {
   const engine = new MemoryEngine();
   const store = await storeWithRows(engine);
-  const sizes: number[] = [];
-  const view = engine.view.bind(engine);
-  engine.view = (read) =>
-    view((inner) =>
-      read({
-        ...inner,
-        scan: async (range, limit, bytes) => {
-          const page = await inner.scan(range, limit, bytes);
-          sizes.push(page.reduce((total, { row: { value } }) => total + value.length, 0));
-          return page;
-        },
-      }),
-    );
+  const sizes = pageSizes(engine);
   const { batches } = await store.loadInputStates({ runtimeId: RT });
   const iterator = batches[Symbol.asyncIterator]();
   await iterator.next();

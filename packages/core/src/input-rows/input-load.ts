@@ -4,25 +4,23 @@ import { readInputState, readStoredInputState } from "@bolthole/json";
 import { isExternalRow } from "../commit/external-rows.js";
 import {
   EMPTY_RUNTIME_MANIFEST,
-  NO_ROWS,
   type RuntimeManifest,
   decodeRuntimeManifest,
+  differenceText,
+  isSameDigest,
   isSameInputs,
-  updateDigest,
+  runtimeManifestOf,
 } from "../commit/manifests.js";
+import type { RowSetDigest } from "../commit/row-set.js";
 import { damaged, decodeRow, decodeRowLater, isSameRow, versionText } from "../commit/row.js";
-import type { KeyOf, Row, RowEntry, RowKey, View } from "../engine.js";
-import type { HeldView } from "../held-views.js";
+import type { KeyOf, Row, RowKey, RowSetKey, View } from "../engine.js";
 import { type StoreContext, versionOf } from "../store-context.js";
 import { YieldBudget } from "../yield-budget.js";
 import { type ReadLongRow, isLongValue } from "./long-rows.js";
+import { PAGE_BYTES, type PageEntry, type PagedRows, RowPages, isLeftOut } from "./row-pages.js";
 
-/** A row of a page. The value of a long row is left out, and is read again when the worker is free. */
-interface PageEntry extends RowEntry<KeyOf<"input">> {
-  /** The length of the value. */
-  readonly bytes: number;
-}
-const NO_BYTES = new Uint8Array();
+type InputPages = RowPages<KeyOf<"input">>;
+type InputEntry = PageEntry<KeyOf<"input">>;
 
 type InputBatch = readonly Versioned<StoredInputState>[];
 
@@ -48,14 +46,15 @@ const collecting =
 export const decodeInputState = (value: Uint8Array, row: Row): StoredInputState =>
   isExternalRow(row) ? readInputState(value) : readStoredInputState(value);
 
-/** Decodes an input row, and a long one on a worker. Throws DAMAGED_RECORD. */
-export const inputStateOf = (
+/** Decodes an input row of a page, and a long one on a worker. Throws DAMAGED_RECORD, and the error of a row that was written since. */
+export const decodeEntry = <K extends RowSetKey>(
   { longRows }: Pick<StoreContext, "longRows">,
-  { key, row }: RowEntry,
+  pages: RowPages<K>,
+  entry: PageEntry<K>,
 ): StoredInputState | Promise<StoredInputState> =>
-  isLongValue(row.value)
-    ? longRows.whenFree((read) => decodeLongRow(key, row, read))
-    : decodeRow(key, row, decodeInputState);
+  isLeftOut(entry)
+    ? longRows.whenFree(async (read) => decodeLongRow(entry.key, await pages.readAgain(entry), read))
+    : decodeRow(entry.key, entry.row, decodeInputState);
 
 const decodeLongRow = (key: RowKey, row: Row, read: ReadLongRow): Promise<StoredInputState> =>
   decodeRowLater(key, row, (value) => read(value, isExternalRow(row)));
@@ -91,15 +90,16 @@ export async function loadInputs(
 ): Promise<LoadedInputStates> {
   const failures: StoreError[] = [];
   const attempt = eachOutcome ? collecting(failures) : throwing;
-  const pages = new InputPages(context, runtimeId, attempt);
-  let first: readonly PageEntry[];
+  const rows = new LoadedRows(runtimeId, attempt);
+  const pages: InputPages = new RowPages(context.heldViews, rows);
+  let first: readonly InputEntry[];
   try {
     first = await pages.next();
   } catch (error) {
     pages.close();
     throw error;
   }
-  const { manifest } = pages;
+  const { manifest } = rows;
   return {
     inputsVersion: manifest ? versionText(context.engine.epoch, manifest.inputsSequence) : "",
     batches: batches(context, first, pages, attempt),
@@ -107,135 +107,60 @@ export async function loadInputs(
   };
 }
 
-/** The most rows of a page. Its message is encoded in a few milliseconds. */
-const PAGE_ROWS = 512;
-/** The most bytes of stored values in a batch of several rows, so that its message stays below 1 MiB on the wire. */
-const BATCH_BYTES = 700_000;
-/** How many bytes are read ahead when a view ends before all rows were read. */
-const AHEAD_BYTES = 4 << 20;
-
 /**
- * Reads the input rows of a runtime page by page, and compares them with the runtime manifest: a row that vanished is damage,
- * too. All pages show one state: one view is held open, and when its time has passed, another one is used only if no input
- * row was written in between. Otherwise the load ends with BUSY.
+ * The input rows of a runtime, compared with the runtime manifest: a row that vanished is damage, too. A load ends with BUSY
+ * when an input row was written before all of them were read.
  */
-class InputPages {
+class LoadedRows implements PagedRows<KeyOf<"input">> {
+  readonly tables = ["input"] as const;
   /** Undefined when the manifest is damaged, which was reported. */
   manifest: RuntimeManifest | undefined;
   private manifestRow: Row | undefined;
-  private isStarted = false;
-  private hasAll = false;
-  private view: HeldView | undefined;
-  private after: KeyOf<"input"> | undefined;
-  private digest = NO_ROWS;
-  private readonly ahead: PageEntry[][] = [];
-  private hasLongRows = false;
 
   constructor(
-    private readonly context: StoreContext,
-    private readonly runtimeId: RuntimeId,
+    readonly runtimeId: RuntimeId,
     private readonly attempt: Attempt,
   ) {}
 
-  /** Returns the next rows. An empty page means that there are no more. */
-  async next(): Promise<readonly PageEntry[]> {
-    if (this.ahead.length === 0 && !this.hasAll) await this.readAhead();
-    return this.ahead.shift() ?? [];
-  }
-
-  close(): void {
-    this.view?.close();
-  }
-
-  /** Decodes a long row, which was left out of its page. Throws BUSY when the row was written since, and DAMAGED_RECORD. */
-  decodeLong({ key, row }: PageEntry): Promise<StoredInputState> {
-    const { engine, longRows } = this.context;
-    const readRow = (view: View): Promise<Row | undefined> => view.get(key);
-    return longRows.whenFree(async (read) => {
-      const { view } = this;
-      const present = await (view && !view.hasEnded ? view.read(readRow) : engine.view(readRow));
-      const isSame = present?.sequence === row.sequence && present.checksum === row.checksum;
-      if (!isSame) throw this.changed();
-      return decodeLongRow(key, present, read);
-    });
-  }
-
-  private async readAhead(): Promise<void> {
-    if (!this.view || this.view.hasEnded) {
-      this.view?.close();
-      this.view = this.context.heldViews.hold();
-    }
-    const { view } = this;
-    await view.read(async (rows) => {
-      if (!this.isStarted) await this.start(rows);
-      else await this.refuseChange(rows);
-      let bytes = 0;
-      do bytes += await this.readPage(rows);
-      while (!this.hasAll && view.hasEnded && bytes < AHEAD_BYTES);
-    });
-    if ((this.hasAll && !this.hasLongRows) || view.hasEnded) view.close();
-    if (this.hasAll) await this.compareWithManifest();
-  }
-
-  private async start(view: View): Promise<void> {
-    const key = { table: "runtimeManifest", runtimeId: this.runtimeId } as const;
+  async start(view: View): Promise<void> {
+    const { key } = this;
     const row = await view.get(key);
     this.manifestRow = row;
     this.manifest = row ? await this.attempt(() => decodeRow(key, row, decodeRuntimeManifest)) : EMPTY_RUNTIME_MANIFEST;
-    this.isStarted = true;
   }
 
-  /** Throws BUSY when input rows were written since the first page. */
-  private async refuseChange(view: View): Promise<void> {
-    const key = { table: "runtimeManifest", runtimeId: this.runtimeId } as const;
-    const row = await view.get(key);
-    if (isSameRow(row, this.manifestRow)) return;
-    const manifest = row ? decodeRow(key, row, decodeRuntimeManifest) : EMPTY_RUNTIME_MANIFEST;
-    if (this.manifest && isSameInputs(manifest, this.manifest)) return;
-    throw this.changed();
+  async isCurrent(view: View): Promise<boolean> {
+    const row = await view.get(this.key);
+    if (isSameRow(row, this.manifestRow)) return true;
+    return this.manifest !== undefined && isSameInputs(runtimeManifestOf(this.key, row), this.manifest);
   }
 
-  private changed(): Error {
+  changed(): Error {
     const text =
       "input states were written while they were loaded, and the load took too long to show one state; load again";
     return readFailed("BUSY", text, { runtimeId: this.runtimeId, record: "input states" });
   }
 
-  /** Reads one page, and returns the number of its bytes. */
-  private async readPage(view: View): Promise<number> {
-    const { runtimeId, after } = this;
-    const page = await view.scan({ table: "input", runtimeId, after }, PAGE_ROWS, BATCH_BYTES);
-    let bytes = 0;
-    const entries: PageEntry[] = [];
-    for (const { key, row } of page) {
-      const { length } = row.value;
-      bytes += length;
-      this.digest = updateDigest(this.digest, undefined, row);
-      const isLong = isLongValue(row.value);
-      this.hasLongRows ||= isLong;
-      entries.push({ key, row: isLong ? { ...row, value: NO_BYTES } : row, bytes: length });
-    }
-    if (entries.length > 0) this.ahead.push(entries);
-    this.after = page.at(-1)?.key ?? after;
-    this.hasAll = page.length < PAGE_ROWS && bytes < BATCH_BYTES;
-    return bytes;
+  scan<T>(_table: "input", scan: () => Promise<T>): Promise<T> {
+    return scan();
   }
 
-  private async compareWithManifest(): Promise<void> {
-    const { manifest, digest } = this;
-    if (!manifest || (digest.rows === manifest.input.rows && digest.sum === manifest.input.sum)) return;
+  async end({ input: found }: RowSetDigest): Promise<void> {
+    const { manifest } = this;
+    if (!manifest || isSameDigest(found, manifest.input)) return;
     await this.attempt(() => {
-      const key = { table: "runtimeManifest", runtimeId: this.runtimeId } as const;
-      const expected = `${String(manifest.input.rows)} (sum of checksums ${String(manifest.input.sum)})`;
-      const found = `${String(digest.rows)} (sum of checksums ${String(digest.sum)})`;
-      throw damaged(key, `does not match the input states: expected ${expected}, found ${found}`);
+      throw damaged(this.key, `does not match the input states: ${differenceText(manifest.input, found)}`);
     });
+  }
+
+  private get key(): KeyOf<"runtimeManifest"> {
+    return { table: "runtimeManifest", runtimeId: this.runtimeId };
   }
 }
 
 async function* batches(
   context: StoreContext,
-  first: readonly PageEntry[],
+  first: readonly InputEntry[],
   pages: InputPages,
   attempt: Attempt,
 ): AsyncGenerator<InputBatch> {
@@ -249,7 +174,7 @@ async function* batches(
 /** Decodes a page. A long row is a batch of its own. */
 async function* batchesOf(
   context: StoreContext,
-  page: readonly PageEntry[],
+  page: readonly InputEntry[],
   pages: InputPages,
   attempt: Attempt,
 ): AsyncGenerator<InputBatch> {
@@ -257,15 +182,13 @@ async function* batchesOf(
   let batch: Versioned<StoredInputState>[] = [];
   let bytes = 0;
   for (const entry of page) {
-    const { key, row } = entry;
-    if (bytes + entry.bytes > BATCH_BYTES && batch.length > 0) {
+    if (bytes + entry.bytes > PAGE_BYTES && batch.length > 0) {
       yield batch;
       batch = [];
       bytes = 0;
     }
-    const isLong = entry.bytes > row.value.length;
-    const value = await attempt(() => (isLong ? pages.decodeLong(entry) : decodeRow(key, row, decodeInputState)));
-    if (value) batch.push({ value, version: versionOf(context, row) });
+    const value = await attempt(() => decodeEntry(context, pages, entry));
+    if (value) batch.push({ value, version: versionOf(context, entry.row) });
     bytes += entry.bytes;
     const wait = budget.spend();
     if (wait) await wait;

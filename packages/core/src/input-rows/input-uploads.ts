@@ -1,4 +1,4 @@
-import { type Hash, createHash, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import type { InputId, InputStatePiece, Limits, RuntimeId, UploadInputStates } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
 import { uuidFromBytes, uuidToBytes } from "@bolthole/json";
@@ -10,6 +10,7 @@ import { YieldBudget } from "../yield-budget.js";
 import { type InputRow, type RowRules, checkedMessage, checkedRow } from "./checked-rows.js";
 import type { LongRows } from "./long-rows.js";
 import { mergedSlices, readManifest } from "./merged-rows.js";
+import { RowSetHash } from "./row-set-hash.js";
 
 /** Input rows that were received before the commit that names them, merged with the row set of their runtime. */
 export interface InputUpload {
@@ -161,7 +162,7 @@ export class InputUploads {
     let piecewise: RowInPieces | undefined;
     const accept = async (checked: InputRow | Promise<InputRow>): Promise<InputRow> => {
       const row = checked instanceof Promise ? await checked : checked;
-      await received.accept(row, budget);
+      await received.accept(row);
       count(row);
       return row;
     };
@@ -282,7 +283,7 @@ export const unknownUpload = (runtimeId: RuntimeId, id: string, problem = ""): E
 class ReceivedRows {
   readonly inputIds = new UploadedIds();
   writesRows = false;
-  private readonly hash: Hash = createHash("sha256");
+  private readonly hash = new RowSetHash();
   private readonly sequences: number[] = [];
   private lastId: InputId | undefined;
 
@@ -297,7 +298,7 @@ class ReceivedRows {
     return this.sequences.every((sequence) => sequence === WRITTEN) ? [] : this.sequences;
   }
 
-  async accept({ key: { inputId }, value }: InputRow, budget: YieldBudget): Promise<void> {
+  async accept({ key: { inputId }, value }: InputRow): Promise<void> {
     const { field, lastId } = this;
     if (this.inputIds.length === this.rowCount) {
       throw invalid(writeFailed, "upload.row_count", `${String(this.rowCount)} rows, as declared`, "more");
@@ -312,12 +313,7 @@ class ReceivedRows {
     }
     this.lastId = inputId;
     this.inputIds.add(inputId);
-    this.hash.update(`${inputId} ${String(value.length)} `);
-    for (let at = 0; at < value.length; at += HASHED_BYTES) {
-      this.hash.update(value.subarray(at, at + HASHED_BYTES));
-      const wait = budget.spend();
-      if (wait) await wait;
-    }
+    await this.hash.add(inputId, value);
   }
 
   merged(sequence: number): void {
@@ -336,8 +332,6 @@ class ReceivedRows {
     return this.hash.digest();
   }
 }
-
-const HASHED_BYTES = 1 << 20;
 
 /** A row that arrives as pieces of its message. */
 class RowInPieces {

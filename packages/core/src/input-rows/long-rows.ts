@@ -6,7 +6,7 @@ import { WorkerPool } from "../worker-pool.js";
 import type { LongRowJob, LongRowReply, RowFacts } from "./long-rows-worker.js";
 
 /** A row of this size or above is converted on a worker: on the event loop it would take more than a few milliseconds. */
-const LONG_ROW_BYTES = 1 << 20;
+export const LONG_ROW_BYTES = 1 << 20;
 /** The estimated size of one entry of a row's history in canonical JSON. */
 const ENTRY_BYTES = 100;
 

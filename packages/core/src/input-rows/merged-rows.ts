@@ -1,26 +1,10 @@
 import type { RuntimeId } from "@bolthole/contract";
-import {
-  EMPTY_RUNTIME_MANIFEST,
-  NO_ROWS,
-  type RuntimeManifest,
-  type TableDigest,
-  decodeRuntimeManifest,
-  isSameDigest,
-  isSameRowSet,
-  updateDigest,
-} from "../commit/manifests.js";
-import { compareKeys, damaged, decodeRow, isVerified, makeRow, verifiedValue } from "../commit/row.js";
-import {
-  type Engine,
-  type Row,
-  type RowEntry,
-  type RowRange,
-  type RowSetKey,
-  type RowSlice,
-  StaleBaseError,
-} from "../engine.js";
-import { YieldBudget } from "../yield-budget.js";
+import { type RuntimeManifest, runtimeManifestOf } from "../commit/manifests.js";
+import { type PlainRow, SLICE_BYTES, SLICE_ROWS } from "../commit/row-set.js";
+import { compareKeys, damaged, isVerified, makeRow, verifiedValue } from "../commit/row.js";
+import type { Engine, Row, RowEntry, RowKey, RowSetKey, RowSlice } from "../engine.js";
 import type { InputRow } from "./checked-rows.js";
+import { StoredRows } from "./stored-rows.js";
 
 /*
  * The merge of uploaded input rows with the row set that a runtime has: the stored rows that are not uploaded and all receipts
@@ -29,13 +13,8 @@ import type { InputRow } from "./checked-rows.js";
 
 export async function readManifest(engine: Engine, runtimeId: RuntimeId): Promise<RuntimeManifest> {
   const key = { table: "runtimeManifest", runtimeId } as const;
-  const row = await engine.view((view) => view.get(key));
-  return row ? decodeRow(key, row, decodeRuntimeManifest) : EMPTY_RUNTIME_MANIFEST;
+  return runtimeManifestOf(key, await engine.view((view) => view.get(key)));
 }
-
-/** The limits of one slice: a millisecond or two of the event loop, except for a long row. */
-const SLICE_ROWS = 256;
-const SLICE_BYTES = 512 << 10;
 
 export interface MergeOptions {
   /** Whether an uploaded row that equals the stored one keeps the version of that one. */
@@ -63,7 +42,7 @@ export async function* mergedSlices(
     onKept(entry.row.value.length);
     slice.keep(entry);
   };
-  const stored = new StoredRows(engine, runtimeId, base, "input");
+  const stored = new StoredRows(engine, runtimeId, base);
   for await (const row of rows) {
     let next = await stored.peek();
     for (; next && compareKeys(next.key, row.key) < 0; next = await stored.peek()) {
@@ -79,22 +58,22 @@ export async function* mergedSlices(
     else slice.write(row);
     merged(kept?.row);
   }
-  for (const rest of [stored, new StoredRows(engine, runtimeId, base, "receipt")]) {
-    for (let next = await rest.peek(); next; next = await rest.peek()) {
-      if (slice.isFullFor(next.row.value)) yield slice.take();
-      keep(next);
-      rest.skip();
-    }
+  for (let next = await stored.peek(); next; next = await stored.peek()) {
+    if (slice.isFullFor(next.row.value)) yield slice.take();
+    keep(next);
+    stored.skip();
   }
+  const difference = stored.difference();
+  if (difference !== undefined) throw damaged({ table: "runtimeManifest", runtimeId }, difference);
   if (!slice.isEmpty) yield slice.take();
 }
 
-/** Whether an uploaded row equals the stored one. A damaged row is replaced, also by the same value: its version may be damaged. */
-const isSame = ({ key, row }: RowEntry<RowSetKey>, { value }: InputRow): boolean =>
+/** Whether a new row equals the stored one. A damaged row is replaced, also by the same value: its version may be damaged. */
+export const isSame = ({ key, row }: RowEntry, { value }: PlainRow<RowKey>): boolean =>
   Buffer.compare(row.value, value) === 0 && isVerified(key, row);
 
 /** Collects the rows of one slice: stored ones with their sequences, and new ones. */
-class SliceBuilder {
+export class SliceBuilder {
   private rows: ((sequence: number) => RowEntry<RowSetKey>)[] = [];
   private bytes = 0;
 
@@ -112,7 +91,7 @@ class SliceBuilder {
     this.add(entry.row.value, () => entry);
   }
 
-  write({ key, value }: InputRow): void {
+  write({ key, value }: PlainRow<RowSetKey>): void {
     this.add(value, (sequence) => ({ key, row: makeRow(key, sequence, value) }));
   }
 
@@ -126,68 +105,5 @@ class SliceBuilder {
   private add(value: Uint8Array, row: (sequence: number) => RowEntry<RowSetKey>): void {
     this.rows.push(row);
     this.bytes += value.length;
-  }
-}
-
-const PAGE_ROWS = 512;
-const PAGE_BYTES = 1 << 20;
-
-/** The stored rows of one table of a row set, read in pages with a short view for each, and compared with the manifest. */
-class StoredRows {
-  private page: readonly RowEntry<RowSetKey>[] = [];
-  private at = 0;
-  private hasAll = false;
-  private digest: TableDigest = NO_ROWS;
-  private readonly budget = new YieldBudget();
-
-  constructor(
-    private readonly engine: Engine,
-    private readonly runtimeId: RuntimeId,
-    private readonly base: RuntimeManifest,
-    private readonly table: "input" | "receipt",
-  ) {}
-
-  /** Returns the next row, which is not verified, or undefined after the last one. */
-  async peek(): Promise<RowEntry<RowSetKey> | undefined> {
-    while (this.at === this.page.length) {
-      if (this.hasAll) return undefined;
-      await this.readPage();
-    }
-    return this.page[this.at];
-  }
-
-  /** Moves on to the row after the one that `peek` returned. */
-  skip(): void {
-    this.at += 1;
-  }
-
-  private async readPage(): Promise<void> {
-    const { engine, runtimeId, table } = this;
-    const after = this.page.at(-1)?.key;
-    const key = { table: "runtimeManifest", runtimeId } as const;
-    const page: readonly RowEntry<RowSetKey>[] = await engine.view(async (view) => {
-      const row = await view.get(key);
-      const manifest = row ? decodeRow(key, row, decodeRuntimeManifest) : EMPTY_RUNTIME_MANIFEST;
-      if (!isSameRowSet(manifest, this.base)) throw new StaleBaseError();
-      return view.scan({ table, runtimeId, after } as RowRange, PAGE_ROWS, PAGE_BYTES) as Promise<
-        RowEntry<RowSetKey>[]
-      >;
-    });
-    let bytes = 0;
-    for (const entry of page) {
-      bytes += entry.row.value.length;
-      this.digest = updateDigest(this.digest, undefined, entry.row);
-      const wait = this.budget.spend();
-      if (wait) await wait;
-    }
-    this.page = page;
-    this.at = 0;
-    this.hasAll = page.length < PAGE_ROWS && bytes < PAGE_BYTES;
-    if (this.hasAll && !isSameDigest(this.digest, this.base[table])) {
-      throw damaged(
-        key,
-        `does not match the ${table === "input" ? "input states" : "boundary receipts"} that are there`,
-      );
-    }
   }
 }

@@ -4,11 +4,10 @@ import type { RuntimeDeletion } from "../commit/committer.js";
 import type { ManifestCorrection } from "../commit/manifests.js";
 import { repeatWhileStale } from "../commit/preparation.js";
 import { ReadSet, isSameRow } from "../commit/row.js";
-import { isSingle } from "../commit/row-set.js";
-import { StaleBaseError, type Table } from "../engine.js";
+import { StaleBaseError } from "../engine.js";
 import type { StoreContext } from "../store-context.js";
 import { checkStoredRuntimeId } from "../validate.js";
-import { type StoredRuntime, matchesManifest, readReplaced } from "./stored-runtime.js";
+import { type ReplacedRuntime, readReplaced } from "./stored-runtime.js";
 
 type DeletionOperations = Pick<VersionedStore, "deleteRuntime">;
 
@@ -21,7 +20,7 @@ export function deletionOperations(context: StoreContext): DeletionOperations {
       const { engine, corrections } = damagedRuntimes;
       const deleteStored = async () => {
         const stored = await engine.view((view) => readReplaced(view, runtimeId));
-        return corrections.run(await matchesManifest(runtimeId, stored), (correction) =>
+        return corrections.run(stored.matchesManifest, (correction) =>
           committer.deleteRuntime(engine, fingerprinted, deletionOf(runtimeId, stored, correction)),
         );
       };
@@ -39,17 +38,16 @@ export function deletionOperations(context: StoreContext): DeletionOperations {
 /** Deletes all rows, unless the runtime was written to since they were read. This is the only place that deletes them. */
 function deletionOf(
   runtimeId: RuntimeId,
-  { manifest, entries }: StoredRuntime,
+  { manifest, singles, rows: rowSet }: ReplacedRuntime,
   correction: ManifestCorrection,
 ): RuntimeDeletion {
   const reads = new ReadSet();
   const manifestHandle = reads.add({ table: "runtimeManifest", runtimeId });
-  const rows = entries.flatMap(({ key }) => (isSingle(key) ? [reads.add(key)] : []));
-  const count = (table: Table): number => entries.filter(({ key }) => key.table === table).length;
+  const rows = singles.map(({ key }) => reads.add(key));
   return {
     runtimeId,
     reads,
-    counts: { inputStates: count("input"), receipts: count("receipt") },
+    counts: { inputStates: rowSet.input.rows, receipts: rowSet.receipt.rows },
     decide: (current) => {
       if (!isSameRow(current.get(manifestHandle), manifest)) throw new StaleBaseError();
       return { rows, correction };

@@ -1,24 +1,12 @@
 import type { RuntimeId } from "@bolthole/contract";
 import type { RowEdit } from "../commit/committer.js";
 import { ReadSet, keyText } from "../commit/row.js";
-import { type PlainRow, isSingle, rowSlices } from "../commit/row-set.js";
+import type { PlainRow } from "../commit/row-set.js";
 import { commitReplacement } from "../commit/runtime-replacement.js";
-import type {
-  DocumentRowKey,
-  RowKey,
-  RowSetKey,
-  RowSetReplacement,
-  StagedDocument,
-  StagedRows,
-  Table,
-} from "../engine.js";
+import type { DocumentRowKey, RowKey, RowSetReplacement, StagedDocument, Table } from "../engine.js";
 import type { StoreContext } from "../store-context.js";
+import type { ComparedRows } from "./compared-rows.js";
 import type { ReplacedRuntime } from "./stored-runtime.js";
-
-/** The most input rows and receipts that a commit writes or deletes one by one. More of them are replaced as a row set. */
-const MAX_SINGLE_ROWS = 256;
-/** The most bytes of their values: a few milliseconds of the event loop. */
-const MAX_SINGLE_BYTES = 1 << 20;
 
 /** The document of a row that is imported. */
 export interface ImportedDocument {
@@ -26,88 +14,79 @@ export interface ImportedDocument {
   readonly bytes: Uint8Array;
 }
 
+/** The records of an import of which there is at most one each, in the order of their keys, with the documents of some. */
+export interface ImportedSingles {
+  readonly rows: readonly PlainRow<RowKey>[];
+  readonly documents: readonly ImportedDocument[];
+}
+
 /**
- * Replaces everything that is stored of a runtime in one commit. Many rows are staged before the commit, and only once: they
- * stay staged when another writer was first and the commit is attempted again. The stored rows are not decoded.
+ * Replaces everything that is stored of a runtime in one commit. Many rows were staged before, and only once: they stay staged
+ * when another writer was first and the commit is attempted again. The stored rows are not decoded. `areStored` says whether
+ * the imported input rows and receipts are stored. Throws `StaleBaseError` when another runtime manifest is stored than the one
+ * that was read.
  */
-export class RuntimeImport {
-  private readonly single: readonly PlainRow<RowKey>[];
-  private readonly rowSet: readonly PlainRow<RowSetKey>[];
-  private staged: StagedRows | undefined;
-
-  constructor(
-    private readonly context: Pick<StoreContext, "damagedRuntimes" | "time">,
-    private readonly runtimeId: RuntimeId,
-    /** The new rows, in the order of their keys. */
-    wanted: readonly PlainRow<RowKey>[],
-    /** The documents of rows among them. */
-    private readonly documents: readonly ImportedDocument[],
-  ) {
-    this.single = wanted.filter(({ key }) => isSingle(key));
-    this.rowSet = wanted.filter((row): row is PlainRow<RowSetKey> => !isSingle(row.key));
+export async function commitImport(
+  context: Pick<StoreContext, "damagedRuntimes" | "time">,
+  runtimeId: RuntimeId,
+  { rows: singles, documents }: ImportedSingles,
+  rows: ComparedRows,
+  stored: ReplacedRuntime,
+  areStored: boolean,
+): Promise<void> {
+  const { engine, corrections } = context.damagedRuntimes;
+  const { manifest } = stored;
+  const replaceRows = await rowSetReplacement(runtimeId, rows, stored, areStored);
+  const written = replaceRows ? singles : [...singles, ...(rows.few ?? [])];
+  const replaced = replaceRows ? stored.singles : [...stored.singles, ...(stored.few ?? [])];
+  const kept = new Set(written.map(({ key }) => keyText(key)));
+  const staged = await stageDocuments(context, documents);
+  const reads = new ReadSet();
+  const edits = written.map(({ key, value }): RowEdit => ({
+    handle: reads.add(key),
+    value,
+    document: staged.get(key.table),
+  }));
+  for (const { key } of replaced) {
+    if (!kept.has(keyText(key))) edits.push({ handle: reads.add(key), value: undefined });
   }
-
-  /** Throws `StaleBaseError` when another runtime manifest is stored than the one that was read. */
-  async commit(stored: ReplacedRuntime, manifestMatches: boolean): Promise<void> {
-    const { context, runtimeId } = this;
-    const { engine, corrections } = context.damagedRuntimes;
-    const { manifest, entries } = stored;
-    const replaceRows = await this.rowSetReplacement(stored);
-    const written = replaceRows ? this.single : [...this.single, ...this.rowSet];
-    const kept = new Set(written.map(({ key }) => keyText(key)));
-    const staged = await this.stageDocuments();
-    const reads = new ReadSet();
-    const edits = written.map(({ key, value }): RowEdit => ({
-      handle: reads.add(key),
-      value,
-      document: staged.get(key.table),
-    }));
-    for (const { key } of entries) {
-      const isReplaced = replaceRows !== undefined && !isSingle(key);
-      if (!isReplaced && !kept.has(keyText(key))) edits.push({ handle: reads.add(key), value: undefined });
-    }
-    let bytes = 0;
-    for (const { value } of written) bytes += value.length;
-    for (const document of staged.values()) bytes += document.bytes;
-    try {
-      await corrections.run(manifestMatches, (correction) =>
-        commitReplacement(engine, context.time, { runtimeId, manifest, correction, reads, edits, replaceRows, bytes }),
-      );
-      this.staged = undefined;
-    } catch (error) {
-      for (const document of staged.values()) await engine.discard(document);
-      throw error;
-    }
-  }
-
-  private async stageDocuments(): Promise<Map<Table, StagedDocument>> {
-    const { engine } = this.context.damagedRuntimes;
-    const staged = new Map<Table, StagedDocument>();
-    try {
-      for (const { key, bytes } of this.documents) staged.set(key.table, await engine.stage(key, undefined, [bytes]));
-      return staged;
-    } catch (error) {
-      for (const document of staged.values()) await engine.discard(document);
-      throw error;
-    }
-  }
-
-  /** Discards what is staged and was not committed. */
-  async end(): Promise<void> {
-    if (this.staged) await this.context.damagedRuntimes.engine.discardRows(this.staged);
-  }
-
-  /** Returns undefined when the rows are few enough to be written one by one. */
-  private async rowSetReplacement({ entries, isRowSetLost }: ReplacedRuntime): Promise<RowSetReplacement | undefined> {
-    const { runtimeId, rowSet } = this;
-    const stored = entries.filter(({ key }) => !isSingle(key)).map(({ row }) => row);
-    if (rowSet.length === 0) return stored.length === 0 && !isRowSetLost ? undefined : { runtimeId, rows: undefined };
-    if (!isRowSetLost && areFew(stored) && areFew(rowSet)) return undefined;
-    this.staged ??= await this.context.damagedRuntimes.engine.stageRows(runtimeId, rowSlices(rowSet));
-    return { runtimeId, rows: this.staged };
+  let bytes = 0;
+  for (const { value } of written) bytes += value.length;
+  for (const document of staged.values()) bytes += document.bytes;
+  try {
+    await corrections.run(stored.matchesManifest, (correction) =>
+      commitReplacement(engine, context.time, { runtimeId, manifest, correction, reads, edits, replaceRows, bytes }),
+    );
+    if (replaceRows?.rows) rows.committed();
+  } catch (error) {
+    for (const document of staged.values()) await engine.discard(document);
+    throw error;
   }
 }
 
-/** Whether rows are written or deleted one by one. */
-const areFew = (rows: readonly { readonly value: Uint8Array }[]): boolean =>
-  rows.length <= MAX_SINGLE_ROWS && rows.reduce((total, { value }) => total + value.length, 0) <= MAX_SINGLE_BYTES;
+async function stageDocuments(
+  { damagedRuntimes: { engine } }: Pick<StoreContext, "damagedRuntimes">,
+  documents: readonly ImportedDocument[],
+): Promise<Map<Table, StagedDocument>> {
+  const staged = new Map<Table, StagedDocument>();
+  try {
+    for (const { key, bytes } of documents) staged.set(key.table, await engine.stage(key, undefined, [bytes]));
+    return staged;
+  } catch (error) {
+    for (const document of staged.values()) await engine.discard(document);
+    throw error;
+  }
+}
+
+/** Returns undefined when the rows are few enough to be written and deleted one by one. */
+async function rowSetReplacement(
+  runtimeId: RuntimeId,
+  rows: ComparedRows,
+  stored: ReplacedRuntime,
+  areStored: boolean,
+): Promise<RowSetReplacement | undefined> {
+  const { isRowSetLost, few } = stored;
+  if (rows.isEmpty) return few?.length === 0 && !isRowSetLost ? undefined : { runtimeId, rows: undefined };
+  if (!isRowSetLost && few && rows.few) return undefined;
+  return { runtimeId, rows: await rows.staged(stored, areStored) };
+}

@@ -185,10 +185,12 @@ export function acceptedId(verdict: TranscriptVerdict, field: string, runtimeId:
     case "accepted":
       return verdict.id;
     case "unreadable": {
-      const { path, reason, isRule } = verdict.why;
+      const { path, reason, offset, isRule } = verdict.why;
       if (isRule) throw writeFailed("RECORD_REJECTED", reason, { runtimeId, record: field });
       const record = path === "" ? field : `${field}.${path}`;
-      throw writeFailed("INVALID_ARGUMENT", `${record}: ${reason}`, { runtimeId, record });
+      const place = offset === undefined ? "" : ` (byte ${String(offset)})`;
+      const text = `${record}: the document is not a session: ${reason}${place}; the profile "opaque" accepts any bytes`;
+      throw writeFailed("INVALID_ARGUMENT", text, { runtimeId, record });
     }
     case "unreadable previous": {
       const { path, reason } = verdict.why;

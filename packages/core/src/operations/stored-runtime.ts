@@ -1,88 +1,116 @@
-import { type ExportedRuntime, type Finding, type RuntimeId, StoreError } from "@bolthole/contract";
-import { checkOpsSnapshot, readReceipt } from "@bolthole/json";
-import { RuntimeAudit, damageOf, difference } from "../audit/store-audit.js";
+import { type RuntimeId, StoreError } from "@bolthole/contract";
+import { damageOf } from "../audit/store-audit.js";
 import {
   COUNTED_TABLES,
-  EMPTY_RUNTIME_MANIFEST,
-  copyRuntimeManifest,
+  type CountedTable,
+  NO_ROWS,
+  type TableDigest,
   decodeRuntimeManifest,
-  isCountedTable,
+  isSameDigest,
   updateDigest,
 } from "../commit/manifests.js";
-import { damaged, decodeRow, describeKey, isDocumentRowKey } from "../commit/row.js";
-import { isOpsFacts, storedOps } from "../documents/ops-facts.js";
-import { decodeSnapshotFacts, storedSession } from "../documents/snapshot-facts.js";
+import { RowSetDigest } from "../commit/row-set.js";
+import { storedOps } from "../documents/ops-facts.js";
+import { storedSession } from "../documents/snapshot-facts.js";
 import {
   type DocumentRowKey,
   ROW_SPACE_RECORD,
   type Row,
   type RowEntry,
-  type RowKey,
+  type RowSetKey,
   StaleBaseError,
   type View,
   pagesOf,
 } from "../engine.js";
-import { inputStateOf } from "../input-rows/input-load.js";
 import type { StoreContext } from "../store-context.js";
-import { YieldBudget } from "../yield-budget.js";
 
-/** All rows of a runtime, and its manifest. */
-export interface StoredRuntime {
+/** The tables of which a runtime has at most one row each. */
+export const SINGLE_TABLES = ["snapshot", "lifecycle", "ops"] as const;
+
+/** The most input rows and receipts that a commit writes or deletes one by one. More of them are replaced as a row set. */
+const MAX_FEW_ROWS = 256;
+/** The most bytes of their values: a few milliseconds of the event loop. */
+const MAX_FEW_BYTES = 1 << 20;
+
+/** Whether rows are so few that a commit writes or deletes them one by one. */
+export const areFew = (rows: number, bytes: number): boolean => rows <= MAX_FEW_ROWS && bytes <= MAX_FEW_BYTES;
+
+/** What is stored of a runtime that is to be replaced or deleted. Many rows are counted, and not kept. */
+export interface ReplacedRuntime {
   readonly manifest: Row | undefined;
-  readonly entries: readonly RowEntry[];
-}
-
-/** Runs a part of a read. It may replace an error of that part by a finding. */
-type Attempt = (table: RowKey["table"], read: () => Promise<void>) => Promise<void>;
-
-const throwing: Attempt = (_table, read) => read();
-
-/** Reads all rows of a runtime as of one moment. Nothing is verified or decoded. */
-export async function readRuntime(view: View, runtimeId: RuntimeId, attempt = throwing): Promise<StoredRuntime> {
-  const entries: RowEntry[] = [];
-  for (const table of ["snapshot", "lifecycle", "ops"] as const) {
-    await attempt(table, async () => {
-      const key = { table, runtimeId };
-      const row = await view.get(key);
-      if (row) entries.push({ key, row });
-    });
-  }
-  for (const table of ["input", "receipt"] as const) {
-    await attempt(table, async () => {
-      for await (const page of pagesOf(view, { table, runtimeId })) {
-        for (const entry of page) entries.push(entry);
-      }
-    });
-  }
-  let manifest: Row | undefined;
-  await attempt("runtimeManifest", async () => {
-    manifest = await view.get({ table: "runtimeManifest", runtimeId });
-  });
-  return { manifest, entries };
-}
-
-/** All rows of a runtime that are to be replaced or deleted. */
-export interface ReplacedRuntime extends StoredRuntime {
+  /** The rows of which there is at most one each. */
+  readonly singles: readonly RowEntry[];
+  /** The digests of the input rows and receipts. */
+  readonly rows: Pick<RowSetDigest, "input" | "receipt">;
+  /** The input rows and receipts in the order of their keys, when they are few. */
+  readonly few: readonly RowEntry<RowSetKey>[] | undefined;
   /** Whether the engine cannot find the row set. It is not among the rows then, but can be replaced. */
   readonly isRowSetLost: boolean;
+  /** Whether the manifest counts exactly the rows that are there. Their values are not verified. */
+  readonly matchesManifest: boolean;
 }
 
-/** Reads all rows of a runtime that is to be replaced or deleted, also when the engine cannot find its row set. */
+/**
+ * Reads what is stored of a runtime that is to be replaced or deleted, also when the engine cannot find its row set. Nothing is
+ * verified or decoded.
+ */
 export async function readReplaced(view: View, runtimeId: RuntimeId): Promise<ReplacedRuntime> {
+  const singles: RowEntry[] = [];
+  for (const table of SINGLE_TABLES) {
+    const key = { table, runtimeId };
+    const row = await view.get(key);
+    if (row) singles.push({ key, row });
+  }
+  const rows = new RowSetDigest();
+  let few: RowEntry<RowSetKey>[] | undefined = [];
+  let bytes = 0;
   let isRowSetLost = false;
-  const stored = await readRuntime(view, runtimeId, async (_table, read) => {
+  for (const table of ["input", "receipt"] as const) {
     try {
-      await read();
+      for await (const page of pagesOf(view, { table, runtimeId })) {
+        rows.add(page);
+        bytes += page.reduce((total, { row }) => total + row.value.length, 0);
+        if (few && areFew(few.length + page.length, bytes)) few.push(...page);
+        else few = undefined;
+      }
     } catch (error) {
       if (!isLostRowSet(error)) throw error;
       isRowSetLost = true;
     }
-  });
-  return { ...stored, isRowSetLost };
+  }
+  const manifest = await view.get({ table: "runtimeManifest", runtimeId });
+  const { input, receipt } = rows;
+  const matchesManifest = !isRowSetLost && isCountedBy(runtimeId, manifest, { ...digestsOf(singles), input, receipt });
+  return { manifest, singles, rows, few, isRowSetLost, matchesManifest };
 }
 
-const isLostRowSet = (error: unknown): boolean =>
+/** Whether nothing is stored of a runtime. */
+export const isNothing = ({ manifest, singles, rows, isRowSetLost }: ReplacedRuntime): boolean =>
+  !manifest && singles.length === 0 && rows.input.rows === 0 && rows.receipt.rows === 0 && !isRowSetLost;
+
+/** Whether the engine could not find the row set of a runtime. */
+export const isLostRowSet = (error: unknown): boolean =>
   error instanceof StoreError && error.subject.record === ROW_SPACE_RECORD;
+
+type Digests = Readonly<Record<CountedTable, TableDigest>>;
+
+/** Returns the digests of the tables of which a runtime has at most one row each. */
+export function digestsOf(singles: readonly RowEntry[]): Pick<Digests, (typeof SINGLE_TABLES)[number]> {
+  const digest = (table: CountedTable): TableDigest => {
+    const row = singles.find(({ key }) => key.table === table)?.row;
+    return row ? updateDigest(NO_ROWS, undefined, row) : NO_ROWS;
+  };
+  return { snapshot: digest("snapshot"), lifecycle: digest("lifecycle"), ops: digest("ops") };
+}
+
+/** Whether a manifest is undamaged, and counts exactly these rows. */
+export function isCountedBy(runtimeId: RuntimeId, manifest: Row | undefined, found: Digests): boolean {
+  const isEmpty = COUNTED_TABLES.every((table) => found[table].rows === 0);
+  if (!manifest) return isEmpty;
+  if (isEmpty || damageOf({ table: "runtimeManifest", runtimeId }, manifest)) return false;
+  const counted = decodeRuntimeManifest(manifest.value);
+  return COUNTED_TABLES.every((table) => isSameDigest(counted[table], found[table]));
+}
 
 /** Returns the document of a row that was read. Throws `StaleBaseError` when another one is stored. */
 export async function documentOf(context: StoreContext, { key, row }: RowEntry<DocumentRowKey>): Promise<Buffer> {
@@ -90,146 +118,4 @@ export async function documentOf(context: StoreContext, { key, row }: RowEntry<D
   const stored = await load(context, key.runtimeId);
   if (stored?.row.sequence !== row.sequence) throw new StaleBaseError();
   return stored.bytes();
-}
-
-/** Whether the manifest counts exactly the rows that are there. Their values are not verified. */
-export async function matchesManifest(
-  runtimeId: RuntimeId,
-  { manifest, entries, isRowSetLost = false }: StoredRuntime & Partial<ReplacedRuntime>,
-): Promise<boolean> {
-  if (isRowSetLost) return false;
-  if (!manifest) return entries.length === 0;
-  const key = { table: "runtimeManifest", runtimeId } as const;
-  if (entries.length === 0 || damageOf(key, manifest)) return false;
-  const found = copyRuntimeManifest(EMPTY_RUNTIME_MANIFEST);
-  const budget = new YieldBudget();
-  for (const { key: entry, row } of entries) {
-    const { table } = entry;
-    if (isCountedTable(table)) found[table] = updateDigest(found[table], undefined, row);
-    const wait = budget.spend();
-    if (wait) await wait;
-  }
-  const counted = decodeRuntimeManifest(manifest.value);
-  return COUNTED_TABLES.every((table) => difference(table, counted[table], found[table]) === undefined);
-}
-
-/** Returns the contents of a runtime, or undefined when nothing is stored. Throws DAMAGED_RECORD for any damage. */
-export async function exportContents(
-  context: StoreContext,
-  runtimeId: RuntimeId,
-): Promise<ExportedRuntime | undefined> {
-  const stored = await context.engine.view((view) => readRuntime(view, runtimeId));
-  if (!stored.manifest && stored.entries.length === 0) return undefined;
-  const records = await recordsOf(context, stored.entries);
-  if (!(await matchesManifest(runtimeId, stored))) {
-    throw damaged({ table: "runtimeManifest", runtimeId }, "does not match the rows that are there");
-  }
-  const documents = await documentsOf(stored.entries, (entry) => documentOf(context, entry));
-  return { runtimeId, ...records, ...documents, findings: [] };
-}
-
-/** Returns the readable records of a runtime and its damage, or undefined when nothing is stored. */
-export async function salvageContents(
-  context: StoreContext,
-  runtimeId: RuntimeId,
-): Promise<ExportedRuntime | undefined> {
-  const findings: Finding[] = [];
-  const stored = await context.engine.view((view) => readRuntime(view, runtimeId, collecting(runtimeId, findings)));
-  const { manifest, entries } = stored;
-  if (!manifest && entries.length === 0 && findings.length === 0) return undefined;
-
-  const audit = new RuntimeAudit(runtimeId);
-  const isReadable = ({ key, row }: RowEntry): boolean => {
-    const damage = audit.take(key, row);
-    if (damage) findings.push(damage);
-    return !damage;
-  };
-  if (manifest) isReadable({ key: { table: "runtimeManifest", runtimeId }, row: manifest });
-  const readable: RowEntry[] = [];
-  const budget = new YieldBudget();
-  for (const entry of entries) {
-    if (isReadable(entry)) readable.push(entry);
-    const wait = budget.spend();
-    if (wait) await wait;
-  }
-  findings.push(...audit.end());
-
-  const documents = await documentsOf(readable, async (entry) => {
-    try {
-      return await documentOf(context, entry);
-    } catch (error) {
-      const record = describeKey(entry.key);
-      findings.push({ code: "document-damaged", runtimeId, record, text: damageText(error) });
-      return undefined;
-    }
-  });
-  return { runtimeId, ...(await recordsOf(context, readable)), ...documents, findings };
-}
-
-/** Reports rows that cannot be read because the data file is damaged where they should be. */
-const collecting =
-  (runtimeId: RuntimeId, findings: Finding[]): Attempt =>
-  async (table, read) => {
-    try {
-      await read();
-    } catch (error) {
-      const code = isLostRowSet(error) ? "row-space-damaged" : "pages-damaged";
-      findings.push({ code, runtimeId, text: `${table} rows: ${damageText(error)}` });
-    }
-  };
-
-/** Returns the text of a DAMAGED_RECORD error. Throws any other error. */
-function damageText(error: unknown): string {
-  if (error instanceof StoreError && error.reason === "DAMAGED_RECORD") return error.message;
-  throw error;
-}
-
-/** Decodes every record except the two documents. Throws DAMAGED_RECORD. */
-async function recordsOf(
-  context: StoreContext,
-  entries: readonly RowEntry[],
-): Promise<Pick<ExportedRuntime, "lifecycle" | "inputs" | "receipts">> {
-  const budget = new YieldBudget();
-  const decodeAll = async <T>(table: RowKey["table"], decode: (entry: RowEntry) => T | Promise<T>): Promise<T[]> => {
-    const decoded: T[] = [];
-    for (const entry of entries) {
-      if (entry.key.table === table) {
-        const one = decode(entry);
-        decoded.push(one instanceof Promise ? await one : one);
-      }
-      const wait = budget.spend();
-      if (wait) await wait;
-    }
-    return decoded;
-  };
-  return {
-    lifecycle: (await decodeAll("lifecycle", ({ key, row }) => decodeRow(key, row, (value) => value)))[0],
-    inputs: await decodeAll("input", (entry) => inputStateOf(context, entry)),
-    receipts: await decodeAll("receipt", ({ key, row }) => decodeRow(key, row, readReceipt)),
-  };
-}
-
-/** Returns the two documents of a runtime. `read` returns one, or undefined when it is left out. */
-async function documentsOf(
-  entries: readonly RowEntry[],
-  read: (entry: RowEntry<DocumentRowKey>) => Promise<Buffer | undefined>,
-): Promise<Pick<ExportedRuntime, "session" | "ops">> {
-  let session: ExportedRuntime["session"];
-  let ops: ExportedRuntime["ops"];
-  for (const { key, row } of entries) {
-    if (!isDocumentRowKey(key)) continue;
-    if (key.table === "snapshot") {
-      const { profile } = decodeRow(key, row, decodeSnapshotFacts);
-      const snapshot = await read({ key, row });
-      session = snapshot && { snapshot, profile };
-    } else if (isOpsFacts(row.value)) {
-      ops = await read({ key, row });
-    } else {
-      ops = decodeRow(key, row, (value) => {
-        checkOpsSnapshot(value);
-        return Buffer.from(value);
-      });
-    }
-  }
-  return { session, ops };
 }

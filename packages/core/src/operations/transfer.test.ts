@@ -1,4 +1,11 @@
-import { type Finding, type ImportResult, type RuntimeContents, emptyContents } from "@bolthole/contract";
+import {
+  type Finding,
+  type ImportResult,
+  type RuntimeContents,
+  emptyContents,
+  exportContents,
+  importContents,
+} from "@bolthole/contract";
 import { encodeLifecycleRecord } from "@bolthole/contract/wire";
 import { writeOpsSnapshot } from "@bolthole/json";
 import { StoreAudit } from "../audit/store-audit.js";
@@ -7,7 +14,7 @@ import type { Row, RowKey } from "../engine.js";
 import { type EngineStore, createEngineStore } from "../engine-store.js";
 import { MemoryEngine } from "../memory-engine.js";
 import { inputId, inputState } from "../testing/input-states.js";
-import { readRuntime } from "./stored-runtime.js";
+import { SINGLE_TABLES } from "./stored-runtime.js";
 
 const RUN_ID = "0198f0a0-0000-7000-8000-0000000000c1";
 
@@ -55,7 +62,7 @@ beforeEach(async () => {
 });
 
 const imported = (contents: RuntimeContents, overwrite = true, dryRun = false): Promise<ImportResult> =>
-  store.importRuntime({ contents, overwrite, dryRun });
+  importContents(store, { contents, overwrite, dryRun });
 
 /** Changes a row without updating the manifests. The document of a snapshot row stays. */
 async function damage(key: RowKey, change: (row: Row) => Row | undefined): Promise<void> {
@@ -90,9 +97,12 @@ async function verified(): Promise<string[]> {
     };
     take({ table: "storeManifest" }, await view.get({ table: "storeManifest" }));
     for (const runtimeId of ["other", "rt"]) {
-      const { manifest, entries } = await readRuntime(view, runtimeId);
-      take({ table: "runtimeManifest", runtimeId }, manifest);
-      for (const { key, row } of entries) take(key, row);
+      for (const table of ["runtimeManifest", ...SINGLE_TABLES] as const) {
+        take({ table, runtimeId }, await view.get({ table, runtimeId }));
+      }
+      for (const table of ["input", "receipt"] as const) {
+        for (const { key, row } of await view.scan({ table, runtimeId }, 100)) take(key, row);
+      }
     }
   });
   return [...findings, ...audit.end()].map(nameOf);
@@ -106,10 +116,10 @@ const nameOf = ({ code, runtimeId, record }: Finding): string => [code, runtimeI
 const damagedRecord = { reason: "DAMAGED_RECORD", subject: { runtimeId: "rt" } };
 
 test("a salvage of an undamaged runtime returns what an export returns", async () => {
-  const exported = await store.exportRuntime({ runtimeId: "rt" });
+  const exported = await exportContents(store, { runtimeId: "rt" });
   expect(exported).toMatchObject({ ...CONTENTS, findings: [] });
-  expect(await store.exportRuntime({ runtimeId: "rt", salvage: true })).toEqual(exported);
-  expect(await store.exportRuntime({ runtimeId: "nothing", salvage: true })).toBeUndefined();
+  expect(await exportContents(store, { runtimeId: "rt", salvage: true })).toEqual(exported);
+  expect(await exportContents(store, { runtimeId: "nothing", salvage: true })).toBeUndefined();
   expect(await verified()).toEqual([]);
 });
 
@@ -184,29 +194,35 @@ test.each<[string, RowKey, (row: Row) => Row | undefined, Partial<RuntimeContent
   ["a missing manifest", KEYS.manifest, missing, {}, ["head-missing rt runtime manifest"]],
 ])("%s is left out and reported by a salvage, and is gone after an import", async (_what, key, change, lost, found) => {
   await damage(key, change);
-  await expect(store.exportRuntime({ runtimeId: "rt" })).rejects.toMatchObject(damagedRecord);
+  await expect(exportContents(store, { runtimeId: "rt" })).rejects.toMatchObject(damagedRecord);
 
-  const { findings = [], ...salvaged } = (await store.exportRuntime({ runtimeId: "rt", salvage: true })) ?? {};
+  const { findings = [], ...salvaged } = (await exportContents(store, { runtimeId: "rt", salvage: true })) ?? {};
   expect(salvaged).toMatchObject({ ...CONTENTS, ...lost });
   expect(findings.map(nameOf)).toEqual(found);
 
   expect(await imported(CONTENTS, false)).toBe("kept");
   expect(await imported(CONTENTS, true, true)).toBe("replaced");
-  expect(await store.exportRuntime({ runtimeId: "rt", salvage: true })).toMatchObject({ findings });
+  expect(await exportContents(store, { runtimeId: "rt", salvage: true })).toMatchObject({ findings });
   expect(await imported(salvaged as RuntimeContents)).toBe("replaced");
   expect(await verified()).toEqual([]);
-  expect(await store.exportRuntime({ runtimeId: "rt" })).toMatchObject({ ...CONTENTS, ...lost, findings: [] });
+  expect(await exportContents(store, { runtimeId: "rt" })).toMatchObject({ ...CONTENTS, ...lost, findings: [] });
   expect(await imported(salvaged as RuntimeContents)).toBe("unchanged");
   expect(await imported(CONTENTS)).toBe(Object.keys(lost).length === 0 ? "unchanged" : "replaced");
   expect(await verified()).toEqual([]);
 });
 
-test("an import without records deletes a runtime whose rows are missing", async () => {
+test("an import without records is refused also for a runtime whose rows are missing, which a deletion removes", async () => {
   const others = Object.values(KEYS).filter((key) => key !== KEYS.manifest);
   for (const key of [...others, { ...KEYS.input, inputId: inputId(1) }]) await damage(key, missing);
-  expect(await imported(emptyContents("rt"), false)).toBe("kept");
-  expect(await imported(emptyContents("rt"))).toBe("replaced");
-  expect(await store.exportRuntime({ runtimeId: "rt" })).toBeUndefined();
+  for (const overwrite of [false, true]) {
+    await expect(imported(emptyContents("rt"), overwrite)).rejects.toMatchObject({
+      reason: "INVALID_ARGUMENT",
+      applied: "no",
+      message: expect.stringContaining("use DeleteRuntime") as string,
+    });
+  }
+  await store.deleteRuntime({ runtimeId: "rt" });
+  expect(await exportContents(store, { runtimeId: "rt" })).toBeUndefined();
   expect(await verified()).toEqual([]);
 });
 
@@ -221,7 +237,7 @@ test("two damaged runtimes are replaced at the same time, and the store manifest
     }),
   );
   expect(results).toEqual(["replaced", "replaced"]);
-  expect(await imported(emptyContents("busy"))).toBe("replaced");
+  await store.deleteRuntime({ runtimeId: "busy" });
   expect(await verified()).toEqual([]);
 });
 
@@ -254,14 +270,14 @@ describe("a runtime that is refused as damaged", () => {
   });
 
   test("is salvaged, replaced, and then no longer refused", async () => {
-    await expect(store.exportRuntime({ runtimeId: "rt" })).rejects.toMatchObject(damagedRecord);
-    const salvaged = await store.exportRuntime({ runtimeId: "rt", salvage: true });
+    await expect(exportContents(store, { runtimeId: "rt" })).rejects.toMatchObject(damagedRecord);
+    const salvaged = await exportContents(store, { runtimeId: "rt", salvage: true });
     expect(salvaged).toMatchObject({ inputs: [inputState(1)], findings: [{ code: "head-differs" }] });
     expect(await imported(CONTENTS, false)).toBe("kept");
     expect(await imported(CONTENTS, true, true)).toBe("replaced");
     await expect(store.loadInputStates({ runtimeId: "rt" })).rejects.toMatchObject(damagedRecord);
     expect(await imported(CONTENTS)).toBe("replaced");
-    expect(await store.exportRuntime({ runtimeId: "rt" })).toMatchObject(CONTENTS);
+    expect(await exportContents(store, { runtimeId: "rt" })).toMatchObject(CONTENTS);
     await store.persistInputState({ runtimeId: "rt", state: inputState(3) });
     expect(await verified()).toEqual([]);
   });

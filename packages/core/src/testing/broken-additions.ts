@@ -1,7 +1,19 @@
-import { type RunBoundaryReceipt, StoreError, type StoredInputState, type VersionedStore } from "@bolthole/contract";
+import {
+  type ImportResult,
+  type RunBoundaryReceipt,
+  type RuntimePart,
+  StoreError,
+  type StoredInputState,
+  type VersionedStore,
+} from "@bolthole/contract";
 import { readOpsSnapshot, writeOpsSnapshot } from "@bolthole/json";
 import type { BrokenStore } from "./broken-contract.js";
 import { memoryStores } from "./memory-stores.js";
+
+// eslint-disable-next-line @typescript-eslint/require-await -- the parts are in memory
+async function* streamOf(parts: readonly RuntimePart[]): AsyncGenerator<RuntimePart, void> {
+  yield* parts;
+}
 
 /** Stores that break what this project promises beyond the reference's contract. */
 export const BROKEN_ADDITIONS: readonly BrokenStore[] = [
@@ -184,19 +196,41 @@ export const BROKEN_ADDITIONS: readonly BrokenStore[] = [
     }),
   ],
   [
+    "deletes a runtime when an import has no records",
+    "transfer",
+    /an import without records/,
+    memoryStores((store) => ({
+      ...store,
+      importRuntime: async (request) => {
+        const sent: RuntimePart[] = [];
+        for await (const part of request.parts) sent.push(part);
+        if (sent.length > 0) return store.importRuntime({ ...request, parts: streamOf(sent) });
+        const { runtimeId, overwrite, dryRun } = request;
+        if (overwrite && !dryRun) await store.deleteRuntime({ runtimeId });
+        return "unchanged";
+      },
+    })),
+  ],
+  [
     "imports the rows of a runtime in two commits",
     "transfer",
     /a reader during an import/,
     memoryStores((store) => ({
       ...store,
       importRuntime: async (request) => {
-        const { contents, dryRun } = request;
-        if (dryRun || contents.inputs.length < 2) return store.importRuntime(request);
-        const result = await store.importRuntime({ ...request, dryRun: true });
-        const half = { ...contents, inputs: contents.inputs.slice(1) };
-        if (result === "added" || result === "replaced") await store.importRuntime({ ...request, contents: half });
+        const sent: RuntimePart[] = [];
+        for await (const part of request.parts) sent.push(part);
+        const first = sent.find(({ kind }) => kind === "inputs");
+        const importOf = (parts: readonly RuntimePart[], dryRun = request.dryRun): Promise<ImportResult> =>
+          store.importRuntime({ ...request, dryRun, parts: streamOf(parts) });
+        if (request.dryRun || first?.kind !== "inputs" || first.inputs.length < 2) return importOf(sent);
+        const result = await importOf(sent, true);
+        const half = { ...first, inputs: first.inputs.slice(1) };
+        if (result === "added" || result === "replaced") {
+          await importOf(sent.map((part) => (part === first ? half : part)));
+        }
         await new Promise(setImmediate);
-        await store.importRuntime(request);
+        await importOf(sent);
         return result;
       },
     })),

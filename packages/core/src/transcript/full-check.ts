@@ -32,6 +32,8 @@ export interface TranscriptGuard {
 export interface Unreadable {
   readonly path: string;
   readonly reason: string;
+  /** The byte at which reading stopped. */
+  readonly offset: number | undefined;
   /** Whether the reason is a fixed text of the contract. */
   readonly isRule: boolean;
 }
@@ -122,6 +124,7 @@ function parse(bytes: Uint8Array, context: CheckContext): SessionDocument | Unre
     });
   } catch (error) {
     if (!(error instanceof JsonError)) throw error;
-    return { path: error.path, reason: error.reason, isRule: error.isRule };
+    const { path, reason, offset, isRule } = error;
+    return { path, reason, offset, isRule };
   }
 }
