@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { StoreError } from "@bolthole/contract";
-import { type EngineStore, createEngineStore } from "@bolthole/core";
+import { type EngineStore, LostFilesError, createEngineStore } from "@bolthole/core";
 import { testClosing } from "@bolthole/core/testing";
 import { Environment } from "./environment.js";
 import { LmdbEngine } from "./lmdb-engine.js";
@@ -172,6 +172,29 @@ test("the reserved space is returned", async () => {
   const before = statSync(join(folder, "data.mdb")).size;
   await engine.close();
   expect(statSync(join(folder, "data.mdb")).size).toBeLessThanOrEqual(before - (4 << 20));
+});
+
+test("of a store whose files were removed leaves the folder of the same name as it is, and its writes are refused", async () => {
+  await engine.close();
+  let isLost = false;
+  const guard = (): void => {
+    if (isLost) throw new LostFilesError("the data file was removed");
+  };
+  engine = await LmdbEngine.open(folder, { onFailure, guard });
+  store = createEngineStore(engine);
+  await commitDocument(1);
+  isLost = true;
+  // A closing engine must look by itself, because no commit may have noticed.
+  await engine.close();
+  expect(existsSync(join(folder, "running"))).toBe(true);
+
+  isLost = false;
+  engine = await LmdbEngine.open(folder, { onFailure, guard });
+  store = createEngineStore(engine);
+  isLost = true;
+  await expect(commitDocument(2)).rejects.toMatchObject({ reason: "SHUTTING_DOWN", applied: "no" });
+  await expect(store.loadSessionSnapshot({ runtimeId: "rt 1" })).rejects.toMatchObject({ reason: "SHUTTING_DOWN" });
+  expect(onFailure.mock.calls).toEqual([[expect.any(LostFilesError)]]);
 });
 
 /** Returns the ids of the child processes of a process; none on a system without /proc. */

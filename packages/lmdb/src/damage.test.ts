@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { crc32 } from "node:zlib";
 import { RuntimeStoreAdapter, type StoreError, type VersionedStore } from "@bolthole/contract";
 import { type RowKey, createEngineStore } from "@bolthole/core";
 import { Environment, type Put } from "./environment.js";
@@ -10,7 +11,7 @@ import { IDENTITY_KEY, documentBounds, documentKey, encodeKey } from "./keys.js"
 import { LmdbEngine } from "./lmdb-engine.js";
 import { decodeRecord } from "./record.js";
 import { damageFolder, lastBitFlipped } from "./testing/damaged-folder.js";
-import { inputId, inputState } from "@bolthole/core/testing";
+import { Random, inputId, inputState, typicalSession } from "@bolthole/core/testing";
 
 const FIRST = inputId(1);
 const SECOND = inputId(2);
@@ -159,6 +160,31 @@ test.each([
     await store.clearSessionSnapshot("rt");
     expect(await store.loadSessionSnapshot("rt")).toBeUndefined();
     expect(document.equals((await store.loadSessionSnapshot("other")) ?? Buffer.of())).toBe(true);
+  });
+});
+
+/** Flips a bit of the root that the row of the document names. It follows the header of the row. */
+const rootEntryChanged = (environment: Environment): Put => {
+  const key = encodeKey({ table: "snapshot", runtimeId: "rt" });
+  const record = Buffer.from(environment.get(key) ?? "");
+  const ROOT_AT = 20;
+  record[ROOT_AT] = (record[ROOT_AT] ?? 0) ^ 1;
+  return [key, record];
+};
+
+test("a patch of a session whose root is damaged is refused as damage, not as a wrong argument", async () => {
+  const session = typicalSession(new Random(1), 60_000);
+  await withStore(async (store, versioned) => {
+    await store.clearSessionSnapshot("rt");
+    await versioned.commitSessionSnapshot({ runtimeId: "rt", sessionDelta: { sessionSnapshot: session } });
+  });
+  await damage(rootEntryChanged);
+  await withStore(async (_store, versioned) => {
+    const { version = "" } = (await versioned.loadSessionSnapshot({ runtimeId: "rt" })) ?? {};
+    const pieces = [{ offset: 0, length: session.length }];
+    const patch = { baseVersion: version, resultLength: session.length, resultCrc32: crc32(session), pieces };
+    const patched = versioned.commitSessionSnapshot({ runtimeId: "rt", sessionDelta: { patch } });
+    expect(await damagedRecord(patched)).toBe("session snapshot");
   });
 });
 

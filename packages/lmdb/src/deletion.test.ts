@@ -173,6 +173,14 @@ test.each([
   expect(await findings()).toEqual([]);
 });
 
+test("the version of a deletion that found nothing is not used again", async () => {
+  await withStore(async (store) => {
+    const deleted = await store.deleteRuntime({ runtimeId: "nothing" });
+    const { version } = await store.persistInputState({ runtimeId: "rt", state: inputState(50) });
+    expect(version).not.toBe(deleted.version);
+  });
+});
+
 test("a runtime that was written to after its manifest vanished is deleted", async () => {
   await damageFolder(folder, missing(MANIFEST));
   await withStore(async (store) => {

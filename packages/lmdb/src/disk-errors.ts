@@ -14,6 +14,7 @@ import { constants } from "node:os";
 import { join } from "node:path";
 import { isNativeError } from "node:util/types";
 import { StoreError, readFailed } from "@bolthole/contract";
+import { FILE_SIZE_ADVICE } from "./disk-reservation.js";
 import { MAX_READERS } from "./environment.js";
 import { UnusableFolderError } from "./format.js";
 
@@ -23,8 +24,11 @@ export class DiskFailureError extends Error {
 }
 
 const { EACCES, EDQUOT, EFBIG, EIO, ENOSPC, EPERM, EROFS } = constants.errno;
+const { EEXIST, EISDIR, ELOOP, EMFILE, ENAMETOOLONG, ENFILE, ENOENT, ENOTDIR } = constants.errno;
 const FULL: readonly number[] = [ENOSPC, EDQUOT, EFBIG];
 const FORBIDDEN: readonly number[] = [EACCES, EPERM, EROFS];
+/** A name that leads to something else, or too few open files. The disk is not the cause. */
+const UNUSABLE: readonly number[] = [EEXIST, EISDIR, ELOOP, EMFILE, ENAMETOOLONG, ENFILE, ENOENT, ENOTDIR];
 /** LMDB reports a write that was cut short as an I/O error. With less than this free, the disk was full. */
 const ALMOST_FULL_BYTES = 64 << 10;
 
@@ -41,13 +45,25 @@ export function diskErrno(error: unknown): number | undefined {
 export function openFailure(folder: string, error: unknown): unknown {
   if (!isNativeError(error) || error instanceof UnusableFolderError || error instanceof DiskFailureError) return error;
   const errno = errnoOf(error);
+  if (errno === EFBIG) {
+    return new UnusableFolderError(`${folder} cannot be written: ${error.message}; ${FILE_SIZE_ADVICE}`, {
+      cause: error,
+    });
+  }
   if (error instanceof StoreError || FULL.includes(errno) || (errno === EIO && isFull(folder))) {
     return new UnusableFolderError(`the disk of ${folder} is full: ${error.message}; free some space on it`, {
       cause: error,
     });
   }
   if (FORBIDDEN.includes(errno)) {
-    return new UnusableFolderError(`${folder} cannot be written: ${error.message}`, { cause: error });
+    const use = errno === EROFS ? "cannot be written" : "cannot be read or written";
+    const advice = "let this user read and write the folder and its files, or name another folder";
+    return new UnusableFolderError(`${folder} ${use}: ${error.message}; ${advice}`, { cause: error });
+  }
+  if (UNUSABLE.includes(errno)) {
+    return new UnusableFolderError(`${folder} cannot be used: ${error.message}; remove the cause, and start again`, {
+      cause: error,
+    });
   }
   if (errno > 0) {
     return new DiskFailureError(
@@ -82,9 +98,8 @@ export function diskRefusal(work: string, error: unknown): unknown {
   if (!isNativeError(error) || error instanceof StoreError) return error;
   const errno = errnoOf(error);
   if (FULL.includes(errno)) {
-    return readFailed("DISK_FULL", `the disk has no space for ${work}: ${error.message}; free some space on the disk`, {
-      cause: error,
-    });
+    const advice = errno === EFBIG ? FILE_SIZE_ADVICE : "free some space on the disk";
+    return readFailed("DISK_FULL", `the disk has no space for ${work}: ${error.message}; ${advice}`, { cause: error });
   }
   return diskErrno(error) === undefined
     ? error
@@ -110,7 +125,9 @@ export function preflight(folder: string): void {
   // The zeros go into another file: LMDB treats only an empty file as a new one, and the process may be killed here.
   const scratch = join(folder, "room.new");
   try {
-    withFile(scratch, (file) => writeZeros(file, DATA_FILE_BYTES));
+    withFile(scratch, (file) => {
+      writeZeros(file, DATA_FILE_BYTES);
+    });
   } finally {
     rmSync(scratch, { force: true });
   }
@@ -148,4 +165,8 @@ function withFile(path: string, use: (file: number) => unknown): void {
   }
 }
 
-const writeZeros = (file: number, bytes: number): number => writeSync(file, Buffer.alloc(bytes), 0, bytes, 0);
+/** A write at the end of the space, or at the size limit of the process, is cut short without an error. Only the next one fails. */
+function writeZeros(file: number, bytes: number): void {
+  const zeros = Buffer.alloc(bytes);
+  for (let at = 0; at < bytes;) at += writeSync(file, zeros, at, bytes - at, at);
+}

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { RuntimeStoreAdapter, type StoreError } from "@bolthole/contract";
+import { RuntimeStoreAdapter, type StoreError, type StoredInputState } from "@bolthole/contract";
 import { type Engine, createEngineStore } from "@bolthole/core";
 import fc from "fast-check";
 import { Environment } from "./environment.js";
@@ -47,6 +47,79 @@ test("a store that has reached its quota accepts only clears, and then writes ag
   } finally {
     await engine.close();
   }
+});
+
+describe("with a quota below what is stored", () => {
+  const opaque = (bytes: number, fill: number): Buffer => Buffer.alloc(bytes, fill);
+  const SIZES = [40_000, 600_000, 3_000_000];
+  let engine: LmdbEngine;
+  let store: RuntimeStoreAdapter;
+  const save = (runtimeId: string, bytes: number, fill: number): Promise<void> =>
+    store.commitSessionSnapshot(runtimeId, { sessionSnapshot: opaque(bytes, fill), profile: "opaque" });
+  const row = (idempotencyKey: string): StoredInputState => ({
+    inputId: "0198f01a-0000-7000-8000-000000000001",
+    currentState: "accepted",
+    idempotencyKey,
+    attemptCount: 0,
+    recoveryCount: 0,
+    history: [],
+    createdAt: "2026-05-28T15:31:27Z",
+    updatedAt: "2026-05-28T15:31:27Z",
+  });
+  beforeEach(async () => {
+    engine = await LmdbEngine.open(folder);
+    store = storeOf(engine);
+    for (const bytes of SIZES) await save(`rt ${String(bytes)}`, bytes, 1);
+    await store.persistInputState("rt", row("0123456789"));
+    await engine.close();
+    engine = await LmdbEngine.open(folder, { quotaBytes: 1 << 20 });
+    store = storeOf(engine);
+  });
+  afterEach(() => engine.close());
+
+  test.each(SIZES)("a document of %d bytes is replaced by one of the same size or a shorter one", async (bytes) => {
+    const runtimeId = `rt ${String(bytes)}`;
+    const before = (await engine.stats()).usedBytes;
+    for (let round = 2; round < 6; round += 1) {
+      await save(runtimeId, bytes, round);
+      await engine.reclaimed();
+    }
+    expect((await store.loadSessionSnapshot(runtimeId))?.[0]).toBe(5);
+    // Outcomes, manifests and pages that are not full.
+    expect((await engine.stats()).usedBytes).toBeLessThan(before + (256 << 10));
+    await save(runtimeId, bytes - 1000, 6);
+    expect(await refusal(save(runtimeId, bytes - 999, 7))).toMatchObject({ reason: "QUOTA", applied: "no" });
+    expect(await refusal(save("new", 10, 7))).toMatchObject({ reason: "QUOTA", applied: "no" });
+  });
+
+  test("an input row and a lifecycle record are replaced by ones that are not longer", async () => {
+    await store.persistInputState("rt", row("9876543210"));
+    await store.persistInputState("rt", row("short"));
+    expect(await refusal(store.persistInputState("rt", row("longer")))).toMatchObject({ reason: "QUOTA" });
+    expect(await refusal(store.commitMachineLifecycle("rt", { runtimeState: "idle", binding: {} }, []))).toMatchObject({
+      reason: "QUOTA",
+    });
+    expect(await store.loadInputStates("rt")).toMatchObject([{ idempotencyKey: "short" }]);
+  });
+
+  test("changes of one group are judged each by itself: a shorter one makes no room for another", async () => {
+    const results = await Promise.all([
+      refusal(save("rt 600000", 500_000, 2)),
+      refusal(save("new", 10_000, 2)),
+      refusal(save("rt 40000", 40_000, 2)),
+      refusal(save("rt 3000000", 3_000_001, 2)),
+    ]);
+    expect(results.map((error) => error?.reason)).toEqual([undefined, "QUOTA", undefined, "QUOTA"]);
+  });
+
+  test("clears make room at once, and changes that grow are accepted again", async () => {
+    await store.clearSessionSnapshot("rt 3000000");
+    expect(await refusal(save("new", 500_000, 2))).toMatchObject({ reason: "QUOTA" });
+    await store.clearSessionSnapshot("rt 600000");
+    await engine.reclaimed();
+    await save("new", 500_000, 2);
+    expect((await engine.stats()).usedBytes).toBeLessThan(1 << 20);
+  });
 });
 
 test("no transaction uses more pages than estimated, even when no free page can be reused", async () => {

@@ -20,6 +20,9 @@ const RETRY_MS = 250;
 const FREE_PAGES_FACTOR = 4;
 
 const FULL: readonly (string | undefined)[] = ["ENOSPC", "EDQUOT", "EFBIG"];
+/** What to do when a file would become larger than the system allows. */
+export const FILE_SIZE_ADVICE =
+  "a file has reached the largest size that this process may write, or that the file system has; raise the limit (ulimit -f)";
 const ZEROS = Buffer.alloc(WRITE_BYTES);
 
 /** The disk space that a transaction may need. */
@@ -28,6 +31,11 @@ export interface ReservationRequest {
   readonly pages: number;
   /** The bytes of its new values. */
   readonly bytes: number;
+  /**
+   * The bytes by which the store will be larger when what the transaction replaces is deleted. The quota refuses growth only. For the
+   * time until then, the store holds both.
+   */
+  readonly growth: number;
   /** Whether it only deletes. */
   readonly frees: boolean;
 }
@@ -50,6 +58,8 @@ export class DiskReservation {
   /** The most that transactions may have used since the pages were counted. */
   private spent = { pages: 0, bytes: 0 };
   private retryAt = 0;
+  /** Whether the file has the largest size that the process may give it. */
+  private isLimited = false;
 
   private constructor(
     private readonly file: FileHandle,
@@ -99,11 +109,12 @@ export class DiskReservation {
   }
 
   /** Returns the error for a transaction that is not admitted: QUOTA or DISK_FULL. */
-  refusal({ pages, bytes, frees }: ReservationRequest): StoreError {
-    if (this.shortageFor({ pages, bytes, frees }) === "quota") {
+  refusal(request: ReservationRequest): StoreError {
+    const { pages, bytes } = request;
+    if (this.shortageFor(request) === "quota") {
       return writeFailed(
         "QUOTA",
-        "the change would exceed the quota of the store; clear something, or raise the quota",
+        "the change would let the store grow beyond its quota; clear something, or raise the quota",
         {
           expected: `at most ${String(this.quotaBytes)} bytes`,
           actual: `${String(this.heldBytes + bytes)} bytes`,
@@ -112,7 +123,9 @@ export class DiskReservation {
     }
     return writeFailed(
       "DISK_FULL",
-      "the disk has no space for the change; clear something, or free some space on the disk",
+      this.isLimited
+        ? `the change does not fit into the data file: ${FILE_SIZE_ADVICE}, or clear something`
+        : "the disk has no space for the change; clear something, or free some space on the disk",
       {
         expected: `${String(pages * this.counts.pageBytes)} bytes of free space`,
       },
@@ -156,9 +169,9 @@ export class DiskReservation {
     return this.counts.used * this.counts.pageBytes + this.spent.bytes;
   }
 
-  private shortageFor({ pages, bytes, frees }: ReservationRequest): "quota" | "disk" | undefined {
+  private shortageFor({ pages, bytes, growth, frees }: ReservationRequest): "quota" | "disk" | undefined {
     if (frees && this.fits(pages, 0)) return undefined;
-    if (!frees && this.heldBytes + bytes > this.quotaBytes) return "quota";
+    if (!frees && growth > 0 && this.heldBytes + bytes > this.quotaBytes) return "quota";
     if (this.fits(pages, this.reserve)) return undefined;
     // Pages that LMDB does not find inside the file come out of the reserve, but never more than half of it.
     const isReused = this.counts.free - this.spent.pages >= FREE_PAGES_FACTOR * pages;
@@ -186,9 +199,12 @@ export class DiskReservation {
         at += bytesWritten;
       }
       this.retryAt = 0;
+      this.isLimited = false;
     } catch (error) {
-      // Another program took the space in the meantime.
-      if (!FULL.includes((error as NodeJS.ErrnoException).code)) throw error;
+      // Another program took the space in the meantime, or the process may not write a larger file.
+      const { code } = error as NodeJS.ErrnoException;
+      if (!FULL.includes(code)) throw error;
+      this.isLimited = code === "EFBIG";
     }
     this.prepared = Math.floor(at / pageBytes);
   }

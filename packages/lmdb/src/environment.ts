@@ -1,3 +1,4 @@
+import { getSystemErrorMap } from "node:util";
 import { type RootDatabase, type Transaction, open } from "lmdb";
 
 /** A read transaction: one consistent state of the store until `done` is called. */
@@ -293,11 +294,16 @@ export class Environment {
   }
 
   /**
-   * Copies one consistent state into an empty folder. The pages are copied without being read, so damaged ones are copied
-   * too. Keeps a read transaction open until the copy is done.
+   * Copies one consistent state into an empty folder. `whole`: the pages are copied without being read, so damaged ones are copied
+   * too. `compact`: only the pages that hold what is stored; LMDB may crash over damaged ones. Keeps a read transaction open until the
+   * copy is done.
    */
-  copyTo(folder: string): Promise<void> {
-    return this.db.backup(folder, false);
+  async copyTo(folder: string, pages: "whole" | "compact"): Promise<void> {
+    try {
+      await this.db.backup(folder, pages === "compact");
+    } catch (error) {
+      throw withErrno(error);
+    }
   }
 
   /** Removes the reader slots of processes that have ended, so that LMDB can reuse the pages that they protected. */
@@ -344,4 +350,12 @@ export class Environment {
       throw new EnvironmentError(cause);
     }
   }
+}
+
+/** Adds the error number of the operating system to the error of a copy, of which lmdb-js has only the text. */
+function withErrno(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const text = error.message.toLowerCase();
+  const [errno] = [...getSystemErrorMap()].find(([, [, known]]) => known === text) ?? [];
+  return errno === undefined || "code" in error ? error : Object.assign(error, { errno });
 }

@@ -54,7 +54,7 @@ test("after a failed write its batches have an unknown outcome, all others are r
   await new Promise(setImmediate);
   const cause = new Error("the disk");
   fail(cause);
-  expect(await inFlight).toMatchObject({ variant: "Internal", reason: "OUTCOME_UNKNOWN", applied: "unknown" });
+  expect(await inFlight).toMatchObject({ variant: "WriteFailed", reason: "OUTCOME_UNKNOWN", applied: "unknown" });
   expect(await waiting).toMatchObject({ variant: "WriteFailed", reason: "SHUTTING_DOWN", applied: "no" });
   expect(await refusal(write("later"))).toMatchObject({ variant: "WriteFailed", reason: "SHUTTING_DOWN" });
   expect(await refusal(store.loadMachineLifecycleRecord("before"))).toMatchObject({
@@ -136,6 +136,8 @@ test.each([
   ["a full disk, from LMDB", withCode(constants.errno.ENOSPC), UnusableFolderError, "is full"],
   ["an exceeded disk quota of the user", withErrno(constants.errno.EDQUOT), UnusableFolderError, "is full"],
   ["a read-only disk", withErrno(constants.errno.EROFS), UnusableFolderError, "cannot be written"],
+  ["a file that is a folder", withErrno(constants.errno.EISDIR), UnusableFolderError, "cannot be used"],
+  ["too few open files", withErrno(constants.errno.EMFILE), UnusableFolderError, "cannot be used"],
   ["an I/O error on a disk with free space", withCode(constants.errno.EIO), DiskFailureError, "failed"],
 ])("%s at the start is reported with its cause", (_what, error, expected, text) => {
   const failure = openFailure(folder, error) as Error;

@@ -3,14 +3,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import type { Finding, RuntimeId } from "@bolthole/contract";
-import { emptyContents } from "@bolthole/contract";
+import { exportContents } from "@bolthole/contract";
 import { type EngineStore, createEngineStore } from "@bolthole/core";
 import { Random, inputState } from "@bolthole/core/testing";
 import { Environment } from "./environment.js";
 import { LmdbEngine } from "./lmdb-engine.js";
 import { checkFolder } from "./maintenance/check.js";
 import { noise } from "./testing/noise.js";
-import { importOver, rowSet } from "./testing/row-sets.js";
+import { replaceOrDelete, rowSet } from "./testing/row-sets.js";
 
 /*
  * Reads that fail at random places: in a rule, while a group is gathered, in the reclaimers, while a document or a row set is
@@ -110,9 +110,9 @@ async function change(store: EngineStore, runtimeId: RuntimeId, before: Expected
     case 5: {
       const count = random.pick([0, 2, 300]);
       const attempts = random.below(100);
-      const contents = count === 0 ? emptyContents(runtimeId) : rowSet(runtimeId, count, attempts);
-      await importOver(store, contents);
-      return { ...nothing(), inputs: contents.inputs.map(() => attempts), receipts: count };
+      const contents = count === 0 ? undefined : rowSet(runtimeId, count, attempts);
+      await replaceOrDelete(store, runtimeId, contents);
+      return { ...nothing(), inputs: contents?.inputs.map(() => attempts) ?? [], receipts: count };
     }
     case 6: {
       const serial = random.below(before.inputs.length + 1);
@@ -129,7 +129,7 @@ async function change(store: EngineStore, runtimeId: RuntimeId, before: Expected
 }
 
 async function stored(store: EngineStore, runtimeId: RuntimeId): Promise<Omit<Expected, "version">> {
-  const found = await store.exportRuntime({ runtimeId, salvage: false });
+  const found = await exportContents(store, { runtimeId, salvage: false });
   const snapshot = await store.loadSessionSnapshot({ runtimeId });
   const chunks: Buffer[] = [];
   for await (const chunk of snapshot?.chunks ?? []) chunks.push(Buffer.from(chunk));

@@ -29,11 +29,72 @@ const NEW_FILE = "format.new";
 const PRODUCT = "bolthole";
 
 /** Files of the daemon that may exist in a data folder that holds no store yet. */
-const DAEMON_FILES = new Set(["bolthole.lock", "bolthole.sock", "token", "endpoint", "running", NEW_FILE]);
+const DAEMON_FILES = new Set([
+  "bolthole.lock",
+  "bolthole.sock",
+  "token",
+  "endpoint",
+  "bolthole.bind",
+  "running",
+  NEW_FILE,
+]);
+
+/**
+ * Files that file systems, file managers and version control put into an empty folder. A folder with only these is empty, and keeps
+ * them.
+ */
+export const OTHER_FILES: ReadonlySet<string> = new Set([
+  "lost+found",
+  ".DS_Store",
+  ".localized",
+  ".Trashes",
+  ".fseventsd",
+  ".Spotlight-V100",
+  ".TemporaryItems",
+  ".snapshot",
+  ".gitkeep",
+  ".gitignore",
+  ".keep",
+]);
+
+/** The beginning of the names of folders in which restores make the store. */
+export const DRAFT_BEGINNING = "restoring-";
 
 /** Thrown when a data folder cannot be used. The text says why, and what to do. */
 export class UnusableFolderError extends Error {
   override readonly name = "UnusableFolderError";
+}
+
+/** Returns the names in a folder. A folder that this user may enter and not read has none that could be used. */
+export function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}
+
+/** Returns what to say of a folder into which a restore is running or was killed, or undefined for any other folder. */
+export function unfinishedRestoreText(folder: string): string | undefined {
+  if (existsSync(join(folder, FILE))) return undefined;
+  if (!namesIn(folder).some((name) => name.startsWith(DRAFT_BEGINNING))) return undefined;
+  return (
+    `${folder} has no complete store: a restore into it is running, or was ended early; ` +
+    "let it end, or repeat the same restore, which removes what the first one left"
+  );
+}
+
+/** Throws an UnusableFolderError for a folder that has files and is not a data folder. Writes nothing into it. */
+export function refuseOtherContents(folder: string): void {
+  if (existsSync(join(folder, FILE))) return;
+  const others = readdirSync(folder).filter((name) => !DAEMON_FILES.has(name) && !OTHER_FILES.has(name));
+  if (others.length === 0) return;
+  const unfinished = unfinishedRestoreText(folder);
+  if (unfinished !== undefined) throw new UnusableFolderError(unfinished);
+  throw new UnusableFolderError(
+    `${folder} is not a Bolthole data folder: expected a file "${FILE}" or an empty folder, ` +
+      `found ${others.slice(0, 3).join(", ")}; name an empty or a new folder`,
+  );
 }
 
 /**
@@ -41,15 +102,9 @@ export class UnusableFolderError extends Error {
  * UnusableFolderError for a folder with other files, and for a format that this version does not read.
  */
 export function claimFormat(folder: string): void {
+  refuseOtherContents(folder);
   const file = join(folder, FILE);
   if (!existsSync(file)) {
-    const others = readdirSync(folder).filter((name) => !DAEMON_FILES.has(name));
-    if (others.length > 0) {
-      throw new UnusableFolderError(
-        `${folder} is not a Bolthole data folder: expected a file "${FILE}" or an empty folder, ` +
-          `found ${others.slice(0, 3).join(", ")}; name an empty or a new folder`,
-      );
-    }
     // A rename is atomic, so a crash leaves the complete file or none.
     const draft = join(folder, NEW_FILE);
     writeFileSync(draft, formatText(FORMAT_VERSION), { mode: 0o600, flush: true });
@@ -123,7 +178,7 @@ export async function loadIdentity(environment: Environment, reservation: DiskRe
   }
   const identity = newIdentity();
   await reservation.prepare(() => IDENTITY_PAGES);
-  const request = { pages: IDENTITY_PAGES, bytes: 0, frees: false };
+  const request = { pages: IDENTITY_PAGES, bytes: 0, growth: 0, frees: false };
   if (!reservation.admits(request)) throw reservation.refusal(request);
   await environment.write([[IDENTITY_KEY, writeIdentity(identity)]]);
   return identity;

@@ -5,6 +5,7 @@ import {
   type DecidedBatch,
   type Group,
   type GroupRow,
+  type Row,
   type RowHandle,
   type RowKey,
   type RowSetKey,
@@ -71,6 +72,8 @@ interface Exchange {
 interface Demand {
   readonly load: WriteLoad;
   readonly bytes: number;
+  /** By how much the store grows when what is replaced is deleted. Everything that is written, unless given. */
+  readonly growth?: number | undefined;
   /** Whether it only deletes. */
   readonly frees: boolean;
 }
@@ -133,7 +136,8 @@ export class LmdbGroup implements Group<Slot> {
     const replacements = writes.map((write) => this.replacement(write, rows[write.handle.index]));
     const exchange = replaceRows && this.exchangeOf(replaceRows);
     const load = loadOf(writes, rows, replacements, exchange?.values);
-    return this.admit({ load, bytes: batch.bytes, frees }, () => () => {
+    const growth = growthOf(writes, rows);
+    return this.admit({ load, bytes: batch.bytes, growth, frees }, () => () => {
       exchange?.apply();
       writes.forEach((write, index) => {
         const slot = rows[write.handle.index];
@@ -190,7 +194,8 @@ export class LmdbGroup implements Group<Slot> {
       const wait = isLong ? this.budget.spend() : undefined;
       if (wait) await wait;
     }
-    if (puts.length === 0) return;
+    // The deletion of a runtime without rows writes nothing, but its response has the sequence, which no other commit may get.
+    if (puts.length === 0 && this.sequence === writer.sequence) return;
     // LMDB takes all puts of a transaction in one iteration of the event loop.
     if (isLong) await this.budget.yield();
     puts.push([SEQUENCE_KEY, encodeCounter(SEQUENCE_KEY, this.sequence)]);
@@ -236,7 +241,9 @@ export class LmdbGroup implements Group<Slot> {
 
   /** Returns the demand of the whole transaction with this work in it. */
   private request(demand: Demand): ReservationRequest {
-    return { pages: this.pagesWith(demand), bytes: this.bytes + demand.bytes, frees: demand.frees };
+    const { bytes, growth = bytes, frees } = demand;
+    // Each batch is judged by its own growth: what one frees, another of the same group cannot use yet.
+    return { pages: this.pagesWith(demand), bytes: this.bytes + bytes, growth, frees };
   }
 
   private pagesWith({ load }: Demand): number {
@@ -364,6 +371,23 @@ const MAX_SINGLE_ROWS = 256;
 const RECORD_BYTES = 64;
 /** The bytes of a reference count, or of one node in a garbage record. */
 const NODE_BYTES = 16;
+
+/**
+ * Returns by how many bytes the callers' data grows. The outcome of the request and the manifests do not count: every change writes them,
+ * and outcomes are deleted again. The rows of a replaced row set were admitted when they were staged.
+ */
+function growthOf(writes: readonly RowWrite[], slots: readonly Slot[]): number {
+  let growth = 0;
+  for (const { handle, row, document } of writes) {
+    const { key, index } = handle;
+    if (key.table === "outcome" || key.table === "runtimeManifest" || key.table === "storeManifest") continue;
+    // The value of a row with a document is a few facts about the document.
+    const valueBytes = (value: Row | undefined): number => (key.table === "snapshot" ? 0 : (value?.value.length ?? 0));
+    const stored = slots[index]?.row;
+    growth += (document?.length ?? valueBytes(row)) - (stored?.root?.length ?? valueBytes(stored));
+  }
+  return growth;
+}
 
 function loadOf(
   writes: readonly RowWrite[],

@@ -1,6 +1,13 @@
 export { LmdbEngine, type LmdbOptions } from "./lmdb-engine.js";
 export { DiskFailureError, openFailure } from "./disk-errors.js";
-export { FORMAT_VERSION, UnusableFolderError } from "./format.js";
+export { FORMAT_VERSION, UnusableFolderError, refuseOtherContents, unfinishedRestoreText } from "./format.js";
 export { type CheckLevel, DamagedStoreError, type OpenCheckOptions, checkFolder } from "./maintenance/check.js";
+export { type Compaction, compactStore } from "./maintenance/compaction.js";
 export { type BackupManifest, BackupReader, UnusableBackupError } from "./maintenance/backup.js";
-export { type RestoreOptions, type RestoreResult, restoreBackup } from "./maintenance/restore.js";
+export {
+  type RestoreOptions,
+  type RestoreResult,
+  UnreadableBackupError,
+  restoreBackup,
+} from "./maintenance/restore.js";
+export { isOtherProcess } from "./maintenance/restore-draft.js";

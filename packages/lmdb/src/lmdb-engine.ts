@@ -7,6 +7,7 @@ import {
   type Engine,
   EngineLifecycle,
   type EngineStats,
+  type FileGuard,
   GroupCommit,
   type RowSlice,
   type StagedDocument,
@@ -14,10 +15,12 @@ import {
   StaleBaseError,
   type View,
   type WriteBatch,
+  areFilesInPlace,
   isVerified,
 } from "@bolthole/core";
-import { backUp, removeUnfinishedBackups } from "./maintenance/backup.js";
+import { backUp } from "./maintenance/backup.js";
 import { type OpenCheckOptions, checkBeforeOpen, markClosed } from "./maintenance/check.js";
+import { removeScratchFolders } from "./maintenance/scratch-folder.js";
 import { checkInProcess } from "./maintenance/check-process.js";
 import { type Base, DocumentTrees } from "./document-tree/document-trees.js";
 import type { StagedTree } from "./document-tree/build/staged-tree.js";
@@ -41,7 +44,9 @@ import { viewOf } from "./view.js";
 export interface LmdbOptions {
   /** Called once, when a write or a flush failed: the store is stopped then, and the process should end. */
   readonly onFailure?: ((cause: unknown) => void) | undefined;
-  /** The most bytes that the store may hold; unlimited unless set. Further writes are refused with QUOTA, clears are not. */
+  /** Throws when the files of the store are not at their paths any more: the store is stopped then, and `onFailure` is called. */
+  readonly guard?: FileGuard | undefined;
+  /** The most bytes that the store may hold; unlimited unless set. Growth is refused with QUOTA; clears and replacements are not. */
   readonly quotaBytes?: number | undefined;
   /** The check before the store is opened. Unless set, everything is checked after an unclean end. */
   readonly check?: OpenCheckOptions | undefined;
@@ -63,6 +68,7 @@ export class LmdbEngine implements Engine {
     private readonly folder: string,
     private readonly writer: Writer,
     private readonly groups: GroupCommit<LmdbGroup>,
+    private readonly guard: FileGuard | undefined,
   ) {}
 
   /**
@@ -70,11 +76,12 @@ export class LmdbEngine implements Engine {
    * open. Throws `UnusableFolderError`, `DamagedStoreError` or `DiskFailureError`.
    */
   static async open(folder: string, options: LmdbOptions = {}): Promise<LmdbEngine> {
-    const { onFailure, quotaBytes = Infinity, check = { level: "auto", maxBytes: Infinity }, onFinding } = options;
+    const { onFailure, guard, quotaBytes = Infinity, onFinding } = options;
+    const { check = { level: "auto", maxBytes: Infinity } } = options;
     const undo: (() => Promise<void>)[] = [];
     try {
       claimFormat(folder);
-      removeUnfinishedBackups(folder);
+      removeScratchFolders(folder);
       preflight(folder);
       for (const finding of await checkBeforeOpen(folder, check)) onFinding?.(finding);
       raiseFormat(folder);
@@ -94,8 +101,8 @@ export class LmdbEngine implements Engine {
           groups.perform({ bytes, prepare: (group) => group.prepareNumberedTask(taskOf) }),
       });
       const writer = { environment, reservation, trees, spaces, sequence };
-      const groups: GroupCommit<LmdbGroup> = new GroupCommit(() => new LmdbGroup(writer), onFailure);
-      return new LmdbEngine(storeId, epoch, folder, writer, groups);
+      const groups: GroupCommit<LmdbGroup> = new GroupCommit(() => new LmdbGroup(writer), onFailure, guard);
+      return new LmdbEngine(storeId, epoch, folder, writer, groups, guard);
     } catch (error) {
       for (const close of undo) await close();
       throw openFailure(folder, error);
@@ -118,12 +125,13 @@ export class LmdbEngine implements Engine {
     });
   }
 
-  stage(key: DocumentRowKey, base: number | undefined, document: DocumentParts): Promise<StagedDocument> {
+  stage(key: DocumentRowKey, baseSequence: number | undefined, document: DocumentParts): Promise<StagedDocument> {
     return this.lifecycle.run("WriteFailed", async () => {
       // A document of new bytes alone replaces any other, a damaged one too.
       const isPatch = document.some((part) => !(part instanceof Uint8Array));
       try {
-        return await this.writer.trees.stage(key, isPatch ? this.baseOf(key, base) : undefined, document);
+        const base = isPatch ? this.baseOf(key, baseSequence) : undefined;
+        return await this.writer.trees.stage(key, base, document, () => this.storedLength(key));
       } catch (error) {
         throw this.errorFor(error, "WriteFailed");
       }
@@ -210,7 +218,8 @@ export class LmdbEngine implements Engine {
       // All three refuse new work immediately. The tasks of the first two are in the queue of the third.
       drain: () => Promise.all([this.groups.close(), trees.close(), spaces.close()]),
       release: async () => {
-        if (this.groups.hasFailed) {
+        // A file of another store may be at the path of the mark.
+        if (this.groups.hasFailed || !areFilesInPlace(this.guard)) {
           await reservation.close(undefined);
           await environment.close();
           return;
@@ -219,6 +228,18 @@ export class LmdbEngine implements Engine {
         markClosed(this.folder);
       },
     });
+  }
+
+  abandon(): void {
+    // A file of another store may be at the path of the mark.
+    if (!areFilesInPlace(this.guard)) return;
+    removeScratchFolders(this.folder);
+    if (!this.groups.hasFailed) markClosed(this.folder);
+  }
+
+  private storedLength(key: DocumentRowKey): number {
+    const record = this.writer.environment.get(encodeKey(key));
+    return (record && decodeRecord(record).root?.length) ?? 0;
   }
 
   /** Finds a base document and holds it in the same turn of the event loop, so that it cannot be deleted in between. */

@@ -2,7 +2,13 @@ import { cpSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { opsWithResults } from "@bolthole/conformance";
-import type { DocumentPart, Finding, OpsDelta, VersionedStore } from "@bolthole/contract";
+import {
+  type DocumentPart,
+  type Finding,
+  type OpsDelta,
+  type VersionedStore,
+  exportContents,
+} from "@bolthole/contract";
 import { createEngineStore } from "@bolthole/core";
 import { writeOpsSnapshot } from "@bolthole/json";
 import { Environment } from "./environment.js";
@@ -168,8 +174,8 @@ test("damage in an operation snapshot is found by a load, a check and a scrub, a
     expect((await session(store)).equals(SESSION)).toBe(true);
     expect((await runScrub(engine)).found).toMatchObject([{ code: "document-damaged", runtimeId: "rt", record }]);
     const exporter = createEngineStore(engine);
-    await expect(exporter.exportRuntime(runtime)).rejects.toMatchObject(refusal);
-    const salvaged = await exporter.exportRuntime({ ...runtime, salvage: true });
+    await expect(exportContents(exporter, runtime)).rejects.toMatchObject(refusal);
+    const salvaged = await exportContents(exporter, { ...runtime, salvage: true });
     expect(salvaged?.ops).toBeUndefined();
     expect(SESSION.equals(salvaged?.session?.snapshot ?? Buffer.of())).toBe(true);
     expect(salvaged?.findings).toMatchObject([{ code: "document-damaged", record }]);

@@ -7,6 +7,8 @@ import {
   type Finding,
   type RuntimeContents,
   emptyContents,
+  exportContents,
+  importContents,
   isDamageFinding,
 } from "@bolthole/contract";
 import { encodeLifecycleRecord } from "@bolthole/contract/wire";
@@ -50,7 +52,7 @@ beforeEach(async () => {
   const store = createEngineStore(engine);
   for (const runtimeId of ["rt", "other", LONG_ID]) {
     const request = { contents: contentsOf(runtimeId), overwrite: false, dryRun: false };
-    expect(await store.importRuntime(request)).toBe("added");
+    expect(await importContents(store, request)).toBe("added");
   }
   await engine.close();
 });
@@ -213,38 +215,39 @@ test.each<[string, Damage, Partial<RuntimeContents>, string[]]>([
     await damageFolder(folder, change(runtimeId));
     expect(await damageFindings()).not.toEqual([]);
     const salvaged = await withStore(async (store) => {
-      await expect(store.exportRuntime({ runtimeId })).rejects.toMatchObject({ reason: "DAMAGED_RECORD" });
-      const { findings, ...contents } = (await store.exportRuntime({ runtimeId, salvage: true })) as ExportedRuntime;
+      await expect(exportContents(store, { runtimeId })).rejects.toMatchObject({ reason: "DAMAGED_RECORD" });
+      const { findings, ...contents } = (await exportContents(store, { runtimeId, salvage: true })) as ExportedRuntime;
       expect(findings.map(nameOf)).toEqual(expected);
       expect(comparable(contents)).toEqual(comparable({ ...contentsOf(runtimeId), ...lost }));
-      expect(await store.importRuntime({ contents, overwrite: false, dryRun: false })).toBe("kept");
-      expect(await store.importRuntime({ contents, overwrite: true, dryRun: false })).toBe("replaced");
-      expect(comparable(await store.exportRuntime({ runtimeId }))).toEqual({ ...comparable(contents), findings: [] });
+      expect(await importContents(store, { contents, overwrite: false, dryRun: false })).toBe("kept");
+      expect(await importContents(store, { contents, overwrite: true, dryRun: false })).toBe("replaced");
+      expect(comparable(await exportContents(store, { runtimeId }))).toEqual({ ...comparable(contents), findings: [] });
       await store.persistInputState({ runtimeId, state: inputState(3) });
       return contents;
     });
     expect(await damageFindings()).toEqual([]);
     await withStore(async (store) => {
       const inputs = [...salvaged.inputs, inputState(3)];
-      const exported = await store.exportRuntime({ runtimeId });
+      const exported = await exportContents(store, { runtimeId });
       expect(comparable(exported)).toEqual({ ...comparable({ ...salvaged, inputs }), findings: [] });
-      const other = await store.exportRuntime({ runtimeId: "other" });
+      const other = await exportContents(store, { runtimeId: "other" });
       expect(comparable(other)).toEqual({ ...comparable(contentsOf("other")), findings: [] });
     });
   }
 });
 
-test("a runtime in which everything is damaged can be replaced by a backup or by nothing", async () => {
-  for (const contents of [contentsOf("rt"), emptyContents("rt")]) {
+test("a runtime in which everything is damaged can be replaced by a backup, or deleted", async () => {
+  for (const contents of [contentsOf("rt"), undefined]) {
     for (const table of ["snapshot", "lifecycle", "input", "receipt", "runtimeManifest"] as const) {
       await damageFolder(folder, garbage(table)("rt"));
     }
     await damageFolder(folder, () => [encodeKey({ table: "input", runtimeId: "rt", inputId: inputId(1) }), undefined]);
     await withStore(async (store) => {
-      const { findings, ...left } = (await store.exportRuntime({ runtimeId: "rt", salvage: true })) ?? {};
+      const { findings, ...left } = (await exportContents(store, { runtimeId: "rt", salvage: true })) ?? {};
       expect(left).toEqual(emptyContents("rt"));
       expect(findings).toHaveLength(6);
-      expect(await store.importRuntime({ contents, overwrite: true, dryRun: false })).toBe("replaced");
+      if (!contents) await store.deleteRuntime({ runtimeId: "rt" });
+      else expect(await importContents(store, { contents, overwrite: true, dryRun: false })).toBe("replaced");
     });
     expect(await damageFindings()).toEqual([]);
   }
@@ -253,8 +256,8 @@ test("a runtime in which everything is damaged can be replaced by a backup or by
 test("the damage of one runtime stays reported while another one is replaced", async () => {
   await damageFolder(folder, missing("runtimeManifest")("rt"));
   await damageFolder(folder, missing("runtimeManifest")(LONG_ID));
-  await withStore((store) => store.importRuntime({ contents: contentsOf("rt"), overwrite: true, dryRun: false }));
+  await withStore((store) => importContents(store, { contents: contentsOf("rt"), overwrite: true, dryRun: false }));
   expect((await damageFindings()).map(nameOf)).toEqual([`head-missing ${MANIFEST}`]);
-  await withStore((store) => store.importRuntime({ contents: contentsOf(LONG_ID), overwrite: true, dryRun: false }));
+  await withStore((store) => importContents(store, { contents: contentsOf(LONG_ID), overwrite: true, dryRun: false }));
   expect(await damageFindings()).toEqual([]);
 });

@@ -11,13 +11,13 @@ import {
 import type { NodeReader } from "./document-tree/read/node-reader.js";
 import type { ReadTransaction } from "./environment.js";
 import type { Writer } from "./group.js";
+import { hashedIdOf } from "./hashed-ids.js";
 import {
   DEFAULT_ROW_SPACE,
   TABLES,
   encodeKey,
   inputBounds,
   isInDefaultRowSpace,
-  isOfRuntime,
   keysOfDefaultRowSpace,
   outcomeBounds,
   parseRuntimeKey,
@@ -142,7 +142,7 @@ function scanManifests(transaction: ReadTransaction, after: string | undefined, 
       start = afterRuntime;
       continue;
     }
-    const runtimeId = plainId ?? hashedIdOf(transaction, first.key, afterRuntime);
+    const runtimeId = plainId ?? hashedIdOf(transaction, first.key);
     if (runtimeId === undefined) {
       // A check of the whole store reports these rows. A runtime without a readable id cannot be addressed.
       start = afterRuntime;
@@ -155,15 +155,6 @@ function scanManifests(transaction: ReadTransaction, after: string | undefined, 
     start = afterRuntime;
   }
   return entries;
-}
-
-/** Returns the runtime id that the rows of a hashed one contain, from the first row in which it is not damaged. */
-function hashedIdOf(transaction: ReadTransaction, first: Buffer, end: Buffer): string | undefined {
-  for (const { key, value } of transaction.range(first, end)) {
-    const { runtimeId } = decodeRecord(value);
-    if (runtimeId !== undefined && isOfRuntime(key, runtimeId)) return runtimeId;
-  }
-  return undefined;
 }
 
 /** Whether a row in a default row space belongs to no runtime: it is being deleted, or its runtime has another row space. */

@@ -1,4 +1,6 @@
 import { existsSync, statSync } from "node:fs";
+import { resolve } from "node:path";
+import { pathToFileURL } from "node:url";
 import Database from "libsql/promise";
 
 /** A value of a column. */
@@ -23,7 +25,7 @@ export class UnusableFileError extends Error {
   override readonly name = "UnusableFileError";
 }
 
-/** The longest wait for the lock of another process, as in the reference (contract 13.2). */
+/** The longest wait for the lock of another process while a file is opened, moved or written as a whole. */
 const LOCK_WAIT_MS = 5000;
 
 /**
@@ -41,23 +43,30 @@ const LOCK_WAIT_MS = 5000;
  * `BEGIN IMMEDIATE` for every change: the write lock is taken before the first read. With a plain BEGIN, two processes can
  * read the same state, and the later one fails when it begins to write.
  *
- * `exec` for BEGIN IMMEDIATE and COMMIT of changes: only these wait for a lock or a flush, and the driver runs `exec` in
- * another thread. With a prepared statement, the event loop would wait.
+ * `exec` for the statements that take a lock, and for COMMIT of changes: only these wait for a lock or a flush, and the driver runs
+ * `exec` in another thread. With a prepared statement, the event loop would wait.
  *
- * `timeout`: SQLite waits this long for another process's lock before it fails with SQLITE_BUSY.
+ * `timeout`: SQLite waits this long for another process's lock before it fails with SQLITE_BUSY. A store sets it to zero when it is
+ * open, because the connection would be occupied during the wait (`transactions.ts`).
  *
  * Wait for each call before the next one: the driver locks the connection during a call.
  */
 export class SqliteConnection {
-  private constructor(private readonly driver: Driver) {}
+  private constructor(
+    private readonly driver: Driver,
+    /** The name of the database in statements that name it, such as those that read its table of tables. */
+    readonly schema: "main" | "source",
+  ) {}
 
   /**
    * Opens the file, and creates it if it is missing; its folder must exist. Writes nothing to it. Throws an UnusableFileError
    * when SQLite cannot open it.
    */
-  static open(path: string): SqliteConnection {
+  static async open(path: string): Promise<SqliteConnection> {
+    let connection: SqliteConnection;
     try {
-      return new SqliteConnection(new Database(path, { timeout: LOCK_WAIT_MS }));
+      // The driver takes some relative paths for something else: `:memory:`, `file:...`, and addresses of servers.
+      connection = new SqliteConnection(new Database(resolve(path), { timeout: LOCK_WAIT_MS }), "main");
     } catch (cause) {
       if (existsSync(path) && statSync(path).isDirectory()) {
         throw new UnusableFileError(`${path} is a folder; name a database of Meerkat, or a new file`, { cause });
@@ -67,6 +76,47 @@ export class SqliteConnection {
         { cause },
       );
     }
+    await connection.distrust();
+    return connection;
+  }
+
+  /**
+   * Opens a file that exists, to read it. The file is attached to an empty database in memory: the driver keeps a closed connection
+   * until its statements are collected as garbage, and with it the locks and the access mode of the file for the whole process. A
+   * file that is detached is really closed.
+   *
+   * `locked`: with SQLite's locks, beside processes that write. Nothing is written: neither to the file, nor to its log, nor to its
+   * folder. Without `readonly_shm`, SQLite would write to the index of the log, or make one. The driver's own option for a connection
+   * that only reads has no effect.
+   *
+   * `immutable`: without locks, and without a look for a log. Only for a file that has no log and that no process writes.
+   *
+   * `recover`: as SQLite opens any file. What a crash left is written into the file.
+   */
+  static async openToRead(path: string, way: "locked" | "immutable" | "recover"): Promise<SqliteConnection> {
+    const url = pathToFileURL(resolve(path));
+    url.searchParams.set("mode", way === "recover" ? "rw" : "ro");
+    if (way !== "recover") url.searchParams.set(way === "locked" ? "readonly_shm" : "immutable", "1");
+    const connection = new SqliteConnection(new Database(":memory:", { timeout: LOCK_WAIT_MS }), "source");
+    try {
+      await connection.distrust();
+      await connection.exec(`ATTACH DATABASE '${url.href.replaceAll("'", "''")}' AS source`);
+      return connection;
+    } catch (error) {
+      connection.driver.close();
+      throw error;
+    }
+  }
+
+  /**
+   * Prepares for a file that another program, or an attacker, has made. `trusted_schema=OFF`: its indexes, triggers and views may not call
+   * functions with side effects. `cell_size_check=ON`: damaged pages are found when they are read.
+   */
+  private async distrust(): Promise<void> {
+    await this.exec("PRAGMA trusted_schema=OFF");
+    await this.exec("PRAGMA cell_size_check=ON");
+    // As in SQLite itself: the driver would check the keys of other tables.
+    await this.exec("PRAGMA foreign_keys=OFF");
   }
 
   /** Applies the settings that make changes durable. Returns the journal mode of the file, which must be "wal". */
@@ -75,6 +125,11 @@ export class SqliteConnection {
     await this.exec("PRAGMA synchronous=FULL");
     await this.exec("PRAGMA fullfsync=ON");
     return String((await (await this.prepare("PRAGMA journal_mode")).get())?.[0]);
+  }
+
+  /** Makes SQLite refuse a lock that another process holds at once. For a caller that waits without the connection. */
+  async refuseLocksAtOnce(): Promise<void> {
+    await this.exec("PRAGMA busy_timeout=0");
   }
 
   /** Runs statements that return no rows, outside the event loop. */
@@ -100,8 +155,12 @@ export class SqliteConnection {
     return new Statement(await this.driver.prepare(sql));
   }
 
-  close(): void {
-    this.driver.close();
+  async close(): Promise<void> {
+    try {
+      if (this.schema === "source") await this.exec("DETACH DATABASE source");
+    } finally {
+      this.driver.close();
+    }
   }
 }
 
@@ -133,8 +192,31 @@ const valueOf = (value: unknown): Value => (value instanceof ArrayBuffer ? Buffe
 
 const codeOf = (error: unknown): string => String((error as { code?: unknown } | undefined)?.code);
 
-/** Whether another process held the lock for longer than the timeout. */
-export const isBusy = (error: unknown): boolean => codeOf(error).startsWith("SQLITE_BUSY");
+/** The result codes of SQLite by which a lock is refused. The low byte of an extended code is one of them. */
+const LOCK_CODES: Readonly<Record<string, number>> = { SQLITE_BUSY: 5, SQLITE_LOCKED: 6, SQLITE_PROTOCOL: 15 };
+
+/**
+ * Whether a lock was refused, because another process holds it. SQLite reports this as SQLITE_BUSY, SQLITE_LOCKED, or after ten seconds
+ * as SQLITE_PROTOCOL. The driver has no names for some of the extended codes.
+ */
+export function isBusy(error: unknown): boolean {
+  const { rawCode } = (error ?? {}) as { readonly rawCode?: unknown };
+  const isNumbered = typeof rawCode === "number" && Object.values(LOCK_CODES).includes(rawCode & 0xff);
+  return isNumbered || Object.keys(LOCK_CODES).some((name) => codeOf(error).startsWith(name));
+}
+
+/**
+ * Whether the driver has lost the code of an error. It asks for the code after the statement has failed, and the garbage collection may
+ * end another statement of the connection in between.
+ */
+export const hasLostCode = (error: unknown): boolean => codeOf(error) === "SQLITE_OK";
+
+/** Whether a connection that only reads could not read the file, because something must be written first. */
+export const isRefusedToReader = (error: unknown): boolean =>
+  codeOf(error).startsWith("SQLITE_READONLY") || codeOf(error).startsWith("SQLITE_CANTOPEN");
+
+/** Whether the disk is full. */
+export const isFull = (error: unknown): boolean => codeOf(error) === "SQLITE_FULL";
 
 /** Whether the file is not a SQLite database. */
 export const isNoDatabase = (error: unknown): boolean => codeOf(error) === "SQLITE_NOTADB";

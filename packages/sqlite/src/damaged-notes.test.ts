@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { RuntimeStoreAdapter } from "@bolthole/contract";
 import { createEngineStore, repairStoreManifest } from "@bolthole/core";
 import { SqliteConnection } from "./connection.js";
+import { putRawRow } from "./meerkat-file.js";
 import { SqliteEngine } from "./sqlite-engine.js";
 
 let folder: string;
@@ -28,11 +29,11 @@ async function withStore(work: (store: RuntimeStoreAdapter) => Promise<void>): P
 }
 
 async function change(sql: string, ...values: (string | Buffer)[]): Promise<void> {
-  const connection = SqliteConnection.open(join(folder, "store.sqlite3"));
+  const connection = await SqliteConnection.open(join(folder, "store.sqlite3"));
   try {
     await (await connection.prepare(sql)).run(...values);
   } finally {
-    connection.close();
+    await connection.close();
   }
 }
 
@@ -87,4 +88,32 @@ test("a damaged store manifest is counted again from the rows, and commits work"
     await store.clearSessionSnapshot("r");
     expect(await store.loadSessionSnapshot("r")).toBeUndefined();
   });
+});
+
+test("a database of the reference without a manifest is not damaged, and one that lost its manifest is", async () => {
+  const file = join(folder, "external.sqlite3");
+  const recounts = async (): Promise<(readonly string[])[]> => {
+    const found: (readonly string[])[] = [];
+    const engine = await SqliteEngine.open(file);
+    try {
+      const onRecount = ({ differences }: { differences: readonly string[] }): void => void found.push(differences);
+      await repairStoreManifest(engine, { nowMs: Date.now(), dryRun: false, onRecount }, true);
+    } finally {
+      await engine.close();
+    }
+    return found;
+  };
+  expect(await recounts()).toEqual([]);
+  await putRawRow(file, { table: "runtime_session_snapshots", key: { runtime_id: "r" }, value: Buffer.from("{}") });
+  expect(await recounts()).toEqual([]);
+  const engine = await SqliteEngine.open(file);
+  await createEngineStore(engine).commitSessionSnapshot({
+    runtimeId: "other",
+    sessionDelta: { sessionSnapshot: document, profile: "opaque" },
+  });
+  await engine.close();
+  const connection = await SqliteConnection.open(file);
+  await connection.exec("DELETE FROM bolthole_rows WHERE name = 'tally'");
+  await connection.close();
+  expect(await recounts()).toHaveLength(1);
 });

@@ -49,7 +49,7 @@ test("after a failed commit its batches are unknown, every later write and read 
   failing(/^COMMIT/, cause);
   const [first, second] = await Promise.all([refusal(write("a")), refusal(write("b"))]);
   for (const error of [first, second]) {
-    expect(error).toMatchObject({ variant: "Internal", reason: "OUTCOME_UNKNOWN", applied: "unknown" });
+    expect(error).toMatchObject({ variant: "WriteFailed", reason: "OUTCOME_UNKNOWN", applied: "unknown" });
   }
   jest.restoreAllMocks();
   expect(await refusal(write("later"))).toMatchObject({

@@ -1,4 +1,5 @@
-import type { RunBoundaryReceipt, RuntimeContents, RuntimeId, StoredInputState } from "@bolthole/contract";
+import type { ExportedPart, Finding, RunBoundaryReceipt, RuntimeContents, StoredInputState } from "@bolthole/contract";
+import { SingleRecords } from "@bolthole/contract";
 import {
   readInputState,
   readMachineLifecycle,
@@ -13,14 +14,28 @@ import { decodeLifecycleRecord, encodeLifecycleRecord, inspectLifecycleRecord } 
 import { bufferOf, isValidSeed } from "@bolthole/core";
 import { clamped } from "./reference-tables.js";
 
-/** The rows of one runtime in the reference's tables (contract 13.1). */
-export interface MeerkatRows {
+/** The rows of one runtime in the reference's tables of which there is at most one each (contract 13.1). */
+export interface MeerkatSingles {
   readonly snapshot: Buffer | undefined;
   readonly lifecycle: Buffer | undefined;
   readonly ops: Buffer | undefined;
-  readonly inputs: readonly { readonly inputId: string; readonly json: Buffer }[];
-  readonly receipts: readonly { readonly runId: string; readonly sequence: bigint; readonly json: Buffer }[];
 }
+
+export interface MeerkatInput {
+  readonly table: "input";
+  readonly inputId: string;
+  readonly json: Buffer;
+}
+
+export interface MeerkatReceipt {
+  readonly table: "receipt";
+  readonly runId: string;
+  readonly sequence: bigint;
+  readonly json: Buffer;
+}
+
+/** An input row or receipt in the reference's tables. */
+export type MeerkatRow = MeerkatInput | MeerkatReceipt;
 
 /** A row that cannot be imported or exported, and the reason. */
 export interface RefusedRow {
@@ -29,13 +44,20 @@ export interface RefusedRow {
   readonly reason: string;
 }
 
+/** What is known of a conversion when all rows were converted. */
+export interface Converted {
+  readonly refused: readonly RefusedRow[];
+  /** Whether no row could be converted. */
+  readonly isEmpty: boolean;
+}
+
 /** Converts rows one by one, and collects those that cannot be converted. */
-class Conversion {
+class Conversion implements Converted {
   readonly refused: RefusedRow[] = [];
   isEmpty = true;
 
   /** Returns the converted row, or undefined when the row is missing or refused. */
-  one<From, To>(record: string, from: From | undefined, convert: (from: From) => To): To | undefined {
+  protected one<From, To>(record: string, from: From | undefined, convert: (from: From) => To): To | undefined {
     if (from === undefined) return undefined;
     try {
       const converted = convert(from);
@@ -46,60 +68,120 @@ class Conversion {
       return undefined;
     }
   }
-
-  each<From, To>(all: readonly From[], record: (one: From) => string, convert: (one: From) => To): To[] {
-    return all.flatMap((one) => this.one(record(one), one, convert) ?? []);
-  }
-}
-
-/** The result of a conversion. */
-export interface Taken<T> {
-  /** The rows that could be converted. */
-  readonly taken: T;
-  readonly refused: readonly RefusedRow[];
-  /** Whether no row could be converted. */
-  readonly isEmpty: boolean;
 }
 
 /**
  * Converts rows of the reference for a store. Each row is read as the reference's loader reads it, and must contain the
  * ids of its key.
  */
-export function fromMeerkat(runtimeId: RuntimeId, rows: MeerkatRows): Taken<RuntimeContents> {
-  const conversion = new Conversion();
-  const taken: RuntimeContents = {
-    runtimeId,
-    session: conversion.one("session snapshot", rows.snapshot, sessionFrom),
-    lifecycle: conversion.one("machine lifecycle record", rows.lifecycle, lifecycleFrom),
-    ops: conversion.one("operation snapshot", rows.ops, opsFrom),
-    inputs: conversion.each(rows.inputs, ({ inputId }) => `input state ${inputId}`, inputFrom),
-    receipts: conversion.each(rows.receipts, describeReceipt, receiptFrom),
-  };
-  return { taken, refused: conversion.refused, isEmpty: conversion.isEmpty };
+export class FromMeerkat extends Conversion {
+  singles({ snapshot, lifecycle, ops }: MeerkatSingles): Pick<RuntimeContents, "session" | "lifecycle" | "ops"> {
+    return {
+      session: this.one("session snapshot", snapshot, sessionFrom),
+      lifecycle: this.one("machine lifecycle record", lifecycle, lifecycleFrom),
+      ops: this.one("operation snapshot", ops, opsFrom),
+    };
+  }
+
+  input(row: MeerkatInput): StoredInputState | undefined {
+    return this.one(`input state ${row.inputId}`, row, inputFrom);
+  }
+
+  receipt(row: MeerkatReceipt): RunBoundaryReceipt | undefined {
+    return this.one(describeReceipt(row), row, receiptFrom);
+  }
 }
 
-/** Converts a runtime for the tables of the reference. */
-export function toMeerkat(contents: RuntimeContents): Taken<MeerkatRows> {
-  const conversion = new Conversion();
-  const used = new Set<string>();
-  const taken: MeerkatRows = {
-    snapshot: conversion.one("session snapshot", contents.session, snapshotOf),
-    lifecycle: conversion.one("machine lifecycle record", contents.lifecycle, lifecycleOf),
-    ops: conversion.one("operation snapshot", contents.ops, bufferOf),
-    inputs: conversion.each(
-      contents.inputs,
-      ({ inputId }) => `input state ${inputId}`,
-      (state) => ({ inputId: state.inputId, json: writeInputState(state) }),
-    ),
-    receipts: conversion.each(contents.receipts, describeReceipt, (receipt) => {
-      const { runId, sequence } = receipt;
-      const key = `${runId} ${clamped(sequence)}`;
-      if (used.has(key)) throw new Error("the reference keeps only one receipt of a run with a sequence above 2^63-2");
-      used.add(key);
-      return { runId, sequence: clamped(sequence), json: writeReceipt(receipt) };
-    }),
+/** Converts the parts of an exported runtime for the tables of the reference, as they arrive. */
+export class ToMeerkat extends Conversion {
+  /** The damage of the records that were left out of the export. */
+  readonly findings: Finding[] = [];
+  private readonly records = new SingleRecords();
+  private last: MeerkatReceipt | undefined;
+
+  /** Yields the rows that can be converted. */
+  async *rows(parts: AsyncIterable<ExportedPart>): AsyncGenerator<MeerkatRow, void> {
+    for await (const part of parts) {
+      switch (part.kind) {
+        case "inputs":
+          for (const state of part.inputs) {
+            const row = this.one(`input state ${state.inputId}`, state, inputOf);
+            if (row) yield row;
+          }
+          break;
+        case "receipts":
+          for (const receipt of part.receipts) {
+            const row = this.one(describeReceipt(receipt), receipt, (one) => this.receiptOf(one));
+            if (row) yield row;
+          }
+          break;
+        case "finding":
+          this.findings.push(part.finding);
+          break;
+        case "session":
+        case "lifecycle":
+        case "ops":
+          this.records.add(part);
+      }
+    }
+  }
+
+  /** Converts the other records. Call it once, after the last row. */
+  async singles(): Promise<MeerkatSingles> {
+    const { session, lifecycle, ops } = await this.records.take();
+    const refusedRows = this.refused.splice(0);
+    const singles = {
+      snapshot: this.one("session snapshot", session, snapshotOf),
+      lifecycle: this.one("machine lifecycle record", lifecycle, lifecycleOf),
+      ops: this.one("operation snapshot", ops, bufferOf),
+    };
+    this.refused.push(...refusedRows);
+    return singles;
+  }
+
+  /** The receipts are in the order of their keys. */
+  private receiptOf(receipt: RunBoundaryReceipt): MeerkatReceipt {
+    const { runId } = receipt;
+    const sequence = clamped(receipt.sequence);
+    if (this.last?.runId === runId && this.last.sequence === sequence) {
+      throw new Error("the reference keeps only one receipt of a run with a sequence above 2^63-2");
+    }
+    this.last = { table: "receipt", runId, sequence, json: writeReceipt(receipt) };
+    return this.last;
+  }
+}
+
+/** Whether a row of the tables equals a converted row, in canonical JSON: the reference writes the members of maps in any order. */
+export function isSameRow(stored: MeerkatRow, row: MeerkatRow): boolean {
+  if (stored.table === "input" && row.table === "input") {
+    if (stored.inputId !== row.inputId) return false;
+    return isSameJson(stored, row, () => writeInputState(inputFrom(stored)));
+  }
+  if (stored.table === "receipt" && row.table === "receipt") {
+    if (stored.runId !== row.runId || stored.sequence !== row.sequence) return false;
+    return isSameJson(stored, row, () => writeReceipt(receiptFrom(stored)));
+  }
+  return false;
+}
+
+function isSameJson({ json: stored }: MeerkatRow, { json }: MeerkatRow, canonical: () => Buffer): boolean {
+  if (stored.equals(json)) return true;
+  try {
+    return canonical().equals(json);
+  } catch {
+    // A row that cannot be read is another one.
+    return false;
+  }
+}
+
+/** Returns what an export of the rows would write again, and undefined in place of a row that cannot be read. */
+export function canonicalSingles(stored: MeerkatSingles): MeerkatSingles {
+  const { session, lifecycle, ops } = new FromMeerkat().singles(stored);
+  return {
+    snapshot: session && bufferOf(session.snapshot),
+    lifecycle: lifecycle && lifecycleOf(lifecycle),
+    ops: ops && bufferOf(ops),
   };
-  return { taken, refused: conversion.refused, isEmpty: conversion.isEmpty };
 }
 
 const describeReceipt = ({ runId, sequence }: { readonly runId: string; readonly sequence: bigint }): string =>
@@ -117,14 +199,20 @@ function opsFrom(json: Buffer): Buffer {
 
 const lifecycleFrom = (json: Buffer): Uint8Array => encodeLifecycleRecord(readMachineLifecycle(json));
 
-function inputFrom({ inputId, json }: MeerkatRows["inputs"][number]): StoredInputState {
+function inputFrom({ inputId, json }: MeerkatInput): StoredInputState {
   const state = readInputState(json);
   if (state.inputId !== inputId) throw new Error(`expected the input id of its key, found ${state.inputId}`);
   if (!isValidSeed(state)) throw new Error("its phase, outcome, lane and attempt count are inconsistent");
   return state;
 }
 
-function receiptFrom({ runId, sequence, json }: MeerkatRows["receipts"][number]): RunBoundaryReceipt {
+const inputOf = (state: StoredInputState): MeerkatInput => ({
+  table: "input",
+  inputId: state.inputId,
+  json: writeInputState(state),
+});
+
+function receiptFrom({ runId, sequence, json }: MeerkatReceipt): RunBoundaryReceipt {
   const receipt = readReceipt(json);
   if (receipt.runId !== runId || clamped(receipt.sequence) !== sequence) {
     throw new Error(`expected the run id and sequence of its key, found ${receipt.runId} ${receipt.sequence}`);

@@ -38,12 +38,12 @@ async function loaded(): Promise<{ readonly json: Buffer; readonly version: stri
 
 /** Runs a statement as another program. */
 async function asMeerkat(sql: string, ...values: Buffer[]): Promise<unknown> {
-  const connection = SqliteConnection.open(file);
+  const connection = await SqliteConnection.open(file);
   try {
     const statement = await connection.prepare(sql);
     return sql.startsWith("SELECT") ? (await statement.get())?.[0] : await statement.run(...values);
   } finally {
-    connection.close();
+    await connection.close();
   }
 }
 

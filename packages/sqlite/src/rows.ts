@@ -1,6 +1,6 @@
 import type { InputId, RuntimeId } from "@bolthole/contract";
 import {
-  type CountedTable,
+  DerivedManifest,
   type DocumentRowKey,
   type RowEntry,
   type KeyOf,
@@ -9,7 +9,6 @@ import {
   type RowSetKey,
   type StagedDocument,
   YieldBudget,
-  deriveRuntimeManifest,
   isDocumentRowKey,
   keyText,
   ownOrExternalRow,
@@ -45,10 +44,9 @@ const nextRuntime = (comparison: string): string =>
   ).join(" UNION ALL ")})`;
 
 const deleteSome = (table: string, id: string, rows: string): string =>
-  `DELETE FROM ${table} WHERE ${rows} AND ${id} IN (SELECT ${id} FROM ${table} WHERE ${rows} LIMIT 256)`;
+  `DELETE FROM ${table} WHERE ${rows} AND ${id} IN (SELECT ${id} FROM ${table} WHERE ${rows} LIMIT ?2)`;
 
 const STATEMENTS = {
-  begin: "BEGIN",
   end: "COMMIT",
   dataVersion: "PRAGMA data_version",
   sequence: "SELECT sequence FROM bolthole_store",
@@ -65,6 +63,8 @@ const STATEMENTS = {
   inputSizes: `SELECT length(state_json) FROM runtime_input_states
     WHERE runtime_id = ?1 AND input_id > ?2 ORDER BY input_id LIMIT ?3`,
   // The sequence is read as text, because a JavaScript number cannot hold every 64-bit integer.
+  receiptSizes: `SELECT length(receipt_json) FROM runtime_boundary_receipts
+    WHERE runtime_id = ?1 AND (run_id, sequence) > (?2, ?3) ORDER BY run_id, sequence LIMIT ?4`,
   receipts: `SELECT t.run_id, CAST(t.sequence AS TEXT), t.receipt_json, ${NOTE_COLUMNS} FROM runtime_boundary_receipts t
     ${JOIN_NOTES} 'receipt' AND r.id = t.run_id || ' ' || t.sequence
     WHERE t.runtime_id = ?1 AND (t.run_id, t.sequence) > (?2, ?3) ORDER BY t.run_id, t.sequence LIMIT ?4`,
@@ -81,6 +81,8 @@ const STATEMENTS = {
 const PAGE = 512;
 /** The bytes of values at which such a query ends. */
 const PAGE_BYTES = 1 << 20;
+/** The most rows that one statement deletes. */
+const DELETED_ROWS = 256;
 /** The most rows in the cache. */
 const MAX_CACHED = 10_000;
 /** The most bytes of the value of a cached row. */
@@ -113,11 +115,7 @@ export class Rows {
     return new Rows(statements as Record<StatementName, Statement>, tables as Record<ReferenceTable, TableStatements>);
   }
 
-  /** Begins a transaction that only reads. */
-  async begin(): Promise<void> {
-    await this.statements.begin.run();
-  }
-
+  /** Ends a transaction that only reads. */
   async end(): Promise<void> {
     await this.statements.end.run();
   }
@@ -151,6 +149,8 @@ export class Rows {
       }
       case "storeManifest": {
         const note = await this.note(key);
+        // The first commit writes a manifest. Before it, the rows of the reference are no sign that a manifest was lost.
+        if (!note && (await this.sequence()) > 0) return undefined;
         return deriveStoreManifest(note && rowOf(note), await this.get({ table: "oauth" }));
       }
       case "runtimeManifest":
@@ -178,15 +178,29 @@ export class Rows {
     if (key.table === "runtimeManifest" || isDocumentRowKey(key)) this.cache(key, row);
   }
 
-  /** Replaces all input rows and receipts of a runtime, and lets the event loop run between slices. */
-  async replaceRowSet(runtimeId: RuntimeId, entries: readonly RowEntry<RowSetKey>[]): Promise<void> {
+  /** Replaces all input rows and receipts of a runtime, and lets the event loop run between rows. */
+  async replaceRowSet(
+    runtimeId: RuntimeId,
+    slices: AsyncIterable<readonly RowEntry<RowSetKey>[]> | Iterable<readonly RowEntry<RowSetKey>[]>,
+  ): Promise<void> {
     const budget = new YieldBudget();
-    for (const name of ["deleteInputs", "deleteReceipts", "deleteInputNotes", "deleteReceiptNotes"] as const) {
-      while ((await this.statements[name].run(runtimeId)) > 0) await budget.spend();
+    const some = {
+      // SQLite reads every page of a row that it deletes.
+      deleteInputs: () => this.rowsWithin("inputSizes", [runtimeId, ""], DELETED_ROWS, PAGE_BYTES),
+      deleteReceipts: () => this.rowsWithin("receiptSizes", [runtimeId, "", 0n], DELETED_ROWS, PAGE_BYTES),
+      deleteInputNotes: () => Promise.resolve(DELETED_ROWS),
+      deleteReceiptNotes: () => Promise.resolve(DELETED_ROWS),
+    };
+    for (const [name, rows] of Object.entries(some)) {
+      const statement = this.statements[name as keyof typeof some];
+      // A row of another program may have a key before those that are measured.
+      while ((await statement.run(runtimeId, Math.max(1, await rows()))) > 0) await budget.spend();
     }
-    for (const { key, row } of entries) {
-      await this.put(key, row, undefined);
-      await budget.spend();
+    for await (const entries of slices) {
+      for (const { key, row } of entries) {
+        await this.put(key, row, undefined);
+        await budget.spend();
+      }
     }
     this.cached.delete(keyText({ table: "runtimeManifest", runtimeId }));
   }
@@ -203,7 +217,7 @@ export class Rows {
     limit: number,
     bytes = Infinity,
   ): Promise<RowEntry<KeyOf<"input">>[]> {
-    const rows = bytes === Infinity ? limit : await this.rowsWithin(runtimeId, after, limit, bytes);
+    const rows = await this.rowsWithin("inputSizes", [runtimeId, after], limit, bytes);
     const found = await this.statements.inputs.all(runtimeId, after, rows);
     return found.map(([inputId, blob, ...note]) => {
       const key = { table: "input", runtimeId, inputId: String(inputId) } as const;
@@ -211,10 +225,17 @@ export class Rows {
     });
   }
 
-  private async rowsWithin(runtimeId: RuntimeId, after: InputId, limit: number, bytes: number): Promise<number> {
+  /** Returns how many rows after a key are read, so that a read ends with the row that makes their values `bytes` long. */
+  private async rowsWithin(
+    sizes: "inputSizes" | "receiptSizes",
+    after: readonly Value[],
+    limit: number,
+    bytes: number,
+  ): Promise<number> {
+    if (bytes === Infinity) return limit;
     let left = bytes;
     let rows = 0;
-    for (const [size] of await this.statements.inputSizes.all(runtimeId, after, limit)) {
+    for (const [size] of await this.statements[sizes].all(...after, limit)) {
       if (left <= 0) break;
       left -= Number(size);
       rows += 1;
@@ -222,14 +243,16 @@ export class Rows {
     return rows;
   }
 
-  /** Returns receipts with the sequences of the table, which are at most 2^63 - 1. */
+  /** Returns receipts in the same way, with the sequences of the table, which are at most 2^63 - 1. */
   async receipts(
     runtimeId: RuntimeId,
     after: Pick<KeyOf<"receipt">, "runId" | "sequence"> | undefined,
     limit: number,
+    bytes = Infinity,
   ): Promise<RowEntry<KeyOf<"receipt">>[]> {
-    const { runId: afterRun, sequence: afterSequence } = after ?? { runId: "", sequence: 0n };
-    const found = await this.statements.receipts.all(runtimeId, afterRun, clamped(afterSequence), limit);
+    const key = [runtimeId, after?.runId ?? "", clamped(after?.sequence ?? 0n)];
+    const rows = await this.rowsWithin("receiptSizes", key, limit, bytes);
+    const found = await this.statements.receipts.all(...key, rows);
     return found.map(([runId, sequence, blob, ...note]) => {
       const key = {
         table: "receipt",
@@ -269,26 +292,27 @@ export class Rows {
   /** Works out a manifest from all stored rows of the runtime. */
   private async runtimeManifest(key: KeyOf<"runtimeManifest">): Promise<Row | undefined> {
     const { runtimeId } = key;
-    const rows: { table: CountedTable; row: Row }[] = [];
+    // The rows are not kept: all of them together may be larger than the memory.
+    const derived = new DerivedManifest();
     const budget = new YieldBudget();
     for (const table of ["snapshot", "lifecycle", "ops"] as const) {
       const row = await this.get({ table, runtimeId });
-      if (row) rows.push({ table, row });
+      if (row) derived.add(table, row);
     }
     let page: RowEntry<KeyOf<"input">>[] = [];
     do {
       page = await this.inputs(runtimeId, page.at(-1)?.key.inputId ?? "", PAGE, PAGE_BYTES);
-      for (const { row } of page) rows.push({ table: "input", row: withoutValue(row) });
+      for (const { row } of page) derived.add("input", row);
       await budget.spend();
     } while (page.length > 0);
     let receipts: RowEntry<KeyOf<"receipt">>[] = [];
     do {
-      receipts = await this.receipts(runtimeId, receipts.at(-1)?.key, PAGE);
-      for (const { row } of receipts) rows.push({ table: "receipt", row: withoutValue(row) });
+      receipts = await this.receipts(runtimeId, receipts.at(-1)?.key, PAGE, PAGE_BYTES);
+      for (const { row } of receipts) derived.add("receipt", row);
       await budget.spend();
-    } while (receipts.length === PAGE);
+    } while (receipts.length > 0);
     const note = await this.note(key);
-    const value = deriveRuntimeManifest(rows, note?.value);
+    const value = derived.value(note?.value);
     return value && ownOrExternalRow(key, value, note);
   }
 
@@ -322,10 +346,6 @@ export class Rows {
     else this.cached.set(keyText(key), row);
   }
 }
-
-/** A manifest needs only the sequences and checksums: all values together may be larger than the memory. */
-const withoutValue = ({ sequence, checksum }: Row): Row => ({ sequence, checksum, value: NO_VALUE });
-const NO_VALUE = Buffer.of();
 
 interface TableStatements {
   readonly get: Statement;

@@ -1,5 +1,7 @@
 import { randomUUID } from "node:crypto";
-import { type SqliteConnection, UnusableFileError, isNoDatabase } from "./connection.js";
+import { existsSync, statSync } from "node:fs";
+import { type SqliteConnection, UnusableFileError } from "./connection.js";
+import { ReadOnlyFile } from "./read-only-file.js";
 
 /** The format version of our own tables. It is raised with every change that an older daemon would misread. */
 export const FORMAT_VERSION = 1;
@@ -89,6 +91,22 @@ export async function claimSchema(connection: SqliteConnection, path: string): P
   });
 }
 
+/**
+ * Throws an UnusableFileError for a file that is not a database of the reference, before it is opened to be written: SQLite would
+ * write the log of any database into the file. A file that must be recovered first is checked when it is opened.
+ */
+export async function refuseForeign(path: string): Promise<void> {
+  if (!isFile(path) || statSync(path).size === 0) return;
+  const file = await ReadOnlyFile.openInPlace(path);
+  try {
+    await file?.read((connection) => isEmpty(connection, path));
+  } finally {
+    await file?.close();
+  }
+}
+
+const isFile = (path: string): boolean => existsSync(path) && statSync(path).isFile();
+
 /** Creates the tables of the reference in an empty file, as the reference does. Throws an UnusableFileError. */
 export async function claimReferenceSchema(connection: SqliteConnection, path: string): Promise<void> {
   const isNew = await isEmpty(connection, path);
@@ -118,19 +136,11 @@ function ddlOf(table: string, columns: readonly Column[]): string {
 }
 
 /**
- * Whether the file is empty. Throws an UnusableFileError for a file that is neither empty nor a database of the reference,
+ * Whether the database is empty. Throws an UnusableFileError for one that is neither empty nor a database of the reference,
  * and for one with a format of our tables that this version does not read.
  */
 export async function isEmpty(connection: SqliteConnection, path: string): Promise<boolean> {
-  let tables: string[];
-  try {
-    tables = await tableNames(connection);
-  } catch (cause) {
-    if (!isNoDatabase(cause)) throw cause;
-    throw new UnusableFileError(`${path} is not a SQLite database; name a database of Meerkat, or a new file`, {
-      cause,
-    });
-  }
+  const tables = await tableNames(connection);
   if (tables.length === 0) return true;
   const missing = Object.keys(REFERENCE_COLUMNS).filter((name) => !tables.includes(name));
   if (missing.length > 0) {
@@ -139,6 +149,7 @@ export async function isEmpty(connection: SqliteConnection, path: string): Promi
         `found ${tables.slice(0, 3).join(", ")}; name a database of Meerkat, or a new file`,
     );
   }
+  await refuseProgrammed(connection, path);
   for (const [table, columns] of Object.entries(REFERENCE_COLUMNS)) {
     const found = await columnsOf(connection, table);
     if (found !== describe(columns)) {
@@ -160,9 +171,50 @@ export async function isEmpty(connection: SqliteConnection, path: string): Promi
   return false;
 }
 
+/** What the SQL of a table may not have: each of them evaluates expressions of the file when a row is read or written. */
+const EXPRESSIONS = /\b(CHECK|REFERENCES|GENERATED)\b|\bAS\s*\(/i;
+/** An index over columns alone. */
+const PLAIN_INDEX = /^CREATE (UNIQUE )?INDEX [^(]*\([^()]*\)\s*$/i;
+
+/**
+ * Refuses a database in which other SQL than ours would run when its tables are read or written: triggers on them, views and virtual tables
+ * in their place, constraints, generated columns, and indexes over expressions. Meerkat makes none of them.
+ */
+async function refuseProgrammed(connection: SqliteConnection, path: string): Promise<void> {
+  const statement = await connection.prepare(
+    `SELECT type, name, tbl_name, sql FROM ${connection.schema}.sqlite_master`,
+  );
+  for (const [type, name, table, sql] of await statement.all()) {
+    if (!isUsed(String(table)) && !isUsed(String(name))) continue;
+    const what = programIn(String(type), sql === null ? undefined : String(sql));
+    if (what === undefined) continue;
+    throw new UnusableFileError(
+      `${path} has ${what}: ${String(name)} at the table ${String(table)}. No version of Meerkat makes it, and it would run SQL of ` +
+        "another program; remove it, or name another database",
+    );
+  }
+}
+
+/** Returns what an object of a schema would run, or undefined for a plain table or index. */
+function programIn(type: string, sql: string | undefined): string | undefined {
+  if (type === "table") {
+    // SQLite itself writes this beginning, with one space.
+    if (!sql?.startsWith("CREATE TABLE ")) return "a virtual table";
+    return EXPRESSIONS.test(sql) ? "a table with a constraint or a generated column" : undefined;
+  }
+  if (type === "index") return sql === undefined || PLAIN_INDEX.test(sql) ? undefined : "an index over an expression";
+  return `a ${type}`;
+}
+
+/** Whether statements of ours name this table. Names in SQL have no case. */
+function isUsed(table: string): boolean {
+  const name = table.toLowerCase();
+  return Object.hasOwn(REFERENCE_COLUMNS, name) || name.startsWith("bolthole_");
+}
+
 async function tableNames(connection: SqliteConnection): Promise<string[]> {
   const statement = await connection.prepare(
-    "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
+    `SELECT name FROM ${connection.schema}.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name`,
   );
   return (await statement.all()).map(([name]) => String(name));
 }

@@ -65,11 +65,11 @@ afterEach(async () => {
 
 /** Works on the file over another connection, as the reference does. */
 async function otherConnection<T>(work: (connection: SqliteConnection) => Promise<T>): Promise<T> {
-  const connection = SqliteConnection.open(file);
+  const connection = await SqliteConnection.open(file);
   try {
     return await work(connection);
   } finally {
-    connection.close();
+    await connection.close();
   }
 }
 const putInput = (state: StoredInputState, runtimeId = "rt"): Promise<void> =>

@@ -1,4 +1,4 @@
-import { setImmediate } from "node:timers/promises";
+import { existsSync, statSync } from "node:fs";
 import type { RuntimeId } from "@bolthole/contract";
 import {
   type DocumentParts,
@@ -7,12 +7,13 @@ import {
   EngineLifecycle,
   type EngineStats,
   type EntryOf,
+  type FileGuard,
   GroupCommit,
   type RowEntry,
   type RowRange,
-  RowSetDigest,
   type RowSetKey,
   type RowSlice,
+  type StagedRows,
   StaleBaseError,
   type View,
   type WriteBatch,
@@ -20,21 +21,32 @@ import {
   crc32Yielding,
   keyText,
 } from "@bolthole/core";
-import { SqliteConnection, type Statement } from "./connection.js";
-import { SqliteGroup, type StagedEntries } from "./group.js";
-import { Mutex } from "./mutex.js";
+import { SqliteConnection, type Statement, isBusy } from "./connection.js";
+import { SqliteGroup } from "./group.js";
 import type { StagedBlob } from "./reference-tables.js";
+import { withReason } from "./read-only-file.js";
 import { Rows } from "./rows.js";
-import { FORMAT_VERSION, type Identity, claimSchema } from "./schema.js";
+import { type StagedSet, StagedSets } from "./staged-rows.js";
+import { LOCK_WAIT_MS, Transactions, withLockRefusal } from "./transactions.js";
+import { FORMAT_VERSION, type Identity, claimSchema, refuseForeign } from "./schema.js";
 
 export interface SqliteOptions {
   /** Called once, when a write or a flush failed: the store is stopped then, and the process should end. */
   readonly onFailure?: ((cause: unknown) => void) | undefined;
+  /** Throws when the files of the store are not at their paths any more: the store is stopped then, and `onFailure` is called. */
+  readonly guard?: FileGuard | undefined;
+  /** The longest wait for the lock of another process, before a call is refused as BUSY. Five seconds unless set. */
+  readonly lockWaitMs?: number | undefined;
 }
 
 interface Parts {
+  readonly file: string;
+  /** The device and inode of the file when it was opened. */
+  readonly opened: string;
   readonly connection: SqliteConnection;
+  readonly transactions: Transactions;
   readonly rows: Rows;
+  readonly staged: StagedSets;
   readonly size: Statement;
 }
 
@@ -49,32 +61,41 @@ export class SqliteEngine implements Engine {
   readonly viewHoldMs = 0;
   readonly storeId: string;
   readonly epoch: string;
-  private readonly mutex = new Mutex();
+  private readonly transactions: Transactions;
   private readonly lifecycle = new EngineLifecycle();
   private readonly groups: GroupCommit<SqliteGroup>;
 
   private constructor(
     { storeId, epoch }: Identity,
     private readonly parts: Parts,
-    { onFailure }: SqliteOptions,
+    { onFailure, guard }: SqliteOptions,
   ) {
     this.storeId = storeId;
     this.epoch = epoch;
-    this.groups = new GroupCommit(() => SqliteGroup.begin(parts.connection, parts.rows, this.mutex), onFailure);
+    const { connection, rows, staged, transactions } = parts;
+    this.transactions = transactions;
+    const begin = (): Promise<SqliteGroup> => SqliteGroup.begin(connection, rows, staged, transactions);
+    this.groups = new GroupCommit(begin, onFailure, guard);
   }
 
   /** Opens a database file, or makes a new one. Its folder must exist. Throws `UnusableFileError`. */
   static async open(file: string, options: SqliteOptions = {}): Promise<SqliteEngine> {
-    const connection = SqliteConnection.open(file);
+    await refuseForeign(file);
+    const connection = await SqliteConnection.open(file);
     try {
-      const identity = await claimSchema(connection, file);
+      const identity = await withReason(file, "written", () => claimSchema(connection, file));
       const size = await connection.prepare(
         "SELECT page_count * page_size, (page_count - freelist_count) * page_size " +
           "FROM pragma_page_count, pragma_freelist_count, pragma_page_size",
       );
-      return new SqliteEngine(identity, { connection, rows: await Rows.prepare(connection), size }, options);
+      const transactions = new Transactions(connection, options.lockWaitMs ?? LOCK_WAIT_MS);
+      const rows = await Rows.prepare(connection);
+      const staged = await StagedSets.prepare(connection, transactions);
+      await connection.refuseLocksAtOnce();
+      const opened = inodeOf(file);
+      return new SqliteEngine(identity, { file, opened, connection, transactions, rows, staged, size }, options);
     } catch (error) {
-      connection.close();
+      await connection.close();
       throw error;
     }
   }
@@ -106,12 +127,12 @@ export class SqliteEngine implements Engine {
     return Promise.resolve();
   }
 
-  stageRows(_runtimeId: RuntimeId, slices: AsyncIterable<RowSlice>): Promise<StagedEntries> {
+  stageRows(_runtimeId: RuntimeId, slices: AsyncIterable<RowSlice>): Promise<StagedSet> {
     return this.lifecycle.run("WriteFailed", () => this.keepRows(slices));
   }
 
   /** All slices have the same sequence. It is taken in a transaction, so that no later process uses it again. */
-  private async keepRows(slices: AsyncIterable<RowSlice>): Promise<StagedEntries> {
+  private async keepRows(slices: AsyncIterable<RowSlice>): Promise<StagedSet> {
     let sequence = 0;
     await this.groups.perform({
       bytes: 0,
@@ -119,20 +140,21 @@ export class SqliteEngine implements Engine {
         sequence = group.takeSequence();
       },
     });
-    const entries: RowEntry<RowSetKey>[] = [];
-    const digest = new RowSetDigest();
-    for await (const slice of slices) {
-      this.lifecycle.refuseAfterClosing("WriteFailed");
-      const made = slice(sequence);
-      digest.add(made);
-      entries.push(...made);
-      await setImmediate();
+    const { lifecycle } = this;
+    async function* made(): AsyncGenerator<readonly RowEntry<RowSetKey>[], void> {
+      for await (const slice of slices) {
+        lifecycle.refuseAfterClosing("WriteFailed");
+        yield slice(sequence);
+      }
     }
-    return { sequence, input: digest.input, receipt: digest.receipt, entries };
+    return this.parts.staged.add(sequence, made());
   }
 
-  discardRows(): Promise<void> {
-    return Promise.resolve();
+  /** Rows that cannot be removed, and all rows of an engine that is closed, end with the connection. */
+  discardRows(staged: StagedRows): Promise<void> {
+    return this.lifecycle
+      .run("WriteFailed", () => this.parts.staged.remove(staged as StagedSet))
+      .catch(() => undefined);
   }
 
   commit<T>(batch: WriteBatch<T>): Promise<T> {
@@ -153,35 +175,58 @@ export class SqliteEngine implements Engine {
     );
   }
 
+  /**
+   * Changes since the last checkpoint are in the write-ahead log alone. When it was removed, the connection still has it open, and a
+   * checkpoint copies them into the database. This is safe only while no other process has made a new log, and the database is still
+   * the one that was opened.
+   */
+  async saveFromOpenFiles(): Promise<void> {
+    const { file, opened, connection } = this.parts;
+    await this.transactions.alone(async () => {
+      if (existsSync(`${file}-wal`) || inodeOf(file) !== opened) return;
+      await connection.exec("PRAGMA wal_checkpoint(FULL)");
+    });
+  }
+
   close(): Promise<void> {
     return this.lifecycle.close({
       drain: () => this.groups.close(),
-      release: () => this.mutex.run(() => this.release()),
+      release: () => this.transactions.alone(() => this.release()),
     });
   }
 
   private async release(): Promise<void> {
     const { connection } = this.parts;
     try {
-      // Moves the log into the file, so that the file alone is the whole database.
+      // Moves the log into the file, so that the file alone is the whole database. Another process that uses it may prevent that.
       await connection.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+    } catch (error) {
+      if (!isBusy(error)) throw error;
     } finally {
-      connection.close();
+      await connection.close();
     }
   }
 
-  private reading<T>(read: () => Promise<T>): Promise<T> {
-    return this.mutex.run(async () => {
+  private async reading<T>(read: () => Promise<T>): Promise<T> {
+    const { rows } = this.parts;
+    const unlock = await this.transactions.begin("read");
+    try {
       this.groups.refuseReadsAfterFailure();
-      await this.parts.rows.begin();
-      try {
-        await this.parts.rows.refresh();
-        return await read();
-      } finally {
-        await this.parts.rows.end();
-      }
-    });
+      await rows.refresh();
+      return await read();
+    } catch (error) {
+      throw withLockRefusal("read", error);
+    } finally {
+      // A transaction that stayed open would refuse all later ones.
+      await rows.end().catch(() => this.parts.connection.exec("ROLLBACK").catch(() => undefined));
+      unlock();
+    }
   }
+}
+
+function inodeOf(file: string): string {
+  const found = statSync(file, { bigint: true, throwIfNoEntry: false });
+  return found ? `${String(found.dev)} ${String(found.ino)}` : "";
 }
 
 const PIECE_BYTES = 1 << 20;
@@ -211,7 +256,7 @@ function scan(rows: Rows, range: RowRange, limit: number, bytes?: number): Promi
     case "input":
       return rows.inputs(range.runtimeId, range.after?.inputId ?? "", limit, bytes);
     case "receipt":
-      return rows.receipts(range.runtimeId, range.after, limit);
+      return rows.receipts(range.runtimeId, range.after, limit, bytes);
     case "outcome":
       return rows.outcomes(range.after?.requestId ?? "", limit);
     case "runtimeManifest":

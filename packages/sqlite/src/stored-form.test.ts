@@ -40,14 +40,14 @@ test("each kind of row has its note under a fixed name, with its value only wher
       },
     });
     await engine.close();
-    const connection = SqliteConnection.open(file);
+    const connection = await SqliteConnection.open(file);
     const select = await connection.prepare(
       "SELECT runtime_id, name, id, sequence, checksum, value FROM bolthole_rows ORDER BY runtime_id, name",
     );
     const notes = (await select.all()).map((note) =>
       note.map((column) => (Buffer.isBuffer(column) ? column.toString() : column)),
     );
-    connection.close();
+    await connection.close();
     expect(notes).toEqual([
       ["", "oauth", "", 1, 7, null],
       ["", "outcome", REQUEST_ID, 1, 7, "value"],

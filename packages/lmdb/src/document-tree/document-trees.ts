@@ -81,15 +81,23 @@ export class DocumentTrees {
     this.reclaimer.addGarbage(garbage);
   }
 
-  /** Makes a document ready for its commit. Without a base, the document must not contain ranges. Ends the base's lease. */
-  async stage(key: DocumentRowKey, base: Base | undefined, document: DocumentParts): Promise<StagedTree> {
+  /**
+   * Makes a document ready for its commit. Without a base, the document must not contain ranges. Ends the base's lease. `replaced`
+   * returns the length of the document that it will replace.
+   */
+  async stage(
+    key: DocumentRowKey,
+    base: Base | undefined,
+    document: DocumentParts,
+    replaced: () => number = () => 0,
+  ): Promise<StagedTree> {
     // Each read renews the lease: a long document is staged for longer than an unused lease lasts.
     const source = base ? leasedSource(this.environment, base.lease) : this.environment;
     const builder = new TreeBuilder(new NodeReader(source, key));
     try {
       const root = await splice(builder, base?.root, document);
       const staged = stageTree(builder, root, base?.sequence, this.ids);
-      return staged.bytes > SLICE_BYTES ? await this.written(staged) : staged;
+      return staged.bytes > SLICE_BYTES ? await this.written(staged, staged.length > replaced()) : staged;
     } finally {
       base?.lease.end();
     }
@@ -146,7 +154,7 @@ export class DocumentTrees {
   }
 
   /** Stores the nodes of a large document before its commit, so that no transaction is long. */
-  private async written(staged: StagedTree): Promise<StagedTree> {
+  private async written(staged: StagedTree, grows: boolean): Promise<StagedTree> {
     const key = documentKey("staging", staged.ids.first);
     const written = { ...staged, nodes: [], bytes: 0, isWritten: true };
     try {
@@ -159,6 +167,7 @@ export class DocumentTrees {
             parts: slice.map(([, value]) => value?.length ?? 0),
             dropped: 0,
           },
+          growth: grows ? SLICE_BYTES : 0,
           frees: false,
           apply: (changes) => {
             if (index === 0) changes.put(key, encodeStaging(key, staged.ids));

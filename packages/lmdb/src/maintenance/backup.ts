@@ -1,13 +1,15 @@
 import { createHash, hash } from "node:crypto";
-import { createReadStream, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { createReadStream, rmSync } from "node:fs";
 import { type FileHandle, open, statfs } from "node:fs/promises";
 import { join } from "node:path";
-import { type StoreCounts, isDamageFinding, readFailed } from "@bolthole/contract";
+import { type Finding, type StoreCounts, isDamageFinding, readFailed } from "@bolthole/contract";
 import { type EngineLifecycle, closingRefusal } from "@bolthole/core";
 import { diskRefusal } from "../disk-errors.js";
 import type { Environment } from "../environment.js";
 import { FORMAT_VERSION, isReadableFormat } from "../format.js";
 import { checkInProcess } from "./check-process.js";
+import { compactCopy } from "./compaction.js";
+import { newScratchFolder } from "./scratch-folder.js";
 
 /*
  * A backup file is two lines of text and then the data file as it was at one moment:
@@ -54,7 +56,7 @@ export function encodeManifest(manifest: BackupManifest): Buffer {
 function decodeManifest(text: string): BackupManifest {
   const [first = "", line = ""] = text.split("\n");
   const [, version, digest] = new RegExp(`^${MAGIC} (\\d+) ([0-9a-f]{64})$`).exec(first) ?? [];
-  if (version === undefined) throw notABackup(first);
+  if (version === undefined) throw notABackup();
   if (Number(version) !== VERSION) {
     throw new UnusableBackupError(
       `it has backup form ${version}, but this version of Bolthole reads form ${String(VERSION)}`,
@@ -73,10 +75,9 @@ function decodeManifest(text: string): BackupManifest {
   return manifest;
 }
 
-const notABackup = (beginning: string): UnusableBackupError =>
-  new UnusableBackupError(
-    `it is not a Bolthole backup: expected "${MAGIC}" at its beginning, found ${JSON.stringify(beginning.slice(0, 40))}`,
-  );
+// What the file begins with is not quoted: it may be a secret of its owner.
+const notABackup = (): UnusableBackupError =>
+  new UnusableBackupError(`it is not a Bolthole backup: it does not begin with "${MAGIC}"`);
 
 /**
  * Checks a backup file while it is read. `take` accepts the bytes of the file in order and returns those of the data file.
@@ -100,7 +101,7 @@ export class BackupReader {
     const firstEnd = this.header.indexOf("\n") + 1;
     const end = firstEnd === 0 ? 0 : this.header.indexOf("\n", firstEnd) + 1;
     if (end === 0) {
-      if (this.header.length > MAX_HEADER_BYTES) throw notABackup(this.header.toString("utf8", 0, 40));
+      if (this.header.length > MAX_HEADER_BYTES) throw notABackup();
       return Buffer.alloc(0);
     }
     this.decoded = decodeManifest(this.header.toString("utf8", 0, end));
@@ -109,7 +110,7 @@ export class BackupReader {
 
   /** Ends the file. Throws an UnusableBackupError when it is cut short or any byte of it has changed. */
   end(): BackupManifest {
-    if (!this.decoded) throw notABackup(this.header.toString("utf8", 0, 40));
+    if (!this.decoded) throw notABackup();
     if (this.bytes !== this.decoded.bytes) {
       throw new UnusableBackupError(
         `it is damaged: expected ${String(this.decoded.bytes)} bytes of data, found ${String(this.bytes)}`,
@@ -131,18 +132,9 @@ export class BackupReader {
   }
 }
 
-/** The beginning of the names of folders in which backups are made. */
-const SCRATCH_PREFIX = "backup.";
 const CHUNK_BYTES = 1 << 20;
 /** Disk space that a backup leaves free for the store. */
 const SPARE_BYTES = 64 << 20;
-
-/** Deletes unfinished backups that a crash left in the data folder. */
-export function removeUnfinishedBackups(folder: string): void {
-  for (const name of readdirSync(folder)) {
-    if (name.startsWith(SCRATCH_PREFIX)) rmSync(join(folder, name), { recursive: true, force: true });
-  }
-}
 
 /**
  * Makes one consistent copy of the store and yields it as the bytes of a backup file. The copy is complete and checked
@@ -159,11 +151,12 @@ export async function backUp(
   lifecycle: EngineLifecycle,
 ): Promise<AsyncGenerator<Uint8Array, void>> {
   await refuseFullDisk(folder, environment);
-  const scratch = mkdtempSync(join(folder, SCRATCH_PREFIX));
+  const scratch = newScratchFolder(folder);
   try {
     const path = join(scratch, "data.mdb");
-    await environment.copyTo(scratch);
+    await environment.copyTo(scratch, "whole");
     lifecycle.refuseAfterClosing();
+    await compactUndamaged(scratch, lifecycle);
     let findings = 0;
     const { counts, commitSequence = 0 } = await checkInProcess(
       { folder: scratch, pages: true, rows: true },
@@ -188,10 +181,21 @@ export async function backUp(
   }
 }
 
+/** Removes free pages, and with them the bytes of deleted records, from a copy whose pages are undamaged. */
+async function compactUndamaged(folder: string, lifecycle: EngineLifecycle): Promise<void> {
+  const findings: Finding[] = [];
+  const onFinding = (finding: Finding): void => void findings.push(finding);
+  await checkInProcess({ folder, pages: true, rows: false }, { onFinding, signal: lifecycle.signal });
+  lifecycle.refuseAfterClosing();
+  if (!findings.some(isDamageFinding)) await compactCopy(folder);
+  lifecycle.refuseAfterClosing();
+}
+
 async function refuseFullDisk(folder: string, environment: Environment): Promise<void> {
   const { bavail, bsize } = await statfs(folder);
   const { end, pageBytes } = environment.pages();
-  const wanted = end * pageBytes + SPARE_BYTES;
+  // The copy, and the compacted copy of it.
+  const wanted = 2 * end * pageBytes + SPARE_BYTES;
   if (bavail * bsize >= wanted) return;
   throw readFailed("DISK_FULL", "the disk has no space for the copy of a backup; free some space on the disk", {
     expected: `${String(wanted)} bytes of free space`,

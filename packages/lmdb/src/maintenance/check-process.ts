@@ -1,3 +1,5 @@
+// The first import: it keeps SIGUSR1 from opening an inspector, also in the process of the check.
+import "@bolthole/core/no-inspector";
 import { fork } from "node:child_process";
 import { join } from "node:path";
 import type { Finding, StoreCounts } from "@bolthole/contract";
@@ -208,7 +210,8 @@ function runChild(): void {
     (error: unknown) => {
       process.stderr.write(String(error));
       const errno = diskErrno(error);
-      const refused: CheckMessage | undefined = errno === undefined ? undefined : { refused: String(error), errno };
+      const refused: CheckMessage | undefined =
+        errno === undefined ? undefined : { refused: (error as Error).message, errno };
       if (refused) process.send?.(refused, () => process.exit(1));
       else process.exit(1);
     },

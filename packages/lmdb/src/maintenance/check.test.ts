@@ -4,7 +4,7 @@ import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileS
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import type { Finding, VersionedStore } from "@bolthole/contract";
+import type { Finding, StoredInputState, VersionedStore } from "@bolthole/contract";
 import { createEngineStore, quarantine } from "@bolthole/core";
 import { DiskFailureError } from "../disk-errors.js";
 import { LEAF_BYTES } from "../document-tree/node.js";
@@ -106,6 +106,50 @@ test.each<[string, (environment: Environment) => Put, string[]]>([
   const found = await findings();
   for (const one of expected) expect(found).toContain(one);
 });
+
+/** The keys of this runtime contain only a hash of its id, and each record has a copy of the id after its header. */
+const LONG = "long ".repeat(300);
+const HEADER_BYTES = 20;
+const damageIdIn = (key: Buffer): Promise<void> =>
+  damage((environment) => {
+    const value = Buffer.from(environment.get(key) ?? "");
+    value[HEADER_BYTES] = (value[HEADER_BYTES] ?? 0) ^ 1;
+    return [key, value];
+  });
+
+test.each([
+  ["a manifest", { table: "runtimeManifest", runtimeId: LONG }, "runtime manifest"],
+  ["a row", { table: "input", runtimeId: LONG, inputId: inputId(3) }, `input state ${inputId(3)}`],
+] as const)(
+  "a damaged copy of a long runtime id in %s is found, and is no other damage",
+  async (_what, key, record) => {
+    await withStore(async (store) => {
+      await store.persistInputState({ runtimeId: LONG, state: inputState(3) });
+      await store.persistInputState({ runtimeId: LONG, state: inputState(4) });
+    });
+    await damageIdIn(encodeKey(key));
+    expect(await findings()).toEqual([`row-damaged ${LONG} ${record}`]);
+  },
+);
+
+test("a runtime whose rows are uploaded is found when the copy of its long id in the manifest is damaged", async () => {
+  await withStore(async (store) => {
+    const parts = { [Symbol.asyncIterator]: () => onePart() };
+    const inputUploadId = await store.uploadInputStates({ runtimeId: LONG, rowCount: 1, parts });
+    await store.persistInputState({ runtimeId: LONG, state: undefined, inputUploadId });
+  });
+  await damageIdIn(encodeKey({ table: "runtimeManifest", runtimeId: LONG }));
+  expect(await findings()).toEqual([`row-damaged ${LONG} runtime manifest`]);
+  await withStore(async (store) => {
+    const { runtimes } = await store.listRuntimes({ pageSize: 0, pageToken: "" });
+    expect(runtimes.map(({ runtimeId }) => runtimeId)).toContain(LONG);
+  });
+});
+
+// eslint-disable-next-line @typescript-eslint/require-await -- the interface is asynchronous, the row is in memory
+async function* onePart(): AsyncGenerator<readonly StoredInputState[], void> {
+  yield [inputState(3)];
+}
 
 test("the store manifest shows that a whole runtime went back to an older state", async () => {
   const rows = new Map<string, Buffer>();
@@ -248,7 +292,7 @@ describe("a disk that refuses a read", () => {
     const messages: unknown[] = [];
     child.on("message", (message) => messages.push(message));
     await once(child, "close");
-    expect(messages).toEqual([{ refused: "Error: EIO: i/o error, open", errno: 5 }]);
+    expect(messages).toEqual([{ refused: "EIO: i/o error, open", errno: 5 }]);
   });
 
   test("is a DiskFailureError, not damage of the store", async () => {

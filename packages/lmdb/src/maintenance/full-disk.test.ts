@@ -72,8 +72,8 @@ if (!canMount) console.info("the tests of a full disk are skipped: they mount a 
 
   test("during the check of a backup fails the backup as DISK_FULL, and says nothing of damage", async () => {
     const copyTo = Environment.prototype.copyTo;
-    jest.spyOn(Environment.prototype, "copyTo").mockImplementation(async function (this: Environment, target: string) {
-      await copyTo.call(this, target);
+    jest.spyOn(Environment.prototype, "copyTo").mockImplementation(async function (this: Environment, target, pages) {
+      await copyTo.call(this, target, pages);
       fillDisk();
     });
     await expect(engine?.backUp()).rejects.toMatchObject({ reason: "DISK_FULL", applied: "no", retry: "same_request" });

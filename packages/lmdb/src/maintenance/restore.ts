@@ -1,6 +1,6 @@
-import { existsSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { open } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { type Finding, isDamageFinding, isFatalFinding } from "@bolthole/contract";
 import {
   NO_ROWS,
@@ -15,13 +15,15 @@ import {
 } from "@bolthole/core";
 import { diskErrno, openFailure } from "../disk-errors.js";
 import { Environment, type Put } from "../environment.js";
-import { UnusableFolderError, claimFormat, newIdentity, writeIdentity } from "../format.js";
+import { claimFormat, newIdentity, writeIdentity } from "../format.js";
 import { type Bounds, IDENTITY_KEY, encodeKey, outcomeBounds } from "../keys.js";
 import { LmdbEngine } from "../lmdb-engine.js";
 import { decodeRecord, encodeRecord } from "../record.js";
 import { type BackupManifest, BackupReader, UnusableBackupError } from "./backup.js";
 import { flushPath } from "./check.js";
+import { compactCopy } from "./compaction.js";
 import { checkInProcess } from "./check-process.js";
+import { RestoreDraft } from "./restore-draft.js";
 
 export interface RestoreOptions {
   /** Whether the OAuth flows of the backup stay. Flows that were used after the backup would become usable again. */
@@ -33,6 +35,12 @@ export interface RestoreOptions {
   readonly horizonMs?: number | undefined;
   /** The wall clock unless set. */
   readonly nowMs?: number | undefined;
+  /**
+   * Called with the finished folder before it gets its name, so that files can be added to it: from then on, a daemon may serve it.
+   */
+  readonly complete?: ((draft: string, storeId: string, findings: readonly Finding[]) => void) | undefined;
+  /** Called with the function that removes everything that was made, for the end of the process by a signal. */
+  readonly onDraft?: ((discard: () => void) => void) | undefined;
   /** Called with the number of bytes of the backup that were read since the last call. */
   readonly onRead?: ((bytes: number) => void) | undefined;
 }
@@ -43,6 +51,8 @@ export interface RestoreResult {
   readonly storeId: string;
   /** The horizon of the new store, in milliseconds since the epoch. Request ids below it are refused. */
   readonly horizonMs: number;
+  /** The latest time of any commit in the backup, in milliseconds since the epoch. 0 when it has none. */
+  readonly lastCommitMs: number;
   /** The number of request outcomes of the backup that were kept, because their ids are not below the horizon. */
   readonly keptOutcomes: number;
   /** The records that were damaged when the backup was made, and still are. */
@@ -53,48 +63,54 @@ export interface RestoreResult {
 const BATCH = 4096;
 const READ_BYTES = 1 << 20;
 
+/** Thrown when the operating system cannot read a backup. The text says why. */
+export class UnreadableBackupError extends Error {
+  override readonly name = "UnreadableBackupError";
+}
+
 /**
  * Makes a data folder from a backup, completely or not at all. The folder must be absent or empty, and its parent must exist.
  * The result is a new store: request outcomes below its horizon are deleted, and versions of the old store never match. Throws an
- * UnusableBackupError, an UnusableFolderError, an UnusableHorizonError, or an error of the operating system.
+ * UnusableBackupError, an UnreadableBackupError, an UnusableFolderError, an UnusableHorizonError, or an error of the operating system.
  */
 export async function restoreBackup(path: string, folder: string, options: RestoreOptions): Promise<RestoreResult> {
   const target = resolve(folder);
-  if (existsSync(target) && readdirSync(target).length > 0) {
-    throw new UnusableFolderError(`${target} is not empty; restore a backup to a new or an empty folder`);
-  }
-  const draft = mkdtempSync(`${target}.restoring-`);
+  const draft = RestoreDraft.for(target);
+  const { folder: made } = draft;
+  options.onDraft?.(() => {
+    draft.discard();
+  });
   try {
-    claimFormat(draft);
-    const manifest = await unpack(path, join(draft, "data.mdb"), options);
-    const findings = await checked(draft);
+    claimFormat(made);
+    const manifest = await unpack(path, join(made, "data.mdb"), options);
+    const findings = await checked(made);
     const nowMs = options.nowMs ?? SYSTEM_CLOCK.now();
     if (findings.some(({ record }) => record === describeKey(STORE_MANIFEST_KEY))) {
-      await recountStoreManifest(draft, nowMs);
+      await recountStoreManifest(made, nowMs);
     }
-    const made = await makeNew(draft, { ...options, nowMs });
-    await flushPath(join(draft, "data.mdb"));
-    await flushPath(draft);
-    // The rename also replaces an empty folder, and fails for every other one.
-    renameSync(draft, target);
-    await flushPath(dirname(target));
-    return { manifest, ...made, findings };
+    const store = await makeNew(made, { ...options, nowMs });
+    // What was dropped is still in free pages.
+    await compactCopy(made);
+    options.complete?.(made, store.storeId, findings);
+    await flushPath(join(made, "data.mdb"));
+    await draft.publish();
+    return { manifest, ...store, findings };
   } catch (error) {
-    rmSync(draft, { recursive: true, force: true });
+    draft.discard();
     throw diskErrno(error) === undefined ? error : openFailure(target, error);
   }
 }
 
 /** Writes the data file of a backup to a new file. */
 async function unpack(path: string, data: string, { onRead }: RestoreOptions): Promise<BackupManifest> {
-  const from = await open(path, "r");
+  const from = await open(path, "r").catch(throwUnreadable);
   try {
     const to = await open(data, "wx", 0o600);
     try {
       const reader = new BackupReader();
       const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
       for (;;) {
-        const { bytesRead } = await from.read(buffer, 0, READ_BYTES);
+        const { bytesRead } = await from.read(buffer, 0, READ_BYTES).catch(throwUnreadable);
         if (bytesRead === 0) break;
         await to.writeFile(reader.take(buffer.subarray(0, bytesRead)));
         onRead?.(bytesRead);
@@ -106,6 +122,10 @@ async function unpack(path: string, data: string, { onRead }: RestoreOptions): P
   } finally {
     await from.close();
   }
+}
+
+function throwUnreadable(cause: unknown): never {
+  throw new UnreadableBackupError((cause as Error).message, { cause });
 }
 
 /** Checks the unpacked store. Returns damaged records, and throws when nothing of the store can be used. */
@@ -131,7 +151,7 @@ async function recountStoreManifest(folder: string, nowMs: number): Promise<void
 async function makeNew(
   folder: string,
   { keepsOauth, horizonMs, nowMs }: RestoreOptions & { readonly nowMs: number },
-): Promise<Pick<RestoreResult, "storeId" | "horizonMs" | "keptOutcomes">> {
+): Promise<Pick<RestoreResult, "storeId" | "horizonMs" | "lastCommitMs" | "keptOutcomes">> {
   const environment = new Environment(folder);
   try {
     const manifestKey = encodeKey({ table: "storeManifest" });
@@ -153,7 +173,8 @@ async function makeNew(
     for (let deleted = BATCH; deleted === BATCH;) {
       deleted = await deleteOutcomes(environment, { start, end: firstKept });
     }
-    return { storeId: identity.storeId, horizonMs: horizon.horizonMs, keptOutcomes: kept.rows };
+    const { horizonMs: chosenMs, lastCommitMs } = horizon;
+    return { storeId: identity.storeId, horizonMs: chosenMs, lastCommitMs, keptOutcomes: kept.rows };
   } finally {
     await environment.close();
     rmSync(join(folder, "lock.mdb"), { force: true });

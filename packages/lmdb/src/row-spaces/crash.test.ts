@@ -2,7 +2,7 @@ import { cpSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Finding, RuntimeContents } from "@bolthole/contract";
-import { emptyContents } from "@bolthole/contract";
+import { exportContents } from "@bolthole/contract";
 import { type EngineStore, createEngineStore } from "@bolthole/core";
 import { Environment } from "../environment.js";
 import { LmdbEngine } from "../lmdb-engine.js";
@@ -65,7 +65,7 @@ test.each(["rt", LONG])(
     await replaced(rowSet(runtimeId, MANY_ROWS, 1));
     await replaced(rowSet(runtimeId, MANY_ROWS + 1, 2));
     await replaced(rowSet(runtimeId, 2, 3));
-    await step(undefined, () => importOver(store, emptyContents(runtimeId)));
+    await step(undefined, () => store.deleteRuntime({ runtimeId }));
     await replaced(rowSet(runtimeId, MANY_ROWS, 4));
     await step(undefined, () => store.deleteRuntime({ runtimeId }));
     await replaced({ ...rowSet(runtimeId, 0, 0), inputs: [inputState(7)] });
@@ -82,7 +82,7 @@ test.each(["rt", LONG])(
       expect(unfinished.filter((code) => code !== "row-space-unfinished")).toEqual([]);
       const reopened = await LmdbEngine.open(crash.at);
       await reopened.reclaimed();
-      const found = await createEngineStore(reopened).exportRuntime({ runtimeId, salvage: false });
+      const found = await exportContents(createEngineStore(reopened), { runtimeId, salvage: false });
       await reopened.close();
       expect(found?.findings ?? []).toEqual([]);
       // Without the findings, an export is the contents that were imported.

@@ -1,6 +1,7 @@
 import type { Finding, RuntimeId } from "@bolthole/contract";
-import type { RowKey } from "@bolthole/core";
+import { type RowKey, describeKey } from "@bolthole/core";
 import type { ReadTransaction } from "../environment.js";
+import { hashedIdOf } from "../hashed-ids.js";
 import {
   DEFAULT_ROW_SPACE,
   type RowSpaceKey,
@@ -62,11 +63,13 @@ export class RowWalk {
     const { start, end } = rowBounds();
     const left = new Map(this.pointers);
     let runtime: string | undefined;
+    let first: Buffer = Buffer.of();
     for (const { key, value } of this.transaction.range(start, end)) {
       const next = runtimeIdText(key);
       if (next !== runtime) {
         yield* this.rowSpaceOf(runtime, left);
         runtime = next;
+        first = key;
       }
       if (runtime !== undefined && isInDefaultRowSpace(key)) {
         if (this.defaultGarbage.has(runtime)) continue;
@@ -76,7 +79,8 @@ export class RowWalk {
         }
       }
       const row = decodeRecord(value);
-      yield { storedKey: key, key: parseKey(key, row.runtimeId), row, bytes: key.length + value.length };
+      const parsed = parseKey(key, row.runtimeId) ?? this.keyOfDamagedId(key, first);
+      yield { storedKey: key, key: parsed, row, bytes: key.length + value.length };
     }
     yield* this.rowSpaceOf(runtime, left);
     // These runtimes have no other row, so their row spaces should be empty.
@@ -86,6 +90,20 @@ export class RowWalk {
   /** Call it after the rows were walked. */
   findings(): Finding[] {
     return [...this.found, ...this.unreachableRows(), ...this.orphans(), ...this.strangeValues()];
+  }
+
+  /**
+   * Returns the key of a row whose own copy of a long runtime id is damaged. No load reads that copy, so the row is there; without
+   * it, the runtime or the whole store would have a row less than its manifest counts.
+   */
+  private keyOfDamagedId(key: Buffer, first: Buffer): RowKey | undefined {
+    const runtimeId = runtimeIdText(key) === undefined ? undefined : hashedIdOf(this.transaction, first);
+    const parsed = runtimeId === undefined ? undefined : parseKey(key, runtimeId);
+    if (parsed) {
+      const text = "the copy of the runtime id in it is damaged; the next write of the record replaces it";
+      this.found.push({ code: "row-damaged", runtimeId, record: describeKey(parsed), text });
+    }
+    return parsed;
   }
 
   /** Walks the row space of a runtime, if it has one, and removes it from `left`. */

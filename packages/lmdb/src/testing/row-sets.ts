@@ -1,5 +1,5 @@
 import type { RunBoundaryReceipt, RuntimeContents, RuntimeId } from "@bolthole/contract";
-import { emptyContents } from "@bolthole/contract";
+import { emptyContents, importContents } from "@bolthole/contract";
 import type { EngineStore } from "@bolthole/core";
 import { Environment } from "../environment.js";
 import { ROW_SPACE_KEYS, type RowSpaceKey, rowSpaceKindBounds } from "../keys.js";
@@ -23,7 +23,14 @@ export const rowSet = (runtimeId: RuntimeId, count: number, attemptCount: number
 
 /** Replaces a runtime by these contents. */
 export const importOver = (store: EngineStore, contents: RuntimeContents): Promise<unknown> =>
-  store.importRuntime({ contents, overwrite: true, dryRun: false });
+  importContents(store, { contents, overwrite: true, dryRun: false });
+
+/** Replaces a runtime by these contents, or deletes it when there are none. */
+export const replaceOrDelete = (
+  store: EngineStore,
+  runtimeId: RuntimeId,
+  contents: RuntimeContents | undefined,
+): Promise<unknown> => (contents ? importOver(store, contents) : store.deleteRuntime({ runtimeId }));
 
 /** Counts the values of each kind in the row spaces of a folder that no engine has open. Kinds without a value are left out. */
 export async function rowSpaceValues(folder: string): Promise<Partial<Record<RowSpaceKey, number>>> {

@@ -1,4 +1,5 @@
 import type { ByteRange } from "@bolthole/contract";
+import { allocatePages } from "@bolthole/contract/wire";
 import type { NodeEntry } from "../node.js";
 import type { NodeReader } from "./node-reader.js";
 
@@ -73,7 +74,7 @@ export class ChunkMemory {
 
   allocate(bytes: number): Buffer {
     const before = this.lastButOne;
-    const memory = before && before.length >= bytes ? before : Buffer.allocUnsafeSlow(bytes);
+    const memory = before && before.length >= bytes ? before : allocatePages(bytes);
     this.lastButOne = this.last;
     this.last = memory;
     return memory.subarray(0, bytes);

@@ -12,6 +12,8 @@ export interface MaintenanceTask {
   /** The approximate number of bytes of the values that it writes. */
   readonly bytes: number;
   readonly load: WriteLoad;
+  /** By how much the store grows when what is replaced is deleted. Everything that is written, unless given. */
+  readonly growth?: number | undefined;
   /** Whether it only deletes. */
   readonly frees: boolean;
   apply(changes: TreeChanges): void;
