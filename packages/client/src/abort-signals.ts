@@ -5,17 +5,22 @@
 const listeners = new WeakMap<AbortSignal, Set<() => void>>();
 
 /**
- * Calls `listener` once when the signal aborts. Returns a function that removes it; call that when the work ends. The caller
- * handles a signal that is aborted already.
+ * Calls `listener` once when the signal aborts, and soon after the return when it is aborted already: such a signal has no further
+ * event. Returns a function that removes the listener; call that when the work ends.
  */
 export function onAbort(signal: AbortSignal | undefined, listener: () => void): () => void {
   if (!signal) return () => undefined;
-  const all = listeners.get(signal) ?? listenTo(signal);
+  const all = signal.aborted ? new Set<() => void>() : (listeners.get(signal) ?? listenTo(signal));
   // A function of its own, so that the same listener may be added twice.
   const entry = (): void => {
     listener();
   };
   all.add(entry);
+  if (signal.aborted) {
+    queueMicrotask(() => {
+      if (all.has(entry)) listener();
+    });
+  }
   return () => {
     all.delete(entry);
   };

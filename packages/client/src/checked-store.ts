@@ -11,6 +11,7 @@ import {
   InvalidArgumentError,
   type StoreCodecs,
   checkFields,
+  inside,
   isMutation,
   requireObject,
   shown,
@@ -45,12 +46,24 @@ export function createCheckedStore(store: VersionedStore, refuse: (fail: Fail) =
   return Object.fromEntries(methods) as VersionedStore;
 }
 
+/** Throws for a member that does not exist, in the request or inside of it. */
+function refuseUnknown(codec: AnyCodec, request: object): void {
+  try {
+    codec.refuseUnknown?.(request as never);
+  } catch (error) {
+    // A member of the request itself has no path.
+    throw error instanceof InvalidArgumentError && error.field in request ? inside("request", error) : error;
+  }
+}
+
 function checkRequest(codec: AnyCodec, request: object): void {
   if (codec.kind !== "upload") {
     checkFields(codec.method.input, codec.encodeRequest(request as never));
+    refuseUnknown(codec, request);
     return;
   }
   checkFields(codec.method.input, codec.encodeStart(request as never));
+  refuseUnknown(codec, request);
   const { chunks, parts } = request as { readonly chunks?: unknown; readonly parts?: unknown };
   const [name, source] = chunks === undefined ? ["parts", parts] : ["chunks", chunks];
   const isSource =

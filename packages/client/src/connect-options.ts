@@ -9,8 +9,8 @@ const MIN_MESSAGE_BYTES = 64 * KIB;
 /** Options of `connect`. An option that is absent or undefined has its default. */
 export interface ConnectOptions {
   /**
-   * The bearer token for a TCP endpoint: the content of the file `token` in the daemon's data folder, without the line
-   * break at its end. A unix socket needs no token.
+   * The bearer token for a TCP endpoint: the content of the file `token` in the daemon's data folder. White space
+   * around it is ignored. A unix socket needs no token.
    *
    * Default: no token.
    *
@@ -79,6 +79,17 @@ export interface ConnectOptions {
    * await connect(target, { keepAliveMs: 5_000 });
    */
   readonly keepAliveMs?: number | undefined;
+
+  /**
+   * The id of the user whose daemon is meant, when that is not this user. Nothing is sent to a unix socket that belongs to
+   * another user than this one, root, or this one: another program may have taken the place of the daemon. Not for TCP.
+   *
+   * Default: this user and root.
+   *
+   * @example
+   * await connect(target, { socketOwner: 1000 });
+   */
+  readonly socketOwner?: number | undefined;
 }
 
 /** `ConnectOptions` with every default applied and every value checked. */
@@ -89,19 +100,47 @@ export interface ResolvedOptions {
   readonly documentCacheBytes: number;
   readonly inputRowCacheBytes: number;
   readonly keepAliveMs: number;
+  readonly socketOwner: number | undefined;
 }
 
-/** Applies the defaults. Throws a `TypeError` that names the option when a value is not allowed. */
+const NAMES: readonly string[] = [
+  "token",
+  "timeoutMs",
+  "maxMessageBytes",
+  "documentCacheBytes",
+  "inputRowCacheBytes",
+  "keepAliveMs",
+  "socketOwner",
+] satisfies (keyof ConnectOptions)[];
+
+/** Returns a token without the white space around it: a file of it ends with a line break. The error never has the token itself. */
+function tokenOf(token: unknown): string | undefined {
+  if (token === undefined) return undefined;
+  if (typeof token !== "string")
+    throw new TypeError(`token: expected text (a string), found a value of type ${typeof token}`);
+  const text = token.trim();
+  if (text === "")
+    throw new TypeError("token: expected the content of the file `token` in the data folder, found no characters");
+  if (/^[\x21-\x7e]+$/.test(text)) return text;
+  throw new TypeError(
+    "token: expected printable ASCII characters without spaces, found others (the token is not shown)",
+  );
+}
+
+/** Applies the defaults. Throws a `TypeError` that names the option when there is no such option, or when its value is not allowed. */
 export function resolveOptions(options: ConnectOptions): ResolvedOptions {
   // Callers without types may pass anything.
   if (typeof (options as unknown) !== "object" || (options as unknown) === null) {
     throw new TypeError(`options: expected an object, found ${shown(options)}`);
   }
-  const { token, timeoutMs = 10_000, keepAliveMs = 20_000, maxMessageBytes = 33 * MIB } = options;
-  const { documentCacheBytes = 256 * MIB, inputRowCacheBytes = 64 * MIB } = options;
-  if (token !== undefined && typeof (token as unknown) !== "string") {
-    throw new TypeError(`token: expected text (a string), found ${shown(token)}`);
+  const unknown = Object.keys(options).find((name) => !NAMES.includes(name));
+  if (unknown !== undefined) {
+    throw new TypeError(`${unknown}: there is no such option; the options are ${NAMES.join(", ")}`);
   }
+  const { token, timeoutMs = 10_000, keepAliveMs = 20_000, maxMessageBytes = 33 * MIB } = options;
+  const { socketOwner } = options;
+  const { documentCacheBytes = 256 * MIB, inputRowCacheBytes = 64 * MIB } = options;
+  const secret = tokenOf(token);
   for (const [name, milliseconds] of Object.entries({ timeoutMs, keepAliveMs })) {
     if (isTimeout(milliseconds)) continue;
     throw new TypeError(`${name}: expected ${EXPECTED_TIMEOUT}, found ${shown(milliseconds)}`);
@@ -114,5 +153,16 @@ export function resolveOptions(options: ConnectOptions): ResolvedOptions {
     if (Number.isSafeInteger(bytes) && bytes >= min) continue;
     throw new TypeError(`${name}: expected a whole number of bytes, at least ${String(min)}, found ${shown(bytes)}`);
   }
-  return { token, timeoutMs, keepAliveMs, maxMessageBytes, documentCacheBytes, inputRowCacheBytes };
+  if (socketOwner !== undefined && !(Number.isSafeInteger(socketOwner) && socketOwner >= 0)) {
+    throw new TypeError(`socketOwner: expected the id of a user, a whole number from 0, found ${shown(socketOwner)}`);
+  }
+  return {
+    token: secret,
+    timeoutMs,
+    keepAliveMs,
+    maxMessageBytes,
+    documentCacheBytes,
+    inputRowCacheBytes,
+    socketOwner,
+  };
 }

@@ -25,10 +25,10 @@ import { parseTarget } from "./target.js";
  * limit where that was safe.
  *
  * - All calls: `CLOSED` after `close`, `INVALID_ARGUMENT`, `TOO_LARGE`, `UNAUTHENTICATED`, `UNSUPPORTED`, `BUSY`, `SHUTTING_DOWN`, `UNAVAILABLE`,
- *   `DEADLINE_EXCEEDED`, `CANCELLED`, `INTERNAL`.
+ *   `DEADLINE_EXCEEDED`, `CANCELLED`, `STORE_REPLACED`, `INTERNAL`.
  * - Loads: `DAMAGED_RECORD`.
  * - Mutations: `OUTCOME_UNKNOWN` (an `OutcomeUnknownError` when the client lost the response), `DISK_FULL`, `QUOTA`,
- *   `DAMAGED_RECORD`, `STORE_REPLACED`, `REQUEST_ID_REUSED`, `REQUEST_ID_EXPIRED`, `REQUEST_ID_SEALED`.
+ *   `DAMAGED_RECORD`, `REQUEST_ID_REUSED`, `REQUEST_ID_EXPIRED`, `REQUEST_ID_SEALED`.
  * - Mutations through `withExpectations`: `FENCE_CONFLICT`, `VERSION_CONFLICT`.
  * - Mutations with a session document: `RECORD_REJECTED`, `PROFILE_MISMATCH`.
  * - `atomicApply`: `RECEIPT_EXISTS`, `RECORD_REJECTED`, `SESSION_KEY_MISMATCH`, `TRANSCRIPT_REJECTED`.
@@ -56,9 +56,9 @@ export class BoltholeStore extends RuntimeStoreAdapter {
   }
 
   /**
-   * Closes the connection. The daemon keeps running. Wait for running calls first: a call that is still running may
-   * reject, and a mutation that was already sent may still be applied. Later calls are rejected as `CLOSED`. A second close
-   * does nothing.
+   * Closes the connection. The daemon keeps running. A call that was not sent yet, and every later call, is rejected as `CLOSED`,
+   * and nothing is applied. A call that was sent still gets its response, and is not repeated: a mutation whose response is lost
+   * is rejected as `OUTCOME_UNKNOWN`. Does not wait for running calls. A second close does nothing.
    */
   close(): Promise<void> {
     this.connection.close();
@@ -78,7 +78,8 @@ export class BoltholeStore extends RuntimeStoreAdapter {
 
 /**
  * Connects to a daemon and reads the id of its store. When the daemon later serves another store, for example after a
- * restore, the mutations of the returned store are refused as `STORE_REPLACED`, also those through `versioned`.
+ * restore, all calls of the returned store are refused as `STORE_REPLACED`, also those through `versioned`, and loads too: they would
+ * return that nothing is stored. Only `versioned.getServerInfo` is answered.
  *
  * `target` is the path of the data folder or of the socket in it, with or without `unix:`, or the address of a TCP endpoint
  * (`127.0.0.1:7117`), which needs `options.token`.
@@ -101,6 +102,7 @@ export async function connect(target: string, options: ConnectOptions = {}): Pro
     // A daemon of version 0.1 reports no times.
     if (requestIdTimes) requestIds.learn(requestIdTimes);
     connection.limitRequests(limits.requestBytes);
+    connection.expectStore(storeId);
     const plain = createGrpcStore(connection, requestIds, storeId);
     const store = createCheckedStore(createDeltaStore(plain, limits, resolved), (fail) => {
       connection.refuseIfClosed(fail);

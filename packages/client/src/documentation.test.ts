@@ -6,7 +6,7 @@ import { documentedProgram, readPage, runProgram } from "./testing/documented-pr
 /** Reasons that the daemon never returns. Other stores of the contract use them. */
 const REASONS_OF_OTHER_STORES = ["NOT_FOUND"];
 
-test.each(["docs/client.md", "packages/client/README.md"])(
+test.each(["docs/client.md", "docs/mistakes.md", "packages/client/README.md"])(
   "the snippets of %s run and print what they say",
   async (page) => {
     const { source, expectedOutput } = documentedProgram(page);

@@ -5,33 +5,41 @@ import {
   type ClientReadableStream,
   type ClientWritableStream,
   Metadata,
-  type ServiceError,
   connectivityState,
   credentials,
-  status,
 } from "@grpc/grpc-js";
-import type { Call, Fail, StoreErrorReason } from "@bolthole/contract";
-import { MAX_TIMEOUT_MS, StoreError } from "@bolthole/contract";
-import { type GrpcMethod, STATUS_DETAILS_KEY, fromWireStatus } from "@bolthole/contract/wire";
+import type { Call, Fail } from "@bolthole/contract";
+import { MAX_TIMEOUT_MS, StoreError, readFailed, writeFailed } from "@bolthole/contract";
+import { EXPECTED_STORE_KEY, type GrpcMethod } from "@bolthole/contract/wire";
 import { onAbort } from "./abort-signals.js";
+import { type CallFacts, attemptError, storeErrorOfCall } from "./call-errors.js";
 import type { ResolvedOptions } from "./connect-options.js";
-import { LostResponseError, MAX_PAUSE_MS, callWithRetries } from "./retries.js";
+import { releaseProxyConnections } from "./proxy-connections.js";
+import { MAX_PAUSE_MS, callWithRetries } from "./retries.js";
+import { socketCredentials, socketProblem } from "./socket-owner.js";
 import { type Target, connectionProblem, isLocal } from "./target.js";
 
-export type ConnectionOptions = Pick<ResolvedOptions, "token" | "timeoutMs" | "maxMessageBytes" | "keepAliveMs">;
+export type ConnectionOptions = Pick<ResolvedOptions, "token" | "timeoutMs" | "maxMessageBytes" | "keepAliveMs"> &
+  Partial<Pick<ResolvedOptions, "socketOwner">>;
 
 /** One gRPC channel to a daemon, with deadlines, cancellation and retries. Every failed call rejects with a `StoreError`. */
 export class GrpcConnection {
   private readonly client: Client;
   private readonly metadata = new Metadata();
   private maxRequestBytes: number;
-  private isClosed = false;
+  private readonly endProxyWatch: () => void;
+  /** Aborted by `close`. */
+  private readonly closing = new AbortController();
 
   constructor(
     private readonly target: Target,
     private readonly options: ConnectionOptions,
   ) {
-    this.client = new Client(target.address, credentials.createInsecure(), {
+    const { socket } = target;
+    const plain = socket === undefined ? credentials.createInsecure() : socketCredentials(socket, options.socketOwner);
+    // Before the channel, whose first connection may be asked for at once.
+    this.endProxyWatch = isLocal(target) ? (): void => undefined : releaseProxyConnections(target);
+    this.client = new Client(target.address, plain, {
       "grpc.max_receive_message_length": options.maxMessageBytes,
       "grpc.max_send_message_length": options.maxMessageBytes,
       "grpc-node.flow_control_window": 1 << 20,
@@ -61,6 +69,11 @@ export class GrpcConnection {
     if (bytes > 0) this.maxRequestBytes = Math.min(bytes, this.options.maxMessageBytes);
   }
 
+  /** Makes the daemon refuse loads, and all other calls that change nothing, when it serves another store than this one. */
+  expectStore(storeId: string): void {
+    this.metadata.set(EXPECTED_STORE_KEY, storeId);
+  }
+
   /**
    * Sends one encoded request and returns its response. Retries until the deadline. `requestId` must be the request id
    * inside `message` when the method is a mutation, and undefined otherwise.
@@ -84,6 +97,7 @@ export class GrpcConnection {
     call: Call = {},
   ): AsyncGenerator<MessageShape<O>> {
     const message = encode();
+    const facts = this.factsOf(method, call.signal, false);
     this.refuseTooLarge(message, false);
     const { stream, iterator, first } = await this.withRetries(undefined, call, async (deadline) => {
       const opened = this.open(method, message, deadline, call.signal);
@@ -91,13 +105,13 @@ export class GrpcConnection {
       try {
         return { stream: opened, iterator: messages, first: await messages.next() };
       } catch (error) {
-        throw storeErrorOfCall(error, false);
+        throw storeErrorOfCall(error, facts);
       }
     });
     try {
       for (let next = first; next.done !== true; next = await iterator.next()) yield next.value;
     } catch (error) {
-      throw storeErrorOfCall(error, false);
+      throw storeErrorOfCall(error, { ...facts, hasBegun: true });
     } finally {
       stream.cancel();
     }
@@ -120,18 +134,26 @@ export class GrpcConnection {
     const deadline = this.deadlineOf(call);
     refusePassed(deadline, true);
     await this.connected(deadline, call.signal, true);
+    this.refuseEnded(call.signal, true);
     return attempt(deadline);
   }
 
   close(): void {
-    this.isClosed = true;
+    this.closing.abort();
     this.client.close();
+    this.endProxyWatch();
   }
 
   /** Throws CLOSED after `close`. */
   refuseIfClosed(fail: Fail): void {
-    if (!this.isClosed) return;
-    throw fail("CLOSED", "this store was closed, so nothing was sent; connect again");
+    if (this.closing.signal.aborted) throw fail("CLOSED", CLOSED_TEXT);
+  }
+
+  /** Throws when nothing more may be sent for a call: CLOSED after `close`, and CANCELLED after an abort of the caller. */
+  private refuseEnded(signal: AbortSignal | undefined, isMutation: boolean): void {
+    const fail = isMutation ? writeFailed : readFailed;
+    this.refuseIfClosed(fail);
+    if (signal?.aborted === true) throw fail("CANCELLED", ABORTED_TEXT);
   }
 
   private refuseTooLarge({ length }: Buffer, isMutation: boolean): void {
@@ -150,6 +172,12 @@ export class GrpcConnection {
     return Math.min(deadline ?? now + this.options.timeoutMs, now + MAX_TIMEOUT_MS);
   }
 
+  private readonly factsOf = <I extends DescMessage, O extends DescMessage>(
+    { path }: GrpcMethod<I, O>,
+    signal: AbortSignal | undefined,
+    isMutation: boolean,
+  ): CallFacts => ({ path, address: this.target.address, signal, isMutation });
+
   private async withRetries<T>(
     requestId: string | undefined,
     call: Call,
@@ -166,29 +194,61 @@ export class GrpcConnection {
       endsAtMs,
       signal,
       connect: () => this.connected(deadline(), signal, requestId !== undefined),
+      refuseEnded: () => {
+        this.refuseEnded(signal, requestId !== undefined);
+      },
       attempt: () => attempt(deadline()),
     });
   }
 
-  /** Resolves when the channel is connected. No request is sent earlier, so a failure here means: not applied. */
+  /** Resolves when the channel is connected. Throws when the call or this connection ends first. No request is sent earlier, so a failure here means: not applied. */
   private async connected(deadline: number, signal: AbortSignal | undefined, isMutation: boolean): Promise<void> {
-    const failed = (reason: StoreErrorReason, text: string, cause?: Error): StoreError =>
-      new StoreError(isMutation ? "WriteFailed" : "ReadFailed", reason, `${text}; nothing was sent`, { cause });
-    if (signal?.aborted === true) throw failed("CANCELLED", "the call was aborted");
-    if (this.client.getChannel().getConnectivityState(true) === connectivityState.READY) return;
-    const outcome = await new Promise<Error | "connected" | "aborted">((resolve) => {
-      const release = onAbort(signal, () => {
-        resolve("aborted");
-      });
-      this.client.waitForReady(deadline, (error) => {
-        release();
-        resolve(error ?? "connected");
-      });
+    this.refuseEnded(signal, isMutation);
+    const channel = this.client.getChannel();
+    if (channel.getConnectivityState(false) === connectivityState.READY) return;
+    this.refuseForeignSocket(isMutation);
+    const cause = await new Promise<Error | undefined>((resolve) => {
+      let isOver = false;
+      const end = (error?: Error): void => {
+        isOver = true;
+        for (const release of releases) release();
+        resolve(error);
+      };
+      const releases = [signal, this.closing.signal].map((one) =>
+        onAbort(one, () => {
+          end();
+        }),
+      );
+      // Not waitForReady of grpc-js: it may ask a closed channel for a connection, which opens the channel again.
+      const watch = (): void => {
+        const state = channel.getConnectivityState(true);
+        if (state === connectivityState.READY) end();
+        else {
+          channel.watchConnectivityState(state, deadline, (error) => {
+            if (error) end(error);
+            else if (!isOver) watch();
+          });
+        }
+      };
+      watch();
     });
-    if (outcome === "connected") return;
-    if (outcome === "aborted") throw failed("CANCELLED", "the call was aborted");
+    this.refuseEnded(signal, isMutation);
+    if (!cause) return;
+    this.refuseForeignSocket(isMutation);
     const problem = await connectionProblem(this.target);
-    throw failed("UNAVAILABLE", `no connection was made before the deadline: ${problem}`, outcome);
+    const text = `no connection was made before the deadline; ${problem}; nothing was sent`;
+    throw (isMutation ? writeFailed : readFailed)("UNAVAILABLE", text, { cause });
+  }
+
+  /** Throws UNAUTHENTICATED at once when the socket may be that of another user. The credentials look at each connection, too. */
+  private refuseForeignSocket(isMutation: boolean): void {
+    const { socket } = this.target;
+    const problem = socket === undefined ? undefined : socketProblem(socket, this.options.socketOwner);
+    if (problem === undefined) return;
+    throw (isMutation ? writeFailed : readFailed)(
+      "UNAUTHENTICATED",
+      `no connection was made: ${problem}; nothing was sent`,
+    );
   }
 
   private attempt<I extends DescMessage, O extends DescMessage>(
@@ -209,7 +269,7 @@ export class GrpcConnection {
         (error, response) => {
           release();
           if (response !== undefined) resolve(response);
-          else reject(attemptError(error, requestId !== undefined));
+          else reject(attemptError(error, this.factsOf(method, signal, requestId !== undefined)));
         },
       );
       const release = cancelOnAbort(signal, sent);
@@ -234,7 +294,7 @@ export class GrpcConnection {
           release();
           responded.abort();
           if (response !== undefined) resolve(response);
-          else reject(storeErrorOfCall(error, true));
+          else reject(storeErrorOfCall(error, this.factsOf(method, signal, true)));
         },
       );
       const release = cancelOnAbort(signal, stream);
@@ -266,6 +326,9 @@ export class GrpcConnection {
   }
 }
 
+const CLOSED_TEXT = "this store was closed, so nothing was sent; connect again";
+const ABORTED_TEXT = "the call was aborted; nothing was sent";
+
 /** Throws DEADLINE_EXCEEDED when the deadline of a call has passed before anything was sent. */
 function refusePassed(deadline: number, isMutation: boolean): void {
   if (deadline > Date.now()) return;
@@ -296,49 +359,4 @@ async function writeParts<T>(
     if (!stream.write(part)) await once(stream, "drain", { signal: responded }).catch(() => undefined);
   }
   stream.end();
-}
-
-/** The reasons for statuses without our error detail. gRPC itself, a proxy or another server sent them. */
-const REASON_OF_STATUS: Partial<Record<status, StoreErrorReason>> = {
-  [status.INVALID_ARGUMENT]: "INVALID_ARGUMENT",
-  [status.RESOURCE_EXHAUSTED]: "TOO_LARGE",
-  [status.UNAUTHENTICATED]: "UNAUTHENTICATED",
-  [status.UNIMPLEMENTED]: "UNSUPPORTED",
-  [status.UNAVAILABLE]: "UNAVAILABLE",
-  [status.DEADLINE_EXCEEDED]: "DEADLINE_EXCEEDED",
-  [status.CANCELLED]: "CANCELLED",
-};
-
-/** Returns the error of an attempt: the daemon's own error, or one that says that the daemon's response was lost. */
-function attemptError(error: unknown, isMutation: boolean): Error {
-  if (!isServiceError(error)) return error as Error;
-  return carriedError(error) ?? new LostResponseError(storeErrorOfStatus(error, isMutation), error.code);
-}
-
-/** Whether grpc-js made an error, and not our own code or that of a caller. */
-const isServiceError = (error: unknown): error is ServiceError =>
-  error instanceof Error && "metadata" in error && error.metadata instanceof Metadata && "code" in error;
-
-/** Returns the daemon's own error when the status carries one. */
-function carriedError({ metadata }: ServiceError): StoreError | undefined {
-  const [details] = metadata.get(STATUS_DETAILS_KEY);
-  return details instanceof Buffer ? fromWireStatus(details) : undefined;
-}
-
-/** How grpc-js begins the text of a stream that was reset. Its status depends on the code of the reset, whose cause is unknown. */
-const RESET_TEXT = "Received RST_STREAM";
-
-/** Returns the error of a call that grpc-js ended, and an error of another origin as it is. */
-const storeErrorOfCall = (error: unknown, isMutation: boolean): Error =>
-  isServiceError(error) ? storeErrorOfStatus(error, isMutation) : (error as Error);
-
-/** Returns the daemon's own error when the status carries one, and otherwise an error made from the status code. */
-function storeErrorOfStatus(error: ServiceError, isMutation: boolean): StoreError {
-  const carried = carriedError(error);
-  if (carried) return carried;
-  const isReset = error.code !== status.CANCELLED && error.details.startsWith(RESET_TEXT);
-  const reason = isReset ? "UNAVAILABLE" : (REASON_OF_STATUS[error.code] ?? "INTERNAL");
-  if (reason === "UNSUPPORTED") return new StoreError("Unsupported", reason, error.details, { cause: error });
-  if (reason === "INTERNAL") return new StoreError("Internal", reason, error.details, { cause: error });
-  return new StoreError(isMutation ? "WriteFailed" : "ReadFailed", reason, error.details, { cause: error });
 }

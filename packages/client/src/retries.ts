@@ -48,6 +48,8 @@ export interface RetriedCall<T> {
   readonly signal: AbortSignal | undefined;
   /** Waits for a connection. Nothing has been sent when this rejects. */
   connect(): Promise<void>;
+  /** Throws when the caller has ended the call, so that nothing more may be sent. */
+  refuseEnded(): void;
   /** Sends the request once. Rejects with a `StoreError` of the store, or with a `LostResponseError`. */
   attempt(): Promise<T>;
 }
@@ -72,6 +74,8 @@ export async function callWithRetries<T>(call: RetriedCall<T>): Promise<T> {
     let isSent = false;
     try {
       await call.connect();
+      // The caller may have ended the call since `connect` looked, if only in the same turn of the event loop.
+      call.refuseEnded();
       isSent = true;
       return await call.attempt();
     } catch (error) {
@@ -97,10 +101,12 @@ export async function callWithRetries<T>(call: RetriedCall<T>): Promise<T> {
   }
 }
 
-const outcomeUnknownError = (requestId: string, lost: StoreError): OutcomeUnknownError =>
-  new OutcomeUnknownError(
-    requestId,
-    `expected a response to request ${requestId}, but it was lost (${lost.text}). The change may have been applied: ` +
-      "repeat the call with the same request id, or call getCommit with it",
-    lost,
-  );
+/** Returns the error of a mutation whose outcome is unknown. The daemon's own error of this kind says what to do already. */
+function outcomeUnknownError(requestId: string, lost: StoreError): OutcomeUnknownError {
+  const text =
+    lost.reason === "OUTCOME_UNKNOWN"
+      ? `request ${requestId}: ${lost.text}`
+      : `expected a response to request ${requestId}, but it was lost (${lost.text}). The change may have been applied: ` +
+        "repeat the call with this request id, or call getCommit with it";
+  return new OutcomeUnknownError(requestId, text, lost);
+}

@@ -105,6 +105,9 @@ async function* chunks(): AsyncGenerator<Uint8Array> {
   yield await Promise.resolve(Buffer.from("{}"));
 }
 const source = { [Symbol.asyncIterator]: chunks };
+async function* rows(): AsyncGenerator<readonly object[]> {
+  yield await Promise.resolve([row]);
+}
 
 const mutation = { requestId: "0198f0a0-0000-7000-8000-000000000001", expectedStoreId: EMPTY_STORE_ID };
 const of = { runtimeId: "rt" };
@@ -154,6 +157,7 @@ const ops: PersistedOpsSnapshot = {
   cursors: { agentAppliedCursor: 0n, runtimeObservedSeq: 0n, runtimeLastInjectedSeq: 0n },
 };
 const record = encodeLifecycleRecord(lifecycle);
+const patch = { baseVersion: "e.1", resultLength: 2, resultCrc32: 1, pieces: [{ offset: 0, length: 2 }] };
 const unchangedInputs = { inputsVersion: "e.1" };
 
 /** A right request of each method of `VersionedStore`. */
@@ -176,7 +180,7 @@ const REQUESTS: Readonly<Record<keyof typeof storeCodecs, object>> = {
   loadBoundaryReceipt: { ...of, runId: id, sequence: 1n },
   loadSessionSnapshot: of,
   uploadSessionSnapshot: { ...of, length: 2, sha256: Buffer.alloc(32), chunks: source },
-  uploadInputStates: { ...of, rowCount: 1, parts: source },
+  uploadInputStates: { ...of, rowCount: 1, parts: { [Symbol.asyncIterator]: rows } },
   clearSessionSnapshot: change,
   replaceSessionSnapshotIfCurrent: { ...change, expected: { version: "e.1" }, replacement: document },
   clearSessionSnapshotIfCurrent: { ...change, expected: { document: Buffer.from("{}") } },
@@ -214,6 +218,146 @@ test.each(Object.entries(REQUESTS))(
   },
 );
 
+/** Objects whose members have names of the caller's choice. */
+const HAS_ANY_NAMES = /\.(operations|completionFeedEntries|operationSpecs)$/;
+
+/** Yields every copy of a value in which one object has one more member, with the path of the object. */
+function* misspelled(right: unknown, path: string): Generator<readonly [string, unknown]> {
+  if (typeof right !== "object" || right === null || right instanceof Uint8Array || Symbol.asyncIterator in right)
+    return;
+  if (!Array.isArray(right) && !HAS_ANY_NAMES.test(path)) yield [path, { ...right, misspelled: 1 }];
+  for (const [name, member] of Object.entries(right)) {
+    for (const [where, wrong] of misspelled(member, `${path}.${name}`)) {
+      const copy: unknown = Array.isArray(right)
+        ? right.map((one, at) => (String(at) === name ? wrong : one) as unknown)
+        : { ...right, [name]: wrong };
+      yield [where, copy];
+    }
+  }
+}
+
+/** Requests with every kind of record, beside those of `REQUESTS`. */
+const OTHER_REQUESTS: readonly (readonly [keyof typeof storeCodecs, object])[] = [
+  ...[
+    { kind: "consumed" },
+    { kind: "superseded", supersededBy: id },
+    { kind: "coalesced", aggregateId: id },
+    { kind: "abandoned", reason: { kind: "cancelled" } },
+    { kind: "abandoned", reason: { kind: "max_attempts_exhausted", attempts: 1 } },
+  ].map((terminalOutcome) => ["persistInputState", { ...change, state: { ...row, terminalOutcome } }] as const),
+  ...[
+    { kind: "projection", ruleId: "r", sourceEventId: "e" },
+    { kind: "coalescing", sourceInputIds: [id] },
+  ].map(
+    (reconstructionSource) => ["persistInputState", { ...change, state: { ...row, reconstructionSource } }] as const,
+  ),
+  ...[{ uploadId: "u" }, { patch }].map(
+    (sessionDelta) => ["commitSessionSnapshot", { ...change, sessionDelta }] as const,
+  ),
+  ...[{ uploadId: "u" }, { patch }].map((opsDelta) => ["persistOpsLifecycle", { ...change, opsDelta }] as const),
+  ["persistOpsLifecycle", { ...change, snapshot: ops }],
+  ...[{ version: "e.1" }, { sha256: Buffer.alloc(32) }].map(
+    (expected) => ["clearSessionSnapshotIfCurrent", { ...change, expected }] as const,
+  ),
+];
+
+test.each([...Object.entries(REQUESTS), ...OTHER_REQUESTS])(
+  "versioned.%s refuses a member that does not exist, wherever it is",
+  async (name, request) => {
+    const method = store.versioned[name as keyof typeof REQUESTS] as AnyMethod;
+    // The request itself is right.
+    expect(await method(request).catch((error: unknown) => error)).not.toMatchObject({ reason: "INVALID_ARGUMENT" });
+    for (const [where, wrong] of misspelled(request, "request")) {
+      await expectRefused(where, () => method(wrong));
+      await expect(method(wrong)).rejects.toMatchObject({
+        subject: { record: expect.stringMatching(/(^|\.)misspelled$/) as unknown },
+      });
+    }
+  },
+);
+
+test("a row or a piece of an upload is refused for a member that does not exist", async () => {
+  daemon.silence();
+  try {
+    for (const [part, record] of [
+      [[{ ...row, misspelled: 1 }], "states[0].misspelled"],
+      [{ length: 4, bytes: Buffer.from("rows"), misspelled: 1 }, "piece.misspelled"],
+    ] as const) {
+      async function* parts(): AsyncGenerator<never> {
+        yield (await Promise.resolve(part)) as never;
+      }
+      const upload = store.versioned.uploadInputStates({ ...of, rowCount: 1, parts: parts() });
+      await expect(upload).rejects.toMatchObject({ reason: "INVALID_ARGUMENT", subject: { record }, applied: "no" });
+    }
+  } finally {
+    daemon.answer();
+  }
+});
+
+test("a document or an expected document of two kinds is refused, and a member that is undefined is not", async () => {
+  const two = { ...change, sessionDelta: { sessionSnapshot: Buffer.from("{}"), uploadId: "u" } };
+  await expectRefused("two contents", () => store.versioned.commitSessionSnapshot(two as never));
+  const both = { ...change, expected: { version: "e.1", sha256: Buffer.alloc(32) } };
+  await expectRefused("two expectations", () => store.versioned.clearSessionSnapshotIfCurrent(both as never));
+  const loaded = { ...of, misspelled: undefined };
+  await expect(store.versioned.loadMachineLifecycleRecord(loaded)).rejects.toMatchObject({ reason: "UNSUPPORTED" });
+});
+
+test("withExpectations refuses every wrong value, and names the member", () => {
+  const version = { record: "input_state", inputId: id, version: "e.1" } as const;
+  const right = { fenceToken: 1n, versions: [version] };
+  const isText = (wrong: unknown): boolean => typeof wrong === "string" && wrong.isWellFormed();
+  const isEmpty = (wrong: unknown): boolean => Array.isArray(wrong) && wrong.length === 0;
+  const places: readonly (readonly [string, (wrong: unknown) => unknown, (wrong: unknown) => boolean])[] = [
+    // An object without members has no conditions.
+    ["expectations", (wrong) => wrong, (wrong) => Object.getPrototypeOf(wrong ?? 0) === Object.prototype],
+    ["fenceToken", (fenceToken) => ({ ...right, fenceToken }), (wrong) => wrong === undefined || wrong === 1n],
+    ["versions", (versions) => ({ ...right, versions }), (wrong) => wrong === undefined || isEmpty(wrong)],
+    ["[0]", (wrong) => ({ ...right, versions: [wrong] }), () => false],
+    ["record", (record) => ({ ...right, versions: [{ ...version, record }] }), () => false],
+    [
+      "input_id",
+      (inputId) => ({ ...right, versions: [{ ...version, inputId }] }),
+      (wrong) => wrong === undefined || isText(wrong),
+    ],
+    // Undefined is the condition that no record is stored.
+    [
+      "version",
+      (one) => ({ ...right, versions: [{ ...version, version: one }] }),
+      (wrong) => wrong === undefined || isText(wrong),
+    ],
+  ];
+  const refused: unknown[] = [{ expectedVersions: [] }, { fence: 1n }];
+  for (const [, put, isAccepted] of places)
+    refused.push(...WRONG.filter((wrong) => !isAccepted(wrong)).map((wrong) => put(wrong)));
+  refused.push(...[...misspelled(right, "")].map(([, wrong]) => wrong));
+  expect(refused.length).toBeGreaterThan(100);
+  for (const wrong of refused) {
+    let failure: unknown;
+    try {
+      store.withExpectations(wrong as never);
+    } catch (error) {
+      failure = error;
+    }
+    const record = expect.stringMatching(/^expectations/) as unknown;
+    expect([wrong, failure]).toMatchObject([wrong, { reason: "INVALID_ARGUMENT", applied: "no", subject: { record } }]);
+  }
+  expect(() => store.withExpectations(right)).not.toThrow();
+});
+
+test("expectations that are added keep the earlier ones", async () => {
+  const sent: object[] = [];
+  const recording = { clearSessionSnapshot: (request: object) => Promise.resolve(sent.push(request)) };
+  const plain = new RuntimeStoreAdapter(recording as never, EMPTY_STORE_ID);
+  const versions = [{ record: "session_snapshot", version: "e.1" }] as const;
+  await plain.withExpectations({ fenceToken: 1n }).withExpectations({ versions }).clearSessionSnapshot("rt");
+  await plain.withExpectations({ fenceToken: 1n }).withExpectations({ fenceToken: 2n }).clearSessionSnapshot("rt");
+  expect(sent).toMatchObject([
+    { expectedFenceToken: 1n, expectedVersions: versions },
+    { expectedFenceToken: 2n, expectedVersions: undefined },
+  ]);
+});
+
 /** Right arguments of each method of `RuntimeStore`, before the options. */
 const ARGUMENTS: Readonly<Record<string, readonly unknown[]>> = {
   persistAuthOauthFlowSnapshot: [Buffer.from("x")],
@@ -237,6 +381,22 @@ const ARGUMENTS: Readonly<Record<string, readonly unknown[]>> = {
   deleteOpsLifecycle: ["rt"],
   deleteRuntime: ["rt"],
 };
+
+test.each(Object.entries(ARGUMENTS))("%s refuses a member that does not exist, wherever it is", async (name, right) => {
+  const method = (store as unknown as Readonly<Record<string, AnyMethod>>)[name];
+  for (const [index, argument] of right.entries()) {
+    for (const [where, wrong] of misspelled(argument, `argument ${String(index)}`)) {
+      await expectRefused(
+        where,
+        () =>
+          method?.apply(
+            store,
+            right.map((one, at) => (at === index ? wrong : one)),
+          ) as never,
+      );
+    }
+  }
+});
 
 test("the table names every method of the store that returns a promise", () => {
   const names = Object.getOwnPropertyNames(RuntimeStoreAdapter.prototype).filter((name) => !NOT_CALLS.includes(name));

@@ -15,6 +15,8 @@ export interface DaemonProcessOptions {
   readonly home?: string | undefined;
   /** Further arguments of `bolthole serve`. */
   readonly args?: readonly string[] | undefined;
+  /** The program that runs the script: the Node of this process unless set. */
+  readonly node?: string | undefined;
   /** Environment variables to add to those of this process. */
   readonly env?: NodeJS.ProcessEnv | undefined;
 }
@@ -106,8 +108,8 @@ export class DaemonProcess {
   }
 
   private spawn(): Promise<Ending> {
-    const { main, data, args = [], env = {} } = this.options;
-    const child = spawn(process.execPath, [main, "serve", "--data", data, ...args], {
+    const { main, data, args = [], env = {}, node = process.execPath } = this.options;
+    const child = spawn(node, [main, "serve", "--data", data, ...args], {
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, ...env },
     });

@@ -2,7 +2,7 @@ import { statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BoltholeStore } from "@bolthole/client";
-import type { MachineLifecycle, StoredInputState } from "@bolthole/contract";
+import { type MachineLifecycle, type StoredInputState, emptyContents, partsOf } from "@bolthole/contract";
 import { writeInputState } from "@bolthole/json";
 import { IncorrectResponseError } from "../load/loops.js";
 import { RuntimeImport } from "../load/runtime-import.js";
@@ -91,7 +91,8 @@ function callsOf(store: BoltholeStore, transfer: RuntimeImport, isShort: boolean
   const imported = importRows.toLocaleString("en");
   const importAll = (inputs: readonly StoredInputState[]): Promise<void> =>
     transfer.run({
-      contents: { runtimeId: IMPORTED, session: undefined, lifecycle: undefined, ops: undefined, inputs, receipts: [] },
+      runtimeId: IMPORTED,
+      parts: partsOf({ ...emptyContents(IMPORTED), inputs }),
       overwrite: true,
       dryRun: false,
     });

@@ -1,3 +1,4 @@
+import type { RuntimeStore } from "@bolthole/contract";
 import { MIB, RT, SharedStore, append, documentOf, opaque, receipt } from "../testing/shared-store.js";
 
 const first = documentOf("first");
@@ -99,10 +100,14 @@ describe("a committed document", () => {
   });
 
   test("is not a patch of a document that was cleared", async () => {
-    for (const clear of ["clearSessionSnapshot", "clearSessionSnapshotIfCurrent"] as const) {
+    const clears: ((store: RuntimeStore) => Promise<unknown>)[] = [
+      (store) => store.clearSessionSnapshot(RT),
+      (store) => store.clearSessionSnapshotIfCurrent(RT, first),
+    ];
+    for (const clear of clears) {
       const { recorder, store } = new SharedStore().client();
       await store.commitSessionSnapshot(RT, opaque(first));
-      await store[clear](RT, first);
+      await clear(store);
       await store.commitSessionSnapshot(RT, opaque(first));
       expect(recorder.sent.map(({ document }) => document)).toEqual(["whole", undefined, "whole"]);
     }

@@ -7,6 +7,10 @@ import ts from "typescript";
 const ROOT = join(__dirname, "..", "..", "..", "..");
 const DAEMON = join(ROOT, "packages", "daemon", "dist", "cli", "main.js");
 
+/** The folder with the data folder, and the address, in the pages. The program gets real ones, and its output has these again. */
+const DOCUMENTED_FOLDER = "/path/to";
+const DOCUMENTED_ADDRESS = "127.0.0.1:7117";
+
 /** The strictness that a user may have set. */
 const COMPILER_OPTIONS: ts.CompilerOptions = {
   target: ts.ScriptTarget.ES2022,
@@ -26,13 +30,18 @@ export const readPage = (name: string): string => readFileSync(join(ROOT, name),
 /** The TypeScript snippets of a page, as one program. */
 export interface DocumentedProgram {
   readonly source: string;
-  /** The lines that the comments after `console.log` say it prints. */
+  /** The lines that it prints, by the comments after `console.log` and the blocks of text. */
   readonly expectedOutput: readonly string[];
 }
 
 export function documentedProgram(page: string): DocumentedProgram {
-  const source = [...readPage(page).matchAll(/^```ts\n([^]*?)^```$/gm)].map(([, snippet = ""]) => snippet).join("\n");
-  const expectedOutput = [...source.matchAll(/console\.log\(.*\); \/\/ (.*)$/gm)].map(([, line = ""]) => line);
+  const text = readPage(page);
+  const source = [...text.matchAll(/^```ts\n([^]*?)^```$/gm)].map(([, snippet = ""]) => snippet).join("\n");
+  const expectedOutput: string[] = [];
+  for (const [, language, block = ""] of text.matchAll(/^```(ts|text)\n([^]*?)^```$/gm)) {
+    if (language === "text") expectedOutput.push(...block.trimEnd().split("\n"));
+    else for (const [, line = ""] of block.matchAll(/console\.log\(.*\); \/\/ (.*)$/gm)) expectedOutput.push(line);
+  }
   return { source, expectedOutput };
 }
 
@@ -50,12 +59,10 @@ export async function runProgram(source: string): Promise<string[]> {
     await daemon.start();
     const program = join(folder, "program.mts");
     const [, tcpTarget = ""] = daemon.targets;
-    writeFileSync(
-      program,
-      source.replaceAll("/path/to/data", join(folder, "data")).replaceAll("127.0.0.1:7117", tcpTarget),
-    );
+    writeFileSync(program, source.replaceAll(DOCUMENTED_FOLDER, folder).replaceAll(DOCUMENTED_ADDRESS, tcpTarget));
     compile(program);
-    return await run(join(folder, "program.mjs"));
+    const lines = await run(join(folder, "program.mjs"));
+    return lines.map((line) => line.replaceAll(folder, DOCUMENTED_FOLDER).replaceAll(tcpTarget, DOCUMENTED_ADDRESS));
   } finally {
     await daemon.stop();
     rmSync(folder, { recursive: true, force: true });

@@ -7,6 +7,8 @@ import {
   type OpsDelta,
   type VersionedStore,
   emptyContents,
+  exportContents,
+  importContents,
 } from "@bolthole/contract";
 import { writeOpsSnapshot } from "@bolthole/json";
 import { assertEqual, assertRefused, assertSame, assertSameBytes } from "../assertions.js";
@@ -332,11 +334,11 @@ export const opsDocumentsChapter = chapter(
         const { transfer, versioned } = context;
         for (const ops of [SMALL, MEDIUM, respelled(LARGE)]) {
           const contents = { ...emptyContents(RUNTIME), ops };
-          await transfer.importRuntime({ contents, overwrite: true, dryRun: false });
+          await importContents(transfer, { contents, overwrite: true, dryRun: false });
           assertSameBytes(await load(versioned), ops);
-          assertEqual(await transfer.importRuntime({ contents, overwrite: false, dryRun: false }), "unchanged");
+          assertEqual(await importContents(transfer, { contents, overwrite: false, dryRun: false }), "unchanged");
           for (const salvage of [false, true]) {
-            const exported = await transfer.exportRuntime({ ...runtime, salvage });
+            const exported = await exportContents(transfer, { ...runtime, salvage });
             assertSame(exported?.findings, []);
             assertSameBytes(exported?.ops, ops);
           }
@@ -345,9 +347,9 @@ export const opsDocumentsChapter = chapter(
           ...emptyContents(RUNTIME),
           ops: Buffer.from(respelled(LARGE).toString().replace("1.50", "1.51")),
         };
-        assertEqual(await transfer.importRuntime({ contents: other, overwrite: false, dryRun: false }), "kept");
+        assertEqual(await importContents(transfer, { contents: other, overwrite: false, dryRun: false }), "kept");
         const invalid = { ...emptyContents(RUNTIME), ops: Buffer.concat([LARGE, Buffer.from("x")]) };
-        await assertRefused(transfer.importRuntime({ contents: invalid, overwrite: true, dryRun: false }), {
+        await assertRefused(importContents(transfer, { contents: invalid, overwrite: true, dryRun: false }), {
           ...INVALID,
           record: "ops",
         });
