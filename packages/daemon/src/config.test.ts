@@ -84,9 +84,32 @@ test.each([
   ],
   [{ outcomeMaxAge: "1ms" }, "--outcome-max-age: expected a duration from 1s to 3650d, in whole seconds, found 1ms"],
   [{ drainTimeout: "30d" }, "--drain-timeout: expected a duration from 0s to 24d, found 30d"],
-  [{ maxRequestsSize: "1MiB" }, "--max-requests-size: expected at least --max-request-size, found less"],
+  [{ maxRequestsSize: "1MiB" }, "--max-request-size: expected at most --max-requests-size (1MiB), found 32MiB"],
+  [
+    { maxRequestSize: "512MiB" },
+    "--max-request-size: expected at most --max-requests-size (256MiB, its default), found 512MiB",
+  ],
+  [
+    { maxRuntimeIdSize: "64.9B" },
+    "--max-runtime-id-size: expected a size such as 32MB or 1GiB from 64 to 32KiB, found 64.9B",
+  ],
+  [{ data: "" }, "--data: expected a path, found nothing"],
+  [{ logLevel: "INFO" }, "--log-level: expected debug, info, warn, error or silent, found INFO"],
+  [{ check: "often" }, "--check: expected auto, full or quick, found often"],
+  [{ listen: "127.0.0.1:70000" }, "--listen: expected a port from 0 to 65535, found 70000"],
+  [{ maxConnections: "1" }, "--max-connections: expected a whole number from 2 to 1000000, found 1"],
 ])("%j is refused, because nothing could keep it", (flags, problem) => {
   expect(problemsOf(flags)).toContain(problem);
+});
+
+test("two settings that contradict each other are named with the variables that they came from", () => {
+  const environment = { BOLTHOLE_MAX_REQUEST_SIZE: "512MiB", BOLTHOLE_MAX_REQUESTS_SIZE: "64MiB" };
+  expect(problemsOf({}, environment)).toEqual([
+    "BOLTHOLE_MAX_REQUEST_SIZE: expected at most BOLTHOLE_MAX_REQUESTS_SIZE (64MiB), found 512MiB",
+  ]);
+  expect(problemsOf({}, { BOLTHOLE_MAX_REQUEST_SIZE: "512MiB" })).toEqual([
+    "BOLTHOLE_MAX_REQUEST_SIZE: expected at most --max-requests-size (256MiB, its default), found 512MiB",
+  ]);
 });
 
 test("a variable of another program is no error, and one that looks like a setting is", () => {
@@ -94,6 +117,7 @@ test("a variable of another program is no error, and one that looks like a setti
     BOLTHOLE_PORT: "tcp://10.0.0.1:7117",
     BOLTHOLE_PORT_7117_TCP_ADDR: "10.0.0.1",
     BOLTHOLE_SERVICE_HOST: "10.0.0.1",
+    BOLTHOLE_LISTENER: "net.example.Listener",
     BOLTHOLE_DATA: "",
     BOLTHOLE_LOG_LEVEL: "",
   };
@@ -102,7 +126,11 @@ test("a variable of another program is no error, and one that looks like a setti
     "BOLTHOLE_PORT",
     "BOLTHOLE_PORT_7117_TCP_ADDR",
     "BOLTHOLE_SERVICE_HOST",
+    "BOLTHOLE_LISTENER",
   ]);
+  expect(problemsOf({}, { BOLTHOLE_LISTN: "x" })).toEqual([expect.stringMatching(/did you mean BOLTHOLE_LISTEN\?$/)]);
+  // Letters in exchanged order, also in a short name.
+  expect(problemsOf({}, { BOLTHOLE_QOUTA: "1GiB" })).toEqual([expect.stringMatching(/did you mean BOLTHOLE_QUOTA\?$/)]);
   for (const variable of ["BOLTHOLE_LOGLEVEL", "BOLTHOLE_LOG_LEVL", "BOLTHOLE_LOG_LEVELS"]) {
     expect(problemsOf({}, { [variable]: "debug" })).toEqual([
       `${variable}: there is no setting of this name; did you mean BOLTHOLE_LOG_LEVEL?`,
@@ -145,7 +173,7 @@ test.each([
   expect(resolveConfig({ listen: text }, {}).listen).toEqual(address);
 });
 
-test.each(["0.0.0.0:7117", "192.168.0.1:1", "example.org:80", "127.0.0.1", "127.0.0.1:70000"])(
+test.each(["0.0.0.0:7117", "192.168.0.1:1", "example.org:80", "127.0.0.1", "127.999.0.1:1", "127.0.0.1.example.org:1"])(
   "%s is refused as an address",
   (text) => {
     expect(problemsOf({ listen: text })).toEqual([expect.stringMatching(/^--listen: expected a loopback address/)]);

@@ -12,7 +12,20 @@ import {
   MAX_RUNTIME_ID_BYTES,
 } from "@bolthole/core";
 import { EXIT, StartupError } from "./exit-code.js";
-import { DAY, GIB, KIB, LONGEST_TIMER, MIB, address, count, duration, flag, size, sizeText } from "./setting-values.js";
+import {
+  DAY,
+  GIB,
+  KIB,
+  LONGEST_TIMER,
+  MIB,
+  address,
+  count,
+  duration,
+  flag,
+  oneOf,
+  size,
+  sizeText,
+} from "./setting-values.js";
 
 /** The version of the daemon's package. */
 export const VERSION = (
@@ -25,8 +38,13 @@ const MAX_UPLOAD_ROWS = 1_000_000;
 /** The smallest `maxMessageBytes` of the client. */
 const LEAST_SIZE = 64 * KIB;
 
+/** A command that works through the daemon needs so many, for example an import: one for the store, and one for `AdminService`. */
+const COMMAND_CONNECTIONS = 2;
+
 /** All uploads together have this limit, so that a larger document could not be uploaded. */
 const documentSize = size(LEAST_SIZE, DEFAULT_LIMITS.uploadBytes);
+
+const EMPTY_PATH = "expected a path, found nothing";
 
 /**
  * The settings of `bolthole serve`. The flag of a setting is its name with hyphens (`--log-level`), its variable is its name in
@@ -34,12 +52,12 @@ const documentSize = size(LEAST_SIZE, DEFAULT_LIMITS.uploadBytes);
  */
 export const SETTINGS = {
   data: {
-    schema: z.string().min(1),
+    schema: z.string().min(1, { error: EMPTY_PATH }),
     fallback: stateFolder,
     help: "data folder; for the engine sqlite, the database file",
   },
   engine: {
-    schema: z.enum(["lmdb", "sqlite", "memory"]),
+    schema: oneOf("lmdb", "sqlite", "memory"),
     fallback: () => "lmdb",
     help: "storage engine: lmdb, sqlite (a Meerkat database) or memory (keeps nothing after a stop)",
   },
@@ -54,17 +72,17 @@ export const SETTINGS = {
     help: "accept TCP calls without the token: every local user then has full access",
   },
   logLevel: {
-    schema: z.enum(["debug", "info", "warn", "error", "silent"]),
+    schema: oneOf("debug", "info", "warn", "error", "silent"),
     fallback: () => "info",
     help: "least severe log level that is written: debug, info, warn, error or silent",
   },
   quota: {
     schema: size(MIB),
     fallback: () => undefined,
-    help: "largest size of the stored data; above it, clears still work and other changes are refused",
+    help: "largest size of the stored data; above it, clears still work and changes that grow the store are refused",
   },
   check: {
-    schema: z.enum(["auto", "full", "quick"]),
+    schema: oneOf("auto", "full", "quick"),
     fallback: () => "auto",
     help: "when the whole store is checked before it is opened: auto (after an unclean stop), full (always) or quick (never)",
   },
@@ -98,8 +116,13 @@ export const SETTINGS = {
     fallback: () => String(DEFAULT_LIMITS.requestsInFlight),
     help: "largest number of requests in flight",
   },
+  maxResponsesSize: {
+    schema: size(4 * MIB),
+    fallback: () => "128MiB",
+    help: "largest total size of the responses that clients have not received yet",
+  },
   maxConnections: {
-    schema: count(1_000_000),
+    schema: count(1_000_000, COMMAND_CONNECTIONS),
     fallback: () => "1024",
     help: "largest number of open connections, counted separately for the socket and for TCP",
   },
@@ -136,7 +159,7 @@ export const SETTINGS = {
   maxInputUploadSize: {
     schema: size(MIB),
     fallback: () => undefined,
-    help: "largest total size of the uploaded input rows that no commit has used yet; unless set, 16GiB, or 1GiB with the engines sqlite and memory",
+    help: "largest total size of the uploaded input rows that no commit has used yet; unless set, 16GiB, or 1GiB with the engine memory",
   },
   maxRuntimeIdSize: {
     schema: size(64, MAX_RUNTIME_ID_BYTES),
@@ -166,7 +189,7 @@ export const SETTINGS = {
   outcomeMaxCount: {
     schema: count(10_000_000),
     fallback: () => String(DEFAULT_RETENTION.maxCount),
-    help: "how many outcomes of requests are kept",
+    help: "how many outcomes of requests are kept, and a tenth as many sealed ids",
   },
   drainTimeout: {
     schema: duration(0, LONGEST_TIMER),
@@ -211,6 +234,10 @@ export function helpOf(name: SettingName): string {
 export function resolveConfig(flags: RawValues, environment: NodeJS.ProcessEnv): Config {
   const problems: string[] = [];
   const config: Record<string, unknown> = {};
+  const isDefault = (name: SettingName): boolean => flags[name] === undefined && !environment[variableOf(name)];
+  /** Returns where a value came from, or the flag that would change a default. */
+  const sourceOf = (name: SettingName): string =>
+    flags[name] === undefined && environment[variableOf(name)] ? variableOf(name) : `--${flagOf(name)}`;
   for (const name of Object.keys(SETTINGS) as SettingName[]) {
     const { schema, fallback } = SETTINGS[name];
     const variable = environment[variableOf(name)];
@@ -218,10 +245,7 @@ export function resolveConfig(flags: RawValues, environment: NodeJS.ProcessEnv):
     if (raw === undefined) continue;
     const result = schema.safeParse(raw);
     if (result.success) config[name] = result.data;
-    else {
-      const source = flags[name] === undefined ? variableOf(name) : `--${flagOf(name)}`;
-      problems.push(...result.error.issues.map((issue) => `${source}: ${issue.message}`));
-    }
+    else problems.push(...result.error.issues.map((issue) => `${sourceOf(name)}: ${issue.message}`));
   }
   for (const { variable, meant } of unknownVariables(environment)) {
     if (meant !== undefined) problems.push(`${variable}: there is no setting of this name; did you mean ${meant}?`);
@@ -232,7 +256,10 @@ export function resolveConfig(flags: RawValues, environment: NodeJS.ProcessEnv):
   }
   const { maxRequestSize, maxRequestsSize } = config as Partial<Config>;
   if (maxRequestSize !== undefined && maxRequestsSize !== undefined && maxRequestsSize < maxRequestSize) {
-    problems.push(`--${flagOf("maxRequestsSize")}: expected at least --${flagOf("maxRequestSize")}, found less`);
+    const most = `${sizeText(maxRequestsSize)}${isDefault("maxRequestsSize") ? ", its default" : ""}`;
+    problems.push(
+      `${sourceOf("maxRequestSize")}: expected at most ${sourceOf("maxRequestsSize")} (${most}), found ${sizeText(maxRequestSize)}`,
+    );
   }
   if (problems.length > 0) throw new StartupError(EXIT.USAGE, problems.join("\n"));
   return Object.freeze({
@@ -244,8 +271,18 @@ export function resolveConfig(flags: RawValues, environment: NodeJS.ProcessEnv):
   }) as unknown as Config;
 }
 
-/** How many letters a variable may differ from the name of a setting that it was meant to be. */
-const TYPING_ERRORS = 2;
+/**
+ * Returns how many letters a variable may differ from a setting that it was meant to be. A short name has few, because it is near to other
+ * words: BOLTHOLE_LISTENER of another program is not a misspelt BOLTHOLE_LISTEN.
+ */
+const typingErrors = (name: string): number => (name.length < "BOLTHOLE_".length + 8 ? 1 : 2);
+
+/** Whether so many typing errors make one text of the other. Two letters in exchanged order are one error. */
+function isNear(a: string, b: string, errors: number): boolean {
+  const letters = (text: string): string => Array.from(text).sort().join("");
+  const isExchange = distance(a, b) === 2 && letters(a) === letters(b);
+  return isExchange || distance(a, b) <= errors;
+}
 
 /** A variable of the environment that has the prefix of settings and is none. */
 export interface UnknownVariable {
@@ -265,14 +302,21 @@ export function unknownVariables(environment: NodeJS.ProcessEnv): UnknownVariabl
     .filter((variable) => variable.startsWith("BOLTHOLE_") && !known.includes(variable))
     .map((variable) => ({
       variable,
-      meant: known.find((name) => distance(plain(name), plain(variable)) <= TYPING_ERRORS),
+      meant: known.find((name) => isNear(plain(name), plain(variable), typingErrors(name))),
     }));
 }
 
 /** Returns the data folder of a command: that of its flag, or of the variable, or the default one. */
-export const dataFolderOf = (flag: string | undefined): string =>
-  // An empty variable counts as unset.
-  flag ?? (process.env[variableOf("data")] || defaultDataFolder());
+export const dataFolderOf = (flag: string | undefined): string => chosenDataFolder(flag) ?? defaultDataFolder();
+
+/**
+ * Returns the data folder of the flag, or of the variable, and undefined without both. An empty variable counts as unset. Throws a
+ * StartupError for an empty flag, as from `--data "$UNSET"`: the path would be that of the working directory.
+ */
+export function chosenDataFolder(flag: string | undefined): string | undefined {
+  if (flag === "") throw new StartupError(EXIT.USAGE, `--${flagOf("data")}: ${EMPTY_PATH}`);
+  return flag ?? (process.env[variableOf("data")] || undefined);
+}
 
 /** Returns the data folder when none is configured. Throws a StartupError when the user has no home folder. */
 export function defaultDataFolder(): string {

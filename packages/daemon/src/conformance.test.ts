@@ -8,6 +8,9 @@ import { resolveConfig } from "./config.js";
 import { startDaemon } from "./daemon.js";
 import { createLog } from "./log.js";
 
+/** A busy machine may stop for many seconds. No case of the suite waits for the end of this time. */
+const CALL_MS = 120_000;
+
 /** A store over client, gRPC, daemon and LMDB. The daemon runs in the test process; serve.test.ts uses a separate one. */
 const overDaemon = (transport: "socket" | "tcp"): StoreFactory => ({
   capabilities: {
@@ -36,9 +39,8 @@ const overDaemon = (transport: "socket" | "tcp"): StoreFactory => ({
           throw cause;
         });
         const [socket = "", tcp = ""] = daemon.targets;
-        const store = await (transport === "socket"
-          ? connect(socket)
-          : connect(tcp, { token: readFileSync(join(data, "token"), "utf8").trim() }));
+        const token = transport === "tcp" ? readFileSync(join(data, "token"), "utf8").trim() : undefined;
+        const store = await connect(transport === "socket" ? socket : tcp, { token, timeoutMs: CALL_MS });
         const transfer = new RemoteMaintenance(socket);
         return {
           store,

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type JsonObject, fromJson } from "@bufbuild/protobuf";
@@ -166,3 +166,12 @@ test("the example of the README runs unchanged", async () => {
     rmSync(folder, { recursive: true, force: true });
   }
 });
+
+test.each(["docs/durability.md", "docs/mistakes.md", "docs/security.md", "docs/evidence/dependencies.md"])(
+  "the files that the tables of %s name are there",
+  (name) => {
+    const named = rowsOf(page(name)).flatMap((cells) => cells.join(" ").match(/[\w-]+\/src\/[\w./-]+\.ts/g) ?? []);
+    expect(named).not.toEqual([]);
+    expect(named.filter((file) => !existsSync(join(ROOT, "packages", file)))).toEqual([]);
+  },
+);

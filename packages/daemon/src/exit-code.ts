@@ -13,11 +13,14 @@ import { UnusableFileError } from "@bolthole/sqlite";
 export const EXIT = {
   /** Success; for `serve`, a stop by a signal after all calls were completed. */
   CLEAN: 0,
-  /** A defect of the program, or a request that the store refused. */
+  /** A defect of the program, a request that the store refused, or an output that could not be written. */
   INTERNAL: 1,
   /** Options or environment variables cannot be used; the message lists all of them. */
   USAGE: 2,
-  /** The data folder cannot be used: not a Bolthole folder, a newer format, not writable, or writable by others. */
+  /**
+   * The data folder cannot be used: not a Bolthole folder, a newer format, not writable, or writable by others. Or the disk has no space
+   * for it, or for the file that a command writes.
+   */
   DATA_FOLDER: 3,
   /** Another process has locked the data folder. */
   HELD: 4,
@@ -54,11 +57,29 @@ export class StartupError extends Error {
   }
 }
 
+/** Whether a call failed because the daemon gave no answer, so that no further call will have one. */
+export const isWithoutAnswer = (error: unknown): error is StoreError =>
+  error instanceof StoreError &&
+  ["UNAVAILABLE", "DEADLINE_EXCEEDED", "OUTCOME_UNKNOWN", "SHUTTING_DOWN"].includes(error.reason);
+
+/** Whether the disk failed under a store that this process has open. Such an error of a daemon has no cause, or one of gRPC. */
+function isOwnDiskFailure({ reason, subject: { cause } }: StoreError): boolean {
+  return (
+    reason === "OUTCOME_UNKNOWN" && cause instanceof Error && !(cause instanceof StoreError) && !("metadata" in cause)
+  );
+}
+
+function exitCodeOf(error: StoreError): ExitCode {
+  if (error.reason === "DISK_FULL") return EXIT.DATA_FOLDER;
+  if (isOwnDiskFailure(error)) return EXIT.DISK;
+  return isWithoutAnswer(error) ? EXIT.NOT_RUNNING : EXIT.INTERNAL;
+}
+
 /** Returns the exit code and the text for an error that ends a command. */
 export function failureOf(error: unknown): { readonly exitCode: ExitCode; readonly message: string } {
   if (error instanceof StartupError) return error;
   if (error instanceof StoreError && error.reason !== "INTERNAL") {
-    return { exitCode: error.reason === "UNAVAILABLE" ? EXIT.NOT_RUNNING : EXIT.INTERNAL, message: error.text };
+    return { exitCode: exitCodeOf(error), message: error.text };
   }
   const text = error instanceof Error ? error.message : String(error);
   const advice = "this is unexpected; run bolthole --debug with the same command for the stack";
@@ -73,22 +94,27 @@ export async function withExitCode<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    if (error instanceof UnusableBackupError) {
-      throw new StartupError(EXIT.DAMAGED, `the backup cannot be used: ${error.message}`, error);
-    }
-    if (error instanceof UnusableHorizonError) throw new StartupError(EXIT.USAGE, error.message, error);
-    if (error instanceof UnusableFolderError || error instanceof UnusableFileError) {
-      throw new StartupError(EXIT.DATA_FOLDER, error.message, error);
-    }
-    if (error instanceof DiskFailureError) throw new StartupError(EXIT.DISK, error.message, error);
-    if (error instanceof StoreError && error.reason === "UNSUPPORTED") {
-      throw new StartupError(EXIT.USAGE, error.message, error);
-    }
-    if (error instanceof StoreError && error.reason !== "INTERNAL") {
-      throw new StartupError(failureOf(error).exitCode, error.message, error);
-    }
-    throw error;
+    throw knownFailure(error);
   }
+}
+
+/** Returns a StartupError when the cause is known and is not a defect of the program, and else `error`. */
+export function knownFailure(error: unknown): unknown {
+  if (error instanceof UnusableBackupError) {
+    return new StartupError(EXIT.DAMAGED, `the backup cannot be used: ${error.message}`, error);
+  }
+  if (error instanceof UnusableHorizonError) return new StartupError(EXIT.USAGE, error.message, error);
+  if (error instanceof UnusableFolderError || error instanceof UnusableFileError) {
+    return new StartupError(EXIT.DATA_FOLDER, error.message, error);
+  }
+  if (error instanceof DiskFailureError) return new StartupError(EXIT.DISK, error.message, error);
+  if (error instanceof StoreError && error.reason === "UNSUPPORTED") {
+    return new StartupError(EXIT.USAGE, error.message, error);
+  }
+  if (error instanceof StoreError && error.reason !== "INTERNAL") {
+    return new StartupError(failureOf(error).exitCode, error.message, error);
+  }
+  return error;
 }
 
 /** Returns the error that ends a start: a StartupError when the data, its folder or its disk is the cause, and else `error`. */

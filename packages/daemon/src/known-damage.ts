@@ -1,10 +1,7 @@
 import { type Finding, type RuntimeId, isDamageFinding } from "@bolthole/contract";
-import type { CheckListener, CheckResult, Engine } from "@bolthole/core";
+import type { CheckListener, CheckResult, Engine, FileGuard } from "@bolthole/core";
 import type { DamagedRuntimesFile } from "./folder/damaged-runtimes.js";
 import type { Log } from "./log.js";
-
-/** A badly damaged store has too many findings for a log; GetStatus and `bolthole verify` report the rest. */
-const MAX_LOGGED_FINDINGS = 1000;
 
 /** Whether the rows of a runtime cannot be relied on, even those that match their checksums: they may be old ones. */
 export const refusesRuntime = ({ code }: Finding): boolean => code === "head-differs" || code === "head-missing";
@@ -12,6 +9,16 @@ export const refusesRuntime = ({ code }: Finding): boolean => code === "head-dif
 /** Whether a check could not compare the manifest of the runtime with all its rows, or found a difference. */
 const leavesDoubt = (finding: Finding): boolean =>
   refusesRuntime(finding) || finding.code === "pages-damaged" || finding.code === "row-space-damaged";
+
+/** Returns the key of the line about a damaged record, so that a check and the loads of the record have one line together. */
+export const damageKey = (runtimeId: RuntimeId | undefined, record: string): string =>
+  JSON.stringify(["damage", runtimeId, record]);
+
+/** Logs that a record is damaged: what it is, and at the level debug, where it is. `bolthole verify` has all of it. */
+export function reportDamage(log: Log, facts: object, details: object): void {
+  log.error(facts, "a stored record is damaged; bolthole verify names its runtime");
+  log.debug({ ...facts, details }, "the place of the damaged record");
+}
 
 /**
  * The damage that was found in a store, before it was opened and since. Each finding is logged once.
@@ -21,18 +28,25 @@ const leavesDoubt = (finding: Finding): boolean =>
  */
 export class KnownDamage {
   private readonly refused = new Map<RuntimeId, Finding>();
-  private readonly logged = new Set<string>();
-  private file: DamagedRuntimesFile | undefined;
+  private file: Pick<DamagedRuntimesFile, "save"> | undefined;
 
   constructor(private readonly log: Log) {}
 
-  /** Loads the runtimes that were refused before, and keeps all of them in the file from now on. */
-  keepIn(file: DamagedRuntimesFile): void {
+  /**
+   * Loads the runtimes that were refused before, and keeps all of them in the file from now on. `guard` throws when the files of the
+   * store are not at their paths any more: the file may be the one of another store then.
+   */
+  keepIn(file: DamagedRuntimesFile, guard: FileGuard | undefined): void {
     for (const finding of file.load()) {
       if (finding.runtimeId === undefined || this.refused.has(finding.runtimeId)) continue;
       this.add(finding);
     }
-    this.file = file;
+    this.file = {
+      save(findings) {
+        guard?.();
+        file.save(findings);
+      },
+    };
     if (this.refused.size > 0) this.save();
   }
 
@@ -59,17 +73,15 @@ export class KnownDamage {
       this.refused.set(runtimeId, finding);
       this.save();
     }
-    const key = JSON.stringify([code, runtimeId, record]);
-    if (this.logged.has(key) || this.logged.size === MAX_LOGGED_FINDINGS) return;
-    this.logged.add(key);
-    this.log.error({ finding }, "a stored record is damaged");
+    if (this.log.isNew(damageKey(runtimeId, record ?? code))) reportDamage(this.log, { code, record }, finding);
   }
 
   /** Takes the result of a check that has read all rows of a runtime. */
   checked(runtimeId: RuntimeId, findings: readonly Finding[]): void {
     if (!this.refused.has(runtimeId) || findings.some(leavesDoubt)) return;
     this.release(runtimeId);
-    this.log.info({ runtimeId }, "the runtime is served again: its manifest matches its rows");
+    this.log.info("a runtime is served again: its manifest matches its rows");
+    this.log.debug({ runtimeId }, "the runtime is served again");
   }
 
   /** Returns the engine with a check whose findings, and whose absence of findings, count here too. */

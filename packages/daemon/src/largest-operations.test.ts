@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { exportContents, importContents } from "@bolthole/contract";
 import { type BoltholeStore, connect } from "@bolthole/client";
 import { opsWithResults } from "@bolthole/conformance";
 import { writeOpsSnapshot } from "@bolthole/json";
@@ -73,12 +74,12 @@ test.each(["lmdb", "sqlite", "memory"] as const)(
       const loaded = await store.loadOpsLifecycle(RUNTIME, OPTIONS);
       expect(loaded && writeOpsSnapshot(loaded).equals(JSON_BYTES)).toBe(true);
 
-      const contents = await transfer.exportRuntime({ runtimeId: RUNTIME });
+      const contents = await exportContents(transfer, { runtimeId: RUNTIME });
       if (!contents) throw new Error("expected an exported runtime, found none");
       expect(JSON_BYTES.equals(contents.ops ?? Buffer.of())).toBe(true);
       const copy = { ...contents, runtimeId: "copy" };
-      expect(await transfer.importRuntime({ contents: copy, overwrite: false, dryRun: false })).toBe("added");
-      expect(await transfer.importRuntime({ contents: copy, overwrite: false, dryRun: false })).toBe("unchanged");
+      expect(await importContents(transfer, { contents: copy, overwrite: false, dryRun: false })).toBe("added");
+      expect(await importContents(transfer, { contents: copy, overwrite: false, dryRun: false })).toBe("unchanged");
       expect(await isLargest(store, "copy")).toBe(true);
 
       await store.deleteOpsLifecycle(RUNTIME, OPTIONS);

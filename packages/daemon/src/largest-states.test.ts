@@ -4,16 +4,23 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type BoltholeStore, connect } from "@bolthole/client";
 import type { DaemonProcess } from "@bolthole/conformance/process";
-import type { MachineLifecycle, RunBoundaryReceipt, StoredInputState } from "@bolthole/contract";
+import {
+  type MachineLifecycle,
+  type RunBoundaryReceipt,
+  type StoredInputState,
+  exportContents,
+  importContents,
+} from "@bolthole/contract";
 import { RemoteMaintenance } from "./cli/remote-maintenance.js";
-import { Daemons, bolthole } from "./testing/daemons.js";
-import { type DaemonFigures, FIGURES_FILE } from "./testing/event-loop-observer.js";
+import { Daemons, bolthole, boltholeWith } from "./testing/daemons.js";
+import { FIGURES_FILE, type ProcessFigures } from "./testing/event-loop-observer.js";
 
 /*
  * The largest states that accepted calls can make, driven through every operation that must be able to leave them.
  *
- * BOLTHOLE_TEST_LONG=1 runs the long form too: 4,096 rows of 900 kB and 50,000 rows, over LMDB. It needs 20 GB of disk and some
- * minutes, and prints the memory of the daemon and the longest delay of its event loop.
+ * BOLTHOLE_TEST_LONG=1 runs the long form too: 4,096 rows of 900 kB and 50,000 rows, over every engine, with exports and imports by
+ * the commands. It prints the memory of the processes and the longest delay of the event loop of the daemons. It needs 50 GB of disk,
+ * NODE_OPTIONS=--max-old-space-size=12000 for this process, which has all rows in memory, and more than an hour.
  */
 const IS_LONG = process.env.BOLTHOLE_TEST_LONG === "1";
 delete process.env.BOLTHOLE_TEST_LONG;
@@ -140,12 +147,13 @@ describe.each<Engine>(["lmdb", "sqlite", "memory"])("over the engine %s", (engin
       expect(summaryOf(await reading.loadInputStates(RT))).toEqual(summaryOf([abandoned(row), acceptedRow(2, 10)]));
 
       const transfer = new RemoteMaintenance(daemon.target);
-      const contents = await transfer.exportRuntime({ runtimeId: RT });
+      const contents = await exportContents(transfer, { runtimeId: RT });
       expect(contents?.inputs).toHaveLength(2);
       transfer.close();
       const other = await started(engine, "other");
       const importing = new RemoteMaintenance(other.target);
-      if (contents) expect(await importing.importRuntime({ contents, overwrite: false, dryRun: false })).toBe("added");
+      if (contents)
+        expect(await importContents(importing, { contents, overwrite: false, dryRun: false })).toBe("added");
       importing.close();
       expect((await (await client(other)).loadInputState(RT, idOf(1)))?.persistedInput).toBe(row.persistedInput);
     },
@@ -205,49 +213,163 @@ test("the limits of rows are settings of the daemon, and the client is told them
   });
 });
 
-describe("the long form", () => {
-  const testLong = IS_LONG ? test : test.skip;
-  const LONG_MS = 60 * 60 * 1000;
+/** Too small for 100 rows of 900 kB at once, and large enough for a daemon, or a command, that works page by page. */
+const SMALL_HEAP = { NODE_OPTIONS: "--max-old-space-size=96" };
 
-  /** Returns the figures since the last call. */
-  async function figuresOf(daemon: DaemonProcess, file: string): Promise<DaemonFigures> {
-    rmSync(file, { force: true });
-    daemon.signal("SIGUSR2");
-    for (let tries = 0; tries < 1000 && !existsSync(file); tries += 1) await sleep(20);
-    return JSON.parse(readFileSync(file, "utf8")) as DaemonFigures;
+describe.each<Engine>(["lmdb", "sqlite", "memory"])("with a small heap, over the engine %s", (engine) => {
+  const ROWS = 150;
+
+  /** Starts a daemon with a small heap. Returns the value of `--data` for a command. */
+  async function startedSmall(name: string): Promise<{ readonly daemon: DaemonProcess; readonly data: string }> {
+    const data = engine === "sqlite" ? join(folder, `${name}.sqlite3`) : join(folder, name);
+    const home = engine === "sqlite" ? `${data}.bolthole` : undefined;
+    const daemon = daemons.add(data, ["--engine", engine], home, SMALL_HEAP);
+    return { daemon: await daemon.start(), data };
   }
 
-  testLong.each([
-    [4096, 900_000],
-    [50_000, 0],
+  const run = (...args: readonly string[]): ReturnType<typeof boltholeWith> =>
+    boltholeWith({ env: SMALL_HEAP, timeoutMs: CALL_MS }, ...args);
+
+  test(
+    `a runtime with ${String(ROWS)} inputs of 900 kB is exported, imported and deleted by the commands`,
+    async () => {
+      const source = await startedSmall("source");
+      const rows = Array.from({ length: ROWS }, (_, n) => abandoned(acceptedRow(n, 900_000)));
+      const store = await client(source.daemon);
+      await store.commitMachineLifecycle(RT, RETIRED, rows);
+      await store.atomicApply(RT, undefined, receiptOf(0n), [], undefined);
+
+      const file = join(folder, "moved.sqlite3");
+      const one = { code: 0, err: "" };
+      const exporting = ["export", "meerkat", file, "--data", source.data, "--engine", engine];
+      expect(await run(...exporting)).toMatchObject({ ...one, out: expect.stringContaining("1 added") as string });
+      expect(await run(...exporting)).toMatchObject({ ...one, out: expect.stringContaining("1 unchanged") as string });
+      const target = await startedSmall("target");
+      const importing = ["import", "meerkat", file, "--data", target.data, "--engine", engine];
+      expect(await run(...importing)).toMatchObject({ ...one, out: expect.stringContaining("1 added") as string });
+      expect(await run(...importing)).toMatchObject({ ...one, out: expect.stringContaining("1 unchanged") as string });
+
+      const moved = await client(target.daemon);
+      expect(summaryOf(await moved.loadInputStates(RT))).toEqual(summaryOf(rows));
+      expect(await moved.loadBoundaryReceipt(RT, idOf(999_999), 0n)).toEqual(receiptOf(0n));
+      // The last row differs: the equal ones before it are staged from the stored ones.
+      await moved.persistInputState(RT, acceptedRow(ROWS - 1, 10));
+      expect(await run(...importing)).toMatchObject({ code: 9, out: expect.stringContaining("1 kept") as string });
+      const replaced = expect.stringContaining("1 replaced") as string;
+      expect(await run(...importing, "--overwrite")).toMatchObject({ ...one, out: replaced });
+      expect(summaryOf(await moved.loadInputStates(RT))).toEqual(summaryOf(rows));
+      expect(await moved.deleteRuntime(RT)).toMatchObject({ inputStates: ROWS, receipts: 1 });
+    },
+    5 * CALL_MS,
+  );
+});
+
+describe("the long form", () => {
+  const testLong = IS_LONG ? test : test.skip;
+  const LONG_MS = 3 * 60 * 60 * 1000;
+  const OBSERVER = join(__dirname, "testing", "event-loop-observer.js");
+  const observed = (figures: string): NodeJS.ProcessEnv => ({
+    NODE_OPTIONS: `--require ${OBSERVER} ${SMALL_HEAP.NODE_OPTIONS}`,
+    [FIGURES_FILE]: figures,
+  });
+  const textOf = ({ longestDelayMs, peakMemoryMiB }: ProcessFigures): string =>
+    `longest delay ${longestDelayMs.toFixed(1)} ms, peak ${peakMemoryMiB.toFixed(0)} MiB`;
+
+  /** A daemon with a small heap, whose figures are read. */
+  class ObservedDaemon {
+    private constructor(
+      private readonly name: string,
+      readonly daemon: DaemonProcess,
+      readonly data: string,
+      private readonly figures: string,
+    ) {}
+
+    static async start(engine: Engine, name: string): Promise<ObservedDaemon> {
+      const data = join(folder, engine === "sqlite" ? `${name}.sqlite3` : name);
+      const home = engine === "sqlite" ? `${data}.bolthole` : undefined;
+      const figures = join(folder, `figures of ${name}`);
+      const daemon = daemons.add(data, ["--engine", engine], home, observed(figures));
+      return new ObservedDaemon(name, await daemon.start(), data, figures);
+    }
+
+    /** Prints the figures since the last call. */
+    async report(step: string): Promise<void> {
+      rmSync(this.figures, { force: true });
+      this.daemon.signal("SIGUSR2");
+      for (let tries = 0; tries < 3000 && !existsSync(this.figures); tries += 1) await sleep(20);
+      const found = JSON.parse(readFileSync(this.figures, "utf8")) as ProcessFigures;
+      console.info(`${step}: ${this.name}: ${textOf(found)}`);
+    }
+  }
+
+  /** Performs a step, prints its time and its figures. */
+  async function timed<T>(step: string, work: () => Promise<T>, ...daemons: readonly ObservedDaemon[]): Promise<T> {
+    const started = Date.now();
+    const result = await work();
+    console.info(`${step}: ${String((Date.now() - started) / 1000)} s`);
+    for (const one of daemons) await one.report(step);
+    return result;
+  }
+
+  async function run(...args: readonly string[]): Promise<void> {
+    const figures = join(folder, "figures of the command");
+    rmSync(figures, { force: true });
+    expect(await boltholeWith({ env: observed(figures), timeoutMs: LONG_MS }, ...args)).toMatchObject({ code: 0 });
+    console.info(
+      `${args[0] ?? ""}: the command: ${textOf(JSON.parse(readFileSync(figures, "utf8")) as ProcessFigures)}`,
+    );
+  }
+
+  async function count(daemon: DaemonProcess): Promise<number> {
+    let loaded = 0;
+    const { batches } = await (await client(daemon, LONG_MS)).versioned.loadInputStates({ runtimeId: RT });
+    for await (const batch of batches) {
+      for (const { value } of batch) if (value.currentState === "abandoned") loaded += 1;
+    }
+    return loaded;
+  }
+
+  testLong.each<[engine: Engine, rows: number, bytes: number]>([
+    ["lmdb", 4096, 900_000],
+    ["lmdb", 50_000, 0],
+    ["sqlite", 4096, 900_000],
+    // The rows are in the memory of two daemons, up to three times each while they are replaced.
+    ["memory", 1024, 900_000],
   ])(
-    "a runtime with %d inputs of %d bytes is retired and loaded",
-    async (count, bytes) => {
-      const figures = join(folder, "figures");
-      const observer = join(__dirname, "testing", "event-loop-observer.js");
-      const daemon = daemons.addObserved(join(folder, "home"), observer, { [FIGURES_FILE]: figures });
-      await daemon.start();
-      const report = async (step: string): Promise<void> => {
-        const { longestDelayMs, peakMemoryMiB } = await figuresOf(daemon, figures);
-        console.info(`${step}: longest delay ${longestDelayMs.toFixed(1)} ms, peak ${peakMemoryMiB.toFixed(0)} MiB`);
+    "over the engine %s a runtime with %d inputs of %d bytes is retired, loaded, copied, moved and deleted",
+    async (engine, rowCount, bytes) => {
+      const source = await ObservedDaemon.start(engine, "source");
+      const store = await client(source.daemon, LONG_MS);
+      const rows = Array.from({ length: rowCount }, (_, n) => acceptedRow(n, bytes));
+      const accept = async (): Promise<void> => {
+        for (let at = 0; at < rowCount; at += 10) {
+          await Promise.all(rows.slice(at, at + 10).map((row) => store.persistInputState(RT, row)));
+        }
       };
-      const store = await client(daemon, LONG_MS);
-      const rows = Array.from({ length: count }, (_, n) => acceptedRow(n, bytes));
-      for (let at = 0; at < count; at += 10) {
-        await Promise.all(rows.slice(at, at + 10).map((row) => store.persistInputState(RT, row)));
-      }
-      await report(`accepted ${String(count)}`);
-      const started = Date.now();
-      const retiring = await client(daemon, LONG_MS);
-      await retiring.commitMachineLifecycle(RT, RETIRED, rows.map(abandoned));
-      await report(`retired in ${String((Date.now() - started) / 1000)} s`);
-      let loaded = 0;
-      const { batches } = await (await client(daemon, LONG_MS)).versioned.loadInputStates({ runtimeId: RT });
-      for await (const batch of batches) {
-        for (const { value } of batch) if (value.currentState === "abandoned") loaded += 1;
-      }
-      await report("loaded");
-      expect(loaded).toBe(count);
+      await timed("accept", accept, source);
+      const retiring = await client(source.daemon, LONG_MS);
+      const retired = rows.map(abandoned);
+      await timed("retire", () => retiring.commitMachineLifecycle(RT, RETIRED, retired), source);
+      expect(await timed("load", () => count(source.daemon), source)).toBe(rowCount);
+
+      const file = join(folder, "moved.sqlite3");
+      const move = (command: string, data: string): Promise<void> =>
+        run(command, "meerkat", file, "--data", data, "--engine", engine);
+      await timed("export", () => move("export", source.data), source);
+      const target = await ObservedDaemon.start(engine, "target");
+      await timed("import", () => move("import", target.data), target);
+      await timed("import of the same", () => move("import", target.data), target);
+      expect(await count(target.daemon)).toBe(rowCount);
+      const { inputStates } = await timed("delete", () => store.deleteRuntime(RT), source);
+      expect(inputStates).toBe(rowCount);
+      if (engine !== "lmdb") return;
+
+      const backup = join(folder, "copy.backup");
+      await timed("backup", () => run("backup", backup, "--data", target.data), target);
+      await target.daemon.stop();
+      await timed("restore", () => run("restore", backup, "--data", join(folder, "restored")));
+      const restored = await ObservedDaemon.start(engine, "restored");
+      expect(await count(restored.daemon)).toBe(rowCount);
     },
     LONG_MS,
   );

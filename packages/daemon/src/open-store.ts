@@ -1,9 +1,10 @@
-import { dirname, join } from "node:path";
+import { dirname } from "node:path";
 import type { Limits } from "@bolthole/contract";
 import {
   DEFAULT_LIMITS,
   type Engine,
   type EngineStore,
+  type HorizonMove,
   MemoryEngine,
   Scrub,
   createEngineStore,
@@ -11,10 +12,12 @@ import {
 } from "@bolthole/core";
 import { LmdbEngine } from "@bolthole/lmdb";
 import { SqliteEngine } from "@bolthole/sqlite";
+import type { ClockLog } from "./clock-log.js";
 import { type Config, VERSION } from "./config.js";
 import { controlFolderOf, refuseSharedFolder } from "./folder/data-folder.js";
 import { damagedRuntimesFile } from "./folder/damaged-runtimes.js";
-import { type StoreFiles, keepStoreId, refuseLostData } from "./folder/store-id.js";
+import { type StoreFiles, keepStoreId, lmdbFiles, refuseLostData, sqliteFiles } from "./folder/store-id.js";
+import type { StoreLock } from "./folder/store-lock.js";
 import { scrubFile } from "./folder/state-files.js";
 import { KnownDamage } from "./known-damage.js";
 import type { Log } from "./log.js";
@@ -29,29 +32,34 @@ export interface OpenStore {
   readonly damage: KnownDamage;
 }
 
-/**
- * Opens the configured engine and a store over it. Damage that is found before the store is opened is logged. `onDiskFailure` is
- * called once when the disk fails during a write; `signal` aborts a start that is still checking the store.
- */
-export async function openStore(
-  config: Config,
-  log: Log,
-  onDiskFailure: (cause: unknown) => void,
-  signal?: AbortSignal,
-): Promise<OpenStore> {
+/** The conditions under which a store is opened. */
+export interface Opening {
+  /** The locks of the store, which must be held until the engine is closed. Undefined for a store in memory without files. */
+  readonly lock: StoreLock | undefined;
+  /** Called once, when the disk failed during a write, or with a LostFilesError when the files of the store were removed. */
+  readonly onFailure: (cause: unknown) => void;
+  /** Aborts a start that is still checking the store. */
+  readonly signal?: AbortSignal | undefined;
+  /** Called after the horizon was moved. */
+  readonly onHorizonMoved?: ((move: HorizonMove) => void) | undefined;
+}
+
+/** Opens the configured engine and a store over it. Damage that is found before the store is opened is logged. */
+export async function openStore(config: Config, log: Log, opening: Opening): Promise<OpenStore> {
   const damage = new KnownDamage(log);
   const files = storeFilesOf(config);
   refuseLostData(files);
-  const engine = await openEngine(config, onDiskFailure, damage, signal);
+  const engine = await openEngine(config, opening, damage);
   try {
+    opening.lock?.adopt();
     keepStoreId(files, engine.storeId);
-    if (engine.durable) damage.keepIn(damagedRuntimesFile(files.controlFolder, engine.storeId));
+    if (engine.durable) damage.keepIn(damagedRuntimesFile(files.controlFolder, engine.storeId), opening.lock?.check);
     await recountUnreadable(engine, log);
   } catch (error) {
     await engine.close();
     throw error;
   }
-  return { engine, store: createStore(engine, config, damage), damage };
+  return { engine, store: createStore(engine, config, damage, opening.onHorizonMoved), damage };
 }
 
 /** Without a readable store manifest, every write would be refused. */
@@ -73,29 +81,26 @@ export function storeFilesOf(config: Pick<Config, "data" | "engine">): StoreFile
   const controlFolder = controlFolderOf(config);
   switch (config.engine) {
     case "memory":
-      return { controlFolder, dataFile: undefined };
+      return { controlFolder, dataFile: undefined, isShared: false };
     case "sqlite":
-      return { controlFolder, dataFile: config.data };
+      return sqliteFiles(controlFolder, config.data);
     case "lmdb":
-      return { controlFolder, dataFile: join(config.data, "data.mdb") };
+      return lmdbFiles(config.data);
   }
 }
 
-async function openEngine(
-  config: Config,
-  onFailure: (cause: unknown) => void,
-  damage: KnownDamage,
-  signal: AbortSignal | undefined,
-): Promise<Engine> {
+async function openEngine(config: Config, { lock, onFailure, signal }: Opening, damage: KnownDamage): Promise<Engine> {
+  const guard = lock?.check;
   switch (config.engine) {
     case "memory":
       return new MemoryEngine();
     case "sqlite":
       refuseSharedFolder(dirname(config.data), "database folder");
-      return SqliteEngine.open(config.data, { onFailure });
+      return SqliteEngine.open(config.data, { onFailure, guard });
     case "lmdb":
       return LmdbEngine.open(config.data, {
         onFailure,
+        guard,
         quotaBytes: config.quota,
         check: { level: config.check, maxBytes: config.checkMaxSize, signal },
         onFinding: (finding) => {
@@ -105,8 +110,14 @@ async function openEngine(
   }
 }
 
-const createStore = (engine: Engine, config: Config, damage: KnownDamage): EngineStore =>
+const createStore = (
+  engine: Engine,
+  config: Config,
+  damage: KnownDamage,
+  onHorizonMoved: Opening["onHorizonMoved"],
+): EngineStore =>
   createEngineStore(engine, {
+    onHorizonMoved,
     limits: limitsOf(config),
     outcomeRetention: { maxAgeSeconds: config.outcomeMaxAge / 1000, maxCount: config.outcomeMaxCount },
     serverVersion: VERSION,
@@ -116,9 +127,9 @@ const createStore = (engine: Engine, config: Config, damage: KnownDamage): Engin
     checks: { incremental: config.incrementalChecks, memoryBytes: config.checkMemory },
   });
 
-/** The engines sqlite and memory hold an upload in memory until its commit. */
+/** The engine memory holds an upload in memory until its commit. */
 const inputUploadBytesOf = (engine: Config["engine"]): number =>
-  engine === "lmdb" ? DEFAULT_LIMITS.inputUploadBytes : 1024 ** 3;
+  engine === "memory" ? 1024 ** 3 : DEFAULT_LIMITS.inputUploadBytes;
 
 const limitsOf = (config: Config): Limits => ({
   ...DEFAULT_LIMITS,
@@ -165,11 +176,15 @@ export function startScrub(
   return scrub;
 }
 
-/** Deletes expired outcomes of requests at regular intervals. Returns a function that ends this and waits for the last run. */
-export function startPruning(store: EngineStore, log: Log): () => Promise<void> {
+/**
+ * Deletes expired outcomes of requests at regular intervals, and reports jumps of the clock. Returns a function that ends this and
+ * waits for the last run.
+ */
+export function startPruning(store: EngineStore, clocks: ClockLog, log: Log): () => Promise<void> {
   const stopping = new AbortController();
   let lastRun = Promise.resolve();
   const timer = setInterval(() => {
+    clocks.compare();
     lastRun = lastRun
       .then(() => store.prune(stopping.signal))
       .catch((error: unknown) => {
@@ -181,5 +196,6 @@ export function startPruning(store: EngineStore, log: Log): () => Promise<void> 
     clearInterval(timer);
     stopping.abort();
     await lastRun;
+    clocks.flush();
   };
 }

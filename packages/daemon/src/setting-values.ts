@@ -1,3 +1,4 @@
+import { isIPv4 } from "node:net";
 import bytes from "bytes";
 import ms from "ms";
 import { z } from "zod";
@@ -39,7 +40,8 @@ export function size(least: number, most = LARGEST_SIZE, words: Readonly<Record<
     .transform((text, context) => {
       const word = Object.hasOwn(words, text) ? words[text] : undefined;
       if (word !== undefined) return word;
-      const isSize = /^\d+(\.\d+)?\s*([kmg]i?)?b?$/i.test(text);
+      // A number of bytes has no fraction.
+      const isSize = /^(\d+\s*b?|\d+(\.\d+)?\s*[kmg]i?b?)$/i.test(text);
       const value = isSize ? bytes.parse(text.replace(/i(?=b?$)/i, "")) : null;
       if (value !== null && value >= least && value <= most) return value;
       const form = isSize ? "a size" : "a size such as 32MB or 1GiB";
@@ -73,14 +75,14 @@ export function duration(least: number, most: number, step: 1 | 1000 = 1): Numbe
     .describe(description);
 }
 
-/** A whole number from 1 to `most`. */
-export function count(most: number): NumberForm {
-  const description = `from 1 to ${String(most)}`;
+/** A whole number from `least` to `most`. */
+export function count(most: number, least = 1): NumberForm {
+  const description = `from ${String(least)} to ${String(most)}`;
   return z
     .string()
     .transform((text, context) => {
       const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
-      if (value >= 1 && value <= most) return value;
+      if (value >= least && value <= most) return value;
       context.addIssue({ code: "custom", message: `expected a whole number ${description}, found ${text}` });
       return z.NEVER;
     })
@@ -94,15 +96,24 @@ export const flag = z.union([z.boolean(), z.string()]).transform((value, context
   return z.NEVER;
 });
 
-const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
+/** One of these words, which are written in small letters. */
+export const oneOf = <const T extends string>(...words: readonly T[]): z.ZodEnum<{ [K in T]: K }> =>
+  z.enum(words, {
+    error: ({ input }) => `expected ${words.slice(0, -1).join(", ")} or ${words.at(-1) ?? ""}, found ${String(input)}`,
+  });
+
+const isLoopback = (host: string): boolean =>
+  host === "localhost" || host === "[::1]" || (host.startsWith("127.") && isIPv4(host));
+
+const MAX_PORT = 65535;
 
 /** A loopback address and a port. Port 0 selects a free one. */
 export const address = z.string().transform((text, context) => {
-  const [, host = "", port = ""] = /^(.*):(\d{1,5})$/.exec(text) ?? [];
-  if (LOOPBACK.test(host) && Number(port) <= 65535) return { host: host.replace(/[[\]]/g, ""), port: Number(port) };
-  context.addIssue({
-    code: "custom",
-    message: `expected a loopback address such as 127.0.0.1:7117 (other addresses need TLS, which is not supported yet), found ${text}`,
-  });
+  const [, host = "", port = ""] = /^(.*):(\d+)$/.exec(text) ?? [];
+  if (isLoopback(host) && Number(port) <= MAX_PORT) return { host: host.replace(/[[\]]/g, ""), port: Number(port) };
+  const message = isLoopback(host)
+    ? `expected a port from 0 to ${String(MAX_PORT)}, found ${port}`
+    : `expected a loopback address such as 127.0.0.1:7117 (other addresses need TLS, which is not supported yet), found ${text}`;
+  context.addIssue({ code: "custom", message });
   return z.NEVER;
 });

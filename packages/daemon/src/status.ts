@@ -3,7 +3,10 @@ import { type ScrubPassSchema, ScrubState, type ScrubStatusSchema, encodeFinding
 import type { Engine, EngineStore, PassReport, Scrub } from "@bolthole/core";
 import { type Config, VERSION } from "./config.js";
 import type { Listener } from "./grpc-server.js";
-import type { Admission } from "./rpc/handler.js";
+import type { ByteBudget } from "./rpc/byte-budget.js";
+import type { Log } from "./log.js";
+import type { Admission } from "./rpc/admission.js";
+import type { ResponseBudget } from "./rpc/response-budget.js";
 import type { DaemonStatus } from "./rpc/services.js";
 
 /** The parts of a running daemon that its status describes. */
@@ -14,12 +17,15 @@ export interface StatusSources {
   readonly scrub: Scrub | undefined;
   readonly startedAt: Date;
   readonly admission: Admission;
+  readonly requestBudget: ByteBudget;
+  readonly responses: ResponseBudget;
   readonly listeners: readonly Listener[];
+  readonly log: Pick<Log, "output">;
 }
 
 /** Returns the response of GetStatus. */
 export async function describeStatus(sources: StatusSources): Promise<DaemonStatus> {
-  const { config, engine, store, scrub, startedAt, admission, listeners } = sources;
+  const { config, engine, store, scrub, startedAt, admission, requestBudget, responses, listeners, log } = sources;
   const stats = await engine.stats();
   return {
     version: VERSION,
@@ -37,10 +43,12 @@ export async function describeStatus(sources: StatusSources): Promise<DaemonStat
     diskFreeBytes: stats.diskFreeBytes === undefined ? undefined : BigInt(stats.diskFreeBytes),
     keptOutcomes: BigInt(await store.keptOutcomes()),
     requestsInFlight: admission.requests,
-    requestBytesInFlight: BigInt(admission.bytes),
+    requestBytesInFlight: BigInt(requestBudget.bytes),
+    responseBytesInFlight: BigInt(responses.bytes),
     connections: listeners.reduce((total, { connections }) => total + connections, 0),
     residentBytes: BigInt(process.memoryUsage.rss()),
     scrub: describeScrub(scrub),
+    droppedLogLines: BigInt(log.output.dropped),
   };
 }
 

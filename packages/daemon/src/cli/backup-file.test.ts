@@ -13,7 +13,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { EXIT } from "../exit-code.js";
-import { Daemons, bolthole } from "../testing/daemons.js";
+import { Daemons, MAIN, bolthole } from "../testing/daemons.js";
 import { inputRow } from "../testing/input-row.js";
 
 let folder: string;
@@ -89,6 +89,60 @@ test("a pipe is written in place, and a device stays a device", async () => {
 
   if (!existsSync("/dev/full")) return;
   const full = await backUp("/dev/full");
-  expect(full.code).not.toBe(EXIT.CLEAN);
+  expect([full.code, full.err]).toEqual([
+    EXIT.DATA_FOLDER,
+    expect.stringMatching(/^bolthole: the backup could not be written to its end: ENOSPC.*name another place\n$/),
+  ]);
   expect(statSync("/dev/full").isCharacterDevice()).toBe(true);
+});
+
+/** Runs commands with `bolthole`, so that its output is what a shell makes it. Returns their output and that on the standard error. */
+const shell = (commands: string): Promise<{ stdout: string; stderr: string }> =>
+  promisify(execFile)("bash", ["-c", `bolthole() { "${process.execPath}" "${MAIN}" "$@"; }\n${commands}`], {
+    cwd: folder,
+  });
+
+test.each(["/dev/stdout", "/proc/self/fd/1"])("the standard output (%s) may be a pipe without a name", async (path) => {
+  if (!existsSync(path)) return;
+  const { stdout, stderr } = await shell(
+    `bolthole backup ${path} --data data | cat > ${file}; echo "\${PIPESTATUS[0]}"`,
+  );
+  expect([stdout, stderr]).toEqual([`${String(EXIT.CLEAN)}\n`, expect.stringContaining(`${path}: store `)]);
+  expect((await bolthole("restore", file, "--data", join(folder, "restored"))).code).toBe(EXIT.CLEAN);
+});
+
+test("a reader that has gone ends a backup to the standard output with a message", async () => {
+  if (!existsSync("/dev/stdout")) return;
+  const { stdout, stderr } = await shell(
+    `exec 4> >(true); wait $!; bolthole backup /dev/stdout --data data >&4 || echo "exit code $?" >&2`,
+  );
+  expect(stdout).toBe("");
+  expect(stderr).toMatch(/^bolthole: the backup could not be written to its end: .*EPIPE[^]*\nexit code 3\n$/);
+});
+
+test("a place that cannot be used is named with its cause, and a link that leads nowhere is not replaced", async () => {
+  symlinkSync("nowhere", join(folder, "dangling"));
+  symlinkSync("loop", join(folder, "loop"));
+  writeFileSync(file, "");
+  for (const [path, text] of [
+    [join(folder, "dangling"), "is a link that leads to no file"],
+    [join(folder, "loop"), "ELOOP"],
+    [join(file, "below"), "ENOTDIR"],
+    [join(folder, "missing", "backup"), "ENOENT"],
+  ] as const) {
+    const { code, err } = await backUp(path);
+    expect([path, code, err]).toEqual([path, EXIT.USAGE, expect.stringContaining(text)]);
+    expect(err).toMatch(/^bolthole: .*name .*; nothing was written\n$/);
+  }
+  expect(readdirSync(folder).sort()).toEqual(["backup", "dangling", "data", "loop"]);
+});
+
+test("an engine that has no backup leaves no file, with and without a daemon", async () => {
+  const database = join(folder, "sessions.sqlite3");
+  const daemon = daemons.add(database, ["--engine", "sqlite"], `${database}.bolthole`);
+  await daemon.start();
+  expect((await backUp(file, database)).code).toBe(EXIT.USAGE);
+  await daemon.stop();
+  expect((await backUp(file, database)).code).toBe(EXIT.USAGE);
+  expect(readdirSync(folder).filter((name) => name.startsWith("backup"))).toEqual([]);
 });

@@ -1,10 +1,12 @@
-import { type Stats, existsSync, readdirSync, realpathSync, rmSync, statSync } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
-import { basename, dirname, join, resolve, sep } from "node:path";
-import { type BackupManifest, BackupReader, UnusableBackupError } from "@bolthole/lmdb";
+import { type Stats, existsSync, fstatSync, lstatSync, readdirSync, realpathSync, rmSync, statSync } from "node:fs";
+import { open } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { type BackupManifest, BackupReader, UnusableBackupError, isOtherProcess } from "@bolthole/lmdb";
 import { EXIT, StartupError } from "../exit-code.js";
-import { flushFolder } from "../folder/data-folder.js";
+import { flushFolder, refuseInside } from "../folder/data-folder.js";
+import { isSameFile } from "../folder/file-identity.js";
 import { FileReplacement } from "../folder/state-files.js";
+import { onInterruption } from "./signals.js";
 
 /** The place of a backup: a file that appears when it is complete, or a pipe or device that is written in place. */
 export interface BackupFile {
@@ -22,10 +24,23 @@ export interface BackupFile {
  * file, and for a place in `storeFolder`, where it could take the place of the store itself.
  */
 export async function openBackupFile(path: string, storeFolder: string): Promise<BackupFile> {
-  const target = existsSync(path) ? realpathSync(path) : resolve(path);
-  const found = existsSync(target) ? statSync(target) : undefined;
-  if (found && !found.isFile()) return openInPlace(target, found);
-  refuseInside(target, storeFolder);
+  try {
+    return await openPlace(path, storeFolder);
+  } catch (error) {
+    if (!(error instanceof Error && "syscall" in error)) throw error;
+    throw refusal(`the backup cannot be written: ${error.message}; name another file for it`, error);
+  }
+}
+
+async function openPlace(path: string, storeFolder: string): Promise<BackupFile> {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (!found && lstatSync(path, { throwIfNoEntry: false })) {
+    throw refusal(`${path} is a link that leads to no file; name the file itself`);
+  }
+  // Not its real path: that of a pipe without a name, such as /dev/stdout, leads nowhere.
+  if (found && !found.isFile()) return openInPlace(path, found);
+  const target = found ? realpathSync(path) : resolve(path);
+  refuseInside(storeFolder, target, "keep a backup elsewhere, best on another disk");
   const previous = found && found.size > 0 ? await manifestOf(target) : undefined;
   removeLeftovers(target);
   return openReplacement(target, previous);
@@ -34,52 +49,73 @@ export async function openBackupFile(path: string, storeFolder: string): Promise
 const refusal = (text: string, cause?: unknown): StartupError =>
   new StartupError(EXIT.USAGE, `${text}; nothing was written`, cause);
 
+const STDOUT = 1;
+
 async function openInPlace(path: string, found: Stats): Promise<BackupFile> {
+  const isStream = found.isFIFO() || found.isSocket();
+  // The open descriptor is used: opening the pipe again would wait for ever when its reader has gone, and a socket has no path.
+  if (isStream && isSameFile(fstatSync(STDOUT, { bigint: true }), statSync(path, { bigint: true })))
+    return standardOutput;
   if (!found.isFIFO() && !found.isCharacterDevice()) {
     throw refusal(`${path} is no file, pipe or character device; name another place for the backup`);
   }
-  const file = await openFor(path, "w");
+  const file = await open(path, "w", 0o600);
   return {
     isInPlace: true,
-    write: (chunk) => file.writeFile(chunk),
+    write: (chunk) => file.writeFile(chunk).catch(throwUnwritten),
     commit: () => file.close(),
     discard: () => file.close(),
   };
 }
 
+const standardOutput: BackupFile = {
+  isInPlace: true,
+  write: (chunk) =>
+    new Promise<void>((resolve, reject) => {
+      process.stdout.write(chunk, (error) => {
+        if (error) reject(error);
+        else resolve();
+      });
+    }).catch(throwUnwritten),
+  commit: () => Promise.resolve(),
+  discard: () => Promise.resolve(),
+};
+
+/** Throws the error of a place that takes no more bytes. */
+function throwUnwritten(error: unknown): never {
+  const text =
+    `the backup could not be written to its end: ${(error as Error).message}; a file that was there before is unchanged, and what a ` +
+    "pipe or device received is no backup; free some space, or name another place";
+  throw new StartupError(EXIT.DATA_FOLDER, text, error);
+}
+
 async function openReplacement(path: string, previous: BackupManifest | undefined): Promise<BackupFile> {
   const replacement = new FileReplacement(path, `${String(process.pid)}.new`);
-  const file = await openFor(replacement.temporaryPath, "wx");
+  const file = await open(replacement.temporaryPath, "wx", 0o600);
+  const forget = onInterruption(() => {
+    replacement.discard();
+  });
   return {
     isInPlace: false,
-    write: (chunk) => file.writeFile(chunk),
+    write: (chunk) => file.writeFile(chunk).catch(throwUnwritten),
     commit: async (manifest) => {
       if (previous) refuseWorse(path, previous, manifest);
-      await file.sync();
-      await file.close();
-      replacement.commit();
-      flushFolder(dirname(path));
+      try {
+        await file.sync();
+        await file.close();
+        replacement.commit();
+        forget();
+        flushFolder(dirname(path));
+      } catch (error) {
+        throwUnwritten(error);
+      }
     },
     discard: async () => {
       await file.close();
       replacement.discard();
+      forget();
     },
   };
-}
-
-async function openFor(path: string, flags: "w" | "wx"): Promise<FileHandle> {
-  try {
-    return await open(path, flags, 0o600);
-  } catch (error) {
-    throw refusal(`the backup cannot be written: ${(error as Error).message}`, error);
-  }
-}
-
-function refuseInside(path: string, storeFolder: string): void {
-  const folder = existsSync(dirname(path)) ? realpathSync(dirname(path)) : dirname(path);
-  const store = existsSync(storeFolder) ? realpathSync(storeFolder) : resolve(storeFolder);
-  if (folder !== store && !folder.startsWith(store + sep)) return;
-  throw refusal(`${path} is in the data folder of the store; keep a backup elsewhere, best on another disk`);
 }
 
 const HEADER_BYTES = 64 * 1024;
@@ -119,15 +155,6 @@ function removeLeftovers(path: string): void {
   for (const name of readdirSync(dirname(path))) {
     if (!name.startsWith(`${basename(path)}.`)) continue;
     const pid = /^\.(\d+)\.new$/.exec(name.slice(basename(path).length))?.[1];
-    if (pid !== undefined && !isRunning(Number(pid))) rmSync(join(dirname(path), name), { force: true });
-  }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== "ESRCH";
+    if (pid !== undefined && !isOtherProcess(Number(pid))) rmSync(join(dirname(path), name), { force: true });
   }
 }

@@ -66,6 +66,6 @@ test("without a terminal and without --yes nothing is deleted", async () => {
     code: EXIT.DATA_FOLDER,
   });
   const invalid = await bolthole("delete", "one", "--data", data, "--yes", "--request-id", "x");
-  expect(invalid).toMatchObject({ code: EXIT.INTERNAL, out: "" });
-  expect(invalid.err).toContain("request_id");
+  expect(invalid).toMatchObject({ code: EXIT.USAGE, out: "" });
+  expect(invalid.err).toContain("--request-id");
 });

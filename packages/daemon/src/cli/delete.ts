@@ -1,6 +1,7 @@
 import { createInterface } from "node:readline/promises";
-import { Command } from "commander";
-import type { DeletedRuntime } from "@bolthole/contract";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { z } from "zod";
+import { type DeletedRuntime, OutcomeUnknownError, StoreError } from "@bolthole/contract";
 import { EXIT, StartupError, withExitCode } from "../exit-code.js";
 import { type StoreTargetFlags, addStoreTargetOptions, openStoreTarget } from "./store-target.js";
 
@@ -16,8 +17,19 @@ export function deleteCommand(): Command {
     .argument("<runtime>", "the id of the runtime");
   return addStoreTargetOptions(command)
     .option("--yes", "delete without asking")
-    .option("--request-id <uuid>", "a UUIDv7; a repeated deletion with the same id prints the first result")
+    .addOption(
+      new Option(
+        "--request-id <uuid>",
+        "a UUIDv7; a repeated deletion with the same id prints the first result",
+      ).argParser(parseRequestId),
+    )
     .action(deleteRuntime);
+}
+
+/** Checks the form of a request id before anything is asked or opened. The store checks its time. */
+function parseRequestId(text: string): string {
+  if (z.uuidv7().safeParse(text).success) return text;
+  throw new InvalidArgumentError("Expected a UUIDv7, such as 0198f01a-0000-7000-8000-000000000001.");
 }
 
 async function deleteRuntime(
@@ -30,11 +42,25 @@ async function deleteRuntime(
   }
   const { store, close } = await openStoreTarget(target, "refuse");
   try {
-    const deleted = await withExitCode(() => store.deleteRuntime({ runtimeId, requestId }));
+    const deleted = await withExitCode(() => store.deleteRuntime({ runtimeId, requestId })).catch((error: unknown) => {
+      throw withRequestId(runtimeId, error);
+    });
     process.stdout.write(`${resultText(runtimeId, deleted)}\n`);
   } finally {
     await close();
   }
+}
+
+/** Returns an error that says how a deletion without a response is repeated so that it prints the first result. */
+function withRequestId(runtimeId: string, error: unknown): unknown {
+  const cause = error instanceof StartupError ? error.cause : error;
+  if (!(cause instanceof OutcomeUnknownError)) return error;
+  // The text of the error itself has an advice for programs.
+  const lost = cause.subject.cause;
+  const text =
+    `the daemon gave no answer while deleting the runtime ${JSON.stringify(runtimeId)}, which may have been deleted or not ` +
+    `(${lost instanceof StoreError ? lost.text : cause.text})\nwhen a daemon serves the store, repeat the command with --request-id ${cause.requestId}`;
+  return new StartupError(EXIT.NOT_RUNNING, text, error);
 }
 
 /** Asks on the terminal. Throws a StartupError when there is none. */

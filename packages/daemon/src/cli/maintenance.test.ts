@@ -156,7 +156,7 @@ describe("a backup", () => {
     await served(data, fill);
     flip(join(data, "data.mdb"), MARK);
     const backup = await bolthole("backup", file, "--data", data);
-    expect([backup.code, backup.out]).toEqual([EXIT.DAMAGED, expect.stringContaining("1 findings")]);
+    expect([backup.code, backup.out]).toEqual([EXIT.DAMAGED, expect.stringContaining("1 finding")]);
     const restored = await bolthole("restore", file, "--data", join(folder, "second"));
     expect([restored.code, restored.out]).toEqual([EXIT.DAMAGED, expect.stringContaining('"two" input state')]);
   });

@@ -11,6 +11,7 @@ import {
 } from "@bolthole/contract";
 import { createEngineStore } from "@bolthole/core";
 import { MeerkatFile, type MeerkatRows, SqliteEngine, putRawRow } from "@bolthole/sqlite";
+import { DatabaseProcess } from "@bolthole/sqlite/testing";
 import { EXIT } from "../exit-code.js";
 import { MAIN, bolthole } from "../testing/daemons.js";
 
@@ -84,13 +85,34 @@ const summary = ({ out }: { readonly out: string }): string => out.trimEnd().spl
 
 test("an export into a file that cannot be created is refused without a stack", async () => {
   expect((await importFile()).code).toBe(EXIT.CLEAN);
-  for (const path of ["/proc/x/y", folder]) {
+  for (const [path, expected] of [
+    ["/proc/x/y", EXIT.DATA_FOLDER],
+    [folder, EXIT.USAGE],
+  ] as const) {
     const { code, err } = await bolthole("export", "meerkat", path, "--data", data);
-    expect([code, err]).toEqual([
-      EXIT.DATA_FOLDER,
-      expect.stringMatching(new RegExp(`^bolthole: ${path} [^\\n]*\\n$`)),
-    ]);
+    expect([code, err]).toEqual([expected, expect.stringMatching(new RegExp(`^bolthole: ${path} [^\\n]*\\n$`))]);
   }
+});
+
+test("an export of an unknown runtime says that nothing is stored and makes no file, and so does an import of no runtime", async () => {
+  expect((await importFile()).code).toBe(EXIT.CLEAN);
+  for (const dryRun of [[], ["--dry-run"]]) {
+    const unknown = await exportTo("unknown", "--runtime", "nothing", "--overwrite", ...dryRun);
+    expect([unknown.code, unknown.out, unknown.err]).toEqual([
+      EXIT.USAGE,
+      "",
+      'bolthole: the store has no runtime "nothing": nothing is stored under this id, and nothing was changed; ' +
+        "name another one with --runtime\n",
+    ]);
+    expect(existsSync(join(folder, "unknown"))).toBe(false);
+  }
+  await MeerkatFile.openToWrite(join(folder, "without runtimes")).then((made) => made.close());
+  const none = await bolthole("import", "meerkat", join(folder, "without runtimes"), "--data", data, "--overwrite");
+  expect([none.code, none.err]).toEqual([
+    EXIT.CLEAN,
+    "bolthole: the database has no runtimes; no runtime was changed\n",
+  ]);
+  expect(summary(await importFile())).toContain("2 unchanged");
 });
 
 test("a dry run reports the result and creates neither a store nor a file", async () => {
@@ -191,6 +213,20 @@ describe("with a running daemon", () => {
     expect(summary(skipped)).toContain("0 added, 0 replaced, 0 unchanged, 0 kept, 2 skipped; 2 rows");
     expect(summary(await exportTo("out", "--skip-damaged"))).toContain("2 added");
     expect((await rowsOf(join(folder, "out"), "opaque")).inputs).toHaveLength(1);
+  });
+
+  test("an export into a database that another process has locked reports that, and ends", async () => {
+    expect((await importFile()).code).toBe(EXIT.CLEAN);
+    expect((await exportTo("out")).code).toBe(EXIT.CLEAN);
+    const other = new DatabaseProcess(join(folder, "out"));
+    try {
+      await other.exec("BEGIN IMMEDIATE");
+      const refused = await exportTo("out", "--runtime", "one");
+      expect(refused).toMatchObject({ code: EXIT.INCOMPLETE, err: "" });
+      expect(refused.out).toMatch(/skipped {3}"one": .* another process has locked it/);
+    } finally {
+      await other.kill();
+    }
   });
 });
 

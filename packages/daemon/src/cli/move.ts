@@ -1,9 +1,22 @@
-import { existsSync } from "node:fs";
+import { existsSync, lstatSync, realpathSync, rmSync, statSync } from "node:fs";
+import { setTimeout } from "node:timers/promises";
 import { Command } from "commander";
-import { type ExportedRuntime, type Finding, type ImportResult, type RuntimeId, StoreError } from "@bolthole/contract";
-import { MeerkatFile, type RefusedRow, type Taken, fromMeerkat, toMeerkat } from "@bolthole/sqlite";
-import { EXIT, type ExitCode, StartupError, withExitCode } from "../exit-code.js";
+import { type ExportedPart, type Finding, type ImportResult, type RuntimeId, StoreError } from "@bolthole/contract";
+import { type Converted, MeerkatFile, type RefusedRow, ToMeerkat } from "@bolthole/sqlite";
+import { dataFolderOf } from "../config.js";
+import {
+  EXIT,
+  type ExitCode,
+  StartupError,
+  failureOf,
+  isWithoutAnswer,
+  knownFailure,
+  withExitCode,
+} from "../exit-code.js";
+import { findControlFolder, isFile, refuseInside } from "../folder/data-folder.js";
+import { keepPrivate, refuseUnusableFiles, reportTightened } from "../folder/private-files.js";
 import { RuntimeProgress } from "./progress.js";
+import { counted } from "./quantity.js";
 import { type StoreTarget, type StoreTargetFlags, addStoreTargetOptions, openStoreTarget } from "./store-target.js";
 
 interface MoveFlags {
@@ -35,7 +48,15 @@ export function importCommand(): Command {
     .addCommand(addMoveOptions(addStoreTargetOptions(meerkat)));
 }
 
+/** The database of a store cannot be the source of an import into it, nor the target of an export. */
+function refuseStoreItself(path: string, { data }: StoreTargetFlags): void {
+  const store = dataFolderOf(data);
+  if (!existsSync(path) || !existsSync(store) || realpathSync(path) !== realpathSync(store)) return;
+  throw new StartupError(EXIT.USAGE, `${path} is the database of the store itself; nothing was changed`);
+}
+
 async function importMeerkat(path: string, flags: MoveFlags & StoreTargetFlags): Promise<void> {
+  refuseStoreItself(path, flags);
   const file = await withExitCode(() => MeerkatFile.openToRead(path));
   try {
     const target = await openStoreTarget(flags, flags.dryRun ? "memory" : "create");
@@ -55,22 +76,45 @@ async function importAll(file: MeerkatFile, { store, transfer }: StoreTarget, fl
   const all = await file.runtimes();
   const runtimes = flags.runtime === undefined ? all : all.filter(({ runtimeId }) => runtimeId === flags.runtime);
   if (flags.runtime !== undefined && runtimes.length === 0) throw noRuntime(flags.runtime, "the database");
-  const move = new Move(flags, runtimes.length);
-  for (const { runtimeId, name } of runtimes) {
-    if (runtimeId === undefined) {
-      move.refuse(name, [{ record: "runtime id", reason: "it is not text" }], NOTHING_MOVES);
-      continue;
+  if (runtimes.length === 0) process.stderr.write("bolthole: the database has no runtimes; no runtime was changed\n");
+  const move = new Move("import", flags, runtimes.length);
+  return move.complete(async () => {
+    for (const { runtimeId, name } of runtimes) {
+      if (runtimeId === undefined) {
+        move.refuse(name, [{ record: "runtime id", reason: "it is not text" }], NOTHING_MOVES);
+        continue;
+      }
+      move.begin(`reading the runtime ${JSON.stringify(name)} from the database`);
+      const { converted, outcome } = await file.reading(runtimeId, async (runtime) => {
+        const { refused, isEmpty } = runtime;
+        const converted = { refused, isEmpty };
+        if (isEmpty || !move.takes(converted))
+          return { converted, outcome: () => Promise.reject(new Error(NOTHING_MOVES)) };
+        move.begin(`moving the runtime ${JSON.stringify(name)}`);
+        const imported = whileBusy(() =>
+          transfer.importRuntime({ runtimeId, parts: runtime.parts(), overwrite, dryRun }),
+        );
+        // The runtime is reported when it is certain that the file was not changed meanwhile.
+        await imported.catch(() => undefined);
+        return { converted, outcome: () => imported };
+      });
+      // The runtime was cleared after the list was read.
+      if (converted.isEmpty && converted.refused.length === 0) continue;
+      await move.runtime(name, converted, outcome);
     }
-    const converted = fromMeerkat(runtimeId, await file.read(runtimeId));
-    await move.runtime(name, converted, () => transfer.importRuntime({ contents: converted.taken, overwrite, dryRun }));
-  }
-  const oauth = flags.runtime === undefined ? await file.readOauth() : undefined;
-  if (oauth) await move.storeRecord("OAuth flow state", () => importOauth(store, oauth, overwrite, dryRun));
-  return move.end();
+    const oauth = flags.runtime === undefined ? await file.readOauth() : undefined;
+    if (oauth) await move.storeRecord(OAUTH, () => importOauth(store, oauth, overwrite, dryRun));
+  });
 }
 
+const OAUTH = "OAuth flow state";
+
 const noRuntime = (runtimeId: RuntimeId, where: string): StartupError =>
-  new StartupError(EXIT.USAGE, `${where} has no runtime ${JSON.stringify(runtimeId)}; name another one with --runtime`);
+  new StartupError(
+    EXIT.USAGE,
+    `${where} has no runtime ${JSON.stringify(runtimeId)}: nothing is stored under this id, and nothing was changed; ` +
+      "name another one with --runtime",
+  );
 
 async function importOauth(
   store: StoreTarget["store"],
@@ -105,11 +149,19 @@ export function exportCommand(): Command {
 }
 
 async function exportMeerkat(path: string, flags: ExportFlags & StoreTargetFlags): Promise<void> {
+  refuseStoreItself(path, flags);
+  if (existsSync(path) && !isFile(path)) {
+    throw new StartupError(
+      EXIT.USAGE,
+      `${path} is a folder, pipe or device; name a database of Meerkat, or a new file`,
+    );
+  }
+  refuseInside(findControlFolder(dataFolderOf(flags.data)), path, "name a file elsewhere");
   const target = await openStoreTarget(flags, "refuse");
   try {
-    // A dry run creates no file. Without a file, every runtime is reported as added.
-    const file =
-      flags.dryRun && !existsSync(path) ? undefined : await withExitCode(() => MeerkatFile.openToWrite(path));
+    // Before the file is made.
+    if (flags.runtime !== undefined) await refuseUnknown(target.transfer, flags.runtime);
+    const file = await withExitCode(() => (flags.dryRun ? openToCompare(path) : openToWrite(path)));
     try {
       process.exitCode = await exportAll(target, file, flags);
     } finally {
@@ -120,6 +172,33 @@ async function exportMeerkat(path: string, flags: ExportFlags & StoreTargetFlags
   }
 }
 
+/** Throws a StartupError when nothing is stored for a runtime id, not even damaged records. */
+async function refuseUnknown(transfer: StoreTarget["transfer"], runtimeId: RuntimeId): Promise<void> {
+  const parts = await whileBusy(() => transfer.exportRuntime({ runtimeId, salvage: true }));
+  if (!parts) throw noRuntime(runtimeId, "the store");
+  await end(parts);
+}
+
+/** Opens the file of an export. A file that was created and could not be made a database, as on a full disk, is removed. */
+async function openToWrite(path: string): Promise<MeerkatFile> {
+  const isNew = !lstatSync(path, { throwIfNoEntry: false });
+  const filesOf = (): string[] => ["", "-wal", "-shm"].map((suffix) => `${realpathSync(path)}${suffix}`);
+  if (existsSync(path)) refuseUnusableFiles(filesOf());
+  try {
+    const file = await MeerkatFile.openToWrite(path);
+    // The export has secrets, so it must not be readable for others either. A database of another program was refused.
+    if (!isNew) keepPrivate(filesOf(), reportTightened);
+    return file;
+  } catch (error) {
+    if (isNew) for (const suffix of ["", "-wal", "-shm"]) rmSync(`${path}${suffix}`, { force: true });
+    throw error;
+  }
+}
+
+/** Opens the file of a dry run, which writes nothing. Without contents, every runtime is reported as added. */
+const openToCompare = (path: string): Promise<MeerkatFile | undefined> =>
+  existsSync(path) && statSync(path).size > 0 ? MeerkatFile.openToRead(path) : Promise.resolve(undefined);
+
 async function exportAll(
   { store, transfer }: StoreTarget,
   file: MeerkatFile | undefined,
@@ -128,33 +207,34 @@ async function exportAll(
   const overwrite = flags.overwrite === true;
   const dryRun = flags.dryRun === true;
   const runtimes = flags.runtime === undefined ? await listAll(store) : [flags.runtime];
-  const move = new Move(flags, runtimes.length);
-  for (const runtimeId of runtimes) {
-    const contents = await readRuntime(transfer, runtimeId, flags.salvage === true);
-    if (!contents) {
-      if (flags.runtime !== undefined) throw noRuntime(runtimeId, "the store");
-      // The runtime was cleared after the list was read.
-      continue;
+  const move = new Move("export", flags, runtimes.length);
+  return move.complete(async () => {
+    for (const runtimeId of runtimes) {
+      move.begin(`loading the runtime ${JSON.stringify(runtimeId)}`);
+      const isWanted = (received: Converted): boolean => !isUnreadable(received) && move.takes(received);
+      const exported = await exportRuntime(transfer, runtimeId, flags.salvage === true, (parts) =>
+        file ? file.write(runtimeId, parts, { overwrite, dryRun, isWanted }) : receive(parts),
+      );
+      if (!exported) {
+        if (flags.runtime !== undefined) throw noRuntime(runtimeId, "the store");
+        // The runtime was cleared after the list was read.
+        continue;
+      }
+      if ("damage" in exported) {
+        move.refuse(runtimeId, [exported.damage], "export its readable records with --salvage");
+      } else if ("failure" in exported) {
+        await move.runtime(runtimeId, { refused: [], isEmpty: false }, () => Promise.reject(exported.failure));
+      } else {
+        const { received, result } = exported;
+        move.reportDamage(runtimeId, received.findings);
+        if (isUnreadable(received)) move.refuse(runtimeId, [], "none of its records is readable");
+        else await move.runtime(runtimeId, received, () => Promise.resolve(result ?? "kept"));
+      }
     }
-    if ("refused" in contents) {
-      move.refuse(runtimeId, [contents.refused], "export its readable records with --salvage");
-      continue;
-    }
-    move.reportDamage(runtimeId, contents.findings);
-    const converted = toMeerkat(contents);
-    if (converted.isEmpty && converted.refused.length === 0) {
-      move.refuse(runtimeId, [], "none of its records is readable");
-      continue;
-    }
-    await move.runtime(runtimeId, converted, () =>
-      file ? file.write(contents, converted.taken, overwrite, dryRun) : Promise.resolve("added"),
-    );
-  }
-  const oauth = flags.runtime === undefined ? await store.loadAuthOauthFlowSnapshot({}) : undefined;
-  if (oauth) {
-    await move.storeRecord("OAuth flow state", () => exportOauth(file, Buffer.from(oauth.value), overwrite, dryRun));
-  }
-  return move.end();
+    move.begin("loading the OAuth flow state");
+    const oauth = flags.runtime === undefined ? await store.loadAuthOauthFlowSnapshot({}) : undefined;
+    if (oauth) await move.storeRecord(OAUTH, () => exportOauth(file, Buffer.from(oauth.value), overwrite, dryRun));
+  });
 }
 
 /** Returns the ids of all runtimes, also of those that are damaged. */
@@ -169,17 +249,70 @@ async function listAll(store: StoreTarget["store"]): Promise<RuntimeId[]> {
   return all;
 }
 
-/** Returns the contents of a runtime. Without `salvage`, returns the damaged record that refuses the whole runtime. */
-async function readRuntime(
+interface Written {
+  readonly received: ToMeerkat;
+  /** Undefined when the runtime was not wanted. */
+  readonly result: ImportResult | undefined;
+}
+
+/**
+ * Passes the parts of a runtime to `write`. Without `salvage`, returns the damaged record that refuses the whole runtime. Returns the
+ * error of `write` itself, and throws that of the store.
+ */
+async function exportRuntime(
   transfer: StoreTarget["transfer"],
   runtimeId: RuntimeId,
   salvage: boolean,
-): Promise<ExportedRuntime | { readonly refused: RefusedRow } | undefined> {
+  write: (parts: AsyncIterable<ExportedPart>) => Promise<Written>,
+): Promise<Written | { readonly damage: RefusedRow } | { readonly failure: Error } | undefined> {
   try {
-    return await transfer.exportRuntime({ runtimeId, salvage });
+    return await whileBusy(async () => {
+      const parts = await transfer.exportRuntime({ runtimeId, salvage });
+      if (!parts) return undefined;
+      try {
+        return await write(parts);
+      } finally {
+        await end(parts);
+      }
+    });
   } catch (error) {
-    if (!(error instanceof StoreError) || error.reason !== "DAMAGED_RECORD") throw error;
-    return { refused: { record: error.subject.record ?? "a record", reason: error.message } };
+    if (!(error instanceof StoreError)) return { failure: error as Error };
+    if (error.reason !== "DAMAGED_RECORD") throw error;
+    return { damage: { record: error.subject.record ?? "a record", reason: error.message } };
+  }
+}
+
+/** Ends a stream, also one of which nothing was read: a generator that was not begun would leave its call open. */
+async function end(parts: AsyncIterable<ExportedPart>): Promise<void> {
+  const iterator = parts[Symbol.asyncIterator]();
+  await iterator.next().catch(() => undefined);
+  await iterator.return?.();
+}
+
+/** Receives a runtime for a dry run without a database, in which every runtime is added. */
+async function receive(parts: AsyncIterable<ExportedPart>): Promise<Written> {
+  const received = new ToMeerkat();
+  const rows = received.rows(parts);
+  while (!(await rows.next()).done);
+  await received.singles();
+  return { received, result: "added" };
+}
+
+/** Whether a runtime has nothing but damage. */
+const isUnreadable = ({ refused, isEmpty }: Converted): boolean => isEmpty && refused.length === 0;
+
+const BUSY_ATTEMPTS = 5;
+const BUSY_PAUSE_MS = 500;
+
+/** Moves a runtime again while the store is busy, or changed the runtime during the move. Nothing was changed by a busy one. */
+async function whileBusy<T>(move: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await move();
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.reason !== "BUSY" || attempt === BUSY_ATTEMPTS) throw error;
+    }
+    await setTimeout(BUSY_PAUSE_MS);
   }
 }
 
@@ -198,6 +331,9 @@ async function exportOauth(
 
 type MoveOutcome = ImportResult | "skipped";
 
+/** The result in the line of a runtime whose import was sent, and whose response was lost. */
+const UNKNOWN = "unknown";
+
 const NOTHING_MOVES = "none of its rows can be moved";
 
 const MOVE_OUTCOMES: readonly MoveOutcome[] = ["added", "replaced", "unchanged", "kept", "skipped"];
@@ -209,34 +345,66 @@ class Move {
   private refusedRows = 0;
   private damages = 0;
   private isIncomplete = false;
+  /** The number of runtimes whose import was sent, and whose response was lost. */
+  private unknown = 0;
+  private step = "";
   private readonly progress: RuntimeProgress;
 
   constructor(
+    private readonly command: "import" | "export",
     private readonly flags: MoveFlags,
-    total: number,
+    private readonly total: number,
   ) {
     this.progress = new RuntimeProgress(total);
   }
 
+  /** Moves everything with `work`, and prints the report, also after an error that ends the work early. Returns the exit code. */
+  async complete(work: () => Promise<void>): Promise<ExitCode> {
+    try {
+      await work();
+      return this.end();
+    } catch (error) {
+      if (error instanceof StartupError) {
+        this.progress.stop();
+        throw error;
+      }
+      this.end();
+      throw this.interruption(error);
+    }
+  }
+
+  /** Names what is done next, for the message of an error. */
+  begin(step: string): void {
+    this.step = step;
+  }
+
+  /** Whether a runtime is moved: none of its rows is refused, or the refused ones are left out. */
+  takes({ refused, isEmpty }: Converted): boolean {
+    return refused.length === 0 || (this.flags.skipDamaged === true && !isEmpty);
+  }
+
   /**
    * Moves one runtime with `write`, as a whole. A runtime with refused rows is not moved, unless `--skip-damaged` leaves these rows
-   * out. An error is reported in the line of the runtime, and the next runtimes are still moved.
+   * out. An error is reported in the line of the runtime, and the next runtimes are still moved, unless the daemon does not answer.
    */
-  async runtime(
-    name: string,
-    { refused, isEmpty }: Pick<Taken<unknown>, "refused" | "isEmpty">,
-    write: () => Promise<ImportResult>,
-  ): Promise<void> {
-    if (refused.length > 0 && (this.flags.skipDamaged !== true || isEmpty)) {
+  async runtime(name: string, converted: Converted, write: () => Promise<ImportResult>): Promise<void> {
+    const { refused, isEmpty } = converted;
+    if (!this.takes(converted)) {
       this.refuse(name, refused, isEmpty ? NOTHING_MOVES : "move its other rows with --skip-damaged");
       return;
     }
     this.reportRefused(name, refused);
+    this.begin(`moving the runtime ${JSON.stringify(name)}`);
     try {
       const result = await write();
       const why = result === "kept" ? "the target has other contents for it; replace them with --overwrite" : "";
       this.finish(name, result, why);
     } catch (error) {
+      if (isWithoutAnswer(error)) {
+        if (error.applied === "unknown") this.unknown += 1;
+        this.reportUnknown(name, error);
+        throw error;
+      }
       this.finish(name, "skipped", (error as Error).message);
     }
   }
@@ -257,19 +425,42 @@ class Move {
 
   /** Moves a record of the store with `write`. */
   async storeRecord(name: string, write: () => Promise<ImportResult>): Promise<void> {
-    const result = await write();
+    this.begin(`moving the ${name}`);
+    const result = await write().catch((error: unknown) => {
+      if (isWithoutAnswer(error)) this.reportUnknown(name, error);
+      throw error;
+    });
     if (result === "kept") this.isIncomplete = true;
     const why = result === "kept" ? "the target has another value; replace it with --overwrite" : "";
     if (result !== "unchanged") this.lines.push(line(result, name, why));
   }
 
+  private reportUnknown(name: string, { applied }: StoreError): void {
+    if (applied !== "unknown") return;
+    this.isIncomplete = true;
+    this.lines.push(line(UNKNOWN, name, "it may have been moved, completely or not at all"));
+  }
+
+  /** Returns the error that ended the work early, with what was done and how to go on. */
+  private interruption(error: unknown): Error {
+    const { exitCode, message } = failureOf(knownFailure(error));
+    const done = [...this.counts.values()].reduce((sum, count) => sum + count, 0);
+    const left = this.total - done - this.unknown;
+    const unknown = this.unknown > 0 ? `, ${counted(this.unknown, "runtime")} may have been moved` : "";
+    const text =
+      `the ${this.command} ended early, while ${this.step}: ${message}\n` +
+      `the report has ${counted(done, "runtime")} of ${String(this.total)}${unknown}, ${counted(left, "runtime was", "runtimes were")} not moved; ` +
+      "repeat the same command to go on: runtimes that were moved are found unchanged";
+    return new StartupError(exitCode, text, error);
+  }
+
   /** Prints the damage, the refused rows, the runtimes that are not unchanged, and the totals. Returns the exit code. */
-  end(): ExitCode {
+  private end(): ExitCode {
     this.progress.stop();
     const counts = MOVE_OUTCOMES.map((outcome) => `${String(this.counts.get(outcome) ?? 0)} ${outcome}`).join(", ");
     const dryRun = this.flags.dryRun ? "dry run, nothing was written: " : "";
-    const damages = this.damages > 0 ? `; ${String(this.damages)} findings of damage` : "";
-    const summary = `${dryRun}runtimes: ${counts}; ${String(this.refusedRows)} rows that cannot be moved${damages}`;
+    const damages = this.damages > 0 ? `; ${counted(this.damages, "finding")} of damage` : "";
+    const summary = `${dryRun}runtimes: ${counts}; ${counted(this.refusedRows, "row")} that cannot be moved${damages}`;
     process.stdout.write([...this.lines, summary, ""].join("\n"));
     if (this.damages > 0) return EXIT.DAMAGED;
     return this.isIncomplete ? EXIT.INCOMPLETE : EXIT.CLEAN;

@@ -1,9 +1,5 @@
 import { SingleBar } from "cli-progress";
-
-const MEBIBYTE = 1024 * 1024;
-
-/** Returns a number of bytes as text, such as `1.5 MiB`. */
-export const mebibytes = (bytes: number): string => `${(bytes / MEBIBYTE).toFixed(1)} MiB`;
+import { mebibytes } from "./quantity.js";
 
 const newBar = (format: string): SingleBar =>
   new SingleBar({ format, clearOnComplete: true, hideCursor: true, stream: process.stderr });

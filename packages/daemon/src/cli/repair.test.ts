@@ -131,7 +131,7 @@ describe("a runtime whose manifest does not match its rows", () => {
     const repaired = await bolthole("repair", "--data", data);
     expect(repaired).toMatchObject({ code: 0, err: "" });
     expect(repaired.out).toMatch(/^recounted {12}"broken" runtime manifest: input rows: expected 2 .*, found 1 /);
-    expect(repaired.out).toContain("1 manifests were counted again; 0 records are damaged and stay as they are\n");
+    expect(repaired.out).toContain("1 manifest counted again; 0 records are damaged and stay as they are\n");
     expect((await bolthole("verify", "--data", data)).code).toBe(0);
     expect(await served("--check", "full")).toEqual(["broken", "whole"]);
   });
@@ -196,7 +196,7 @@ describe("a store that misses a whole runtime", () => {
 test("a repair leaves a valid store alone, names damaged records, and refuses a folder without a store", async () => {
   expect(await bolthole("repair", "--data", data)).toMatchObject({
     code: 0,
-    out: "0 manifests were counted again; 0 records are damaged and stay as they are\n",
+    out: "0 manifests counted again; 0 records are damaged and stay as they are\n",
   });
   await changeRows([INPUT], wrongChecksum);
   const { code, out } = await bolthole("repair", "--data", data);

@@ -1,4 +1,4 @@
-import { constants, existsSync } from "node:fs";
+import { constants } from "node:fs";
 import { copyFile, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Command } from "commander";
@@ -8,8 +8,12 @@ import { LmdbEngine, checkFolder } from "@bolthole/lmdb";
 import { dataFolderOf, variableOf } from "../config.js";
 import { EXIT, type ExitCode, StartupError, startFailure, withExitCode } from "../exit-code.js";
 import { damagedRuntimesFile } from "../folder/damaged-runtimes.js";
-import { flushFolder, isFile, lockFolder, prepareDataFolder } from "../folder/data-folder.js";
+import { flushFolder, isFile, prepareDataFolder } from "../folder/data-folder.js";
+import { lmdbFiles, mayHoldStore, noStore } from "../folder/store-id.js";
+import { reportTightened } from "../folder/private-files.js";
+import { StoreLock } from "../folder/store-lock.js";
 import { refusesRuntime } from "../known-damage.js";
+import { counted } from "./quantity.js";
 import { findingText } from "./verify.js";
 
 interface RepairFlags {
@@ -32,31 +36,33 @@ export function repairCommand(): Command {
 }
 
 async function repair(data: string, flags: RepairFlags): Promise<ExitCode> {
-  if (!existsSync(data)) {
-    throw new StartupError(EXIT.DATA_FOLDER, `there is no store at ${data}; choose an existing one with --data`);
-  }
   if (isFile(data)) {
-    throw new StartupError(EXIT.USAGE, `${data} is a SQLite database: its manifests are derived from its rows`);
+    const text = `${data} is a file, and repair works on data folders; the manifests of a database are derived from its rows`;
+    throw new StartupError(EXIT.USAGE, text);
   }
-  prepareDataFolder(data);
-  const unlock = lockFolder(data, new Date());
+  const files = lmdbFiles(data);
+  if (!mayHoldStore(files)) throw noStore(data);
+  let lock: StoreLock | undefined;
   try {
-    return await repairLocked(data, flags);
+    prepareDataFolder(data);
+    lock = StoreLock.take(files, new Date(), reportTightened);
+    return await repairLocked(data, lock, flags);
   } catch (error) {
     throw startFailure(data, error);
   } finally {
-    unlock();
+    lock?.release();
   }
 }
 
-async function repairLocked(data: string, { dryRun, json }: RepairFlags): Promise<ExitCode> {
+async function repairLocked(data: string, lock: StoreLock, { dryRun, json }: RepairFlags): Promise<ExitCode> {
   const report = new Report(json === true);
   const findings: Finding[] = [];
   await checkFolder(data, { onFinding: (finding) => findings.push(finding) });
   refuseBrokenPages(data, findings);
   const copy = findings.some(isOfManifest) && !dryRun ? await copyData(data) : undefined;
-  const engine = await LmdbEngine.open(data, { check: { level: "quick", maxBytes: Infinity } });
+  const engine = await LmdbEngine.open(data, { check: { level: "quick", maxBytes: Infinity }, guard: lock.check });
   try {
+    lock.adopt();
     await repairManifests(engine, {
       nowMs: Date.now(),
       dryRun: dryRun === true,
@@ -125,9 +131,10 @@ class Report {
 
   end(copy: string | undefined, isDryRun: boolean): ExitCode {
     const { recounted, damaged } = this.totals;
-    const did = isDryRun ? "manifests would be counted again" : "manifests were counted again";
+    const did = isDryRun ? "to be counted again" : "counted again";
+    const left = counted(damaged, "record is damaged and stays as it is", "records are damaged and stay as they are");
     const text = [
-      `${String(recounted)} ${did}; ${String(damaged)} records are damaged and stay as they are`,
+      `${counted(recounted, "manifest")} ${did}; ${left}`,
       ...(copy === undefined ? [] : [`the data before the repair is in ${copy}`]),
     ].join("\n");
     this.print({ ...this.totals, dryRun: isDryRun, copy }, text);

@@ -72,7 +72,7 @@ describe.each([
       const salvage = await move("export", "--salvage", "--overwrite");
       expect([salvage.code, salvage.out]).toEqual([EXIT.DAMAGED, expect.stringContaining(DAMAGED_ROW)]);
       expect(salvage.out).toContain("1 added, 0 replaced, 1 unchanged, 0 kept, 0 skipped; 0 rows that cannot be moved");
-      expect(salvage.out).toContain("; 1 findings of damage\n");
+      expect(salvage.out).toContain("; 1 finding of damage\n");
 
       const kept = await move("import", "--runtime", "rt");
       expect([kept.code, kept.out]).toEqual([EXIT.INCOMPLETE, expect.stringContaining('kept      "rt"')]);

@@ -10,6 +10,7 @@ import { protoPath } from "grpc-health-check";
 import { connect } from "@bolthole/client";
 import { DaemonProcess, type DaemonProcessOptions } from "@bolthole/conformance/process";
 import { EXIT } from "../exit-code.js";
+import { environmentWithChange } from "../testing/changed-modules.js";
 import { MAIN, bolthole } from "../testing/daemons.js";
 
 const INPUT_ID = "0198f0a0-0000-7000-8000-0000000000bb";
@@ -122,7 +123,9 @@ describe("the data folder", () => {
   test("with a very long path is refused when the folder of its socket cannot be created", async () => {
     const refused = daemon({ data: join(home, "x".repeat(120)), env: { XDG_RUNTIME_DIR: "/proc/x" } });
     expect((await refused.runToEnd()).code).toBe(EXIT.DATA_FOLDER);
-    expect(refused.output).toContain("socket folder /proc/x/bolthole cannot be created");
+    expect(refused.output).toContain(
+      "in the folder /proc/x/bolthole, because the path of the data folder is long, but it cannot be created",
+    );
   });
 
   test("with a very long path has its socket in the runtime folder of the user", async () => {
@@ -169,7 +172,7 @@ describe("a database file", () => {
     mkdirSync(data(), { mode: 0o700 });
     const folder = daemon({ args });
     expect((await folder.runToEnd()).code).toBe(EXIT.DATA_FOLDER);
-    expect(folder.output).toContain("is a folder");
+    expect(folder.output).toContain("found a folder");
     writeFileSync(file(), "some text ".repeat(1000));
     const text = ofFile();
     expect((await text.runToEnd()).code).toBe(EXIT.DATA_FOLDER);
@@ -305,21 +308,11 @@ describe("stopping", () => {
   );
 
   test("a store that does not close ends the process within the time limit, and a second signal does not shorten it", async () => {
-    const script = join(home, "never-closes.cjs");
-    // The module is changed as the controls of torture change it.
-    writeFileSync(
-      script,
-      `const Module = require("node:module");
-       const load = Module._load;
-       Module._load = (request, ...rest) => {
-         const exports = load(request, ...rest);
-         if (request === "@bolthole/lmdb") exports.LmdbEngine.prototype.close = () => new Promise(() => undefined);
-         return exports;
-       };`,
-    );
+    const change =
+      'if (request === "@bolthole/lmdb") exports.LmdbEngine.prototype.close = () => new Promise(() => undefined);';
     const served = await daemon({
       args: ["--close-timeout", "500ms"],
-      env: { NODE_OPTIONS: `--require ${script}` },
+      env: environmentWithChange(join(home, "never-closes.cjs"), change),
     }).start();
     const store = await connect(served.target);
     await store.persistInputState("rt", input);

@@ -1,13 +1,16 @@
-import { existsSync } from "node:fs";
 import { Command } from "commander";
 import { type Finding, type StoreCounts, type VerifyEvent, isDamageFinding } from "@bolthole/contract";
 import { verifyEvents } from "@bolthole/core";
 import { checkFolder } from "@bolthole/lmdb";
 import { dataFolderOf, variableOf } from "../config.js";
-import { EXIT, StartupError, withExitCode } from "../exit-code.js";
-import { findControlFolder, isFile, lockFolder, prepareDataFolder } from "../folder/data-folder.js";
+import { EXIT, StartupError, startFailure, withExitCode } from "../exit-code.js";
+import { isFile, prepareDataFolder } from "../folder/data-folder.js";
 import { readEndpoint } from "../folder/state-files.js";
-import { ByteProgress, mebibytes } from "./progress.js";
+import { lmdbFiles, mayHoldStore, noStore } from "../folder/store-id.js";
+import { reportTightened } from "../folder/private-files.js";
+import { StoreLock } from "../folder/store-lock.js";
+import { ByteProgress } from "./progress.js";
+import { describeCounts, mebibytes } from "./quantity.js";
 import { RemoteMaintenance } from "./remote-maintenance.js";
 
 interface VerifyFlags {
@@ -54,16 +57,23 @@ async function report(data: string, isJson: boolean): Promise<number> {
 
 /** Yields the results of the check: by the running daemon, or by this process when no daemon serves the folder. */
 async function* eventsOf(data: string): AsyncGenerator<VerifyEvent> {
-  if (!existsSync(data))
-    throw new StartupError(EXIT.DATA_FOLDER, `there is no store at ${data}; choose an existing one with --data`);
-  const controlFolder = findControlFolder(data);
-  const [target] = readEndpoint(controlFolder);
-  let unlock: () => void;
+  // Before anything is made beside the file or in the folder, which may be of another program.
+  if (isFile(data)) {
+    throw new StartupError(
+      EXIT.USAGE,
+      `${data} is a file, and verify checks data folders; check a database with the tools of that database`,
+    );
+  }
+  const files = lmdbFiles(data);
+  if (!mayHoldStore(files)) throw noStore(data);
+  let lock: StoreLock;
   try {
-    prepareDataFolder(controlFolder);
-    unlock = lockFolder(controlFolder, new Date());
+    prepareDataFolder(data);
+    lock = StoreLock.take(files, new Date(), reportTightened);
   } catch (error) {
-    if (!(error instanceof StartupError && error.exitCode === EXIT.HELD) || target === undefined) throw error;
+    if (!(error instanceof StartupError && error.exitCode === EXIT.HELD)) throw startFailure(data, error);
+    const [target] = readEndpoint(data);
+    if (target === undefined) throw error;
     const remote = new RemoteMaintenance(target);
     try {
       yield* remote.verify();
@@ -73,15 +83,9 @@ async function* eventsOf(data: string): AsyncGenerator<VerifyEvent> {
     return;
   }
   try {
-    if (isFile(data)) {
-      throw new StartupError(
-        EXIT.USAGE,
-        `${data} is not an LMDB data folder but a database: check it with SQLite's tools`,
-      );
-    }
     yield* verifyEvents((listener) => checkFolder(data, listener));
   } finally {
-    unlock();
+    lock.release();
   }
 }
 
@@ -97,8 +101,6 @@ export const findingText = ({
 };
 
 function summary(totals: { damage: number; space: number; bytes: number }, counts: StoreCounts | undefined): string {
-  const contents = counts
-    ? `${String(counts.runtimes)} runtimes, ${String(counts.rows)} records, ${String(counts.outcomes)} request outcomes`
-    : "not everything could be read";
+  const contents = describeCounts(counts, "not everything could be read");
   return `${contents}, ${mebibytes(totals.bytes)}: ${String(totals.damage)} damaged, ${String(totals.space)} harmless\n`;
 }

@@ -25,8 +25,10 @@ export function damagedRuntimesFile(folder: string, storeId: string): DamagedRun
   return {
     load() {
       if (!existsSync(path)) return [];
+      // Outside of the block: a file that this user may not read is no other file, and must not be deleted.
+      const text = readFileSync(path, "utf8");
       try {
-        const { storeId: writtenFor, findings } = contents.parse(JSON.parse(readFileSync(path, "utf8")));
+        const { storeId: writtenFor, findings } = contents.parse(JSON.parse(text));
         return writtenFor === storeId ? findings : [];
       } catch (cause) {
         throw new StartupError(

@@ -4,23 +4,18 @@ import {
   constants,
   existsSync,
   fsyncSync,
-  ftruncateSync,
   mkdirSync,
   openSync,
-  readFileSync,
   realpathSync,
   statSync,
-  writeSync,
 } from "node:fs";
-import { basename, dirname, join } from "node:path";
-import { tryLock } from "fs-native-extensions";
+import { basename, dirname, join, resolve, sep } from "node:path";
 import type { Config } from "../config.js";
 import { EXIT, StartupError } from "../exit-code.js";
 
 const OTHERS_MAY_WRITE = 0o022;
 const STICKY = 0o1000;
 const CONTROL_FOLDER_SUFFIX = ".bolthole";
-const LOCK_FILE = "bolthole.lock";
 
 /**
  * Returns the control folder: the folder of the lock, socket, endpoint and token files. It is the data folder; for the engine
@@ -45,27 +40,59 @@ function controlFolderOfFile(file: string): string {
  * other users can write.
  */
 export function prepareDataFolder(folder: string): void {
+  if (existsSync(folder) && !isFolder(folder)) {
+    throw new StartupError(
+      EXIT.DATA_FOLDER,
+      `expected a folder at ${folder}, found another kind of file; name a folder`,
+    );
+  }
   try {
     makeFolder(folder);
     accessSync(folder, constants.R_OK | constants.W_OK | constants.X_OK);
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
+    const advice =
+      code === "EROFS" && existsSync(folder)
+        ? "it is on a read-only file system, and every command locks the store and writes there. To check, back up or export it, copy it " +
+          `to a place that this user can write: cp -a ${folder} COPY, and name the copy with --data`
+        : "choose a folder that this user can write";
     throw new StartupError(
       EXIT.DATA_FOLDER,
-      `data folder ${folder} cannot be created or written (${String(code)}); choose a folder that this user can write`,
+      `data folder ${folder} cannot be created or written (${String(code)}); ${advice}`,
       cause,
     );
   }
-  refuseSharedFolder(folder, "data folder");
-  const { mode, uid } = statSync(folder);
-  const isOwner = process.getuid === undefined || uid === process.getuid();
-  if (!isOwner || (mode & OTHERS_MAY_WRITE) !== 0) {
-    throw new StartupError(
-      EXIT.DATA_FOLDER,
-      `expected data folder ${folder} to belong to this user and not to be writable by others, found owner ${String(uid)} ` +
-        `and mode ${(mode & 0o7777).toString(8)}; change them, or choose another folder`,
-    );
-  }
+  refuseForeignFolder(folder, "data folder");
+  const { mode } = statSync(folder);
+  if ((mode & OTHERS_MAY_WRITE) === 0) return;
+  throw new StartupError(
+    EXIT.DATA_FOLDER,
+    `data folder ${folder} is writable by other users (mode ${(mode & 0o7777).toString(8)}); run: chmod go-w ${folder}. ` +
+      `If something else sets this mode: ${adviceOf(folder)}`,
+  );
+}
+
+const adviceOf = (folder: string): string =>
+  `name a new folder in it, such as ${join(folder, "bolthole")}, which bolthole creates for this user alone`;
+
+/** Refuses a folder of another user. Only its owner can change its mode, and its owner can replace the files in it. */
+export function refuseForeignFolder(folder: string, description: string): void {
+  const { uid } = statSync(folder);
+  const user = process.getuid?.();
+  if (user === undefined || uid === user) return;
+  throw new StartupError(
+    EXIT.DATA_FOLDER,
+    `expected ${description} ${folder} to belong to this user (${String(user)}), found owner ${String(uid)}; ${adviceOf(folder)}`,
+  );
+}
+
+/** Refuses to write a file in the control folder of a store, where it could take the place of one of the store's own files. */
+export function refuseInside(controlFolder: string, path: string, advice: string): void {
+  const parent = dirname(resolve(path));
+  const folder = existsSync(parent) ? realpathSync(parent) : parent;
+  const store = existsSync(controlFolder) ? realpathSync(controlFolder) : resolve(controlFolder);
+  if (folder !== store && !folder.startsWith(store + sep)) return;
+  throw new StartupError(EXIT.USAGE, `${path} is in the data folder of the store; ${advice}; nothing was written`);
 }
 
 /**
@@ -77,7 +104,7 @@ export function refuseSharedFolder(folder: string, description: string): void {
   if ((mode & OTHERS_MAY_WRITE) === 0 || (mode & STICKY) !== 0) return;
   throw new StartupError(
     EXIT.DATA_FOLDER,
-    `${description} ${folder} is writable by other users; run: chmod go-w ${folder}`,
+    `${description} ${folder} is writable by other users; run: chmod go-w ${folder}. If something else sets this mode: ${adviceOf(folder)}`,
   );
 }
 
@@ -119,43 +146,3 @@ export function flushFolder(path: string): void {
 export const isFile = (path: string): boolean => existsSync(path) && statSync(path).isFile();
 
 const isFolder = (path: string): boolean => existsSync(path) && statSync(path).isDirectory();
-
-/** The content of a lock file, for error messages. */
-interface LockOwner {
-  readonly pid: number;
-  readonly startedAt: string;
-}
-
-/**
- * Makes this process the only owner of the folder and returns a function that releases it. The operating system releases the
- * lock when the process ends, so a lock file that a crash leaves behind does not block the next start.
- */
-export function lockFolder(folder: string, startedAt: Date): () => void {
-  const path = join(folder, LOCK_FILE);
-  const descriptor = openSync(path, "a+", 0o600);
-  if (!tryLock(descriptor)) {
-    const owner = describeLockOwner(path);
-    closeSync(descriptor);
-    throw new StartupError(
-      EXIT.HELD,
-      `data folder ${folder} is in use by another bolthole process${owner}; stop it, or choose another folder`,
-    );
-  }
-  const owner: LockOwner = { pid: process.pid, startedAt: startedAt.toISOString() };
-  ftruncateSync(descriptor, 0);
-  writeSync(descriptor, `${JSON.stringify(owner)}\n`);
-  fsyncSync(descriptor);
-  return () => {
-    closeSync(descriptor);
-  };
-}
-
-function describeLockOwner(path: string): string {
-  try {
-    const { pid, startedAt } = JSON.parse(readFileSync(path, "utf8")) as LockOwner;
-    return ` (pid ${String(pid)}, started ${startedAt})`;
-  } catch {
-    // The owner holds the lock before it writes its pid.
-    return "";
-  }
-}

@@ -1,4 +1,12 @@
 declare module "fs-native-extensions" {
-  /** Takes an exclusive lock on an open file. Returns false when another process holds it. */
-  export function tryLock(descriptor: number): boolean;
+  /**
+   * Takes a lock on an open file, or on `length` bytes of it from `offset` on where the system can lock a part. Returns false when
+   * another open file has a lock that excludes it.
+   */
+  export function tryLock(
+    descriptor: number,
+    offset?: number,
+    length?: number,
+    options?: { readonly shared?: boolean },
+  ): boolean;
 }

@@ -1,20 +1,15 @@
-import { hash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
 import { FINDING_CODES, type FindingCode } from "@bolthole/contract";
 import type { ScrubMemory, ScrubNote } from "@bolthole/core";
 import { EXIT, StartupError } from "../exit-code.js";
-import { flushFolder, makeFolder } from "./data-folder.js";
+import { flushFolder, isFile } from "./data-folder.js";
 
-const SOCKET_FILE = "bolthole.sock";
 const ENDPOINT_FILE = "endpoint";
 const TOKEN_FILE = "token";
 const SCRUB_FILE = "scrub";
-
-/** Longest path of a unix socket that is used. The kernel's limit is 107 bytes on Linux and 103 on macOS. */
-const MAX_SOCKET_PATH = 100;
 const MIN_TOKEN_LENGTH = 32;
 
 /**
@@ -62,27 +57,6 @@ export function replaceFileDurably(path: string, text: string, folder: string): 
   }
 }
 
-/**
- * Returns the path of the unix socket: in the control folder, or, when that path is too long, in a folder that only this user can
- * enter, which is created.
- */
-export function socketPath(folder: string): string {
-  const path = join(folder, SOCKET_FILE);
-  if (Buffer.byteLength(path) <= MAX_SOCKET_PATH) return path;
-  const runtime = process.env.XDG_RUNTIME_DIR;
-  const parent = runtime ? join(runtime, "bolthole") : join(tmpdir(), `bolthole-${String(userInfo().uid)}`);
-  try {
-    makeFolder(parent);
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    const message =
-      `socket folder ${parent} cannot be created (${String(code)}); ` +
-      "set XDG_RUNTIME_DIR to a folder that this user can write, or choose a data folder with a shorter path";
-    throw new StartupError(EXIT.DATA_FOLDER, message, cause);
-  }
-  return join(parent, `${hash("sha256", folder).slice(0, 16)}.sock`);
-}
-
 /** Writes the gRPC targets of the daemon for scripts: one target a line, the socket first. */
 export function writeEndpoint(folder: string, targets: readonly string[]): void {
   replaceFile(join(folder, ENDPOINT_FILE), targets.map((target) => `${target}\n`).join(""));
@@ -90,12 +64,18 @@ export function writeEndpoint(folder: string, targets: readonly string[]): void 
 
 /** Returns the gRPC targets of the daemon that serves this folder, or an empty list when no endpoint file can be read. */
 export function readEndpoint(folder: string): string[] {
+  const path = join(folder, ENDPOINT_FILE);
   try {
-    return readFileSync(join(folder, ENDPOINT_FILE), "utf8").split("\n").filter(Boolean);
+    // The open of a pipe would wait for its writer.
+    if (!isFile(path)) return [];
+    return readFileSync(path, "utf8").split("\n").filter(Boolean);
   } catch {
     return [];
   }
 }
+
+/** Returns the path of the socket of a gRPC target. */
+export const socketOf = (target: string): string => target.replace(/^unix:/, "");
 
 export function removeEndpoint(folder: string): void {
   rmSync(join(folder, ENDPOINT_FILE), { force: true });

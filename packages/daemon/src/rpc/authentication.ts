@@ -1,37 +1,27 @@
 import { timingSafeEqual } from "node:crypto";
-import { type ServerInterceptor, ServerInterceptingCall, ServerListenerBuilder } from "@grpc/grpc-js";
-import { readFailed } from "@bolthole/contract";
-import { toStatus } from "./failure.js";
+import type { IncomingHttpHeaders } from "node:http2";
+import { type StoreError, readFailed } from "@bolthole/contract";
 
 const SCHEME = /^bearer +/i;
 
-/** Health checks reveal nothing except health, so they need no token. */
-const WITHOUT_TOKEN = "/grpc.health.v1.Health/";
+/** Returns the refusal of a call by its headers, or undefined for a call that is allowed. */
+export type Authenticate = (headers: IncomingHttpHeaders) => StoreError | undefined;
 
-/** Returns an interceptor that refuses every call without the bearer token, before the request message is read. */
+/** Returns the function that refuses every call without the bearer token. */
 export const requireToken =
-  (token: string): ServerInterceptor =>
-  (descriptor, call) => {
-    if (descriptor.path.startsWith(WITHOUT_TOKEN)) return new ServerInterceptingCall(call);
-    const listener = new ServerListenerBuilder()
-      .withOnReceiveMetadata((metadata, next) => {
-        const [given] = metadata.get("authorization");
-        if (typeof given === "string" && isToken(token, given.replace(SCHEME, ""))) next(metadata);
-        else call.sendStatus(toStatus(unauthenticated()));
-      })
-      .build();
-    return new ServerInterceptingCall(call, {
-      start: (next) => {
-        next(listener);
-      },
-    });
-  };
+  (token: string): Authenticate =>
+  ({ authorization }) =>
+    authorization !== undefined && isToken(token, authorization.replace(SCHEME, "")) ? undefined : unauthenticated();
 
-const unauthenticated = (): ReturnType<typeof readFailed> =>
-  readFailed("UNAUTHENTICATED", "the bearer token is missing or wrong; send the content of the file token", {
-    record: "authorization",
-    expected: "Bearer and the content of the file token in the data folder",
-  });
+const unauthenticated = (): StoreError =>
+  readFailed(
+    "UNAUTHENTICATED",
+    "the bearer token is missing or wrong; send the content of the file `token` in the data folder of the daemon",
+    {
+      record: "authorization",
+      expected: "Bearer and the content of the file token in the data folder",
+    },
+  );
 
 /** Compares in constant time, so that the duration does not reveal where two tokens differ. */
 function isToken(expected: string, given: string): boolean {

@@ -249,3 +249,35 @@ test("a long value in a refusal is truncated at a character, and the status stay
   expect(refused).toMatchObject({ code: 3, reason: "INVALID_ARGUMENT" });
   expect(Buffer.byteLength(refused.text)).toBeLessThanOrEqual(2048);
 });
+
+/** Returns a message with so many occurrences of a field of two bytes: an empty message, or a field that its type does not have. */
+function manyFields(number: number, wireType: number, count: number): Buffer {
+  const tag =
+    number < 16 ? Buffer.of((number << 3) | wireType) : Buffer.of(((number & 15) << 3) | wireType | 128, number >> 4);
+  return Buffer.alloc(count * (tag.length + 1), Buffer.concat([tag, Buffer.of(0)]));
+}
+
+describe("a request of many small fields is refused before its objects are made", () => {
+  const MILLION = 1_000_000;
+  const { inputUpdates } = rpc.atomicApply.input.field;
+
+  test.each<[string, MethodName, Buffer]>([
+    ["empty messages in a list", "atomicApply", manyFields(inputUpdates.number, 2, 10 * MILLION)],
+    ["fields that the type of the message does not have", "atomicApply", manyFields(100, 0, 8 * MILLION)],
+    ["rows with the wire type of a number", "atomicApply", manyFields(inputUpdates.number, 0, 10 * MILLION)],
+    ["such fields of a call with a stream of responses", "loadInputStates", manyFields(100, 0, 8 * MILLION)],
+    ["texts that replace each other", "loadInputState", manyFields(1, 2, 10 * MILLION)],
+  ])("%s", async (_name, method, bytes) => {
+    const { reason, record } = await refusalOf(method, bytes);
+    expect([["TOO_LARGE", "INVALID_ARGUMENT"].includes(reason ?? ""), record]).toEqual([true, "request"]);
+  });
+
+  test("in a short request, too, when many of them come at once", async () => {
+    // Each would be 30,000 objects.
+    const bytes = manyFields(inputUpdates.number, 2, 30_000);
+    const refusals = await Promise.all(Array.from({ length: 40 }, () => refusalOf("atomicApply", bytes)));
+    const reasons = new Set(refusals.map(({ reason }) => reason));
+    reasons.delete("BUSY");
+    expect([...reasons]).toEqual(["INVALID_ARGUMENT"]);
+  });
+});

@@ -12,7 +12,10 @@ import { resolveConfig } from "../config.js";
 import { YieldBudget } from "@bolthole/core";
 import { createGrpcServer } from "../grpc-server.js";
 import { createLog } from "../log.js";
-import { registerStream, Admission } from "./handler.js";
+import { Admission } from "./admission.js";
+import { registerStream } from "./handler.js";
+import { responseBudget } from "./method-limits.js";
+import { ResponseBudget } from "./response-budget.js";
 
 const CHUNK = Buffer.alloc(1 << 20, "a");
 const CHUNKS = 16;
@@ -25,15 +28,21 @@ const method = RuntimeStoreService.method.loadSessionSnapshot;
 
 test("the daemon reads only a few chunks of a document ahead of a client that receives nothing", async () => {
   const folder = mkdtempSync(join(tmpdir(), "bolthole-slow-"));
-  const server = createGrpcServer(resolveConfig({ data: folder }, {}), {});
+  const server = createGrpcServer(resolveConfig({ data: folder }, {}));
   let read = 0;
   async function* chunks(): AsyncGenerator<Uint8Array> {
     for (; read < CHUNKS; read += 1) yield await Promise.resolve(CHUNK);
   }
-  const admission = new Admission({ requests: 10, bytes: CHUNKS * CHUNK.length, requestBytes: CHUNK.length });
+  const admission = new Admission(10);
   registerStream(
     server,
-    { admission, log: createLog("silent"), newSlices: () => new YieldBudget() },
+    {
+      admission,
+      responses: new ResponseBudget(responseBudget(resolveConfig({ data: folder }, {}))),
+      log: createLog("silent"),
+      newSlices: () => new YieldBudget(),
+      storeId: "",
+    },
     storeCodecs.loadSessionSnapshot,
     () =>
       Promise.resolve({ version: "1", length: CHUNKS * CHUNK.length, profile: "opaque" as const, chunks: chunks() }),

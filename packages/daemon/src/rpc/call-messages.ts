@@ -1,24 +1,37 @@
 import { setImmediate as nextLoopIteration } from "node:timers/promises";
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { ServerReadableStream, ServerWritableStream } from "@grpc/grpc-js";
-import { readFailed } from "@bolthole/contract";
-import { type Allocate, type Pause, type UnaryCodec, decodeMessage } from "@bolthole/contract/wire";
-import { MessageBlocks, PREFIX_BYTES, ResponseStream } from "./response-stream.js";
+import { readFailed, writeFailed } from "@bolthole/contract";
+import {
+  type Allocate,
+  type Pause,
+  type TakeMemory,
+  type UnaryCodec,
+  decodeMessage,
+  decodeMessageInSlices,
+  decodedBytes,
+} from "@bolthole/contract/wire";
+import type { ResponseBudget, TakenMemory, Wait } from "./response-budget.js";
+import { type RequestMemory, requestMemoryOf } from "./request-memory.js";
+import { MessageBlocks, PREFIX_BYTES, ResponseStream, http2StreamOf } from "./response-stream.js";
 
 /** The number of messages that may be on their way to one client: while one is sent, the next is encoded. */
 const MESSAGES_AHEAD = 2;
 const RECEIVER_TIMEOUT_MS = 30_000;
 const SENDER_TIMEOUT_MS = 60_000;
+const MIN_BYTES_PER_SECOND = 16 * 1024;
+/** A longer timer would fire at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
+/** The objects of a shorter message need little memory, whatever is in it. */
+const SHORT_REQUEST_BYTES = 128;
 /** A request message of this size or above is decoded in slices, between which the event loop runs. */
 const LONG_REQUEST_BYTES = 64 * 1024;
 
 /** A request message whose bytes are not decoded yet. */
 export interface ReceivedMessage<D extends DescMessage = DescMessage> {
-  readonly bytes: number;
+  readonly desc: D;
   readonly buffer: Buffer;
-  /** Decodes the message. Throws an InvalidArgumentError when the bytes are not such a message. */
-  message(): MessageShape<D>;
 }
 
 /**
@@ -27,11 +40,7 @@ export interface ReceivedMessage<D extends DescMessage = DescMessage> {
  */
 export const receive =
   <D extends DescMessage>(desc: D) =>
-  (buffer: Buffer): ReceivedMessage<D> => ({
-    bytes: buffer.length,
-    buffer,
-    message: () => decodeMessage(desc, buffer),
-  });
+  (buffer: Buffer): ReceivedMessage<D> => ({ desc, buffer });
 
 /** Divides long work into slices, between which the event loop runs. */
 export interface Slices {
@@ -40,37 +49,63 @@ export interface Slices {
   yield(): Promise<void>;
 }
 
-/** Returns the request of a unary call. Throws an InvalidArgumentError. */
+/** Whether a message is decoded in slices. */
+const isLong = ({ buffer }: ReceivedMessage): boolean => buffer.length >= LONG_REQUEST_BYTES;
+
+/**
+ * Decodes a message. Takes memory for its objects before they are made, which is the more the shorter its fields are. Throws an
+ * InvalidArgumentError, and what `take` throws.
+ */
+export function decoded<D extends DescMessage>(
+  received: ReceivedMessage<D>,
+  newSlices: () => Slices,
+  take: TakeMemory,
+): MessageShape<D> | Promise<MessageShape<D>> {
+  const { desc, buffer } = received;
+  if (isLong(received)) return decodedInSlices(received, newSlices(), take);
+  if (buffer.length >= SHORT_REQUEST_BYTES) take(decodedBytes(desc, buffer));
+  return decodeMessage(desc, buffer);
+}
+
+async function decodedInSlices<D extends DescMessage>(
+  { desc, buffer }: ReceivedMessage<D>,
+  slices: Slices,
+  take: TakeMemory,
+): Promise<MessageShape<D>> {
+  // grpc-js has just put the message together, which takes about 1 ms for each MiB.
+  await slices.yield();
+  return decodeMessageInSlices(desc, buffer, slices.spend, take);
+}
+
+/** Returns the request of a unary call with this message. Throws an InvalidArgumentError. */
 export const requestOf = <Request, Response>(
   codec: UnaryCodec<Request, Response>,
   received: ReceivedMessage,
+  message: MessageShape<DescMessage>,
   newSlices: () => Slices,
 ): Request | Promise<Request> =>
-  received.bytes < LONG_REQUEST_BYTES
-    ? codec.decodeRequest(received.message())
-    : longRequestOf(codec, received, newSlices());
-
-async function longRequestOf<Request, Response>(
-  codec: UnaryCodec<Request, Response>,
-  { buffer }: ReceivedMessage,
-  slices: Slices,
-): Promise<Request> {
-  // grpc-js has just put the message together, which takes about 1 ms for each MiB.
-  await slices.yield();
-  return codec.decodeLongRequest(buffer, slices.spend);
-}
+  isLong(received) ? codec.decodeLongRequest(message, newSlices().spend) : codec.decodeRequest(message);
 
 /** Yields the messages of a request stream. Fails with CANCELLED when no message arrives in time or the client is gone. */
 export async function* receiveAll(
   call: ServerReadableStream<ReceivedMessage, object>,
+  newSlices: () => Slices,
 ): AsyncGenerator<MessageShape<DescMessage>> {
-  const timeout = setTimeout(() => {
-    call.destroy(readFailed("CANCELLED", `the client sent nothing for ${String(SENDER_TIMEOUT_MS / 1000)} s`));
-  }, SENDER_TIMEOUT_MS);
+  const memory = new MemoryOfMessages(requestMemoryOf(http2StreamOf(call)));
+  const pace = new SenderPace();
+  const expectMessage = (): NodeJS.Timeout =>
+    setTimeout(() => {
+      call.destroy(readFailed("CANCELLED", pace.describe()));
+    }, pace.wait());
+  let timeout = expectMessage();
   try {
     for await (const received of call as AsyncIterable<ReceivedMessage>) {
-      timeout.refresh();
-      yield received.message();
+      // The time that the reader takes for a message is none of the client's.
+      clearTimeout(timeout);
+      pace.received(received.buffer.length);
+      yield await decoded(received, newSlices, memory.take);
+      memory.next();
+      timeout = expectMessage();
     }
     if (call.cancelled) throw readFailed("CANCELLED", "the client cancelled the call");
   } catch (error) {
@@ -82,44 +117,123 @@ export async function* receiveAll(
 }
 
 /**
- * Sends the messages of a response, and then ends the call. Ends without an error when the client is gone, and fails with CANCELLED
- * when the client receives nothing for too long.
+ * The time that the daemon has waited for a client to send. A client may rest for SENDER_TIMEOUT_MS in the whole of its request stream, and
+ * a second more for each MIN_BYTES_PER_SECOND that it has sent: one that sends next to nothing does not keep its place.
  */
-export async function sendAll<Message>(
-  call: ServerWritableStream<unknown, object>,
-  messages: AsyncIterable<Message>,
-  encode: (message: Message, allocate: Allocate) => Buffer,
-): Promise<void> {
-  const sender = new MessageSender(call);
-  for await (const message of messages) {
-    const isWanted = await sender.send((allocate) => encode(message, allocate));
-    if (!isWanted) return;
+class SenderPace {
+  private bytes = 0;
+  private waitedMs = 0;
+  private waitsSince = 0;
+
+  /** Begins to wait for the next message. Returns the milliseconds that it may take. */
+  wait(): number {
+    this.waitsSince = performance.now();
+    const left = SENDER_TIMEOUT_MS + (this.bytes / MIN_BYTES_PER_SECOND) * 1000 - this.waitedMs;
+    return Math.min(LONGEST_TIMER_MS, Math.max(0, left));
   }
-  call.end();
+
+  received(bytes: number): void {
+    this.bytes += bytes;
+    this.waitedMs += performance.now() - this.waitsSince;
+  }
+
+  describe(): string {
+    const seconds = Math.round((this.waitedMs + performance.now() - this.waitsSince) / 1000);
+    return `the client sent ${String(this.bytes)} bytes in the ${String(seconds)} s that the daemon waited for it`;
+  }
 }
 
-/** The memory of the messages of all calls. */
+/** The memory of the messages of a request stream. Its receiver has no more than the last two. */
+class MemoryOfMessages {
+  private last = 0;
+  private secondLast = 0;
+
+  constructor(private readonly memory: RequestMemory | undefined) {}
+
+  readonly take: TakeMemory = (bytes) => {
+    this.memory?.takeDecoded(bytes, writeFailed);
+    this.last += bytes;
+  };
+
+  /** Call it when the receiver asks for the next message. */
+  next(): void {
+    if (this.secondLast > 0) this.memory?.giveBackDecoded(this.secondLast);
+    this.secondLast = this.last;
+    this.last = 0;
+  }
+}
+
+/** The blocks for the messages of all calls. */
 const blocks = new MessageBlocks();
 
-/** The messages that are on their way to one client. At most MESSAGES_AHEAD are held for a slow one. */
-class MessageSender {
+/** The memory of a call that sends a long document: what it reads ahead, and the messages that its client has not received yet. */
+const READER_BYTES = 4 * 1024 * 1024;
+/** A shorter document is in memory as often as this while it is sent. */
+const COPIES = 3;
+/** The memory of a response beside that of its document. */
+const MARGIN_BYTES = 4096;
+
+/** Sends the messages of a response to one client. At most MESSAGES_AHEAD are held for a slow one. */
+export class MessageSender {
   private unsent = 0;
   private proceed: (() => void) | undefined;
+  private memory: TakenMemory | undefined;
   private readonly stream: ResponseStream;
+  private readonly wait: Wait = {};
 
-  constructor(call: ServerWritableStream<unknown, object>) {
+  constructor(
+    private readonly call: ServerWritableStream<unknown, object>,
+    private readonly budget: ResponseBudget,
+  ) {
     this.stream = new ResponseStream(call);
-    call.once("cancelled", () => this.proceed?.());
+    call.once("cancelled", () => {
+      this.proceed?.();
+      this.wait.cancel?.();
+    });
+  }
+
+  /**
+   * Takes memory for the response until the client has received all of it. Call it before the response is made: a document that is open
+   * keeps its version in the store. Resolves to false when the client is gone, and fails with BUSY when it waits too long.
+   */
+  async takeMemory(): Promise<boolean> {
+    if (this.stream.isOver()) return false;
+    const memory = await this.budget.take(this.stream.session, READER_BYTES, this.wait);
+    if (!memory) return false;
+    this.memory = memory;
+    this.stream.onceClosed(() => {
+      memory.giveBack();
+    });
+    return !this.stream.isOver();
+  }
+
+  /**
+   * Sends the messages of a response, and then ends the call. `documentBytes` is the size of the document that the messages carry
+   * together, if it is known. Ends without an error when the client is gone, and fails with CANCELLED when it receives nothing for too long.
+   */
+  async sendAll<Message>(
+    messages: AsyncIterable<Message>,
+    encode: (message: Message, allocate: Allocate) => Buffer,
+    documentBytes = Infinity,
+  ): Promise<void> {
+    this.memory?.shrinkTo(COPIES * documentBytes + MARGIN_BYTES);
+    for await (const message of messages) {
+      const isWanted = await this.send((allocate) => encode(message, allocate));
+      if (!isWanted) return;
+    }
+    this.call.end();
   }
 
   /** Resolves to true when the next message may be sent, or to false when the client is gone. */
-  async send(encode: (allocate: Allocate) => Buffer): Promise<boolean> {
+  private async send(encode: (allocate: Allocate) => Buffer): Promise<boolean> {
     if (this.stream.isOver()) return false;
     let block: Buffer | undefined;
     const message = encode((bytes) => {
       block = blocks.take(PREFIX_BYTES + bytes);
       return block.subarray(PREFIX_BYTES, PREFIX_BYTES + bytes);
     });
+    // Only a message with a long input row is longer than the memory that is taken.
+    this.memory?.growTo(MESSAGES_AHEAD * message.length);
     this.unsent += 1;
     this.stream.write(block?.subarray(0, PREFIX_BYTES + message.length) ?? withPrefix(message), (error) => {
       // After an error, HTTP/2 may still be sending the memory.
@@ -134,16 +248,23 @@ class MessageSender {
   }
 
   private async progress(): Promise<void> {
+    const since = Date.now();
     let timeout: NodeJS.Timeout | undefined;
+    let endStall: (() => void) | undefined;
     try {
       await new Promise<void>((resolve, reject) => {
         this.proceed = resolve;
-        timeout = setTimeout(() => {
-          reject(readFailed("CANCELLED", `the client received nothing for ${String(RECEIVER_TIMEOUT_MS / 1000)} s`));
-        }, RECEIVER_TIMEOUT_MS);
+        const cutOff = (): void => {
+          const seconds = Math.round((Date.now() - since) / 1000);
+          this.stream.cutOff();
+          reject(readFailed("CANCELLED", `the client received nothing for ${String(seconds)} s`));
+        };
+        timeout = setTimeout(cutOff, RECEIVER_TIMEOUT_MS);
+        endStall = this.budget.noteStall(cutOff);
       });
     } finally {
       clearTimeout(timeout);
+      endStall?.();
       this.proceed = undefined;
     }
   }

@@ -1,6 +1,7 @@
 import { Metadata, type StatusObject } from "@grpc/grpc-js";
 import { StoreError, internal, readFailed, writeFailed } from "@bolthole/contract";
 import { InvalidArgumentError, STATUS_DETAILS_KEY, toWireStatus } from "@bolthole/contract/wire";
+import { damageKey, reportDamage } from "../known-damage.js";
 import type { Log } from "../log.js";
 
 /**
@@ -9,8 +10,12 @@ import type { Log } from "../log.js";
  */
 export function storeErrorOfFailure(error: unknown, method: string, isMutation: boolean, log: Log): StoreError {
   if (error instanceof StoreError) {
-    if (error.reason === "INTERNAL" || error.reason === "DAMAGED_RECORD") {
-      log.error({ method, err: error }, "call failed");
+    const { reason, text, subject } = error;
+    if (reason === "INTERNAL") log.error({ method, err: error }, "call failed");
+    const { runtimeId, record = "" } = subject;
+    // One line for a record, and not one for each load of it.
+    if (reason === "DAMAGED_RECORD" && log.isNew(damageKey(runtimeId, record))) {
+      reportDamage(log, { method, record }, { runtimeId, text });
     }
     return error;
   }

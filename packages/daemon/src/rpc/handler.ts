@@ -1,4 +1,6 @@
+import type { DescMethod } from "@bufbuild/protobuf";
 import type {
+  Metadata,
   Server,
   ServerReadableStream,
   ServerUnaryCall,
@@ -8,21 +10,46 @@ import type {
   handleServerStreamingCall,
   handleUnaryCall,
 } from "@grpc/grpc-js";
-import { type Call, writeFailed } from "@bolthole/contract";
-import { type StreamCodec, type UnaryCodec, type UploadCodec, grpcMethod, isMutation } from "@bolthole/contract/wire";
+import { type Call, readFailed, writeFailed } from "@bolthole/contract";
+import {
+  AdminService,
+  EXPECTED_STORE_KEY,
+  type StreamCodec,
+  type TakeMemory,
+  type UnaryCodec,
+  type UploadCodec,
+  comparesStore,
+  grpcMethod,
+  isMutation,
+} from "@bolthole/contract/wire";
 import type { Log } from "../log.js";
-import { type ReceivedMessage, type Slices, receive, receiveAll, requestOf, sendAll } from "./call-messages.js";
+import type { Admission, CallKind } from "./admission.js";
+import {
+  MessageSender,
+  type ReceivedMessage,
+  type Slices,
+  decoded,
+  receive,
+  receiveAll,
+  requestOf,
+} from "./call-messages.js";
 import { storeErrorOfFailure, toStatus } from "./failure.js";
+import { requestMemoryOf } from "./request-memory.js";
+import type { ResponseBudget } from "./response-budget.js";
+import { http2StreamOf, responseMetadata } from "./response-stream.js";
 
-// The flow of a call: authentication (an interceptor of the TCP server) -> admission -> decode -> store -> encode -> send.
+// The flow of a call: limits and authentication (`stream-guard.ts`) -> admission -> measure and decode -> store -> encode -> send.
 // Each register function below connects one kind of RPC to this flow. A failure at any step ends the call with the status of a
 // StoreError.
 
 /** The objects that all handlers share. */
 export interface HandlerContext {
   readonly admission: Admission;
+  readonly responses: ResponseBudget;
   readonly log: Log;
   readonly newSlices: () => Slices;
+  /** The id of the store that is served. */
+  readonly storeId: string;
 }
 
 /** Serves an RPC with one request message and one response message. */
@@ -33,16 +60,22 @@ export function registerUnary<Request, Response>(
   run: (request: Request, call: Call) => Promise<Response>,
 ): void {
   const { path, responseSerialize } = grpcMethod(codec.method);
+  const refuseOtherStore = storeComparison(codec.method, context.storeId);
+  const facts = factsOf(codec.method, "short");
   const handler: handleUnaryCall<ReceivedMessage, object> = (call, callback) => {
     const serve = async (): Promise<void> => {
-      const request = await requestOf(codec, call.request, context.newSlices);
+      refuseOtherStore(call.metadata);
+      const message = await decoded(call.request, context.newSlices, memoryFor(call, facts));
+      const request = await requestOf(codec, call.request, message, context.newSlices);
       const response = await run(request, callOptions(call));
-      callback(null, codec.encodeResponse(response, call.request.message));
+      const bytes = responseSerialize(codec.encodeResponse(response, () => message));
+      countResponse(context.responses, call, bytes.length, facts.isMutation);
+      call.sendMetadata(responseMetadata());
+      callback(null, bytes);
     };
-    const facts = { method: codec.method.name, isMutation: isMutation(codec.method), requestBytes: call.request.bytes };
-    void admit(context, facts, serve, callback);
+    void admit(context, call, facts, serve, callback);
   };
-  server.register(path, handler as never, responseSerialize, receive(codec.method.input), "unary");
+  server.register(path, handler, alreadyEncoded, receive(codec.method.input), "unary");
 }
 
 /** Serves an RPC with a stream of response messages. A slow client delays reading the response, and does not block the store. */
@@ -53,18 +86,20 @@ export function registerStream<Request, Response>(
   run: (request: Request, call: Call) => Response,
 ): void {
   const { path, responseSerialize } = grpcMethod(codec.method);
+  const refuseOtherStore = storeComparison(codec.method, context.storeId);
+  const facts = factsOf(codec.method, "long");
   const handler: handleServerStreamingCall<ReceivedMessage, object> = (call) => {
+    const sender = new MessageSender(call, context.responses);
     const serve = async (): Promise<void> => {
-      const message = call.request.message();
-      const response = await run(codec.decodeRequest(message), callOptions(call));
-      await sendAll(
-        call,
-        codec.encodeResponse(response, () => message),
-        responseSerialize,
-      );
+      refuseOtherStore(call.metadata);
+      const message = await decoded(call.request, context.newSlices, memoryFor(call, facts));
+      const request = codec.decodeRequest(message);
+      if (!(await sender.takeMemory())) return;
+      const response = await run(request, callOptions(call));
+      const messages = codec.encodeResponse(response, () => message);
+      await sender.sendAll(messages, responseSerialize, codec.documentBytes?.(response));
     };
-    const facts = { method: codec.method.name, isMutation: false, requestBytes: call.request.bytes };
-    void admit(context, facts, serve, (status) => call.emit("error", status));
+    void admit(context, call, facts, serve, (status) => call.emit("error", status));
   };
   server.register(path, handler, alreadyEncoded, receive(codec.method.input), "serverStream");
 }
@@ -77,38 +112,51 @@ export function registerUpload<Request, Response>(
   run: (request: Request, call: Call) => Promise<Response>,
 ): void {
   const { path, responseSerialize } = grpcMethod(codec.method);
+  const refuseOtherStore = storeComparison(codec.method, context.storeId);
+  const facts = factsOf(codec.method, "long");
   const handler: handleClientStreamingCall<ReceivedMessage, object> = (call, callback) => {
-    const messages = receiveAll(call);
+    const messages = receiveAll(call, context.newSlices);
     const serve = async (): Promise<void> => {
+      refuseOtherStore(call.metadata);
       const request = await codec.decodeRequest(messages);
       const response = await run(request, callOptions(call));
+      call.sendMetadata(responseMetadata());
       callback(null, codec.encodeResponse(response));
     };
-    const facts = { method: codec.method.name, isMutation: true, requestBytes: 0 };
     // A request that is refused early is not received to its end.
-    void admit(context, facts, serve, callback, () => messages.return(undefined));
+    void admit(context, call, facts, serve, callback, () => messages.return(undefined));
   };
   server.register(path, handler as never, responseSerialize, receive(codec.method.input), "clientStream");
 }
 
+/** A response of this size costs less than its stream, which the guard of streams counts. */
+const UNCOUNTED_BYTES = 16 * 1024;
+
 interface CallFacts {
   readonly method: string;
   readonly isMutation: boolean;
-  /** The size of the request message; 0 for a stream, whose messages are counted by the store's upload limits. */
-  readonly requestBytes: number;
+  readonly kind: CallKind;
 }
+
+const factsOf = (method: DescMethod, kind: CallKind): CallFacts => ({
+  method: method.name,
+  isMutation: isMutation(method),
+  kind: method.parent === AdminService ? "administration" : kind,
+});
 
 /** Admits a call and serves it. Passes the status of a failure to `fail`, then runs `cleanUp`, and then ends the admission. */
 async function admit(
   { admission, log }: HandlerContext,
-  { method, isMutation, requestBytes }: CallFacts,
+  call: object,
+  { method, isMutation, kind }: CallFacts,
   serve: () => Promise<void>,
   fail: (status: StatusObject) => void,
   cleanUp?: () => Promise<unknown>,
 ): Promise<void> {
+  const releaseRequest = requestMemoryOf(http2StreamOf(call))?.hold();
   let leave: (() => void) | undefined;
   try {
-    leave = admission.enter(requestBytes);
+    leave = admission.enter(kind);
     await serve();
   } catch (error) {
     const failure = storeErrorOfFailure(error, method, isMutation, log);
@@ -117,10 +165,49 @@ async function admit(
   } finally {
     if (cleanUp) await cleanUp();
     leave?.();
+    releaseRequest?.();
   }
 }
 
-/** Passes on a message that `sendAll` has encoded while the previous one was being sent. */
+/** Returns the function that takes memory for the decoded request of a call. */
+function memoryFor(call: object, { isMutation }: CallFacts): TakeMemory {
+  const memory = requestMemoryOf(http2StreamOf(call));
+  return (bytes) => memory?.takeDecoded(bytes, isMutation ? writeFailed : readFailed);
+}
+
+/** Returns the function that throws STORE_REPLACED when the metadata of a call names another store than the one that is served. */
+function storeComparison(method: DescMethod, storeId: string): (metadata: Metadata) => void {
+  if (!comparesStore(method)) return () => undefined;
+  return (metadata) => {
+    const [expected] = metadata.get(EXPECTED_STORE_KEY);
+    if (expected === undefined || expected === storeId) return;
+    const text = `expected store ${String(expected)}, found store ${storeId}; connect again, and load from the store that is served now`;
+    throw readFailed("STORE_REPLACED", text, {
+      record: EXPECTED_STORE_KEY,
+      expected: String(expected),
+      actual: storeId,
+    });
+  };
+}
+
+/**
+ * Counts the memory of a response with one message until its stream is closed. Throws BUSY when there is none, except for the response of
+ * a mutation, which is applied already.
+ */
+function countResponse(responses: ResponseBudget, call: object, bytes: number, isMutation: boolean): void {
+  if (bytes <= UNCOUNTED_BYTES) return;
+  const stream = http2StreamOf(call);
+  const memory = responses.takeNow(stream?.session, bytes, isMutation);
+  if (!memory)
+    throw readFailed("BUSY", "responses that clients do not receive hold too much memory; retry after a pause");
+  if (!stream || stream.destroyed) memory.giveBack();
+  else
+    stream.once("close", () => {
+      memory.giveBack();
+    });
+}
+
+/** Passes on a message that is encoded already. */
 const alreadyEncoded = (message: object): Buffer => message as Buffer;
 
 function callOptions(
@@ -133,66 +220,4 @@ function callOptions(
 ): Call {
   const deadline = call.getDeadline();
   return { deadline: deadline instanceof Date ? deadline.getTime() : deadline };
-}
-
-export interface AdmissionLimits {
-  readonly requests: number;
-  /** The total size of the request messages. */
-  readonly bytes: number;
-  /** The size of one request message. gRPC itself accepts larger ones, because an import has a whole input row in one message. */
-  readonly requestBytes: number;
-}
-
-/** Counts the requests in flight, refuses those above the limits, and reports when none is left. */
-export class Admission {
-  requests = 0;
-  bytes = 0;
-  private isClosing = false;
-  private readonly waiting: (() => void)[] = [];
-
-  constructor(private readonly limits: AdmissionLimits) {}
-
-  /**
-   * Admits a request of this size and returns the function that removes it. Throws a StoreError with TOO_LARGE above the limit
-   * of one request, with BUSY above the limits of all, and with SHUTTING_DOWN during a drain.
-   */
-  enter(bytes: number): () => void {
-    const { requestBytes } = this.limits;
-    if (bytes > requestBytes) {
-      const text = `request: ${String(bytes)} bytes are more than the limit of ${String(requestBytes)}; raise the daemon's --max-request-size`;
-      throw writeFailed("TOO_LARGE", text, {
-        record: "request",
-        expected: `at most ${String(requestBytes)} bytes`,
-        actual: `${String(bytes)} bytes`,
-      });
-    }
-    if (this.isClosing) throw writeFailed("SHUTTING_DOWN", "the daemon is shutting down; retry when it runs again");
-    if (this.requests >= this.limits.requests || this.bytes + bytes > this.limits.bytes) {
-      throw writeFailed("BUSY", "too many requests are in flight; retry after a pause", {
-        expected: `at most ${String(this.limits.requests)} requests and ${String(this.limits.bytes)} bytes`,
-        actual: `${String(this.requests + 1)} requests and ${String(this.bytes + bytes)} bytes`,
-      });
-    }
-    this.requests += 1;
-    this.bytes += bytes;
-    return () => {
-      this.requests -= 1;
-      this.bytes -= bytes;
-      if (this.requests === 0) for (const resolve of this.waiting.splice(0)) resolve();
-    };
-  }
-
-  /** Admits no more requests. Resolves to true when none is in flight, or to false when `cutShort` aborts first. */
-  drain(cutShort: AbortSignal): Promise<boolean> {
-    this.isClosing = true;
-    if (this.requests === 0) return Promise.resolve(true);
-    return new Promise((resolve) => {
-      this.waiting.push(() => {
-        resolve(true);
-      });
-      cutShort.addEventListener("abort", () => {
-        resolve(false);
-      });
-    });
-  }
 }

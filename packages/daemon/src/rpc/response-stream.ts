@@ -1,5 +1,6 @@
-import type { ServerHttp2Stream } from "node:http2";
+import { type Http2Session, type ServerHttp2Stream, constants } from "node:http2";
 import { Metadata, type ServerWritableStream } from "@grpc/grpc-js";
+import { allocatePages } from "@bolthole/contract/wire";
 
 /** The bytes before a message on the wire: whether it is compressed, and its length. */
 export const PREFIX_BYTES = 5;
@@ -18,14 +19,21 @@ export class MessageBlocks {
 
   /** Returns memory of at least this size. */
   take(bytes: number): Buffer {
-    if (bytes > BLOCK_BYTES) return Buffer.allocUnsafeSlow(bytes);
-    return this.spare.pop() ?? Buffer.allocUnsafeSlow(BLOCK_BYTES);
+    if (bytes > BLOCK_BYTES) return allocatePages(bytes);
+    return this.spare.pop() ?? allocatePages(BLOCK_BYTES);
   }
 
   /** Takes memory back that nothing will read any more. */
   giveBack(block: Buffer): void {
     if (block.length === BLOCK_BYTES && this.spare.length < MAX_SPARE_BLOCKS) this.spare.push(block);
   }
+}
+
+/** Returns the headers of a response. Those of grpc-js would say that compressed messages are accepted. */
+export function responseMetadata(): Metadata {
+  const metadata = new Metadata();
+  metadata.set("grpc-accept-encoding", "identity");
+  return metadata;
 }
 
 /** A call of grpc-js, or an interceptor around one. An outer one has the next inner one, and the innermost has the stream. */
@@ -39,7 +47,7 @@ interface InnerCall {
  * Returns the HTTP/2 stream of a call. grpc-js has no method for it. Returns undefined for a version of grpc-js that keeps it
  * elsewhere; a test fails then.
  */
-function http2StreamOf(call: object): ServerHttp2Stream | undefined {
+export function http2StreamOf(call: object): ServerHttp2Stream | undefined {
   let inner: InnerCall | undefined = call;
   while (inner && !inner.stream) inner = inner.call ?? inner.nextCall;
   return typeof inner?.stream?.respond === "function" ? inner.stream : undefined;
@@ -51,14 +59,34 @@ function http2StreamOf(call: object): ServerHttp2Stream | undefined {
  * the headers, the status, the deadline and the end of the stream. Interceptors do not see the messages; the daemon has none that reads them.
  */
 export class ResponseStream {
+  /** The stream, when messages are written to it directly. */
   private stream: ServerHttp2Stream | undefined;
   private isOpen = false;
+  private readonly http2Stream: ServerHttp2Stream | undefined;
 
-  constructor(private readonly call: ServerWritableStream<unknown, object>) {}
+  constructor(private readonly call: ServerWritableStream<unknown, object>) {
+    this.http2Stream = http2StreamOf(call);
+  }
+
+  /** The connection of the client, where it is known. */
+  get session(): Http2Session | undefined {
+    return this.http2Stream?.session;
+  }
 
   /** Whether messages are written without a copy. Known after the first message. */
   get isDirect(): boolean {
     return this.stream !== undefined;
+  }
+
+  /** Ends the call at once. What was written and is not received yet is dropped, which also frees its memory. */
+  cutOff(): void {
+    this.http2Stream?.close(constants.NGHTTP2_CANCEL);
+  }
+
+  /** Calls this when the stream of the response is closed, or now if it is. */
+  onceClosed(onClosed: () => void): void {
+    if (!this.http2Stream || this.http2Stream.destroyed) onClosed();
+    else this.http2Stream.once("close", onClosed);
   }
 
   /** Whether no further message can be sent: the client is gone, or the call has ended. */
@@ -85,8 +113,7 @@ export class ResponseStream {
   private open(): void {
     if (this.isOpen) return;
     this.isOpen = true;
-    this.call.sendMetadata(new Metadata());
-    const stream = http2StreamOf(this.call);
-    if (stream?.headersSent) this.stream = stream;
+    this.call.sendMetadata(responseMetadata());
+    if (this.http2Stream?.headersSent) this.stream = this.http2Stream;
   }
 }

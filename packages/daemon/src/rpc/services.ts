@@ -1,8 +1,5 @@
-import { type DescFile, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
-import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Server } from "@grpc/grpc-js";
-import type { PackageDefinition } from "@grpc/proto-loader";
-import { ReflectionService } from "@grpc/reflection";
 import type {
   ExportRuntime,
   HorizonControl,
@@ -18,9 +15,6 @@ import {
   type UnaryCodec,
   type UploadCodec,
   adminCodecs,
-  file_bolthole_v1_error,
-  file_google_rpc_error_details,
-  file_grpc_health_v1_health,
   storeCodecs,
 } from "@bolthole/contract/wire";
 import { type HandlerContext, registerStream, registerUnary, registerUpload } from "./handler.js";
@@ -63,21 +57,4 @@ export function registerAdminService(
   registerStream(server, context, verify as never, () => maintenance.verify());
   registerStream(server, context, exportRuntime as never, (request: ExportRuntime) => transfer.exportRuntime(request));
   registerUpload(server, context, importRuntime as never, (request: ImportRuntime) => transfer.importRuntime(request));
-}
-
-/** Registers server reflection (v1 and v1alpha) for the services of these files, health checks and error details. */
-export function registerReflection(server: Server, files: readonly DescFile[]): void {
-  const all = new Map<string, DescFile>();
-  const add = (file: DescFile): void => {
-    if (all.has(file.name)) return;
-    file.dependencies.forEach(add);
-    all.set(file.name, file);
-  };
-  [...files, file_grpc_health_v1_health, file_bolthole_v1_error, file_google_rpc_error_details].forEach(add);
-  // The descriptors of the protobuf compiler are used, because those of proto-loader lose the map entries of messages.
-  const fileDescriptorProtos = [...all.values()].map(({ proto }) =>
-    Buffer.from(toBinary(FileDescriptorProtoSchema, proto)),
-  );
-  const definition = { files: { format: "", type: {}, fileDescriptorProtos } };
-  new ReflectionService(definition as unknown as PackageDefinition).addToServer(server);
 }

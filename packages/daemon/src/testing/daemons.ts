@@ -6,8 +6,8 @@ import { DaemonProcess } from "@bolthole/conformance/process";
 /** The script of the command `bolthole`. */
 export const MAIN = join(__dirname, "..", "cli", "main.js");
 
-/** A command that takes longer is ended. */
-const COMMAND_TIMEOUT_MS = 60_000;
+/** A command that takes longer is ended. It is long enough for a busy machine. */
+const COMMAND_TIMEOUT_MS = 240_000;
 
 export interface CommandResult {
   readonly code: number;
@@ -16,9 +16,21 @@ export interface CommandResult {
 }
 
 /** Runs `bolthole` and returns its exit code and output. The code is -1 when a signal or the timeout ended it. */
-export const bolthole = (...args: readonly string[]): Promise<CommandResult> =>
+export const bolthole = (...args: readonly string[]): Promise<CommandResult> => boltholeWith({}, ...args);
+
+export interface CommandOptions {
+  /** Variables that are added to those of the test. */
+  readonly env?: NodeJS.ProcessEnv;
+  readonly timeoutMs?: number;
+}
+
+/** Runs `bolthole` with other variables, or with more time. */
+export const boltholeWith = (
+  { env = {}, timeoutMs = COMMAND_TIMEOUT_MS }: CommandOptions,
+  ...args: readonly string[]
+): Promise<CommandResult> =>
   new Promise((resolve) => {
-    const options = { timeout: COMMAND_TIMEOUT_MS, killSignal: "SIGKILL" } as const;
+    const options = { timeout: timeoutMs, killSignal: "SIGKILL", env: { ...process.env, ...env } } as const;
     execFile(process.execPath, [MAIN, ...args], options, (error, out, err) => {
       const code = error === null ? 0 : typeof error.code === "number" ? error.code : -1;
       resolve({ code, out, err });
@@ -29,17 +41,16 @@ export const bolthole = (...args: readonly string[]): Promise<CommandResult> =>
 export class Daemons {
   private readonly processes: DaemonProcess[] = [];
 
-  /** Returns a daemon that is not started yet. It logs nothing unless `args` set another log level. */
-  add(data: string, args: readonly string[] = [], home?: string): DaemonProcess {
-    const daemon = new DaemonProcess({ main: MAIN, data, home, args: ["--log-level", "silent", ...args] });
+  /** Returns a daemon that is not started yet, with these variables. It logs nothing unless `args` set another log level. */
+  add(data: string, args: readonly string[] = [], home?: string, env: NodeJS.ProcessEnv = {}): DaemonProcess {
+    const daemon = new DaemonProcess({ main: MAIN, data, home, args: ["--log-level", "silent", ...args], env });
     this.processes.push(daemon);
     return daemon;
   }
 
-  /** Returns a daemon into which `preload` is loaded, with these variables. */
-  addObserved(data: string, preload: string, env: NodeJS.ProcessEnv): DaemonProcess {
-    const args = ["--log-level", "silent"];
-    const daemon = new DaemonProcess({ main: MAIN, data, args, env: { ...env, NODE_OPTIONS: `--require ${preload}` } });
+  /** Returns a daemon with these variables, run by `node` if it is given. */
+  addWith(data: string, env: NodeJS.ProcessEnv, args: readonly string[] = [], node?: string): DaemonProcess {
+    const daemon = new DaemonProcess({ main: MAIN, data, args: ["--log-level", "silent", ...args], env, node });
     this.processes.push(daemon);
     return daemon;
   }

@@ -1,0 +1,68 @@
+import type { Http2Session, ServerHttp2Stream } from "node:http2";
+import { constants } from "node:http2";
+import type { StatusObject } from "@grpc/grpc-js";
+import type { StoreError } from "@bolthole/contract";
+import { toStatus } from "./failure.js";
+
+/** The header that names the encodings of messages which a server accepts. */
+const ACCEPT_ENCODING = "grpc-accept-encoding";
+
+/** A connection is closed after so many refusals within REFUSALS_MS. */
+export const MAX_REFUSALS = 64;
+const REFUSALS_MS = 10_000;
+/** A call without the token counts as so many refusals. */
+export const UNAUTHENTICATED_WEIGHT = 4;
+
+/** The calls of a connection that were refused, for a limit that no ordinary client reaches, since a time. */
+interface Refusals {
+  readonly since: number;
+  count: number;
+}
+const refusals = new WeakMap<Http2Session, Refusals>();
+
+/** Counts a refusal. A connection with many in a short time is closed: each refused call costs the daemon more than its client. */
+export function noteRefusal(session: Http2Session, weight = 1): void {
+  const now = Date.now();
+  const known = refusals.get(session);
+  const recent = known && now - known.since < REFUSALS_MS ? known : { since: now, count: 0 };
+  refusals.set(session, recent);
+  const before = recent.count;
+  recent.count += weight;
+  if (before >= MAX_REFUSALS || recent.count < MAX_REFUSALS) return;
+  setImmediate(() => {
+    if (session.destroyed) return;
+    session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    session.destroy();
+  });
+}
+
+/**
+ * Ends a call with an error. grpc-js then sees that the client is gone. The stream is not changed while Node calls its listeners:
+ * nghttp2 is then in the middle of what it has received.
+ */
+export function refuse(stream: ServerHttp2Stream, error: StoreError): void {
+  setImmediate(() => {
+    endWith(stream, error);
+  });
+}
+
+function endWith(stream: ServerHttp2Stream, error: StoreError): void {
+  if (stream.destroyed || stream.closed) return;
+  if (stream.headersSent) {
+    stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    return;
+  }
+  const { code, details, metadata }: StatusObject = toStatus(error);
+  const headers = {
+    ...metadata.toHttp2Headers(),
+    [constants.HTTP2_HEADER_STATUS]: 200,
+    [constants.HTTP2_HEADER_CONTENT_TYPE]: "application/grpc+proto",
+    [ACCEPT_ENCODING]: "identity",
+    "grpc-status": code,
+    "grpc-message": encodeURI(details),
+  };
+  stream.respond(headers, { endStream: true });
+  stream.close(constants.NGHTTP2_NO_ERROR);
+  // A paused stream with unread bytes would stay open.
+  stream.resume();
+}

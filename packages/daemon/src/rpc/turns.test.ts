@@ -1,0 +1,54 @@
+import { setImmediate as nextLoopIteration } from "node:timers/promises";
+import { Turns } from "./turns.js";
+
+/** Returns turns whose calls take 4 ms each by their own clock, and the names of the calls that have begun. */
+function newTurns(): { turns: Turns<string>; begin: (connection: string, name: string) => void; begun: string[] } {
+  let now = 0;
+  const begun: string[] = [];
+  const turns = new Turns<string>(() => now);
+  return {
+    turns,
+    begun,
+    begin: (connection, name) => {
+      turns.begin(connection, () => {
+        now += 4;
+        begun.push(name);
+      });
+    },
+  };
+}
+
+test("calls begin at once while they are few", () => {
+  const { begin, begun } = newTurns();
+  begin("a", "a1");
+  begin("a", "a2");
+  expect(begun).toEqual(["a1", "a2"]);
+});
+
+test("connections take turns when there are many calls", async () => {
+  const { turns, begin, begun } = newTurns();
+  for (const name of ["a1", "a2", "a3", "a4", "a5", "a6"]) begin("a", name);
+  begin("b", "b1");
+  begin("c", "c1");
+  begin("c", "c2");
+  expect([begun, turns.waitingCalls]).toEqual([["a1", "a2"], 7]);
+  await nextLoopIteration();
+  expect(begun.slice(2)).toEqual(["a3", "b1"]);
+  await nextLoopIteration();
+  expect(begun.slice(4)).toEqual(["c1", "a4"]);
+  for (let iteration = 0; iteration < 5; iteration += 1) await nextLoopIteration();
+  expect(begun.slice(6)).toEqual(["c2", "a5", "a6"]);
+  expect(turns.waitingCalls).toBe(0);
+});
+
+test("a call that throws does not keep the others waiting", async () => {
+  const { turns, begin, begun } = newTurns();
+  expect(() => {
+    turns.begin("a", () => {
+      throw new Error("the call failed");
+    });
+  }).toThrow("the call failed");
+  begin("a", "next");
+  await nextLoopIteration();
+  expect(begun).toEqual(["next"]);
+});

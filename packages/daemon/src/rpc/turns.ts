@@ -1,0 +1,69 @@
+/** The time that new calls may take in one iteration of the event loop, in milliseconds. */
+const SLICE_MS = 8;
+
+/**
+ * Lets connections take turns in beginning calls. Node reads up to 64 KiB of each connection in one iteration of the event loop, which can
+ * be the beginnings of 1,000 calls: without turns, one client holds the loop for as long as these take.
+ */
+export class Turns<Connection> {
+  private readonly waiting = new Map<Connection, (() => void)[]>();
+  private spentMs = 0;
+  private isScheduled = false;
+
+  /** The number of calls that wait for their turn. */
+  get waitingCalls(): number {
+    let count = 0;
+    for (const calls of this.waiting.values()) count += calls.length;
+    return count;
+  }
+
+  constructor(private readonly now: () => number = () => performance.now()) {}
+
+  /** Begins a call now, or at the turn of its connection when this iteration of the event loop has begun many. */
+  begin(connection: Connection, call: () => void): void {
+    this.schedule();
+    if (this.waiting.size === 0 && this.spentMs < SLICE_MS) {
+      this.perform(call);
+      return;
+    }
+    const calls = this.waiting.get(connection);
+    if (calls) calls.push(call);
+    else this.waiting.set(connection, [call]);
+  }
+
+  private perform(call: () => void): void {
+    const startedAt = this.now();
+    try {
+      call();
+    } finally {
+      this.spentMs += this.now() - startedAt;
+    }
+  }
+
+  private schedule(): void {
+    if (this.isScheduled) return;
+    this.isScheduled = true;
+    setImmediate(() => {
+      this.isScheduled = false;
+      this.spentMs = 0;
+      try {
+        this.beginWaiting();
+      } finally {
+        if (this.waiting.size > 0) this.schedule();
+      }
+    });
+  }
+
+  private beginWaiting(): void {
+    while (this.waiting.size > 0 && this.spentMs < SLICE_MS) {
+      for (const [connection, calls] of [...this.waiting]) {
+        const call = calls.shift();
+        // The connection is behind the others now.
+        this.waiting.delete(connection);
+        if (calls.length > 0) this.waiting.set(connection, calls);
+        if (call) this.perform(call);
+        if (this.spentMs >= SLICE_MS) break;
+      }
+    }
+  }
+}
