@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 export const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..");
 
 /** The pinned pnpm of package.json, as `name@version`. */
-const PNPM = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")).packageManager;
+export const PNPM = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")).packageManager;
 
 /** Runs a command in the checkout. When it fails, ends this process with the same exit code. */
 export function run(command, args, options = {}) {

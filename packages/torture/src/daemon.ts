@@ -14,7 +14,10 @@ const HEALTH_MS = 1000;
 export class HealthProbe {
   private readonly client: Client;
 
-  constructor(target: string) {
+  constructor(
+    target: string,
+    private readonly limitMs = HEALTH_MS,
+  ) {
     this.client = new Client(target, credentials.createInsecure(), {
       "grpc.default_authority": "localhost",
       "grpc.initial_reconnect_backoff_ms": 50,
@@ -22,11 +25,11 @@ export class HealthProbe {
     });
   }
 
-  /** Whether the daemon reports SERVING. No response within a second counts as not serving. */
+  /** Whether the daemon reports SERVING. No response within the time limit counts as not serving. */
   isServing(): Promise<boolean> {
     const { path, requestSerialize, responseDeserialize } = grpcMethod(Health.method.check);
     return new Promise((resolve) => {
-      const deadline = Date.now() + HEALTH_MS;
+      const deadline = Date.now() + this.limitMs;
       this.client.makeUnaryRequest(
         path,
         requestSerialize,

@@ -53,6 +53,22 @@ test("pause: an old fence token is refused in every round", async () => {
   });
 });
 
+test("clock: the promises hold over one cycle of each scene", async () => {
+  const { code, stdout } = await torture("clock", "--cycles", "5", "--seed", "7", "--json");
+  expect(stdout).toContain('"violations":[]');
+  expect(code).toBe(0);
+  const { events } = JSON.parse(stdout.trimEnd().split("\n")[5] ?? "") as { events: Record<string, number> };
+  expect(events).toMatchObject({ jump: 1, flood: 1, "long jump": 1, start: 1, "jump and restart": 1 });
+  expect(events["copies replayed"]).toBeGreaterThan(0);
+  expect(readdirSync(folder)).toEqual([]);
+});
+
+test("clock: the control fixed-horizon is caught", async () => {
+  const { code, stdout } = await torture("clock", "--cycles", "15", "--seed", "7", "--control", "fixed-horizon");
+  expect(stdout).toContain("control fixed-horizon: caught");
+  expect(code).toBe(0);
+});
+
 test.each(["forgotten-request-id", "dropped-row"])("kill: the control %s is caught", async (control) => {
   const { code, stdout } = await torture("kill", "--cycles", "10", "--seed", "7", "--control", control);
   expect(stdout).toContain(`control ${control}: caught`);

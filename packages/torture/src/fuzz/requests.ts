@@ -24,6 +24,7 @@ import { makeOauthUpdate, makeOperation } from "../load/operations.js";
 import { INSTANT, freshId, inputRow } from "../load/records.js";
 import { SessionScript } from "../load/session-script.js";
 import type { Random } from "../random.js";
+import { framed } from "./raw-http2.js";
 
 const DEEPEST = 6;
 const IDS = Array.from({ length: 4 }, (_, index) => `0198f0a0-0000-7000-8000-00000000000${String(index)}`);
@@ -130,6 +131,8 @@ function document(random: Random): Buffer {
 export interface FuzzCall {
   readonly path: string;
   readonly message: Buffer;
+  /** The messages of a request stream after the first one, in their frames. They are never changed. */
+  readonly rest?: Buffer;
   /** Whether the response stream never ends. */
   readonly isEndless: boolean;
   /** Whether our code serves the RPC, and not a library. */
@@ -167,6 +170,7 @@ export class Seeds {
       ...this.ofReflection(4),
       ...this.ofDescriptors(4),
       ...singleUploads(this.random, 4),
+      ...imports(this.random, 4),
     ];
   }
 
@@ -182,6 +186,7 @@ export class Seeds {
       ...this.ofDescriptors(8),
       ...this.ofReflection(20),
       ...singleUploads(this.random, 20),
+      ...imports(this.random, 20),
     ];
     this.pool = [...made, ...kept.slice(0, POOL)];
   }
@@ -258,6 +263,23 @@ function recordingStore(calls: FuzzCall[]): VersionedStore {
     return [name, record];
   });
   return Object.fromEntries(methods) as VersionedStore;
+}
+
+/** Makes imports of a runtime with one input row: of the start, which is mutated, and of the row. */
+function imports(random: Random, each: number): FuzzCall[] {
+  const { importRuntime } = AdminService.method;
+  return Array.from({ length: each }, () => {
+    const [id = ""] = IDS;
+    const value = encodeInputState(inputRow(random, id, freshId()));
+    const row = new BinaryWriter().tag(2, 2).fork().tag(4, 2).bytes(value).join().finish();
+    return {
+      path: grpcMethod(importRuntime).path,
+      message: encodeMessage(importRuntime.input, { start: { runtimeId: "fuzz imports", overwrite: true } }),
+      rest: framed(Buffer.from(row)),
+      isEndless: false,
+      isOurs: true,
+    };
+  });
 }
 
 /** Makes uploads that consist of one message: of an empty document, and of a few input rows. */

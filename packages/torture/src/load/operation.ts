@@ -21,7 +21,7 @@ interface StoredSnapshot {
 export class RuntimeState {
   inputIds: string[] = [];
   receipts: { readonly runId: string; readonly sequence: bigint }[] = [];
-  runId = freshId();
+  runId: string;
   sequence = 0n;
   fenceToken = 0n;
   hasLifecycle = false;
@@ -34,12 +34,15 @@ export class RuntimeState {
     readonly runtimeId: string,
     readonly size: SessionSize,
     random: Random,
+    /** Makes all ids. The ids of two runs with one seed differ unless the caller passes a function that repeats them. */
+    readonly newId: () => string = freshId,
   ) {
+    this.runId = newId();
     this.session = this.newSession(random);
   }
 
   newSession(random: Random): SessionScript {
-    return new SessionScript(freshId(), this.size.firstMessageBytes, random);
+    return new SessionScript(this.newId(), this.size.firstMessageBytes, random);
   }
 
   /** Notes the version of a record; undefined means that the record was deleted. */

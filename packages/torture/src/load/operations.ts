@@ -183,7 +183,7 @@ export function makeOperation(random: Random, state: RuntimeState): Operation {
   const isTooLarge = (state.snapshot?.bytes ?? 0) > state.size.documentBytes;
   const factory = isTooLarge ? SESSION_FACTORIES.clearIfCurrent : FACTORIES[random.weighted(WEIGHTS)];
   const expects = expectationsOf(random, state);
-  const made = factory({ random, state, id: freshId(), carried: expects.carried });
+  const made = factory({ random, state, id: state.newId(), carried: expects.carried });
   return {
     ...made,
     refusedAs: expects.refusedAs,
@@ -200,7 +200,7 @@ const FACTORIES: Readonly<Record<keyof typeof WEIGHTS, OperationFactory>> = {
   boundary({ random, state, id, carried }) {
     const { runtimeId } = state;
     const isNewRun = random.oneIn(5);
-    const runId = isNewRun ? freshId() : state.runId;
+    const runId = isNewRun ? state.newId() : state.runId;
     const sequence = isNewRun ? 1n : state.sequence + 1n;
     const inputs = nextInputs(random, state, 1 + random.below(3), id);
     const draft = random.oneIn(6) ? undefined : nextDraft(random, state, id);
@@ -296,7 +296,7 @@ const FACTORIES: Readonly<Record<keyof typeof WEIGHTS, OperationFactory>> = {
   },
 
   ops({ random, state, id, carried }) {
-    const snapshot = opsSnapshot(random, id);
+    const snapshot = opsSnapshot(random, id, { newId: state.newId });
     const request = { ...carried, runtimeId: state.runtimeId, requestId: id, snapshot };
     return {
       id,
@@ -384,7 +384,7 @@ function nextInputs(random: Random, state: RuntimeState, count: number, nonce: s
   const ids = new Set<string>();
   for (let index = 0; index < count; index += 1) {
     const known = state.inputIds[random.below(Math.max(state.inputIds.length, 4))];
-    ids.add(known ?? (state.inputIds.length < MAX_INPUTS ? freshId() : (state.inputIds[0] ?? freshId())));
+    ids.add(known ?? (state.inputIds.length < MAX_INPUTS ? state.newId() : (state.inputIds[0] ?? state.newId())));
   }
   return [...ids].map((inputId) => inputRow(random, inputId, nonce));
 }

@@ -107,9 +107,19 @@ export const boundaryReceipt = (
   sequence,
 });
 
-/** Returns an operation snapshot with up to eight running background tools. */
-export function opsSnapshot(random: Random, nonce: string): PersistedOpsSnapshot {
-  const ids = Array.from({ length: 1 + random.below(8) }, freshId);
+interface OpsOptions {
+  readonly newId?: () => string;
+  /** The largest number of operations. */
+  readonly most?: number;
+}
+
+/** Returns an operation snapshot with running background tools, up to eight unless `most` is set. */
+export function opsSnapshot(
+  random: Random,
+  nonce: string,
+  { newId = freshId, most = 8 }: OpsOptions = {},
+): PersistedOpsSnapshot {
+  const ids = Array.from({ length: 1 + random.below(most) }, () => newId());
   const kind = "background_tool_op";
   const operation = (): OperationState => ({
     status: "running",
@@ -120,7 +130,7 @@ export function opsSnapshot(random: Random, nonce: string): PersistedOpsSnapshot
     terminalBuffered: false,
   });
   return {
-    epochId: freshId(),
+    epochId: newId(),
     authorityState: {
       operations: Object.fromEntries(ids.map((id) => [id, operation()])),
       completionFeedEntries: {},
@@ -136,7 +146,7 @@ export function opsSnapshot(random: Random, nonce: string): PersistedOpsSnapshot
         {
           id,
           kind,
-          ownerSessionId: freshId(),
+          ownerSessionId: newId(),
           displayName: nonce,
           sourceLabel: prose(random, 60),
           expectPeerChannel: false,

@@ -4,7 +4,7 @@ type ExpectationsOf = (mutation: object, ...rest: unknown[]) => unknown;
 
 // Fence tokens are not compared: a writer that was replaced can still write.
 patchModule(
-  (request) => request === "./expectations.js",
+  (request, from) => request === "./expectations.js" && from.includes("/commit/"),
   (exports: { readonly expectationsOf?: ExpectationsOf }) => {
     const { expectationsOf } = exports;
     if (!expectationsOf) throw new Error("this mutant is out of date: there is no expectationsOf");
