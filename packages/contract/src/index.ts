@@ -58,6 +58,8 @@ export {
   partsOf,
 } from "./runtime-transfer.js";
 export {
+  type CompactionEvent,
+  type CompactionResult,
   FINDING_CODES,
   type Finding,
   type FindingCode,

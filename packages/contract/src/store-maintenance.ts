@@ -60,6 +60,20 @@ export interface StoreCounts {
 export type VerifyEvent =
   { readonly finding: Finding } | { readonly bytesRead: number } | { readonly counts: StoreCounts };
 
+/** The result of a compaction. */
+export interface CompactionResult {
+  /** The size of the data file before and after, in bytes. */
+  readonly bytesBefore: number;
+  readonly bytesAfter: number;
+  /** The number of damaged records, which stay as they are. */
+  readonly damaged: number;
+  /** Absent when not everything could be read. */
+  readonly counts?: StoreCounts | undefined;
+}
+
+/** An event of a compaction: the number of bytes read since the last such event, or, as the last event, the result. */
+export type CompactionEvent = { readonly bytesRead: number } | { readonly result: CompactionResult };
+
 /** The maintenance of a whole store. */
 export interface StoreMaintenance {
   /** Returns the bytes of a backup file, a consistent copy of the whole store. Read them once, to the end. */
@@ -67,4 +81,7 @@ export interface StoreMaintenance {
 
   /** Reads everything in the store, in one consistent state, and reports damage. */
   verify(): AsyncIterable<VerifyEvent>;
+
+  /** Makes the data file small, and drops the bytes of deleted records from it. Ends early when its events are not read to the end. */
+  compact(): AsyncIterable<CompactionEvent>;
 }

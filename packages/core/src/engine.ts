@@ -1,4 +1,4 @@
-import type { ByteRange, DocumentPart, Finding, RuntimeId, StoreCounts } from "@bolthole/contract";
+import type { ByteRange, CompactionResult, DocumentPart, Finding, RuntimeId, StoreCounts } from "@bolthole/contract";
 import type { TableDigest } from "./commit/manifests.js";
 import type { DocumentRowKey, KeyOf, Row, RowKey, ReadSet, RowHandle, RowReader, RowSetKey } from "./commit/row.js";
 import { nextIteration } from "./yield-budget.js";
@@ -188,8 +188,13 @@ export interface Engine {
    */
   commit<T>(batch: WriteBatch<T>): Promise<T>;
   stats(): Promise<EngineStats>;
-  /** Returns one consistent copy of the store as the bytes of a backup file. Absent where the engine's files have other tools. */
-  backUp?(): Promise<AsyncIterable<Uint8Array>>;
+  /** Makes one consistent copy of the store, of a state that is not before the call. Absent where the engine's files have other tools. */
+  backUp?(): Promise<BackupCopy>;
+  /**
+   * Makes the data file small, and drops the bytes of deleted records from it, while the engine works. Rejects with an AbortError after
+   * the listener's signal. Absent where the engine's files have other tools. No check may run.
+   */
+  compact?(listener: CompactionListener): Promise<CompactionResult>;
   /** Reads everything in one consistent state while the engine works, and reports damage. Absent when nothing can be checked. */
   check?(listener: CheckListener): Promise<CheckResult>;
   /**
@@ -212,6 +217,20 @@ export interface Engine {
    * not complete are not applied. The engine must not be used afterwards. Absent when no file is left.
    */
   abandon?(): void;
+}
+
+/** A consistent copy of a store. Each iteration yields the bytes of the backup file from the beginning, also at the same time. */
+export interface BackupCopy extends AsyncIterable<Uint8Array> {
+  /** The number of the last commit in the copy. */
+  readonly commitSequence: number;
+  /** Releases the disk space. Reads that have not ended reject. Closing the engine does the same. */
+  close(): Promise<void>;
+}
+
+export interface CompactionListener {
+  /** Called with the number of bytes that were read since the last call. */
+  readonly onRead?: ((bytes: number) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface CheckListener {

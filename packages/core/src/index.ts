@@ -17,6 +17,8 @@ export { MAX_RUNTIME_ID_BYTES } from "./validate.js";
 export type {
   CheckListener,
   CheckResult,
+  BackupCopy,
+  CompactionListener,
   Decision,
   DocumentParts,
   DocumentRowKey,
@@ -74,7 +76,7 @@ export { MemoryEngine } from "./memory-engine.js";
 export { type AuditedRow, StoreAudit } from "./audit/store-audit.js";
 export { quarantine } from "./audit/quarantine.js";
 export { type Recount, type RepairOptions, repairManifests, repairStoreManifest } from "./audit/repair.js";
-export { storeMaintenance, verifyEvents } from "./audit/store-maintenance.js";
+export { type MaintainedEngine, storeMaintenance, verifyEvents } from "./audit/store-maintenance.js";
 export {
   type PassReport,
   Scrub,

@@ -1,5 +1,5 @@
 import { type Finding, type RuntimeId, isDamageFinding } from "@bolthole/contract";
-import type { CheckListener, CheckResult, Engine, FileGuard } from "@bolthole/core";
+import type { CheckListener, CheckResult, Engine, FileGuard, MaintainedEngine } from "@bolthole/core";
 import type { DamagedRuntimesFile } from "./folder/damaged-runtimes.js";
 import type { Log } from "./log.js";
 
@@ -85,14 +85,17 @@ export class KnownDamage {
   }
 
   /** Returns the engine with a check whose findings, and whose absence of findings, count here too. */
-  watching(engine: Engine): Pick<Engine, "name" | "durable" | "backUp" | "check"> {
+  watching(engine: Engine): MaintainedEngine {
     const check = engine.check?.bind(engine);
     const backUp = engine.backUp?.bind(engine);
+    const compact = engine.compact?.bind(engine);
     const { name, durable } = engine;
     return {
       name,
       durable,
+      stats: () => engine.stats(),
       ...(backUp && { backUp }),
+      ...(compact && { compact }),
       ...(check && { check: (listener: CheckListener) => this.watch(check, listener) }),
     };
   }

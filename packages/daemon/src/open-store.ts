@@ -101,6 +101,7 @@ async function openEngine(config: Config, { lock, onFailure, signal }: Opening, 
       return LmdbEngine.open(config.data, {
         onFailure,
         guard,
+        replaceDataFile: lock?.replaceDataFile,
         quotaBytes: config.quota,
         check: { level: config.check, maxBytes: config.checkMaxSize, signal },
         onFinding: (finding) => {

@@ -62,7 +62,7 @@ export class DiskReservation {
   private isLimited = false;
 
   private constructor(
-    private readonly file: FileHandle,
+    private file: FileHandle,
     private readonly folder: string,
     private readonly environment: Pick<Environment, "pages">,
     private readonly quotaBytes: number,
@@ -73,10 +73,24 @@ export class DiskReservation {
 
   /** Opens the data file for reserving. `quotaBytes` is the most bytes that the store may hold. */
   static async open(folder: string, environment: Environment, quotaBytes: number): Promise<DiskReservation> {
-    const file = await open(join(folder, "data.mdb"), "r+");
+    const file = await DiskReservation.openFile(folder);
     // A killed process may have left a commit that is complete in the cache but not flushed. It is flushed before any read.
     await file.datasync();
     return new DiskReservation(file, folder, environment, quotaBytes);
+  }
+
+  static openFile(folder: string): Promise<FileHandle> {
+    return open(join(folder, "data.mdb"), "r+");
+  }
+
+  /** Continues in another data file, which the environment already uses. Call it only while no transaction is being written. */
+  async continueWith(file: FileHandle): Promise<void> {
+    const old = this.file;
+    this.file = file;
+    this.prepared = 0;
+    this.retryAt = 0;
+    this.count();
+    await old.close();
   }
 
   /** The pages as they were counted last. */

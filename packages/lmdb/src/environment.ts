@@ -1,5 +1,7 @@
-import { getSystemErrorMap } from "node:util";
 import { type RootDatabase, type Transaction, open } from "lmdb";
+import { ChangedKeys } from "./changed-keys.js";
+import { EnvironmentError, isCorruptionError, orEnvironmentError, withErrno } from "./environment-errors.js";
+import { StartedWrite } from "./started-write.js";
 
 /** A read transaction: one consistent state of the store until `done` is called. */
 export interface ReadTransaction {
@@ -13,36 +15,6 @@ export interface ReadTransaction {
   /** Ends the transaction. Until then, LMDB cannot reuse pages that later commits free, and the data file grows. */
   done(): void;
 }
-
-/** Thrown when LMDB can begin no read: after a failed write, or because every reader slot is in use. */
-export class EnvironmentError extends Error {
-  override readonly name = "EnvironmentError";
-
-  constructor(override readonly cause: unknown) {
-    super("LMDB cannot begin a read transaction");
-  }
-
-  /** Whether only the reader slots are used up: the read can succeed when another read transaction has ended. */
-  get isOutOfReaders(): boolean {
-    return this.cause instanceof Error && "code" in this.cause && this.cause.code === READERS_FULL;
-  }
-}
-
-/** MDB_READERS_FULL */
-const READERS_FULL = -30790;
-/** MDB_PAGE_NOTFOUND */
-const PAGE_NOT_FOUND = -30797;
-/** MDB_CORRUPTED */
-const CORRUPTED = -30796;
-
-/** Whether LMDB reports that it read pages that it did not write. */
-export const isCorruptionError = (error: unknown): boolean =>
-  error instanceof Error && "code" in error && (error.code === PAGE_NOT_FOUND || error.code === CORRUPTED);
-
-/** Whether LMDB reports MDB_PANIC. lmdb-js reports it with the code of an invalid argument, so only the text identifies it. */
-const isPanic = (error: unknown): boolean => error instanceof Error && error.message.includes("MDB_PANIC");
-
-const orEnvironmentError = (error: unknown): unknown => (isPanic(error) ? new EnvironmentError(error) : error);
 
 /** The size of the data file, in pages. */
 export interface PageCounts {
@@ -64,37 +36,6 @@ export interface PageCounts {
 /** The function of the native library that begins to write what was put. lmdb-js calls it once for each transaction. */
 interface NativeEnvironment {
   startWriting(instructions: number, onProgress: (status: number) => unknown): void;
-}
-
-/** A write that may never be settled by lmdb-js. */
-class StartedWrite {
-  private isSettled = false;
-  private reject: (error: Error) => void = () => undefined;
-
-  /** Settles as `done` does, or rejects when the write failed before. */
-  until(done: Promise<unknown>): Promise<void> {
-    return new Promise<void>((resolve, reject) => {
-      this.reject = reject;
-      done.then(
-        () => {
-          this.isSettled = true;
-          resolve();
-        },
-        (error: unknown) => {
-          this.isSettled = true;
-          // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- the error of lmdb-js is passed on
-          reject(error);
-        },
-      );
-    });
-  }
-
-  /** Rejects the write unless it is settled. Returns whether it was not. */
-  fail(error: Error): boolean {
-    if (this.isSettled) return false;
-    this.reject(error);
-    return true;
-  }
 }
 
 /** The values of `status` that are no errors: the end of a transaction, and two steps of it. */
@@ -162,34 +103,20 @@ export type Put = readonly [key: Buffer, value: Buffer | undefined];
  * before its commit, so the caller must not change them until the promise resolves.
  */
 export class Environment {
-  private readonly db: RootDatabase<Buffer, Buffer>;
-  /** The write that was started last. */
-  private lastWrite: StartedWrite | undefined;
-  /** Whether a transaction never began. The native library then holds a lock that closing would wait for, for ever. */
-  private isStuck = false;
+  private file: OpenFile;
+  /** The files that were exchanged, until they are closed. */
+  private exchanged: Promise<void> = Promise.resolve();
+  private changes: ChangedKeys | undefined;
 
   /** Opens the environment, and creates its files if they are missing. With `readOnly`, nothing is created or written. */
   constructor(folder: string, { readOnly = false }: { readonly readOnly?: boolean } = {}) {
-    this.db = open<Buffer, Buffer>({
-      path: folder,
-      // Without this, lmdb-js opens a folder whose name contains a dot as a file.
-      noSubdir: false,
-      encoding: "binary",
-      keyEncoding: "binary",
-      overlappingSync: false,
-      eventTurnBatching: true,
-      compression: false,
-      cache: false,
-      readOnly,
-      maxReaders: MAX_READERS,
-    });
-    this.noticeFailedBegin((this.db as unknown as { readonly env: NativeEnvironment }).env);
+    this.file = new OpenFile(folder, readOnly);
   }
 
   /** Reads from the newest durable state. Throws an EnvironmentError after a failed write. */
   get(key: Buffer): Buffer | undefined {
     try {
-      return this.db.getBinary(key);
+      return this.file.db.getBinary(key);
     } catch (cause) {
       throw orEnvironmentError(cause);
     }
@@ -198,7 +125,7 @@ export class Environment {
   /** Reads like `get`, but returns memory that the next read overwrites. Copy the value before the next read. */
   peek(key: Buffer): Buffer | undefined {
     try {
-      const shared = this.db.getBinaryFast(key);
+      const shared = this.file.db.getBinaryFast(key);
       // lmdb-js returns its whole buffer and sets only `length` to the size of the value.
       return shared?.subarray(0, shared.length);
     } catch (cause) {
@@ -218,24 +145,22 @@ export class Environment {
 
   /** Begins a read transaction. Throws an EnvironmentError when LMDB can begin none. */
   read(): ReadTransaction {
-    const transaction = this.begin();
+    const { file } = this;
+    const { db } = file;
+    const transaction = file.begin();
+    let isDone = false;
     return {
-      get: (key) => this.db.get(key, { transaction }),
-      range: (start, end) => this.db.getRange({ start, end, transaction, snapshot: true }),
-      keys: (start, end) => this.db.getKeys({ start, end, transaction, snapshot: true }),
+      get: (key) => db.get(key, { transaction }),
+      range: (start, end) => db.getRange({ start, end, transaction, snapshot: true }),
+      keys: (start, end) => db.getKeys({ start, end, transaction, snapshot: true }),
       lastKey: (start, end) => {
-        const [last] = this.db.getKeys({
-          start: end,
-          end: start,
-          reverse: true,
-          limit: 1,
-          transaction,
-          snapshot: true,
-        });
+        const [last] = db.getKeys({ start: end, end: start, reverse: true, limit: 1, transaction, snapshot: true });
         return last;
       },
       done: () => {
         transaction.done();
+        if (!isDone) file.leave();
+        isDone = true;
       },
     };
   }
@@ -257,6 +182,125 @@ export class Environment {
 
   /** Writes all puts in one transaction, or none. Resolves when they are flushed. Wait for one call before the next. */
   async write(puts: readonly Put[]): Promise<void> {
+    await this.file.write(puts);
+    for (const [key] of puts) this.changes?.add(key);
+  }
+
+  /** Returns the size of the data file after the last commit. */
+  pages(): PageCounts {
+    const { lastPageNumber, pageSize, root, free } = this.file.db.getStats() as Stats;
+    const end = lastPageNumber + 1;
+    const used = pagesOf(root);
+    return {
+      pageBytes: pageSize,
+      end,
+      used,
+      free: end - META_PAGES - used - pagesOf(free),
+      depth: root.treeDepth,
+      leaves: root.treeLeafPageCount,
+      branches: root.treeBranchPageCount,
+    };
+  }
+
+  /**
+   * Copies one consistent state into an empty folder. `whole`: the pages are copied without being read, so damaged ones are copied
+   * too. `compact`: only the pages that hold what is stored; LMDB may crash over damaged ones. Keeps a read transaction open until the
+   * copy is done.
+   */
+  async copyTo(folder: string, pages: "whole" | "compact"): Promise<void> {
+    const { file } = this;
+    file.enter();
+    try {
+      await file.db.backup(folder, pages === "compact");
+    } catch (error) {
+      throw withErrno(error);
+    } finally {
+      file.leave();
+    }
+  }
+
+  /** Removes the reader slots of processes that have ended, so that LMDB can reuse the pages that they protected. */
+  forgetDeadReaders(): void {
+    this.file.db.readerCheck();
+  }
+
+  /** Notes the keys of all writes that end from now on. One caller at a time may do so, until it calls `end`. */
+  noteChanges(): ChangedKeys {
+    this.changes = new ChangedKeys(() => {
+      this.changes = undefined;
+    });
+    return this.changes;
+  }
+
+  /**
+   * Continues with the file of another environment, which must have the same pairs and is not used otherwise. The old file is closed when
+   * the read transactions and copies that have begun in it are done. No write may be in progress.
+   */
+  continueWith(other: Environment): void {
+    const old = this.file;
+    this.file = other.file;
+    this.exchanged = Promise.all([this.exchanged, old.closeUnused()]).then(() => undefined);
+  }
+
+  /**
+   * Closes the environment. No write, read transaction or copy may be in progress: the native library would read unmapped
+   * memory. After a transaction that never began, the environment stays open until the process ends.
+   */
+  async close(): Promise<void> {
+    await this.exchanged;
+    await this.file.close();
+  }
+}
+
+/** A data file that lmdb-js has open. */
+class OpenFile {
+  readonly db: RootDatabase<Buffer, Buffer>;
+  /** The read transactions and copies in progress. */
+  private uses = 0;
+  private becomeUnused: (() => void) | undefined;
+  /** The write that was started last. */
+  private lastWrite: StartedWrite | undefined;
+  /** Whether a transaction never began. The native library then holds a lock that closing would wait for, for ever. */
+  private isStuck = false;
+
+  constructor(folder: string, readOnly: boolean) {
+    this.db = open<Buffer, Buffer>({
+      path: folder,
+      // Without this, lmdb-js opens a folder whose name contains a dot as a file.
+      noSubdir: false,
+      encoding: "binary",
+      keyEncoding: "binary",
+      overlappingSync: false,
+      eventTurnBatching: true,
+      compression: false,
+      cache: false,
+      readOnly,
+      maxReaders: MAX_READERS,
+    });
+    this.noticeFailedBegin((this.db as unknown as { readonly env: NativeEnvironment }).env);
+  }
+
+  /** Begins a read transaction. Call `leave` when it is done. */
+  begin(): Transaction {
+    try {
+      const transaction = this.db.useReadTransaction();
+      this.enter();
+      return transaction;
+    } catch (cause) {
+      throw new EnvironmentError(cause);
+    }
+  }
+
+  enter(): void {
+    this.uses += 1;
+  }
+
+  leave(): void {
+    this.uses -= 1;
+    if (this.uses === 0) this.becomeUnused?.();
+  }
+
+  async write(puts: readonly Put[]): Promise<void> {
     const write = (this.lastWrite = new StartedWrite());
     // lmdb-js returns the same promise for most puts of one turn.
     const done = new Set<Promise<boolean>>();
@@ -277,46 +321,18 @@ export class Environment {
     this.db.resetReadTxn();
   }
 
-  /** Returns the size of the data file after the last commit. */
-  pages(): PageCounts {
-    const { lastPageNumber, pageSize, root, free } = this.db.getStats() as Stats;
-    const end = lastPageNumber + 1;
-    const used = pagesOf(root);
-    return {
-      pageBytes: pageSize,
-      end,
-      used,
-      free: end - META_PAGES - used - pagesOf(free),
-      depth: root.treeDepth,
-      leaves: root.treeLeafPageCount,
-      branches: root.treeBranchPageCount,
-    };
-  }
-
-  /**
-   * Copies one consistent state into an empty folder. `whole`: the pages are copied without being read, so damaged ones are copied
-   * too. `compact`: only the pages that hold what is stored; LMDB may crash over damaged ones. Keeps a read transaction open until the
-   * copy is done.
-   */
-  async copyTo(folder: string, pages: "whole" | "compact"): Promise<void> {
-    try {
-      await this.db.backup(folder, pages === "compact");
-    } catch (error) {
-      throw withErrno(error);
-    }
-  }
-
-  /** Removes the reader slots of processes that have ended, so that LMDB can reuse the pages that they protected. */
-  forgetDeadReaders(): void {
-    this.db.readerCheck();
-  }
-
-  /**
-   * Closes the environment. No write, read transaction or copy may be in progress: the native library would read unmapped
-   * memory. After a transaction that never began, the environment stays open until the process ends.
-   */
   async close(): Promise<void> {
     if (!this.isStuck) await this.db.close();
+  }
+
+  /** Closes the file when nothing uses it any more. */
+  async closeUnused(): Promise<void> {
+    if (this.uses > 0) {
+      await new Promise<void>((resolve) => {
+        this.becomeUnused = resolve;
+      });
+    }
+    await this.close();
   }
 
   /**
@@ -342,20 +358,4 @@ export class Environment {
     // The method of the class cannot be assigned.
     Object.defineProperty(native, "startWriting", { value: noticing });
   }
-
-  private begin(): Transaction {
-    try {
-      return this.db.useReadTransaction();
-    } catch (cause) {
-      throw new EnvironmentError(cause);
-    }
-  }
-}
-
-/** Adds the error number of the operating system to the error of a copy, of which lmdb-js has only the text. */
-function withErrno(error: unknown): unknown {
-  if (!(error instanceof Error)) return error;
-  const text = error.message.toLowerCase();
-  const [errno] = [...getSystemErrorMap()].find(([, [, known]]) => known === text) ?? [];
-  return errno === undefined || "code" in error ? error : Object.assign(error, { errno });
 }

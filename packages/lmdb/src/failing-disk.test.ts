@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { RuntimeStoreAdapter, type StoreError } from "@bolthole/contract";
 import { createEngineStore } from "@bolthole/core";
 import { DiskFailureError, openFailure } from "./disk-errors.js";
-import { Environment, EnvironmentError } from "./environment.js";
+import { Environment } from "./environment.js";
+import { EnvironmentError } from "./environment-errors.js";
 import { UnusableFolderError } from "./format.js";
 import { LmdbEngine } from "./lmdb-engine.js";
 

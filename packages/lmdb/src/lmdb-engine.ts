@@ -1,7 +1,9 @@
-import { type Finding, type RuntimeId, readFailed } from "@bolthole/contract";
+import { type CompactionResult, type Finding, type RuntimeId, readFailed } from "@bolthole/contract";
 import {
+  type BackupCopy,
   type CheckListener,
   type CheckResult,
+  type CompactionListener,
   type DocumentRowKey,
   type DocumentParts,
   type Engine,
@@ -19,6 +21,7 @@ import {
   isVerified,
 } from "@bolthole/core";
 import { backUp } from "./maintenance/backup.js";
+import { compactOnline } from "./maintenance/online-compaction.js";
 import { type OpenCheckOptions, checkBeforeOpen, markClosed } from "./maintenance/check.js";
 import { removeScratchFolders } from "./maintenance/scratch-folder.js";
 import { checkInProcess } from "./maintenance/check-process.js";
@@ -26,13 +29,8 @@ import { type Base, DocumentTrees } from "./document-tree/document-trees.js";
 import type { StagedTree } from "./document-tree/build/staged-tree.js";
 import { type CounterFacts, loadCounter } from "./counter.js";
 import { DiskReservation } from "./disk-reservation.js";
-import {
-  Environment,
-  EnvironmentError,
-  type PageCounts,
-  type ReadTransaction,
-  isCorruptionError,
-} from "./environment.js";
+import { Environment, type PageCounts, type ReadTransaction } from "./environment.js";
+import { EnvironmentError, isCorruptionError } from "./environment-errors.js";
 import { FORMAT_VERSION, claimFormat, loadIdentity, raiseFormat } from "./format.js";
 import { diskRefusal, openFailure, preflight } from "./disk-errors.js";
 import { LmdbGroup, type Writer } from "./group.js";
@@ -46,6 +44,11 @@ export interface LmdbOptions {
   readonly onFailure?: ((cause: unknown) => void) | undefined;
   /** Throws when the files of the store are not at their paths any more: the store is stopped then, and `onFailure` is called. */
   readonly guard?: FileGuard | undefined;
+  /**
+   * Locks this file, which is about to take the place of the data file, and calls `rename`, which puts it there. `guard` accepts it from
+   * then on. Unless set, `rename` alone is called.
+   */
+  readonly replaceDataFile?: ReplaceDataFile | undefined;
   /** The most bytes that the store may hold; unlimited unless set. Growth is refused with QUOTA; clears and replacements are not. */
   readonly quotaBytes?: number | undefined;
   /** The check before the store is opened. Unless set, everything is checked after an unclean end. */
@@ -53,6 +56,12 @@ export interface LmdbOptions {
   /** Called for each damaged record that the check found. */
   readonly onFinding?: ((finding: Finding) => void) | undefined;
 }
+
+type ReplaceDataFile = (draft: string, rename: () => void) => void;
+
+const renameAlone: ReplaceDataFile = (_draft, rename) => {
+  rename();
+};
 
 /** Keeps rows in one LMDB environment. */
 export class LmdbEngine implements Engine {
@@ -69,6 +78,7 @@ export class LmdbEngine implements Engine {
     private readonly writer: Writer,
     private readonly groups: GroupCommit<LmdbGroup>,
     private readonly guard: FileGuard | undefined,
+    private readonly replaceDataFile: ReplaceDataFile,
   ) {}
 
   /**
@@ -77,6 +87,7 @@ export class LmdbEngine implements Engine {
    */
   static async open(folder: string, options: LmdbOptions = {}): Promise<LmdbEngine> {
     const { onFailure, guard, quotaBytes = Infinity, onFinding } = options;
+    const { replaceDataFile = renameAlone } = options;
     const { check = { level: "auto", maxBytes: Infinity } } = options;
     const undo: (() => Promise<void>)[] = [];
     try {
@@ -102,7 +113,7 @@ export class LmdbEngine implements Engine {
       });
       const writer = { environment, reservation, trees, spaces, sequence };
       const groups: GroupCommit<LmdbGroup> = new GroupCommit(() => new LmdbGroup(writer), onFailure, guard);
-      return new LmdbEngine(storeId, epoch, folder, writer, groups, guard);
+      return new LmdbEngine(storeId, epoch, folder, writer, groups, guard, replaceDataFile);
     } catch (error) {
       for (const close of undo) await close();
       throw openFailure(folder, error);
@@ -180,16 +191,34 @@ export class LmdbEngine implements Engine {
   }
 
   /**
-   * Resolves when all replaced and discarded documents and row sets have been deleted, except the nodes that are still being
-   * read. They are deleted in the background; callers wait for it only to measure the space in use.
+   * Resolves when the documents and row sets that were replaced or discarded before have been deleted, except the nodes that are still
+   * being read. They are deleted in the background; callers wait for it only to measure the space in use.
    */
   reclaimed(): Promise<void> {
     return Promise.all([this.writer.trees.reclaimed(), this.writer.spaces.reclaimed()]).then(() => undefined);
   }
 
-  backUp(): Promise<AsyncIterable<Uint8Array>> {
+  backUp(): Promise<BackupCopy> {
     const { folder, storeId, lifecycle } = this;
     return lifecycle.run("ReadFailed", () => backUp(folder, this.writer.environment, storeId, lifecycle));
+  }
+
+  /** Copies the store into a new data file beside the old one, and continues there. See `compactOnline`. */
+  compact(listener: CompactionListener): Promise<CompactionResult> {
+    const { folder, lifecycle, groups, replaceDataFile } = this;
+    const { environment, reservation } = this.writer;
+    return lifecycle.run("WriteFailed", async () => {
+      // What is replaced and not deleted yet would be copied.
+      await this.reclaimed();
+      const exclusively = <T>(work: () => Promise<T>): Promise<T> => groups.exclusively(work);
+      const stop = (cause: unknown): void => {
+        groups.stop(cause);
+      };
+      return compactOnline(
+        { folder, environment, reservation, lifecycle, exclusively, stop, replaceDataFile },
+        listener,
+      );
+    });
   }
 
   /** Checks one state of the store in a separate process. Until it ends, the file grows with every write. */

@@ -13,6 +13,8 @@ import {
   type Finding,
   type FindingCode,
   type StoreCounts,
+  type CompactionEvent,
+  type CompactionResult,
   type VerifyEvent,
 } from "../store-maintenance.js";
 import type { HorizonControl } from "../request-ids.js";
@@ -25,6 +27,7 @@ import {
   enumeration,
   flag,
   message,
+  optional,
   requireField,
   required,
   roundedNumber,
@@ -150,6 +153,33 @@ function eventOf(event: VerifyEvent): pb.VerifyResponse["event"] {
   return { case: "counts", value: counts.toWire(event.counts) };
 }
 
+const compactionResult: Codec<pb.CompactionResult, CompactionResult> = message(pb.CompactionResultSchema, {
+  bytesBefore: roundedNumber,
+  bytesAfter: roundedNumber,
+  damaged: roundedNumber,
+  counts: optional(counts),
+});
+
+const compactionEvent: Codec<pb.CompactResponse, CompactionEvent> = {
+  toModel: ({ event }) => {
+    switch (event.case) {
+      case "bytesRead":
+        return { bytesRead: roundedNumber.toModel(event.value) };
+      case "result":
+        return { result: at("result", () => compactionResult.toModel(event.value)) };
+      case undefined:
+        throw new InvalidArgumentError("event", "an event that this version knows", "none");
+    }
+  },
+  toWire: (event) =>
+    create(pb.CompactResponseSchema, {
+      event:
+        "result" in event
+          ? { case: "result", value: compactionResult.toWire(event.result) }
+          : { case: "bytesRead", value: roundedNumber.toWire(event.bytesRead) },
+    }),
+};
+
 /** Returns a finding in its wire form, for the status of a daemon. */
 export const encodeFinding = finding.toWire;
 
@@ -168,6 +198,7 @@ interface AdminMethods extends Pick<RuntimeTransfer, "exportRuntime" | "importRu
   getStatus(request: NoArguments): Promise<DaemonStatus>;
   backup(request: NoArguments): AsyncIterable<Uint8Array>;
   verify(request: NoArguments): AsyncIterable<VerifyEvent>;
+  compact(request: NoArguments): AsyncIterable<CompactionEvent>;
 }
 
 type Rpcs = typeof pb.AdminService.method;
@@ -246,6 +277,18 @@ export const adminCodecs = {
       },
       async *encodeResponse(events) {
         for await (const event of events) yield verifyEvent.toWire(event);
+      },
+    },
+  ),
+  compact: stream(
+    rpc.compact,
+    {},
+    {
+      async *decodeResponse(messages) {
+        for await (const message of messages) yield compactionEvent.toModel(message);
+      },
+      async *encodeResponse(events) {
+        for await (const event of events) yield compactionEvent.toWire(event);
       },
     },
   ),

@@ -49,6 +49,7 @@ export function quarantine(engine: Engine, runtimes: Pick<ReadonlySet<RuntimeId>
     },
     stats: () => engine.stats(),
     ...(engine.backUp && { backUp: engine.backUp.bind(engine) }),
+    ...(engine.compact && { compact: engine.compact.bind(engine) }),
     ...(engine.check && { check: engine.check.bind(engine) }),
     close: () => engine.close(),
   };

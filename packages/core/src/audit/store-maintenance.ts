@@ -1,11 +1,22 @@
-import { type StoreMaintenance, type VerifyEvent, readFailed } from "@bolthole/contract";
+import {
+  type CompactionEvent,
+  type Finding,
+  type StoreMaintenance,
+  type VerifyEvent,
+  readFailed,
+} from "@bolthole/contract";
 import type { CheckListener, CheckResult, Engine } from "../engine.js";
+import { BackupCopies } from "./backup-copies.js";
 
 /** The part of an engine that the maintenance of a store uses. */
-type MaintainedEngine = Pick<Engine, "name" | "durable" | "backUp" | "check">;
+export type MaintainedEngine = Pick<Engine, "name" | "durable" | "stats" | "backUp" | "check" | "compact">;
 
-/** Returns the error of an engine that has no backup or no check. */
-const unsupported = (engine: MaintainedEngine, verb: "back up" | "check"): Error =>
+interface BytesRead {
+  readonly bytesRead: number;
+}
+
+/** Returns the error of an engine that has no backup, no check or no compaction. */
+const unsupported = (engine: MaintainedEngine, verb: "back up" | "check" | "compact"): Error =>
   readFailed(
     "UNSUPPORTED",
     engine.durable
@@ -13,40 +24,68 @@ const unsupported = (engine: MaintainedEngine, verb: "back up" | "check"): Error
       : `the engine ${engine.name} keeps nothing on a disk: there is nothing to ${verb}`,
   );
 
-/** Returns backup and verification of an engine. Only one of them runs at a time, because each reads the whole store. */
+/** Returns the maintenance of an engine. One backup is made, or one check or compaction runs, at a time: each reads the whole store. */
 export function storeMaintenance(engine: MaintainedEngine): StoreMaintenance {
   let isBusy = false;
-  async function* alone<T>(work: () => Promise<AsyncIterable<T>> | AsyncIterable<T>): AsyncGenerator<T, void> {
-    if (isBusy) throw readFailed("BUSY", "another backup or verification is running; try again when it has ended");
+  const alone = async <T>(work: () => Promise<T>): Promise<T> => {
+    if (isBusy) {
+      throw readFailed("BUSY", "another backup, verification or compaction is running; try again when it has ended");
+    }
     isBusy = true;
     try {
-      yield* await work();
+      return await work();
     } finally {
       isBusy = false;
     }
-  }
+  };
+  const copies = new BackupCopies(engine);
   return {
-    backUp() {
+    async backUp() {
       const backUp = engine.backUp?.bind(engine);
-      if (!backUp) return Promise.reject(unsupported(engine, "back up"));
-      return Promise.resolve(alone(backUp));
+      if (!backUp) throw unsupported(engine, "back up");
+      return (await copies.shared()) ?? (await alone(() => copies.made(backUp)));
     },
     async *verify() {
       const check = engine.check?.bind(engine);
       if (!check) throw unsupported(engine, "check");
-      yield* alone(() => verifyEvents(check));
+      yield* verifyEvents((listener) => alone(() => check(listener)));
+    },
+    async *compact() {
+      const compact = engine.compact?.bind(engine);
+      if (!compact) throw unsupported(engine, "compact");
+      yield* eventsOf<CompactionEvent>(async (emit, signal) => {
+        const onRead = (bytesRead: number): void => {
+          emit({ bytesRead });
+        };
+        emit({ result: await alone(() => compact({ onRead, signal })) });
+      });
     },
   };
 }
 
 /** Yields the calls of a check as events. The check is aborted when the reader stops reading. */
-export async function* verifyEvents(
+export const verifyEvents = (
   check: (listener: CheckListener) => Promise<CheckResult>,
-): AsyncGenerator<VerifyEvent, void> {
+): AsyncGenerator<VerifyEvent, void> =>
+  eventsOf<VerifyEvent>(async (emit, signal) => {
+    const onFinding = (finding: Finding): void => {
+      emit({ finding });
+    };
+    const onRead = (bytesRead: number): void => {
+      emit({ bytesRead });
+    };
+    const { counts } = await check({ signal, onFinding, onRead });
+    if (counts) emit({ counts });
+  });
+
+/** Yields what work emits. The work goes on while its reader is slow, and is aborted when the reader stops reading. */
+async function* eventsOf<Event extends object>(
+  work: (emit: (event: Event | BytesRead) => void, signal: AbortSignal) => Promise<void>,
+): AsyncGenerator<Event | BytesRead, void> {
   const abort = new AbortController();
-  const events: VerifyEvent[] = [];
+  const events: (Event | BytesRead)[] = [];
   const state = { isDone: false, wake: (): void => undefined };
-  const emit = (event: VerifyEvent): void => {
+  const emit = (event: Event | BytesRead): void => {
     const last = events.at(-1);
     // A slow reader gets the progress of several reads as one event. The number of findings is limited by the check.
     if (last && "bytesRead" in last && "bytesRead" in event) {
@@ -56,22 +95,10 @@ export async function* verifyEvents(
     }
     state.wake();
   };
-  const ended = check({
-    signal: abort.signal,
-    onFinding: (finding) => {
-      emit({ finding });
-    },
-    onRead: (bytesRead) => {
-      emit({ bytesRead });
-    },
-  })
-    .then(({ counts }) => {
-      if (counts) emit({ counts });
-    })
-    .finally(() => {
-      state.isDone = true;
-      state.wake();
-    });
+  const ended = work(emit, abort.signal).finally(() => {
+    state.isDone = true;
+    state.wake();
+  });
   ended.catch(() => undefined);
   try {
     for (;;) {

@@ -82,6 +82,11 @@ interface Waiting<G> {
   settle?: () => void;
 }
 
+interface Between {
+  readonly run: () => Promise<void>;
+  readonly reject: (error: unknown) => void;
+}
+
 const NOTHING: Apply = () => undefined;
 
 /**
@@ -104,6 +109,8 @@ const NOTHING: Apply = () => undefined;
  */
 export class GroupCommit<G extends Group> {
   private readonly queue: Waiting<G>[] = [];
+  /** Work that runs between two groups. */
+  private readonly between: Between[] = [];
   private running: Promise<void> | undefined;
   private failure: { readonly cause: unknown } | undefined;
   private isClosing = false;
@@ -125,6 +132,19 @@ export class GroupCommit<G extends Group> {
     await this.enqueue(task);
   }
 
+  /**
+   * Runs work between two groups, which wait for it: no transaction is open then. Rejects with the error of the work, which changes
+   * nothing else, and with SHUTTING_DOWN.
+   */
+  exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const refusal = this.refusalOfWork();
+    if (refusal) return Promise.reject(refusal);
+    return new Promise<T>((resolve, reject) => {
+      this.between.push({ run: () => work().then(resolve, reject), reject });
+      this.running ??= this.run();
+    });
+  }
+
   /** Whether a transaction failed, or a reader found that one had. */
   get hasFailed(): boolean {
     return this.failure !== undefined;
@@ -140,6 +160,7 @@ export class GroupCommit<G extends Group> {
     if (this.failure) return;
     this.failure = { cause };
     this.refuseWaiting(this.refusal("WriteFailed"));
+    for (const { reject } of this.between.splice(0)) reject(this.refusal("WriteFailed"));
     this.onFailure?.(cause);
   }
 
@@ -159,9 +180,14 @@ export class GroupCommit<G extends Group> {
     await this.running;
   }
 
+  private refusalOfWork(): StoreError | undefined {
+    if (this.failure) return this.refusal("WriteFailed");
+    return this.isClosing ? closingRefusal("WriteFailed") : undefined;
+  }
+
   private enqueue(work: WriteBatch<unknown> | MaintenanceTask<G>): Promise<unknown> {
-    if (this.failure) return Promise.reject(this.refusal("WriteFailed"));
-    if (this.isClosing) return Promise.reject(closingRefusal("WriteFailed"));
+    const refusal = this.refusalOfWork();
+    if (refusal) return Promise.reject(refusal);
     return new Promise<unknown>((resolve, reject) => {
       this.queue.push({ work, resolve, reject });
       this.running ??= this.run();
@@ -171,7 +197,10 @@ export class GroupCommit<G extends Group> {
   private async run(): Promise<void> {
     // Everything that arrives in this turn of the event loop goes into one group.
     await new Promise(setImmediate);
-    while (this.queue.length > 0) await this.runGroup();
+    while (this.queue.length > 0 || this.between.length > 0) {
+      const work = this.between.shift();
+      await (work ? work.run() : this.runGroup());
+    }
     this.running = undefined;
   }
 

@@ -62,6 +62,7 @@ export function testClosing(name: string, open: () => Promise<OpenedEngine>): vo
       engine.stageRows(RUNTIME, slices(1)),
       engine.stats(),
       ...(engine.backUp ? [engine.backUp()] : []),
+      ...(engine.compact ? [engine.compact({})] : []),
       ...(engine.check ? [engine.check({ onFinding: () => undefined })] : []),
     ];
 

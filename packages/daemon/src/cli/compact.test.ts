@@ -46,12 +46,28 @@ test("the data file becomes small, and the store is served as before", async () 
   expect(JSON.parse(json.out)).toMatchObject({ damaged: 0, counts: { runtimes: 1, rows: 1 } });
 });
 
-test("a store that a daemon serves, a database, and a folder without a store are refused", async () => {
+test("a daemon compacts the store that it serves, and goes on in the new file", async () => {
   await fill();
-  const daemon = await daemons.add(data).start();
-  const held = await bolthole("compact", "--data", data);
-  expect([held.code, held.err]).toEqual([EXIT.HELD, expect.stringContaining("is in use by another bolthole process")]);
-  await daemon.stop();
+  const file = join(data, "data.mdb");
+  const before = statSync(file);
+  const daemon = daemons.add(data);
+  await daemons.serve(daemon, async (store) => {
+    const { code, out, err } = await bolthole("compact", "--data", data);
+    expect([code, err]).toEqual([EXIT.CLEAN, ""]);
+    expect(out).toMatch(/^\d+\.\d MiB before, 0\.\d MiB after: 1 runtime, 1 record, \d+ request outcomes\n$/);
+    const after = statSync(file);
+    expect([after.ino === before.ino, after.mode & 0o777]).toEqual([false, 0o600]);
+    expect(readFileSync(file).includes("deleted".repeat(100))).toBe(false);
+    await store.persistInputState("rt", inputRow("again"));
+    expect(await store.loadInputStates("rt")).toEqual([inputRow("again")]);
+  });
+  await daemons.serve(daemons.add(data), async (store) => {
+    expect(await store.loadInputStates("rt")).toEqual([inputRow("again")]);
+  });
+});
+
+test("a database, and a folder without a store are refused", async () => {
+  await fill();
   const database = join(folder, "sessions.sqlite3");
   await daemons.serve(daemons.add(database, ["--engine", "sqlite"], `${database}.bolthole`), () => Promise.resolve());
   const file = await bolthole("compact", "--data", database);

@@ -3,6 +3,7 @@ import type { DescMessage, DescMethod, MessageInitShape, MessageShape } from "@b
 import { Client, type ClientWritableStream, type ServiceError, status } from "@grpc/grpc-js";
 import { socketCredentials } from "@bolthole/client/socket";
 import {
+  type CompactionEvent,
   type ExportRuntime,
   type ExportedPart,
   type HorizonControl,
@@ -42,7 +43,7 @@ interface Step {
   readonly advice?: string;
 }
 
-/** The backup, the check, the runtime transfer and the horizon of a running daemon, over its socket. */
+/** The backup, the check, the compaction, the runtime transfer and the horizon of a running daemon, over its socket. */
 export class RemoteMaintenance implements StoreMaintenance, RuntimeTransfer, HorizonControl {
   private readonly client: Client;
 
@@ -66,6 +67,11 @@ export class RemoteMaintenance implements StoreMaintenance, RuntimeTransfer, Hor
   verify(): AsyncIterable<VerifyEvent> {
     const { method, decodeResponse } = adminCodecs.verify;
     return decodeResponse(this.messages({ doing: "checking the store" }, method, {}));
+  }
+
+  compact(): AsyncIterable<CompactionEvent> {
+    const { method, decodeResponse } = adminCodecs.compact;
+    return decodeResponse(this.messages({ doing: "compacting the store", beginsLate: true }, method, {}));
   }
 
   exportRuntime(request: ExportRuntime): Promise<AsyncIterable<ExportedPart> | undefined> {

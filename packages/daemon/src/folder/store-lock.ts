@@ -51,7 +51,8 @@ interface WatchedFile {
 export class StoreLock {
   private readonly descriptors: number[] = [];
   private readonly watched: WatchedFile[] = [];
-  private isDataFileOpen = false;
+  /** The data file, which is locked. */
+  private dataDescriptor: number | undefined;
 
   private constructor(
     private readonly files: StoreFiles,
@@ -88,10 +89,7 @@ export class StoreLock {
   adopt(): void {
     this.lockDataFile();
     keepPrivate(pathsOf(this.files), this.onTightened);
-    for (const path of this.files.engineFiles ?? []) {
-      const found = lookUp(path);
-      if (found) this.watch(path, found);
-    }
+    this.watchDataFiles();
     this.check();
   }
 
@@ -109,9 +107,26 @@ export class StoreLock {
     }
   };
 
+  /**
+   * Locks a file that is about to take the place of the data file, and calls `rename`, which puts it there. From then on, `check` looks up
+   * the new files. Throws what `check` throws.
+   */
+  readonly replaceDataFile = (draft: string, rename: () => void): void => {
+    this.check();
+    const old = this.dataDescriptor;
+    const locked = this.lockedFile(draft);
+    rename();
+    this.dataDescriptor = locked?.descriptor;
+    this.watched.splice(0, Infinity, ...this.watched.filter(({ path }) => path === this.lockFile));
+    this.watchDataFiles();
+    if (old !== undefined) closeSync(old);
+  };
+
   /** Releases both locks. Call it when the engine has closed the data file. A second call does nothing. */
   release(): void {
     for (const descriptor of this.descriptors.splice(0)) closeSync(descriptor);
+    if (this.dataDescriptor !== undefined) closeSync(this.dataDescriptor);
+    this.dataDescriptor = undefined;
   }
 
   private get lockFile(): string {
@@ -152,20 +167,38 @@ export class StoreLock {
   }
 
   private lockDataFile(): void {
-    const { dataFile, isShared } = this.files;
-    if (dataFile === undefined || this.isDataFileOpen) return;
-    const opened = openDataFile(dataFile);
-    if (!opened) return;
+    const { dataFile } = this.files;
+    if (dataFile === undefined || this.dataDescriptor !== undefined) return;
+    const locked = this.lockedFile(dataFile);
+    if (!locked) return;
+    this.dataDescriptor = locked.descriptor;
+    this.watch(dataFile, locked.found);
+  }
+
+  /** Opens and locks a data file, if there is one. Throws a StartupError with HELD when another process has the lock. */
+  private lockedFile(path: string): { readonly descriptor: number; readonly found: BigIntStats } | undefined {
+    const { isShared } = this.files;
+    const opened = openDataFile(path);
+    if (!opened) return undefined;
     const { descriptor, isReadOnly } = opened;
-    this.descriptors.push(descriptor);
-    this.isDataFileOpen = true;
-    this.watch(dataFile, fstatSync(descriptor, { bigint: true }));
-    if (!canLock(isShared) || tryLock(descriptor, LOCKED_BYTE, 1, { shared: isReadOnly })) return;
+    if (!canLock(isShared) || tryLock(descriptor, LOCKED_BYTE, 1, { shared: isReadOnly })) {
+      return { descriptor, found: fstatSync(descriptor, { bigint: true }) };
+    }
+    closeSync(descriptor);
     throw new StartupError(
       EXIT.HELD,
-      `the data file ${dataFile} is in use by another bolthole process, which started with another lock file: ` +
+      `the data file ${path} is in use by another bolthole process, which started with another lock file: ` +
         `its ${LOCK_FILE} was removed, or it reaches the file by another path; find the process and stop it, then start again`,
     );
+  }
+
+  /** Looks up the files of the engine from now on, too. */
+  private watchDataFiles(): void {
+    const { dataFile, engineFiles = [] } = this.files;
+    for (const path of [...(dataFile === undefined ? [] : [dataFile]), ...engineFiles]) {
+      const found = lookUp(path);
+      if (found && !this.watched.some((watched) => watched.path === path)) this.watch(path, found);
+    }
   }
 
   private watch(path: string, opened: BigIntStats): void {

@@ -48,13 +48,14 @@ export function registerAdminService(
   transfer: RuntimeTransfer & HorizonControl,
   maintenance: StoreMaintenance,
 ): void {
-  const { backup, verify, exportRuntime, importRuntime } = adminCodecs;
+  const { backup, verify, compact, exportRuntime, importRuntime } = adminCodecs;
   registerUnary(server, context, adminCodecs.getStatus as never, getStatus);
   registerUnary(server, context, adminCodecs.setHorizon as never, (request: SetHorizon) =>
     transfer.setHorizon(request),
   );
   registerStream(server, context, backup as never, () => maintenance.backUp());
   registerStream(server, context, verify as never, () => maintenance.verify());
+  registerStream(server, context, compact as never, () => maintenance.compact());
   registerStream(server, context, exportRuntime as never, (request: ExportRuntime) => transfer.exportRuntime(request));
   registerUpload(server, context, importRuntime as never, (request: ImportRuntime) => transfer.importRuntime(request));
 }

@@ -3,7 +3,7 @@ import { createReadStream, rmSync } from "node:fs";
 import { type FileHandle, open, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { type Finding, type StoreCounts, isDamageFinding, readFailed } from "@bolthole/contract";
-import { type EngineLifecycle, closingRefusal } from "@bolthole/core";
+import type { BackupCopy, EngineLifecycle } from "@bolthole/core";
 import { diskRefusal } from "../disk-errors.js";
 import type { Environment } from "../environment.js";
 import { FORMAT_VERSION, isReadableFormat } from "../format.js";
@@ -137,9 +137,9 @@ const CHUNK_BYTES = 1 << 20;
 const SPARE_BYTES = 64 << 20;
 
 /**
- * Makes one consistent copy of the store and yields it as the bytes of a backup file. The copy is complete and checked
- * before the first byte is yielded. Its file is already deleted by then and only kept open, so a slow consumer costs disk
- * space but keeps no read transaction, and a crash leaves no file.
+ * Makes one consistent copy of the store, which is read as the bytes of a backup file. The copy is complete and checked before it can be
+ * read. Its file is already deleted by then and only kept open, so a slow consumer costs disk space but keeps no read transaction, and a
+ * crash leaves no file.
  *
  * When the engine begins to close, LMDB still completes its copy of the data file, because it cannot be interrupted. All other
  * steps end with SHUTTING_DOWN. The engine waits for the end of the call, and closes the file of a backup that is being read.
@@ -149,8 +149,8 @@ export async function backUp(
   environment: Environment,
   storeId: string,
   lifecycle: EngineLifecycle,
-): Promise<AsyncGenerator<Uint8Array, void>> {
-  await refuseFullDisk(folder, environment);
+): Promise<BackupCopy> {
+  await refuseFullDisk(folder, environment, "a backup");
   const scratch = newScratchFolder(folder);
   try {
     const path = join(scratch, "data.mdb");
@@ -168,7 +168,7 @@ export async function backUp(
       const createdAt = new Date().toISOString();
       const facts = { formatVersion: FORMAT_VERSION, storeId, commitSequence, createdAt, counts, findings };
       lifecycle.refuseAfterClosing();
-      return stream(encodeManifest({ ...facts, bytes, sha256 }), file, lifecycle);
+      return new CopyFile(encodeManifest({ ...facts, bytes, sha256 }), file, commitSequence, lifecycle);
     } catch (error) {
       await file.close();
       throw error;
@@ -191,13 +191,13 @@ async function compactUndamaged(folder: string, lifecycle: EngineLifecycle): Pro
   lifecycle.refuseAfterClosing();
 }
 
-async function refuseFullDisk(folder: string, environment: Environment): Promise<void> {
+/** Throws DISK_FULL unless the disk has space for two copies of the store: a whole one, and a compacted one. */
+export async function refuseFullDisk(folder: string, environment: Environment, work: string): Promise<void> {
   const { bavail, bsize } = await statfs(folder);
   const { end, pageBytes } = environment.pages();
-  // The copy, and the compacted copy of it.
   const wanted = 2 * end * pageBytes + SPARE_BYTES;
   if (bavail * bsize >= wanted) return;
-  throw readFailed("DISK_FULL", "the disk has no space for the copy of a backup; free some space on the disk", {
+  throw readFailed("DISK_FULL", `the disk has no space for the copy of ${work}; free some space on the disk`, {
     expected: `${String(wanted)} bytes of free space`,
     actual: `${String(bavail * bsize)} bytes`,
   });
@@ -217,28 +217,27 @@ async function digestOf(
   return { bytes, sha256: digest.digest("hex") };
 }
 
-/** Yields a backup, and closes its file. The engine closes the file itself when the backup is not read to its end before. */
-function stream(header: Uint8Array, file: FileHandle, lifecycle: EngineLifecycle): AsyncGenerator<Uint8Array, void> {
-  const release = lifecycle.hold(() => file.close());
-  return read(header, file, lifecycle.signal, release);
-}
+/** The open file of a copy. The engine closes it when nobody has done so before. */
+class CopyFile implements BackupCopy {
+  readonly close: () => Promise<void>;
 
-async function* read(
-  header: Uint8Array,
-  file: FileHandle,
-  closing: AbortSignal,
-  release: () => Promise<void>,
-): AsyncGenerator<Uint8Array, void> {
-  try {
-    yield header;
+  constructor(
+    private readonly header: Uint8Array,
+    private readonly file: FileHandle,
+    readonly commitSequence: number,
+    private readonly lifecycle: EngineLifecycle,
+  ) {
+    this.close = lifecycle.hold(() => file.close());
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void> {
+    yield this.header;
     for (let at = 0; ;) {
-      if (closing.aborted) throw closingRefusal("ReadFailed");
-      const { bytesRead, buffer } = await file.read(Buffer.allocUnsafeSlow(CHUNK_BYTES), 0, CHUNK_BYTES, at);
+      this.lifecycle.refuseAfterClosing();
+      const { bytesRead, buffer } = await this.file.read(Buffer.allocUnsafeSlow(CHUNK_BYTES), 0, CHUNK_BYTES, at);
       if (bytesRead === 0) return;
       at += bytesRead;
       yield buffer.subarray(0, bytesRead);
     }
-  } finally {
-    await release();
   }
 }

@@ -13,10 +13,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { exportContents } from "@bolthole/contract";
 import { type EngineStore, createEngineStore } from "@bolthole/core";
-import { inputState } from "@bolthole/core/testing";
-import { Environment } from "../environment.js";
+import { Random, inputState } from "@bolthole/core/testing";
+import { Environment, type Put } from "../environment.js";
 import { LmdbEngine } from "../lmdb-engine.js";
-import { compactStore } from "./compaction.js";
+import { compactCopy, compactStore } from "./compaction.js";
+import { walkPages } from "./page-walk.js";
 import { restoreBackup } from "./restore.js";
 
 const SECRET = "the deleted text of a session";
@@ -128,4 +129,43 @@ test("a copy that differs does not take the place of the store", async () => {
   await expect(compactStore(data)).rejects.toThrow("differs from the store, which was not changed");
   jest.restoreAllMocks();
   expect(readFileSync(file).equals(before)).toBe(true);
+});
+
+const KEYS = 3_000;
+const key = (number: number): Buffer => Buffer.from(`key ${String(number).padStart(8, "0")}`);
+
+test.each([1, 2, 3])("a compacted file takes a large first transaction: seed %s", async (seed) => {
+  const random = new Random(seed);
+  const some = (count: number, deleted: number): Put[] => {
+    const puts = new Map<number, Put>();
+    for (let made = 0; made < count; made += 1) {
+      const bytes = random.below(random.below(10) === 0 ? 60_000 : 600);
+      const number = random.below(KEYS);
+      puts.set(number, [key(number), random.below(deleted) === 0 ? undefined : randomBytes(bytes)]);
+    }
+    return [...puts.values()];
+  };
+  await opened();
+  await close();
+  const expected = new Map<string, Buffer>();
+  const write = async (environment: Environment, puts: readonly Put[]): Promise<void> => {
+    await environment.write(puts);
+    for (const [name, value] of puts) {
+      if (value) expected.set(name.toString(), value);
+      else expected.delete(name.toString());
+    }
+  };
+  let environment = new Environment(data);
+  for (let round = 0; round < 30; round += 1) await write(environment, some(200, 5));
+  for (let round = 0; round < 3; round += 1) {
+    await environment.close();
+    await compactCopy(data);
+    walkPages(join(data, "data.mdb"));
+    environment = new Environment(data);
+    for (let written = 0; written < 5; written += 1) await write(environment, some(1_000, 3));
+  }
+  for (const [name, value] of expected) expect(environment.get(Buffer.from(name))?.equals(value)).toBe(true);
+  expect(environment.firstKeys(key(0), key(KEYS), KEYS)).toHaveLength(expected.size);
+  await environment.close();
+  walkPages(join(data, "data.mdb"));
 });

@@ -1,24 +1,17 @@
 import { renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { type Finding, type StoreCounts, isDamageFinding } from "@bolthole/contract";
+import { type CompactionResult, type Finding, type StoreCounts, isDamageFinding } from "@bolthole/contract";
+import type { CompactionListener } from "@bolthole/core";
 import { diskErrno, openFailure } from "../disk-errors.js";
 import { Environment } from "../environment.js";
 import { claimFormat } from "../format.js";
+import { IDENTITY_KEY } from "../keys.js";
 import { DamagedStoreError, flushPath } from "./check.js";
 import { checkInProcess } from "./check-process.js";
 import { newScratchFolder, removeScratchFolder, removeScratchFolders } from "./scratch-folder.js";
 
-export interface Compaction {
-  readonly bytesBefore: number;
-  readonly bytesAfter: number;
-  /** The number of damaged rows, which stay as they are. */
-  readonly damaged: number;
-  readonly counts: StoreCounts | undefined;
-}
-
-export interface CompactionListener {
-  /** Called with the number of bytes that were read since the last call. */
-  readonly onRead?: ((bytes: number) => void) | undefined;
+/** The observer of a compaction without a daemon. */
+export interface OfflineCompactionListener extends Omit<CompactionListener, "signal"> {
   /** Called with the function that removes what was made, for the end of the process by a signal. Returns the function that forgets it. */
   readonly onScratch?: ((discard: () => void) => () => void) | undefined;
 }
@@ -31,13 +24,16 @@ const DATA_FILE = "data.mdb";
  * have the store open. The new file is checked, and must have the same rows, before it takes the place of the old one in one step. Throws a
  * DamagedStoreError when the pages of the store are damaged, an UnusableFolderError, or an error of the operating system.
  */
-export async function compactStore(folder: string, listener: CompactionListener = {}): Promise<Compaction> {
+export async function compactStore(
+  folder: string,
+  listener: OfflineCompactionListener = {},
+): Promise<CompactionResult> {
   try {
     claimFormat(folder);
     removeScratchFolders(folder);
     const bytesBefore = statSync(join(folder, DATA_FILE)).size;
-    const before = await checked(folder, listener);
-    const broken = before.findings.find(({ code }) => code === "pages-damaged" || code === "check-crashed");
+    const before = await checkContents(folder, listener);
+    const broken = brokenPages(before);
     if (broken) throw new DamagedStoreError(folder, `${broken.text} (${broken.code})`);
     const scratch = newScratchFolder(folder);
     const forget = listener.onScratch?.(() => {
@@ -45,16 +41,10 @@ export async function compactStore(folder: string, listener: CompactionListener 
     });
     try {
       await copyCompacted(folder, scratch);
-      const after = await checked(scratch, listener);
-      const [expected, found] = [before, after].map((result) => JSON.stringify(result));
-      if (expected !== found) {
-        throw new Error(
-          `the compacted store differs from the store, which was not changed: ${String(expected)}, ${String(found)}`,
-        );
-      }
+      refuseDifference(before, await checkContents(scratch, listener));
       await takePlace(scratch, folder);
-      const damaged = before.findings.filter(isDamageFinding).length;
-      return { bytesBefore, bytesAfter: statSync(join(folder, DATA_FILE)).size, damaged, counts: before.counts };
+      const bytesAfter = statSync(join(folder, DATA_FILE)).size;
+      return { bytesBefore, bytesAfter, damaged: before.findings.length, counts: before.counts };
     } finally {
       removeScratchFolder(scratch);
       forget?.();
@@ -82,6 +72,21 @@ async function copyCompacted(folder: string, scratch: string): Promise<void> {
   } finally {
     await environment.close();
   }
+  await beginFreeList(scratch);
+}
+
+/**
+ * Writes a row again, so that the file has a list of free pages. A compacted copy has none. lmdb-js reads the list while it stores it: when
+ * the first transaction that frees pages frees some hundreds, it finds its own unfinished entry, and ends the process.
+ */
+async function beginFreeList(folder: string): Promise<void> {
+  const environment = new Environment(folder);
+  try {
+    const identity = environment.get(IDENTITY_KEY);
+    if (identity) await environment.write([[IDENTITY_KEY, identity]]);
+  } finally {
+    await environment.close();
+  }
 }
 
 async function takePlace(scratch: string, folder: string): Promise<void> {
@@ -92,18 +97,34 @@ async function takePlace(scratch: string, folder: string): Promise<void> {
   await flushPath(folder);
 }
 
-interface Checked {
+/** What is stored in a folder. Two copies of one state have the same. */
+export interface Contents {
+  /** The findings of damage. */
   readonly findings: readonly Finding[];
   readonly counts: StoreCounts | undefined;
   readonly commitSequence: number | undefined;
 }
 
 /** Checks everything in a folder. Findings of free or unfinished space are left out: compaction removes it. */
-async function checked(folder: string, { onRead }: CompactionListener): Promise<Checked> {
+export async function checkContents(folder: string, { onRead, signal }: CompactionListener): Promise<Contents> {
   const findings: Finding[] = [];
   const onFinding = (finding: Finding): void => {
     if (isDamageFinding(finding)) findings.push(finding);
   };
-  const { counts, commitSequence } = await checkInProcess({ folder, pages: true, rows: true }, { onFinding, onRead });
+  const request = { folder, pages: true, rows: true };
+  const { counts, commitSequence } = await checkInProcess(request, { onFinding, onRead, signal });
   return { findings, counts, commitSequence };
+}
+
+/** Returns the finding of pages that LMDB could crash over. */
+export const brokenPages = ({ findings }: Contents): Finding | undefined =>
+  findings.find(({ code }) => code === "pages-damaged" || code === "check-crashed");
+
+/** Throws an error unless a compacted copy has what is stored in the store. */
+export function refuseDifference(store: Contents, copy: Contents): void {
+  const [expected, found] = [store, copy].map((contents) => JSON.stringify(contents));
+  if (expected === found) return;
+  throw new Error(
+    `the compacted store differs from the store, which was not changed: ${String(expected)}, ${String(found)}`,
+  );
 }

@@ -25,6 +25,8 @@ const RETRY_MS = 1000;
 export class RowReclaimer {
   /** The keys of staging and garbage records. */
   private readonly pending: Buffer[] = [];
+  /** The number of records that were done. */
+  private completed = 0;
   private running: Promise<boolean> | undefined;
   private timer: NodeJS.Timeout | undefined;
   private isClosed = false;
@@ -41,9 +43,10 @@ export class RowReclaimer {
     if (this.pending.length > 0) this.wake(0);
   }
 
-  /** Resolves when nothing is left to delete, or when the writer refused. */
+  /** Resolves when what is to be deleted now is deleted, or when the writer refused. */
   async reclaimed(): Promise<void> {
-    while (this.running ?? (this.pending.length > 0 && !this.isClosed)) {
+    const last = this.completed + this.pending.length;
+    while (this.completed < last && !this.isClosed) {
       if (!(await (this.running ?? this.run()))) return;
     }
   }
@@ -75,7 +78,9 @@ export class RowReclaimer {
   private async reclaimAll(): Promise<boolean> {
     try {
       for (let [key] = this.pending; key && !this.isClosed; [key] = this.pending) {
-        if (await this.reclaimSlice(key)) this.pending.shift();
+        if (!(await this.reclaimSlice(key))) continue;
+        this.pending.shift();
+        this.completed += 1;
       }
       return true;
     } catch {

@@ -87,9 +87,10 @@ export class Reclaimer {
     if (this.waiting.length > 0) this.wake(LINGER_MS);
   }
 
-  /** Resolves when only nodes that a reader may need are left, or when the writer refused. */
+  /** Resolves when the records of now are deleted, except those that a reader may need, or when the writer refused. */
   async reclaimed(): Promise<void> {
-    while (this.running ?? this.ready().length > 0) {
+    const present = new Set(this.waiting);
+    while (this.ready().some((record) => present.has(record))) {
       if (!(await (this.running ?? this.run()))) return;
     }
   }

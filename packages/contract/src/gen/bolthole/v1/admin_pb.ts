@@ -22,7 +22,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file bolthole/v1/admin.proto.
  */
 export const file_bolthole_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("Chdib2x0aG9sZS92MS9hZG1pbi5wcm90bxILYm9sdGhvbGUudjEiEgoQR2V0U3RhdHVzUmVxdWVzdCKtBAoRR2V0U3RhdHVzUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRILCgNwaWQYAiABKA0SEgoKc3RhcnRlZF9hdBgDIAEoCRIOCgZlbmdpbmUYBCABKAkSEwoLZGF0YV9mb2xkZXIYBSABKAkSEQoJZW5kcG9pbnRzGAYgAygJEhAKCHN0b3JlX2lkGAcgASgJEhcKD2NvbW1pdF9zZXF1ZW5jZRgIIAEoBBIWCg5mb3JtYXRfdmVyc2lvbhgJIAEoDRIUCgxzdG9yZWRfYnl0ZXMYCiABKAQSFQoNa2VwdF9vdXRjb21lcxgLIAEoBBIaChJyZXF1ZXN0c19pbl9mbGlnaHQYDCABKA0SHwoXcmVxdWVzdF9ieXRlc19pbl9mbGlnaHQYDSABKAQSEwoLY29ubmVjdGlvbnMYDiABKA0SFgoOcmVzaWRlbnRfYnl0ZXMYDyABKAQSEgoKdXNlZF9ieXRlcxgQIAEoBBIYCgtxdW90YV9ieXRlcxgRIAEoBEgAiAEBEhwKD2Rpc2tfZnJlZV9ieXRlcxgSIAEoBEgBiAEBEicKBXNjcnViGBMgASgLMhguYm9sdGhvbGUudjEuU2NydWJTdGF0dXMSGQoRZHJvcHBlZF9sb2dfbGluZXMYFCABKAQSIAoYcmVzcG9uc2VfYnl0ZXNfaW5fZmxpZ2h0GBUgASgEQg4KDF9xdW90YV9ieXRlc0ISChBfZGlza19mcmVlX2J5dGVzIq4BCgtTY3J1YlN0YXR1cxImCgVzdGF0ZRgBIAEoDjIXLmJvbHRob2xlLnYxLlNjcnViU3RhdGUSGAoQYnl0ZXNfcGVyX3NlY29uZBgCIAEoBBIOCgZwYXNzZXMYAyABKAQSJwoHY3VycmVudBgEIAEoCzIWLmJvbHRob2xlLnYxLlNjcnViUGFzcxIkCgRsYXN0GAUgASgLMhYuYm9sdGhvbGUudjEuU2NydWJQYXNzIpEBCglTY3J1YlBhc3MSEgoKc3RhcnRlZF9hdBgBIAEoCRIQCghlbmRlZF9hdBgCIAEoCRIQCghydW50aW1lcxgDIAEoBBINCgVieXRlcxgEIAEoBBIVCg1maW5kaW5nX2NvdW50GAUgASgEEiYKCGZpbmRpbmdzGAYgAygLMhQuYm9sdGhvbGUudjEuRmluZGluZyJPChRFeHBvcnRSdW50aW1lUmVxdWVzdBIXCgpydW50aW1lX2lkGAEgASgJSACIAQESDwoHc2FsdmFnZRgCIAEoCEINCgtfcnVudGltZV9pZCJmChVFeHBvcnRSdW50aW1lUmVzcG9uc2USJgoEcGFydBgBIAEoCzIYLmJvbHRob2xlLnYxLlJ1bnRpbWVQYXJ0EiUKB2ZpbmRpbmcYAiABKAsyFC5ib2x0aG9sZS52MS5GaW5kaW5nIm4KFEltcG9ydFJ1bnRpbWVSZXF1ZXN0Ei4KBXN0YXJ0GAEgASgLMh8uYm9sdGhvbGUudjEuSW1wb3J0UnVudGltZVN0YXJ0EiYKBHBhcnQYAiABKAsyGC5ib2x0aG9sZS52MS5SdW50aW1lUGFydCJgChJJbXBvcnRSdW50aW1lU3RhcnQSFwoKcnVudGltZV9pZBgBIAEoCUgAiAEBEhEKCW92ZXJ3cml0ZRgCIAEoCBIPCgdkcnlfcnVuGAMgASgIQg0KC19ydW50aW1lX2lkIr4CCgtSdW50aW1lUGFydBItCghzbmFwc2hvdBgBIAEoCzIZLmJvbHRob2xlLnYxLlNuYXBzaG90UGFydEgAEjgKCWxpZmVjeWNsZRgCIAEoCzIjLmJvbHRob2xlLnYxLk1hY2hpbmVMaWZlY3ljbGVSZWNvcmRIABIwCgNvcHMYAyABKAsyIS5ib2x0aG9sZS52MS5QZXJzaXN0ZWRPcHNTbmFwc2hvdEgAEi4KBWlucHV0GAQgASgLMh0uYm9sdGhvbGUudjEuU3RvcmVkSW5wdXRTdGF0ZUgAEjIKB3JlY2VpcHQYBSABKAsyHy5ib2x0aG9sZS52MS5SdW5Cb3VuZGFyeVJlY2VpcHRIABIoCghvcHNfanNvbhgGIAEoCzIULmJvbHRob2xlLnYxLk9wc1BhcnRIAEIGCgRwYXJ0IhgKB09wc1BhcnQSDQoFY2h1bmsYASABKAwiSwoMU25hcHNob3RQYXJ0EiwKB3Byb2ZpbGUYASABKA4yGy5ib2x0aG9sZS52MS5TZXNzaW9uUHJvZmlsZRINCgVjaHVuaxgCIAEoDCJCChVJbXBvcnRSdW50aW1lUmVzcG9uc2USKQoGcmVzdWx0GAEgASgOMhkuYm9sdGhvbGUudjEuSW1wb3J0UmVzdWx0Ig8KDUJhY2t1cFJlcXVlc3QiHwoOQmFja3VwUmVzcG9uc2USDQoFY2h1bmsYASABKAwiDwoNVmVyaWZ5UmVxdWVzdCKEAQoOVmVyaWZ5UmVzcG9uc2USJwoHZmluZGluZxgBIAEoCzIULmJvbHRob2xlLnYxLkZpbmRpbmdIABIUCgpieXRlc19yZWFkGAIgASgESAASKgoGY291bnRzGAMgASgLMhguYm9sdGhvbGUudjEuU3RvcmVDb3VudHNIAEIHCgVldmVudCJdCgdGaW5kaW5nEgwKBGNvZGUYASABKAkSFwoKcnVudGltZV9pZBgCIAEoCUgAiAEBEg4KBnJlY29yZBgDIAEoCRIMCgR0ZXh0GAQgASgJQg0KC19ydW50aW1lX2lkIj8KC1N0b3JlQ291bnRzEhAKCHJ1bnRpbWVzGAEgASgEEgwKBHJvd3MYAiABKAQSEAoIb3V0Y29tZXMYAyABKAQiOwoRU2V0SG9yaXpvblJlcXVlc3QSFwoKaG9yaXpvbl9tcxgBIAEoBEgAiAEBQg0KC19ob3Jpem9uX21zIksKElNldEhvcml6b25SZXNwb25zZRI1ChByZXF1ZXN0X2lkX3RpbWVzGAEgASgLMhsuYm9sdGhvbGUudjEuUmVxdWVzdElkVGltZXMqcAoKU2NydWJTdGF0ZRIbChdTQ1JVQl9TVEFURV9VTlNQRUNJRklFRBAAEhMKD1NDUlVCX1NUQVRFX09GRhABEhcKE1NDUlVCX1NUQVRFX1JFU1RJTkcQAhIXChNTQ1JVQl9TVEFURV9SVU5OSU5HEAMqlwEKDEltcG9ydFJlc3VsdBIdChlJTVBPUlRfUkVTVUxUX1VOU1BFQ0lGSUVEEAASFwoTSU1QT1JUX1JFU1VMVF9BRERFRBABEhoKFklNUE9SVF9SRVNVTFRfUkVQTEFDRUQQAhIbChdJTVBPUlRfUkVTVUxUX1VOQ0hBTkdFRBADEhYKEklNUE9SVF9SRVNVTFRfS0VQVBAEMoAECgxBZG1pblNlcnZpY2USTwoJR2V0U3RhdHVzEh0uYm9sdGhvbGUudjEuR2V0U3RhdHVzUmVxdWVzdBoeLmJvbHRob2xlLnYxLkdldFN0YXR1c1Jlc3BvbnNlIgOQAgESXQoNRXhwb3J0UnVudGltZRIhLmJvbHRob2xlLnYxLkV4cG9ydFJ1bnRpbWVSZXF1ZXN0GiIuYm9sdGhvbGUudjEuRXhwb3J0UnVudGltZVJlc3BvbnNlIgOQAgEwARJYCg1JbXBvcnRSdW50aW1lEiEuYm9sdGhvbGUudjEuSW1wb3J0UnVudGltZVJlcXVlc3QaIi5ib2x0aG9sZS52MS5JbXBvcnRSdW50aW1lUmVzcG9uc2UoARJICgZCYWNrdXASGi5ib2x0aG9sZS52MS5CYWNrdXBSZXF1ZXN0GhsuYm9sdGhvbGUudjEuQmFja3VwUmVzcG9uc2UiA5ACATABEkgKBlZlcmlmeRIaLmJvbHRob2xlLnYxLlZlcmlmeVJlcXVlc3QaGy5ib2x0aG9sZS52MS5WZXJpZnlSZXNwb25zZSIDkAIBMAESUgoKU2V0SG9yaXpvbhIeLmJvbHRob2xlLnYxLlNldEhvcml6b25SZXF1ZXN0Gh8uYm9sdGhvbGUudjEuU2V0SG9yaXpvblJlc3BvbnNlIgOQAgJiBnByb3RvMw", [file_bolthole_v1_error, file_bolthole_v1_input, file_bolthole_v1_lifecycle, file_bolthole_v1_operations, file_bolthole_v1_receipt, file_bolthole_v1_session]);
+  fileDesc("Chdib2x0aG9sZS92MS9hZG1pbi5wcm90bxILYm9sdGhvbGUudjEiEgoQR2V0U3RhdHVzUmVxdWVzdCKtBAoRR2V0U3RhdHVzUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRILCgNwaWQYAiABKA0SEgoKc3RhcnRlZF9hdBgDIAEoCRIOCgZlbmdpbmUYBCABKAkSEwoLZGF0YV9mb2xkZXIYBSABKAkSEQoJZW5kcG9pbnRzGAYgAygJEhAKCHN0b3JlX2lkGAcgASgJEhcKD2NvbW1pdF9zZXF1ZW5jZRgIIAEoBBIWCg5mb3JtYXRfdmVyc2lvbhgJIAEoDRIUCgxzdG9yZWRfYnl0ZXMYCiABKAQSFQoNa2VwdF9vdXRjb21lcxgLIAEoBBIaChJyZXF1ZXN0c19pbl9mbGlnaHQYDCABKA0SHwoXcmVxdWVzdF9ieXRlc19pbl9mbGlnaHQYDSABKAQSEwoLY29ubmVjdGlvbnMYDiABKA0SFgoOcmVzaWRlbnRfYnl0ZXMYDyABKAQSEgoKdXNlZF9ieXRlcxgQIAEoBBIYCgtxdW90YV9ieXRlcxgRIAEoBEgAiAEBEhwKD2Rpc2tfZnJlZV9ieXRlcxgSIAEoBEgBiAEBEicKBXNjcnViGBMgASgLMhguYm9sdGhvbGUudjEuU2NydWJTdGF0dXMSGQoRZHJvcHBlZF9sb2dfbGluZXMYFCABKAQSIAoYcmVzcG9uc2VfYnl0ZXNfaW5fZmxpZ2h0GBUgASgEQg4KDF9xdW90YV9ieXRlc0ISChBfZGlza19mcmVlX2J5dGVzIq4BCgtTY3J1YlN0YXR1cxImCgVzdGF0ZRgBIAEoDjIXLmJvbHRob2xlLnYxLlNjcnViU3RhdGUSGAoQYnl0ZXNfcGVyX3NlY29uZBgCIAEoBBIOCgZwYXNzZXMYAyABKAQSJwoHY3VycmVudBgEIAEoCzIWLmJvbHRob2xlLnYxLlNjcnViUGFzcxIkCgRsYXN0GAUgASgLMhYuYm9sdGhvbGUudjEuU2NydWJQYXNzIpEBCglTY3J1YlBhc3MSEgoKc3RhcnRlZF9hdBgBIAEoCRIQCghlbmRlZF9hdBgCIAEoCRIQCghydW50aW1lcxgDIAEoBBINCgVieXRlcxgEIAEoBBIVCg1maW5kaW5nX2NvdW50GAUgASgEEiYKCGZpbmRpbmdzGAYgAygLMhQuYm9sdGhvbGUudjEuRmluZGluZyJPChRFeHBvcnRSdW50aW1lUmVxdWVzdBIXCgpydW50aW1lX2lkGAEgASgJSACIAQESDwoHc2FsdmFnZRgCIAEoCEINCgtfcnVudGltZV9pZCJmChVFeHBvcnRSdW50aW1lUmVzcG9uc2USJgoEcGFydBgBIAEoCzIYLmJvbHRob2xlLnYxLlJ1bnRpbWVQYXJ0EiUKB2ZpbmRpbmcYAiABKAsyFC5ib2x0aG9sZS52MS5GaW5kaW5nIm4KFEltcG9ydFJ1bnRpbWVSZXF1ZXN0Ei4KBXN0YXJ0GAEgASgLMh8uYm9sdGhvbGUudjEuSW1wb3J0UnVudGltZVN0YXJ0EiYKBHBhcnQYAiABKAsyGC5ib2x0aG9sZS52MS5SdW50aW1lUGFydCJgChJJbXBvcnRSdW50aW1lU3RhcnQSFwoKcnVudGltZV9pZBgBIAEoCUgAiAEBEhEKCW92ZXJ3cml0ZRgCIAEoCBIPCgdkcnlfcnVuGAMgASgIQg0KC19ydW50aW1lX2lkIr4CCgtSdW50aW1lUGFydBItCghzbmFwc2hvdBgBIAEoCzIZLmJvbHRob2xlLnYxLlNuYXBzaG90UGFydEgAEjgKCWxpZmVjeWNsZRgCIAEoCzIjLmJvbHRob2xlLnYxLk1hY2hpbmVMaWZlY3ljbGVSZWNvcmRIABIwCgNvcHMYAyABKAsyIS5ib2x0aG9sZS52MS5QZXJzaXN0ZWRPcHNTbmFwc2hvdEgAEi4KBWlucHV0GAQgASgLMh0uYm9sdGhvbGUudjEuU3RvcmVkSW5wdXRTdGF0ZUgAEjIKB3JlY2VpcHQYBSABKAsyHy5ib2x0aG9sZS52MS5SdW5Cb3VuZGFyeVJlY2VpcHRIABIoCghvcHNfanNvbhgGIAEoCzIULmJvbHRob2xlLnYxLk9wc1BhcnRIAEIGCgRwYXJ0IhgKB09wc1BhcnQSDQoFY2h1bmsYASABKAwiSwoMU25hcHNob3RQYXJ0EiwKB3Byb2ZpbGUYASABKA4yGy5ib2x0aG9sZS52MS5TZXNzaW9uUHJvZmlsZRINCgVjaHVuaxgCIAEoDCJCChVJbXBvcnRSdW50aW1lUmVzcG9uc2USKQoGcmVzdWx0GAEgASgOMhkuYm9sdGhvbGUudjEuSW1wb3J0UmVzdWx0Ig8KDUJhY2t1cFJlcXVlc3QiHwoOQmFja3VwUmVzcG9uc2USDQoFY2h1bmsYASABKAwiDwoNVmVyaWZ5UmVxdWVzdCKEAQoOVmVyaWZ5UmVzcG9uc2USJwoHZmluZGluZxgBIAEoCzIULmJvbHRob2xlLnYxLkZpbmRpbmdIABIUCgpieXRlc19yZWFkGAIgASgESAASKgoGY291bnRzGAMgASgLMhguYm9sdGhvbGUudjEuU3RvcmVDb3VudHNIAEIHCgVldmVudCJdCgdGaW5kaW5nEgwKBGNvZGUYASABKAkSFwoKcnVudGltZV9pZBgCIAEoCUgAiAEBEg4KBnJlY29yZBgDIAEoCRIMCgR0ZXh0GAQgASgJQg0KC19ydW50aW1lX2lkIj8KC1N0b3JlQ291bnRzEhAKCHJ1bnRpbWVzGAEgASgEEgwKBHJvd3MYAiABKAQSEAoIb3V0Y29tZXMYAyABKAQiEAoOQ29tcGFjdFJlcXVlc3QiYQoPQ29tcGFjdFJlc3BvbnNlEhQKCmJ5dGVzX3JlYWQYASABKARIABIvCgZyZXN1bHQYAiABKAsyHS5ib2x0aG9sZS52MS5Db21wYWN0aW9uUmVzdWx0SABCBwoFZXZlbnQieAoQQ29tcGFjdGlvblJlc3VsdBIUCgxieXRlc19iZWZvcmUYASABKAQSEwoLYnl0ZXNfYWZ0ZXIYAiABKAQSDwoHZGFtYWdlZBgDIAEoBBIoCgZjb3VudHMYBCABKAsyGC5ib2x0aG9sZS52MS5TdG9yZUNvdW50cyI7ChFTZXRIb3Jpem9uUmVxdWVzdBIXCgpob3Jpem9uX21zGAEgASgESACIAQFCDQoLX2hvcml6b25fbXMiSwoSU2V0SG9yaXpvblJlc3BvbnNlEjUKEHJlcXVlc3RfaWRfdGltZXMYASABKAsyGy5ib2x0aG9sZS52MS5SZXF1ZXN0SWRUaW1lcypwCgpTY3J1YlN0YXRlEhsKF1NDUlVCX1NUQVRFX1VOU1BFQ0lGSUVEEAASEwoPU0NSVUJfU1RBVEVfT0ZGEAESFwoTU0NSVUJfU1RBVEVfUkVTVElORxACEhcKE1NDUlVCX1NUQVRFX1JVTk5JTkcQAyqXAQoMSW1wb3J0UmVzdWx0Eh0KGUlNUE9SVF9SRVNVTFRfVU5TUEVDSUZJRUQQABIXChNJTVBPUlRfUkVTVUxUX0FEREVEEAESGgoWSU1QT1JUX1JFU1VMVF9SRVBMQUNFRBACEhsKF0lNUE9SVF9SRVNVTFRfVU5DSEFOR0VEEAMSFgoSSU1QT1JUX1JFU1VMVF9LRVBUEAQyzQQKDEFkbWluU2VydmljZRJPCglHZXRTdGF0dXMSHS5ib2x0aG9sZS52MS5HZXRTdGF0dXNSZXF1ZXN0Gh4uYm9sdGhvbGUudjEuR2V0U3RhdHVzUmVzcG9uc2UiA5ACARJdCg1FeHBvcnRSdW50aW1lEiEuYm9sdGhvbGUudjEuRXhwb3J0UnVudGltZVJlcXVlc3QaIi5ib2x0aG9sZS52MS5FeHBvcnRSdW50aW1lUmVzcG9uc2UiA5ACATABElgKDUltcG9ydFJ1bnRpbWUSIS5ib2x0aG9sZS52MS5JbXBvcnRSdW50aW1lUmVxdWVzdBoiLmJvbHRob2xlLnYxLkltcG9ydFJ1bnRpbWVSZXNwb25zZSgBEkgKBkJhY2t1cBIaLmJvbHRob2xlLnYxLkJhY2t1cFJlcXVlc3QaGy5ib2x0aG9sZS52MS5CYWNrdXBSZXNwb25zZSIDkAIBMAESSAoGVmVyaWZ5EhouYm9sdGhvbGUudjEuVmVyaWZ5UmVxdWVzdBobLmJvbHRob2xlLnYxLlZlcmlmeVJlc3BvbnNlIgOQAgEwARJLCgdDb21wYWN0EhsuYm9sdGhvbGUudjEuQ29tcGFjdFJlcXVlc3QaHC5ib2x0aG9sZS52MS5Db21wYWN0UmVzcG9uc2UiA5ACAjABElIKClNldEhvcml6b24SHi5ib2x0aG9sZS52MS5TZXRIb3Jpem9uUmVxdWVzdBofLmJvbHRob2xlLnYxLlNldEhvcml6b25SZXNwb25zZSIDkAICYgZwcm90bzM", [file_bolthole_v1_error, file_bolthole_v1_input, file_bolthole_v1_lifecycle, file_bolthole_v1_operations, file_bolthole_v1_receipt, file_bolthole_v1_session]);
 
 /**
  * @generated from message bolthole.v1.GetStatusRequest
@@ -690,6 +690,90 @@ export const StoreCountsSchema: GenMessage<StoreCounts> = /*@__PURE__*/
   messageDesc(file_bolthole_v1_admin, 17);
 
 /**
+ * @generated from message bolthole.v1.CompactRequest
+ */
+export type CompactRequest = Message<"bolthole.v1.CompactRequest"> & {
+};
+
+/**
+ * Describes the message bolthole.v1.CompactRequest.
+ * Use `create(CompactRequestSchema)` to create a new message.
+ */
+export const CompactRequestSchema: GenMessage<CompactRequest> = /*@__PURE__*/
+  messageDesc(file_bolthole_v1_admin, 18);
+
+/**
+ * @generated from message bolthole.v1.CompactResponse
+ */
+export type CompactResponse = Message<"bolthole.v1.CompactResponse"> & {
+  /**
+   * @generated from oneof bolthole.v1.CompactResponse.event
+   */
+  event: {
+    /**
+     * The number of bytes read since the last message with this field.
+     *
+     * @generated from field: uint64 bytes_read = 1;
+     */
+    value: bigint;
+    case: "bytesRead";
+  } | {
+    /**
+     * The last message.
+     *
+     * @generated from field: bolthole.v1.CompactionResult result = 2;
+     */
+    value: CompactionResult;
+    case: "result";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message bolthole.v1.CompactResponse.
+ * Use `create(CompactResponseSchema)` to create a new message.
+ */
+export const CompactResponseSchema: GenMessage<CompactResponse> = /*@__PURE__*/
+  messageDesc(file_bolthole_v1_admin, 19);
+
+/**
+ * @generated from message bolthole.v1.CompactionResult
+ */
+export type CompactionResult = Message<"bolthole.v1.CompactionResult"> & {
+  /**
+   * The size of the data file in bytes.
+   *
+   * @generated from field: uint64 bytes_before = 1;
+   */
+  bytesBefore: bigint;
+
+  /**
+   * @generated from field: uint64 bytes_after = 2;
+   */
+  bytesAfter: bigint;
+
+  /**
+   * The number of damaged records. They are as damaged as before.
+   *
+   * @generated from field: uint64 damaged = 3;
+   */
+  damaged: bigint;
+
+  /**
+   * Absent when not everything could be read.
+   *
+   * @generated from field: bolthole.v1.StoreCounts counts = 4;
+   */
+  counts?: StoreCounts | undefined;
+};
+
+/**
+ * Describes the message bolthole.v1.CompactionResult.
+ * Use `create(CompactionResultSchema)` to create a new message.
+ */
+export const CompactionResultSchema: GenMessage<CompactionResult> = /*@__PURE__*/
+  messageDesc(file_bolthole_v1_admin, 20);
+
+/**
  * @generated from message bolthole.v1.SetHorizonRequest
  */
 export type SetHorizonRequest = Message<"bolthole.v1.SetHorizonRequest"> & {
@@ -706,7 +790,7 @@ export type SetHorizonRequest = Message<"bolthole.v1.SetHorizonRequest"> & {
  * Use `create(SetHorizonRequestSchema)` to create a new message.
  */
 export const SetHorizonRequestSchema: GenMessage<SetHorizonRequest> = /*@__PURE__*/
-  messageDesc(file_bolthole_v1_admin, 18);
+  messageDesc(file_bolthole_v1_admin, 21);
 
 /**
  * @generated from message bolthole.v1.SetHorizonResponse
@@ -725,7 +809,7 @@ export type SetHorizonResponse = Message<"bolthole.v1.SetHorizonResponse"> & {
  * Use `create(SetHorizonResponseSchema)` to create a new message.
  */
 export const SetHorizonResponseSchema: GenMessage<SetHorizonResponse> = /*@__PURE__*/
-  messageDesc(file_bolthole_v1_admin, 19);
+  messageDesc(file_bolthole_v1_admin, 22);
 
 /**
  * Whether the scrub is reading.
@@ -874,6 +958,19 @@ export const AdminService: GenService<{
     methodKind: "server_streaming";
     input: typeof VerifyRequestSchema;
     output: typeof VerifyResponseSchema;
+  },
+  /**
+   * Replaces the data file by one that has only what is stored: it is as small as it can be, and the bytes of deleted
+   * records are in no file of the store any more. The store is read and written meanwhile; commits wait for some
+   * milliseconds at the end. The disk needs space for two more files of the same size. Reports its progress, and ends early,
+   * without a change, when the client cancels. Refused as UNSUPPORTED by an engine whose files have other tools.
+   *
+   * @generated from rpc bolthole.v1.AdminService.Compact
+   */
+  compact: {
+    methodKind: "server_streaming";
+    input: typeof CompactRequestSchema;
+    output: typeof CompactResponseSchema;
   },
   /**
    * Sets the horizon of the request ids. A lower one gives up a promise: a request id between the new horizon and the old
