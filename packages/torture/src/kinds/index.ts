@@ -43,6 +43,10 @@ export const CONTROLS: Readonly<Record<string, Control>> = {
   "early-truncation": { kinds: ["stop"], description: "truncates its file before the writer is done" },
   "unawaited-work": { kinds: ["stop"], description: "closes LMDB while checks, backups and stagings are running" },
   "no-look-for-room": { kinds: ["full"], description: "gives LMDB transactions that may not fit on the disk" },
+  "forgotten-changes": {
+    kinds: ["kill"],
+    description: "does not bring what was changed during a compaction into the new data file",
+  },
   "dropped-row": { kinds: ["kill"], description: "leaves out one record of one operation in ten" },
   "forgotten-fence": { kinds: ["pause"], description: "does not check fence tokens" },
   "thrown-request": { kinds: ["fuzz"], description: "lets gRPC respond to bytes that are not a message" },

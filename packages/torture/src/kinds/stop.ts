@@ -28,7 +28,7 @@ const LARGEST_DOCUMENT = 180 * MIB;
 const SMALLEST_DOCUMENT = 20 * MIB;
 
 /** The large works of which some run while the daemon is stopped. */
-const WORKS = ["document", "import", "backup", "verify"] as const;
+const WORKS = ["document", "import", "backup", "verify", "compact"] as const;
 type Work = (typeof WORKS)[number];
 
 /**
@@ -207,6 +207,8 @@ class Stops {
           return this.command(signal, "import", "meerkat", this.rows, "--runtime", MANY, "--overwrite");
         case "backup":
           return this.command(signal, "backup", join(this.folder, "backup"));
+        case "compact":
+          return this.command(signal, "compact");
         case "verify":
           return this.command(signal, "verify");
       }
