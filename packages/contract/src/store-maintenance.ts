@@ -82,6 +82,6 @@ export interface StoreMaintenance {
   /** Reads everything in the store, in one consistent state, and reports damage. */
   verify(): AsyncIterable<VerifyEvent>;
 
-  /** Makes the data file small, and drops the bytes of deleted records from it. Ends early when its events are not read to the end. */
+  /** Makes the data file small, and drops the bytes of records that were deleted before. Ends early when its events are not read to the end. */
   compact(): AsyncIterable<CompactionEvent>;
 }

@@ -13,7 +13,7 @@ import {
 import { constants } from "node:os";
 import { join } from "node:path";
 import { isNativeError } from "node:util/types";
-import { StoreError, readFailed } from "@bolthole/contract";
+import { StoreError, readFailed, type writeFailed } from "@bolthole/contract";
 import { FILE_SIZE_ADVICE } from "./disk-reservation.js";
 import { MAX_READERS } from "./environment.js";
 import { UnusableFolderError } from "./format.js";
@@ -94,16 +94,22 @@ function isFull(folder: string): boolean {
  * Translates the refusal of a disk during a backup or a check of an open store into a StoreError. The store itself is not
  * affected, and nothing is known about damage. Returns every other error unchanged.
  */
-export function diskRefusal(work: string, error: unknown): unknown {
+export function diskRefusal(
+  folder: string,
+  work: string,
+  error: unknown,
+  refused: typeof readFailed | typeof writeFailed = readFailed,
+): unknown {
   if (!isNativeError(error) || error instanceof StoreError) return error;
   const errno = errnoOf(error);
-  if (FULL.includes(errno)) {
+  // LMDB reports a write that was cut short as an error of the device.
+  if (FULL.includes(errno) || (diskErrno(error) !== undefined && isFull(folder))) {
     const advice = errno === EFBIG ? FILE_SIZE_ADVICE : "free some space on the disk";
-    return readFailed("DISK_FULL", `the disk has no space for ${work}: ${error.message}; ${advice}`, { cause: error });
+    return refused("DISK_FULL", `the disk has no space for ${work}: ${error.message}; ${advice}`, { cause: error });
   }
   return diskErrno(error) === undefined
     ? error
-    : readFailed("INTERNAL", `the disk refused ${work}: ${error.message}; check the disk`, { cause: error });
+    : refused("INTERNAL", `the disk refused ${work}: ${error.message}; check the disk`, { cause: error });
 }
 
 /** The largest size of LMDB's lock file, which has 64 bytes for each reader slot. */

@@ -89,8 +89,9 @@ export class DiskReservation {
     this.file = file;
     this.prepared = 0;
     this.retryAt = 0;
-    this.count();
     await old.close();
+    // The space for deletions on a full disk.
+    await this.prepare(() => 0);
   }
 
   /** The pages as they were counted last. */

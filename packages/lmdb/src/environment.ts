@@ -224,9 +224,13 @@ export class Environment {
     this.file.db.readerCheck();
   }
 
-  /** Notes the keys of all writes that end from now on. One caller at a time may do so, until it calls `end`. */
-  noteChanges(): ChangedKeys {
-    this.changes = new ChangedKeys(() => {
+  /**
+   * Notes the keys of all writes that end from now on, until `end` is called. One caller at a time may do so. `onFull` is called when they
+   * need more than `limitBytes` of memory: they are not complete then.
+   */
+  noteChanges(limitBytes: number, onFull: () => void): ChangedKeys {
+    if (this.changes) throw new Error("the changes of the environment are being noted already");
+    this.changes = new ChangedKeys(limitBytes, onFull, () => {
       this.changes = undefined;
     });
     return this.changes;
@@ -240,6 +244,8 @@ export class Environment {
     const old = this.file;
     this.file = other.file;
     this.exchanged = Promise.all([this.exchanged, old.closeUnused()]).then(() => undefined);
+    // `close` reports the error.
+    this.exchanged.catch(() => undefined);
   }
 
   /**

@@ -1,4 +1,5 @@
-import { type CompactionResult, type Finding, type RuntimeId, readFailed } from "@bolthole/contract";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type CompactionResult, type Finding, type RuntimeId, readFailed, writeFailed } from "@bolthole/contract";
 import {
   type BackupCopy,
   type CheckListener,
@@ -57,6 +58,10 @@ export interface LmdbOptions {
   readonly onFinding?: ((finding: Finding) => void) | undefined;
 }
 
+/** How long a compaction waits for the readers of deleted documents. A client that receives nothing is cut off before. */
+const GARBAGE_MS = 60_000;
+const GARBAGE_POLL_MS = 50;
+
 type ReplaceDataFile = (draft: string, rename: () => void) => void;
 
 const renameAlone: ReplaceDataFile = (_draft, rename) => {
@@ -68,6 +73,7 @@ export class LmdbEngine implements Engine {
   readonly name = "lmdb";
   readonly durable = true;
   private readonly lifecycle = new EngineLifecycle();
+  private isCompacting = false;
   /** Until a view ends, LMDB cannot reuse the pages that later commits free, and the data file grows. */
   readonly viewHoldMs = 10_000;
 
@@ -200,7 +206,11 @@ export class LmdbEngine implements Engine {
 
   backUp(): Promise<BackupCopy> {
     const { folder, storeId, lifecycle } = this;
-    return lifecycle.run("ReadFailed", () => backUp(folder, this.writer.environment, storeId, lifecycle));
+    return lifecycle.run("ReadFailed", async () => {
+      // What was deleted before would be copied.
+      await this.reclaimed();
+      return backUp(folder, this.writer.environment, storeId, lifecycle);
+    });
   }
 
   /** Copies the store into a new data file beside the old one, and continues there. See `compactOnline`. */
@@ -208,16 +218,21 @@ export class LmdbEngine implements Engine {
     const { folder, lifecycle, groups, replaceDataFile } = this;
     const { environment, reservation } = this.writer;
     return lifecycle.run("WriteFailed", async () => {
-      // What is replaced and not deleted yet would be copied.
-      await this.reclaimed();
-      const exclusively = <T>(work: () => Promise<T>): Promise<T> => groups.exclusively(work);
-      const stop = (cause: unknown): void => {
-        groups.stop(cause);
-      };
-      return compactOnline(
-        { folder, environment, reservation, lifecycle, exclusively, stop, replaceDataFile },
-        listener,
-      );
+      if (this.isCompacting) throw writeFailed("BUSY", "the store is being compacted already");
+      this.isCompacting = true;
+      try {
+        await this.withoutGarbage(listener.signal);
+        const exclusively = <T>(work: () => Promise<T>): Promise<T> => groups.exclusively(work);
+        const stop = (cause: unknown): void => {
+          groups.stop(cause);
+        };
+        return await compactOnline(
+          { folder, environment, reservation, lifecycle, exclusively, stop, replaceDataFile },
+          listener,
+        );
+      } finally {
+        this.isCompacting = false;
+      }
     });
   }
 
@@ -230,7 +245,7 @@ export class LmdbEngine implements Engine {
         return await checkInProcess({ folder, pages: false, rows: true }, { ...listener, signal });
       } catch (error) {
         lifecycle.refuseAfterClosing();
-        throw diskRefusal("the check of the store", error);
+        throw diskRefusal(folder, "the check of the store", error);
       } finally {
         this.writer.environment.forgetDeadReaders();
       }
@@ -264,6 +279,23 @@ export class LmdbEngine implements Engine {
     if (!areFilesInPlace(this.guard)) return;
     removeScratchFolders(this.folder);
     if (!this.groups.hasFailed) markClosed(this.folder);
+  }
+
+  /** Waits until what was replaced or deleted before is gone. Rejects with BUSY when it is being read for too long. */
+  private async withoutGarbage(signal: AbortSignal | undefined): Promise<void> {
+    const remains = this.writer.trees.garbageOfNow();
+    for (const limit = performance.now() + GARBAGE_MS; ;) {
+      await this.reclaimed();
+      if (!remains()) return;
+      this.lifecycle.refuseAfterClosing("WriteFailed");
+      signal?.throwIfAborted();
+      if (performance.now() > limit) {
+        const text =
+          "documents that were replaced or deleted are still being read, so their bytes would stay; try again later";
+        throw writeFailed("BUSY", text);
+      }
+      await sleep(GARBAGE_POLL_MS);
+    }
   }
 
   private storedLength(key: DocumentRowKey): number {

@@ -27,21 +27,24 @@ export class BackupCopies {
 
   /** Makes a copy, and returns a backup of it. Rejects with BUSY when all places are taken by readers that take what they get. */
   async made(make: () => Promise<BackupCopy>): Promise<AsyncIterable<Uint8Array>> {
-    if (this.copies.length >= MOST_COPIES) this.makePlace();
+    this.refuseWithoutPlace();
     const copy = new SharedCopy(await make(), this.now, () => {
       const place = this.copies.indexOf(copy);
       if (place >= 0) this.copies.splice(place, 1);
     });
+    // Not before: when no copy can be made, nobody has lost one.
+    if (this.copies.length >= MOST_COPIES) this.slowest()?.cutOff();
     this.copies.push(copy);
     return copy.read();
   }
 
-  private makePlace(): void {
-    const [slowest] = [...this.copies].sort((one, other) => other.idleMs - one.idleMs);
-    if (!slowest || slowest.idleMs < STALL_MS) {
-      throw readFailed("BUSY", `${String(MOST_COPIES)} other backups are being received; try again when one has ended`);
-    }
-    slowest.cutOff();
+  private refuseWithoutPlace(): void {
+    if (this.copies.length < MOST_COPIES || (this.slowest()?.idleMs ?? 0) >= STALL_MS) return;
+    throw readFailed("BUSY", `${String(MOST_COPIES)} other backups are being received; try again when one has ended`);
+  }
+
+  private slowest(): SharedCopy | undefined {
+    return [...this.copies].sort((one, other) => other.idleMs - one.idleMs)[0];
   }
 }
 

@@ -115,6 +115,13 @@ test("a third backup waits for readers that take what they get, and takes the pl
   expect(Buffer.from((await readers[0]?.next())?.value as Uint8Array).toString()).toBe("1.1");
 });
 
+test("a backup that cannot be made takes the place of none", async () => {
+  const readers = [iterate(await make()), iterate(await make())];
+  now = STALL_MS;
+  await expect(copies.made(() => Promise.reject(new Error("the disk is full")))).rejects.toThrow("the disk is full");
+  for (const reader of readers) expect(await reader.next()).toMatchObject({ done: false });
+});
+
 test("a copy that fails while it is read is closed, and so is one whose reader has ended", async () => {
   const reader = iterate(await make());
   await engine.made[0]?.close();

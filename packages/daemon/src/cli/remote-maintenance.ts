@@ -43,6 +43,13 @@ interface Step {
   readonly advice?: string;
 }
 
+const COMPACTING: Step = {
+  doing: "compacting the store",
+  isChange: true,
+  beginsLate: true,
+  advice: "the data file may be a new one, with the same records; run the command again",
+};
+
 /** The backup, the check, the compaction, the runtime transfer and the horizon of a running daemon, over its socket. */
 export class RemoteMaintenance implements StoreMaintenance, RuntimeTransfer, HorizonControl {
   private readonly client: Client;
@@ -71,7 +78,7 @@ export class RemoteMaintenance implements StoreMaintenance, RuntimeTransfer, Hor
 
   compact(): AsyncIterable<CompactionEvent> {
     const { method, decodeResponse } = adminCodecs.compact;
-    return decodeResponse(this.messages({ doing: "compacting the store", beginsLate: true }, method, {}));
+    return decodeResponse(this.messages(COMPACTING, method, {}));
   }
 
   exportRuntime(request: ExportRuntime): Promise<AsyncIterable<ExportedPart> | undefined> {

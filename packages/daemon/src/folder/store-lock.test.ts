@@ -54,6 +54,16 @@ test("nothing takes the place of a file that is not the store's own", () => {
   expect(rename).not.toHaveBeenCalled();
 });
 
+test("nothing takes the place of the data file when the new one cannot be locked", () => {
+  const rename = jest.fn();
+  expect(() => {
+    lock.replaceDataFile(path("missing"), rename);
+  }).toThrow("cannot be locked");
+  expect(rename).not.toHaveBeenCalled();
+  lock.check();
+  expect(() => take(path("other"))).toThrow(expect.objectContaining({ exitCode: EXIT.HELD }) as Error);
+});
+
 test("the lock ends with its release, also after a replacement", () => {
   replaceFiles();
   lock.release();

@@ -115,8 +115,14 @@ export class StoreLock {
     this.check();
     const old = this.dataDescriptor;
     const locked = this.lockedFile(draft);
-    rename();
-    this.dataDescriptor = locked?.descriptor;
+    if (!locked) throw new Error(`the new data file ${draft} cannot be locked: it cannot be opened`);
+    try {
+      rename();
+    } catch (error) {
+      closeSync(locked.descriptor);
+      throw error;
+    }
+    this.dataDescriptor = locked.descriptor;
     this.watched.splice(0, Infinity, ...this.watched.filter(({ path }) => path === this.lockFile));
     this.watchDataFiles();
     if (old !== undefined) closeSync(old);

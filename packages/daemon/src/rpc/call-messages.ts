@@ -170,6 +170,8 @@ const blocks = new MessageBlocks();
 const READER_BYTES = 4 * 1024 * 1024;
 /** A shorter document is in memory as often as this while it is sent. */
 const COPIES = 3;
+/** A longer message is sent from a block: until it is received, ordinary memory would be divided by it, and stay with the process. */
+const LONG_MESSAGE_BYTES = 64 * 1024;
 /** The memory of a response beside that of its document. */
 const MARGIN_BYTES = 4096;
 
@@ -181,10 +183,15 @@ export class MessageSender {
   private readonly stream: ResponseStream;
   private readonly wait: Wait = {};
 
+  private readonly budget: ResponseBudget;
+  private readonly newSlices: () => Slices;
+
   constructor(
     private readonly call: ServerWritableStream<unknown, object>,
-    private readonly budget: ResponseBudget,
+    { responses, newSlices }: { readonly responses: ResponseBudget; readonly newSlices: () => Slices },
   ) {
+    this.budget = responses;
+    this.newSlices = newSlices;
     this.stream = new ResponseStream(call);
     call.once("cancelled", () => {
       this.proceed?.();
@@ -194,12 +201,18 @@ export class MessageSender {
 
   /**
    * Takes memory for the response until the client has received all of it. Call it before the response is made: a document that is open
-   * keeps its version in the store. Resolves to false when the client is gone, and fails with BUSY when it waits too long.
+   * keeps its version in the store. Resolves to false when the client is gone, and fails with BUSY when it waits too long. Calls that have
+   * waited go on in iterations of the event loop of their own.
    */
   async takeMemory(): Promise<boolean> {
     if (this.stream.isOver()) return false;
-    const memory = await this.budget.take(this.stream.session, READER_BYTES, this.wait);
-    if (!memory) return false;
+    const { session } = this.stream;
+    let memory = this.budget.takeNow(session, READER_BYTES);
+    if (!memory) {
+      memory = await this.budget.take(session, READER_BYTES, this.wait);
+      if (!memory) return false;
+      await this.newSlices().yield();
+    }
     this.memory = memory;
     this.stream.onceClosed(() => {
       memory.giveBack();
@@ -224,6 +237,16 @@ export class MessageSender {
     this.call.end();
   }
 
+  /** Sends the only message of a response, and then ends the call. Ends as `sendAll` does. */
+  async sendOne(encode: (allocate: Allocate) => Buffer): Promise<void> {
+    const isWanted = await this.send((allocate) => {
+      const message = encode(allocate);
+      this.memory?.shrinkTo(message.length + MARGIN_BYTES);
+      return message;
+    });
+    if (isWanted) this.call.end();
+  }
+
   /** Resolves to true when the next message may be sent, or to false when the client is gone. */
   private async send(encode: (allocate: Allocate) => Buffer): Promise<boolean> {
     if (this.stream.isOver()) return false;
@@ -235,7 +258,8 @@ export class MessageSender {
     // Only a message with a long input row is longer than the memory that is taken.
     this.memory?.growTo(MESSAGES_AHEAD * message.length);
     this.unsent += 1;
-    this.stream.write(block?.subarray(0, PREFIX_BYTES + message.length) ?? withPrefix(message), (error) => {
+    block ??= message.length >= LONG_MESSAGE_BYTES ? blocks.take(PREFIX_BYTES + message.length) : undefined;
+    this.stream.write(withPrefix(message, block), (error) => {
       // After an error, HTTP/2 may still be sending the memory.
       if (block && !error) blocks.giveBack(block);
       this.unsent -= 1;
@@ -270,9 +294,9 @@ export class MessageSender {
   }
 }
 
-/** Returns a copy of a message with space for its prefix. */
-function withPrefix(message: Buffer): Buffer {
-  const framed = Buffer.allocUnsafe(PREFIX_BYTES + message.length);
-  framed.set(message, PREFIX_BYTES);
+/** Returns a message with space for its prefix: in its block, where it may be already, or in new memory. */
+function withPrefix(message: Buffer, block: Buffer = Buffer.allocUnsafe(PREFIX_BYTES + message.length)): Buffer {
+  const framed = block.subarray(0, PREFIX_BYTES + message.length);
+  if (message.buffer !== block.buffer) framed.set(message, PREFIX_BYTES);
   return framed;
 }

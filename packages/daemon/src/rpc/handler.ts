@@ -52,7 +52,7 @@ export interface HandlerContext {
   readonly storeId: string;
 }
 
-/** Serves an RPC with one request message and one response message. */
+/** Serves an RPC with one request message and one response message, which is short or that of a mutation. */
 export function registerUnary<Request, Response>(
   server: Server,
   context: HandlerContext,
@@ -78,6 +78,34 @@ export function registerUnary<Request, Response>(
   server.register(path, handler, alreadyEncoded, receive(codec.method.input), "unary");
 }
 
+/**
+ * Serves a load with one response message that may be long. It is sent like the messages of a stream, which on the wire is the same: memory
+ * is taken before the load begins, and a client that does not receive the message does not keep it.
+ */
+export function registerLongLoad<Request, Response>(
+  server: Server,
+  context: HandlerContext,
+  codec: UnaryCodec<Request, Response>,
+  run: (request: Request, call: Call) => Promise<Response>,
+): void {
+  const { path, responseSerialize } = grpcMethod(codec.method);
+  const refuseOtherStore = storeComparison(codec.method, context.storeId);
+  const facts = factsOf(codec.method, "short");
+  const handler: handleServerStreamingCall<ReceivedMessage, object> = (call) => {
+    const sender = new MessageSender(call, context);
+    const serve = async (): Promise<void> => {
+      refuseOtherStore(call.metadata);
+      const message = await decoded(call.request, context.newSlices, memoryFor(call, facts));
+      const request = await requestOf(codec, call.request, message, context.newSlices);
+      if (!(await sender.takeMemory())) return;
+      const response = codec.encodeResponse(await run(request, callOptions(call)), () => message);
+      await sender.sendOne((allocate) => responseSerialize(response, allocate));
+    };
+    void admit(context, call, facts, serve, (status) => call.emit("error", status));
+  };
+  server.register(path, handler, alreadyEncoded, receive(codec.method.input), "serverStream");
+}
+
 /** Serves an RPC with a stream of response messages. A slow client delays reading the response, and does not block the store. */
 export function registerStream<Request, Response>(
   server: Server,
@@ -89,7 +117,7 @@ export function registerStream<Request, Response>(
   const refuseOtherStore = storeComparison(codec.method, context.storeId);
   const facts = factsOf(codec.method, "long");
   const handler: handleServerStreamingCall<ReceivedMessage, object> = (call) => {
-    const sender = new MessageSender(call, context.responses);
+    const sender = new MessageSender(call, context);
     const serve = async (): Promise<void> => {
       refuseOtherStore(call.metadata);
       const message = await decoded(call.request, context.newSlices, memoryFor(call, facts));

@@ -46,6 +46,12 @@ const STANDARD_SERVICES: readonly [string, MethodLimits][] = [
   ["/grpc.reflection.", REFLECTION],
 ];
 
+const { loadAuthOauthFlowSnapshot, loadInputState, loadOpsLifecycle, listRuntimes } = RuntimeStoreService.method;
+
+/** Whether a method returns one message that may be long. Mutations and the other loads return little. */
+export const hasLongResponse = (method: DescMethod): boolean =>
+  [loadAuthOauthFlowSnapshot, loadInputState, loadOpsLifecycle, listRuntimes].some((one) => one === method);
+
 /** Returns the size of the largest request message: an import has each input row in one message, also one longer than a request may be. */
 export const largestMessage = ({ maxRequestSize, maxInputRowSize }: Config): number =>
   Math.max(maxRequestSize, maxInputRowSize + ROW_MARGIN);

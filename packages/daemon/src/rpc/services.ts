@@ -17,7 +17,8 @@ import {
   adminCodecs,
   storeCodecs,
 } from "@bolthole/contract/wire";
-import { type HandlerContext, registerStream, registerUnary, registerUpload } from "./handler.js";
+import { type HandlerContext, registerLongLoad, registerStream, registerUnary, registerUpload } from "./handler.js";
+import { hasLongResponse } from "./method-limits.js";
 
 /** Registers RuntimeStoreService: one handler for each method of the store, with the codec of that method. */
 export function registerStoreService(server: Server, context: HandlerContext, store: VersionedStore): void {
@@ -25,9 +26,11 @@ export function registerStoreService(server: Server, context: HandlerContext, st
     // The compiler checks where `storeCodecs` is declared that each codec has the types of its method.
     const method = store[name as keyof VersionedStore].bind(store) as (request: unknown, call: unknown) => never;
     switch (codec.kind) {
-      case "unary":
-        registerUnary(server, context, codec as unknown as UnaryCodec<unknown, unknown>, method);
+      case "unary": {
+        const register = hasLongResponse(codec.method) ? registerLongLoad : registerUnary;
+        register(server, context, codec as unknown as UnaryCodec<unknown, unknown>, method);
         break;
+      }
       case "stream":
         registerStream(server, context, codec as unknown as StreamCodec<unknown, unknown>, method);
         break;

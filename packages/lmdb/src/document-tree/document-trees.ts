@@ -143,6 +143,11 @@ export class DocumentTrees {
     }
   }
 
+  /** Returns a function that tells whether nodes that were dropped before this call are still stored. */
+  garbageOfNow(): () => boolean {
+    return this.reclaimer.garbageOfNow();
+  }
+
   /** Resolves when dropped and uncommitted nodes are deleted, except those that a reader may need. */
   reclaimed(): Promise<void> {
     return this.reclaimer.reclaimed();

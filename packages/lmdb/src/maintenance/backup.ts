@@ -175,7 +175,7 @@ export async function backUp(
     }
   } catch (error) {
     lifecycle.refuseAfterClosing();
-    throw diskRefusal("the copy of a backup", error);
+    throw diskRefusal(folder, "the copy of a backup", error);
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }

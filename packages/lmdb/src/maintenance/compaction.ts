@@ -2,7 +2,7 @@ import { renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { type CompactionResult, type Finding, type StoreCounts, isDamageFinding } from "@bolthole/contract";
 import type { CompactionListener } from "@bolthole/core";
-import { diskErrno, openFailure } from "../disk-errors.js";
+import { diskErrno, openFailure, preflightForReading } from "../disk-errors.js";
 import { Environment } from "../environment.js";
 import { claimFormat } from "../format.js";
 import { IDENTITY_KEY } from "../keys.js";
@@ -66,6 +66,7 @@ export async function compactCopy(folder: string): Promise<void> {
 }
 
 async function copyCompacted(folder: string, scratch: string): Promise<void> {
+  preflightForReading(folder);
   const environment = new Environment(folder);
   try {
     await environment.copyTo(scratch, "compact");
@@ -80,6 +81,7 @@ async function copyCompacted(folder: string, scratch: string): Promise<void> {
  * the first transaction that frees pages frees some hundreds, it finds its own unfinished entry, and ends the process.
  */
 async function beginFreeList(folder: string): Promise<void> {
+  preflightForReading(folder);
   const environment = new Environment(folder);
   try {
     const identity = environment.get(IDENTITY_KEY);

@@ -6,6 +6,7 @@ import {
   mkdtempSync,
   openSync,
   readFileSync,
+  readdirSync,
   rmSync,
   writeFileSync,
   writeSync,
@@ -85,6 +86,23 @@ if (!canMount) console.info("the tests of a full disk are skipped: they mount a 
     writeFileSync(copy, Buffer.concat(chunks));
     expect(readFileSync(copy, "latin1").split("\n")[1]).toContain('"findings":0');
   });
+
+  test.each(["whole", "compact"] as const)(
+    "after the %s copy of a compaction fails it as DISK_FULL, and the store goes on",
+    async (full) => {
+      const copyTo = Environment.prototype.copyTo;
+      jest.spyOn(Environment.prototype, "copyTo").mockImplementation(async function (this: Environment, target, pages) {
+        await copyTo.call(this, target, pages);
+        if (pages === full) fillDisk();
+      });
+      const refused = { reason: "DISK_FULL", variant: "WriteFailed", applied: "no" };
+      await expect(engine?.compact({})).rejects.toMatchObject(refused);
+      rmSync(join(disk, "filler"));
+      jest.restoreAllMocks();
+      expect(readdirSync(data).filter((name) => name.startsWith("backup."))).toEqual([]);
+      await expect(engine?.compact({})).resolves.toMatchObject({ damaged: 0 });
+    },
+  );
 
   test("is not damage for verify", async () => {
     await closeStore();

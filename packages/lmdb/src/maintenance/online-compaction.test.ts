@@ -1,12 +1,14 @@
 import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { LostFilesError, type EngineStore, createEngineStore } from "@bolthole/core";
 import { inputId, inputState } from "@bolthole/core/testing";
+import { DiskReservation } from "../disk-reservation.js";
 import { Environment } from "../environment.js";
 import { LmdbEngine, type LmdbOptions } from "../lmdb-engine.js";
 import { noise } from "../testing/noise.js";
+import * as folders from "./check.js";
 import * as checks from "./check-process.js";
 
 const SECRET = "the deleted text of a session";
@@ -205,6 +207,93 @@ test("an exchange that is refused before it begins changes nothing, and one that
   jest.restoreAllMocks();
   await reopen();
   expect(await rowIds("rt")).toEqual([inputId(1)]);
+});
+
+test("a first step of the exchange that fails changes nothing", async () => {
+  await fill();
+  await reopen({
+    replaceDataFile: (draft, rename) => {
+      rmSync(join(dirname(draft), "lock.mdb"));
+      rename();
+    },
+  });
+  const { ino } = statSync(dataFile());
+  await expect(engine.compact({})).rejects.toThrow();
+  expect([statSync(dataFile()).ino, onFailure.mock.calls, scratchFolders()]).toEqual([ino, [], []]);
+  await store.persistInputState({ runtimeId: "rt", state: inputState(1) });
+});
+
+test("an error after the exchange stops the store, and the reads of the new file end", async () => {
+  await fill();
+  const flushPath = folders.flushPath;
+  jest.spyOn(folders, "flushPath").mockImplementation(async (path) => {
+    if (path === folder) throw Object.assign(new Error("EIO: i/o error"), { errno: -5 });
+    await flushPath(path);
+  });
+  await expect(engine.compact({})).rejects.toMatchObject({ reason: "INTERNAL", variant: "WriteFailed" });
+  expect(onFailure).toHaveBeenCalledTimes(1);
+  jest.restoreAllMocks();
+  await reopen();
+  expect((await documentOf("kept")).equals(noise(2_000_000, 1))).toBe(true);
+});
+
+test("a cancel in the last moment before the exchange changes nothing", async () => {
+  await fill();
+  const { ino } = statSync(dataFile());
+  const abort = new AbortController();
+  const openFile = DiskReservation.openFile.bind(DiskReservation);
+  jest.spyOn(DiskReservation, "openFile").mockImplementation((path) => {
+    abort.abort();
+    return openFile(path);
+  });
+  await expect(engine.compact({ signal: abort.signal })).rejects.toMatchObject({ name: "AbortError" });
+  expect(statSync(dataFile()).ino).toBe(ino);
+});
+
+test("a second compaction at the same time is refused, and the first one has every change", async () => {
+  await fill();
+  const compacting = engine.compact({});
+  await expect(engine.compact({})).rejects.toMatchObject({ reason: "BUSY", applied: "no" });
+  await store.persistInputState({ runtimeId: "rt", state: inputState(1) });
+  await compacting;
+  expect(await rowIds("rt")).toEqual([inputId(1)]);
+});
+
+test("a deleted document that is being read is waited for, and a backup has none that was deleted just before", async () => {
+  const secret = Buffer.concat([Buffer.from(SECRET), noise(3_000_000, 3)]);
+  await commitDocument("rt", secret);
+  const chunks = (await store.loadSessionSnapshot({ runtimeId: "rt" }))?.chunks[Symbol.asyncIterator]();
+  await chunks?.next();
+  await store.deleteRuntime({ runtimeId: "rt" });
+  let isOver = false;
+  const compacting = engine.compact({}).then(() => {
+    isOver = true;
+  });
+  await engine.reclaimed();
+  await nextTurn();
+  expect(isOver).toBe(false);
+  for (let next = await chunks?.next(); next?.done === false;) next = await chunks?.next();
+  await compacting;
+  expect(has(SECRET)).toBe(false);
+  await commitDocument("rt", secret);
+  await store.deleteRuntime({ runtimeId: "rt" });
+  const backup: Uint8Array[] = [];
+  for await (const chunk of await engine.backUp()) backup.push(chunk);
+  expect(Buffer.concat(backup).includes(SECRET)).toBe(false);
+});
+
+test("a store whose changes do not fit into memory is refused as BUSY, and goes on", async () => {
+  await fill();
+  const { ino } = statSync(dataFile());
+  const noteChanges = engine["writer"].environment.noteChanges.bind(engine["writer"].environment);
+  jest.spyOn(engine["writer"].environment, "noteChanges").mockImplementation((_, onFull) => noteChanges(1_000, onFull));
+  const compacting = expect(engine.compact({})).rejects.toMatchObject({ reason: "BUSY", variant: "WriteFailed" });
+  await engine.reclaimed();
+  for (let serial = 0; serial < 20; serial += 1) {
+    await store.persistInputState({ runtimeId: "rt", state: inputState(serial) });
+  }
+  await compacting;
+  expect([statSync(dataFile()).ino, scratchFolders()]).toEqual([ino, []]);
 });
 
 test("the writer waits for the exchange only, and its own work is not refused", async () => {

@@ -21,6 +21,7 @@ import { CHECK, SCENES, type Target } from "./scenes.js";
 
 const MEBIBYTE = 1024 * 1024;
 const PUT = "/etcdserverpb.KV/Put";
+const RANGE = "/etcdserverpb.KV/Range";
 /** etcd accepts requests of 1.5 MiB, and its gRPC server half a MiB more. */
 const LARGEST = 2 * MEBIBYTE;
 const VALUE_BYTES = MEBIBYTE;
@@ -31,8 +32,16 @@ const RECOVERY_MS = 30_000;
 const WRITERS = 4;
 const PAUSE_MS = 5;
 const HEALTH_MS = 10_000;
-/** Rows and unknown fields are of Bolthole's protocol, and calls without a token are served. */
-const OTHER_SCENES = ["empty rows", "unknown fields", "refused calls"];
+/** Scenes of Bolthole's protocol, of calls without a token, which are served here, and of reflection, which etcd does not have. */
+const OTHER_SCENES = [
+  "empty rows",
+  "unknown fields",
+  "wrong wire types",
+  "unread responses",
+  "refused calls",
+  "reflection without a reader",
+  "idle uploads",
+];
 
 const field = (number: number, bytes: Uint8Array): Uint8Array =>
   new BinaryWriter().tag(number, WireType.LengthDelimited).bytes(bytes).finish();
@@ -147,9 +156,10 @@ async function play(scene: string): Promise<string> {
     const target: Target = {
       open: where,
       tcp: where,
-      methods: { commit: PUT, load: "/etcdserverpb.KV/Range", check: CHECK, watch: "/etcdserverpb.Watch/Watch" },
+      methods: { commit: PUT, load: RANGE, loadOne: RANGE, check: CHECK, watch: "/etcdserverpb.Watch/Watch" },
       largest: LARGEST,
       loadLarge: request(LARGE_KEY).toString("base64"),
+      loadOne: request(LARGE_KEY).toString("base64"),
       watch: Buffer.from(field(1, request("witness 0"))).toString("base64"),
     };
     client.p99();

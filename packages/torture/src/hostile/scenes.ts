@@ -1,6 +1,7 @@
 import { type ClientHttp2Session, type ClientHttp2Stream, connect } from "node:http2";
 import { type NetConnectOpts, connect as connectSocket } from "node:net";
 import { gzipSync } from "node:zlib";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { RuntimeStoreService } from "@bolthole/contract/wire";
 import { frame, framed, preface } from "../fuzz/raw-http2.js";
 
@@ -13,9 +14,11 @@ export interface Target {
   readonly methods: Methods;
   /** The largest message that the server accepts, in bytes. */
   readonly largest: number;
-  /** The request that loads a large value. */
+  /** The request that loads a large value in a stream of messages, in base64. */
   readonly loadLarge: string;
-  /** The request of a watch. */
+  /** The request that loads a large value in one message, in base64. */
+  readonly loadOne: string;
+  /** The request of a watch, in base64. */
   readonly watch: string;
 }
 
@@ -25,6 +28,8 @@ export interface Methods {
   readonly commit: string;
   /** Loads a value. */
   readonly load: string;
+  /** Loads a value in one message. */
+  readonly loadOne: string;
   /** Needs no token. */
   readonly check: string;
   /** A stream that stays open. */
@@ -40,10 +45,12 @@ export const LARGE_BYTES = 20 * 1024 * 1024;
 const MEBIBYTE = 1024 * 1024;
 const SERVICE = "/bolthole.v1.RuntimeStoreService";
 const APPLY = `${SERVICE}/AtomicApply`;
+const UPLOAD = `${SERVICE}/UploadSessionSnapshot`;
 export const CHECK = "/grpc.health.v1.Health/Check";
 export const BOLTHOLE_METHODS: Methods = {
   commit: `${SERVICE}/CommitSessionSnapshot`,
   load: `${SERVICE}/LoadSessionSnapshot`,
+  loadOne: `${SERVICE}/LoadOpsLifecycle`,
   check: CHECK,
   watch: "/grpc.health.v1.Health/Watch",
 };
@@ -160,8 +167,12 @@ const emptyRows: Scene = ({ open: where }) => sendWhole(where, () => APPLY, repe
 const unknownFields: Scene = ({ open: where, methods: { commit, load } }) =>
   sendWhole(where, (number) => (number % 2 ? commit : load), repeated(100, VARINT));
 
+/** Messages whose known field has the wire type of another one. */
+const wrongWireTypes: Scene = ({ open: where }) => sendWhole(where, () => APPLY, repeated(INPUT_UPDATES, VARINT));
+
 const HEADERS = 1;
 const DATA = 0;
+const RST_STREAM = 3;
 const END_HEADERS = 4;
 /** A frame of one byte has 10 bytes on the wire. */
 const ONE_BYTE_CALLS = 200;
@@ -206,14 +217,24 @@ function literalHeaders(path: string): Buffer {
 /** Readers of a large document that do not read: on a few connections, each of which has many. */
 const stalledReaders: Scene = (target) => loadAndStall(target, 4, 2000);
 
-function loadAndStall(
-  { open: where, methods, loadLarge }: Target,
+/** Readers of large responses of one message that do not read. */
+const unreadResponses: Scene = ({ open: where, methods, loadOne }) =>
+  callAndStall(where, 40, 2000, methods.loadOne, loadOne);
+
+const loadAndStall = ({ open: where, methods, loadLarge }: Target, connections: number, calls: number) =>
+  callAndStall(where, connections, calls, methods.load, loadLarge);
+
+/** Sends calls with this request, and reads no response. */
+function callAndStall(
+  where: NetConnectOpts,
   connections: number,
   calls: number,
+  path: string,
+  request: string,
 ): Promise<number> {
   const session = sessionsTo(where, connections);
-  const request = framed(Buffer.from(loadLarge, "base64"));
-  return each(calls, (number) => send(open(session(number), methods.load), request, { end: true }));
+  const message = framed(Buffer.from(request, "base64"));
+  return each(calls, (number) => send(open(session(number), path), message, { end: true }));
 }
 
 /** Readers that do not read, each on few streams of a connection of its own. */
@@ -239,16 +260,90 @@ const refusedCalls: Scene = ({ tcp, methods }) => {
   return each(20_000, (number) => send(open(session(number), methods.commit), framed(Buffer.alloc(1000))));
 };
 
+const DECLARED_BYTES = 256 * MEBIBYTE;
+/** More than all calls that the daemon takes at the same time. */
+const IDLE_UPLOADS = 4_200;
+
+/** Uploads that declare large documents, send a few bytes, and then nothing. */
+const idleUploads: Scene = ({ open: where }) => {
+  const session = sessionsTo(where, 8);
+  const { input } = RuntimeStoreService.method.uploadSessionSnapshot;
+  const upload = { runtimeId: "(unledgered) idle", length: BigInt(DECLARED_BYTES) };
+  const parts = [
+    { case: "upload", value: upload } as const,
+    { case: "chunk", value: Buffer.from('{"a":1') } as const,
+  ].map((part) => framed(Buffer.from(toBinary(input, create(input, { part })))));
+  const message = Buffer.concat(parts);
+  return each(IDLE_UPLOADS, (number) => send(open(session(number), UPLOAD), message));
+};
+
+/** Connections that send nothing: as many as the daemon takes. */
+const silentConnections: Scene = ({ tcp }) => {
+  const connectSilently = (): Promise<void> =>
+    new Promise((resolve) => {
+      const connection = connectSocket(tcp, resolve).on("error", () => undefined);
+      connection.once("close", resolve).resume();
+    });
+  return each(1_200, connectSilently);
+};
+
+const RESET_CONNECTIONS = 200;
+const RESETS = 2_000;
+const CANCEL = 8;
+
+/** Calls that are reset as soon as they have begun. */
+const resetCalls: Scene = async ({ tcp, methods }) => {
+  const headers = literalHeaders(methods.check);
+  const pairs = Array.from({ length: RESETS }, (_, index) => {
+    const stream = 2 * index + 1;
+    return [frame(HEADERS, END_HEADERS, stream, headers), frame(RST_STREAM, 0, stream, Buffer.of(0, 0, 0, CANCEL))];
+  });
+  const bytes = Buffer.concat([preface(), ...pairs.flat()]);
+  await each(
+    RESET_CONNECTIONS,
+    () =>
+      new Promise<void>((resolve) => {
+        const connection = connectSocket(tcp);
+        connection.on("error", () => undefined).resume();
+        connection.once("close", resolve);
+        setTimeout(resolve, SEND_MS);
+        connection.write(bytes, () => {
+          resolve();
+        });
+      }),
+    10,
+  );
+  return RESET_CONNECTIONS * RESETS;
+};
+
+const REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+const SYMBOL = "bolthole.v1.RuntimeStoreService";
+
+/** Streams of questions about the protocol whose responses are not read. */
+const reflection: Scene = ({ open: where }) => {
+  const session = sessionsTo(where, 8);
+  // The field `file_containing_symbol`.
+  const question = framed(Buffer.from([34, SYMBOL.length, ...Buffer.from(SYMBOL)]));
+  const questions = Buffer.concat(Array.from({ length: 100 }, () => question));
+  return each(2_000, (number) => send(open(session(number), REFLECTION), questions));
+};
+
 export const SCENES: Readonly<Record<string, Scene>> = {
   "compressed messages": compressedMessages,
   "unfinished messages": unfinishedMessages,
   "calls without an end": unendedCalls,
   "empty rows": emptyRows,
   "unknown fields": unknownFields,
+  "wrong wire types": wrongWireTypes,
   "frames of one byte": oneByteFrames,
   "stalled readers": stalledReaders,
   "stalled readers on many connections": manyStalledConnections,
+  "unread responses": unreadResponses,
   "health watches": healthWatches,
   "large headers": largeHeaders,
   "refused calls": refusedCalls,
+  "reset calls": resetCalls,
+  "reflection without a reader": reflection,
+  "idle uploads": idleUploads,
+  "silent connections": silentConnections,
 };

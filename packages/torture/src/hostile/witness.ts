@@ -31,7 +31,7 @@ export class Witness {
 
   private constructor(
     private readonly store: BoltholeStore,
-    private readonly health: HealthProbe,
+    private readonly targets: readonly string[],
     private readonly askStatus: () => Promise<unknown>,
   ) {
     const writers = Array.from({ length: WRITERS }, (_, number) =>
@@ -40,8 +40,9 @@ export class Witness {
     this.work = Promise.all([...writers, this.probe()]);
   }
 
-  static async start(target: string, askStatus: () => Promise<unknown>): Promise<Witness> {
-    return new Witness(await connect(target, { timeoutMs: 60_000 }), new HealthProbe(target, PROBE_MS), askStatus);
+  /** Writes at the first of the targets, and asks for the health at each of them. */
+  static async start(targets: readonly string[], askStatus: () => Promise<unknown>): Promise<Witness> {
+    return new Witness(await connect(targets[0] ?? "", { timeoutMs: 60_000 }), targets, askStatus);
   }
 
   /** Returns what was seen since the last call. */
@@ -64,7 +65,6 @@ export class Witness {
   async end(): Promise<void> {
     this.isEnding = true;
     await this.work;
-    this.health.close();
     await this.store.close();
   }
 
@@ -87,7 +87,12 @@ export class Witness {
 
   private async probe(): Promise<void> {
     while (!this.isEnding) {
-      if (!(await this.health.isServing())) this.unanswered.push("health");
+      for (const target of this.targets) {
+        // A new connection each time: an attack may leave no place for one.
+        const health = new HealthProbe(target, PROBE_MS);
+        if (!(await health.isServing())) this.unanswered.push(`health at ${target}`);
+        health.close();
+      }
       const late = sleep(PROBE_MS, "late");
       const answer = await Promise.race([this.askStatus().then(() => "answered", String), late]);
       if (answer !== "answered") this.unanswered.push(`status: ${answer}`);

@@ -10,6 +10,7 @@ import { DAEMON, MemoryWatch } from "../daemon.js";
 import { Attacker } from "../hostile/attacker.js";
 import { BOLTHOLE_METHODS, LARGEST, LARGE_BYTES, SCENES, type Target } from "../hostile/scenes.js";
 import { type Observation, Witness } from "../hostile/witness.js";
+import { opsSnapshot } from "../load/records.js";
 import { Random } from "../random.js";
 import {
   type Kind,
@@ -24,6 +25,8 @@ import {
 
 const MEBIBYTE = 1024 * 1024;
 const LARGE_RUNTIME = "(unledgered) large";
+/** About 2 MB of JSON. */
+const MOST_OPERATIONS = 4_000;
 const QUIET_MS = 3_000;
 const HOLD_MS = 4_000;
 
@@ -84,7 +87,7 @@ class HostileRun {
     const admin = adminOf(daemon.target);
     try {
       const target = await makeTarget(daemon);
-      const witness = await Witness.start(daemon.target, admin.status);
+      const witness = await Witness.start(daemon.targets, admin.status);
       const random = new Random(seed);
       const names = Object.keys(SCENES);
       const first = random.below(names.length);
@@ -201,8 +204,13 @@ async function makeTarget(daemon: DaemonProcess): Promise<Target> {
   const store = await connect(daemon.target, { timeoutMs: 60_000 });
   const delta = { sessionSnapshot: Buffer.alloc(LARGE_BYTES, "large "), profile: "opaque" } as const;
   await store.commitSessionSnapshot(LARGE_RUNTIME, delta);
+  await store.persistOpsLifecycle(
+    LARGE_RUNTIME,
+    opsSnapshot(new Random(1), "x".repeat(300), { most: MOST_OPERATIONS }),
+  );
   await store.close();
   const { input } = RuntimeStoreService.method.loadSessionSnapshot;
+  const { input: loadOps } = RuntimeStoreService.method.loadOpsLifecycle;
   const [socket = "", tcp = ""] = daemon.targets.map((target) => target.replace("unix:", ""));
   const [host = "", port = ""] = tcp.split(":");
   return {
@@ -211,6 +219,7 @@ async function makeTarget(daemon: DaemonProcess): Promise<Target> {
     methods: BOLTHOLE_METHODS,
     largest: LARGEST,
     loadLarge: Buffer.from(toBinary(input, create(input, { runtimeId: LARGE_RUNTIME }))).toString("base64"),
+    loadOne: Buffer.from(toBinary(loadOps, create(loadOps, { runtimeId: LARGE_RUNTIME }))).toString("base64"),
     watch: "",
   };
 }

@@ -87,6 +87,12 @@ export class Reclaimer {
     if (this.waiting.length > 0) this.wake(LINGER_MS);
   }
 
+  /** Returns a function that tells whether records of now are still waiting. */
+  garbageOfNow(): () => boolean {
+    const present = new Set(this.waiting);
+    return () => this.waiting.some((record) => present.has(record));
+  }
+
   /** Resolves when the records of now are deleted, except those that a reader may need, or when the writer refused. */
   async reclaimed(): Promise<void> {
     const present = new Set(this.waiting);

@@ -960,10 +960,12 @@ export const AdminService: GenService<{
     output: typeof VerifyResponseSchema;
   },
   /**
-   * Replaces the data file by one that has only what is stored: it is as small as it can be, and the bytes of deleted
-   * records are in no file of the store any more. The store is read and written meanwhile; commits wait for some
-   * milliseconds at the end. The disk needs space for two more files of the same size. Reports its progress, and ends early,
-   * without a change, when the client cancels. Refused as UNSUPPORTED by an engine whose files have other tools.
+   * Replaces the data file by one that has only what is stored: it is as small as it can be, and the bytes of records that
+   * were deleted before the call are in no file of the store any more. The store is read and written meanwhile; commits
+   * wait for some tens of milliseconds at the end. The disk needs space for two more files of the same size. Reports its
+   * progress. When the client cancels before the exchange of the files, it ends without a change. Refused as BUSY while
+   * deleted documents are being read for a minute, and when the store is changed faster than it can be copied, and as
+   * UNSUPPORTED by an engine whose files have other tools.
    *
    * @generated from rpc bolthole.v1.AdminService.Compact
    */
