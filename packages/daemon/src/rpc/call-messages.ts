@@ -11,6 +11,7 @@ import {
   decodeMessageInSlices,
   decodedBytes,
 } from "@bolthole/contract/wire";
+import { LongMessage } from "./long-message.js";
 import type { ResponseBudget, TakenMemory, Wait } from "./response-budget.js";
 import { type RequestMemory, requestMemoryOf } from "./request-memory.js";
 import { MessageBlocks, PREFIX_BYTES, ResponseStream, http2StreamOf } from "./response-stream.js";
@@ -31,7 +32,7 @@ const LONG_REQUEST_BYTES = 64 * 1024;
 /** A request message whose bytes are not decoded yet. */
 export interface ReceivedMessage<D extends DescMessage = DescMessage> {
   readonly desc: D;
-  readonly buffer: Buffer;
+  readonly content: Buffer | LongMessage;
 }
 
 /**
@@ -40,7 +41,7 @@ export interface ReceivedMessage<D extends DescMessage = DescMessage> {
  */
 export const receive =
   <D extends DescMessage>(desc: D) =>
-  (buffer: Buffer): ReceivedMessage<D> => ({ desc, buffer });
+  (buffer: Buffer): ReceivedMessage<D> => ({ desc, content: LongMessage.find(buffer) ?? buffer });
 
 /** Divides long work into slices, between which the event loop runs. */
 export interface Slices {
@@ -49,8 +50,11 @@ export interface Slices {
   yield(): Promise<void>;
 }
 
+const bytesOf = ({ content }: ReceivedMessage): number =>
+  content instanceof LongMessage ? content.bytes : content.length;
+
 /** Whether a message is decoded in slices. */
-const isLong = ({ buffer }: ReceivedMessage): boolean => buffer.length >= LONG_REQUEST_BYTES;
+const isLong = (received: ReceivedMessage): boolean => bytesOf(received) >= LONG_REQUEST_BYTES;
 
 /**
  * Decodes a message. Takes memory for its objects before they are made, which is the more the shorter its fields are. Throws an
@@ -61,20 +65,19 @@ export function decoded<D extends DescMessage>(
   newSlices: () => Slices,
   take: TakeMemory,
 ): MessageShape<D> | Promise<MessageShape<D>> {
-  const { desc, buffer } = received;
-  if (isLong(received)) return decodedInSlices(received, newSlices(), take);
-  if (buffer.length >= SHORT_REQUEST_BYTES) take(decodedBytes(desc, buffer));
-  return decodeMessage(desc, buffer);
+  const { desc, content } = received;
+  if (content instanceof LongMessage || isLong(received)) return decodedInSlices(received, newSlices(), take);
+  if (content.length >= SHORT_REQUEST_BYTES) take(decodedBytes(desc, content));
+  return decodeMessage(desc, content);
 }
 
 async function decodedInSlices<D extends DescMessage>(
-  { desc, buffer }: ReceivedMessage<D>,
+  { desc, content }: ReceivedMessage<D>,
   slices: Slices,
   take: TakeMemory,
 ): Promise<MessageShape<D>> {
-  // grpc-js has just put the message together, which takes about 1 ms for each MiB.
-  await slices.yield();
-  return decodeMessageInSlices(desc, buffer, slices.spend, take);
+  const bytes = content instanceof LongMessage ? await content.assemble(slices.spend) : content;
+  return decodeMessageInSlices(desc, bytes, slices.spend, take);
 }
 
 /** Returns the request of a unary call with this message. Throws an InvalidArgumentError. */
@@ -102,7 +105,7 @@ export async function* receiveAll(
     for await (const received of call as AsyncIterable<ReceivedMessage>) {
       // The time that the reader takes for a message is none of the client's.
       clearTimeout(timeout);
-      pace.received(received.buffer.length);
+      pace.received(bytesOf(received));
       yield await decoded(received, newSlices, memory.take);
       memory.next();
       timeout = expectMessage();
@@ -171,7 +174,7 @@ const READER_BYTES = 4 * 1024 * 1024;
 /** A shorter document is in memory as often as this while it is sent. */
 const COPIES = 3;
 /** A longer message is sent from a block: until it is received, ordinary memory would be divided by it, and stay with the process. */
-const LONG_MESSAGE_BYTES = 64 * 1024;
+const BLOCK_MESSAGE_BYTES = 64 * 1024;
 /** The memory of a response beside that of its document. */
 const MARGIN_BYTES = 4096;
 
@@ -258,7 +261,7 @@ export class MessageSender {
     // Only a message with a long input row is longer than the memory that is taken.
     this.memory?.growTo(MESSAGES_AHEAD * message.length);
     this.unsent += 1;
-    block ??= message.length >= LONG_MESSAGE_BYTES ? blocks.take(PREFIX_BYTES + message.length) : undefined;
+    block ??= message.length >= BLOCK_MESSAGE_BYTES ? blocks.take(PREFIX_BYTES + message.length) : undefined;
     this.stream.write(withPrefix(message, block), (error) => {
       // After an error, HTTP/2 may still be sending the memory.
       if (block && !error) blocks.giveBack(block);

@@ -1,5 +1,6 @@
 import { Random } from "@bolthole/core/testing";
 import { ByteBudget } from "./byte-budget.js";
+import { LONG_MESSAGE_BYTES, LongMessage } from "./long-message.js";
 import { MESSAGE_OVERHEAD, MessageReader, RefusedMessage } from "./message-reader.js";
 
 const MAX = 300_000;
@@ -27,27 +28,33 @@ function problemOf(chunks: readonly Buffer[], budget = newBudget(), max = MAX): 
   }
 }
 
-test("messages are the same however their bytes are divided, and hold little more than what has arrived", () => {
+/** Returns the messages in the bytes that were delivered, as they were sent. */
+async function contentOf(delivered: Buffer): Promise<Buffer> {
+  const message = LongMessage.find(delivered.subarray(5));
+  return message ? framed(await message.assemble(() => undefined)) : Buffer.from(delivered);
+}
+
+test("messages are the same however their bytes are divided, and hold little more than what has arrived", async () => {
   const random = new Random(17);
   for (let round = 0; round < 100; round += 1) {
     const budget = newBudget();
     const reader = new MessageReader(MAX, budget.shareOf({}));
     const sizes = Array.from({ length: 1 + random.below(6) }, () => random.below(random.pick([3, 100, 5000, 100_000])));
     const sent = Buffer.concat(sizes.map((size) => framed(Buffer.alloc(size, random.below(256)))));
-    const received: Buffer[] = [];
+    const received: Promise<Buffer>[] = [];
     const longest = Math.max(random.pick([1, 7, 1000, 16_384, 70_000]), Math.floor(sent.length / 300));
     let messages = 0;
     let most = 0;
     for (let at = 0; at < sent.length;) {
       const end = Math.min(sent.length, at + 1 + random.below(longest));
-      reader.read(Buffer.from(sent.subarray(at, end)), (bytes) => received.push(Buffer.from(bytes)));
+      reader.read(Buffer.from(sent.subarray(at, end)), (bytes) => received.push(contentOf(bytes)));
       if (reader.arrivedBytes === undefined) messages = sizes.length;
       at = end;
       most = Math.max(most, budget.bytes - (at + 3 * 17 * 1024 + sizes.length * MESSAGE_OVERHEAD));
     }
     expect(messages).toBe(sizes.length);
     expect(most).toBe(0);
-    expect(Buffer.concat(received).equals(sent)).toBe(true);
+    expect(Buffer.concat(await Promise.all(received)).equals(sent)).toBe(true);
     reader.close();
     expect(budget.bytes).toBe(0);
   }
@@ -131,4 +138,42 @@ test("the memory of a message is given back once when its receiver throws", () =
   expect(() => reader.read(message.subarray(500), fail)).toThrow("the receiver failed");
   reader.close();
   expect(budget.bytes).toBe(0);
+});
+
+test("a long message is delivered as a token, pauses while it is put together, and is released with its reader", async () => {
+  const budget = newBudget();
+  const reader = new MessageReader(3_000_000, newBudget(8 << 20).shareOf({}));
+  const sent = framed(Buffer.alloc(2_500_000, "long"));
+  const tokens: Buffer[] = [];
+  const read = (): void => {
+    for (let at = 0; at < sent.length; at += 60_000)
+      reader.read(sent.subarray(at, at + 60_000), (bytes) => tokens.push(bytes));
+  };
+  read();
+  read();
+  const [first, second] = tokens.map((token) => LongMessage.find(token.subarray(5)));
+  expect([tokens.length, first?.bytes, tokens[0]?.equals(tokens[1] as Buffer)]).toEqual([2, 2_500_000, false]);
+  const pause = jest.fn(() => Promise.resolve());
+  expect((await first?.assemble(pause))?.equals(sent.subarray(5))).toBe(true);
+  expect(pause.mock.calls.length).toBeGreaterThanOrEqual(2);
+  await expect(first?.assemble(pause)).rejects.toThrow("before");
+  reader.close();
+  expect(second?.isWaiting).toBe(false);
+  await expect(second?.assemble(pause)).rejects.toThrow("before");
+  expect(tokens.map((token) => LongMessage.find(token.subarray(5)))).toEqual([undefined, undefined]);
+  expect(budget.bytes).toBe(0);
+});
+
+test("what a client sends is never taken for a token", () => {
+  const reader = new MessageReader(MAX, newBudget().shareOf({}));
+  const tokens: Buffer[] = [];
+  const long = framed(Buffer.alloc(LONG_MESSAGE_BYTES));
+  reader.read(long.subarray(0, 10), (bytes) => tokens.push(bytes));
+  reader.read(long.subarray(10), (bytes) => tokens.push(bytes));
+  const token = Buffer.from(tokens[0]?.subarray(5) ?? []);
+  expect(LongMessage.find(token)).toBeDefined();
+  token.writeUInt8(token.readUInt8(0) ^ 1, 0);
+  expect(LongMessage.find(token)).toBeUndefined();
+  expect(LongMessage.find(token.subarray(1))).toBeUndefined();
+  reader.close();
 });

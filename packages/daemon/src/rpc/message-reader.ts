@@ -1,13 +1,10 @@
-import { BlockArena } from "./block-arena.js";
 import { SMALL_BYTES } from "./byte-budget.js";
+import { LONG_MESSAGE_BYTES, LongMessage } from "./long-message.js";
+import { arenaOf, releaseBlocks } from "./message-blocks.js";
 import { PREFIX_BYTES } from "./response-stream.js";
 
 /** The memory of the objects around a message, which is counted with its bytes: a small message costs more than its bytes. */
 export const MESSAGE_OVERHEAD = 512;
-
-/** The blocks of unfinished messages: the first one of a message is small. */
-const firstBlocks = new BlockArena(1024);
-const moreBlocks = new BlockArena(16 * 1024);
 
 /** A message may arrive in this many parts whatever their size, and in more when they have LEAST_PART_BYTES on average. */
 export const FREE_PARTS = 1000;
@@ -57,6 +54,8 @@ export class MessageReader {
   private completed = 0;
   private last = 0;
   private secondLast = 0;
+  /** The long messages that the receiver has not assembled yet. */
+  private longMessages: LongMessage[] = [];
 
   constructor(
     private readonly maxMessageBytes: number,
@@ -93,15 +92,10 @@ export class MessageReader {
       const whole = this.partial;
       this.partial = undefined;
       this.completed += whole.held;
-      try {
-        deliverBlocks(whole, deliver);
-      } finally {
-        // The receiver has a copy now.
-        releaseBlocks(whole);
-      }
+      this.pass(whole, deliver);
       isComplete = true;
     }
-    if (isComplete) this.pass();
+    if (isComplete) this.next();
     return isComplete;
   }
 
@@ -111,8 +105,10 @@ export class MessageReader {
     this.completed = 0;
     this.last = 0;
     this.secondLast = 0;
-    if (this.partial) releaseBlocks(this.partial);
+    if (this.partial) releaseBlocks(this.partial.blocks);
     this.partial = undefined;
+    for (const message of this.longMessages) message.release();
+    this.longMessages = [];
   }
 
   /** Returns the end of the whole messages that begin at this place of a chunk. */
@@ -179,15 +175,29 @@ export class MessageReader {
     partial.held += arena.blockBytes;
   }
 
-  private pass(): void {
+  /** Passes on a message from blocks: a long one as its token, and a short one as its bytes, which the receiver copies. */
+  private pass({ blocks, size = 0, free }: PartialMessage, deliver: (bytes: Buffer) => void): void {
+    if (size >= LONG_MESSAGE_BYTES) {
+      const message = new LongMessage(size - PREFIX_BYTES, blocks);
+      this.longMessages.push(message);
+      deliver(message.framedToken());
+      return;
+    }
+    try {
+      deliverBlocks(blocks, free, deliver);
+    } finally {
+      releaseBlocks(blocks);
+    }
+  }
+
+  private next(): void {
     this.memory.giveBack(this.secondLast);
     this.secondLast = this.last;
     this.last = this.completed;
     this.completed = 0;
+    this.longMessages = this.longMessages.filter((message) => message.isWaiting);
   }
 }
-
-const arenaOf = (index: number): BlockArena => (index === 0 ? firstBlocks : moreBlocks);
 
 /** Whole messages of up to this size are copied out of their chunk. */
 const COPIED_BYTES = 16 * 1024;
@@ -199,22 +209,9 @@ const COPIED_BYTES = 16 * 1024;
 const ownMemory = (bytes: Buffer): Buffer => (bytes.length <= COPIED_BYTES ? Buffer.from(bytes) : bytes);
 
 /** Passes on the bytes of a complete message: its last block may have space left. */
-function deliverBlocks({ blocks, free }: PartialMessage, deliver: (bytes: Buffer) => void): void {
+function deliverBlocks(blocks: readonly Buffer[], free: number, deliver: (bytes: Buffer) => void): void {
   blocks.forEach((block, index) => {
     const isLast = index === blocks.length - 1;
     deliver(isLast ? block.subarray(0, block.length - free) : block);
-  });
-}
-
-/** The blocks that are given back in one step. The system takes about a millisecond for so many. */
-const RELEASED_BLOCKS = 64;
-
-/** Gives the blocks of a message back, those of a long one in steps, between which the event loop runs. */
-function releaseBlocks({ blocks }: Pick<PartialMessage, "blocks">, from = 0): void {
-  const end = Math.min(blocks.length, from + RELEASED_BLOCKS);
-  for (let index = from; index < end; index += 1) arenaOf(index).giveBack(blocks[index] as Buffer);
-  if (end === blocks.length) return;
-  setImmediate(() => {
-    releaseBlocks({ blocks }, end);
   });
 }

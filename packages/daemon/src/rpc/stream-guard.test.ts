@@ -19,6 +19,7 @@ import { requestMemoryOf } from "./request-memory.js";
 import { http2StreamOf } from "./response-stream.js";
 import { type Authenticate, requireToken } from "./authentication.js";
 import type { StreamTimes } from "./guarded-stream.js";
+import { LongMessage } from "./long-message.js";
 import { MAX_REFUSALS, UNAUTHENTICATED_WEIGHT } from "./refusals.js";
 import { MAX_STANDARD_CALLS, MAX_STANDARD_CALLS_OF_CONNECTION } from "./standard-calls.js";
 import { StreamGuard } from "./stream-guard.js";
@@ -78,10 +79,18 @@ afterEach(() => {
 
 async function serve(times?: StreamTimes, total = TOTAL, authenticate?: Authenticate): Promise<Served> {
   const server = new Server({ "grpc.max_concurrent_streams": 10_000 });
-  const echo = (call: { request: Buffer }, respond: Respond): void => {
-    respond(null, call.request);
+  const echo = (call: { request: Buffer | LongMessage }, respond: Respond): void => {
+    const { request: message } = call;
+    if (!(message instanceof LongMessage)) respond(null, message);
+    else {
+      void message
+        .assemble(() => undefined)
+        .then((bytes) => {
+          respond(null, bytes);
+        });
+    }
   };
-  server.register(ECHO, echo, same, same, "unary");
+  server.register(ECHO, echo, same, (bytes: Buffer) => LongMessage.find(bytes) ?? bytes, "unary");
   const never = (call: object): void => {
     releases.push(requestMemoryOf(http2StreamOf(call))?.hold() ?? ((): void => undefined));
   };

@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from "node:child_process";
+import { constants, setPriority } from "node:os";
 import { SCENES, type Target } from "./scenes.js";
 
 /** A scene and its target; the only argument of the process, as JSON. */
@@ -18,6 +19,8 @@ export class Attacker {
   constructor(scene: string, target: Target) {
     const settings: Settings = { scene, target };
     this.child = fork(__filename, [JSON.stringify(settings)], { stdio: ["ignore", "inherit", "inherit", "ipc"] });
+    // Attackers have processors of their own: what they take from the daemon here is none of its faults.
+    if (this.child.pid !== undefined) setPriority(this.child.pid, constants.priority.PRIORITY_LOW);
     this.begun = new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         reject(new Error(`the scene "${scene}" did not begin within ${String(STUCK_MS)} ms`));
