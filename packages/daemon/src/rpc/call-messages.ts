@@ -240,19 +240,34 @@ export class MessageSender {
     this.call.end();
   }
 
-  /** Sends the only message of a response, and then ends the call. Ends as `sendAll` does. */
-  async sendOne(encode: (allocate: Allocate) => Buffer): Promise<void> {
-    const isWanted = await this.send((allocate) => {
-      const message = encode(allocate);
-      this.memory?.shrinkTo(message.length + MARGIN_BYTES);
-      return message;
+  /**
+   * Sends the only message of a response, ends the call, and does not wait until the client has received it. While others wait for memory, a
+   * client that does not receive it is cut off.
+   */
+  sendOne(encode: (allocate: Allocate) => Buffer): void {
+    if (this.stream.isOver()) return;
+    const bytes = this.write(encode);
+    this.memory?.shrinkTo(bytes + MARGIN_BYTES);
+    this.call.end();
+    if (bytes < BLOCK_MESSAGE_BYTES) return;
+    const endStall = this.budget.noteStall(() => {
+      this.stream.cutOff();
     });
-    if (isWanted) this.call.end();
+    this.stream.onceClosed(endStall);
   }
 
   /** Resolves to true when the next message may be sent, or to false when the client is gone. */
   private async send(encode: (allocate: Allocate) => Buffer): Promise<boolean> {
     if (this.stream.isOver()) return false;
+    this.write(encode);
+    // The message is written to the socket after this iteration of the event loop, so the next one is encoded while it is sent.
+    await nextLoopIteration();
+    while (this.unsent >= MESSAGES_AHEAD && !this.stream.isOver()) await this.progress();
+    return !this.stream.isOver();
+  }
+
+  /** Writes a message, and returns its size. */
+  private write(encode: (allocate: Allocate) => Buffer): number {
     let block: Buffer | undefined;
     const message = encode((bytes) => {
       block = blocks.take(PREFIX_BYTES + bytes);
@@ -268,10 +283,7 @@ export class MessageSender {
       this.unsent -= 1;
       this.proceed?.();
     });
-    // The message is written to the socket after this iteration of the event loop, so the next one is encoded while it is sent.
-    await nextLoopIteration();
-    while (this.unsent >= MESSAGES_AHEAD && !this.stream.isOver()) await this.progress();
-    return !this.stream.isOver();
+    return message.length;
   }
 
   private async progress(): Promise<void> {

@@ -99,7 +99,7 @@ export function registerLongLoad<Request, Response>(
       const request = await requestOf(codec, call.request, message, context.newSlices);
       if (!(await sender.takeMemory())) return;
       const response = codec.encodeResponse(await run(request, callOptions(call)), () => message);
-      await sender.sendOne((allocate) => responseSerialize(response, allocate));
+      sender.sendOne((allocate) => responseSerialize(response, allocate));
     };
     void admit(context, call, facts, serve, (status) => call.emit("error", status));
   };
