@@ -10,6 +10,7 @@ import { decodeOpsFacts, encodeOpsFacts, isInlineOps, opsKey, storedOps } from "
 import { type StoredDocument, copiedChunks, loadDocument } from "../documents/stored-document.js";
 import { type StoreContext, versionOf } from "../store-context.js";
 import { checkRuntimeId, checkSize, checkStoredRuntimeId, invalid, shaped } from "../validate.js";
+import { nextIteration } from "../yield-budget.js";
 import { replacement } from "./records.js";
 
 /*
@@ -23,6 +24,8 @@ type OpsOperations = Pick<
 >;
 
 const METHOD = "PersistOpsLifecycle";
+/** A longer snapshot is decoded in an iteration of the event loop of its own. */
+const UNDIVIDED_BYTES = 64 * 1024;
 
 export const opsOperations = (context: StoreContext): OpsOperations => ({
   async persistOpsLifecycle(request) {
@@ -137,5 +140,7 @@ async function loadTyped(
     });
   }
   const json = facts.inline ?? (await bytes());
+  // Decoding takes about 10 ms for each MiB, so each of several loads is decoded in an iteration of its own.
+  if (json.length > UNDIVIDED_BYTES) await nextIteration();
   return { value: decodeValue(opsKey(runtimeId), json, readOpsSnapshot), version: versionOf(context, row) };
 }

@@ -247,9 +247,12 @@ export class MessageSender {
   sendOne(encode: (allocate: Allocate) => Buffer): void {
     if (this.stream.isOver()) return;
     const bytes = this.write(encode);
-    this.memory?.shrinkTo(bytes + MARGIN_BYTES);
     this.call.end();
-    if (bytes < BLOCK_MESSAGE_BYTES) return;
+    if (bytes < BLOCK_MESSAGE_BYTES) {
+      this.memory?.shrinkTo(bytes + MARGIN_BYTES);
+      return;
+    }
+    // A long message keeps all that was taken: the next load, which costs as much, does not begin before a client has received one.
     const endStall = this.budget.noteStall(() => {
       this.stream.cutOff();
     });

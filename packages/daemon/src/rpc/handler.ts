@@ -98,7 +98,11 @@ export function registerLongLoad<Request, Response>(
       const message = await decoded(call.request, context.newSlices, memoryFor(call, facts));
       const request = await requestOf(codec, call.request, message, context.newSlices);
       if (!(await sender.takeMemory())) return;
-      const response = codec.encodeResponse(await run(request, callOptions(call)), () => message);
+      const slices = context.newSlices();
+      const loaded = await run(request, callOptions(call));
+      // A load that took long has a long message.
+      await slices.spend();
+      const response = codec.encodeResponse(loaded, () => message);
       sender.sendOne((allocate) => responseSerialize(response, allocate));
     };
     void admit(context, call, facts, serve, (status) => call.emit("error", status));
