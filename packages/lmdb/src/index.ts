@@ -10,4 +10,4 @@ export {
   UnreadableBackupError,
   restoreBackup,
 } from "./maintenance/restore.js";
-export { isOtherProcess } from "./maintenance/restore-draft.js";
+export { PROCESS_NAME, isRunning, ownProcessName } from "./process-name.js";

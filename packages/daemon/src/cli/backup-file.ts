@@ -1,7 +1,14 @@
 import { type Stats, existsSync, fstatSync, lstatSync, readdirSync, realpathSync, rmSync, statSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { type BackupManifest, BackupReader, UnusableBackupError, isOtherProcess } from "@bolthole/lmdb";
+import {
+  type BackupManifest,
+  BackupReader,
+  PROCESS_NAME,
+  UnusableBackupError,
+  isRunning,
+  ownProcessName,
+} from "@bolthole/lmdb";
 import { EXIT, StartupError } from "../exit-code.js";
 import { flushFolder, refuseInside } from "../folder/data-folder.js";
 import { isSameFile } from "../folder/file-identity.js";
@@ -90,7 +97,7 @@ function throwUnwritten(error: unknown): never {
 }
 
 async function openReplacement(path: string, previous: BackupManifest | undefined): Promise<BackupFile> {
-  const replacement = new FileReplacement(path, `${String(process.pid)}.new`);
+  const replacement = new FileReplacement(path, `${ownProcessName()}.new`);
   const file = await open(replacement.temporaryPath, "wx", 0o600);
   const forget = onInterruption(() => {
     replacement.discard();
@@ -149,12 +156,15 @@ function refuseWorse(path: string, previous: BackupManifest, next: BackupManifes
   }
 }
 
+/** The end of the name of an unfinished backup, after the name of the file that it will have. */
+const UNFINISHED = new RegExp(`^\\.(${PROCESS_NAME})\\.new$`);
+
 /** Removes the unfinished files of backups to this path whose processes have ended. */
 function removeLeftovers(path: string): void {
   if (!existsSync(dirname(path))) return;
   for (const name of readdirSync(dirname(path))) {
     if (!name.startsWith(`${basename(path)}.`)) continue;
-    const pid = /^\.(\d+)\.new$/.exec(name.slice(basename(path).length))?.[1];
-    if (pid !== undefined && !isOtherProcess(Number(pid))) rmSync(join(dirname(path), name), { force: true });
+    const owner = UNFINISHED.exec(name.slice(basename(path).length))?.[1];
+    if (owner !== undefined && !isRunning(owner)) rmSync(join(dirname(path), name), { force: true });
   }
 }

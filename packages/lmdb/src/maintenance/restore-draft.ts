@@ -14,6 +14,7 @@ import {
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { DRAFT_BEGINNING, OTHER_FILES, UnusableFolderError, namesIn } from "../format.js";
+import { PROCESS_NAME, isRunning, ownProcessName } from "../process-name.js";
 import { flushPath } from "./check.js";
 
 /** The file by which a folder is a store. */
@@ -102,15 +103,16 @@ export class RestoreDraft {
   }
 }
 
-/** The id of the process is in the name, so that the draft of a killed process is known. */
-const newFolder = (target: string): string => mkdtempSync(join(target, `${DRAFT_BEGINNING}${String(process.pid)}-`));
+/** The process is in the name, so that the draft of a killed one is known. */
+const newFolder = (target: string): string => mkdtempSync(join(target, `${DRAFT_BEGINNING}${ownProcessName()}-`));
+
+const DRAFT = new RegExp(`^${DRAFT_BEGINNING}(${PROCESS_NAME})-\\w{6}$`);
 
 /** Returns the names of the drafts in a folder whose processes have ended. */
 function leftovers(folder: string): string[] {
   return namesIn(folder).filter((name) => {
-    const end = name.startsWith(DRAFT_BEGINNING) ? name.slice(DRAFT_BEGINNING.length) : "";
-    const pid = /^(\d+)-\w{6}$/.exec(end)?.[1];
-    return pid !== undefined && !isOtherProcess(Number(pid));
+    const owner = DRAFT.exec(name)?.[1];
+    return owner !== undefined && !isRunning(owner);
   });
 }
 
@@ -145,16 +147,5 @@ function closeToOthers(folder: string): void {
     chmodSync(folder, 0o700);
   } catch {
     // See above.
-  }
-}
-
-/** Whether another process has this id. In a container, each process after the other may have the same one. */
-export function isOtherProcess(pid: number): boolean {
-  if (pid === process.pid) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== "ESRCH";
   }
 }

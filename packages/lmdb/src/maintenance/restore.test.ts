@@ -158,9 +158,13 @@ describe("the folder of a restore", () => {
   test("loses what a killed restore left, and keeps what a running one makes", async () => {
     // No process has an id above the largest one. What has the id of this process was left by an earlier one with the same id.
     const [dead, running] = ["99999999-abcdef", `${String(process.ppid)}-abcdef`];
+    // A process that has the id of an earlier one has another start, where the system tells it.
+    const earlier = existsSync("/proc/self/stat") ? [`${String(process.ppid)}.1-abcdef`] : [];
     const target = join(folder, "target");
-    mkdirSync(join(target, `restoring-${dead}`), { recursive: true });
-    writeFileSync(join(target, `restoring-${dead}`, "data.mdb"), "a part");
+    for (const left of [dead, ...earlier]) {
+      mkdirSync(join(target, `restoring-${left}`), { recursive: true });
+      writeFileSync(join(target, `restoring-${left}`, "data.mdb"), "a part");
+    }
     await restore(target);
     expect(readdirSync(target).sort()).toEqual(["data.mdb", "format"]);
 
