@@ -281,8 +281,7 @@ export class MessageSender {
     this.unsent += 1;
     block ??= message.length >= BLOCK_MESSAGE_BYTES ? blocks.take(PREFIX_BYTES + message.length) : undefined;
     this.stream.write(withPrefix(message, block), (error) => {
-      // After an error, HTTP/2 may still be sending the memory.
-      if (block && !error) blocks.giveBack(block);
+      if (block && !error && !this.stream.isDestroyed) blocks.giveBack(block);
       this.unsent -= 1;
       this.proceed?.();
     });

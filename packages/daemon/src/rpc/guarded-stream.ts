@@ -2,6 +2,7 @@ import type { ServerHttp2Stream } from "node:http2";
 import { constants } from "node:http2";
 import { type StoreError, readFailed, unsupported, writeFailed } from "@bolthole/contract";
 import type { ByteBudget } from "./byte-budget.js";
+import { cutOff } from "./cut-off.js";
 import {
   FREE_PARTS,
   LEAST_PART_BYTES,
@@ -104,7 +105,7 @@ export class GuardedStream {
       this.unsentSince = now;
     }
     if (unsent === 0 || now - this.unsentSince <= times.receive + (unsent / MIN_BYTES_PER_SECOND) * 1000) return false;
-    this.close(constants.NGHTTP2_CANCEL);
+    cutOff(this.stream);
     return true;
   }
 
@@ -112,18 +113,20 @@ export class GuardedStream {
   private endResponded(now: number, times: StreamTimes): boolean {
     if (!this.stream.writableFinished) return false;
     this.respondedAt ??= now;
-    if (now - this.respondedAt > times.end) this.close(constants.NGHTTP2_NO_ERROR);
-    return true;
-  }
-
-  private close(code: number): void {
-    this.stream.close(code);
+    if (now - this.respondedAt <= times.end) return true;
+    this.stream.close(constants.NGHTTP2_NO_ERROR);
     // A paused stream with unread bytes would stay open.
     this.stream.resume();
+    return true;
   }
 
   private read(chunk: Buffer, deliver: (bytes: Buffer) => void): void {
     if (this.isRefused) return;
+    if (this.stream.writableEnded) {
+      // The call has its response, and grpc-js drops the rest of the request.
+      this.reader.dropUnfinished();
+      return;
+    }
     try {
       const isComplete = this.reader.read(chunk, deliver);
       this.arrived += chunk.length;
@@ -148,7 +151,8 @@ export class GuardedStream {
 
   private end(reason: StoreError): void {
     this.isRefused = true;
-    this.reader.close();
+    // The messages before it may be in use. Their memory is given back when the stream is closed and no handler has the request.
+    this.reader.dropUnfinished();
     refuse(this.stream, reason);
   }
 }

@@ -1,4 +1,5 @@
-import { randomBytes } from "node:crypto";
+import { randomBytes, timingSafeEqual } from "node:crypto";
+import { readFailed } from "@bolthole/contract";
 import { type Pause, allocatePages } from "@bolthole/contract/wire";
 import { BLOCKS_A_STEP, arenaOf, releaseBlocks } from "./message-blocks.js";
 import { PREFIX_BYTES } from "./response-stream.js";
@@ -6,7 +7,7 @@ import { PREFIX_BYTES } from "./response-stream.js";
 /** A message of this size or above is not passed through grpc-js. */
 export const LONG_MESSAGE_BYTES = 64 * 1024;
 
-/** Nobody else knows it, so no client can send a token. */
+/** What tokens begin with. Nobody else knows it, so no client can send a token. It never gets to a decoder, whose errors could show it. */
 const SECRET = randomBytes(16);
 const TOKEN_BYTES = SECRET.length + 8;
 let created = 0n;
@@ -34,9 +35,10 @@ export class LongMessage {
     waiting.set(keyOf(this.token), this);
   }
 
-  /** Returns the message that this token stands for. */
+  /** Returns the message that a token stands for, also one that was released. Returns undefined for bytes that are no token. */
   static find(bytes: Buffer): LongMessage | undefined {
-    return bytes.length === TOKEN_BYTES ? waiting.get(keyOf(bytes)) : undefined;
+    const isToken = bytes.length === TOKEN_BYTES && timingSafeEqual(bytes.subarray(0, SECRET.length), SECRET);
+    return isToken ? (waiting.get(keyOf(bytes)) ?? RELEASED) : undefined;
   }
 
   /** Whether it was neither assembled nor released. */
@@ -51,9 +53,11 @@ export class LongMessage {
     return Buffer.concat([prefix, this.token]);
   }
 
-  /** Returns the bytes, and gives the blocks back. It can be called once, and not after `release`. */
+  /** Returns the bytes, and gives the blocks back. It can be called once. Throws CANCELLED after `release`. */
   async assemble(pause: Pause): Promise<Buffer> {
-    if (!waiting.delete(keyOf(this.token))) throw new TypeError("the message was assembled or released before");
+    if (!waiting.delete(keyOf(this.token))) {
+      throw readFailed("CANCELLED", "the call ended before its request was read");
+    }
     const { blocks } = this;
     const whole = allocatePages(this.bytes);
     let at = 0;
@@ -77,3 +81,7 @@ export class LongMessage {
     if (waiting.delete(keyOf(this.token))) releaseBlocks(this.blocks);
   }
 }
+
+/** What a token stands for when its message was released. */
+const RELEASED = new LongMessage(0, []);
+RELEASED.release();

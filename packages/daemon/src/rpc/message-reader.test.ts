@@ -141,8 +141,8 @@ test("the memory of a message is given back once when its receiver throws", () =
 });
 
 test("a long message is delivered as a token, pauses while it is put together, and is released with its reader", async () => {
-  const budget = newBudget();
-  const reader = new MessageReader(3_000_000, newBudget(8 << 20).shareOf({}));
+  const budget = newBudget(16 << 20);
+  const reader = new MessageReader(3_000_000, budget.shareOf({}));
   const sent = framed(Buffer.alloc(2_500_000, "long"));
   const tokens: Buffer[] = [];
   const read = (): void => {
@@ -156,12 +156,12 @@ test("a long message is delivered as a token, pauses while it is put together, a
   const pause = jest.fn(() => Promise.resolve());
   expect((await first?.assemble(pause))?.equals(sent.subarray(5))).toBe(true);
   expect(pause.mock.calls.length).toBeGreaterThanOrEqual(2);
-  await expect(first?.assemble(pause)).rejects.toThrow("before");
+  await expect(first?.assemble(pause)).rejects.toMatchObject({ reason: "CANCELLED" });
+  expect(budget.bytes).toBeGreaterThan(2 * sent.length);
   reader.close();
-  expect(second?.isWaiting).toBe(false);
-  await expect(second?.assemble(pause)).rejects.toThrow("before");
-  expect(tokens.map((token) => LongMessage.find(token.subarray(5)))).toEqual([undefined, undefined]);
-  expect(budget.bytes).toBe(0);
+  expect([second?.isWaiting, budget.bytes]).toEqual([false, 0]);
+  await expect(second?.assemble(pause)).rejects.toMatchObject({ reason: "CANCELLED" });
+  expect(tokens.map((token) => LongMessage.find(token.subarray(5))?.isWaiting)).toEqual([false, false]);
 });
 
 test("what a client sends is never taken for a token", () => {
@@ -176,4 +176,34 @@ test("what a client sends is never taken for a token", () => {
   expect(LongMessage.find(token)).toBeUndefined();
   expect(LongMessage.find(token.subarray(1))).toBeUndefined();
   reader.close();
+});
+
+test("long messages that nobody takes are released with their memory", () => {
+  const budget = newBudget(4 << 20);
+  const reader = new MessageReader(MAX, budget.shareOf({}));
+  const found: (LongMessage | undefined)[] = [];
+  const sent = framed(Buffer.alloc(200_000));
+  for (let count = 0; count < 50; count += 1) {
+    for (let at = 0; at < sent.length; at += 60_000) {
+      reader.read(sent.subarray(at, at + 60_000), (bytes) => found.push(LongMessage.find(bytes.subarray(5))));
+    }
+  }
+  expect(found.filter((message) => message?.isWaiting)).toHaveLength(2);
+  reader.close();
+  expect([budget.bytes, found.some((message) => message?.isWaiting)]).toEqual([0, false]);
+});
+
+test("what follows a long message and is refused leaves the message to its receiver", async () => {
+  const budget = newBudget(4 << 20);
+  const reader = new MessageReader(MAX, budget.shareOf({}));
+  const sent = framed(Buffer.alloc(200_000, "long"));
+  const tokens: Buffer[] = [];
+  reader.read(sent.subarray(0, 100_000), (bytes) => tokens.push(bytes));
+  const rest = Buffer.concat([sent.subarray(100_000), Buffer.of(1, 0, 0, 0, 9)]);
+  expect(() => reader.read(rest, (bytes) => tokens.push(bytes))).toThrow(RefusedMessage);
+  reader.dropUnfinished();
+  const message = LongMessage.find(tokens[0]?.subarray(5) ?? Buffer.alloc(0));
+  expect((await message?.assemble(() => undefined))?.equals(sent.subarray(5))).toBe(true);
+  reader.close();
+  expect(budget.bytes).toBe(0);
 });

@@ -44,6 +44,15 @@ interface PartialMessage {
   size: number | undefined;
 }
 
+/** Messages that have arrived. */
+interface Messages {
+  /** The memory that they hold. */
+  bytes: number;
+  readonly long: LongMessage[];
+}
+
+const newMessages = (): Messages => ({ bytes: 0, long: [] });
+
 /**
  * Reads the length-prefixed messages of one request, and counts the memory that they hold. The prefix is checked as soon as it has
  * arrived. The bytes of an unfinished message are copied: a chunk of HTTP/2 can be one byte in a buffer of 64 KiB, which it keeps in memory.
@@ -51,11 +60,9 @@ interface PartialMessage {
 export class MessageReader {
   private partial: PartialMessage | undefined;
   /** The memory of the messages that this chunk completes, of those that were returned last, and of those before. */
-  private completed = 0;
-  private last = 0;
-  private secondLast = 0;
-  /** The long messages that the receiver has not assembled yet. */
-  private longMessages: LongMessage[] = [];
+  private completed = newMessages();
+  private last = newMessages();
+  private secondLast = newMessages();
 
   constructor(
     private readonly maxMessageBytes: number,
@@ -91,7 +98,7 @@ export class MessageReader {
       if (this.partial.arrived !== this.partial.size) continue;
       const whole = this.partial;
       this.partial = undefined;
-      this.completed += whole.held;
+      this.completed.bytes += whole.held;
       this.pass(whole, deliver);
       isComplete = true;
     }
@@ -99,16 +106,25 @@ export class MessageReader {
     return isComplete;
   }
 
+  /** Gives the memory of the message back that has not arrived completely. Nothing may be read afterwards, except that more is dropped. */
+  dropUnfinished(): void {
+    const { partial } = this;
+    this.partial = undefined;
+    if (!partial) return;
+    this.memory.giveBack(partial.held);
+    releaseBlocks(partial.blocks);
+  }
+
   /** Gives all memory back. */
   close(): void {
-    this.memory.giveBack(this.completed + this.last + this.secondLast + (this.partial?.held ?? 0));
-    this.completed = 0;
-    this.last = 0;
-    this.secondLast = 0;
-    if (this.partial) releaseBlocks(this.partial.blocks);
-    this.partial = undefined;
-    for (const message of this.longMessages) message.release();
-    this.longMessages = [];
+    this.dropUnfinished();
+    for (const { bytes, long } of [this.completed, this.last, this.secondLast]) {
+      this.memory.giveBack(bytes);
+      for (const message of long) message.release();
+    }
+    this.completed = newMessages();
+    this.last = newMessages();
+    this.secondLast = newMessages();
   }
 
   /** Returns the end of the whole messages that begin at this place of a chunk. */
@@ -136,7 +152,7 @@ export class MessageReader {
       const size = PREFIX_BYTES + chunk.readUInt32BE(at + 1);
       const memory = size + MESSAGE_OVERHEAD;
       if (!this.memory.take(memory, true)) throw new RefusedMessage({ kind: "no memory", bytes: size });
-      this.completed += memory;
+      this.completed.bytes += memory;
       at += size;
     }
   }
@@ -179,7 +195,7 @@ export class MessageReader {
   private pass({ blocks, size = 0, free }: PartialMessage, deliver: (bytes: Buffer) => void): void {
     if (size >= LONG_MESSAGE_BYTES) {
       const message = new LongMessage(size - PREFIX_BYTES, blocks);
-      this.longMessages.push(message);
+      this.completed.long.push(message);
       deliver(message.framedToken());
       return;
     }
@@ -191,11 +207,12 @@ export class MessageReader {
   }
 
   private next(): void {
-    this.memory.giveBack(this.secondLast);
+    this.memory.giveBack(this.secondLast.bytes);
+    // The receiver has them no more: it has assembled them, or its call is over.
+    for (const message of this.secondLast.long) message.release();
     this.secondLast = this.last;
     this.last = this.completed;
-    this.completed = 0;
-    this.longMessages = this.longMessages.filter((message) => message.isWaiting);
+    this.completed = newMessages();
   }
 }
 

@@ -108,3 +108,13 @@ test("memory that is used already is counted above the limits", async () => {
   budget.takeNow(newSession(), MESSAGE, true);
   expect(budget.bytes).toBe(6 * MESSAGE);
 });
+
+test("a client that cannot be cut off does not keep the next one from it", async () => {
+  const budget = newBudget(1, 1, 1);
+  const held = await budget.take(newSession(), MESSAGE, {});
+  const stuck = jest.fn();
+  budget.noteStall(stuck);
+  budget.noteStall(() => held?.giveBack());
+  expect(await budget.take(newSession(), MESSAGE, {})).toBeDefined();
+  expect(stuck).toHaveBeenCalledTimes(1);
+});

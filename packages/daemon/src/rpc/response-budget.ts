@@ -165,7 +165,10 @@ export class ResponseBudget {
       }
       // The one that stands for the longest time. The next one has until the next check.
       const [oldest] = this.stalled;
-      if (oldest && Date.now() - oldest.since >= this.stallMs) oldest.cutOff();
+      if (!oldest || Date.now() - oldest.since < this.stallMs) return;
+      // Also when its stream is not closed by that, the next one is cut off next.
+      this.stalled.delete(oldest);
+      oldest.cutOff();
     }, CHECK_INTERVAL_MS).unref();
   }
 }

@@ -1,6 +1,7 @@
-import { type Http2Session, type ServerHttp2Stream, constants } from "node:http2";
+import type { Http2Session, ServerHttp2Stream } from "node:http2";
 import { Metadata, type ServerWritableStream } from "@grpc/grpc-js";
 import { allocatePages } from "@bolthole/contract/wire";
+import { cutOff } from "./cut-off.js";
 
 /** The bytes before a message on the wire: whether it is compressed, and its length. */
 export const PREFIX_BYTES = 5;
@@ -78,9 +79,14 @@ export class ResponseStream {
     return this.stream !== undefined;
   }
 
-  /** Ends the call at once. What was written and is not received yet is dropped, which also frees its memory. */
+  /** Whether memory that was written and sent may be used again. After its end, HTTP/2 may still be sending it. */
+  get isDestroyed(): boolean {
+    return this.http2Stream?.destroyed !== false;
+  }
+
+  /** Ends the call of a client that does not receive its response. */
   cutOff(): void {
-    this.http2Stream?.close(constants.NGHTTP2_CANCEL);
+    if (this.http2Stream) cutOff(this.http2Stream);
   }
 
   /** Calls this when the stream of the response is closed, or now if it is. */
