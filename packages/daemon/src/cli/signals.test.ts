@@ -195,7 +195,7 @@ test.each(["SIGTERM", "SIGHUP", "SIGQUIT"] as const)("a backup that %s ends leav
   await makeStore();
   await start();
   const backup = await startedOver({ from: "daemon", count: 20 }, "backup", join(folder, "backup"));
-  expect(without(["data", "source", "relay"])).toEqual([expect.stringMatching(/^backup\.\d+\.new$/)]);
+  expect(without(["data", "source", "relay"])).toEqual([expect.stringMatching(/^backup\.\d+(\.\d+)?\.new$/)]);
   expect(await backup.signal(signal)).toEqual(ended(signal, "backup"));
   expect(without(["data", "source", "relay"])).toEqual([]);
   expect((await bolthole("backup", join(folder, "backup"), "--data", data)).code).toBe(EXIT.CLEAN);
