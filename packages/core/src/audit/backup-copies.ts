@@ -32,7 +32,7 @@ export class BackupCopies {
       const place = this.copies.indexOf(copy);
       if (place >= 0) this.copies.splice(place, 1);
     });
-    // Not before: when no copy can be made, nobody has lost one.
+    // After the new copy was made: a backup that fails must not end that of another reader.
     if (this.copies.length >= MOST_COPIES) this.slowest()?.cutOff();
     this.copies.push(copy);
     return copy.read();

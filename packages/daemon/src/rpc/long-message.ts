@@ -7,7 +7,7 @@ import { PREFIX_BYTES } from "./response-stream.js";
 /** A message of this size or above is not passed through grpc-js. */
 export const LONG_MESSAGE_BYTES = 64 * 1024;
 
-/** What tokens begin with. Nobody else knows it, so no client can send a token. It never gets to a decoder, whose errors could show it. */
+/** The beginning of every token. It is random and secret, so no client can send a token, and it is never decoded: an error could show it. */
 const SECRET = randomBytes(16);
 const TOKEN_BYTES = SECRET.length + 8;
 let created = 0n;
