@@ -1,4 +1,15 @@
-import { type Stats, existsSync, fstatSync, lstatSync, readdirSync, realpathSync, rmSync, statSync } from "node:fs";
+import {
+  type Stats,
+  closeSync,
+  existsSync,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  realpathSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { open } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import {
@@ -98,10 +109,12 @@ function throwUnwritten(error: unknown): never {
 
 async function openReplacement(path: string, previous: BackupManifest | undefined): Promise<BackupFile> {
   const replacement = new FileReplacement(path, `${ownProcessName()}.new`);
-  const file = await open(replacement.temporaryPath, "wx", 0o600);
+  // In one step, so that no signal comes between the two. The second opening creates nothing.
+  closeSync(openSync(replacement.temporaryPath, "wx", 0o600));
   const forget = onInterruption(() => {
     replacement.discard();
   });
+  const file = await open(replacement.temporaryPath, "r+");
   return {
     isInPlace: false,
     write: (chunk) => file.writeFile(chunk).catch(throwUnwritten),

@@ -1,5 +1,5 @@
 import { createHash, hash } from "node:crypto";
-import { createReadStream, rmSync } from "node:fs";
+import { createReadStream } from "node:fs";
 import { type FileHandle, open, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { type Finding, type StoreCounts, isDamageFinding, readFailed } from "@bolthole/contract";
@@ -9,7 +9,7 @@ import type { Environment } from "../environment.js";
 import { FORMAT_VERSION, isReadableFormat } from "../format.js";
 import { checkInProcess } from "./check-process.js";
 import { compactCopy } from "./compaction.js";
-import { newScratchFolder } from "./scratch-folder.js";
+import { newScratchFolder, removeScratchFolder } from "./scratch-folder.js";
 
 /*
  * A backup file is two lines of text and then the data file as it was at one moment:
@@ -177,7 +177,7 @@ export async function backUp(
     lifecycle.refuseAfterClosing();
     throw diskRefusal(folder, "the copy of a backup", error);
   } finally {
-    rmSync(scratch, { recursive: true, force: true });
+    removeScratchFolder(scratch);
   }
 }
 

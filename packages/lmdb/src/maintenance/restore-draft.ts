@@ -16,6 +16,7 @@ import { basename, dirname, join } from "node:path";
 import { DRAFT_BEGINNING, OTHER_FILES, UnusableFolderError, namesIn } from "../format.js";
 import { PROCESS_NAME, isRunning, ownProcessName } from "../process-name.js";
 import { flushPath } from "./check.js";
+import { removeFolderInUse } from "./scratch-folder.js";
 
 /** The file by which a folder is a store. */
 const LAST_FILE = "format";
@@ -91,7 +92,7 @@ export class RestoreDraft {
   discard(): void {
     // The draft last: it has the names of the others, in case that this process is killed.
     removeAll(this.target, this.moved);
-    rmSync(this.folder, { recursive: true, force: true });
+    removeFolderInUse(this.folder);
     if (this.madeTarget && !this.isComplete) removeEmpty(this.target);
   }
 

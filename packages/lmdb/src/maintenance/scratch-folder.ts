@@ -13,6 +13,24 @@ export function removeScratchFolders(folder: string): void {
 }
 
 /** Deletes one copy. LMDB may be creating its file in the folder at the same time. */
-export function removeScratchFolder(path: string): void {
-  rmSync(path, { recursive: true, force: true, maxRetries: 3, retryDelay: 5 });
+export const removeScratchFolder = (path: string): void => {
+  removeFolderInUse(path);
+};
+
+/** The threads of libuv and LMDB have at most a few files to create. Each can fail one attempt. */
+const ATTEMPTS = 20;
+
+/**
+ * Deletes a folder in which another thread of this process may be creating a file: a call that began before a signal came cannot be
+ * stopped. `rmSync` reads the names in the folder only once, whatever its `maxRetries`, and fails when a name is added after that.
+ */
+export function removeFolderInUse(path: string): void {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      rmSync(path, { recursive: true, force: true });
+      return;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOTEMPTY" || attempt === ATTEMPTS) throw error;
+    }
+  }
 }
