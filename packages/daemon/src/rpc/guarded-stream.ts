@@ -11,6 +11,7 @@ import {
   RefusedMessage,
 } from "./message-reader.js";
 import type { MethodLimits } from "./method-limits.js";
+import type { ReadTurns } from "./read-turns.js";
 import { MAX_REFUSALS, noteRefusal, refuse } from "./refusals.js";
 
 /** The times that a client has, in milliseconds. */
@@ -47,6 +48,7 @@ export class GuardedStream {
     private readonly limits: MethodLimits | undefined,
     private readonly reader: MessageReader,
     private readonly budget: ByteBudget,
+    private readonly reads: ReadTurns,
   ) {
     this.ownListeners = new Set(["data", "end"].flatMap((event) => stream.listeners(event) as Listener[]));
   }
@@ -59,6 +61,7 @@ export class GuardedStream {
     if (onData.length === 0) return;
     const onEnd = this.takeListeners("end") as (() => void)[];
     stream.on("data", (chunk: Buffer) => {
+      if (stream.session) this.reads.arrived(stream.session);
       this.read(chunk, (bytes) => {
         for (const listener of onData) listener.call(stream, bytes);
       });

@@ -7,7 +7,13 @@ import {
   connect,
   constants,
 } from "node:http2";
-import { type AddressInfo, type Server as Acceptor, createServer } from "node:net";
+import {
+  type Server as Acceptor,
+  type AddressInfo,
+  type Socket,
+  connect as connectSocket,
+  createServer,
+} from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
 import { Server, ServerCredentials, status } from "@grpc/grpc-js";
@@ -20,7 +26,7 @@ import { http2StreamOf } from "./response-stream.js";
 import { type Authenticate, requireToken } from "./authentication.js";
 import type { StreamTimes } from "./guarded-stream.js";
 import { LongMessage } from "./long-message.js";
-import { MAX_REFUSALS, UNAUTHENTICATED_WEIGHT } from "./refusals.js";
+import { MAX_REFUSALS, RESET_WEIGHT, UNAUTHENTICATED_WEIGHT } from "./refusals.js";
 import { MAX_STANDARD_CALLS, MAX_STANDARD_CALLS_OF_CONNECTION } from "./standard-calls.js";
 import { StreamGuard } from "./stream-guard.js";
 
@@ -65,6 +71,7 @@ type Respond = (error: null, value: Buffer) => void;
 
 interface Served {
   readonly budget: ByteBudget;
+  readonly port: number;
   readonly session: ClientHttp2Session;
   readonly connect: (settings?: Settings) => ClientHttp2Session;
 }
@@ -135,7 +142,7 @@ async function serve(times?: StreamTimes, total = TOTAL, authenticate?: Authenti
     acceptor.close();
     server.forceShutdown();
   });
-  return { budget, session: open(), connect: open };
+  return { budget, port, session: open(), connect: open };
 }
 
 function request(
@@ -391,6 +398,47 @@ test("a connection with many refused calls is closed, and another connection is 
   for (let count = 0; count < MAX_STANDARD_CALLS_OF_CONNECTION + MAX_REFUSALS; count += 1) request(session, HEALTH);
   await until(() => session.destroyed);
   await echo(open());
+  await until(() => budget.bytes === 0);
+});
+
+/** Returns a frame of HTTP/2. */
+function http2Frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
+  const head = Buffer.alloc(9);
+  head.writeUIntBE(payload.length, 0, 3);
+  head.writeUInt8(type, 3);
+  head.writeUInt8(flags, 4);
+  head.writeUInt32BE(stream, 5);
+  return Buffer.concat([head, payload]);
+}
+
+/** Returns the bytes of a new connection whose calls are begun and reset. A client library of HTTP/2 would send nothing of them. */
+function resetCalls(count: number): Buffer {
+  const literal = (text: string): Buffer => Buffer.concat([Buffer.of(text.length), Buffer.from(text)]);
+  const headers = Object.entries({ ":method": "POST", ":scheme": "http", ":authority": "test", ":path": ECHO }).flatMap(
+    ([name, value]) => [Buffer.of(0), literal(name), literal(value)],
+  );
+  const calls = Array.from({ length: count }, (_, index) => [
+    http2Frame(1, constants.NGHTTP2_FLAG_END_HEADERS, 2 * index + 1, Buffer.concat(headers)),
+    http2Frame(3, 0, 2 * index + 1, Buffer.of(0, 0, 0, constants.NGHTTP2_CANCEL)),
+  ]);
+  return Buffer.concat([
+    Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    http2Frame(4, 0, 0, Buffer.alloc(0)),
+    ...calls.flat(),
+  ]);
+}
+
+test("a connection whose calls are reset at once is closed, and one with few of them stays", async () => {
+  const { session, port, budget } = await serve();
+  const connections = [MAX_REFUSALS / RESET_WEIGHT, MAX_REFUSALS].map((count) => {
+    const connection = connectSocket(port, "127.0.0.1");
+    closers.push(() => connection.destroy());
+    connection.write(resetCalls(count));
+    return connection.resume();
+  });
+  await once(connections[0] as Socket, "close");
+  await echo(session);
+  expect(connections.map(({ closed }) => closed)).toEqual([true, false]);
   await until(() => budget.bytes === 0);
 });
 

@@ -8,7 +8,8 @@ import { GuardedStream, type StreamTimes } from "./guarded-stream.js";
 import { http2ServersOf } from "./http2-limits.js";
 import { MessageReader } from "./message-reader.js";
 import { type MethodLimits, STREAM_BYTES } from "./method-limits.js";
-import { UNAUTHENTICATED_WEIGHT, noteRefusal, refuse } from "./refusals.js";
+import { ReadTurns } from "./read-turns.js";
+import { RESET_WEIGHT, UNAUTHENTICATED_WEIGHT, noteRefusal, refuse } from "./refusals.js";
 import { countRequest } from "./request-memory.js";
 import { StandardCalls } from "./standard-calls.js";
 import { Turns } from "./turns.js";
@@ -34,6 +35,7 @@ export class StreamGuard {
   private readonly streams = new Set<GuardedStream>();
   private readonly listeners: ListenerState[] = [];
   private readonly turns = new Turns<Http2Session | undefined>();
+  private readonly reads = new ReadTurns();
   private checks: NodeJS.Timeout | undefined;
 
   constructor(
@@ -57,6 +59,7 @@ export class StreamGuard {
     this.listeners.push(listener);
     http2Server.on("session", (session: Http2Session) => {
       listener.places.opened(session);
+      this.reads.opened(session);
     });
     const onStream = http2Server.listeners("stream") as StreamListener[];
     http2Server.removeAllListeners("stream");
@@ -64,6 +67,7 @@ export class StreamGuard {
       // Without a listener, the error of a stream that its client resets would end the process.
       stream.on("error", () => undefined);
       const { session } = stream;
+      if (session) this.reads.arrived(session);
       if (!session || !holdStream(stream, session, listener)) return;
       const limits = this.limitsOf(String(headers[constants.HTTP2_HEADER_PATH]));
       listener.places.arrived(session, stream, limits?.isStandard === true);
@@ -98,7 +102,10 @@ export class StreamGuard {
     { authenticate, places, standardCalls }: ListenerState,
     limits: MethodLimits | undefined,
   ): GuardedStream | undefined {
-    if (stream.destroyed) return undefined;
+    if (stream.destroyed) {
+      noteRefusal(session, RESET_WEIGHT);
+      return undefined;
+    }
     const refusal = limits?.needsToken === false ? undefined : authenticate?.(headers);
     if (refusal) {
       noteRefusal(session, UNAUTHENTICATED_WEIGHT);
@@ -109,7 +116,7 @@ export class StreamGuard {
     places.used(session);
     const share = this.budget.shareOf(session);
     const reader = new MessageReader(limits?.maxMessageBytes ?? 0, share);
-    const guarded = new GuardedStream(stream, limits, reader, this.budget);
+    const guarded = new GuardedStream(stream, limits, reader, this.budget, this.reads);
     this.streams.add(guarded);
     stream.once("close", () => {
       this.streams.delete(guarded);

@@ -19,13 +19,12 @@ export class Turns<Connection> {
 
   constructor(private readonly now: () => number = () => performance.now()) {}
 
-  /** Begins a call now, or at the turn of its connection when this iteration of the event loop has begun many. */
+  /**
+   * Begins a call at the turn of its connection: after all that has arrived in this iteration of the event loop, or later when many wait. A
+   * call that its client has reset by then costs little.
+   */
   begin(connection: Connection, call: () => void): void {
     this.schedule();
-    if (this.waiting.size === 0 && this.spentMs < SLICE_MS) {
-      this.perform(call);
-      return;
-    }
     const calls = this.waiting.get(connection);
     if (calls) calls.push(call);
     else this.waiting.set(connection, [call]);
