@@ -45,7 +45,7 @@ export const DEFAULT_LIMITS: Limits = {
   inputRowBytes: 32 * 1024 * 1024,
   batchRows: 4096,
   operationSnapshotBytes: 256 * 1024 * 1024,
-  typedOpsSnapshotBytes: 3 * 1024 * 1024,
+  typedOpsSnapshotBytes: 1024 * 1024,
   oauthSnapshotBytes: 1024 * 1024,
   patchPieces: 4096,
   patchInsertBytes: 1024 * 1024,

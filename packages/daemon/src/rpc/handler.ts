@@ -1,4 +1,4 @@
-import type { DescMethod } from "@bufbuild/protobuf";
+import type { DescMessage, DescMethod, MessageShape } from "@bufbuild/protobuf";
 import type {
   Metadata,
   Server,
@@ -52,6 +52,40 @@ export interface HandlerContext {
   readonly storeId: string;
 }
 
+/** A call, also one whose request is a stream. */
+interface AnyCall {
+  readonly metadata: Metadata;
+}
+
+/** What the calls of one method have in common. */
+interface ServedMethod<D extends DescMessage> {
+  readonly path: string;
+  readonly responseSerialize: ReturnType<typeof grpcMethod>["responseSerialize"];
+  readonly facts: CallFacts;
+  /** Throws STORE_REPLACED when the call names another store than the one that is served. */
+  refuseOtherStore(call: AnyCall): void;
+  /** Returns the decoded request message of a call for the store that is served. */
+  messageOf(call: AnyCall & { readonly request: ReceivedMessage<D> }): Promise<MessageShape<D>>;
+}
+
+function servedMethod<D extends DescMessage>(
+  { newSlices, storeId }: HandlerContext,
+  desc: DescMethod & { readonly input: D },
+  kind: CallKind,
+): ServedMethod<D> {
+  const facts = factsOf(desc, kind);
+  const refuseOtherStore = storeComparison(desc, storeId);
+  return {
+    ...grpcMethod(desc),
+    facts,
+    refuseOtherStore,
+    messageOf: async (call) => {
+      refuseOtherStore(call);
+      return decoded(call.request, newSlices, memoryFor(call, facts));
+    },
+  };
+}
+
 /** Serves an RPC with one request message and one response message, which is short or that of a mutation. */
 export function registerUnary<Request, Response>(
   server: Server,
@@ -59,13 +93,11 @@ export function registerUnary<Request, Response>(
   codec: UnaryCodec<Request, Response>,
   run: (request: Request, call: Call) => Promise<Response>,
 ): void {
-  const { path, responseSerialize } = grpcMethod(codec.method);
-  const refuseOtherStore = storeComparison(codec.method, context.storeId);
-  const facts = factsOf(codec.method, "short");
+  const method = servedMethod(context, codec.method, "short");
+  const { path, responseSerialize, facts } = method;
   const handler: handleUnaryCall<ReceivedMessage, object> = (call, callback) => {
     const serve = async (): Promise<void> => {
-      refuseOtherStore(call.metadata);
-      const message = await decoded(call.request, context.newSlices, memoryFor(call, facts));
+      const message = await method.messageOf(call);
       const request = await requestOf(codec, call.request, message, context.newSlices);
       const response = await run(request, callOptions(call));
       const bytes = responseSerialize(codec.encodeResponse(response, () => message));
@@ -88,14 +120,12 @@ export function registerLongLoad<Request, Response>(
   codec: UnaryCodec<Request, Response>,
   run: (request: Request, call: Call) => Promise<Response>,
 ): void {
-  const { path, responseSerialize } = grpcMethod(codec.method);
-  const refuseOtherStore = storeComparison(codec.method, context.storeId);
-  const facts = factsOf(codec.method, "short");
+  const method = servedMethod(context, codec.method, "short");
+  const { path, responseSerialize, facts } = method;
   const handler: handleServerStreamingCall<ReceivedMessage, object> = (call) => {
     const sender = new MessageSender(call, context);
     const serve = async (): Promise<void> => {
-      refuseOtherStore(call.metadata);
-      const message = await decoded(call.request, context.newSlices, memoryFor(call, facts));
+      const message = await method.messageOf(call);
       const request = await requestOf(codec, call.request, message, context.newSlices);
       if (!(await sender.takeMemory())) return;
       const slices = context.newSlices();
@@ -117,14 +147,12 @@ export function registerStream<Request, Response>(
   codec: StreamCodec<Request, Response>,
   run: (request: Request, call: Call) => Response,
 ): void {
-  const { path, responseSerialize } = grpcMethod(codec.method);
-  const refuseOtherStore = storeComparison(codec.method, context.storeId);
-  const facts = factsOf(codec.method, "long");
+  const method = servedMethod(context, codec.method, "long");
+  const { path, responseSerialize, facts } = method;
   const handler: handleServerStreamingCall<ReceivedMessage, object> = (call) => {
     const sender = new MessageSender(call, context);
     const serve = async (): Promise<void> => {
-      refuseOtherStore(call.metadata);
-      const message = await decoded(call.request, context.newSlices, memoryFor(call, facts));
+      const message = await method.messageOf(call);
       const request = codec.decodeRequest(message);
       if (!(await sender.takeMemory())) return;
       const response = await run(request, callOptions(call));
@@ -143,13 +171,12 @@ export function registerUpload<Request, Response>(
   codec: UploadCodec<Request, Response>,
   run: (request: Request, call: Call) => Promise<Response>,
 ): void {
-  const { path, responseSerialize } = grpcMethod(codec.method);
-  const refuseOtherStore = storeComparison(codec.method, context.storeId);
-  const facts = factsOf(codec.method, "long");
+  const method = servedMethod(context, codec.method, "long");
+  const { path, responseSerialize, facts } = method;
   const handler: handleClientStreamingCall<ReceivedMessage, object> = (call, callback) => {
     const messages = receiveAll(call, context.newSlices);
     const serve = async (): Promise<void> => {
-      refuseOtherStore(call.metadata);
+      method.refuseOtherStore(call);
       const request = await codec.decodeRequest(messages);
       const response = await run(request, callOptions(call));
       call.sendMetadata(responseMetadata());
@@ -208,9 +235,9 @@ function memoryFor(call: object, { isMutation }: CallFacts): TakeMemory {
 }
 
 /** Returns the function that throws STORE_REPLACED when the metadata of a call names another store than the one that is served. */
-function storeComparison(method: DescMethod, storeId: string): (metadata: Metadata) => void {
+function storeComparison(method: DescMethod, storeId: string): (call: AnyCall) => void {
   if (!comparesStore(method)) return () => undefined;
-  return (metadata) => {
+  return ({ metadata }) => {
     const [expected] = metadata.get(EXPECTED_STORE_KEY);
     if (expected === undefined || expected === storeId) return;
     const text = `expected store ${String(expected)}, found store ${storeId}; connect again, and load from the store that is served now`;

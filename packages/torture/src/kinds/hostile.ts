@@ -25,8 +25,8 @@ import {
 
 const MEBIBYTE = 1024 * 1024;
 const LARGE_RUNTIME = "(unledgered) large";
-/** About 2 MB of JSON. */
-const MOST_OPERATIONS = 4_000;
+/** About 1 MB of JSON, the most that is loaded as one message. */
+const MOST_OPERATIONS = 1_900;
 const QUIET_MS = 3_000;
 const HOLD_MS = 4_000;
 

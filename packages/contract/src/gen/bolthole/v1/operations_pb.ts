@@ -614,7 +614,7 @@ export const OperationCursorsSchema: GenMessage<OperationCursors> = /*@__PURE__*
   messageDesc(file_bolthole_v1_operations, 16);
 
 /**
- * The operations of a runtime, replaced as a whole by each write. The order of its maps has no meaning. At most 3 MiB
+ * The operations of a runtime, replaced as a whole by each write. The order of its maps has no meaning. At most 1 MiB
  * in its canonical JSON (`Limits.typed_ops_snapshot_bytes`); a larger snapshot is sent as an `OpsDelta`.
  *
  * @generated from message bolthole.v1.PersistedOpsSnapshot
