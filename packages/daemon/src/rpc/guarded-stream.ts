@@ -11,7 +11,6 @@ import {
   RefusedMessage,
 } from "./message-reader.js";
 import type { MethodLimits } from "./method-limits.js";
-import type { ReadTurns } from "./read-turns.js";
 import { MAX_REFUSALS, noteRefusal, refuse } from "./refusals.js";
 
 /** The times that a client has, in milliseconds. */
@@ -48,7 +47,6 @@ export class GuardedStream {
     private readonly limits: MethodLimits | undefined,
     private readonly reader: MessageReader,
     private readonly budget: ByteBudget,
-    private readonly reads: ReadTurns,
   ) {
     this.ownListeners = new Set(["data", "end"].flatMap((event) => stream.listeners(event) as Listener[]));
   }
@@ -61,7 +59,6 @@ export class GuardedStream {
     if (onData.length === 0) return;
     const onEnd = this.takeListeners("end") as (() => void)[];
     stream.on("data", (chunk: Buffer) => {
-      if (stream.session) this.reads.arrived(stream.session);
       this.read(chunk, (bytes) => {
         for (const listener of onData) listener.call(stream, bytes);
       });

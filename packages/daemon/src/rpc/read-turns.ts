@@ -1,12 +1,13 @@
 import type { Http2Session } from "node:http2";
+import type { Readable } from "node:stream";
 
-/** The time that the frames of one poll of the event loop may take before the other connections wait, in milliseconds. */
+/** The time that frames may take in one poll of the event loop before busy connections wait for the next one, in milliseconds. */
 const SLICE_MS = 5;
-/** A connection whose frames took longer than that in one poll is a heavy one for this time, in milliseconds. */
-const HEAVY_MS = 2_000;
-
-/** A connection that was read in one of so many last polls waits until the others were read. */
-const RESTING_POLLS = 8;
+/** The time before all connections wait. */
+const LONGEST_MS = 20;
+/** A connection whose frames took longer than that in one poll is busy for BUSY_MS, in milliseconds. */
+const LITTLE_MS = 1;
+const BUSY_MS = 2_000;
 
 /** The functions of a libuv handle that begin and end its reads. The socket of an HTTP/2 session has no public ones. */
 export interface ReadHandle {
@@ -18,64 +19,85 @@ export interface ReadHandle {
 /** An open connection. */
 interface Connection {
   readonly handle: ReadHandle;
-  /** The last poll in which it was read, or NOT_READ. */
+  /** The last poll in which it was read, or NEVER. */
   poll: number;
   /** When its first frame in that poll arrived. */
   since: number;
-  heavyUntil: number;
+  /** Infinity before it was read. */
+  busyUntil: number;
   isStopped: boolean;
 }
 
-const NOT_READ = -RESTING_POLLS;
+const NEVER = 0;
 
-/** What a poll reads after one that took too long. */
-type Stage = "light" | "waiting" | "all";
-
-/** The next stage after a poll that took too long: those with little and the others take turns. */
-const AFTER_LONG: Readonly<Record<Stage, Stage>> = { all: "light", light: "waiting", waiting: "light" };
-const AFTER_SHORT: Readonly<Record<Stage, Stage>> = { light: "waiting", waiting: "all", all: "all" };
+/** How long a poll has taken, and so which connections wait for the next one: none, the busy ones, or all. */
+type Length = "short" | "long" | "longest";
 
 /**
  * Lets connections take turns in being read. libuv reads up to 2 MiB of each ready connection in one poll of the event loop, and Node makes
- * objects of all frames in them, before anything can be refused or its connection be closed. Here the reads of all connections end when the
- * frames of a poll have taken a slice. The next polls read the connections that have sent little first: they wait for one piece of 64 KiB,
- * and not for all that others have sent.
+ * objects of all frames in them, before anything can be refused or its connection be closed. Here the reads of busy and new connections end
+ * when the frames of a poll have taken a slice, and in the next poll those are read first that were not read for the longest time. A connection that sends little is read
+ * in every poll: it waits for a piece of 64 KiB of another one, and not for all that the others have sent.
  */
 export class ReadTurns {
   private readonly connections = new Map<Http2Session, Connection>();
   private poll = 1;
   private pollStartedAt: number | undefined;
-  private isTooLong = false;
-  private stage: Stage = "all";
+  private length: Length = "short";
   private isScheduled = false;
 
   constructor(private readonly now: () => number = () => performance.now()) {}
 
   /** Notes a new connection until it is closed. */
-  opened(session: Http2Session, handle = handleOf(session)): void {
+  connected(session: Http2Session, handle = handleOf(session)): void {
     if (!handle) return;
-    const connection = { handle, poll: NOT_READ, since: 0, heavyUntil: 0, isStopped: false };
+    const connection = { handle, poll: NEVER, since: 0, busyUntil: Infinity, isStopped: false };
     this.connections.set(session, connection);
     session.once("close", () => this.connections.delete(session));
-    if (this.stage !== "all") stop(connection);
   }
 
-  /** Notes that a frame of a connection has arrived. */
-  arrived(session: Http2Session): void {
+  /** Notes that a call of a connection has begun to arrive, and each of its parts later. */
+  opened(session: Http2Session, stream: Readable): void {
     const connection = this.connections.get(session);
     if (!connection) return;
+    this.arrived(connection);
+    const push = stream.push.bind(stream);
+    // Node calls it for each DATA frame, also while nobody reads the stream.
+    stream.push = (...part) => {
+      this.arrived(connection);
+      return push(...part);
+    };
+  }
+
+  private arrived(connection: Connection): void {
+    // The later frames of a piece that is already too long cost little here.
+    if (connection.isStopped && connection.poll === this.poll) return;
     const now = this.now();
     this.pollStartedAt ??= now;
     this.schedule();
-    if (connection.poll !== this.poll) {
-      connection.poll = this.poll;
-      connection.since = now;
-    } else if (now - connection.since > SLICE_MS) {
-      connection.heavyUntil = now + HEAVY_MS;
+    this.notePart(connection, now);
+    const spent = now - this.pollStartedAt;
+    const length = spent > LONGEST_MS ? "longest" : spent > SLICE_MS ? "long" : "short";
+    if (length !== this.length) {
+      this.length = length;
+      for (const other of this.connections.values()) if (length === "longest" || other.busyUntil > now) stop(other);
+    } else if (length === "long" && connection.busyUntil > now) {
+      // It became busy by this frame.
+      stop(connection);
     }
-    if (this.isTooLong || now - this.pollStartedAt <= SLICE_MS) return;
-    this.isTooLong = true;
-    for (const other of this.connections.values()) stop(other);
+  }
+
+  /** Notes the part of a connection in this poll. */
+  private notePart(connection: Connection, now: number): void {
+    if (connection.poll === this.poll) {
+      if (now - connection.since > LITTLE_MS) connection.busyUntil = now + BUSY_MS;
+      return;
+    }
+    if (connection.poll === NEVER) connection.busyUntil = 0;
+    connection.poll = this.poll;
+    connection.since = now;
+    // Node has begun to read it again after a write.
+    if (connection.isStopped) stop(connection);
   }
 
   private schedule(): void {
@@ -87,27 +109,25 @@ export class ReadTurns {
     });
   }
 
+  /**
+   * Begins the reads of stopped connections again. A busy one that was read in this poll rests in the next one: the system would report it
+   * before the others again.
+   */
   private endPoll(): void {
-    const stage = this.isTooLong ? AFTER_LONG[this.stage] : AFTER_SHORT[this.stage];
-    this.isTooLong = false;
-    this.pollStartedAt = undefined;
+    const { poll } = this;
     this.poll += 1;
-    if (stage !== this.stage || stage !== "all") this.begin(stage);
-  }
-
-  private begin(stage: Stage): void {
-    this.stage = stage;
+    this.pollStartedAt = undefined;
+    this.length = "short";
     const now = this.now();
-    const isLight = ({ poll, heavyUntil }: Connection): boolean => poll !== NOT_READ && heavyUntil < now;
-    const due = [...this.connections.values()].filter((connection) => {
-      if (!connection.isStopped) return false;
-      if (stage === "all") return true;
-      return stage === "light" ? isLight(connection) : connection.poll < this.poll - RESTING_POLLS;
-    });
+    const due: Connection[] = [];
+    for (const connection of this.connections.values()) {
+      if (!connection.isStopped) continue;
+      if (connection.poll === poll && connection.busyUntil > now) this.schedule();
+      else due.push(connection);
+    }
     // libuv reads them in this order, when they are ready.
     due.sort((a, b) => a.poll - b.poll);
     due.forEach(start);
-    if (stage !== "all") this.schedule();
   }
 }
 
@@ -117,7 +137,6 @@ function stop(connection: Connection): void {
 }
 
 function start(connection: Connection): void {
-  if (!connection.isStopped) return;
   connection.isStopped = false;
   // Node reads no more while it writes, and begins again by itself.
   if (connection.handle.writeQueueSize === 0) connection.handle.readStart();

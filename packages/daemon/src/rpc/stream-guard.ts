@@ -59,7 +59,7 @@ export class StreamGuard {
     this.listeners.push(listener);
     http2Server.on("session", (session: Http2Session) => {
       listener.places.opened(session);
-      this.reads.opened(session);
+      this.reads.connected(session);
     });
     const onStream = http2Server.listeners("stream") as StreamListener[];
     http2Server.removeAllListeners("stream");
@@ -67,7 +67,7 @@ export class StreamGuard {
       // Without a listener, the error of a stream that its client resets would end the process.
       stream.on("error", () => undefined);
       const { session } = stream;
-      if (session) this.reads.arrived(session);
+      if (session) this.reads.opened(session, stream);
       if (!session || !holdStream(stream, session, listener)) return;
       const limits = this.limitsOf(String(headers[constants.HTTP2_HEADER_PATH]));
       listener.places.arrived(session, stream, limits?.isStandard === true);
@@ -116,7 +116,7 @@ export class StreamGuard {
     places.used(session);
     const share = this.budget.shareOf(session);
     const reader = new MessageReader(limits?.maxMessageBytes ?? 0, share);
-    const guarded = new GuardedStream(stream, limits, reader, this.budget, this.reads);
+    const guarded = new GuardedStream(stream, limits, reader, this.budget);
     this.streams.add(guarded);
     stream.once("close", () => {
       this.streams.delete(guarded);
