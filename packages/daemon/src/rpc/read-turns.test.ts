@@ -125,6 +125,10 @@ test("the reads of a closed connection do not begin again", async () => {
   closed.emit("close");
   for (let poll = 0; poll < 4; poll += 1) await nextLoopIteration();
   expect([closed.starts, busy.starts]).toEqual([0, 1]);
+  // None waits, so that the busy one does not rest.
+  work(busy, 10);
+  await nextLoopIteration();
+  expect(busy.isRead).toBe(true);
 });
 
 test("the reads of a connection that writes are left to Node, which begins them after the write", async () => {

@@ -110,8 +110,8 @@ export class ReadTurns {
   }
 
   /**
-   * Begins the reads of stopped connections again. A busy one that was read in this poll rests in the next one: the system would report it
-   * before the others again.
+   * Begins the reads of stopped connections again. A busy one that was read in this poll rests in the next one when others wait: the system
+   * would report it before them again.
    */
   private endPoll(): void {
     const { poll } = this;
@@ -119,15 +119,14 @@ export class ReadTurns {
     this.pollStartedAt = undefined;
     this.length = "short";
     const now = this.now();
-    const due: Connection[] = [];
-    for (const connection of this.connections.values()) {
-      if (!connection.isStopped) continue;
-      if (connection.poll === poll && connection.busyUntil > now) this.schedule();
-      else due.push(connection);
-    }
+    const stopped = [...this.connections.values()].filter(({ isStopped }) => isStopped);
+    const wasRead = (connection: Connection): boolean => connection.poll === poll;
+    const areWaiting = stopped.some((connection) => !wasRead(connection));
     // libuv reads them in this order, when they are ready.
-    due.sort((a, b) => a.poll - b.poll);
-    due.forEach(start);
+    for (const connection of stopped.sort((a, b) => a.poll - b.poll)) {
+      if (areWaiting && wasRead(connection) && connection.busyUntil > now) this.schedule();
+      else start(connection);
+    }
   }
 }
 

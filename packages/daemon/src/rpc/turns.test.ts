@@ -1,8 +1,12 @@
 import { setImmediate as nextLoopIteration } from "node:timers/promises";
 import { Turns } from "./turns.js";
 
-/** Returns turns whose calls take 4 ms each by their own clock, and the names of the calls that have begun. */
-function newTurns(): { turns: Turns<string>; begin: (connection: string, name: string) => void; begun: string[] } {
+/** Returns turns whose calls take this time each by their own clock, and the names of the calls that have begun. */
+function newTurns(ms = 4): {
+  turns: Turns<string>;
+  begin: (connection: string, name: string) => void;
+  begun: string[];
+} {
   let now = 0;
   const begun: string[] = [];
   const turns = new Turns<string>(() => now);
@@ -11,20 +15,29 @@ function newTurns(): { turns: Turns<string>; begin: (connection: string, name: s
     begun,
     begin: (connection, name) => {
       turns.begin(connection, () => {
-        now += 4;
+        now += ms;
         begun.push(name);
       });
     },
   };
 }
 
-test("few calls begin in one iteration, after what has arrived in it", async () => {
+test("calls begin at once while they are few", () => {
   const { begin, begun } = newTurns();
   begin("a", "a1");
   begin("a", "a2");
-  expect(begun).toEqual([]);
-  await nextLoopIteration();
   expect(begun).toEqual(["a1", "a2"]);
+});
+
+test("many calls of one connection begin after what has arrived in an iteration", async () => {
+  const { begin, begun } = newTurns(0);
+  for (const name of ["a1", "a2", "a3", "a4", "a5", "a6"]) begin("a", name);
+  begin("b", "b1");
+  expect(begun).toEqual(["a1", "a2", "a3", "a4", "b1"]);
+  await nextLoopIteration();
+  expect(begun.slice(5)).toEqual(["a5", "a6"]);
+  begin("a", "a7");
+  expect(begun.slice(7)).toEqual(["a7"]);
 });
 
 test("connections take turns when there are many calls", async () => {
@@ -33,12 +46,24 @@ test("connections take turns when there are many calls", async () => {
   begin("b", "b1");
   begin("c", "c1");
   begin("c", "c2");
-  const perIteration: string[][] = [];
-  for (let iteration = 0; iteration < 6; iteration += 1) {
-    const before = begun.length;
-    await nextLoopIteration();
-    perIteration.push(begun.slice(before));
-  }
-  expect(perIteration).toEqual([["a1", "b1"], ["c1", "a2"], ["c2", "a3"], ["a4", "a5"], ["a6"], []]);
+  expect([begun, turns.waitingCalls]).toEqual([["a1", "a2"], 7]);
+  await nextLoopIteration();
+  expect(begun.slice(2)).toEqual(["a3", "b1"]);
+  await nextLoopIteration();
+  expect(begun.slice(4)).toEqual(["c1", "a4"]);
+  for (let iteration = 0; iteration < 5; iteration += 1) await nextLoopIteration();
+  expect(begun.slice(6)).toEqual(["c2", "a5", "a6"]);
   expect(turns.waitingCalls).toBe(0);
+});
+
+test("a call that throws does not keep the others waiting", async () => {
+  const { turns, begin, begun } = newTurns();
+  expect(() => {
+    turns.begin("a", () => {
+      throw new Error("the call failed");
+    });
+  }).toThrow("the call failed");
+  begin("a", "next");
+  await nextLoopIteration();
+  expect(begun).toEqual(["next"]);
 });

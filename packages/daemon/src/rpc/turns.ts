@@ -1,5 +1,7 @@
 /** The time that new calls may take in one iteration of the event loop, in milliseconds. */
 const SLICE_MS = 8;
+/** The calls of a connection that begin at once: until a call has begun, its client may not send all of its request. */
+const AT_ONCE = 4;
 
 /**
  * Lets connections take turns in beginning calls. Node reads up to 64 KiB of each connection in one iteration of the event loop, which can
@@ -7,6 +9,8 @@ const SLICE_MS = 8;
  */
 export class Turns<Connection> {
   private readonly waiting = new Map<Connection, (() => void)[]>();
+  /** The number of calls that each connection has begun at once in this iteration of the event loop. */
+  private readonly begun = new Map<Connection, number>();
   private spentMs = 0;
   private isScheduled = false;
 
@@ -20,11 +24,17 @@ export class Turns<Connection> {
   constructor(private readonly now: () => number = () => performance.now()) {}
 
   /**
-   * Begins a call at the turn of its connection: after all that has arrived in this iteration of the event loop, or later when many wait. A
-   * call that its client has reset by then costs little.
+   * Begins a call now, when its connection has begun few in this iteration of the event loop. Another one begins at the turn of its
+   * connection: after all that has arrived in this iteration, or later when many wait. A call that its client has reset by then costs little.
    */
   begin(connection: Connection, call: () => void): void {
     this.schedule();
+    const begun = this.begun.get(connection) ?? 0;
+    if (begun < AT_ONCE && this.spentMs < SLICE_MS && !this.waiting.has(connection)) {
+      this.begun.set(connection, begun + 1);
+      this.perform(call);
+      return;
+    }
     const calls = this.waiting.get(connection);
     if (calls) calls.push(call);
     else this.waiting.set(connection, [call]);
@@ -45,6 +55,7 @@ export class Turns<Connection> {
     setImmediate(() => {
       this.isScheduled = false;
       this.spentMs = 0;
+      this.begun.clear();
       try {
         this.beginWaiting();
       } finally {

@@ -64,11 +64,14 @@ export const LARGEST = 32 * MEBIBYTE;
 const AT_ONCE = 100;
 const SEND_MS = 2_000;
 
-function sessionTo(where: NetConnectOpts): ClientHttp2Session {
+/** What a stream receives although its client does not read it. */
+const WINDOW_BYTES = MEBIBYTE;
+
+function sessionTo(where: NetConnectOpts, windowBytes: number): ClientHttp2Session {
   const session = connect("http://localhost", {
     createConnection: () => connectSocket(where),
     peerMaxConcurrentStreams: 100_000,
-    settings: { initialWindowSize: MEBIBYTE },
+    settings: { initialWindowSize: windowBytes },
   });
   session.on("error", () => undefined);
   return session;
@@ -110,13 +113,17 @@ async function each(count: number, act: (number: number) => Promise<unknown>, at
   return count;
 }
 
-const sessionsTo = (where: NetConnectOpts, count: number): ((number: number) => ClientHttp2Session) => {
-  const sessions = Array.from({ length: count }, () => sessionTo(where));
+const sessionsTo = (
+  where: NetConnectOpts,
+  count: number,
+  windowBytes = WINDOW_BYTES,
+): ((number: number) => ClientHttp2Session) => {
+  const sessions = Array.from({ length: count }, () => sessionTo(where, windowBytes));
   return (number) => {
     const session = sessions[number % count];
     if (session && !session.destroyed && !session.closed) return session;
     // The daemon has closed the connection.
-    return (sessions[number % count] = sessionTo(where));
+    return (sessions[number % count] = sessionTo(where, windowBytes));
   };
 };
 
@@ -217,9 +224,12 @@ function literalHeaders(path: string): Buffer {
 /** Readers of a large document that do not read: on a few connections, each of which has many. */
 const stalledReaders: Scene = (target) => loadAndStall(target, 4, 2000);
 
+/** Smaller than a response. */
+const SMALL_WINDOW_BYTES = 64 * 1024;
+
 /** Readers of large responses of one message that do not read. */
 const unreadResponses: Scene = ({ open: where, methods, loadOne }) =>
-  callAndStall(where, 40, 2000, methods.loadOne, loadOne);
+  callAndStall(where, 40, 2000, methods.loadOne, loadOne, SMALL_WINDOW_BYTES);
 
 const loadAndStall = ({ open: where, methods, loadLarge }: Target, connections: number, calls: number) =>
   callAndStall(where, connections, calls, methods.load, loadLarge);
@@ -231,8 +241,9 @@ function callAndStall(
   calls: number,
   path: string,
   request: string,
+  windowBytes = WINDOW_BYTES,
 ): Promise<number> {
-  const session = sessionsTo(where, connections);
+  const session = sessionsTo(where, connections, windowBytes);
   const message = framed(Buffer.from(request, "base64"));
   return each(calls, (number) => send(open(session(number), path), message, { end: true }));
 }
