@@ -67,3 +67,30 @@ test("a call that throws does not keep the others waiting", async () => {
   await nextLoopIteration();
   expect(begun).toEqual(["next"]);
 });
+
+test("fewer calls begin in each iteration while iterations are long, and more again when they are short", async () => {
+  let now = 0;
+  const turns = new Turns<string>(() => now);
+  let count = 0;
+  /** Returns the calls that began in each of some iterations. The other work of an iteration takes this long. */
+  const iterations = async (restMs: number): Promise<number[]> => {
+    const begun: number[] = [];
+    for (let iteration = 0; iteration < 20; iteration += 1) {
+      const before = count;
+      now += restMs;
+      await nextLoopIteration();
+      begun.push(count - before);
+    }
+    return begun;
+  };
+  for (let calls = 0; calls < 1000; calls += 1) {
+    turns.begin("a", () => {
+      now += 0.5;
+      count += 1;
+    });
+  }
+  const long = await iterations(30);
+  expect([long[0], long.at(-1)]).toEqual([16, 1]);
+  const short = await iterations(1);
+  expect(short.at(-1)).toBe(16);
+});
