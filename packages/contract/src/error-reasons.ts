@@ -42,6 +42,8 @@ interface ReasonFacts {
   readonly status: GrpcStatus;
   readonly applied: Applied;
   readonly retry: Retry;
+  /** The shortest pause before the same request is sent again, in milliseconds. Only for a condition of the daemon that passes. */
+  readonly retryAfterMs?: number;
   /**
    * Whether the store refuses a mutation with this reason only after it looked for an outcome of the request id. Then the
    * refusal of a repeated request is final: no earlier attempt was applied. Any other refusal of a repeated request says
@@ -63,11 +65,16 @@ const refusedAfterLookup = (status: GrpcStatus, retry: Retry): ReasonFacts => ({
   isAfterLookup: true,
 });
 
+const refusedForNow = (status: GrpcStatus, retryAfterMs: number): ReasonFacts => ({
+  ...refused(status, "same_request"),
+  retryAfterMs,
+});
+
 /** All reasons why a call may fail, with their facts. docs/errors.md explains each of them. */
 export const STORE_ERROR_REASONS = {
   // Wrong arguments.
   INVALID_ARGUMENT: refused("INVALID_ARGUMENT", "never"),
-  TOO_LARGE: refused("RESOURCE_EXHAUSTED", "never"),
+  TOO_LARGE: refused("INVALID_ARGUMENT", "never"),
   UNAUTHENTICATED: refused("UNAUTHENTICATED", "never"),
   // Rules of the contract.
   RECORD_REJECTED: refused("FAILED_PRECONDITION", "never"),
@@ -89,10 +96,10 @@ export const STORE_ERROR_REASONS = {
   REQUEST_ID_EXPIRED: refused("FAILED_PRECONDITION", "never"),
   REQUEST_ID_SEALED: refusedAfterLookup("FAILED_PRECONDITION", "never"),
   // The condition of the daemon.
-  BUSY: refused("RESOURCE_EXHAUSTED", "same_request"),
-  DISK_FULL: refused("RESOURCE_EXHAUSTED", "same_request"),
-  QUOTA: refused("RESOURCE_EXHAUSTED", "same_request"),
-  SHUTTING_DOWN: refused("UNAVAILABLE", "same_request"),
+  BUSY: refusedForNow("RESOURCE_EXHAUSTED", 100),
+  DISK_FULL: refusedForNow("RESOURCE_EXHAUSTED", 2_000),
+  QUOTA: refusedForNow("RESOURCE_EXHAUSTED", 2_000),
+  SHUTTING_DOWN: refusedForNow("UNAVAILABLE", 500),
   OUTCOME_UNKNOWN: { status: "UNAVAILABLE", applied: "unknown", retry: "same_request", isAfterLookup: false },
   DAMAGED_RECORD: refused("DATA_LOSS", "never"),
   // Errors that a client detects without a response of the daemon.

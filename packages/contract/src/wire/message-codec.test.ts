@@ -32,16 +32,16 @@ test("an error names the field with the path from the request", () => {
       {
         currentState: 1,
         history: [
-          { from: 1, to: 2 },
-          { from: 99 as 1, to: 2 },
+          { fromState: 1, toState: 2 },
+          { fromState: 99 as 1, toState: 2 },
         ],
       },
     ],
   });
   const error = failure(() => storeCodecs.atomicApply.decodeRequest(request));
-  expect(error.field).toBe("input_updates[1].history[1].from");
+  expect(error.field).toBe("input_updates[1].history[1].from_state");
   expect(error.message).toMatch(
-    /^input_updates\[1]\.history\[1]\.from: expected one of INPUT_LIFECYCLE_STATE_ACCEPTED, .*, found 99$/,
+    /^input_updates\[1]\.history\[1]\.from_state: expected one of INPUT_LIFECYCLE_STATE_ACCEPTED, .*, found 99$/,
   );
 });
 

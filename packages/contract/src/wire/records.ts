@@ -119,12 +119,11 @@ const inputOutcome: Codec<input.InputTerminalOutcome, model.InputTerminalOutcome
   },
 );
 
-const historyEntry: Codec<input.InputHistoryEntry, model.InputHistoryEntry> = message(input.InputHistoryEntrySchema, {
-  timestamp: same,
-  from: inputLifecycleState,
-  to: inputLifecycleState,
-  reason: same,
-});
+const historyEntry: Codec<input.InputHistoryEntry, model.InputHistoryEntry> = message(
+  input.InputHistoryEntrySchema,
+  { timestamp: same, from: inputLifecycleState, to: inputLifecycleState, reason: same },
+  { from: "fromState", to: "toState" },
+);
 
 const reconstructionSource: Codec<input.ReconstructionSource, model.ReconstructionSource> = union(
   input.ReconstructionSourceSchema,

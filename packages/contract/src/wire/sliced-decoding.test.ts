@@ -12,7 +12,7 @@ describe("a request that is decoded in slices", () => {
     inputId: `row ${String(serial)}`,
     currentState: 1 + (serial % 9),
     createdAt: "2026-05-28T15:31:27Z",
-    history: [{ timestamp: "t", from: 1, to: 2 }],
+    history: [{ timestamp: "t", fromState: 1, toState: 2 }],
   });
   /** Bytes of one or a few fields of a request. A request is a sequence of such parts, in any order. */
   const parts = fc.oneof(
@@ -45,7 +45,11 @@ describe("a request that is decoded in slices", () => {
   });
 
   test("is the same with long messages in it, in lists, in a oneof, and in parts", async () => {
-    const history = Array.from({ length: 3000 }, (_, serial) => ({ timestamp: String(serial), from: 1, to: 2 }));
+    const history = Array.from({ length: 3000 }, (_, serial) => ({
+      timestamp: String(serial),
+      fromState: 1,
+      toState: 2,
+    }));
     const receipt = {
       boundary: 1,
       contributingInputIds: Array.from({ length: 3000 }, (_, serial) => `id ${String(serial)}`),
@@ -72,7 +76,7 @@ describe("a request that is decoded in slices", () => {
   });
 
   test("is refused with the name of the message when it ends early, at every place", async () => {
-    const history = Array.from({ length: 1500 }, () => ({ timestamp: "t", from: 1, to: 2 }));
+    const history = Array.from({ length: 1500 }, () => ({ timestamp: "t", fromState: 1, toState: 2 }));
     const bytes = toBinary(desc, create(desc, { inputUpdates: [{ ...rowOf(0), history }] }));
     for (const end of [1, 2, 100, bytes.length - 1]) {
       await expect(inSlices(bytes.subarray(0, end))).rejects.toMatchObject({

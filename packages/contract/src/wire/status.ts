@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { anyIs, anyPack, anyUnpack } from "@bufbuild/protobuf/wkt";
-import type { Applied, Retry, StoreErrorReason, StoreErrorVariant } from "../error-reasons.js";
+import { anyIs, anyPack, anyUnpack, durationFromMs } from "@bufbuild/protobuf/wkt";
+import type { Applied, GrpcStatus, Retry, StoreErrorReason, StoreErrorVariant } from "../error-reasons.js";
 import { GRPC_STATUS, STORE_ERROR_REASONS, STORE_ERROR_VARIANTS } from "../error-reasons.js";
 import * as pb from "../gen/bolthole/v1/error_pb.js";
-import { ErrorInfoSchema } from "../gen/google/rpc/error_details_pb.js";
+import { ErrorInfoSchema, RetryInfoSchema } from "../gen/google/rpc/error_details_pb.js";
 import { StatusSchema } from "../gen/google/rpc/status_pb.js";
 import { StoreError } from "../store-error.js";
 import { enumeration } from "./message-codec.js";
@@ -58,9 +58,15 @@ export interface WireStatus {
 /** Returns the status that carries a store error. Texts that are too long are cut, and the details say so. */
 export function toWireStatus(error: StoreError): WireStatus {
   const { message, detail } = toErrorDetail(error);
-  const code = GRPC_STATUS[STORE_ERROR_REASONS[error.reason].status];
+  const { status, retryAfterMs }: { readonly status: GrpcStatus; readonly retryAfterMs?: number } =
+    STORE_ERROR_REASONS[error.reason];
+  const code = GRPC_STATUS[status];
   const info = create(ErrorInfoSchema, { reason: error.reason, domain: ERROR_DOMAIN });
   const details = [anyPack(pb.StoreErrorDetailSchema, detail), anyPack(ErrorInfoSchema, info)];
+  if (retryAfterMs !== undefined) {
+    const retryInfo = create(RetryInfoSchema, { retryDelay: durationFromMs(retryAfterMs) });
+    details.push(anyPack(RetryInfoSchema, retryInfo));
+  }
   return {
     code,
     message: withinEncoded(message, ENCODED_MESSAGE_BYTES),

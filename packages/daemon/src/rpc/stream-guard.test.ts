@@ -226,7 +226,7 @@ test.each([
   const { session } = await serve();
   const stream = request(session, path);
   stream.write(framed(Buffer.alloc(bytes)).subarray(0, 5));
-  expect(await responseOf(stream)).toMatchObject({ status: status.RESOURCE_EXHAUSTED, reason: "TOO_LARGE" });
+  expect(await responseOf(stream)).toMatchObject({ status: status.INVALID_ARGUMENT, reason: "TOO_LARGE" });
 });
 
 test("unfinished messages count as they arrive, and those above the budget are refused as BUSY", async () => {

@@ -79,7 +79,7 @@ const BREAKS: Readonly<Record<string, Break>> = {
     frame: (message) => framed(message, 0, message.length + 10),
     responses: ["UNIMPLEMENTED"],
   },
-  "a frame of 4 GiB": { frame: (message) => framed(message, 0, 0xffffffff), responses: ["RESOURCE_EXHAUSTED"] },
+  "a frame of 4 GiB": { frame: (message) => framed(message, 0, 0xffffffff), responses: ["INVALID_ARGUMENT"] },
   "two messages": {
     frame: (message) => Buffer.concat([framed(message), framed(message)]),
     responses: ["UNIMPLEMENTED"],
