@@ -3,10 +3,11 @@ import type { Readable } from "node:stream";
 
 /** The time that frames may take in one poll of the event loop before busy connections wait for the next one, in milliseconds. */
 const SLICE_MS = 5;
-/** The time before all connections wait. */
+/** The time that frames may take in one poll before all connections wait, in milliseconds. */
 const LONGEST_MS = 20;
-/** A connection whose frames took longer than that in one poll is busy for BUSY_MS, in milliseconds. */
+/** A connection is busy when its frames took longer than this in one poll, in milliseconds. */
 const LITTLE_MS = 1;
+/** The time for which a connection is busy after such a poll, in milliseconds. */
 const BUSY_MS = 2_000;
 
 /** The functions of a libuv handle that begin and end its reads. The socket of an HTTP/2 session has no public ones. */
@@ -35,9 +36,11 @@ type Length = "short" | "long" | "longest";
 
 /**
  * Lets connections take turns in being read. libuv reads up to 2 MiB of each ready connection in one poll of the event loop, and Node makes
- * objects of all frames in them, before anything can be refused or its connection be closed. Here the reads of busy and new connections end
- * when the frames of a poll have taken a slice, and in the next poll those are read first that were not read for the longest time. A connection that sends little is read
- * in every poll: it waits for a piece of 64 KiB of another one, and not for all that the others have sent.
+ * objects of all frames in them, before anything can be refused or its connection be closed.
+ *
+ * Here the reads of busy and new connections end when the frames of a poll have taken a slice. In the next polls those are read first that
+ * were not read for the longest time. A connection that sends little is read in every poll: it waits for one piece of another connection,
+ * which has 64 KiB, and not for all that the others have sent.
  */
 export class ReadTurns {
   private readonly connections = new Map<Http2Session, Connection>();
@@ -62,7 +65,7 @@ export class ReadTurns {
     if (!connection) return;
     this.arrived(connection);
     const push = stream.push.bind(stream);
-    // Node calls it for each DATA frame, also while nobody reads the stream.
+    // Node calls it for each DATA frame, also while nothing reads the stream.
     stream.push = (...part) => {
       this.arrived(connection);
       return push(...part);
@@ -110,8 +113,9 @@ export class ReadTurns {
   }
 
   /**
-   * Begins the reads of stopped connections again. A busy one that was read in this poll rests in the next one when others wait: the system
-   * would report it before them again.
+   * Begins the reads of stopped connections again, first those that were not read for the longest time. A busy one that was read in this
+   * poll rests in the next one when others wait, because the system would report it before them again. When one that sends little could not
+   * be read in this poll, all busy ones rest.
    */
   private endPoll(): void {
     const { poll } = this;
@@ -121,10 +125,12 @@ export class ReadTurns {
     const now = this.now();
     const stopped = [...this.connections.values()].filter(({ isStopped }) => isStopped);
     const wasRead = (connection: Connection): boolean => connection.poll === poll;
-    const areWaiting = stopped.some((connection) => !wasRead(connection));
-    // libuv reads them in this order, when they are ready.
+    const isBusy = (connection: Connection): boolean => connection.busyUntil > now;
+    const waiting = stopped.filter((connection) => !wasRead(connection));
+    const allRest = !waiting.every(isBusy);
     for (const connection of stopped.sort((a, b) => a.poll - b.poll)) {
-      if (areWaiting && wasRead(connection) && connection.busyUntil > now) this.schedule();
+      const rests = isBusy(connection) && (allRest || (waiting.length > 0 && wasRead(connection)));
+      if (rests) this.schedule();
       else start(connection);
     }
   }
@@ -143,5 +149,6 @@ function start(connection: Connection): void {
 
 /** The handle is undefined with a version of Node that keeps it elsewhere, and tests fail then. */
 function handleOf(session: Http2Session): ReadHandle | undefined {
-  return (session.socket as unknown as { readonly _handle?: ReadHandle })._handle;
+  const { _handle: handle } = session.socket as unknown as { readonly _handle?: ReadHandle };
+  return typeof handle?.writeQueueSize === "number" ? handle : undefined;
 }

@@ -12,7 +12,7 @@ export const MAX_REFUSALS = 64;
 const REFUSALS_MS = 10_000;
 /** A call without the token counts as so many refusals. */
 export const UNAUTHENTICATED_WEIGHT = 4;
-/** A call that its client reset before it was begun. A client with short deadlines may have some. */
+/** A call that its client reset in the iteration of the event loop in which it arrived. A client that cancels calls may have some. */
 export const RESET_WEIGHT = 1 / 4;
 
 /** The calls of a connection that were refused, for a limit that no ordinary client reaches, since a time. */

@@ -71,7 +71,16 @@ export class StreamGuard {
       if (!session || !holdStream(stream, session, listener)) return;
       const limits = this.limitsOf(String(headers[constants.HTTP2_HEADER_PATH]));
       listener.places.arrived(session, stream, limits?.isStandard === true);
+      let hasJustArrived = true;
+      setImmediate(() => {
+        hasJustArrived = false;
+      });
       this.turns.begin(session, () => {
+        if (stream.destroyed) {
+          // A client that waited for its turn may have good reasons.
+          if (hasJustArrived) noteRefusal(session, RESET_WEIGHT);
+          return;
+        }
         const guarded = this.open(stream, session, headers, listener, limits);
         if (!guarded) return;
         for (const listen of onStream) listen.call(http2Server, stream, headers, ...more);
@@ -102,10 +111,6 @@ export class StreamGuard {
     { authenticate, places, standardCalls }: ListenerState,
     limits: MethodLimits | undefined,
   ): GuardedStream | undefined {
-    if (stream.destroyed) {
-      noteRefusal(session, RESET_WEIGHT);
-      return undefined;
-    }
     const refusal = limits?.needsToken === false ? undefined : authenticate?.(headers);
     if (refusal) {
       noteRefusal(session, UNAUTHENTICATED_WEIGHT);

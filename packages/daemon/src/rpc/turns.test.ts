@@ -43,10 +43,10 @@ test("many calls of one connection begin after what has arrived in an iteration"
 test("connections take turns when there are many calls", async () => {
   const { turns, begin, begun } = newTurns();
   for (const name of ["a1", "a2", "a3", "a4", "a5", "a6"]) begin("a", name);
-  begin("b", "b1");
-  begin("c", "c1");
-  begin("c", "c2");
-  expect([begun, turns.waitingCalls]).toEqual([["a1", "a2"], 7]);
+  for (const name of ["b0", "b1"]) begin("b", name);
+  for (const name of ["c0", "c1", "c2"]) begin("c", name);
+  expect([begun.splice(2), turns.waitingCalls]).toEqual([["b0", "c0"], 7]);
+  expect(begun).toEqual(["a1", "a2"]);
   await nextLoopIteration();
   expect(begun.slice(2)).toEqual(["a3", "b1"]);
   await nextLoopIteration();
@@ -93,4 +93,40 @@ test("fewer calls begin in each iteration while iterations are long, and more ag
   expect([long[0], long.at(-1)]).toEqual([16, 1]);
   const short = await iterations(1);
   expect(short.at(-1)).toBe(16);
+});
+
+test("time in which no call waits makes no iteration long", async () => {
+  let now = 0;
+  const turns = new Turns<string>(() => now);
+  let count = 0;
+  const begin = (calls: number): void => {
+    for (let left = calls; left > 0; left -= 1) {
+      turns.begin("a", () => {
+        now += 0.5;
+        count += 1;
+      });
+    }
+  };
+  for (let burst = 0; burst < 10; burst += 1) {
+    begin(6);
+    await nextLoopIteration();
+    expect(count).toBe(6 * (burst + 1));
+    now += 1000;
+  }
+  begin(100);
+  const before = count;
+  await nextLoopIteration();
+  expect(count - before).toBe(16);
+});
+
+test("the first call of a connection begins at once, also while others wait", async () => {
+  const { turns, begin, begun } = newTurns();
+  for (const name of ["a1", "a2", "a3", "a4"]) begin("a", name);
+  expect(turns.waitingCalls).toBe(2);
+  begin("b", "b1");
+  expect(begun).toEqual(["a1", "a2", "b1"]);
+  begin("b", "b2");
+  expect(begun).toEqual(["a1", "a2", "b1"]);
+  await nextLoopIteration();
+  expect(begun.slice(3)).toEqual(["a3", "b2"]);
 });

@@ -7,7 +7,7 @@ const ITERATION_MS = 15;
 const AT_ONCE = 4;
 
 /**
- * Lets connections take turns in beginning calls. Node reads up to 64 KiB of each connection in one iteration of the event loop, which can
+ * Lets connections take turns in beginning calls. What Node reads of a connection in one iteration of the event loop can
  * be the beginnings of 1,000 calls: without turns, one client holds the loop for as long as these take.
  */
 export class Turns<Connection> {
@@ -16,8 +16,8 @@ export class Turns<Connection> {
   private readonly begun = new Map<Connection, number>();
   private spentMs = 0;
   private sliceMs = SLICE_MS;
-  /** When calls last began after an iteration of the event loop and others waited still. */
-  private iterationAt: number | undefined;
+  /** Since when calls wait for the end of this iteration of the event loop. Undefined while none did at its beginning. */
+  private waitingSince: number | undefined;
   private isScheduled = false;
 
   /** The number of calls that wait for their turn. */
@@ -30,13 +30,15 @@ export class Turns<Connection> {
   constructor(private readonly now: () => number = () => performance.now()) {}
 
   /**
-   * Begins a call now, when its connection has begun few in this iteration of the event loop. Another one begins at the turn of its
-   * connection: after all that has arrived in this iteration, or later when many wait. A call that its client has reset by then costs little.
+   * Begins a call now, when it is the first one of its connection in this iteration of the event loop, or one of few. Another one begins at
+   * the turn of its connection: after all that has arrived in this iteration, or later when many wait. A call that its client has reset by
+   * then costs little.
    */
   begin(connection: Connection, call: () => void): void {
     this.schedule();
     const begun = this.begun.get(connection) ?? 0;
-    if (begun < AT_ONCE && this.spentMs < this.sliceMs && !this.waiting.has(connection)) {
+    const hasSlice = begun === 0 || (begun < AT_ONCE && this.spentMs < this.sliceMs);
+    if (hasSlice && !this.waiting.has(connection)) {
       this.begun.set(connection, begun + 1);
       this.perform(call);
       return;
@@ -62,23 +64,21 @@ export class Turns<Connection> {
       this.isScheduled = false;
       this.spentMs = 0;
       this.begun.clear();
-      this.adaptSlice();
+      const now = this.now();
+      this.adaptSlice(now);
       try {
         this.beginWaiting();
       } finally {
+        this.waitingSince = this.waiting.size > 0 ? now : undefined;
         if (this.waiting.size > 0) this.schedule();
       }
     });
   }
 
-  /** A call causes more work after it has begun: while iterations are long, fewer begin in each. */
-  private adaptSlice(): void {
-    const now = this.now();
-    const last = this.iterationAt;
-    this.iterationAt = this.waiting.size > 0 ? now : undefined;
-    if (last === undefined) return;
-    if (now - last > ITERATION_MS) this.sliceMs = Math.max(LEAST_SLICE_MS, this.sliceMs / 2);
-    else this.sliceMs = Math.min(SLICE_MS, this.sliceMs + LEAST_SLICE_MS);
+  /** A call causes more work after it has begun: while iterations with waiting calls are long, fewer begin in each. */
+  private adaptSlice(now: number): void {
+    const isLong = this.waitingSince !== undefined && now - this.waitingSince > ITERATION_MS;
+    this.sliceMs = isLong ? Math.max(LEAST_SLICE_MS, this.sliceMs / 2) : Math.min(SLICE_MS, this.sliceMs * 2);
   }
 
   private beginWaiting(): void {
