@@ -138,13 +138,13 @@ test.each<[string, MethodName, Uint8Array, Partial<Refusal>]>([
     "a runtime id above the limit",
     "persistInputState",
     message("persistInputState", { runtimeId: "x".repeat(8193), state: row }),
-    { code: 8, reason: "TOO_LARGE", record: "runtime_id" },
+    { code: 3, reason: "TOO_LARGE", record: "runtime_id" },
   ],
   [
     "a row above the limit",
     "persistInputState",
     message("persistInputState", { runtimeId, state: { ...row, idempotencyKey: "x".repeat(1 << 20) } }),
-    { code: 8, reason: "TOO_LARGE", record: "state" },
+    { code: 3, reason: "TOO_LARGE", record: "state" },
   ],
   [
     "a document that is not JSON",
@@ -193,7 +193,7 @@ test.each<[string, MethodName, Uint8Array, Partial<Refusal>]>([
     "a batch of too many rows",
     "atomicApply",
     message("atomicApply", { runtimeId, receipt, inputUpdates: Array.from({ length: 4097 }, () => row) }),
-    { code: 8, reason: "TOO_LARGE", record: "input_updates" },
+    { code: 3, reason: "TOO_LARGE", record: "input_updates" },
   ],
   [
     "an expected digest of the wrong size",
@@ -218,7 +218,7 @@ test.each<[string, MethodName, Uint8Array, Partial<Refusal>]>([
     "a page size above the limit",
     "listRuntimes",
     message("listRuntimes", { pageSize: 1001 }),
-    { code: 8, reason: "TOO_LARGE", record: "page_size" },
+    { code: 3, reason: "TOO_LARGE", record: "page_size" },
   ],
 ])("%s is refused with the name of the field, and nothing is stored", async (_name, method, bytes, expected) => {
   expect(await refusalOf(method, bytes)).toMatchObject(expected);
@@ -226,7 +226,7 @@ test.each<[string, MethodName, Uint8Array, Partial<Refusal>]>([
 });
 
 test("a message above the limit is refused, and the daemon continues to serve", async () => {
-  expect(await refusalOf("commitSessionSnapshot", Buffer.alloc((32 << 20) + 1))).toMatchObject({ code: 8 });
+  expect(await refusalOf("commitSessionSnapshot", Buffer.alloc((32 << 20) + 1))).toMatchObject({ code: 3, reason: "TOO_LARGE" });
   expect((await store.versioned.getServerInfo({})).limits.requestBytes).toBe(32 << 20);
 });
 
@@ -235,7 +235,7 @@ test("a request above the limit is refused, also when an input row may be longer
   const other = await new DaemonProcess({ main: MAIN, data, args: ["--max-request-size", "1MiB"] }).start();
   const to = clientOf(other);
   try {
-    const refused = { code: 8, reason: "TOO_LARGE", record: "request" };
+    const refused = { code: 3, reason: "TOO_LARGE", record: "request" };
     expect(await refusalOf("commitSessionSnapshot", Buffer.alloc((1 << 20) + 1), to)).toMatchObject(refused);
   } finally {
     to.close();
