@@ -77,7 +77,7 @@ export const lifecycleChapter = chapter(
     }),
 
     testCase(
-      "a record with another version or an unknown state is refused",
+      "a record with another version or an unknown state, and bytes that are no record, are refused",
       ["versions"],
       async ({ store, versioned }) => {
         await store.commitMachineLifecycle(RUNTIME, lifecycle("idle"), []);
@@ -101,6 +101,12 @@ export const lifecycleChapter = chapter(
             record: "runtime_state",
           });
         }
+        // A number without its end: no message.
+        await assertRefused(commit([8, 255]), {
+          variant: "WriteFailed",
+          reason: "INVALID_ARGUMENT",
+          record: "record",
+        });
         assertSame(await contentsOf(store, RUNTIME), { lifecycle: lifecycle("idle"), inputs: [] });
       },
     ),

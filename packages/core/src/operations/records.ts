@@ -1,5 +1,5 @@
 import type { UpdatedOauth, Versioned, VersionedStore } from "@bolthole/contract";
-import { MACHINE_LIFECYCLE_RECORD_VERSION, readFailed, writeFailed } from "@bolthole/contract";
+import { MACHINE_LIFECYCLE_RECORD_VERSION, StoreError, readFailed, writeFailed } from "@bolthole/contract";
 import { inspectLifecycleRecord } from "@bolthole/contract/wire";
 import type { AnyMutation, Change } from "../commit/committer.js";
 import type { RequestArguments } from "../commit/fingerprint.js";
@@ -105,9 +105,19 @@ export function replacement<R extends AnyMutation>(
   return { method, request, args, reads, bytes: value?.length ?? 0, decide: () => edits };
 }
 
+/** Returns the facts of a record in a request, whose bytes may be anything. */
+function inspected(record: Uint8Array): ReturnType<typeof inspectLifecycleRecord> {
+  try {
+    return inspectLifecycleRecord(record);
+  } catch (error) {
+    if (!(error instanceof StoreError)) throw error;
+    throw invalid(writeFailed, "record", "the bytes of a MachineLifecycleRecord message", "other bytes");
+  }
+}
+
 /** Refuses a lifecycle record of another version than 1, or of an unknown state. Its bytes are stored unchanged (contract 3.3). */
 export function checkLifecycleRecord(record: Uint8Array): void {
-  const { recordVersion, runtimeState } = inspectLifecycleRecord(record);
+  const { recordVersion, runtimeState } = inspected(record);
   if (recordVersion !== MACHINE_LIFECYCLE_RECORD_VERSION) {
     throw writeFailed(
       "UNSUPPORTED_RECORD_VERSION",
