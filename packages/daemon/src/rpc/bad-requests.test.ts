@@ -226,7 +226,10 @@ test.each<[string, MethodName, Uint8Array, Partial<Refusal>]>([
 });
 
 test("a message above the limit is refused, and the daemon continues to serve", async () => {
-  expect(await refusalOf("commitSessionSnapshot", Buffer.alloc((32 << 20) + 1))).toMatchObject({ code: 3, reason: "TOO_LARGE" });
+  expect(await refusalOf("commitSessionSnapshot", Buffer.alloc((32 << 20) + 1))).toMatchObject({
+    code: 3,
+    reason: "TOO_LARGE",
+  });
   expect((await store.versioned.getServerInfo({})).limits.requestBytes).toBe(32 << 20);
 });
 

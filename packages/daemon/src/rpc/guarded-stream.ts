@@ -183,8 +183,10 @@ function errorOf(problem: MessageProblem, limits: MethodLimits | undefined, budg
 
 function tooLarge(bytes: number, limits: MethodLimits | undefined): StoreError {
   const { maxMessageBytes = 0, setting } = limits ?? {};
-  const upload = limits?.isMutation === true ? "send large documents and rows with the Upload RPCs, or " : "";
-  const advice = setting === undefined ? "" : `; ${upload}raise the daemon's ${setting}`;
+  const isUpload = limits?.isRequestStream === true;
+  const smaller = isUpload ? "send smaller messages" : "send large documents and rows with the Upload RPCs";
+  const isChange = limits?.isMutation === true || isUpload;
+  const advice = setting === undefined ? "" : `; ${isChange ? `${smaller}, or ` : ""}raise the daemon's ${setting}`;
   const text = `request: ${String(bytes)} bytes are more than the limit of ${String(maxMessageBytes)}${advice}`;
   return failure(limits)("TOO_LARGE", text, {
     record: "request",

@@ -1,196 +1,34 @@
 import { once } from "node:events";
-import {
-  type ClientHttp2Session,
-  type ClientHttp2Stream,
-  type IncomingHttpHeaders,
-  type Settings,
-  connect,
-  constants,
-} from "node:http2";
-import {
-  type Server as Acceptor,
-  type AddressInfo,
-  type Socket,
-  connect as connectSocket,
-  createServer,
-} from "node:net";
+import { type ClientHttp2Session, type IncomingHttpHeaders, constants } from "node:http2";
+import { type Socket, connect as connectSocket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
-import { Server, ServerCredentials, status } from "@grpc/grpc-js";
-import { fromWireStatus } from "@bolthole/contract/wire";
-import { STATUS_DETAILS_KEY } from "@bolthole/contract/wire";
-import { ByteBudget } from "./byte-budget.js";
-import { type MethodLimits, STREAM_BYTES } from "./method-limits.js";
-import { requestMemoryOf } from "./request-memory.js";
-import { http2StreamOf } from "./response-stream.js";
-import { type Authenticate, requireToken } from "./authentication.js";
-import type { StreamTimes } from "./guarded-stream.js";
-import { LongMessage } from "./long-message.js";
+import { status } from "@grpc/grpc-js";
+import { framed, resetCalls } from "@bolthole/conformance/http2-frames";
+import {
+  ECHO,
+  HEALTH,
+  LIMIT,
+  NEVER,
+  REFUSE,
+  STREAM,
+  TOTAL,
+  type Served,
+  closeAll,
+  echo,
+  echoWith,
+  onClose,
+  releases,
+  request,
+  responseOf,
+  serve,
+  until,
+} from "../testing/guarded-server.js";
+import { requireToken } from "./authentication.js";
 import { MAX_REFUSALS, RESET_WEIGHT, UNAUTHENTICATED_WEIGHT } from "./refusals.js";
 import { MAX_STANDARD_CALLS, MAX_STANDARD_CALLS_OF_CONNECTION } from "./standard-calls.js";
-import { StreamGuard } from "./stream-guard.js";
 
-const LIMIT = 100_000;
-const TOTAL = 400_000;
-const ECHO = "/test/Echo";
-const NEVER = "/test/Never";
-const HEALTH = "/test/Health";
-const REFUSE = "/test/Refuse";
-const STREAM = "/test/Stream";
-/** The messages of its response. */
-const MESSAGES = 60;
-const WHOLE: MethodLimits = {
-  maxMessageBytes: LIMIT,
-  setting: "--limit",
-  isMutation: true,
-  isRequestStream: false,
-  isResponseStream: false,
-  isStandard: false,
-  needsToken: true,
-};
-const METHODS: Readonly<Record<string, MethodLimits>> = {
-  [ECHO]: WHOLE,
-  [NEVER]: WHOLE,
-  [STREAM]: { ...WHOLE, isResponseStream: true },
-  [REFUSE]: { ...WHOLE, isRequestStream: true },
-  [HEALTH]: {
-    maxMessageBytes: 100,
-    setting: undefined,
-    isMutation: false,
-    isRequestStream: false,
-    isResponseStream: false,
-    isStandard: true,
-    needsToken: false,
-  },
-};
-
-const STREAMS = { total: 1000 * STREAM_BYTES, connection: 100 * STREAM_BYTES, reserve: 0 };
-
-const same = (bytes: Buffer): Buffer => bytes;
-type Respond = (error: null, value: Buffer) => void;
-
-interface Served {
-  readonly budget: ByteBudget;
-  readonly port: number;
-  readonly session: ClientHttp2Session;
-  readonly connect: (settings?: Settings) => ClientHttp2Session;
-}
-
-/** The functions that end the handlers of NEVER. */
-const releases: (() => void)[] = [];
-
-const closers: (() => void)[] = [];
-afterEach(() => {
-  for (const close of closers.splice(0).reverse()) close();
-});
-
-async function serve(times?: StreamTimes, total = TOTAL, authenticate?: Authenticate): Promise<Served> {
-  const server = new Server({ "grpc.max_concurrent_streams": 10_000 });
-  const echo = (call: { request: Buffer | LongMessage }, respond: Respond): void => {
-    const { request: message } = call;
-    if (!(message instanceof LongMessage)) respond(null, message);
-    else {
-      void message
-        .assemble(() => undefined)
-        .then((bytes) => {
-          respond(null, bytes);
-        });
-    }
-  };
-  server.register(ECHO, echo, same, (bytes: Buffer) => LongMessage.find(bytes) ?? bytes, "unary");
-  const never = (call: object): void => {
-    releases.push(requestMemoryOf(http2StreamOf(call))?.hold() ?? ((): void => undefined));
-  };
-  server.register(NEVER, never, same, same, "unary");
-  server.register(HEALTH, () => undefined, same, same, "unary");
-  const refuse = (_call: unknown, respond: (error: object) => void): void => {
-    respond({ code: status.ABORTED, details: "refused" });
-  };
-  // Two messages are always on their way: each received one is followed by another one.
-  const send = (call: { write(message: Buffer, onSent: () => void): void; end(): void }): void => {
-    let left = MESSAGES;
-    const next = (): void => {
-      left -= 1;
-      if (left > 0) call.write(Buffer.alloc(100_000), next);
-      else if (left === 0) call.end();
-    };
-    call.write(Buffer.alloc(100_000), next);
-    call.write(Buffer.alloc(100_000), next);
-  };
-  server.register(STREAM, send, same, same, "serverStream");
-  server.register(REFUSE, refuse, same, same, "clientStream");
-  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
-  const budget = new ByteBudget({ total, connection: total, reserve: total });
-  const guard = new StreamGuard(budget, (path) => METHODS[path], STREAMS, times);
-  // Fails with a version of grpc-js that keeps its HTTP/2 servers elsewhere.
-  guard.guard(server, { maxConnections: 1000, authenticate });
-  const acceptor: Acceptor = createServer((socket) => {
-    injector.injectConnection(socket);
-  }).listen(0, "127.0.0.1");
-  await once(acceptor, "listening");
-  const { port } = acceptor.address() as AddressInfo;
-  const open = (settings: Settings = {}): ClientHttp2Session => {
-    const session = connect(`http://127.0.0.1:${String(port)}`, { settings });
-    session.on("error", () => undefined);
-    closers.push(() => {
-      session.destroy();
-    });
-    return session;
-  };
-  closers.push(() => {
-    guard.stop();
-    acceptor.close();
-    server.forceShutdown();
-  });
-  return { budget, port, session: open(), connect: open };
-}
-
-function request(
-  session: ClientHttp2Session,
-  path: string,
-  more: Readonly<Record<string, string>> = {},
-): ClientHttp2Stream {
-  const stream = session.request(
-    { ":method": "POST", ":path": path, "content-type": "application/grpc", te: "trailers", ...more },
-    { endStream: false },
-  );
-  stream.on("error", () => undefined);
-  return stream;
-}
-
-interface Response {
-  readonly status: number;
-  readonly reason: string | undefined;
-  readonly bytes: Buffer;
-}
-
-/** Resolves with the response of a call whose client may not have ended it. */
-async function responseOf(stream: ClientHttp2Stream): Promise<Response> {
-  const chunks: Buffer[] = [];
-  stream.on("data", (chunk: Buffer) => chunks.push(chunk));
-  const headers = await new Promise<IncomingHttpHeaders>((resolve) => {
-    const note = (received: IncomingHttpHeaders): void => {
-      if (received["grpc-status"] !== undefined) resolve(received);
-    };
-    stream.on("response", note).on("trailers", note);
-  });
-  const details = headers[STATUS_DETAILS_KEY];
-  const carried = typeof details === "string" ? fromWireStatus(Buffer.from(details, "base64")) : undefined;
-  return { status: Number(headers["grpc-status"]), reason: carried?.reason, bytes: Buffer.concat(chunks) };
-}
-
-function framed(message: Buffer, flag = 0): Buffer {
-  const prefix = Buffer.alloc(5);
-  prefix.writeUInt32BE(message.length, 1);
-  prefix.writeUInt8(flag);
-  return Buffer.concat([prefix, message]);
-}
-
-/** Waits until this holds. */
-async function until(holds: () => boolean): Promise<void> {
-  for (let tries = 0; tries < 2000 && !holds(); tries += 1) await sleep(5);
-  expect(holds()).toBe(true);
-}
+afterEach(closeAll);
 
 test.each([0, 1, 5, 5000, 16_384, LIMIT])("a message of %d bytes arrives as it was sent", async (bytes) => {
   const { session, budget } = await serve();
@@ -360,15 +198,6 @@ test("a connection with many calls of a standard service is refused more of them
   expect(await responseOf(refused)).toMatchObject({ status: status.RESOURCE_EXHAUSTED, reason: "BUSY" });
 });
 
-const echo = (session: ClientHttp2Session): Promise<void> => echoWith(session, {});
-
-/** Makes a call that is answered after all calls that were sent on its connection before. */
-async function echoWith(session: ClientHttp2Session, headers: Readonly<Record<string, string>>): Promise<void> {
-  const stream = request(session, ECHO, headers);
-  stream.end(framed(Buffer.alloc(0)));
-  await responseOf(stream);
-}
-
 test("a connection with too many open streams is refused more, and another connection is served", async () => {
   const { session, connect: open } = await serve();
   for (let count = 0; count < 100; count += 1) request(session, NEVER);
@@ -401,40 +230,13 @@ test("a connection with many refused calls is closed, and another connection is 
   await until(() => budget.bytes === 0);
 });
 
-/** Returns a frame of HTTP/2. */
-function http2Frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
-  const head = Buffer.alloc(9);
-  head.writeUIntBE(payload.length, 0, 3);
-  head.writeUInt8(type, 3);
-  head.writeUInt8(flags, 4);
-  head.writeUInt32BE(stream, 5);
-  return Buffer.concat([head, payload]);
-}
-
-/** Returns the bytes of a new connection whose calls are begun and reset. A client library of HTTP/2 would send nothing of them. */
-function resetCalls(count: number): Buffer {
-  const literal = (text: string): Buffer => Buffer.concat([Buffer.of(text.length), Buffer.from(text)]);
-  const headers = Object.entries({ ":method": "POST", ":scheme": "http", ":authority": "test", ":path": ECHO }).flatMap(
-    ([name, value]) => [Buffer.of(0), literal(name), literal(value)],
-  );
-  const calls = Array.from({ length: count }, (_, index) => [
-    http2Frame(1, constants.NGHTTP2_FLAG_END_HEADERS, 2 * index + 1, Buffer.concat(headers)),
-    http2Frame(3, 0, 2 * index + 1, Buffer.of(0, 0, 0, constants.NGHTTP2_CANCEL)),
-  ]);
-  return Buffer.concat([
-    Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
-    http2Frame(4, 0, 0, Buffer.alloc(0)),
-    ...calls.flat(),
-  ]);
-}
-
 test("a connection whose calls are reset at once is closed, and one with few of them stays", async () => {
   const { session, port, budget } = await serve();
   // Some begin before they are reset.
   const connections = [(2 * MAX_REFUSALS) / RESET_WEIGHT, MAX_REFUSALS].map((count) => {
     const connection = connectSocket(port, "127.0.0.1");
-    closers.push(() => connection.destroy());
-    connection.write(resetCalls(count));
+    onClose(() => connection.destroy());
+    connection.write(resetCalls(ECHO, count));
     return connection.resume();
   });
   await once(connections[0] as Socket, "close");

@@ -9,7 +9,7 @@ import type { Environment } from "../environment.js";
 import { FORMAT_VERSION, isReadableFormat } from "../format.js";
 import { checkInProcess } from "./check-process.js";
 import { compactCopy } from "./compaction.js";
-import { newScratchFolder, removeScratchFolder } from "./scratch-folder.js";
+import { newScratchFolder, removeFolderInUse } from "./scratch-folder.js";
 
 /*
  * A backup file is two lines of text and then the data file as it was at one moment:
@@ -177,7 +177,7 @@ export async function backUp(
     lifecycle.refuseAfterClosing();
     throw diskRefusal(folder, "the copy of a backup", error);
   } finally {
-    removeScratchFolder(scratch);
+    removeFolderInUse(scratch);
   }
 }
 

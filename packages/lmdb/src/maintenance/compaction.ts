@@ -8,7 +8,7 @@ import { claimFormat } from "../format.js";
 import { IDENTITY_KEY } from "../keys.js";
 import { DamagedStoreError, flushPath } from "./check.js";
 import { checkInProcess } from "./check-process.js";
-import { newScratchFolder, removeScratchFolder, removeScratchFolders } from "./scratch-folder.js";
+import { newScratchFolder, removeFolderInUse, removeScratchFolders } from "./scratch-folder.js";
 
 /** The observer of a compaction without a daemon. */
 export interface OfflineCompactionListener extends Omit<CompactionListener, "signal"> {
@@ -37,7 +37,7 @@ export async function compactStore(
     if (broken) throw new DamagedStoreError(folder, `${broken.text} (${broken.code})`);
     const scratch = newScratchFolder(folder);
     const forget = listener.onScratch?.(() => {
-      removeScratchFolder(scratch);
+      removeFolderInUse(scratch);
     });
     try {
       await copyCompacted(folder, scratch);
@@ -46,7 +46,7 @@ export async function compactStore(
       const bytesAfter = statSync(join(folder, DATA_FILE)).size;
       return { bytesBefore, bytesAfter, damaged: before.findings.length, counts: before.counts };
     } finally {
-      removeScratchFolder(scratch);
+      removeFolderInUse(scratch);
       forget?.();
     }
   } catch (error) {
@@ -61,7 +61,7 @@ export async function compactCopy(folder: string): Promise<void> {
     await copyCompacted(folder, scratch);
     await takePlace(scratch, folder);
   } finally {
-    removeScratchFolder(scratch);
+    removeFolderInUse(scratch);
   }
 }
 

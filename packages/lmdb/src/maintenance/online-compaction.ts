@@ -10,7 +10,7 @@ import { Environment, type Put } from "../environment.js";
 import { refuseFullDisk } from "./backup.js";
 import { flushPath } from "./check.js";
 import { type Contents, brokenPages, checkContents, compactCopy, refuseDifference } from "./compaction.js";
-import { newScratchFolder, removeScratchFolder } from "./scratch-folder.js";
+import { newScratchFolder, removeFolderInUse } from "./scratch-folder.js";
 
 /** The parts of an open store that a compaction uses. */
 export interface OpenStoreFiles {
@@ -64,7 +64,7 @@ export async function compactOnline(store: OpenStoreFiles, listener: CompactionL
     throw compaction.refusal ?? diskRefusal(folder, "the copy of a compaction", error, writeFailed);
   } finally {
     await compaction.end();
-    removeScratchFolder(scratch);
+    removeFolderInUse(scratch);
   }
 }
 

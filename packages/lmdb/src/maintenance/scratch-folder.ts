@@ -9,20 +9,15 @@ export const newScratchFolder = (folder: string): string => mkdtempSync(join(fol
 
 /** Deletes unfinished copies of this process, or of one that has crashed, in a data folder. */
 export function removeScratchFolders(folder: string): void {
-  for (const name of readdirSync(folder)) if (name.startsWith(PREFIX)) removeScratchFolder(join(folder, name));
+  for (const name of readdirSync(folder)) if (name.startsWith(PREFIX)) removeFolderInUse(join(folder, name));
 }
-
-/** Deletes one copy. LMDB may be creating its file in the folder at the same time. */
-export const removeScratchFolder = (path: string): void => {
-  removeFolderInUse(path);
-};
 
 /** The threads of libuv and LMDB have at most a few files to create. Each can fail one attempt. */
 const ATTEMPTS = 20;
 
 /**
  * Deletes a folder in which another thread of this process may be creating a file: a call that began before a signal came cannot be
- * stopped. `rmSync` reads the names in the folder only once, whatever its `maxRetries`, and fails when a name is added after that.
+ * stopped, and LMDB creates files on threads of its own. `rmSync` reads the names in the folder only once, whatever its `maxRetries`, and fails when a name is added after that.
  */
 export function removeFolderInUse(path: string): void {
   for (let attempt = 1; ; attempt += 1) {

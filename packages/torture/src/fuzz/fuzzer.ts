@@ -1,8 +1,9 @@
 import { AdminService, RuntimeStoreService, grpcMethod } from "@bolthole/contract/wire";
+import { framed } from "@bolthole/conformance/http2-frames";
 import type { Random } from "../random.js";
 import { Counter, type Violations } from "../run.js";
 import { mutated } from "./mutation.js";
-import { RawClient, type RawResponse, framed } from "./raw-http2.js";
+import { RawClient, type RawResponse } from "./raw-http2.js";
 import { type FuzzCall, Seeds } from "./requests.js";
 
 const NAMES = (

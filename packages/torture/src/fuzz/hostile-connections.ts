@@ -1,9 +1,10 @@
 import { constants } from "node:http2";
 import { type NetConnectOpts, type Socket, connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { frame, framed, preface } from "@bolthole/conformance/http2-frames";
 import type { Random } from "../random.js";
 import { randomBytes } from "./mutation.js";
-import { RawClient, frame, framed, preface, recordConnection } from "./raw-http2.js";
+import { RawClient, recordConnection } from "./raw-http2.js";
 import type { Seeds } from "./requests.js";
 
 /** The targets of an attack: the daemon's addresses, requests, and a runtime with a document of megabytes. */

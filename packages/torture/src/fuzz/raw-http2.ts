@@ -88,30 +88,6 @@ function responseOf(stream: ClientHttp2Stream, isEndless: boolean): Promise<RawR
   });
 }
 
-/** Returns a gRPC message in its frame. */
-export function framed(message: Buffer, flag = 0, length = message.length): Buffer {
-  const head = Buffer.alloc(5);
-  head.writeUInt8(flag, 0);
-  head.writeUInt32BE(length >>> 0, 1);
-  return Buffer.concat([head, message]);
-}
-
-const SETTINGS = 4;
-
-/** Returns an HTTP/2 frame. */
-export function frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
-  const head = Buffer.alloc(9);
-  head.writeUIntBE(payload.length, 0, 3);
-  head.writeUInt8(type, 3);
-  head.writeUInt8(flags, 4);
-  head.writeUInt32BE(stream, 5);
-  return Buffer.concat([head, payload]);
-}
-
-/** Returns the first bytes that a client sends. */
-export const preface = (): Buffer =>
-  Buffer.concat([Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), frame(SETTINGS, 0, 0, Buffer.alloc(0))]);
-
 const WRITTEN_MS = 50;
 
 /** Returns the bytes that an HTTP/2 client writes for these calls when no server responds. */

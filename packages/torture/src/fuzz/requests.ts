@@ -19,12 +19,12 @@ import {
 } from "@bufbuild/protobuf";
 import { type ReflectMessage, reflect } from "@bufbuild/protobuf/reflect";
 import { BinaryWriter } from "@bufbuild/protobuf/wire";
+import { framed } from "@bolthole/conformance/http2-frames";
 import { RuntimeState } from "../load/operation.js";
 import { makeOauthUpdate, makeOperation } from "../load/operations.js";
 import { INSTANT, freshId, inputRow } from "../load/records.js";
 import { SessionScript } from "../load/session-script.js";
 import type { Random } from "../random.js";
-import { framed } from "./raw-http2.js";
 
 const DEEPEST = 6;
 const IDS = Array.from({ length: 4 }, (_, index) => `0198f0a0-0000-7000-8000-00000000000${String(index)}`);

@@ -6,8 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import { framed } from "@bolthole/conformance/http2-frames";
 import { HealthProbe, MemoryWatch } from "../daemon.js";
-import { framed } from "../fuzz/raw-http2.js";
 import { Attacker } from "./attacker.js";
 import { CHECK, SCENES, type Target } from "./scenes.js";
 

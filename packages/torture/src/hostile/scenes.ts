@@ -3,7 +3,15 @@ import { type NetConnectOpts, connect as connectSocket } from "node:net";
 import { gzipSync } from "node:zlib";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { RuntimeStoreService } from "@bolthole/contract/wire";
-import { frame, framed, preface } from "../fuzz/raw-http2.js";
+import {
+  END_HEADERS,
+  FRAME,
+  frame,
+  framed,
+  literalHeaders,
+  preface,
+  resetCalls,
+} from "@bolthole/conformance/http2-frames";
 
 /** The server that a scene attacks. */
 export interface Target {
@@ -177,10 +185,6 @@ const unknownFields: Scene = ({ open: where, methods: { commit, load } }) =>
 /** Messages whose known field has the wire type of another one. */
 const wrongWireTypes: Scene = ({ open: where }) => sendWhole(where, () => APPLY, repeated(INPUT_UPDATES, VARINT));
 
-const HEADERS = 1;
-const DATA = 0;
-const RST_STREAM = 3;
-const END_HEADERS = 4;
 /** A frame of one byte has 10 bytes on the wire. */
 const ONE_BYTE_CALLS = 200;
 const ONE_BYTE_FRAMES = 35_000;
@@ -191,9 +195,9 @@ const oneByteFrames: Scene = async ({ open: where, methods, largest }) => {
   return each(ONE_BYTE_CALLS, async () => {
     const connection = connectSocket(where);
     connection.on("error", () => undefined).resume();
-    connection.write(Buffer.concat([preface(), frame(HEADERS, END_HEADERS, 1, literalHeaders(methods.commit))]));
-    const start = [...framed(Buffer.alloc(0), 0, largest)].map((byte) => frame(DATA, 0, 1, Buffer.of(byte)));
-    const one = frame(DATA, 0, 1, Buffer.of(0));
+    connection.write(Buffer.concat([preface(), frame(FRAME.headers, END_HEADERS, 1, literalHeaders(methods.commit))]));
+    const start = [...framed(Buffer.alloc(0), 0, largest)].map((byte) => frame(FRAME.data, 0, 1, Buffer.of(byte)));
+    const one = frame(FRAME.data, 0, 1, Buffer.of(0));
     const bytes = Buffer.concat([...start, ...Array.from({ length: ONE_BYTE_FRAMES }, () => one)]);
     await new Promise<void>((resolve) => {
       connection.once("close", resolve);
@@ -204,22 +208,6 @@ const oneByteFrames: Scene = async ({ open: where, methods, largest }) => {
     });
   });
 };
-
-/** Returns the headers of a call in the form that every decoder of HPACK accepts: literals that are not indexed. */
-function literalHeaders(path: string): Buffer {
-  const literal = (text: string): Buffer => Buffer.concat([Buffer.of(text.length), Buffer.from(text)]);
-  const headers = {
-    ":method": "POST",
-    ":scheme": "http",
-    ":authority": "localhost",
-    ":path": path,
-    "content-type": "application/grpc",
-    te: "trailers",
-  };
-  return Buffer.concat(
-    Object.entries(headers).flatMap(([name, value]) => [Buffer.of(0), literal(name), literal(value)]),
-  );
-}
 
 /** Readers of a large document that do not read: on a few connections, each of which has many. */
 const stalledReaders: Scene = (target) => loadAndStall(target, 4, 2000);
@@ -300,16 +288,10 @@ const silentConnections: Scene = ({ tcp }) => {
 
 const RESET_CONNECTIONS = 200;
 const RESETS = 2_000;
-const CANCEL = 8;
 
 /** Calls that are reset as soon as they have begun. */
-const resetCalls: Scene = async ({ tcp, methods }) => {
-  const headers = literalHeaders(methods.check);
-  const pairs = Array.from({ length: RESETS }, (_, index) => {
-    const stream = 2 * index + 1;
-    return [frame(HEADERS, END_HEADERS, stream, headers), frame(RST_STREAM, 0, stream, Buffer.of(0, 0, 0, CANCEL))];
-  });
-  const bytes = Buffer.concat([preface(), ...pairs.flat()]);
+const callsReset: Scene = async ({ tcp, methods }) => {
+  const bytes = resetCalls(methods.check, RESETS);
   await each(
     RESET_CONNECTIONS,
     () =>
@@ -353,7 +335,7 @@ export const SCENES: Readonly<Record<string, Scene>> = {
   "health watches": healthWatches,
   "large headers": largeHeaders,
   "refused calls": refusedCalls,
-  "reset calls": resetCalls,
+  "reset calls": callsReset,
   "reflection without a reader": reflection,
   "idle uploads": idleUploads,
   "silent connections": silentConnections,

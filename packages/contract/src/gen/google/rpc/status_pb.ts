@@ -2,8 +2,8 @@
 // @generated from file google/rpc/status.proto (package google.rpc, syntax proto3)
 /* eslint-disable */
 
-// The two messages of gRPC's error model that this project reads and writes, with the field numbers every gRPC library
-// uses. Declared here because the code generator needs them as source.
+// The messages of gRPC's error model that this project reads and writes, here and in error_details.proto, with the field
+// numbers that every gRPC library uses. Declared here because the code generator needs them as source.
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
