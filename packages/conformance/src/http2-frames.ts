@@ -61,3 +61,33 @@ export function resetCalls(path: string, count: number): Buffer {
   });
   return Buffer.concat([preface(), ...calls.flat()]);
 }
+
+/** The bytes of a header that fit into the table of a connection, which has 4 KiB, with 32 bytes for the entry. */
+const INDEXED_BYTES = 3_900;
+/** The most that a frame carries without another setting. */
+const FRAME_BYTES = 16 * 1024;
+/** A literal that is added to the table: its index is the first one behind the 61 that every table has. */
+const ADDED_LITERAL = 0x40;
+const FIRST_INDEXED = 0x80 | 62;
+
+/** Returns a length of at least 127 in the form of HPACK, as the length of a text. */
+function longLength(length: number): Buffer {
+  const bytes = [127];
+  let rest = length - 127;
+  for (; rest >= 128; rest = Math.floor(rest / 128)) bytes.push((rest % 128) | 128);
+  return Buffer.of(...bytes, rest);
+}
+
+/**
+ * Returns the headers of the first call and of each later one: full frames of references to one long header, of a byte each. Unpacked, they
+ * have thousands of times the limit of the headers of a call.
+ */
+export function indexedHeaders(path: string): { readonly first: Buffer; readonly later: Buffer } {
+  const headers = literalHeaders(path);
+  const name = Buffer.from("x");
+  const value = Buffer.alloc(INDEXED_BYTES, "a");
+  const added = Buffer.concat([Buffer.of(ADDED_LITERAL, name.length), name, longLength(value.length), value]);
+  const filled = (start: Buffer): Buffer =>
+    Buffer.concat([start, Buffer.alloc(FRAME_BYTES - start.length, FIRST_INDEXED)]);
+  return { first: filled(Buffer.concat([headers, added])), later: filled(headers) };
+}

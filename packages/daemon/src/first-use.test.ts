@@ -111,7 +111,7 @@ describe("a copy of a data folder", () => {
   const copy = (): string => join(folder, "copy");
   /** Copies the folder of a running daemon, except the socket. */
   const makeCopy = (): void => {
-    cpSync(data, copy(), { recursive: true, filter: (path) => !path.endsWith(".sock") });
+    cpSync(data, copy(), { recursive: true, filter: (path) => !/\.(sock|new)$/.test(path) });
   };
 
   test("has no daemon, and status says so, whether the original runs or not", async () => {

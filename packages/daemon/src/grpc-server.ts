@@ -8,6 +8,7 @@ import type { SocketFile } from "./folder/socket-file.js";
 import { limitDeadlines, limitHeaders } from "./rpc/http2-limits.js";
 import { largestMessage, streamsOfConnection } from "./rpc/method-limits.js";
 import type { ConnectionPlaces } from "./rpc/connection-places.js";
+import { PACED_SOCKETS } from "./rpc/paced-socket.js";
 import type { ListenerRules, StreamGuard } from "./rpc/stream-guard.js";
 
 /**
@@ -55,7 +56,7 @@ export class Listener {
 
   private constructor(
     private readonly server: Server,
-    guard: StreamGuard,
+    private readonly guard: StreamGuard,
     rules: ListenerRules,
     private readonly file?: SocketFile,
   ) {
@@ -145,14 +146,14 @@ export class Listener {
   }
 
   private accept(where: ListenOptions, address: string): Promise<NetServer> {
-    const acceptor = createServer({ noDelay: true }, (socket) => {
+    const acceptor = createServer(PACED_SOCKETS, (socket) => {
       if (!this.places.makeRoom()) {
         socket.destroy();
         return;
       }
       this.sockets.add(socket);
       socket.once("close", () => this.sockets.delete(socket));
-      this.injector.injectConnection(socket);
+      this.injector.injectConnection(this.guard.pace(socket));
     });
     return new Promise((resolve, reject) => {
       // Also called for a connection that could not be accepted later, which affects that connection alone.

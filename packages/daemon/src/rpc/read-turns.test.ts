@@ -1,214 +1,173 @@
-import { randomBytes } from "node:crypto";
-import { EventEmitter, once } from "node:events";
-import {
-  type ClientHttp2Session,
-  type Http2Session,
-  type ServerHttp2Stream,
-  connect,
-  createServer,
-  sensitiveHeaders,
-} from "node:http2";
-import type { AddressInfo } from "node:net";
-import { Readable } from "node:stream";
 import { setImmediate as nextLoopIteration } from "node:timers/promises";
-import { type ReadHandle, ReadTurns } from "./read-turns.js";
+import { LEAST_BYTES, LONGEST_MS, MOST_BYTES, ReadTurns, type Reader, SLICE_MS } from "./read-turns.js";
 
-let startsOfAll = 0;
+const KIBIBYTE = 1024;
 
-/** A connection without a socket. */
-class Peer extends EventEmitter implements ReadHandle {
-  isRead = true;
-  starts = 0;
-  writeQueueSize = 0;
-  /** Where the model of a poll has it: behind those whose reads began before. */
-  order = 0;
+/** Turns by a clock that moves only when bytes are read, and the parts that were read in this iteration of the event loop. */
+class Model {
+  now = 1000;
+  readonly turns = new ReadTurns(() => this.now);
+  private parts: { readonly peer: Peer; readonly bytes: number; readonly ms: number }[] = [];
 
-  readStart(): void {
-    this.isRead = true;
-    this.starts += 1;
-    startsOfAll += 1;
-    this.order = startsOfAll;
+  note(peer: Peer, bytes: number, ms: number): void {
+    this.now += ms;
+    this.parts.push({ peer, bytes, ms });
   }
 
-  readStop(): void {
-    this.isRead = false;
-  }
-}
-
-/** Opens connections to turns whose clock moves only when a frame is worked on. */
-function newTurns(): { open: () => Peer; work: (peer: Peer, ms: number) => void } {
-  let now = 1000;
-  const turns = new ReadTurns(() => now);
-  return {
-    open: () => {
-      const peer = new Peer();
-      turns.connected(peer as unknown as Http2Session, peer);
-      return peer;
-    },
-    work: (peer, ms) => {
-      const stream = new Readable({ read: () => undefined });
-      turns.opened(peer as unknown as Http2Session, stream);
-      for (let spent = 1; spent < ms; spent += 1) {
-        now += 1;
-        stream.push("part");
-      }
-      now += 1;
-    },
-  };
-}
-
-const readOf = (peers: Readonly<Record<string, Peer>>): string =>
-  Object.entries(peers)
-    .filter(([, { isRead }]) => isRead)
-    .map(([name]) => name)
-    .join(" ");
-
-test("all connections are read while their frames take little time", async () => {
-  const { open, work } = newTurns();
-  const peers = { a: open(), b: open() };
-  for (let poll = 0; poll < 5; poll += 1) {
-    work(peers.a, 2);
-    work(peers.b, 2);
-    expect(readOf(peers)).toBe("a b");
+  /** Ends the iteration. Returns its parts, and those of the immediates after it. */
+  async endIteration(): Promise<Model["parts"]> {
     await nextLoopIteration();
+    return this.parts.splice(0);
   }
-  expect([peers.a.starts, peers.b.starts]).toEqual([0, 0]);
+}
+
+const peers: Peer[] = [];
+
+afterEach(() => {
+  // Their turns would go on.
+  for (const peer of peers.splice(0)) peer.left = 0;
 });
 
-test("in a long poll only connections that send little are read, and in a very long one none", async () => {
-  const { open, work } = newTurns();
-  const peers = { light: open(), fresh: open(), busy: open() };
-  work(peers.light, 1);
-  await nextLoopIteration();
-  work(peers.busy, 5);
-  expect(readOf(peers)).toBe("light fresh busy");
-  work(peers.busy, 5);
-  expect(readOf(peers)).toBe("light");
-  await nextLoopIteration();
-  expect(readOf(peers)).toBe("light fresh");
-  await nextLoopIteration();
-  expect(readOf(peers)).toBe("light fresh busy");
-  work(peers.busy, 10);
-  work(peers.light, 15);
-  expect(readOf(peers)).toBe("");
-  await nextLoopIteration();
-  expect(readOf(peers)).toBe("fresh");
+/** A connection whose bytes take a time. */
+class Peer {
+  readonly reader: Reader;
+  left = 0;
+  isPaused = false;
+
+  constructor(
+    private readonly model: Model,
+    private readonly msOfKibibyte: number,
+  ) {
+    peers.push(this);
+    this.reader = model.turns.join((most) => {
+      const bytes = Math.min(most, this.left);
+      this.left -= bytes;
+      model.note(this, bytes, (bytes / KIBIBYTE) * this.msOfKibibyte);
+      if (this.left === 0) return "empty";
+      return this.isPaused ? "paused" : "more";
+    });
+  }
+
+  send(bytes: number): void {
+    this.left += bytes;
+    this.reader.ready();
+  }
+}
+
+const msOf = (parts: readonly { readonly ms: number }[]): number => parts.reduce((sum, { ms }) => sum + ms, 0);
+
+test("what takes little time is read at once", () => {
+  const model = new Model();
+  const peer = new Peer(model, 0.01);
+  peer.send(KIBIBYTE);
+  expect(peer.left).toBe(0);
+});
+
+test("the parts of a connection become smaller while they take long, and larger when they do not", async () => {
+  const model = new Model();
+  const [slow, fast] = [new Peer(model, 3), new Peer(model, 0.001)];
+  slow.send(10 * KIBIBYTE);
+  const parts = [];
+  for (let iteration = 0; iteration < 20; iteration += 1) parts.push(...(await model.endIteration()));
+  expect(parts.map(({ bytes }) => bytes / KIBIBYTE)).toEqual([4, 2, ...Array<number>(4).fill(1)]);
+  fast.send(100 * KIBIBYTE);
+  const sizes = (await model.endIteration()).map(({ bytes }) => bytes / KIBIBYTE);
+  expect(sizes.slice(0, 4)).toEqual([4, 8, 16, 16]);
+  expect([LEAST_BYTES, MOST_BYTES]).toEqual([KIBIBYTE, 16 * KIBIBYTE]);
 });
 
 const MANY = 40;
+/** A part of the least size takes this long, and so is the longest one after the first parts. */
+const PART_MS = 1;
 
-// A piece of 10 ms makes a poll long, and one of 25 ms makes it very long.
-test.each([10, 25])(
-  "busy connections with pieces of %d ms keep neither each other out, nor those that send little",
-  async (ms) => {
-    const { open, work } = newTurns();
-    const busy = Array.from({ length: MANY }, open);
-    const light = Array.from({ length: 4 }, open);
-    for (const peer of light) work(peer, 1);
-    await nextLoopIteration();
-    const worked = new Map(busy.map((peer) => [peer, 0]));
-    /** For each of the light ones the pieces of others since it was read. */
-    const waited = new Map(light.map((peer) => [peer, 0]));
-    let longest = 0;
-    for (let poll = 0; poll < 20 * MANY; poll += 1) {
-      for (const peer of [...busy, ...light].sort((a, b) => a.order - b.order)) {
-        if (!peer.isRead) continue;
-        if (waited.has(peer)) {
-          longest = Math.max(longest, waited.get(peer) ?? 0);
-          waited.set(peer, 0);
-          work(peer, 1);
-          continue;
-        }
-        worked.set(peer, (worked.get(peer) ?? 0) + 1);
-        for (const [other, pieces] of waited) waited.set(other, pieces + 1);
-        work(peer, ms);
-      }
-      await nextLoopIteration();
-    }
-    expect(longest).toBeLessThanOrEqual(2);
-    expect(Math.min(...worked.values())).toBeGreaterThan(3);
-  },
-);
+/** Opens connections that always have more, and some that have sent little. */
+async function newCrowd(): Promise<{ model: Model; busy: Peer[]; light: Peer[] }> {
+  const model = new Model();
+  const light = Array.from({ length: 4 }, () => new Peer(model, PART_MS));
+  for (const peer of light) peer.send(100);
+  const busy = Array.from({ length: MANY }, () => new Peer(model, PART_MS));
+  for (const peer of busy) peer.send(10_000 * KIBIBYTE);
+  // Until all have the smallest parts.
+  for (let iteration = 0; iteration < 6 * MANY; iteration += 1) await nextLoopIteration();
+  await model.endIteration();
+  return { model, busy, light };
+}
 
-test("the reads of a closed connection do not begin again", async () => {
-  const { open, work } = newTurns();
-  const [closed, busy] = [open(), open()];
-  work(busy, 10);
-  expect(closed.isRead).toBe(false);
-  closed.emit("close");
-  for (let poll = 0; poll < 4; poll += 1) await nextLoopIteration();
-  expect([closed.starts, busy.starts]).toEqual([0, 1]);
-  // None waits, so that the busy one does not rest.
-  work(busy, 10);
-  await nextLoopIteration();
-  expect(busy.isRead).toBe(true);
-});
-
-test("the reads of a connection that writes are left to Node, which begins them after the write", async () => {
-  const { open, work } = newTurns();
-  const peer = open();
-  peer.writeQueueSize = 10;
-  work(peer, 20);
-  for (let poll = 0; poll < 4; poll += 1) await nextLoopIteration();
-  expect(peer.starts).toBe(0);
-  // Node has begun to read it, and it is busy in another long poll.
-  work(open(), 10);
-  peer.isRead = true;
-  work(peer, 1);
-  expect(peer.isRead).toBe(false);
-});
-
-/** The calls of a real connection, each with headers of about 1 KB. */
-const CALLS = 1_000;
-const HEADER_BYTES = 1_000;
-/** The most that libuv reads at once. */
-const PIECE_BYTES = 64 * 1024;
-
-// Fails with a version of Node that keeps the handle of a socket elsewhere, and without turns.
-test("one poll reads one piece of real connections, which take turns, and all of it arrives", async () => {
-  let now = 0;
-  const turns = new ReadTurns(() => (now += 1));
-  /** The connection of each call, for each poll. */
-  const polls: number[][] = [[]];
-  const sessions: Http2Session[] = [];
-  const server = createServer();
-  server.on("session", (session) => {
-    sessions.push(session);
-    turns.connected(session);
-  });
-  server.on("stream", (stream: ServerHttp2Stream) => {
-    const { session } = stream;
-    turns.opened(session as Http2Session, stream);
-    polls.at(-1)?.push(sessions.indexOf(session as Http2Session));
-    stream.on("error", () => undefined);
-    stream.respond({}, { endStream: true });
-    setImmediate(() => polls.push([]));
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  const clients = [0, 1].map(() => connect(`http://127.0.0.1:${String(port)}`));
-  try {
-    await Promise.all(clients.map((client) => once(client, "remoteSettings")));
-    const ends = Array.from({ length: CALLS }, (_, index) => {
-      const padding = randomBytes(HEADER_BYTES / 2).toString("hex");
-      // A sensitive header is sent as it is, not as a reference to an earlier one.
-      const headers = { ":path": "/", padding, [sensitiveHeaders]: ["padding"] };
-      const stream = (clients[index % 2] as ClientHttp2Session).request(headers, { endStream: true });
-      stream.resume();
-      return once(stream, "end");
-    });
-    await Promise.all(ends);
-  } finally {
-    for (const client of clients) client.destroy();
-    server.close();
+test("busy connections are read for one slice of each iteration, and all as often", async () => {
+  const { model, busy } = await newCrowd();
+  const counts = new Map(busy.map((peer) => [peer, 0]));
+  let longest = 0;
+  for (let iteration = 0; iteration < 10 * MANY; iteration += 1) {
+    const parts = await model.endIteration();
+    longest = Math.max(longest, msOf(parts));
+    for (const { peer } of parts) counts.set(peer, (counts.get(peer) ?? 0) + 1);
   }
-  const read = polls.filter((calls) => calls.length > 0);
-  expect(read.flat()).toHaveLength(CALLS);
-  expect(Math.max(...read.map((calls) => calls.length))).toBeLessThan((2 * PIECE_BYTES) / HEADER_BYTES);
-  // When one has sent everything, the other is not far behind.
-  const calls = read.flat();
-  const firstEnd = Math.min(...[0, 1].map((one) => calls.lastIndexOf(one)));
-  const behind = calls.slice(firstEnd + 1).length;
-  expect(behind).toBeLessThan(CALLS / 4);
+  expect(longest).toBeLessThanOrEqual(SLICE_MS + PART_MS);
+  const [least, most] = [Math.min(...counts.values()), Math.max(...counts.values())];
+  expect(least).toBeGreaterThan(0);
+  expect(most - least).toBeLessThanOrEqual(1);
+});
+
+test("a connection that sends little waits for one part of a busy one, and keeps no busy one out", async () => {
+  const { model, light } = await newCrowd();
+  for (let iteration = 0; iteration < 50; iteration += 1) {
+    for (const peer of light) peer.send(KIBIBYTE / 2);
+    const parts = await model.endIteration();
+    const isLight = parts.map(({ peer }) => light.includes(peer));
+    expect(isLight.filter(Boolean)).toHaveLength(light.length);
+    expect(isLight.indexOf(true)).toBeLessThanOrEqual(1);
+    expect(isLight.lastIndexOf(true) - isLight.indexOf(true)).toBe(light.length - 1);
+    expect(isLight.includes(false)).toBe(true);
+  }
+});
+
+test("many connections that send little share a longer time, and one busy part is read in each iteration", async () => {
+  const { model, busy } = await newCrowd();
+  const crowd = Array.from({ length: 100 }, () => new Peer(model, PART_MS));
+  for (const peer of crowd) peer.send(1);
+  for (let iteration = 0; iteration < 2 * MANY; iteration += 1) await model.endIteration();
+  for (const peer of crowd) peer.send(KIBIBYTE);
+  // What was read as it was sent, and the next iteration.
+  await model.endIteration();
+  let iterations = 0;
+  while (crowd.some(({ left }) => left > 0) && iterations < 100) {
+    const parts = await model.endIteration();
+    iterations += 1;
+    expect(msOf(parts)).toBeLessThanOrEqual(LONGEST_MS + 2 * PART_MS);
+    expect(parts.filter(({ peer }) => busy.includes(peer))).not.toHaveLength(0);
+  }
+  expect(iterations).toBeLessThan(10);
+});
+
+test("a connection that HTTP/2 does not read has no turn until it is ready again, and stays busy", async () => {
+  const { model, light } = await newCrowd();
+  const peer = new Peer(model, PART_MS);
+  peer.send(1);
+  for (let iteration = 0; iteration < 2 * MANY; iteration += 1) await model.endIteration();
+  peer.isPaused = true;
+  peer.send(100 * KIBIBYTE);
+  const { left } = peer;
+  for (let iteration = 0; iteration < 2 * MANY; iteration += 1) await model.endIteration();
+  expect(peer.left).toBe(left);
+  peer.isPaused = false;
+  peer.reader.ready();
+  for (const other of light) other.send(1);
+  const parts = await model.endIteration();
+  expect(parts.findIndex((part) => part.peer === light[0])).toBeLessThanOrEqual(1);
+  for (let iteration = 0; iteration < 2 * MANY; iteration += 1) await model.endIteration();
+  expect(peer.left).toBeLessThan(left);
+});
+
+test("a part that throws does not keep the others waiting", async () => {
+  const model = new Model();
+  const broken = model.turns.join(() => {
+    throw new Error("the frame is broken");
+  });
+  const peer = new Peer(model, PART_MS);
+  expect(() => {
+    broken.ready();
+  }).toThrow("the frame is broken");
+  peer.send(1);
+  await nextLoopIteration();
+  expect(peer.left).toBe(0);
 });

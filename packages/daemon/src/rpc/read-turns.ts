@@ -1,106 +1,126 @@
-import type { Http2Session } from "node:http2";
-import type { Readable } from "node:stream";
-
-/** The time that frames may take in one poll of the event loop before busy connections wait for the next one, in milliseconds. */
-const SLICE_MS = 5;
-/** The time that frames may take in one poll before all connections wait, in milliseconds. */
-const LONGEST_MS = 20;
-/** A connection is busy when its frames took longer than this in one poll, in milliseconds. */
+/** The time that busy connections may be read in one iteration of the event loop, in milliseconds. */
+export const SLICE_MS = 2;
+/** The time that all connections may be read in one iteration, in milliseconds. */
+export const LONGEST_MS = 20;
+/** A connection is busy when it was read for longer than this and still has more, in milliseconds. */
 const LITTLE_MS = 1;
-/** The time for which a connection is busy after such a poll, in milliseconds. */
+/** The time for which it is busy then, in milliseconds. */
 const BUSY_MS = 2_000;
 
-/** The functions of a libuv handle that begin and end its reads. The socket of an HTTP/2 session has no public ones. */
-export interface ReadHandle {
-  readonly writeQueueSize: number;
-  readStart(): void;
-  readStop(): void;
+/** The bytes of a part. The parts of a connection become smaller while they take long. */
+export const LEAST_BYTES = 1024;
+const FIRST_BYTES = 4 * 1024;
+export const MOST_BYTES = 16 * 1024;
+/** The time that a part should take, in milliseconds. */
+const PART_MS = { least: 0.5, most: 1.5 } as const;
+
+/** What a connection has after a part: nothing, more bytes, or bytes that HTTP/2 does not take now. */
+export type AfterPart = "empty" | "more" | "paused";
+
+/** Reads the next part of a connection, of at most so many bytes. */
+export type ReadPart = (bytes: number) => AfterPart;
+
+/** A connection that takes turns. */
+export interface Reader {
+  /** Notes that bytes have arrived. */
+  ready(): void;
 }
 
-/** An open connection. */
-interface Connection {
-  readonly handle: ReadHandle;
-  /** The last poll in which it was read, or NEVER. */
-  poll: number;
-  /** When its first frame in that poll arrived. */
-  since: number;
-  /** Infinity before it was read. */
+/** The state of a connection. */
+interface Turn {
+  readonly read: ReadPart;
+  partBytes: number;
+  /** The time that it was read since it had nothing. */
+  spentMs: number;
+  /** Infinity until all that it has sent was read once. */
   busyUntil: number;
-  isStopped: boolean;
+  isWaiting: boolean;
 }
-
-const NEVER = 0;
-
-/** How long a poll has taken, and so which connections wait for the next one: none, the busy ones, or all. */
-type Length = "short" | "long" | "longest";
 
 /**
- * Lets connections take turns in being read. libuv reads up to 2 MiB of each ready connection in one poll of the event loop, and Node makes
- * objects of all frames in them, before anything can be refused or its connection be closed.
+ * Lets connections take turns in being read. What has arrived of one connection can take Node long: it makes objects of all frames and
+ * headers before anything can be refused or the connection be closed.
  *
- * Here the reads of busy and new connections end when the frames of a poll have taken a slice. In the next polls those are read first that
- * were not read for the longest time. A connection that sends little is read in every poll: it waits for one piece of another connection,
- * which has 64 KiB, and not for all that the others have sent.
+ * Bytes are read in parts that take about a millisecond. The parts of one iteration of the event loop have a limit in time, and those that
+ * are left wait for the next iteration. A connection that sends little comes first, before the busy and the new ones; these come in the
+ * order in which they began to wait.
  */
 export class ReadTurns {
-  private readonly connections = new Map<Http2Session, Connection>();
-  private poll = 1;
-  private pollStartedAt: number | undefined;
-  private length: Length = "short";
+  private readonly light = new Set<Turn>();
+  private readonly busy = new Set<Turn>();
+  private spentMs = 0;
+  private hasReadBusy = false;
+  private isReading = false;
   private isScheduled = false;
 
   constructor(private readonly now: () => number = () => performance.now()) {}
 
-  /** Notes a new connection until it is closed. */
-  connected(session: Http2Session, handle = handleOf(session)): void {
-    if (!handle) return;
-    const connection = { handle, poll: NEVER, since: 0, busyUntil: Infinity, isStopped: false };
-    this.connections.set(session, connection);
-    session.once("close", () => this.connections.delete(session));
-  }
-
-  /** Notes that a call of a connection has begun to arrive, and each of its parts later. */
-  opened(session: Http2Session, stream: Readable): void {
-    const connection = this.connections.get(session);
-    if (!connection) return;
-    this.arrived(connection);
-    const push = stream.push.bind(stream);
-    // Node calls it for each DATA frame, also while nothing reads the stream.
-    stream.push = (...part) => {
-      this.arrived(connection);
-      return push(...part);
+  join(read: ReadPart): Reader {
+    const turn = { read, partBytes: FIRST_BYTES, spentMs: 0, busyUntil: Infinity, isWaiting: false };
+    return {
+      ready: () => {
+        this.wait(turn);
+        this.readNext();
+      },
     };
   }
 
-  private arrived(connection: Connection): void {
-    // The later frames of a piece that is already too long cost little here.
-    if (connection.isStopped && connection.poll === this.poll) return;
-    const now = this.now();
-    this.pollStartedAt ??= now;
+  private wait(turn: Turn): void {
+    if (turn.isWaiting) return;
+    turn.isWaiting = true;
+    (turn.busyUntil > this.now() ? this.busy : this.light).add(turn);
+  }
+
+  private readNext(): void {
+    if (this.isReading) return;
+    const turn = this.next();
+    if (turn) this.readPart(turn);
+  }
+
+  /** Returns the connection whose turn it is, if one waits and the iteration has time left. One busy connection is read in each iteration. */
+  private next(): Turn | undefined {
+    const [light] = this.light;
+    if (light && this.spentMs < LONGEST_MS) {
+      this.light.delete(light);
+      return light;
+    }
+    const [busy] = this.busy;
+    if (!busy || (this.hasReadBusy && this.spentMs >= SLICE_MS)) return undefined;
+    this.busy.delete(busy);
+    this.hasReadBusy = true;
+    return busy;
+  }
+
+  private readPart(turn: Turn): void {
+    this.isReading = true;
+    turn.isWaiting = false;
     this.schedule();
-    this.notePart(connection, now);
-    const spent = now - this.pollStartedAt;
-    const length = spent > LONGEST_MS ? "longest" : spent > SLICE_MS ? "long" : "short";
-    if (length !== this.length) {
-      this.length = length;
-      for (const other of this.connections.values()) if (length === "longest" || other.busyUntil > now) stop(other);
-    } else if (length === "long" && connection.busyUntil > now) {
-      // It became busy by this frame.
-      stop(connection);
+    const startedAt = this.now();
+    let after: AfterPart = "empty";
+    try {
+      after = turn.read(turn.partBytes);
+    } finally {
+      // After the events of the part, which Node emits in ticks.
+      process.nextTick(() => {
+        this.isReading = false;
+        this.noteTime(turn, this.now() - startedAt, after);
+        if (after === "more") this.wait(turn);
+        this.readNext();
+      });
     }
   }
 
-  /** Notes the part of a connection in this poll. */
-  private notePart(connection: Connection, now: number): void {
-    if (connection.poll === this.poll) {
-      if (now - connection.since > LITTLE_MS) connection.busyUntil = now + BUSY_MS;
-      return;
+  private noteTime(turn: Turn, ms: number, after: AfterPart): void {
+    this.spentMs += ms;
+    turn.spentMs += ms;
+    if (after === "empty") {
+      turn.spentMs = 0;
+      if (turn.busyUntil === Infinity) turn.busyUntil = 0;
+    } else if (turn.spentMs > LITTLE_MS) {
+      turn.busyUntil = this.now() + BUSY_MS;
     }
-    if (connection.poll === NEVER) connection.busyUntil = 0;
-    connection.poll = this.poll;
-    connection.since = now;
-    // Node has begun to read it again after a write.
-    if (connection.isStopped) stop(connection);
+    if (ms > PART_MS.most) turn.partBytes = Math.max(LEAST_BYTES, turn.partBytes / 2);
+    else if (ms < PART_MS.least) turn.partBytes = Math.min(MOST_BYTES, turn.partBytes * 2);
   }
 
   private schedule(): void {
@@ -108,47 +128,9 @@ export class ReadTurns {
     this.isScheduled = true;
     setImmediate(() => {
       this.isScheduled = false;
-      this.endPoll();
+      this.spentMs = 0;
+      this.hasReadBusy = false;
+      this.readNext();
     });
   }
-
-  /**
-   * Begins the reads of stopped connections again, first those that were not read for the longest time. A busy one that was read in this
-   * poll rests in the next one when others wait, because the system would report it before them again. When one that sends little could not
-   * be read in this poll, all busy ones rest.
-   */
-  private endPoll(): void {
-    const { poll } = this;
-    this.poll += 1;
-    this.pollStartedAt = undefined;
-    this.length = "short";
-    const now = this.now();
-    const stopped = [...this.connections.values()].filter(({ isStopped }) => isStopped);
-    const wasRead = (connection: Connection): boolean => connection.poll === poll;
-    const isBusy = (connection: Connection): boolean => connection.busyUntil > now;
-    const waiting = stopped.filter((connection) => !wasRead(connection));
-    const allRest = !waiting.every(isBusy);
-    for (const connection of stopped.sort((a, b) => a.poll - b.poll)) {
-      const rests = isBusy(connection) && (allRest || (waiting.length > 0 && wasRead(connection)));
-      if (rests) this.schedule();
-      else start(connection);
-    }
-  }
-}
-
-function stop(connection: Connection): void {
-  connection.isStopped = true;
-  connection.handle.readStop();
-}
-
-function start(connection: Connection): void {
-  connection.isStopped = false;
-  // Node reads no more while it writes, and begins again by itself.
-  if (connection.handle.writeQueueSize === 0) connection.handle.readStart();
-}
-
-/** The handle is undefined with a version of Node that keeps it elsewhere, and tests fail then. */
-function handleOf(session: Http2Session): ReadHandle | undefined {
-  const { _handle: handle } = session.socket as unknown as { readonly _handle?: ReadHandle };
-  return typeof handle?.writeQueueSize === "number" ? handle : undefined;
 }

@@ -48,6 +48,19 @@ export function refuse(stream: ServerHttp2Stream, error: StoreError): void {
   });
 }
 
+/** The error of the streams that are turned away. It is created once: Node would create one for each, which costs more than the stream. */
+const TURNED_AWAY = new Error("the stream was refused");
+
+/**
+ * Resets a stream whose call was not begun. gRPC reports the code as UNAVAILABLE. A response would cost more than the client's request.
+ */
+export function turnAway(stream: ServerHttp2Stream): void {
+  setImmediate(() => {
+    stream.close(constants.NGHTTP2_REFUSED_STREAM);
+    stream.destroy(TURNED_AWAY);
+  });
+}
+
 function endWith(stream: ServerHttp2Stream, error: StoreError): void {
   if (stream.destroyed || stream.closed) return;
   if (stream.headersSent) {

@@ -6,6 +6,15 @@ import { noteRefusal, refuse } from "./refusals.js";
 export const MAX_STANDARD_CALLS = 512;
 export const MAX_STANDARD_CALLS_OF_CONNECTION = 32;
 
+const tooManyCalls = (expected: string): StoreError =>
+  readFailed("BUSY", "too many calls of the health and reflection services are open; retry after a pause", {
+    expected,
+  });
+
+/** The refusals. They are created once: their stacks cost more than the rest of a refused call. */
+const TOO_MANY_CALLS = tooManyCalls(`at most ${String(MAX_STANDARD_CALLS)}`);
+const TOO_MANY_OF_CONNECTION = tooManyCalls(`from one connection, at most ${String(MAX_STANDARD_CALLS_OF_CONNECTION)}`);
+
 /**
  * The open calls of the standard services of gRPC. A connection may have few. Beyond the limit of all, the oldest one is ended, so that a
  * new health check is always answered.
@@ -19,13 +28,13 @@ export class StandardCalls {
     const count = this.perConnection.get(session) ?? 0;
     if (count >= MAX_STANDARD_CALLS_OF_CONNECTION) {
       noteRefusal(session);
-      refuse(stream, tooManyCalls(`from one connection, at most ${String(MAX_STANDARD_CALLS_OF_CONNECTION)}`));
+      refuse(stream, TOO_MANY_OF_CONNECTION);
       return false;
     }
     const [oldest] = this.streams;
     if (oldest && this.streams.size >= MAX_STANDARD_CALLS) {
       this.streams.delete(oldest);
-      refuse(oldest, tooManyCalls(`at most ${String(MAX_STANDARD_CALLS)}`));
+      refuse(oldest, TOO_MANY_CALLS);
     }
     this.streams.add(stream);
     this.perConnection.set(session, count + 1);
@@ -36,8 +45,3 @@ export class StandardCalls {
     return true;
   }
 }
-
-const tooManyCalls = (expected: string): StoreError =>
-  readFailed("BUSY", "too many calls of the health and reflection services are open; retry after a pause", {
-    expected,
-  });

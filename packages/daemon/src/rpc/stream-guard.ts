@@ -1,5 +1,6 @@
 import type { Http2Session, IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import { constants } from "node:http2";
+import type { Socket } from "node:net";
 import type { Server } from "@grpc/grpc-js";
 import type { Authenticate } from "./authentication.js";
 import { type BudgetLimits, ByteBudget } from "./byte-budget.js";
@@ -8,8 +9,9 @@ import { GuardedStream, type StreamTimes } from "./guarded-stream.js";
 import { http2ServersOf } from "./http2-limits.js";
 import { MessageReader } from "./message-reader.js";
 import { type MethodLimits, STREAM_BYTES } from "./method-limits.js";
+import { PacedSocket } from "./paced-socket.js";
 import { ReadTurns } from "./read-turns.js";
-import { RESET_WEIGHT, UNAUTHENTICATED_WEIGHT, noteRefusal, refuse } from "./refusals.js";
+import { RESET_WEIGHT, UNAUTHENTICATED_WEIGHT, noteRefusal, refuse, turnAway } from "./refusals.js";
 import { countRequest } from "./request-memory.js";
 import { StandardCalls } from "./standard-calls.js";
 import { Turns } from "./turns.js";
@@ -34,7 +36,7 @@ export interface ListenerRules {
 export class StreamGuard {
   private readonly streams = new Set<GuardedStream>();
   private readonly listeners: ListenerState[] = [];
-  private readonly turns = new Turns<Http2Session | undefined>();
+  private readonly turns = new Turns<Http2Session>();
   private readonly reads = new ReadTurns();
   private checks: NodeJS.Timeout | undefined;
 
@@ -59,7 +61,10 @@ export class StreamGuard {
     this.listeners.push(listener);
     http2Server.on("session", (session: Http2Session) => {
       listener.places.opened(session);
-      this.reads.connected(session);
+      session.on("stream", (stream: ServerHttp2Stream) => {
+        // The stream of a call that was reset with its beginning has lost its session.
+        if (stream.destroyed) noteRefusal(session, RESET_WEIGHT);
+      });
     });
     const onStream = http2Server.listeners("stream") as StreamListener[];
     http2Server.removeAllListeners("stream");
@@ -67,20 +72,15 @@ export class StreamGuard {
       // Without a listener, the error of a stream that its client resets would end the process.
       stream.on("error", () => undefined);
       const { session } = stream;
-      if (session) this.reads.opened(session, stream);
       if (!session || !holdStream(stream, session, listener)) return;
       const limits = this.limitsOf(String(headers[constants.HTTP2_HEADER_PATH]));
       listener.places.arrived(session, stream, limits?.isStandard === true);
-      let hasJustArrived = true;
       setImmediate(() => {
-        hasJustArrived = false;
+        // A client that has waited for its turn may have good reasons to reset its call later.
+        if (stream.destroyed && !stream.headersSent) noteRefusal(session, RESET_WEIGHT);
       });
       this.turns.begin(session, () => {
-        if (stream.destroyed) {
-          // A client that waited for its turn may have good reasons.
-          if (hasJustArrived) noteRefusal(session, RESET_WEIGHT);
-          return;
-        }
+        if (stream.destroyed) return;
         const guarded = this.open(stream, session, headers, listener, limits);
         if (!guarded) return;
         for (const listen of onStream) listen.call(http2Server, stream, headers, ...more);
@@ -91,6 +91,11 @@ export class StreamGuard {
       this.check();
     }, this.times.checks).unref();
     return listener.places;
+  }
+
+  /** Returns the socket of a new connection as a stream that takes turns in being read. */
+  pace(socket: Socket): PacedSocket {
+    return new PacedSocket(socket, this.reads);
   }
 
   /** Stops the checks of slow clients. */
@@ -149,10 +154,7 @@ function holdStream(stream: ServerHttp2Stream, session: Http2Session, { streams 
   if (!share.take(STREAM_BYTES, share.bytes === 0)) {
     // A client is told the limit of its connection, and cannot know how many calls the others have.
     if (share.bytes + STREAM_BYTES > share.limits.connection) noteRefusal(session);
-    // gRPC reports this code as UNAVAILABLE: the call was not begun. A response would cost more than the client's request.
-    setImmediate(() => {
-      stream.close(constants.NGHTTP2_REFUSED_STREAM);
-    });
+    turnAway(stream);
     return false;
   }
   stream.once("close", () => {

@@ -1,20 +1,27 @@
 import { setImmediate as nextLoopIteration } from "node:timers/promises";
 import { Turns } from "./turns.js";
 
+/** Stands for a connection. */
+interface Peer {
+  readonly name: string;
+}
+const A = { name: "A" };
+
 /** Returns turns whose calls take this time each by their own clock, and the names of the calls that have begun. */
 function newTurns(ms = 4): {
-  turns: Turns<string>;
+  turns: Turns<Peer>;
   begin: (connection: string, name: string) => void;
   begun: string[];
 } {
   let now = 0;
   const begun: string[] = [];
-  const turns = new Turns<string>(() => now);
+  const peers: Readonly<Record<string, Peer>> = { a: { name: "a" }, b: { name: "b" }, c: { name: "c" } };
+  const turns = new Turns<Peer>(() => now);
   return {
     turns,
     begun,
     begin: (connection, name) => {
-      turns.begin(connection, () => {
+      turns.begin(peers[connection] as Peer, () => {
         now += ms;
         begun.push(name);
       });
@@ -36,8 +43,17 @@ test("many calls of one connection begin after what has arrived in an iteration"
   expect(begun).toEqual(["a1", "a2", "a3", "a4", "b1"]);
   await nextLoopIteration();
   expect(begun.slice(5)).toEqual(["a5", "a6"]);
-  begin("a", "a7");
-  expect(begun.slice(7)).toEqual(["a7"]);
+});
+
+test("a connection with many calls is busy: each of its next calls waits for its turn, and those of others do not", async () => {
+  const { begin, begun } = newTurns(0);
+  for (const name of ["a1", "a2", "a3", "a4", "a5"]) begin("a", name);
+  await nextLoopIteration();
+  begin("a", "a6");
+  begin("b", "b1");
+  expect(begun.slice(5)).toEqual(["b1"]);
+  await nextLoopIteration();
+  expect(begun.slice(6)).toEqual(["a6"]);
 });
 
 test("connections take turns when there are many calls", async () => {
@@ -59,7 +75,7 @@ test("connections take turns when there are many calls", async () => {
 test("a call that throws does not keep the others waiting", async () => {
   const { turns, begin, begun } = newTurns();
   expect(() => {
-    turns.begin("a", () => {
+    turns.begin(A, () => {
       throw new Error("the call failed");
     });
   }).toThrow("the call failed");
@@ -70,7 +86,7 @@ test("a call that throws does not keep the others waiting", async () => {
 
 test("fewer calls begin in each iteration while iterations are long, and more again when they are short", async () => {
   let now = 0;
-  const turns = new Turns<string>(() => now);
+  const turns = new Turns<Peer>(() => now);
   let count = 0;
   /** Returns the calls that began in each of some iterations. The other work of an iteration takes this long. */
   const iterations = async (restMs: number): Promise<number[]> => {
@@ -84,7 +100,7 @@ test("fewer calls begin in each iteration while iterations are long, and more ag
     return begun;
   };
   for (let calls = 0; calls < 1000; calls += 1) {
-    turns.begin("a", () => {
+    turns.begin(A, () => {
       now += 0.5;
       count += 1;
     });
@@ -97,11 +113,11 @@ test("fewer calls begin in each iteration while iterations are long, and more ag
 
 test("time in which no call waits makes no iteration long", async () => {
   let now = 0;
-  const turns = new Turns<string>(() => now);
+  const turns = new Turns<Peer>(() => now);
   let count = 0;
   const begin = (calls: number): void => {
     for (let left = calls; left > 0; left -= 1) {
-      turns.begin("a", () => {
+      turns.begin(A, () => {
         now += 0.5;
         count += 1;
       });

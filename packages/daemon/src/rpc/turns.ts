@@ -2,18 +2,22 @@
 const SLICE_MS = 8;
 const LEAST_SLICE_MS = 0.5;
 /** An iteration that takes longer, with all other work, makes the slice shorter. */
-const ITERATION_MS = 15;
+const ITERATION_MS = 10;
 /** The calls of a connection that begin at once: until a call has begun, its client may not send all of its request. */
 const AT_ONCE = 4;
+/** The time for which a connection is busy that had more calls than these in one iteration, in milliseconds. */
+const BUSY_MS = 2_000;
 
 /**
  * Lets connections take turns in beginning calls. What Node reads of a connection in one iteration of the event loop can
  * be the beginnings of 1,000 calls: without turns, one client holds the loop for as long as these take.
  */
-export class Turns<Connection> {
+export class Turns<Connection extends object> {
   private readonly waiting = new Map<Connection, (() => void)[]>();
   /** The number of calls that each connection has begun at once in this iteration of the event loop. */
   private readonly begun = new Map<Connection, number>();
+  /** Until when a connection is busy. */
+  private readonly busyUntil = new WeakMap<Connection, number>();
   private spentMs = 0;
   private sliceMs = SLICE_MS;
   /** Since when calls wait for the end of this iteration of the event loop. Undefined while none did at its beginning. */
@@ -30,15 +34,15 @@ export class Turns<Connection> {
   constructor(private readonly now: () => number = () => performance.now()) {}
 
   /**
-   * Begins a call now, when it is the first one of its connection in this iteration of the event loop, or one of few. Another one begins at
-   * the turn of its connection: after all that has arrived in this iteration, or later when many wait. A call that its client has reset by
-   * then costs little.
+   * Begins a call now, when it is the first one of its connection in this iteration of the event loop, or one of few. Another one, and each
+   * one of a busy connection, begins at the turn of its connection: after all that has arrived in this iteration, or later when many wait.
+   * A call that its client has reset by then costs little.
    */
   begin(connection: Connection, call: () => void): void {
     this.schedule();
     const begun = this.begun.get(connection) ?? 0;
     const hasSlice = begun === 0 || (begun < AT_ONCE && this.spentMs < this.sliceMs);
-    if (hasSlice && !this.waiting.has(connection)) {
+    if (hasSlice && !this.waiting.has(connection) && !this.isBusy(connection)) {
       this.begun.set(connection, begun + 1);
       this.perform(call);
       return;
@@ -46,6 +50,12 @@ export class Turns<Connection> {
     const calls = this.waiting.get(connection);
     if (calls) calls.push(call);
     else this.waiting.set(connection, [call]);
+    if (begun + (calls?.length ?? 1) > AT_ONCE) this.busyUntil.set(connection, this.now() + BUSY_MS);
+  }
+
+  private isBusy(connection: Connection): boolean {
+    const until = this.busyUntil.get(connection);
+    return until !== undefined && until > this.now();
   }
 
   private perform(call: () => void): void {
@@ -78,7 +88,7 @@ export class Turns<Connection> {
   /** A call causes more work after it has begun: while iterations with waiting calls are long, fewer begin in each. */
   private adaptSlice(now: number): void {
     const isLong = this.waitingSince !== undefined && now - this.waitingSince > ITERATION_MS;
-    this.sliceMs = isLong ? Math.max(LEAST_SLICE_MS, this.sliceMs / 2) : Math.min(SLICE_MS, this.sliceMs * 2);
+    this.sliceMs = isLong ? Math.max(LEAST_SLICE_MS, this.sliceMs / 2) : Math.min(SLICE_MS, this.sliceMs * 1.25);
   }
 
   private beginWaiting(): void {

@@ -17,6 +17,7 @@ import { ByteBudget } from "../rpc/byte-budget.js";
 import type { StreamTimes } from "../rpc/guarded-stream.js";
 import { LongMessage } from "../rpc/long-message.js";
 import { type MethodLimits, STREAM_BYTES } from "../rpc/method-limits.js";
+import { PACED_SOCKETS } from "../rpc/paced-socket.js";
 import { requestMemoryOf } from "../rpc/request-memory.js";
 import { http2StreamOf } from "../rpc/response-stream.js";
 import { StreamGuard } from "../rpc/stream-guard.js";
@@ -121,8 +122,8 @@ export async function serve(times?: StreamTimes, total = TOTAL, authenticate?: A
   const guard = new StreamGuard(budget, (path) => METHODS[path], STREAMS, times);
   // Fails with a version of grpc-js that keeps its HTTP/2 servers elsewhere.
   guard.guard(server, { maxConnections: 1000, authenticate });
-  const acceptor: Acceptor = createServer((socket) => {
-    injector.injectConnection(socket);
+  const acceptor: Acceptor = createServer(PACED_SOCKETS, (socket) => {
+    injector.injectConnection(guard.pace(socket));
   }).listen(0, "127.0.0.1");
   await once(acceptor, "listening");
   const { port } = acceptor.address() as AddressInfo;

@@ -8,6 +8,7 @@ import {
   FRAME,
   frame,
   framed,
+  indexedHeaders,
   literalHeaders,
   preface,
   resetCalls,
@@ -253,6 +254,38 @@ const largeHeaders: Scene = ({ tcp, methods }) => {
   return each(10_000, (number) => send(open(session(number), methods.check, headers), Buffer.alloc(1)));
 };
 
+const INDEXED_CONNECTIONS = 4;
+const INDEXED_CALLS = 2_000;
+/** So many frames are written together: a client need not hold all. */
+const INDEXED_AT_ONCE = 16;
+
+/** Calls with headers that are small on the wire and unfold to 60 MiB each. Node refuses them, and no event tells of them. */
+const headerReferences: Scene = async ({ tcp, methods }) => {
+  const { first, later } = indexedHeaders(methods.check);
+  await each(INDEXED_CONNECTIONS, async () => {
+    const connection = connectSocket(tcp);
+    connection.on("error", () => undefined).resume();
+    const ended = new Promise<void>((resolve) => {
+      connection.once("close", resolve);
+      setTimeout(resolve, 10 * SEND_MS);
+    });
+    const write = (bytes: Buffer): Promise<void> =>
+      new Promise((resolve) => {
+        connection.write(bytes, () => {
+          resolve();
+        });
+      });
+    await write(preface());
+    for (let call = 0; call < INDEXED_CALLS && !connection.destroyed; call += INDEXED_AT_ONCE) {
+      const frames = Array.from({ length: INDEXED_AT_ONCE }, (_, index) =>
+        frame(FRAME.headers, END_HEADERS, 2 * (call + index) + 1, call + index === 0 ? first : later),
+      );
+      await Promise.race([ended, write(Buffer.concat(frames))]);
+    }
+  });
+  return INDEXED_CONNECTIONS * INDEXED_CALLS;
+};
+
 /** Calls that are refused for their missing token, and that their clients do not end. */
 const refusedCalls: Scene = ({ tcp, methods }) => {
   const session = sessionsTo(tcp, 20);
@@ -334,6 +367,7 @@ export const SCENES: Readonly<Record<string, Scene>> = {
   "unread responses": unreadResponses,
   "health watches": healthWatches,
   "large headers": largeHeaders,
+  "references to a header": headerReferences,
   "refused calls": refusedCalls,
   "reset calls": callsReset,
   "reflection without a reader": reflection,
