@@ -8,7 +8,7 @@ interface Peer {
 const A = { name: "A" };
 
 /** Returns turns whose calls take this time each by their own clock, and the names of the calls that have begun. */
-function newTurns(ms = 4): {
+function newTurns(ms = 0.5): {
   turns: Turns<Peer>;
   begin: (connection: string, name: string) => void;
   begun: string[];
@@ -66,9 +66,10 @@ test("connections take turns when there are many calls", async () => {
   await nextLoopIteration();
   expect(begun.slice(2)).toEqual(["a3", "b1"]);
   await nextLoopIteration();
-  expect(begun.slice(4)).toEqual(["c1", "a4"]);
+  // The last iteration was short, so that more begin.
+  expect(begun.slice(4)).toEqual(["c1", "a4", "c2"]);
   for (let iteration = 0; iteration < 5; iteration += 1) await nextLoopIteration();
-  expect(begun.slice(6)).toEqual(["c2", "a5", "a6"]);
+  expect(begun.slice(7)).toEqual(["a5", "a6"]);
   expect(turns.waitingCalls).toBe(0);
 });
 
@@ -106,12 +107,12 @@ test("fewer calls begin in each iteration while iterations are long, and more ag
     });
   }
   const long = await iterations(30);
-  expect([long[0], long.at(-1)]).toEqual([16, 1]);
+  expect([long[0], long.at(-1)]).toEqual([2, 1]);
   const short = await iterations(1);
   expect(short.at(-1)).toBe(16);
 });
 
-test("time in which no call waits makes no iteration long", async () => {
+test("time in which no call waits makes no iteration long, and the first calls after it are few", async () => {
   let now = 0;
   const turns = new Turns<Peer>(() => now);
   let count = 0;
@@ -124,15 +125,15 @@ test("time in which no call waits makes no iteration long", async () => {
     }
   };
   for (let burst = 0; burst < 10; burst += 1) {
-    begin(6);
+    begin(4);
     await nextLoopIteration();
-    expect(count).toBe(6 * (burst + 1));
+    expect(count).toBe(4 * (burst + 1));
     now += 1000;
   }
   begin(100);
   const before = count;
   await nextLoopIteration();
-  expect(count - before).toBe(16);
+  expect(count - before).toBe(2);
 });
 
 test("the first call of a connection begins at once, also while others wait", async () => {

@@ -1,7 +1,8 @@
 /** The most time that new calls may take in one iteration of the event loop, in milliseconds. */
-const SLICE_MS = 8;
+const MOST_SLICE_MS = 8;
+const FIRST_SLICE_MS = 1;
 const LEAST_SLICE_MS = 0.5;
-/** An iteration that takes longer, with all other work, makes the slice shorter. */
+/** An iteration in which calls wait and that takes longer, with all other work, makes the slice shorter. */
 const ITERATION_MS = 10;
 /** The calls of a connection that begin at once: until a call has begun, its client may not send all of its request. */
 const AT_ONCE = 4;
@@ -19,7 +20,7 @@ export class Turns<Connection extends object> {
   /** Until when a connection is busy. */
   private readonly busyUntil = new WeakMap<Connection, number>();
   private spentMs = 0;
-  private sliceMs = SLICE_MS;
+  private sliceMs = FIRST_SLICE_MS;
   /** Since when calls wait for the end of this iteration of the event loop. Undefined while none did at its beginning. */
   private waitingSince: number | undefined;
   private isScheduled = false;
@@ -81,14 +82,19 @@ export class Turns<Connection extends object> {
       } finally {
         this.waitingSince = this.waiting.size > 0 ? now : undefined;
         if (this.waiting.size > 0) this.schedule();
+        else this.spentMs = 0;
       }
     });
   }
 
-  /** A call causes more work after it has begun: while iterations with waiting calls are long, fewer begin in each. */
+  /**
+   * A call causes more work after it has begun: while iterations with waiting calls are long, fewer begin in each, and more again while they
+   * are short. After a time without waiting calls it is not known how long theirs will be.
+   */
   private adaptSlice(now: number): void {
-    const isLong = this.waitingSince !== undefined && now - this.waitingSince > ITERATION_MS;
-    this.sliceMs = isLong ? Math.max(LEAST_SLICE_MS, this.sliceMs / 2) : Math.min(SLICE_MS, this.sliceMs * 1.25);
+    if (this.waitingSince === undefined) this.sliceMs = Math.min(this.sliceMs, FIRST_SLICE_MS);
+    else if (now - this.waitingSince > ITERATION_MS) this.sliceMs = Math.max(LEAST_SLICE_MS, this.sliceMs / 2);
+    else this.sliceMs = Math.min(MOST_SLICE_MS, this.sliceMs * 1.25);
   }
 
   private beginWaiting(): void {
