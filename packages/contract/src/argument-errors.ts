@@ -1,7 +1,7 @@
 import { JsonError } from "@bolthole/json";
 import type { StoreErrorReason } from "./error-reasons.js";
 import type { StoreError, StoreErrorSubject } from "./store-error.js";
-import { InvalidArgumentError, inside } from "./wire/invalid-argument.js";
+import { InvalidArgumentError, expectation, inside } from "./wire/invalid-argument.js";
 
 /** Makes the error of an invalid argument: `writeFailed` for mutations, `readFailed` for loads. */
 export type Fail = (reason: StoreErrorReason, text: string, subject?: StoreErrorSubject) => StoreError;
@@ -22,15 +22,20 @@ export function shapeRefusal(
   fail: Fail,
   error: { readonly path: string; readonly reason: string; readonly offset: number | undefined },
 ): StoreError {
-  const path = error.path.replace(/\bpersisted_input\b/, "persisted_input_json");
+  const path = asFields(error.path);
   const record = path === "" ? field : `${field}.${path}`;
   const place = error.offset === undefined ? "" : ` (byte ${String(error.offset)})`;
-  return fail("INVALID_ARGUMENT", `${record}: ${error.reason}${place}`, {
+  const [expected, actual] = expectation(error.reason);
+  return fail("INVALID_ARGUMENT", `${record}: ${asFields(error.reason)}${place}`, {
     record,
-    expected: error.reason.replace(/^expected /, ""),
+    expected,
+    actual,
     cause: error,
   });
 }
+
+/** Returns a text with the names of the message's fields in place of the JSON's members. */
+const asFields = (text: string): string => text.replace(/\bpersisted_input\b/g, "persisted_input_json");
 
 /** Runs a conversion of a caller's argument. What has no form on the wire becomes an INVALID_ARGUMENT that names the field. */
 export function converted<T>(field: string, fail: Fail, convert: () => T): T {

@@ -140,7 +140,8 @@ test("a document is checked before its key, and the key before the transcript", 
     variant: "WriteFailed",
     reason: "INVALID_ARGUMENT",
     message:
-      "Store write failed: session_delta: the document is not a session: id is missing (byte 1); " +
+      "Store write failed: session_delta.id: the document is not a session: " +
+      "the member is missing, and so are messages, created_at and updated_at (byte 1); " +
       'the profile "opaque" accepts any bytes',
   });
   const future = Buffer.from(document(FIRST).toString().replace('"version":2', '"version":3'));

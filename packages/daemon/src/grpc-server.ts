@@ -153,7 +153,9 @@ export class Listener {
       }
       this.sockets.add(socket);
       socket.once("close", () => this.sockets.delete(socket));
-      this.injector.injectConnection(this.guard.pace(socket));
+      this.guard.connect(socket, (stream) => {
+        this.injector.injectConnection(stream);
+      });
     });
     return new Promise((resolve, reject) => {
       // Also called for a connection that could not be accepted later, which affects that connection alone.

@@ -35,6 +35,6 @@ export { canonicalTimestamp } from "./shapes/time.js";
 export { canonicalUuid, uuidFromBytes, uuidToBytes, writeUuid } from "./shapes/scalar.js";
 
 // Errors, and gaps: the elided messages of an incremental check.
-export { JsonError } from "./text/json-error.js";
+export { JsonError, MISSING } from "./text/json-error.js";
 export { shown } from "./text/shown.js";
 export { GAP_BYTE, type Gap, Gaps } from "./text/reader.js";

@@ -15,7 +15,8 @@ import * as receipts from "../gen/bolthole/v1/receipt_pb.js";
 import * as session from "../gen/bolthole/v1/session_pb.js";
 import { writeFailed } from "../store-error.js";
 import { decodeLifecycleRecord, encodeStoredLifecycleRecord } from "./lifecycle-record.js";
-import { type Codec, InvalidArgumentError, at } from "./message-codec.js";
+import { InvalidArgumentError, expectation } from "./invalid-argument.js";
+import { type Codec, at } from "./message-codec.js";
 import * as members from "./records.js";
 
 /*
@@ -56,7 +57,9 @@ function fromJson<T>(read: (text: string) => T, text: string): T {
   } catch (error) {
     if (!(error instanceof JsonError)) throw error;
     if (error.isRule) throw writeFailed("RECORD_REJECTED", error.message, { cause: error });
-    throw new InvalidArgumentError(error.path, error.reason.replace(/^expected /, ""));
+    throw error.problems
+      .map(({ path, reason }) => new InvalidArgumentError(path, ...expectation(reason)))
+      .reduce((all, one) => all.and(one));
   }
 }
 

@@ -2,7 +2,7 @@ import { type DescField, type DescMessage, type Message, type MessageShape, crea
 import type { GenEnum } from "@bufbuild/protobuf/codegenv2";
 import { shown } from "@bolthole/json";
 import { expectedIn, refuseOthers, requireList, requireObject } from "./field-types.js";
-import { InvalidArgumentError, inside } from "./invalid-argument.js";
+import { InvalidArgumentError, inside, withField } from "./invalid-argument.js";
 
 export { InvalidArgumentError, inside };
 
@@ -134,16 +134,16 @@ export function message<
     toModel(wire) {
       const source = wire as unknown as AnyRecord;
       const model: AnyRecord = {};
-      let step = "";
-      try {
-        for (const { modelName, wireName, protoName, toModel } of members) {
-          step = protoName;
-          const value = source[wireName];
+      let invalid: InvalidArgumentError | undefined;
+      for (const { modelName, wireName, protoName, toModel } of members) {
+        const value = source[wireName];
+        try {
           model[modelName] = toModel === undefined ? value : toModel(value);
+        } catch (error) {
+          invalid = withField(invalid, error, protoName);
         }
-      } catch (error) {
-        throw inside(step, error);
       }
+      if (invalid) throw invalid;
       return model as Model;
     },
     toWire(model) {
@@ -318,17 +318,19 @@ const each = <Model, Models>(
 ): ((models: Models) => void) | undefined => check && ((models) => void forEach(models, check));
 
 function convertEach<From, To>(values: readonly From[], convert: (value: From) => To): To[] {
+  const converted: To[] = [];
+  let invalid: InvalidArgumentError | undefined;
   let index = 0;
-  try {
-    const converted: To[] = [];
-    for (const value of values) {
+  for (const value of values) {
+    try {
       converted.push(convert(value));
-      index += 1;
+    } catch (error) {
+      invalid = withField(invalid, error, `[${String(index)}]`);
     }
-    return converted;
-  } catch (error) {
-    throw inside(`[${String(index)}]`, error);
+    index += 1;
   }
+  if (invalid) throw invalid;
+  return converted;
 }
 
 function convertValues<From, To>(

@@ -30,30 +30,23 @@ export interface InputRows {
 
 /** Checks one row, and returns a promise only for a long one. `field` names the row in errors. */
 export function checkedRow(rules: RowRules, state: StoredInputState, field: string): InputRow | Promise<InputRow> {
-  const inputId = parseUuid(state.inputId, `${field}.input_id`, writeFailed);
-  if (isLongRow(state)) return checkedLongRow(rules, inputId, state, field);
+  if (isLongRow(state)) return checkedLongRow(rules, state, field);
   return rowOf(
     rules,
-    inputId,
     state,
     field,
     shaped(field, writeFailed, () => writeInputState(state)),
   );
 }
 
-async function checkedLongRow(
-  rules: RowRules,
-  inputId: InputId,
-  state: StoredInputState,
-  field: string,
-): Promise<InputRow> {
+async function checkedLongRow(rules: RowRules, state: StoredInputState, field: string): Promise<InputRow> {
   let value: Uint8Array;
   try {
     value = await rules.longRows.write(state);
   } catch (error) {
     throw shapeError(field, writeFailed, error);
   }
-  return rowOf(rules, inputId, state, field, value);
+  return rowOf(rules, state, field, value);
 }
 
 /**
@@ -72,16 +65,11 @@ export async function checkedMessage(
     throw shapeError(field, writeFailed, inside(field, error));
   }
   const { value, facts } = converted;
-  return rowOf(rules, parseUuid(facts.inputId, `${field}.input_id`, writeFailed), facts, field, value);
+  return rowOf(rules, facts, field, value);
 }
 
-function rowOf(
-  { runtimeId, limits }: RowRules,
-  inputId: InputId,
-  state: RowFacts,
-  field: string,
-  value: Uint8Array,
-): InputRow {
+function rowOf({ runtimeId, limits }: RowRules, state: RowFacts, field: string, value: Uint8Array): InputRow {
+  const inputId = parseUuid(state.inputId, `${field}.input_id`, writeFailed);
   checkSize(value.length, limits.inputRowBytes, field, writeFailed, "bytes", ROW_REMEDY);
   checkSeed(inputId === state.inputId ? state : { ...state, inputId }, runtimeId, field);
   return { key: { table: "input", runtimeId, inputId }, value };

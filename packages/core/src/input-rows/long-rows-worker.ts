@@ -15,12 +15,14 @@ export type RowFacts = Pick<
   "inputId" | "currentState" | "terminalOutcome" | "recoveryLane" | "attemptCount"
 >;
 
+type InvalidField = readonly [field: string, expected: string, actual: string | undefined];
+
 /** The result of a conversion, or the fields of the error that it threw. */
 export type LongRowReply =
   | { readonly value: Uint8Array; readonly facts: RowFacts }
   | { readonly state: StoredInputState }
   | { readonly error: ConstructorParameters<typeof JsonError> }
-  | { readonly invalid: ConstructorParameters<typeof InvalidArgumentError> };
+  | { readonly invalid: InvalidField[] };
 
 /** The program of a worker thread: it converts one row after the other. */
 parentPort?.on("message", (job: LongRowJob) => {
@@ -35,12 +37,14 @@ function replyTo(job: LongRowJob): LongRowReply {
     const bytes = Buffer.from(job.value.buffer, job.value.byteOffset, job.value.length);
     return { state: job.isExternal ? readInputState(bytes) : readStoredInputState(bytes) };
   } catch (error) {
-    if (error instanceof InvalidArgumentError) return { invalid: [error.field, error.expected, error.actual] };
+    if (error instanceof InvalidArgumentError) return { invalid: [error, ...error.others].map(invalidField) };
     if (!(error instanceof JsonError)) throw error;
-    const { message, reason, path, offset, isRule } = error;
-    return { error: [message, reason, path, offset, isRule] };
+    const { message, reason, path, offset, isRule, problems } = error;
+    return { error: [message, reason, path, offset, isRule, problems] };
   }
 }
+
+const invalidField = ({ field, expected, actual }: InvalidArgumentError): InvalidField => [field, expected, actual];
 
 function written(state: StoredInputState): LongRowReply {
   const { inputId, currentState, terminalOutcome, recoveryLane, attemptCount } = state;

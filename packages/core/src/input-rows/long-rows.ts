@@ -82,6 +82,8 @@ function resultOf(
   reply: LongRowReply,
 ): Exclude<LongRowReply, { readonly error: unknown } | { readonly invalid: unknown }> {
   if ("error" in reply) throw new JsonError(...reply.error);
-  if ("invalid" in reply) throw new InvalidArgumentError(...reply.invalid);
+  if ("invalid" in reply) {
+    throw reply.invalid.map((field) => new InvalidArgumentError(...field)).reduce((all, one) => all.and(one));
+  }
   return reply;
 }

@@ -115,13 +115,16 @@ function inspected(record: Uint8Array): ReturnType<typeof inspectLifecycleRecord
   }
 }
 
+/** What a writer has to do that has left the version out. */
+const NOT_SET = `: set record_version to ${String(MACHINE_LIFECYCLE_RECORD_VERSION)}`;
+
 /** Refuses a lifecycle record of another version than 1, or of an unknown state. Its bytes are stored unchanged (contract 3.3). */
 export function checkLifecycleRecord(record: Uint8Array): void {
   const { recordVersion, runtimeState } = inspected(record);
   if (recordVersion !== MACHINE_LIFECYCLE_RECORD_VERSION) {
     throw writeFailed(
       "UNSUPPORTED_RECORD_VERSION",
-      `unsupported machine lifecycle store record version ${String(recordVersion)}`,
+      `unsupported machine lifecycle store record version ${String(recordVersion)}${recordVersion === 0 ? NOT_SET : ""}`,
       {
         record: "record.record_version",
         expected: String(MACHINE_LIFECYCLE_RECORD_VERSION),

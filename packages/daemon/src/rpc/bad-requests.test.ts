@@ -225,6 +225,31 @@ test.each<[string, MethodName, Uint8Array, Partial<Refusal>]>([
   expect(await store.versioned.listRuntimes({ pageSize: 0, pageToken: "" })).toMatchObject({ runtimes: [] });
 });
 
+test("a refusal names all fields that are missing", async () => {
+  const empty = await refusalOf("persistInputState", message("persistInputState", { state: {} }));
+  expect(empty).toMatchObject({ reason: "INVALID_ARGUMENT", record: "runtime_id" });
+  expect(empty.text).toContain("; state.current_state: expected one of INPUT_LIFECYCLE_STATE_ACCEPTED");
+  const noTexts = message("persistInputState", { runtimeId, state: { currentState: 1, persistedInputJson: "{}" } });
+  const { text, record } = await refusalOf("persistInputState", noTexts);
+  expect(record).toBe("state.input_id");
+  for (const field of ["created_at", "updated_at", "persisted_input_json.input_type"]) expect(text).toContain(field);
+  const json = message("persistInputState", { runtimeId, state: { stateJson: '{"attempt_count":1}' } });
+  expect((await refusalOf("persistInputState", json)).text).toBe(
+    "Store write failed: " +
+      ["input_id", "current_state", "created_at", "updated_at"]
+        .map((field) => `state.state_json.${field}: expected a value, found none`)
+        .join("; "),
+  );
+});
+
+test("a lifecycle record without a version says what to set", async () => {
+  const bytes = message("commitMachineLifecycle", { runtimeId, record: { runtimeState: 2 } });
+  expect(await refusalOf("commitMachineLifecycle", bytes)).toMatchObject({
+    reason: "UNSUPPORTED_RECORD_VERSION",
+    text: "Store write failed: unsupported machine lifecycle store record version 0: set record_version to 1",
+  });
+});
+
 test("a message above the limit is refused, and the daemon continues to serve", async () => {
   expect(await refusalOf("commitSessionSnapshot", Buffer.alloc((32 << 20) + 1))).toMatchObject({
     code: 3,

@@ -27,6 +27,9 @@ export interface StreamTimes {
 
 const MIN_BYTES_PER_SECOND = 64 * 1024;
 
+/** A request has so much more time at most because its connection waited to be read, in milliseconds. */
+const MOST_UNREAD_MS = 60_000;
+
 type Listener = (...values: unknown[]) => void;
 
 /** The request of one stream. */
@@ -39,6 +42,8 @@ export class GuardedStream {
   private unsent = 0;
   private unsentSince = 0;
   private lastCheck = Date.now();
+  /** The time in which bytes of its connection waited to be read. */
+  private unreadMs = 0;
   private isRefused = false;
   private readonly ownListeners: ReadonlySet<Listener>;
 
@@ -47,6 +52,8 @@ export class GuardedStream {
     private readonly limits: MethodLimits | undefined,
     private readonly reader: MessageReader,
     private readonly budget: ByteBudget,
+    /** Whether bytes of its connection wait to be read. */
+    private readonly isUnread: () => boolean,
   ) {
     this.ownListeners = new Set(["data", "end"].flatMap((event) => stream.listeners(event) as Listener[]));
   }
@@ -87,10 +94,17 @@ export class GuardedStream {
     if (this.endUnreceived(now, times) || this.endResponded(now, times)) return;
     if (this.waitsSince === undefined || this.isRefused) return;
     // While the daemon does not read, the client cannot send.
-    if (stream.isPaused()) this.waitsSince += sinceLastCheck;
+    if (stream.isPaused() || this.hasUnread(sinceLastCheck)) this.waitsSince += sinceLastCheck;
     if (now - this.waitsSince <= times.message + (arrived / MIN_BYTES_PER_SECOND) * 1000) return;
     const text = `the request did not arrive in time: ${String(arrived)} bytes in ${String((now - this.waitsSince) / 1000)} s`;
     this.end(failure(this.limits)("CANCELLED", text));
+  }
+
+  /** Whether what the client has sent waits to be read. Not for long together: a client could send anything just to wait. */
+  private hasUnread(ms: number): boolean {
+    if (this.unreadMs >= MOST_UNREAD_MS || !this.isUnread()) return false;
+    this.unreadMs += ms;
+    return true;
   }
 
   /**

@@ -30,6 +30,11 @@ export class PacedSocket extends Duplex {
     socket.once("close", () => this.destroy());
   }
 
+  /** Whether bytes have arrived that were not read yet. */
+  get isWaiting(): boolean {
+    return this.socket.readableLength > 0;
+  }
+
   override _read(): void {
     this.isRead = true;
     this.offer();

@@ -1,6 +1,7 @@
 import type { Http2Session, IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import { constants } from "node:http2";
 import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import type { Server } from "@grpc/grpc-js";
 import type { Authenticate } from "./authentication.js";
 import { type BudgetLimits, ByteBudget } from "./byte-budget.js";
@@ -38,6 +39,9 @@ export class StreamGuard {
   private readonly listeners: ListenerState[] = [];
   private readonly turns = new Turns<Http2Session>();
   private readonly reads = new ReadTurns();
+  private readonly sockets = new WeakMap<Http2Session, PacedSocket>();
+  /** The socket for which a session is being made. */
+  private connecting: PacedSocket | undefined;
   private checks: NodeJS.Timeout | undefined;
 
   constructor(
@@ -61,6 +65,7 @@ export class StreamGuard {
     this.listeners.push(listener);
     http2Server.on("session", (session: Http2Session) => {
       listener.places.opened(session);
+      if (this.connecting) this.sockets.set(session, this.connecting);
       session.on("stream", (stream: ServerHttp2Stream) => {
         // The stream of a call that was reset with its beginning has lost its session.
         if (stream.destroyed) noteRefusal(session, RESET_WEIGHT);
@@ -93,9 +98,11 @@ export class StreamGuard {
     return listener.places;
   }
 
-  /** Returns the socket of a new connection as a stream that takes turns in being read. */
-  pace(socket: Socket): PacedSocket {
-    return new PacedSocket(socket, this.reads);
+  /** Connects a socket that takes turns in being read. `inject` makes an HTTP/2 session of the stream. */
+  connect(socket: Socket, inject: (stream: Duplex) => void): void {
+    this.connecting = new PacedSocket(socket, this.reads);
+    inject(this.connecting);
+    this.connecting = undefined;
   }
 
   /** Stops the checks of slow clients. */
@@ -126,7 +133,8 @@ export class StreamGuard {
     places.used(session);
     const share = this.budget.shareOf(session);
     const reader = new MessageReader(limits?.maxMessageBytes ?? 0, share);
-    const guarded = new GuardedStream(stream, limits, reader, this.budget);
+    const socket = this.sockets.get(session);
+    const guarded = new GuardedStream(stream, limits, reader, this.budget, () => socket?.isWaiting === true);
     this.streams.add(guarded);
     stream.once("close", () => {
       this.streams.delete(guarded);

@@ -123,7 +123,9 @@ export async function serve(times?: StreamTimes, total = TOTAL, authenticate?: A
   // Fails with a version of grpc-js that keeps its HTTP/2 servers elsewhere.
   guard.guard(server, { maxConnections: 1000, authenticate });
   const acceptor: Acceptor = createServer(PACED_SOCKETS, (socket) => {
-    injector.injectConnection(guard.pace(socket));
+    guard.connect(socket, (stream) => {
+      injector.injectConnection(stream);
+    });
   }).listen(0, "127.0.0.1");
   await once(acceptor, "listening");
   const { port } = acceptor.address() as AddressInfo;

@@ -58,6 +58,9 @@ const TEXT_BLOCK = Buffer.from('{"type":"text",');
 
 const isText = (block: Tagged | undefined): block is TextBlock => block?.kind === "text";
 
+/** The text of the reference. */
+const STRING_OR_BLOCKS_REFUSED = "data did not match any variant of untagged enum StringOrBlocks";
+
 /** Content that is a string or a list of blocks. A single text block is written as its text (contract 7.4). */
 export const STRING_OR_BLOCKS: Shape<string | StringSlice | readonly Tagged[]> = {
   label: "a string or a list of blocks",
@@ -101,6 +104,7 @@ function readBlocks(reader: JsonReader): readonly Tagged[] {
     reader.depth = depth;
     reader.bufferingDepth = bufferingDepth;
     skipValue(reader);
-    throw reader.error("data did not match any variant of untagged enum StringOrBlocks", position);
+    const found = error.path === "" ? error.reason : `${error.path}: ${error.reason}`;
+    throw reader.error(`${STRING_OR_BLOCKS_REFUSED}; expected a string or a list of blocks (${found})`, position);
   }
 }

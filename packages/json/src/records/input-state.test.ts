@@ -22,6 +22,28 @@ describe("reading an input row", () => {
     expect(error.message).toContain("history[1].timestamp: expected an RFC 3339 timestamp");
   });
 
+  test("an error names all missing members, also those of inner values, and no other problem", () => {
+    const inner = rowWith(`,"history":[{"from":"queued"},{"timestamp":"${TIME}","to":"staged"}],"attempt_count":-1`);
+    expect(errorOf(() => readInputState(inner)).message).toMatch(
+      /^history\[0\]\.timestamp: the member is missing, and so are history\[0\]\.to and history\[1\]\.from \(byte \d+\)$/,
+    );
+    const { path, problems, message } = errorOf(() => readInputState("{}"));
+    expect([path, problems.map((problem) => problem.path)]).toEqual([
+      "input_id",
+      ["input_id", "current_state", "created_at", "updated_at"],
+    ]);
+    expect(message).toBe(
+      "input_id: the member is missing, and so are current_state, created_at and updated_at (byte 1)",
+    );
+  });
+
+  test("an error names few of many missing members", () => {
+    const many = rowWith(`,"history":[${Array<string>(50_000).fill("{}").join(",")}]`);
+    const { problems, message } = errorOf(() => readInputState(many));
+    expect(problems).toHaveLength(16);
+    expect(message).toContain("; there may be more problems");
+  });
+
   test("the error text of a rule has neither a path nor a byte", () => {
     expect(errorOf(() => readInputState(rowWith(`,"stored_input_state_version":3`))).message).toBe(
       "generated session persistence version authority rejected StoredInputState: expected current 2 or legacy 1, got 3",

@@ -2,7 +2,7 @@ import type { Buffer } from "node:buffer";
 
 import { type Shape, skipIfCanonical } from "../shapes/shape.js";
 import { CLOSE_LIST, COMMA, OPEN_LIST } from "../text/characters.js";
-import { inside } from "../text/json-error.js";
+import { type JsonError, withMissing } from "../text/json-error.js";
 import type { Gap, JsonReader } from "../text/reader.js";
 import { JsonWriter } from "../text/writer.js";
 import { MESSAGE } from "./message.js";
@@ -43,8 +43,10 @@ export class MessageList {
     const messages = new MessageList(reader.bytes, reader.depth, reader.isCanonicalRawJson);
     const { starts, ends, places, placesEnd } = messages;
     let out: JsonWriter | undefined;
-    try {
-      for (let isFirst = true; reader.nextElement(isFirst); isFirst = false) {
+    let missing: JsonError | undefined;
+    for (let isFirst = true; ; isFirst = false) {
+      try {
+        if (!reader.nextElement(isFirst)) break;
         reader.peek();
         const start = reader.position;
         const gap = reader.skipGap();
@@ -67,10 +69,12 @@ export class MessageList {
         starts.push(~place);
         ends.push(out.length);
         placesEnd.push(reader.position);
+      } catch (error) {
+        missing = withMissing(missing, error, starts.length);
+        starts.push(reader.position);
       }
-    } catch (error) {
-      throw inside(error, starts.length);
     }
+    if (missing !== undefined) throw missing;
     messages.rewritten = out?.bytes.subarray(0, out.length);
     return messages;
   }

@@ -116,10 +116,11 @@ test.each([
   [sessionOf("", ',"metadata":null'), "metadata: expected an object"],
   [
     sessionOf('{"role":"user","content":[{"type":"text"}]}'),
-    "messages[0].content: data did not match any variant of untagged enum StringOrBlocks",
+    "messages[0].content: data did not match any variant of untagged enum StringOrBlocks; " +
+      "expected a string or a list of blocks ([0].text: the member is missing)",
   ],
   [sessionOf('{"role":"user","content":"\\ud800"}'), "messages[0].content: a string contains a lone surrogate"],
-  [sessionOf('{"content":"x"}'), "messages[0]: role is missing"],
+  [sessionOf('{"content":"x"}'), "messages[0].role: the member is missing"],
 ])("the session %s is rejected", (text, message) => {
   const error = errorOf(() => readSession(text));
   expect(error.message.replace(/ \(byte \d+\)$/, "")).toBe(message);

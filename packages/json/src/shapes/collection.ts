@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 
 import { CLOSE_LIST, CLOSE_OBJECT, COLON, COMMA, OPEN_LIST, OPEN_OBJECT } from "../text/characters.js";
-import { JsonError, inside } from "../text/json-error.js";
+import { JsonError, inside, withMissing, withProblems } from "../text/json-error.js";
 import { shown } from "../text/shown.js";
 import type { JsonWriter } from "../text/writer.js";
 import { isPlainObject } from "./plain-object.js";
@@ -16,27 +16,36 @@ export function list<T>(element: Shape<T>): Shape<readonly T[]> {
     read(reader) {
       reader.openList();
       const values: T[] = [];
-      try {
-        while (reader.nextElement(values.length === 0)) values.push(element.read(reader));
-      } catch (error) {
-        throw inside(error, values.length);
+      let missing: JsonError | undefined;
+      for (let index = 0; ; index++) {
+        try {
+          if (!reader.nextElement(index === 0)) break;
+          values.push(element.read(reader));
+        } catch (error) {
+          missing = withMissing(missing, error, index);
+        }
       }
+      if (missing !== undefined) throw missing;
       return values;
     },
     write(values, out) {
       if (!Array.isArray(values)) throw JsonError.at("expected a list");
       out.depth++;
+      const { depth } = out;
       out.writeByte(OPEN_LIST);
+      let problems: JsonError | undefined;
       let index = 0;
-      try {
-        for (const value of values as readonly T[]) {
-          if (index > 0) out.writeByte(COMMA);
+      for (const value of values as readonly T[]) {
+        if (index > 0) out.writeByte(COMMA);
+        try {
           element.write(value, out);
-          index++;
+        } catch (error) {
+          problems = withProblems(problems, error, index);
+          out.depth = depth;
         }
-      } catch (error) {
-        throw inside(error, index);
+        index++;
       }
+      if (problems !== undefined) throw problems;
       out.writeByte(CLOSE_LIST);
       out.depth--;
     },
@@ -58,18 +67,21 @@ export function uuidMap<T>(item: Shape<T>): Shape<Readonly<Record<string, T>>> {
     read(reader) {
       reader.openObject();
       const values: Record<string, T> = {};
-      let step = "";
-      try {
-        for (let isFirst = true; reader.nextMember(isFirst); isFirst = false) {
+      let missing: JsonError | undefined;
+      let step: string | undefined;
+      for (let isFirst = true; ; isFirst = false) {
+        try {
+          if (!reader.nextMember(isFirst)) break;
           const offset = reader.tokenStart;
           step = reader.tokenText();
           const key = canonicalUuid(step);
           if (key === undefined) throw reader.error("expected a UUID as the name", offset);
           values[key] = item.read(reader);
+        } catch (error) {
+          missing = withMissing(missing, error, step);
         }
-      } catch (error) {
-        throw step === "" ? error : inside(error, step);
       }
+      if (missing !== undefined) throw missing;
       return values;
     },
     write(values, out) {

@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 
 import { CLOSE_OBJECT, OPEN_OBJECT } from "../text/characters.js";
-import { JsonError, inside } from "../text/json-error.js";
+import { JsonError, inside, withMissing, withProblems } from "../text/json-error.js";
 import { type JsonReader, skipValue } from "../text/reader.js";
 import type { JsonWriter } from "../text/writer.js";
 import { isPlainObject } from "./plain-object.js";
@@ -170,6 +170,7 @@ export class Struct<T extends object> implements MemberShape<T> {
     let expected = 0;
     let isTagRead = tag?.isRead ?? false;
     let problem: string | undefined;
+    let missing: JsonError | undefined;
     let step = "";
     try {
       for (let isFirst = !isTagRead; ; isFirst = false) {
@@ -189,7 +190,14 @@ export class Struct<T extends object> implements MemberShape<T> {
         seen |= 1 << index;
         expected = index + 1;
         if (member.isNullAbsent && reader.readNull()) continue;
-        const item = member.shape.read(reader);
+        let item: unknown;
+        try {
+          item = member.shape.read(reader);
+        } catch (error) {
+          step = "";
+          missing = withMissing(missing, error, member.name);
+          continue;
+        }
         if (member.hidden === undefined) value[member.key] = item;
         else problem = member.hidden.problem?.(item) ?? problem;
       }
@@ -197,14 +205,24 @@ export class Struct<T extends object> implements MemberShape<T> {
       for (let index = 0; index < this.members.length; index++) {
         const member = this.members[index];
         if (member === undefined || (seen & (1 << index)) !== 0) continue;
-        if (member.isFlattened) value[member.key] = readFlattened(reader, start, member.shape);
-        else if (member.onMissing === "rejected") throw reader.error(`${member.name} is missing`, reader.position - 1);
-        else if (member.onMissing === "default" && member.hidden === undefined) value[member.key] = member.defaultValue;
-        else if (member.onMissing === "default") problem = member.hidden?.problem?.(member.defaultValue) ?? problem;
+        if (member.onMissing === "default") {
+          if (member.hidden === undefined) value[member.key] = member.defaultValue;
+          else problem = member.hidden.problem?.(member.defaultValue) ?? problem;
+        } else if (member.isFlattened) {
+          try {
+            value[member.key] = readFlattened(reader, start, member.shape);
+          } catch (error) {
+            missing = withMissing(missing, error);
+          }
+        } else if (member.onMissing === "rejected") {
+          const here = JsonError.missing(member.name, reader.position - 1);
+          missing = missing?.and(here) ?? here;
+        }
       }
     } catch (error) {
-      throw step === "" ? error : inside(error, step);
+      throw missing ?? (step === "" ? error : inside(error, step));
     }
+    if (missing !== undefined) throw missing;
     if (problem !== undefined) throw JsonError.rule(problem);
     return value as T;
   }
@@ -220,11 +238,11 @@ export class Struct<T extends object> implements MemberShape<T> {
   writeMembers(value: T, out: JsonWriter, isEmpty: boolean): boolean {
     if (!isPlainObject(value)) throw JsonError.at(`expected ${this.label}`);
     const record = value as Readonly<Record<string, unknown>>;
+    const { depth } = out;
     let isFirst = isEmpty;
-    let step = "";
-    try {
-      for (const member of this.members) {
-        step = member.name;
+    let problems: JsonError | undefined;
+    for (const member of this.members) {
+      try {
         const item = member.hidden === undefined ? record[member.key] : member.hidden.compute(value);
         const isAbsent = item === undefined || item === null;
         if (isAbsent && member.onAbsent === "omitted") continue;
@@ -238,10 +256,12 @@ export class Struct<T extends object> implements MemberShape<T> {
         isFirst = false;
         if (isAbsent) out.writeLiteral(NULL);
         else member.shape.write(item, out);
+      } catch (error) {
+        problems = withProblems(problems, error, member.isFlattened ? undefined : member.name);
+        out.depth = depth;
       }
-    } catch (error) {
-      throw step === "" ? error : inside(error, step);
     }
+    if (problems !== undefined) throw problems;
     return isFirst;
   }
 

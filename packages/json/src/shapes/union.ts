@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 
 import { CLOSE_OBJECT, COLON, OPEN_OBJECT, QUOTE } from "../text/characters.js";
-import { JsonError, inside } from "../text/json-error.js";
+import { JsonError, inside, withMissing } from "../text/json-error.js";
 import { type JsonReader, skipValue } from "../text/reader.js";
 import { shown } from "../text/shown.js";
 import type { JsonWriter } from "../text/writer.js";
@@ -72,8 +72,15 @@ export function externallyTagged<T extends Tagged>(
       if (!reader.nextMember(true)) throw reader.error(`expected ${label}`, reader.position - 1);
       const found = structs.find(({ name }) => reader.tokenIs(name));
       if (found === undefined) throw reader.error(`expected ${label}`, reader.tokenStart);
-      const value = readContent(found, reader, found.kind);
-      if (reader.nextMember(false)) throw reader.error("expected the end of the object", reader.tokenStart);
+      let missing: JsonError | undefined;
+      let value: object | undefined;
+      try {
+        value = readContent(found, reader, found.kind);
+      } catch (error) {
+        missing = withMissing(missing, error);
+      }
+      if (reader.nextMember(false)) throw missing ?? reader.error("expected the end of the object", reader.tokenStart);
+      if (missing !== undefined) throw missing;
       return value as T;
     },
     write(value, out) {
@@ -143,6 +150,14 @@ class TaggedUnion<T extends Tagged> implements MemberShape<T> {
 
   readMembers(reader: JsonReader): T {
     reader.bufferingDepth++;
+    try {
+      return this.readBuffered(reader);
+    } finally {
+      reader.bufferingDepth--;
+    }
+  }
+
+  private readBuffered(reader: JsonReader): T {
     const start = reader.position;
     const { depth } = reader;
     let isFirst = true;
@@ -154,14 +169,12 @@ class TaggedUnion<T extends Tagged> implements MemberShape<T> {
           reader.depth = depth;
         }
         const tag = { name: this.tag, isRead: isFirst };
-        const value = variant.struct.readInto({ kind: variant.kind }, reader, start, tag) as T;
-        reader.bufferingDepth--;
-        return value;
+        return variant.struct.readInto({ kind: variant.kind }, reader, start, tag) as T;
       }
       isFirst = false;
       skipValue(reader);
     }
-    throw reader.error(`${this.tagName} is missing`, reader.position - 1);
+    throw JsonError.missing(this.tagName, reader.position - 1);
   }
 
   write(value: T, out: JsonWriter): void {
@@ -238,6 +251,7 @@ class AdjacentUnion implements Shape<Tagged> {
     reader.openObject();
     let variant: AdjacentVariant | undefined;
     let value: object | undefined;
+    let missing: JsonError | undefined;
     let contentAt = -1;
     for (let isFirst = true; reader.nextMember(isFirst); isFirst = false) {
       if (reader.tokenIs(this.tag)) {
@@ -250,11 +264,18 @@ class AdjacentUnion implements Shape<Tagged> {
       } else {
         contentAt = reader.position;
         if (variant === undefined) skipValue(reader);
-        else value = readContent(variant, reader, this.contentName);
+        else {
+          try {
+            value = readContent(variant, reader, this.contentName);
+          } catch (error) {
+            missing = withMissing(missing, error);
+          }
+        }
       }
     }
-    if (variant === undefined) throw reader.error(`${this.tagName} is missing`, reader.position - 1);
-    if (contentAt < 0) throw reader.error(`${this.contentName} is missing`, reader.position - 1);
+    if (missing !== undefined) throw missing;
+    if (variant === undefined) throw JsonError.missing(this.tagName, reader.position - 1);
+    if (contentAt < 0) throw JsonError.missing(this.contentName, reader.position - 1);
     return (value ?? this.readContentAt(contentAt, variant, reader)) as Tagged;
   }
 
@@ -284,10 +305,12 @@ class AdjacentUnion implements Shape<Tagged> {
     const end = reader.position;
     reader.position = position;
     reader.depth++;
-    const value = readContent(variant, reader, this.contentName);
-    reader.position = end;
-    reader.depth--;
-    return value;
+    try {
+      return readContent(variant, reader, this.contentName);
+    } finally {
+      reader.position = end;
+      reader.depth--;
+    }
   }
 
   private readTag(reader: JsonReader): AdjacentVariant {
