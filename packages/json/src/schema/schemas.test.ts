@@ -140,8 +140,8 @@ function hasEqualAttempts(row: JsonObject): boolean {
   return attempts === undefined || attempts === row["attempt_count"];
 }
 
-const { schema: TIMESTAMP_SCHEMA } = TIMESTAMP.form() as ValueForm;
-const PATTERN = new RegExp(String(TIMESTAMP_SCHEMA["pattern"]), "u");
+const { schema: TIMESTAMP_SCHEMA } = TIMESTAMP.form() as ValueForm & { schema: { pattern: string } };
+const PATTERN = new RegExp(TIMESTAMP_SCHEMA.pattern, "u");
 
 testVectors("scalars.jsonl", "the pattern of a timestamp matches what the reader accepts", (vector) => {
   if (vector.kind !== "datetime") return undefined;
