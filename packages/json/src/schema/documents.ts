@@ -29,17 +29,18 @@ export const DOCUMENTS: readonly SchemaDocument[] = [
     name: "session",
     title: "session document",
     description:
-      "The document of a session snapshot with the profile SESSION. With the profile OPAQUE a snapshot is any bytes, and has no schema.",
+      "The document of a session snapshot with the profile SESSION. With the profile OPAQUE a snapshot is any " +
+      "bytes, and has no schema.",
     comment:
-      "Not in this schema: the rules that compare a document with the stored one, and the transcript history in the member " +
-      "session_transcript_history_state_v1 of the metadata, which has a schema of its own.",
+      "This schema does not have the rules that compare a document with the stored one. It accepts any metadata: " +
+      "transcript-history.schema.json describes the member session_transcript_history_state_v1.",
     shape: SESSION,
   },
   {
     name: "message",
     title: "message",
     description: "One message of a session document.",
-    comment: "Not in this schema: nothing compares a tool result with its tool call.",
+    comment: "The store does not compare a tool result with its tool call.",
     shape: MESSAGE,
   },
   {
@@ -48,7 +49,8 @@ export const DOCUMENTS: readonly SchemaDocument[] = [
     description:
       "The member session_transcript_history_state_v1 of a session's metadata, after a rewrite of the transcript.",
     comment:
-      "Not in this schema: the digests, the counts and the order of the revisions, which the store checks when a turn or a rewrite is committed.",
+      "This schema does not have the rules for digests, counts and the order of revisions. The store checks them " +
+      "when a turn or a rewrite is committed.",
     shape: HISTORY,
   },
   {
@@ -56,38 +58,43 @@ export const DOCUMENTS: readonly SchemaDocument[] = [
     title: "rewrite commit",
     description:
       "The audit record of one rewrite of a transcript: commit_json, or an element of the transcript history.",
-    comment: "Not in this schema: the digests, the counts and the selection must fit the documents before and after.",
+    comment:
+      "This schema does not have the rules for digests, counts and the selection. The store checks them when the " +
+      "rewrite is committed.",
     shape: REWRITE_COMMIT,
   },
   {
-    name: "input-state",
+    name: "input-row",
     title: "input row",
     description: "One row of the inputs of a runtime (state_json). Its payload is the member persisted_input.",
     comment:
-      "Not in this schema: when the reason is max_attempts_exhausted, its attempts are equal to attempt_count. " +
-      "The rules in allOf are checked when a row is written.",
+      "This schema does not have one rule: the attempts of the reason max_attempts_exhausted are equal to " +
+      "attempt_count. The store checks the rules in allOf when it writes a row.",
     shape: INPUT_STATE,
     rules: SEED_RULES,
   },
   {
-    name: "input",
-    title: "input",
+    name: "input-payload",
+    title: "input payload",
     description: "The payload of an input row (persisted_input_json), or the member persisted_input of a row as JSON.",
-    comment: "Not in this schema: nothing compares the id of the header with the id of the row.",
+    comment:
+      "The store does not interpret the payload, and does not compare the id in the header with that of the row.",
     shape: PERSISTED_INPUT,
   },
   {
     name: "receipt",
     title: "receipt",
     description: "The proof that a boundary of a run was applied (receipt_json).",
-    comment: "Not in this schema: a receipt of the same run and sequence must not be stored already.",
+    comment:
+      "The store also refuses a receipt whose run and sequence are stored already. It does not compare the " +
+      "digest and the count with the session.",
     shape: RECEIPT,
   },
   {
     name: "lifecycle-record",
     title: "lifecycle record",
     description: "The state of a runtime and its owner (record_json).",
-    comment: "Not in this schema: an expected fence token is compared with the stored one.",
+    comment: "The store interprets only the fence token of the binding.",
     shape: LIFECYCLE_RECORD,
   },
   {
@@ -95,7 +102,7 @@ export const DOCUMENTS: readonly SchemaDocument[] = [
     title: "operation snapshot",
     description:
       "The registry of the background operations of a runtime (ops_json). Each write replaces it as a whole.",
-    comment: "Not in this schema: nothing compares the maps and lists with each other.",
+    comment: "The store does not compare the maps and lists with each other.",
     shape: OPS_SNAPSHOT,
   },
 ];
