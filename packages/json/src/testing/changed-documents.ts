@@ -39,6 +39,10 @@ export function placesIn(value: JsonValue, place: Place = []): Place[] {
   });
 }
 
+function valueAt(document: JsonValue, place: Place): JsonValue {
+  return place.reduce((value, step) => (value as Record<string | number, JsonValue>)[step] ?? null, document);
+}
+
 /** Returns a copy of a document without one member or element, or with another value in its place. */
 export function changed(document: JsonValue, place: Place, value?: JsonValue): JsonValue {
   const copy = structuredClone(document);
@@ -51,14 +55,24 @@ export function changed(document: JsonValue, place: Place, value?: JsonValue): J
   return copy;
 }
 
-/** Returns documents with a few members removed or replaced by values of other types. */
+/** Returns documents with a few members removed, copied under another name, or replaced by other values. */
 export function changesOf(documents: fc.Arbitrary<JsonValue>): fc.Arbitrary<JsonValue> {
-  const change = fc.record({ at: fc.nat(), value: fc.option(fc.constantFrom(...OTHERS), { nil: undefined, freq: 4 }) });
+  const change = fc.record({
+    at: fc.nat(),
+    isAdded: fc.boolean(),
+    value: fc.option(fc.constantFrom(...OTHERS), { nil: undefined, freq: 4 }),
+  });
   return fc.tuple(documents, fc.array(change, { maxLength: 2 })).map(([document, changes]) => {
     let result = document;
-    for (const { at, value } of changes) {
+    for (const { at, isAdded, value } of changes) {
       const places = placesIn(result);
-      if (places.length > 0) result = changed(result, places[at % places.length] ?? [], value);
+      const place = places[at % places.length];
+      if (place === undefined) continue;
+      const isMember = typeof place[place.length - 1] === "string";
+      result =
+        isAdded && isMember
+          ? changed(result, [...place.slice(0, -1), "another member"], value ?? valueAt(result, place))
+          : changed(result, place, value);
     }
     return result;
   });
