@@ -32,6 +32,17 @@ export const INPUT_LIFECYCLE_STATES = [
 ] as const;
 export type InputLifecycleState = (typeof INPUT_LIFECYCLE_STATES)[number];
 
+/** The states with a terminal outcome, which is the one of the same name (contract 5.4). */
+export const TERMINAL_INPUT_STATES: readonly InputLifecycleState[] = [
+  "consumed",
+  "superseded",
+  "coalesced",
+  "abandoned",
+];
+
+/** The reference's limit of staging attempts. Attempts below it cannot be exhausted (contract 5.4). */
+export const MAX_STAGE_ATTEMPTS = 3;
+
 /** The reasons without further data for which an input is abandoned (contract 5.2). */
 export const INPUT_ABANDON_REASONS = ["retired", "reset", "stopped", "destroyed", "cancelled"] as const;
 export type InputAbandonReason =

@@ -178,6 +178,31 @@ testVectors("inputs.jsonl", "the schema of an input row has the seed rules of th
   return isAuthorized || hasEqualAttempts(value) ? `expected ${isAuthorized ? "no" : "a"} refusal` : undefined;
 });
 
+test.each([
+  [true, {}],
+  [true, { terminal_outcome: null, recovery_lane: "queue" }],
+  [false, { terminal_outcome: { outcome_type: "consumed" } }],
+  [true, { current_state: "consumed", terminal_outcome: { outcome_type: "consumed" } }],
+  [true, { current_state: "consumed", terminal_outcome: { outcome_type: "consumed" }, recovery_lane: null }],
+  [false, { current_state: "consumed" }],
+  [false, { current_state: "consumed", terminal_outcome: null }],
+  [false, { current_state: "consumed", terminal_outcome: { outcome_type: "consumed" }, recovery_lane: "queue" }],
+  [false, { current_state: "consumed", terminal_outcome: { outcome_type: "abandoned", reason: "reset" } }],
+  [true, { ...exhausted(3), attempt_count: 3 }],
+  [false, { ...exhausted(2), attempt_count: 2 }],
+  [false, exhausted(3)],
+])("a row is accepted (%s) by the seed rules with the members %j", (isAccepted, members) => {
+  const row = { ...(JSON.parse(ROW) as JsonObject), ...members };
+  const { document, validate, validateAll } = rulesOf("input-row");
+  expect(refusal(document, Buffer.from(JSON.stringify(row)))).toBeUndefined();
+  expect([validate(row), validateAll(row)]).toEqual([true, isAccepted]);
+});
+
+function exhausted(attempts: number): JsonObject {
+  const reason = { max_attempts_exhausted: { attempts } };
+  return { current_state: "abandoned", terminal_outcome: { outcome_type: "abandoned", reason } };
+}
+
 /** The seed rule that JSON Schema cannot express. */
 function hasEqualAttempts(row: JsonObject): boolean {
   const { terminal_outcome: outcome } = row as {

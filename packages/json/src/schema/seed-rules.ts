@@ -1,11 +1,5 @@
-import { INPUT_LIFECYCLE_STATES } from "../records/input-state.js";
+import { INPUT_LIFECYCLE_STATES, MAX_STAGE_ATTEMPTS, TERMINAL_INPUT_STATES } from "../records/input-state.js";
 import type { JsonObject } from "../shapes/form.js";
-
-/** The states that have a terminal outcome: the one of the same name. */
-const TERMINAL_STATES: readonly string[] = ["consumed", "superseded", "coalesced", "abandoned"];
-
-/** The attempts after which an input is given up in the reference. */
-const MAX_STAGE_ATTEMPTS = 3;
 
 const NULL: JsonObject = { type: "null" };
 
@@ -20,10 +14,10 @@ const stateIs = (schema: JsonObject): JsonObject => ({
  */
 export const SEED_RULES: readonly JsonObject[] = [
   {
-    if: stateIs({ enum: INPUT_LIFECYCLE_STATES.filter((state) => !TERMINAL_STATES.includes(state)) }),
+    if: stateIs({ enum: INPUT_LIFECYCLE_STATES.filter((state) => !TERMINAL_INPUT_STATES.includes(state)) }),
     then: { properties: { terminal_outcome: NULL } },
   },
-  ...TERMINAL_STATES.map((state) => ({
+  ...TERMINAL_INPUT_STATES.map((state) => ({
     if: stateIs({ const: state }),
     then: {
       properties: {
