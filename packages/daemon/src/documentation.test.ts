@@ -13,6 +13,7 @@ import { EXIT } from "./exit-code.js";
 import { MAIN } from "./testing/daemons.js";
 
 const ROOT = join(__dirname, "..", "..", "..");
+const EXAMPLES = "packages/json/schemas/examples";
 const page = (name: string): string => readFileSync(join(ROOT, name), "utf8");
 
 interface Manifest {
@@ -137,6 +138,55 @@ test("the patch of the example in docs/sessions.md produces the documented resul
     const message = fromJson(method.input, { runtime_id: "rt", session_delta: { patch } });
     await store.versioned.commitSessionSnapshot(decodeRequest(message));
     expect(Buffer.from((await store.loadSessionSnapshot("rt")) ?? []).toString()).toBe(after);
+  } finally {
+    await store.close();
+    await daemon.stop();
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+/** The mutations that the examples of docs/documents.md belong to. */
+type ExampleCall =
+  "commitSessionSnapshot" | "persistInputState" | "commitMachineLifecycle" | "persistOpsLifecycle" | "atomicApply";
+
+test("a daemon accepts the examples of docs/documents.md", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "bolthole-documents-"));
+  const daemon = await new DaemonProcess({ main: MAIN, data: join(folder, "data") }).start();
+  const store = await client.connect(daemon.target);
+  const examples = new Map(
+    readdirSync(join(ROOT, EXAMPLES)).map((file) => [file.replace(".json", ""), page(join(EXAMPLES, file))]),
+  );
+  const example = (name: string): string => examples.get(name) ?? "";
+  const parsed = (name: string): JsonObject => JSON.parse(example(name)) as JsonObject;
+  const all = (prefix: string): JsonObject[] =>
+    [...examples.keys()].filter((one) => one.startsWith(prefix)).map(parsed);
+  const commit = async (name: ExampleCall, request: JsonObject): Promise<void> => {
+    const { method, decodeRequest } = storeCodecs[name];
+    const model = decodeRequest(fromJson(method.input, { runtime_id: "rt", ...request }) as never);
+    await store.versioned[name](model as never);
+  };
+  try {
+    const [, opaque = ""] = /```json\n([^]*?)```/.exec(page("docs/documents.md")) ?? [];
+    await commit("commitSessionSnapshot", JSON.parse(opaque) as JsonObject);
+    expect(Buffer.from((await store.loadSessionSnapshot("other")) ?? []).toString()).toBe("any text");
+    await store.commitSessionSnapshot("empty", { sessionSnapshot: Buffer.alloc(0), profile: "opaque" });
+
+    const history = { session_transcript_history_state_v1: parsed("transcript-history") };
+    const messages = all("message-");
+    expect(messages).toHaveLength(6);
+    for (const members of [{}, { messages }, { metadata: history }]) {
+      const session_json = JSON.stringify({ ...parsed("session"), ...members });
+      await commit("commitSessionSnapshot", { session_delta: { session_json } });
+    }
+    const payloads = all("input-payload-");
+    expect(payloads).toHaveLength(6);
+    for (const persisted_input of [null, ...payloads]) {
+      const state_json = JSON.stringify({ ...parsed("input-row"), persisted_input });
+      await commit("persistInputState", { state: { state_json } });
+    }
+    await commit("commitMachineLifecycle", { record_json: example("lifecycle-record") });
+    await commit("persistOpsLifecycle", { ops_delta: { ops_json: example("operation-snapshot") } });
+    await commit("atomicApply", { receipt: { receipt_json: example("receipt") } });
   } finally {
     await store.close();
     await daemon.stop();

@@ -5,7 +5,13 @@
  */
 
 // The records.
-export { readInputState, readStoredInputState, writeInputState } from "./records/input-state.js";
+export {
+  MAX_STAGE_ATTEMPTS,
+  TERMINAL_INPUT_STATES,
+  readInputState,
+  readStoredInputState,
+  writeInputState,
+} from "./records/input-state.js";
 export { readReceipt, writeReceipt } from "./records/receipt.js";
 export { checkOpsSnapshot, readOpsSnapshot, writeOpsSnapshot } from "./records/operations.js";
 export {

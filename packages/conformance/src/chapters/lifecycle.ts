@@ -88,10 +88,11 @@ export const lifecycleChapter = chapter(
             inputStates: [inputState(1)],
           });
         for (const version of [0, 2, 3]) {
+          const advice = version === 0 ? ": set record_version to 1" : "";
           await assertRefused(commit([8, version, 16, 2]), {
             variant: "WriteFailed",
             reason: "UNSUPPORTED_RECORD_VERSION",
-            message: `Store write failed: unsupported machine lifecycle store record version ${String(version)}`,
+            message: `Store write failed: unsupported machine lifecycle store record version ${String(version)}${advice}`,
           });
         }
         for (const state of [0, 99]) {

@@ -1,7 +1,7 @@
-import type { InputId, InputLifecycleState, Limits, RuntimeId, StoredInputState } from "@bolthole/contract";
+import type { InputId, Limits, RuntimeId, StoredInputState } from "@bolthole/contract";
 import { writeFailed } from "@bolthole/contract";
 import { inside } from "@bolthole/contract/wire";
-import { writeInputState } from "@bolthole/json";
+import { MAX_STAGE_ATTEMPTS, TERMINAL_INPUT_STATES, writeInputState } from "@bolthole/json";
 import type { KeyOf } from "../engine.js";
 import { checkSize, parseUuid, shapeError, shaped, tooLarge } from "../validate.js";
 import { YieldBudget } from "../yield-budget.js";
@@ -129,15 +129,10 @@ class DistinctRows {
   }
 }
 
-/** The reference's limit of staging attempts. Attempts below it cannot be exhausted. */
-const MAX_STAGE_ATTEMPTS = 3;
-
-const TERMINAL: readonly InputLifecycleState[] = ["consumed", "superseded", "coalesced", "abandoned"];
-
 /** Whether phase, terminal outcome, recovery lane and attempts of a row agree (contract 5.4). Nothing else is checked. */
 export function isValidSeed(state: RowFacts): boolean {
   const { currentState, terminalOutcome, recoveryLane, attemptCount } = state;
-  if (!TERMINAL.includes(currentState)) return terminalOutcome === undefined;
+  if (!TERMINAL_INPUT_STATES.includes(currentState)) return terminalOutcome === undefined;
   if (terminalOutcome?.kind !== currentState || recoveryLane !== undefined) return false;
   if (terminalOutcome.kind !== "abandoned" || terminalOutcome.reason.kind !== "max_attempts_exhausted") return true;
   return terminalOutcome.reason.attempts === attemptCount && attemptCount >= MAX_STAGE_ATTEMPTS;

@@ -88,6 +88,7 @@ export const STRING_OR_BLOCKS: Shape<string | StringSlice | readonly Tagged[]> =
     } while (reader.skipLiteral(COMMA_BYTES));
     return !(count === 1 && isTextFirst) && reader.closeCanonical(CLOSE_LIST);
   },
+  form: () => ({ kind: "choice", name: "Content", options: [STRING.form(), BLOCKS.form()] }),
 };
 
 /**

@@ -4,7 +4,7 @@ import { list } from "../shapes/collection.js";
 import { jsonText, trustedJsonText } from "../shapes/raw-json.js";
 import { BOOLEAN, STRING, U32, U64, enumeration, UUID } from "../shapes/scalar.js";
 import { type Shape, readDocument, writeDocument } from "../shapes/shape.js";
-import { defaulted, hidden, nullable, omittedWhenEmpty, optional, required, struct } from "../shapes/struct.js";
+import { defaulted, nullable, omittedWhenEmpty, optional, required, struct } from "../shapes/struct.js";
 import { TIMESTAMP, type Timestamp } from "../shapes/time.js";
 import { externallyTagged, taggedUnion } from "../shapes/union.js";
 import type { InputId, RunId } from "./ids.js";
@@ -16,6 +16,7 @@ import {
   PERSISTED_INPUT,
 } from "./persisted-input.js";
 import { RUN_APPLY_BOUNDARY, type RunApplyBoundary } from "./receipt.js";
+import { recordVersion } from "./record-version.js";
 
 /** The lifecycle states of an input (contract 5.2). */
 export const INPUT_LIFECYCLE_STATES = [
@@ -30,6 +31,17 @@ export const INPUT_LIFECYCLE_STATES = [
   "abandoned",
 ] as const;
 export type InputLifecycleState = (typeof INPUT_LIFECYCLE_STATES)[number];
+
+/** The states with a terminal outcome, which is the one of the same name (contract 5.4). */
+export const TERMINAL_INPUT_STATES: readonly InputLifecycleState[] = [
+  "consumed",
+  "superseded",
+  "coalesced",
+  "abandoned",
+];
+
+/** The reference's limit of staging attempts. Attempts below it cannot be exhausted (contract 5.4). */
+export const MAX_STAGE_ATTEMPTS = 3;
 
 /** The reasons without further data for which an input is abandoned (contract 5.2). */
 export const INPUT_ABANDON_REASONS = ["retired", "reset", "stopped", "destroyed", "cancelled"] as const;
@@ -174,23 +186,10 @@ const RECONSTRUCTION_SOURCE = taggedUnion<ReconstructionSource>("a reconstructio
   coalescing: { sourceInputIds: required("source_input_ids", list(UUID)) },
 });
 
-const CURRENT_VERSION = 2;
-const LEGACY_VERSION = 1;
-
-/** Rows of both versions are read; the current version is written (contract 5.1). */
-const VERSION = hidden(defaulted("stored_input_state_version", U32, LEGACY_VERSION), {
-  compute: () => CURRENT_VERSION,
-  problem: (version) =>
-    version === CURRENT_VERSION || version === LEGACY_VERSION
-      ? undefined
-      : "generated session persistence version authority rejected StoredInputState: " +
-        `expected current ${CURRENT_VERSION} or legacy ${LEGACY_VERSION}, got ${version}`,
-});
-
 /** The two shapes of a row differ in the way they read the payload. */
 function inputState(payload: Shape<string>): Shape<StoredInputState> {
   return struct<StoredInputState>("a stored input state", {
-    _version: VERSION,
+    _version: recordVersion("stored_input_state_version", "StoredInputState"),
     inputId: required("input_id", UUID),
     currentState: required("current_state", LIFECYCLE_STATE),
     policy: optional("policy", POLICY),
@@ -212,7 +211,7 @@ function inputState(payload: Shape<string>): Shape<StoredInputState> {
   });
 }
 
-const INPUT_STATE = inputState(jsonText(PERSISTED_INPUT));
+export const INPUT_STATE = inputState(jsonText(PERSISTED_INPUT));
 const STORED_INPUT_STATE = inputState(trustedJsonText("an input"));
 
 /** Reads an input row (contract 5.1). Throws a `JsonError` when the text is not one. */

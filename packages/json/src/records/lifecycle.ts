@@ -2,8 +2,7 @@ import type { Buffer } from "node:buffer";
 
 import { STRING, U16, U64, enumeration } from "../shapes/scalar.js";
 import { readDocument, writeDocument } from "../shapes/shape.js";
-import { nullable, required, struct } from "../shapes/struct.js";
-import { JsonError } from "../text/json-error.js";
+import { hidden, nullable, required, struct } from "../shapes/struct.js";
 
 /** The states of a runtime, spelled as in the reference (contract 3.1). */
 export const RUNTIME_STATES = [
@@ -43,10 +42,6 @@ export interface MachineLifecycleRecord {
   readonly binding: MachineLifecycleBinding;
 }
 
-interface VersionedLifecycle extends MachineLifecycle {
-  readonly recordVersion: number;
-}
-
 const BINDING = struct<MachineLifecycleBinding>("a binding", {
   agentRuntimeId: nullable("agent_runtime_id", STRING),
   fenceToken: nullable("fence_token", U64),
@@ -60,8 +55,14 @@ const ANY_RECORD = struct<MachineLifecycleRecord>("a lifecycle record", {
   binding: required("binding", BINDING),
 });
 
-const RECORD = struct<VersionedLifecycle>("a lifecycle record", {
-  recordVersion: required("record_version", U16),
+export const LIFECYCLE_RECORD = struct<MachineLifecycle>("a lifecycle record", {
+  _version: hidden<number>(required("record_version", U16), {
+    compute: () => MACHINE_LIFECYCLE_RECORD_VERSION,
+    allowed: {
+      values: [MACHINE_LIFECYCLE_RECORD_VERSION],
+      problem: (version) => `unsupported machine lifecycle store record version ${version}`,
+    },
+  }),
   runtimeState: required("runtime_state", enumeration(RUNTIME_STATES)),
   binding: required("binding", BINDING),
 });
@@ -73,14 +74,10 @@ export function readMachineLifecycleRecord(source: Uint8Array | string): Machine
 
 /** Decodes a lifecycle record. Throws a `JsonError` for a version that is not supported or an unknown state. */
 export function readMachineLifecycle(source: Uint8Array | string): MachineLifecycle {
-  const { recordVersion, runtimeState, binding } = readDocument(RECORD, source);
-  if (recordVersion !== MACHINE_LIFECYCLE_RECORD_VERSION) {
-    throw JsonError.rule(`unsupported machine lifecycle store record version ${recordVersion}`);
-  }
-  return { runtimeState, binding };
+  return readDocument(LIFECYCLE_RECORD, source);
 }
 
 /** Returns the canonical JSON of a lifecycle record. Throws a `JsonError` when a value is not allowed. */
-export function writeMachineLifecycle({ runtimeState, binding }: MachineLifecycle): Buffer {
-  return writeDocument(RECORD, { recordVersion: MACHINE_LIFECYCLE_RECORD_VERSION, runtimeState, binding });
+export function writeMachineLifecycle(lifecycle: MachineLifecycle): Buffer {
+  return writeDocument(LIFECYCLE_RECORD, lifecycle);
 }

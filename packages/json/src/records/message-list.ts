@@ -155,4 +155,5 @@ export const MESSAGES: Shape<MessageList> = {
     }
     out.writeByte(CLOSE_LIST);
   },
+  form: () => ({ kind: "list", element: MESSAGE.form() }),
 };

@@ -1,4 +1,5 @@
 import { list } from "../shapes/collection.js";
+import { valueForm } from "../shapes/form.js";
 import { RAW_JSON } from "../shapes/raw-json.js";
 import { BOOLEAN, STRING, STRING_SLICE, type StringSlice, U32, U64, enumeration, UUID } from "../shapes/scalar.js";
 import { type Shape, readDocument } from "../shapes/shape.js";
@@ -33,6 +34,7 @@ const PROMPT: Shape<string> = {
     STRING.write(value, out);
   },
   skipCanonical: (reader) => reader.skipCanonicalString() && reader.tokenEnd > reader.tokenStart,
+  form: () => valueForm({ type: "string", minLength: 1 }, "example"),
 };
 
 const REVISED_PROMPT = opaqueUnion("a revised prompt", "disposition", {

@@ -215,7 +215,7 @@ const CURSORS = struct<OperationCursors>("cursors", {
   runtimeLastInjectedSeq: required("runtime_last_injected_seq", U64),
 });
 
-const OPS_SNAPSHOT = struct<PersistedOpsSnapshot>("an operations snapshot", {
+export const OPS_SNAPSHOT = struct<PersistedOpsSnapshot>("an operations snapshot", {
   epochId: required("epoch_id", UUID),
   authorityState: required("authority_state", AUTHORITY_STATE),
   operationSpecs: required("operation_specs", uuidMap(SPEC)),

@@ -25,7 +25,7 @@ export interface RunBoundaryReceipt {
 
 export const RUN_APPLY_BOUNDARY = enumeration(RUN_APPLY_BOUNDARIES);
 
-const RECEIPT = struct<RunBoundaryReceipt>("a receipt", {
+export const RECEIPT = struct<RunBoundaryReceipt>("a receipt", {
   runId: required("run_id", UUID),
   boundary: required("boundary", RUN_APPLY_BOUNDARY),
   contributingInputIds: required("contributing_input_ids", list(UUID)),

@@ -1,14 +1,15 @@
 import type { Buffer } from "node:buffer";
 
 import { RAW_OBJECT_IN_PLACE, RawJson } from "../shapes/raw-json.js";
-import { U32, UUID } from "../shapes/scalar.js";
+import { UUID } from "../shapes/scalar.js";
 import { readDocument, writeDocument } from "../shapes/shape.js";
-import { defaulted, hidden, required, struct } from "../shapes/struct.js";
+import { defaulted, required, struct } from "../shapes/struct.js";
 import { SYSTEM_TIME, type SystemTime } from "../shapes/time.js";
 import type { Gaps } from "../text/reader.js";
 import type { SessionId } from "./ids.js";
 import { MESSAGES, type MessageList } from "./message-list.js";
 import { USAGE } from "./message.js";
+import { recordVersion } from "./record-version.js";
 
 /** A session document of the reference (contract 7.1). */
 export interface Session {
@@ -21,21 +22,8 @@ export interface Session {
   readonly usage: object;
 }
 
-const CURRENT_VERSION = 2;
-const LEGACY_VERSION = 1;
-
-/** Sessions of both versions are read; the current version is written (contract 7.1). */
-const VERSION = hidden(defaulted("version", U32, LEGACY_VERSION), {
-  compute: () => CURRENT_VERSION,
-  problem: (version) =>
-    version === CURRENT_VERSION || version === LEGACY_VERSION
-      ? undefined
-      : "generated session persistence version authority rejected SessionEnvelope: " +
-        `expected current ${CURRENT_VERSION} or legacy ${LEGACY_VERSION}, got ${version}`,
-});
-
-const SESSION = struct<Session>("a session", {
-  _version: VERSION,
+export const SESSION = struct<Session>("a session", {
+  _version: recordVersion("version", "SessionEnvelope"),
   id: required("id", UUID),
   messages: required("messages", MESSAGES),
   createdAt: required("created_at", SYSTEM_TIME),

@@ -1,4 +1,5 @@
 import { list } from "../shapes/collection.js";
+import { valueForm } from "../shapes/form.js";
 import { RAW_JSON, type RawJson, canonicalByWriting } from "../shapes/raw-json.js";
 import { BOOLEAN, STRING, U32, U64, enumeration } from "../shapes/scalar.js";
 import type { Shape } from "../shapes/shape.js";
@@ -154,6 +155,18 @@ const KNOWN_BLOCKS = {
 const KNOWN_BLOCK = opaqueUnion("a system notice block", "type", KNOWN_BLOCKS);
 const KNOWN_TYPES: ReadonlySet<string> = new Set(Object.keys(KNOWN_BLOCKS));
 
+/** A block of a type that is not known. */
+const OTHER_BLOCK = valueForm(
+  {
+    title: "system notice block of another type",
+    description: "Kept as a whole in the payload of an unknown block.",
+    type: "object",
+    properties: { type: { type: "string", not: { enum: Object.keys(KNOWN_BLOCKS) } } },
+    required: ["type"],
+  },
+  { type: "another_type" },
+);
+
 /**
  * A block of a system notice (contract 7.6). The reference reads it from its canonical raw JSON: of repeated members the last
  * wins, and a block of an unknown type is kept as a whole inside an `unknown` block.
@@ -175,6 +188,7 @@ export const NOTICE_BLOCK: Shape<Tagged> = {
   },
   // A canonical block has no repeated members and a known type, so the way through raw JSON would not change it.
   skipCanonical: (reader) => KNOWN_BLOCK.skipCanonical?.(reader) === true,
+  form: () => ({ kind: "choice", name: "SystemNoticeBlockOrOther", options: [KNOWN_BLOCK.form(), OTHER_BLOCK] }),
 };
 
 /** Returns the members of an object: the text of those that are strings, undefined for the others. */

@@ -1,9 +1,10 @@
 import type { Buffer } from "node:buffer";
 
 import { list } from "../shapes/collection.js";
+import { valueForm } from "../shapes/form.js";
 import type { RawJson } from "../shapes/raw-json.js";
 import { STRING, U64 } from "../shapes/scalar.js";
-import { readDocument, writeDocument } from "../shapes/shape.js";
+import { type Shape, readDocument, writeDocument } from "../shapes/shape.js";
 import { omittedWhenEmpty, optional, required, struct } from "../shapes/struct.js";
 import { SYSTEM_TIME, type SystemTime } from "../shapes/time.js";
 import { taggedUnion } from "../shapes/union.js";
@@ -52,16 +53,31 @@ export interface TranscriptHistory {
   readonly revisions: readonly TranscriptRevisionBody[];
 }
 
+/** Any text: only the guards compare digests. The example is the digest of the empty list. */
+const DIGEST: Shape<string> = {
+  ...STRING,
+  form: () =>
+    valueForm(
+      {
+        description: "The digest of a list of messages: sha256: and 64 hexadecimal digits in lower case.",
+        $comment: "Not in this schema: the store compares digests when a turn or a rewrite is committed.",
+        type: "string",
+      },
+      "sha256:4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945",
+      "Digest",
+    ),
+};
+
 const SELECTION = taggedUnion<TranscriptRewriteSelection>("a selection", "type", {
   message_range: { start: required("start", U64), end: required("end", U64) },
 });
 
-const REWRITE_COMMIT = struct<TranscriptRewriteCommit>("a rewrite commit", {
-  parentRevision: required("parent_revision", STRING),
-  revision: required("revision", STRING),
+export const REWRITE_COMMIT = struct<TranscriptRewriteCommit>("a rewrite commit", {
+  parentRevision: required("parent_revision", DIGEST),
+  revision: required("revision", DIGEST),
   selection: required("selection", SELECTION),
-  originalSpanDigest: required("original_span_digest", STRING),
-  replacementDigest: required("replacement_digest", STRING),
+  originalSpanDigest: required("original_span_digest", DIGEST),
+  replacementDigest: required("replacement_digest", DIGEST),
   messagesBefore: required("messages_before", U64),
   messagesAfter: required("messages_after", U64),
   reason: required(
@@ -75,15 +91,15 @@ const REWRITE_COMMIT = struct<TranscriptRewriteCommit>("a rewrite commit", {
   committedAt: required("committed_at", SYSTEM_TIME),
 });
 
-const HISTORY = struct<TranscriptHistory>("a transcript history", {
-  head: required("head", STRING),
+export const HISTORY = struct<TranscriptHistory>("a transcript history", {
+  head: required("head", DIGEST),
   commits: omittedWhenEmpty("commits", list(REWRITE_COMMIT)),
   revisions: omittedWhenEmpty(
     "revisions",
     list(
       struct<TranscriptRevisionBody>("a transcript revision", {
-        revision: required("revision", STRING),
-        parentRevision: optional("parent_revision", STRING),
+        revision: required("revision", DIGEST),
+        parentRevision: optional("parent_revision", DIGEST),
         messages: required("messages", MESSAGES),
         createdAt: required("created_at", SYSTEM_TIME),
       }),

@@ -6,13 +6,14 @@ import { shown } from "../text/shown.js";
 import type { JsonWriter } from "../text/writer.js";
 import { isPlainObject } from "./plain-object.js";
 import type { Shape } from "./shape.js";
-import { canonicalUuid } from "./scalar.js";
+import { UUID, canonicalUuid } from "./scalar.js";
 
 const COMMA_BYTES = Buffer.from(",");
 
 export function list<T>(element: Shape<T>): Shape<readonly T[]> {
   return {
     label: "a list",
+    form: () => ({ kind: "list", element: element.form() }),
     read(reader) {
       reader.openList();
       const values: T[] = [];
@@ -64,6 +65,7 @@ export function list<T>(element: Shape<T>): Shape<readonly T[]> {
 export function uuidMap<T>(item: Shape<T>): Shape<Readonly<Record<string, T>>> {
   return {
     label: "an object keyed by UUIDs",
+    form: () => ({ kind: "map", names: UUID.form(), item: item.form() }),
     read(reader) {
       reader.openObject();
       const values: Record<string, T> = {};

@@ -5,6 +5,7 @@ import { BACKSLASH, OPEN_OBJECT, QUOTE, SPACE } from "../text/characters.js";
 import { JsonError } from "../text/json-error.js";
 import { type Gaps, JsonReader, skipValue } from "../text/reader.js";
 import { type JsonWriter, withWriter } from "../text/writer.js";
+import { type Form, valueForm } from "./form.js";
 import { type Shape, skipIfCanonical } from "./shape.js";
 
 /** A JSON value of any kind, carried as text. Only the readers below create one, so its text is valid JSON. */
@@ -112,6 +113,10 @@ class RawJsonShape implements Shape<RawJson> {
     const start = reader.position;
     return RawJson.readVerbatim(reader).byteLength === reader.position - start;
   }
+
+  form(): Form {
+    return valueForm(this.isObjectOnly ? { type: "object" } : {}, {});
+  }
 }
 
 export const RAW_JSON: Shape<RawJson> = new RawJsonShape("a JSON value", false, "canonical");
@@ -156,6 +161,7 @@ export function jsonText<T>(content: Shape<T>): Shape<string> {
       reader.finish();
       content.write(value, out);
     },
+    form: () => content.form(),
   };
 }
 
@@ -172,6 +178,7 @@ export function trustedJsonText(label: string): Shape<string> {
     write() {
       throw JsonError.at(`expected another shape: ${label} as trusted text can only be read`);
     },
+    form: () => valueForm({}, {}),
   };
 }
 
@@ -194,6 +201,7 @@ export function canonicalByWriting<T>(shape: Shape<T>): Shape<T> {
         (out) => out.bytes.subarray(0, out.length).equals(reader.bytes.subarray(start, reader.position)),
       );
     },
+    form: () => shape.form(),
   };
 }
 

@@ -6,6 +6,7 @@ import { formatFloat32, readFloat32 } from "../text/numbers.js";
 import type { JsonReader } from "../text/reader.js";
 import { shown } from "../text/shown.js";
 import type { JsonWriter } from "../text/writer.js";
+import { type ValueForm, valueForm } from "./form.js";
 import type { Shape } from "./shape.js";
 
 /** Any text that UTF-8 can express. */
@@ -17,6 +18,7 @@ export const STRING: Shape<string> = {
     out.writeString(value);
   },
   skipCanonical: (reader) => reader.skipCanonicalString(),
+  form: () => valueForm({ type: "string" }, "example"),
 };
 
 /** A canonical string that is not decoded: a range of a text, which must not change while the slice is in use. */
@@ -52,11 +54,13 @@ export const STRING_SLICE: Shape<string | StringSlice> = {
  * A string with one canonical spelling among several accepted ones, all of ASCII characters. `canonical` returns the canonical
  * spelling, or undefined for a text that is not accepted. `canonicalLength` returns the length of the canonical spelling that
  * begins at a byte, or 0 when there is none or `canonical` must decide; it saves the call of `canonical` in the common case.
+ * `form` describes the texts for which `canonical` returns a spelling.
  */
 export function spelledString(
   label: string,
   canonicalLength: (bytes: Uint8Array, at: number) => number,
   canonical: (text: string) => string | undefined,
+  form: ValueForm,
 ): Shape<string> {
   const lengthAt = (reader: JsonReader): number => {
     if (reader.bytes[reader.position] !== QUOTE) return 0;
@@ -89,6 +93,7 @@ export function spelledString(
       reader.position += length + 2;
       return length > 0;
     },
+    form: () => form,
   };
 }
 
@@ -103,6 +108,7 @@ export const BOOLEAN: Shape<boolean> = {
     out.writeLiteral(value ? TRUE : FALSE);
   },
   skipCanonical: (reader) => reader.skipLiteral(TRUE) || reader.skipLiteral(FALSE),
+  form: () => valueForm({ type: "boolean" }, false),
 };
 
 function unsignedNumber(max: number): Shape<number> {
@@ -122,6 +128,7 @@ function unsignedNumber(max: number): Shape<number> {
       const value = reader.isDigitNext() ? readDigits(reader, label) : undefined;
       return value !== undefined && value <= max;
     },
+    form: () => integerForm(max),
   };
 }
 
@@ -146,7 +153,13 @@ export const U64: Shape<bigint> = {
     else out.writeAscii(String(value));
   },
   skipCanonical: (reader) => reader.isDigitNext() && U64.read(reader) >= 0n,
+  form: () => integerForm(U64_MAX),
 };
+
+/** Describes an integer from 0 to `max`. JSON Schema accepts `1.0` and `1e2` as integers; the reader does not. */
+export function integerForm(max: number | bigint): ValueForm {
+  return valueForm({ type: "integer", minimum: 0, maximum: max }, 0);
+}
 
 /** Reads a number of digits only. Returns undefined when it has more digits than a double always represents exactly. */
 function readDigits(reader: JsonReader, label: string): number | undefined {
@@ -177,6 +190,7 @@ export const FLOAT32: Shape<number> = {
     const value = readFloat32(text);
     return reader.tokenStart === start && value !== undefined && formatFloat32(value) === text;
   },
+  form: () => valueForm({ type: "number" }, 0),
 };
 
 /** One of a few names, which need no escapes. */
@@ -204,6 +218,7 @@ export function enumeration<const V extends string>(values: readonly V[]): Shape
       for (const name of names) if (reader.skipLiteral(name.bytes)) return true;
       return false;
     },
+    form: () => valueForm({ type: "string", enum: values }, values[0] ?? null),
   };
 }
 
@@ -214,7 +229,22 @@ const HYPHENATED = 36;
 const SIMPLE = 32;
 const URN_PREFIX = "urn:uuid:";
 
-export const UUID: Shape<Uuid> = spelledString("a UUID", canonicalUuidLength, canonicalUuid);
+const HEX_GROUPS = "[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}";
+
+export const UUID: Shape<Uuid> = spelledString(
+  "a UUID",
+  canonicalUuidLength,
+  canonicalUuid,
+  valueForm(
+    {
+      description: "A UUID of any version. The store writes it in lower case and with hyphens.",
+      type: "string",
+      pattern: `^(?:(?:urn:uuid:)?${HEX_GROUPS}|\\{${HEX_GROUPS}\\}|[0-9a-fA-F]{32})$`,
+    },
+    "0198f0a0-0000-7000-8000-000000000001",
+    "Uuid",
+  ),
+);
 
 /**
  * Returns the canonical form of a UUID in any spelling that the reference accepts (contract 1.3): with hyphens in any

@@ -3,6 +3,7 @@ import type { Buffer } from "node:buffer";
 import { JsonError } from "../text/json-error.js";
 import { CheckReader, type Gaps, JsonReader } from "../text/reader.js";
 import { type JsonWriter, withWriter } from "../text/writer.js";
+import type { Form } from "./form.js";
 
 /**
  * The description of one kind of JSON value: how to read it, how to write it, and how to recognise its canonical form.
@@ -21,6 +22,8 @@ export interface Shape<T> {
    * has another form, or when only reading and writing the value can decide. A shape without this method can never decide.
    */
   skipCanonical?(reader: JsonReader): boolean;
+  /** Returns a description of the values that `read` accepts. */
+  form(): Form;
 }
 
 /** The shape of an object whose members can also be members of an enclosing object. */

@@ -4,8 +4,9 @@ import { CLOSE_OBJECT, OPEN_OBJECT } from "../text/characters.js";
 import { JsonError, inside, withMissing, withProblems } from "../text/json-error.js";
 import { type JsonReader, skipValue } from "../text/reader.js";
 import type { JsonWriter } from "../text/writer.js";
+import type { JsonValue, MemberForm, ObjectForm } from "./form.js";
 import { isPlainObject } from "./plain-object.js";
-import type { MemberShape, Shape } from "./shape.js";
+import { type MemberShape, type Shape, writeDocument } from "./shape.js";
 
 /** One member of a struct: its name, its shape, and the meaning of its absence. */
 export interface Field<T> {
@@ -27,10 +28,16 @@ export interface Field<T> {
 
 /** The rules for a member that has no property in the model. */
 interface HiddenRules<T> {
-  /** Returns the contract's error text when the value is not allowed. Called after all other members were read. */
-  problem?(value: T): string | undefined;
+  /** The values that are allowed; any value when absent. Checked after all other members were read. */
+  readonly allowed?: Allowed<T>;
   /** Returns the value to write. */
   compute(owner: object): T;
+}
+
+interface Allowed<T> {
+  readonly values: readonly T[];
+  /** Returns the contract's error text for another value. */
+  problem(value: T): string;
 }
 
 /** A member that must be present and not null. */
@@ -137,6 +144,31 @@ class Member {
     this.isFlattened = field.isFlattened ?? false;
     this.hidden = field.hidden;
   }
+
+  /** Returns the error text for a value of a hidden member that is not allowed. */
+  problemOf(value: unknown): string | undefined {
+    const allowed = this.hidden?.allowed;
+    return allowed === undefined || allowed.values.includes(value) ? undefined : allowed.problem(value);
+  }
+
+  form(): MemberForm {
+    const { name, shape, isFlattened, onMissing, isNullAbsent, hidden } = this;
+    return {
+      name,
+      value: shape.form(),
+      isRequired: onMissing === "rejected",
+      isNullAbsent,
+      ...(onMissing === "default" ? { defaultValue: jsonOf(shape, this.defaultValue) } : {}),
+      isComputed: hidden !== undefined,
+      ...(hidden?.allowed ? { accepted: hidden.allowed.values.map((value) => jsonOf(shape, value)) } : {}),
+      isFlattened,
+    };
+  }
+}
+
+/** Returns the JSON of a value that a field's table has. */
+function jsonOf(shape: Shape<unknown>, value: unknown): JsonValue {
+  return JSON.parse(writeDocument(shape, value).toString()) as JsonValue;
 }
 
 /** An object with known members. A repeated member is an error; an unknown one is ignored unless the struct is closed. */
@@ -150,6 +182,11 @@ export class Struct<T extends object> implements MemberShape<T> {
   ) {
     this.members = Object.entries<Field<unknown>>(fields).map(([key, field]) => new Member(key, field));
     if (this.members.length > MAX_MEMBERS) throw new RangeError(`${label} has more than ${MAX_MEMBERS} members`);
+  }
+
+  form(): ObjectForm {
+    const { label, isClosed, members } = this;
+    return { kind: "object", label, members: members.map((member) => member.form()), isClosed };
   }
 
   read(reader: JsonReader): T {
@@ -199,7 +236,7 @@ export class Struct<T extends object> implements MemberShape<T> {
           continue;
         }
         if (member.hidden === undefined) value[member.key] = item;
-        else problem = member.hidden.problem?.(item) ?? problem;
+        else problem = member.problemOf(item) ?? problem;
       }
       step = "";
       for (let index = 0; index < this.members.length; index++) {
@@ -207,7 +244,7 @@ export class Struct<T extends object> implements MemberShape<T> {
         if (member === undefined || (seen & (1 << index)) !== 0) continue;
         if (member.onMissing === "default") {
           if (member.hidden === undefined) value[member.key] = member.defaultValue;
-          else problem = member.hidden.problem?.(member.defaultValue) ?? problem;
+          else problem = member.problemOf(member.defaultValue) ?? problem;
         } else if (member.isFlattened) {
           try {
             value[member.key] = readFlattened(reader, start, member.shape);

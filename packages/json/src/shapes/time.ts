@@ -1,7 +1,8 @@
 import { COLON, MINUS, OPEN_LIST, POINT, ZERO } from "../text/characters.js";
 import { JsonError } from "../text/json-error.js";
 import type { JsonReader } from "../text/reader.js";
-import { U32, U64, spelledString } from "./scalar.js";
+import { valueForm } from "./form.js";
+import { U32, U64, integerForm, spelledString } from "./scalar.js";
 import type { Shape } from "./shape.js";
 import { closedStruct, required } from "./struct.js";
 
@@ -15,12 +16,6 @@ export interface SystemTime {
   readonly nanos: number;
 }
 
-export const TIMESTAMP: Shape<Timestamp> = spelledString(
-  "an RFC 3339 timestamp",
-  canonicalTimestampLength,
-  canonicalTimestamp,
-);
-
 /** The range of the reference's clock. */
 const MIN_YEAR = -262143;
 const MAX_YEAR = 262142;
@@ -32,13 +27,31 @@ const U64_MAX = 0xffffffffffffffffn;
 const LETTER_T = 0x54;
 const LETTER_Z = 0x5a;
 
-// The characters of Unicode's White_Space. They differ from those of \s in a regular expression.
-const SPACES = "[\\t-\\r \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]*";
-const number = (pattern: string) => `${SPACES}(${pattern})`;
-const ACCEPTED = new RegExp(
-  `^${number("[0-9]{1,4}|[-+][0-9]+")}${SPACES}-${number("[0-9]{1,2}")}${SPACES}-${number("[0-9]{1,2}")}[tT ]` +
-    `${number("[0-9]{1,2}")}${SPACES}:${number("[0-9]{1,2}")}${SPACES}:${number("[0-9]{1,2}")}(?:\\.([0-9]+))?` +
-    `${SPACES}(?:[zZ]|[uU][tT][cC]|([-+\\u2212])([0-9]{2})(?::|${SPACES.slice(0, -1)})*([0-5][0-9]))${SPACES}$`,
+// The characters of Unicode's White_Space. They differ from those of \s in a regular expression. The pattern has the characters
+// themselves: it is part of the JSON Schemas, and not every language knows the escapes of JavaScript.
+const WHITE_SPACE = "[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]";
+const MINUTES = "[0-5]?[0-9]";
+const number = (pattern: string) => `${WHITE_SPACE}*(${pattern})`;
+const PATTERN =
+  `^${number("[0-9]{1,4}|[-+][0-9]+")}${WHITE_SPACE}*-${number("0?[1-9]|1[0-2]")}${WHITE_SPACE}*-${number("0?[1-9]|[12][0-9]|3[01]")}[tT ]` +
+  `${number("[01]?[0-9]|2[0-3]")}${WHITE_SPACE}*:${number(MINUTES)}${WHITE_SPACE}*:${number(`${MINUTES}|60`)}(?:\\.([0-9]+))?` +
+  `${WHITE_SPACE}*(?:[zZ]|[uU][tT][cC]|([-+\u2212])([01][0-9]|2[0-3])(?::|${WHITE_SPACE})*([0-5][0-9]))${WHITE_SPACE}*$`;
+const ACCEPTED = new RegExp(PATTERN);
+
+export const TIMESTAMP: Shape<Timestamp> = spelledString(
+  "an RFC 3339 timestamp",
+  canonicalTimestampLength,
+  canonicalTimestamp,
+  valueForm(
+    {
+      description: "An RFC 3339 timestamp. The store writes it in UTC, with a fraction of 0, 3, 6 or 9 digits.",
+      $comment: "Not in this schema: the day must exist in its month, and the year is from -262143 to 262142.",
+      type: "string",
+      pattern: PATTERN,
+    },
+    "2026-05-28T15:31:27Z",
+    "Timestamp",
+  ),
 );
 
 /**
@@ -50,11 +63,8 @@ export function canonicalTimestamp(text: string): Timestamp | undefined {
   if (match === null) return undefined;
   const [, year = "", month = "", day = "", hour = "", minute = "", second = "", fraction = ""] = match;
   const [, , , , , , , , sign, offsetHour, offsetMinute] = match;
-  if (!isDate(Number(year), Number(month), Number(day)) || !isTime(Number(hour), Number(minute), Number(second))) {
-    return undefined;
-  }
+  if (!isDate(Number(year), Number(month), Number(day))) return undefined;
   const offset = sign === undefined ? 0 : Number(offsetHour) * 3600 + Number(offsetMinute) * 60;
-  if (offset >= SECONDS_PER_DAY) return undefined;
   const local = Number(hour) * 3600 + Number(minute) * 60;
   const utc = sign === "+" ? local - offset : local + offset;
   const days = daysFromCivil(Number(year), Number(month), Number(day)) + Math.floor(utc / SECONDS_PER_DAY);
@@ -155,10 +165,24 @@ function civilFromDays(days: number): { year: number; month: number; day: number
   };
 }
 
+// The nanoseconds only add to the seconds, so the limit of their sum is also a limit of the seconds.
+const SECONDS: Shape<bigint> = { ...U64, form: () => integerForm(I64_MAX) };
+
 const SYSTEM_TIME_FIELDS = closedStruct<SystemTime>("a system time", {
-  seconds: required("secs_since_epoch", U64),
+  seconds: required("secs_since_epoch", SECONDS),
   nanos: required("nanos_since_epoch", U32),
 });
+
+const PAIR = valueForm(
+  {
+    title: "system time as a pair",
+    type: "array",
+    prefixItems: [integerForm(I64_MAX).schema, integerForm(0xffffffff).schema],
+    items: false,
+    minItems: 2,
+  },
+  [0, 0],
+);
 
 /** An object of two numbers. Reading also accepts a list of the two, and carries nanoseconds above the limit (contract 7.2). */
 export const SYSTEM_TIME: Shape<SystemTime> = {
@@ -173,6 +197,7 @@ export const SYSTEM_TIME: Shape<SystemTime> = {
     }
     SYSTEM_TIME_FIELDS.write(value, out);
   },
+  form: () => ({ kind: "choice", name: "SystemTimeOrPair", options: [SYSTEM_TIME_FIELDS.form(), PAIR] }),
 };
 
 function readPair(reader: JsonReader): SystemTime {

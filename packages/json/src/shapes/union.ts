@@ -5,6 +5,7 @@ import { JsonError, inside, withMissing } from "../text/json-error.js";
 import { type JsonReader, skipValue } from "../text/reader.js";
 import { shown } from "../text/shown.js";
 import type { JsonWriter } from "../text/writer.js";
+import type { AdjacentForm, TaggedForm, VariantForm } from "./form.js";
 import { isPlainObject } from "./plain-object.js";
 import type { MemberShape, Shape } from "./shape.js";
 import { type Field, type Fields, Struct } from "./struct.js";
@@ -102,12 +103,17 @@ export function externallyTagged<T extends Tagged>(
       out.writeByte(CLOSE_OBJECT);
       out.depth--;
     },
+    form: () => ({ kind: "external", label, names: names.form(), variants: structs.map(variantForm) }),
   };
 }
 
 interface Variant {
   readonly kind: string;
   readonly struct: Struct<object>;
+}
+
+function variantForm({ kind, struct }: Variant): VariantForm {
+  return { names: [kind], content: struct.form() };
 }
 
 interface TaggedVariant extends Variant {
@@ -210,6 +216,18 @@ class TaggedUnion<T extends Tagged> implements MemberShape<T> {
     return false;
   }
 
+  form(): TaggedForm {
+    const { label, tagName: tag, variants, accepted } = this;
+    const namesOf = (variant: TaggedVariant): string[] =>
+      [...accepted].flatMap(([name, named]) => (named === variant ? [name] : []));
+    return {
+      kind: "tagged",
+      label,
+      tag,
+      variants: [...variants.values()].map((one) => ({ names: namesOf(one), content: one.struct.form() })),
+    };
+  }
+
   private readTag(reader: JsonReader): TaggedVariant {
     try {
       const text = reader.readString();
@@ -298,6 +316,11 @@ class AdjacentUnion implements Shape<Tagged> {
       }
     }
     return false;
+  }
+
+  form(): AdjacentForm {
+    const { label, tagName: tag, contentName, variants } = this;
+    return { kind: "adjacent", label, tag, contentName, variants: variants.map(variantForm) };
   }
 
   /** Reads content that precedes its tag, in a second pass. */
