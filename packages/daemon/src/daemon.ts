@@ -26,7 +26,7 @@ import type { HandlerContext } from "./rpc/handler.js";
 import { methodLimits, requestBudget, responseBudget, streamLimits } from "./rpc/method-limits.js";
 import { ResponseBudget } from "./rpc/response-budget.js";
 import { registerReflection } from "./rpc/reflection.js";
-import { registerAdminService, registerStoreService } from "./rpc/services.js";
+import { refuseAdminService, registerAdminService, registerStoreService } from "./rpc/services.js";
 import { StreamGuard } from "./rpc/stream-guard.js";
 import { describeStatus } from "./status.js";
 
@@ -226,6 +226,7 @@ async function assemble(start: Start): Promise<Daemon> {
     const { host, port } = config.listen;
     const authenticate = config.tcpInsecure ? undefined : requireToken(loadToken(controlFolder));
     const tcpServer = createServer([RuntimeStoreService.file]);
+    refuseAdminService(tcpServer);
     listeners.push(await Listener.onTcp(host, port, tcpServer, guard, { maxConnections, authenticate }));
   }
   const targets = listeners.map(({ target }) => target);

@@ -1,13 +1,23 @@
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Client, credentials } from "@grpc/grpc-js";
-import { loadPackageDefinition } from "@grpc/grpc-js";
+import { Client, Metadata, type ServiceError, credentials, loadPackageDefinition, status } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
 import { protoPath } from "grpc-health-check";
 import { connect } from "@bolthole/client";
+import { AdminService } from "@bolthole/contract/wire";
 import { DaemonProcess, type DaemonProcessOptions } from "@bolthole/conformance/process";
 import { EXIT } from "../exit-code.js";
 import { environmentWithChange } from "../testing/changed-modules.js";
@@ -227,6 +237,33 @@ describe("listening", () => {
     const tcp = served.targets[1] ?? "";
     await expect(connect(tcp)).rejects.toMatchObject({ reason: "UNAUTHENTICATED" });
     await expect(connect(tcp, { token: "0".repeat(64) })).rejects.toMatchObject({ reason: "UNAUTHENTICATED" });
+  });
+
+  test("calls of AdminService over TCP say where it is served", async () => {
+    const served = await daemon({ args: ["--listen", "127.0.0.1:0"] }).start();
+    const client = new Client(served.targets[1] ?? "", credentials.createInsecure());
+    const token = new Metadata();
+    token.set("authorization", `Bearer ${readFileSync(join(data(), "token"), "utf8").trim()}`);
+    const same = (bytes: Buffer): Buffer => bytes;
+    const refusal = (path: string, isStream: boolean): Promise<ServiceError> =>
+      new Promise((resolve) => {
+        if (isStream) {
+          client.makeServerStreamRequest(path, same, same, Buffer.alloc(0), token).on("error", resolve).resume();
+        } else {
+          client.makeUnaryRequest(path, same, same, Buffer.alloc(0), token, (error) => {
+            resolve(error as ServiceError);
+          });
+        }
+      });
+    try {
+      for (const { name, methodKind } of AdminService.methods) {
+        const error = await refusal(`/${AdminService.typeName}/${name}`, methodKind === "server_streaming");
+        expect(error.code).toBe(status.UNIMPLEMENTED);
+        expect(error.details).toContain("use the unix socket of the daemon");
+      }
+    } finally {
+      client.close();
+    }
   });
 
   test("invalid settings have a separate exit code", async () => {

@@ -1,22 +1,26 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { Server } from "@grpc/grpc-js";
-import type {
-  ExportRuntime,
-  HorizonControl,
-  ImportRuntime,
-  RuntimeTransfer,
-  SetHorizon,
-  StoreMaintenance,
-  VersionedStore,
+import type { Server, handleClientStreamingCall, handleServerStreamingCall, handleUnaryCall } from "@grpc/grpc-js";
+import {
+  type ExportRuntime,
+  type HorizonControl,
+  type ImportRuntime,
+  type RuntimeTransfer,
+  type SetHorizon,
+  type StoreMaintenance,
+  type VersionedStore,
+  unsupported,
 } from "@bolthole/contract";
 import {
+  AdminService,
   type GetStatusResponseSchema,
   type StreamCodec,
   type UnaryCodec,
   type UploadCodec,
   adminCodecs,
+  grpcMethod,
   storeCodecs,
 } from "@bolthole/contract/wire";
+import { toStatus } from "./failure.js";
 import { type HandlerContext, registerLongLoad, registerStream, registerUnary, registerUpload } from "./handler.js";
 import { hasLongResponse } from "./method-limits.js";
 
@@ -61,4 +65,23 @@ export function registerAdminService(
   registerStream(server, context, compact as never, () => maintenance.compact());
   registerStream(server, context, exportRuntime as never, (request: ExportRuntime) => transfer.exportRuntime(request));
   registerUpload(server, context, importRuntime as never, (request: ImportRuntime) => transfer.importRuntime(request));
+}
+
+/** Registers AdminService where it is not served: each call is refused with a text that says where it is. */
+export function refuseAdminService(server: Server): void {
+  const refusal = toStatus(
+    unsupported("AdminService over TCP; use the unix socket of the daemon, or its command line"),
+  );
+  const unary: handleUnaryCall<Buffer, Buffer> & handleClientStreamingCall<Buffer, Buffer> = (_call, respond) => {
+    respond(refusal);
+  };
+  const stream: handleServerStreamingCall<Buffer, Buffer> = (call) => {
+    call.emit("error", refusal);
+  };
+  const same = (bytes: Buffer): Buffer => bytes;
+  for (const method of AdminService.methods) {
+    const { path } = grpcMethod(method);
+    if (method.methodKind === "server_streaming") server.register(path, stream, same, same, "serverStream");
+    else server.register(path, unary, same, same, method.methodKind === "unary" ? "unary" : "clientStream");
+  }
 }
