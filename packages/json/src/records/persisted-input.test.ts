@@ -64,3 +64,11 @@ testVectors("inputs.jsonl", "a payload is recognised as canonical only when it i
   }
   return undefined;
 });
+
+test("the payload of an external event keeps every member, and another input drops unknown ones", () => {
+  const payload = '{"a":{"b":[1,null,"x"],"own":true},"big":18446744073709551615,"z":0.5}';
+  const header = /"header":\{.*\}\}/.exec(PROMPT)?.[0] ?? "";
+  const event = `{"input_type":"external_event",${header},"event_type":"own","payload":${payload}}`;
+  expect(payloadAfterWriting(event)).toContain(`"payload":${payload}`);
+  expect(payloadAfterWriting(promptWith('"own":true'))).toBe(payloadAfterWriting(PROMPT));
+});
