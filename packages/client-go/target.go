@@ -91,7 +91,7 @@ func absolute(path string) string {
 
 func socketAt(path, given string) (target, error) {
 	switch kindOf(path) {
-	case kindOther:
+	case kindOther, kindFile:
 		return target{}, wrongTarget(given, "that path is neither a socket nor a folder")
 	case kindFolder:
 		socket := filepath.Join(path, socketFile)
