@@ -244,9 +244,15 @@ type lostError struct {
 func (e *lostError) Error() string { return e.failure.Error() }
 func (e *lostError) Unwrap() error { return e.failure }
 
-// attemptError returns the error of an attempt: the daemon's own error, or a lostError.
+// unencodedText is how grpc-go begins the text of a request that has no form on the wire. A test pins it.
+const unencodedText = "grpc: error while marshaling"
+
+// attemptError returns the error of an attempt: the daemon's own error, a lostError, or the error of a request that was not sent.
 func attemptError(ctx context.Context, err error, facts callFacts) error {
 	st := status.Convert(err)
+	if st.Code() == codes.Internal && strings.HasPrefix(st.Message(), unencodedText) {
+		return withCause(invalidArgument(facts.mutation, "request", "texts of valid UTF-8", "other bytes"), err)
+	}
 	if carried := carriedError(st); carried != nil {
 		return carried
 	}

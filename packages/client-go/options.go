@@ -24,15 +24,16 @@ const (
 type Option func(*options) error
 
 type options struct {
-	place           string
-	target          target
-	token           string
-	timeout         time.Duration
-	keepAlive       time.Duration
-	maxMessageBytes int
-	documentBytes   int64
-	rowBytes        int64
-	socketOwner     *uint32
+	place  string
+	target target
+	// token is that of WithToken, and folderToken that of the data folder.
+	token, folderToken string
+	timeout            time.Duration
+	keepAlive          time.Duration
+	maxMessageBytes    int
+	documentBytes      int64
+	rowBytes           int64
+	socketOwner        *uint32
 }
 
 // WithDataFolder connects to the daemon that serves a data folder: over its socket, or, when the socket is not there, over TCP with
@@ -46,9 +47,7 @@ func WithDataFolder(path string) Option {
 		if err != nil {
 			return err
 		}
-		if token != "" {
-			o.token = token
-		}
+		o.folderToken = token
 		return o.choose("WithDataFolder", found)
 	}
 }
@@ -78,9 +77,7 @@ func WithEnvironment() Option {
 		if err != nil {
 			return err
 		}
-		if token != "" && o.token == "" {
-			o.token = token
-		}
+		o.folderToken = token
 		return o.choose("WithEnvironment", found)
 	}
 }
@@ -196,7 +193,12 @@ func resolveOptions(given []Option) (*options, error) {
 		}
 	}
 	if o.place == "" {
-		return o, WithEnvironment()(o)
+		if err := WithEnvironment()(o); err != nil {
+			return nil, err
+		}
+	}
+	if o.token == "" {
+		o.token = o.folderToken
 	}
 	return o, nil
 }

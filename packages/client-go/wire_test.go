@@ -240,3 +240,20 @@ func TestACancelledMutationThatWasSentIsUnknown(t *testing.T) {
 		t.Errorf("expected an unknown outcome after a cancellation, found %v", err)
 	}
 }
+
+func TestTextThatIsNotUTF8IsRefusedBeforeItIsSent(t *testing.T) {
+	r := &recordingStore{}
+	store, ctx := serve(t, r), context.Background()
+	_, err := store.CommitSessionSnapshot(ctx, "\xff", Opaque(nil))
+	if !isReason(err, ErrInvalidArgument) || len(r.commits) != 0 {
+		t.Errorf("expected an invalid argument, found %v", err)
+	}
+	_, err = store.LoadInputStates(ctx, "\xff")
+	if !isReason(err, ErrInvalidArgument) {
+		t.Errorf("expected an invalid argument, found %v", err)
+	}
+	_, err = store.UploadSessionSnapshot(ctx, "\xff", bytes.NewReader(nil))
+	if !isReason(err, ErrInvalidArgument) {
+		t.Errorf("expected an invalid argument, found %v", err)
+	}
+}
