@@ -82,6 +82,19 @@ func TestReasonsOfTheDaemon(t *testing.T) {
 	if _, err = store.CommitSessionSnapshot(ctx, "session", session); err != nil {
 		t.Errorf("expected a stored session, found %v", err)
 	}
+	rewrite := &pb.TranscriptRewriteCommit{
+		ParentRevision: "sha256:other", Revision: "sha256:next", Reason: &pb.TranscriptRewriteReason{Kind: "compaction"},
+		CommittedAt: &pb.SystemTime{Seconds: 1}, OriginalSpanDigest: "sha256:a", ReplacementDigest: "sha256:b",
+		Selection: &pb.TranscriptRewriteSelection{
+			Selection: &pb.TranscriptRewriteSelection_MessageRange{MessageRange: &pb.MessageRange{}},
+		},
+	}
+	_, err = store.CommitSessionTranscriptRewriteSnapshot(ctx, "session", session, rewrite)
+	if e := refusal(bolthole.ErrTranscriptRevisionConflict, err); e.Expected != "sha256:other" || e.Variant != bolthole.TranscriptRevisionConflict {
+		t.Errorf("expected the parent revision, found %#v", e)
+	}
+	_, err = store.CommitSessionTranscriptRewriteSnapshot(ctx, "unknown", session, rewrite)
+	refusal(bolthole.ErrTranscriptRejected, err)
 	boundary := bolthole.Boundary{Document: &session, Receipt: receiptOf(1), SessionStoreKey: "0198f01a-0000-7000-8000-0000000000bb"}
 	_, err = store.AtomicApply(ctx, "session", boundary)
 	if e := refusal(bolthole.ErrSessionKeyMismatch, err); e.Variant != bolthole.SessionKeyMismatch || e.Actual == "" {
