@@ -63,7 +63,7 @@ func (s *Store) AtomicApply(ctx context.Context, runtimeID string, boundary Boun
 	if boundary.Document == nil {
 		_, err = apply(nil)
 	} else {
-		err = s.sendSession(ctx, runtimeID, call, *boundary.Document, apply)
+		err = s.sendSession(ctx, runtimeID, call, boundary.Document, apply)
 	}
 	if err != nil {
 		return CommittedInputs{}, err

@@ -16,18 +16,18 @@ type Document struct {
 
 // Session returns a session document of the reference: JSON that follows the transcript rules (docs/sessions.md). Its bytes are
 // stored exactly as they are.
-func Session(json []byte) Document {
-	return Document{bytes: json, profile: pb.SessionProfile_SESSION_PROFILE_SESSION}
+func Session(json []byte) *Document {
+	return &Document{bytes: json, profile: pb.SessionProfile_SESSION_PROFILE_SESSION}
 }
 
 // Opaque returns a document of bytes of any kind, without transcript rules. Versions and compare-and-set work as for sessions.
-func Opaque(bytes []byte) Document {
-	return Document{bytes: bytes, profile: pb.SessionProfile_SESSION_PROFILE_OPAQUE}
+func Opaque(bytes []byte) *Document {
+	return &Document{bytes: bytes, profile: pb.SessionProfile_SESSION_PROFILE_OPAQUE}
 }
 
 // Uploaded returns the document of an upload. One commit uses the upload up.
-func Uploaded(uploadID string, profile pb.SessionProfile) Document {
-	return Document{uploadID: uploadID, profile: profile}
+func Uploaded(uploadID string, profile pb.SessionProfile) *Document {
+	return &Document{uploadID: uploadID, profile: profile}
 }
 
 // A Snapshot is a stored session snapshot.
@@ -42,7 +42,7 @@ type Snapshot struct {
 func (s *Snapshot) IsOpaque() bool { return s.Profile == pb.SessionProfile_SESSION_PROFILE_OPAQUE }
 
 // With returns a new document of the same profile.
-func (s *Snapshot) With(bytes []byte) Document { return Document{bytes: bytes, profile: s.Profile} }
+func (s *Snapshot) With(bytes []byte) *Document { return &Document{bytes: bytes, profile: s.Profile} }
 
 // An ExpectedSnapshot says which snapshot must be stored for a compare-and-set. Make it with SnapshotVersion, SnapshotBytes or
 // SnapshotSHA256.

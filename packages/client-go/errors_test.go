@@ -95,7 +95,7 @@ func TestReasonsOfTheDaemon(t *testing.T) {
 	}
 	_, err = store.CommitSessionTranscriptRewriteSnapshot(ctx, "unknown", session, rewrite)
 	refusal(bolthole.ErrTranscriptRejected, err)
-	boundary := bolthole.Boundary{Document: &session, Receipt: receiptOf(1), SessionStoreKey: "0198f01a-0000-7000-8000-0000000000bb"}
+	boundary := bolthole.Boundary{Document: session, Receipt: receiptOf(1), SessionStoreKey: "0198f01a-0000-7000-8000-0000000000bb"}
 	_, err = store.AtomicApply(ctx, "session", boundary)
 	if e := refusal(bolthole.ErrSessionKeyMismatch, err); e.Variant != bolthole.SessionKeyMismatch || e.Actual == "" {
 		t.Errorf("expected both ids, found %#v", e)

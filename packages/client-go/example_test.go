@@ -20,14 +20,15 @@ func ExampleStore() {
 		log.Fatal(err)
 	}
 	defer store.Close()
-	document := bolthole.Opaque([]byte(`{"messages":["hello"]}`))
-	boundary := pb.RunApplyBoundary_RUN_APPLY_BOUNDARY_RUN_START
-	receipt := &pb.RunBoundaryReceipt{RunId: "0198f01a-0000-7000-8000-000000000002", Boundary: boundary}
-	if _, err = store.AtomicApply(ctx, "my-runtime", bolthole.Boundary{Document: &document, Receipt: receipt}); err != nil {
+	receipt := &pb.RunBoundaryReceipt{RunId: "0198f01a-0000-7000-8000-000000000002", Boundary: pb.RunApplyBoundary_RUN_APPLY_BOUNDARY_RUN_START}
+	if _, err = store.AtomicApply(ctx, "my-runtime", bolthole.Boundary{Document: bolthole.Opaque([]byte(`{"messages":["hello"]}`)), Receipt: receipt}); err != nil {
 		log.Fatal(err)
 	}
 	snapshot, err := store.LoadSessionSnapshot(ctx, "my-runtime")
-	fmt.Println(string(snapshot.Data), err) // {"messages":["hello"]} <nil>
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(string(snapshot.Data)) // {"messages":["hello"]}
 }
 
 // TestTheQuickStart runs the example against a daemon, and compares its code with the README.

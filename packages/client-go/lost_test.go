@@ -56,7 +56,7 @@ func TestAnUnknownOutcomeIsSettledByTheCaller(t *testing.T) {
 
 	next := bolthole.Opaque(makeText(0, 2001))
 	rows[7].UpdatedAt = "2026-05-28T15:31:28Z"
-	boundary := bolthole.Boundary{Document: &next, Receipt: receiptOf(0), Inputs: rows}
+	boundary := bolthole.Boundary{Document: next, Receipt: receiptOf(0), Inputs: rows}
 	between.cut(1 << 30)
 	short, stop := context.WithTimeout(ctx, 300*time.Millisecond)
 	defer stop()
@@ -105,7 +105,7 @@ func TestKilledDaemon(t *testing.T) {
 				}
 				fmt.Fprintf(&text, "%d;", sequence)
 				document := bolthole.Opaque([]byte(text.String()))
-				boundary := bolthole.Boundary{Document: &document, Receipt: receiptOf(sequence)}
+				boundary := bolthole.Boundary{Document: document, Receipt: receiptOf(sequence)}
 				if _, err := store.AtomicApply(ctx, runtimeID, boundary); err != nil {
 					problems <- fmt.Errorf("%s, sequence %d: %w", runtimeID, sequence, err)
 					return
@@ -177,7 +177,7 @@ func TestTwoClientsCompareAndSet(t *testing.T) {
 						data = current.Data
 					}
 					next := bolthole.Opaque(append(bytes.Clone(data), mark...))
-					return &next, nil
+					return next, nil
 				})
 				if err == nil {
 					_, err = store.UpdateAuthOauthFlowSnapshot(ctx, func(current []byte) ([]byte, error) {

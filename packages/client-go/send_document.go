@@ -57,8 +57,11 @@ type documentCall struct {
 
 // sendSession commits a session document by the rules of sendWhole. An upload of the caller's own is passed on unchanged.
 func (c *client) sendSession(
-	ctx context.Context, runtimeID string, call callOptions, document Document, commit func(*pb.SessionDelta) (Version, error),
+	ctx context.Context, runtimeID string, call callOptions, document *Document, commit func(*pb.SessionDelta) (Version, error),
 ) error {
+	if document == nil {
+		return invalidArgument(true, "session_delta", "a document", "nil")
+	}
 	commitAs := func(form content) (Version, error) { return commit(form.sessionDelta(document.profile)) }
 	kind := pb.RecordKind_RECORD_KIND_SESSION_SNAPSHOT
 	if document.uploadID != "" {

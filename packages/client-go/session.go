@@ -16,7 +16,7 @@ const sessionKind = pb.RecordKind_RECORD_KIND_SESSION_SNAPSHOT
 
 // CommitSessionSnapshot replaces the session snapshot of a runtime. The new document does not have to continue the stored one. It fails
 // with ErrInvalidArgument when the document is no session, and with ErrProfileMismatch when the stored one has another profile.
-func (s *Store) CommitSessionSnapshot(ctx context.Context, runtimeID string, document Document, opts ...CallOption) (Committed, error) {
+func (s *Store) CommitSessionSnapshot(ctx context.Context, runtimeID string, document *Document, opts ...CallOption) (Committed, error) {
 	var done Committed
 	call, err := s.call(opts)
 	if err != nil {
@@ -37,7 +37,7 @@ func (s *Store) CommitSessionSnapshot(ctx context.Context, runtimeID string, doc
 // ErrTranscriptRevisionConflict when the parent of commit is not the stored revision, and with ErrTranscriptRejected when the rewrite
 // guard refuses the document (docs/sessions.md).
 func (s *Store) CommitSessionTranscriptRewriteSnapshot(
-	ctx context.Context, runtimeID string, document Document, commit *pb.TranscriptRewriteCommit, opts ...CallOption,
+	ctx context.Context, runtimeID string, document *Document, commit *pb.TranscriptRewriteCommit, opts ...CallOption,
 ) (Committed, error) {
 	var done Committed
 	call, err := s.call(opts)
@@ -157,7 +157,7 @@ func (s *Store) ClearSessionSnapshot(ctx context.Context, runtimeID string, opts
 // ReplaceSessionSnapshotIfCurrent replaces the session snapshot if the expected one is stored, and returns whether it did. Otherwise it
 // changes nothing, also when none is stored. The replacement is checked first: an invalid one fails even when the expectation is missed.
 func (s *Store) ReplaceSessionSnapshotIfCurrent(
-	ctx context.Context, runtimeID string, expected ExpectedSnapshot, replacement Document, opts ...CallOption,
+	ctx context.Context, runtimeID string, expected ExpectedSnapshot, replacement *Document, opts ...CallOption,
 ) (Committed, bool, error) {
 	var done Committed
 	call, err := s.call(opts)
@@ -242,7 +242,7 @@ func (s *Store) UpdateSessionSnapshot(
 		if err != nil || next == nil {
 			return Committed{}, err
 		}
-		done, isDone, err := store.replaceLoaded(ctx, runtimeID, current, *next)
+		done, isDone, err := store.replaceLoaded(ctx, runtimeID, current, next)
 		if err != nil || isDone {
 			return done, err
 		}
@@ -254,7 +254,7 @@ func (s *Store) UpdateSessionSnapshot(
 }
 
 // replaceLoaded stores a document if the loaded snapshot, or none, is still stored.
-func (s *Store) replaceLoaded(ctx context.Context, runtimeID string, current *Snapshot, next Document) (Committed, bool, error) {
+func (s *Store) replaceLoaded(ctx context.Context, runtimeID string, current *Snapshot, next *Document) (Committed, bool, error) {
 	if current != nil {
 		return s.ReplaceSessionSnapshotIfCurrent(ctx, runtimeID, SnapshotVersion(current.Version), next)
 	}

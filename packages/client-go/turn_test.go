@@ -55,7 +55,7 @@ func takeTurn(t *testing.T, store *bolthole.Store, runtimeID string) {
 	staged := proto.Clone(row).(*pb.StoredInputState)
 	staged.CurrentState, staged.AttemptCount = pb.InputLifecycleState_INPUT_LIFECYCLE_STATE_STAGED, 1
 	document := bolthole.Opaque([]byte(`{"messages":["hello"]}`))
-	boundary := bolthole.Boundary{Document: &document, Receipt: receiptOf(0), Inputs: []*pb.StoredInputState{staged}}
+	boundary := bolthole.Boundary{Document: document, Receipt: receiptOf(0), Inputs: []*pb.StoredInputState{staged}}
 	done := must(store.AtomicApply(ctx, runtimeID, boundary))(t)
 
 	snapshot := must(store.LoadSessionSnapshot(ctx, runtimeID))(t)
