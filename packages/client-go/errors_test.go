@@ -156,7 +156,7 @@ func TestWrongOptionsAndTargets(t *testing.T) {
 
 func TestNoDaemon(t *testing.T) {
 	folder := t.TempDir()
-	ctx, stop := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	ctx, stop := context.WithTimeout(context.Background(), time.Second)
 	defer stop()
 	_, err := bolthole.Connect(ctx, bolthole.WithDataFolder(folder))
 	e := failureOf(t, bolthole.ErrUnavailable, err)
@@ -171,7 +171,7 @@ func TestNoDaemon(t *testing.T) {
 	}
 	listener.(*net.UnixListener).SetUnlinkOnClose(false)
 	_ = listener.Close()
-	ctx, stop = context.WithTimeout(context.Background(), 200*time.Millisecond)
+	ctx, stop = context.WithTimeout(context.Background(), time.Second)
 	defer stop()
 	_, err = bolthole.Connect(ctx, bolthole.WithTarget(socket))
 	if e = failureOf(t, bolthole.ErrUnavailable, err); !strings.Contains(e.Text, "which an earlier daemon left behind") {

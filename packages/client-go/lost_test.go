@@ -57,10 +57,18 @@ func TestAnUnknownOutcomeIsSettledByTheCaller(t *testing.T) {
 	next := bolthole.Opaque(makeText(0, 2001))
 	rows[7].UpdatedAt = "2026-05-28T15:31:28Z"
 	boundary := bolthole.Boundary{Document: next, Receipt: receiptOf(0), Inputs: rows}
-	between.cut(1 << 30)
-	short, stop := context.WithTimeout(ctx, 300*time.Millisecond)
+	const allConnections = 1 << 30
+	between.cut(allConnections)
+	cancelled, stop := context.WithCancel(ctx)
 	defer stop()
-	_, err := store.AtomicApply(short, "rt", boundary)
+	go func() {
+		// The daemon has responded, and the response is lost.
+		for between.cuts() == allConnections && ctx.Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		stop()
+	}()
+	_, err := store.AtomicApply(cancelled, "rt", boundary)
 	lost := failureOf(t, bolthole.ErrOutcomeUnknown, err)
 	if lost.Applied != bolthole.AppliedUnknown || lost.RequestID == "" || lost.Retry != bolthole.RetrySameRequest {
 		t.Fatalf("expected the request id, found %#v", lost)
