@@ -16,10 +16,10 @@ export function findTool(name) {
   return folders.map((folder) => join(folder, name)).find((path) => existsSync(path));
 }
 
-/** Installs the pinned version, unless it is installed already. Returns whether it is installed now. */
+/** `folder` is that of the program in its module, or empty. Installs the pinned version, unless it is installed already. Returns whether it is installed now. */
 export function installTool({ name, module, folder, version }) {
   if (go(["version", "-m", join(TOOLS, name)]).stdout.includes(`\t${module}\t${version}\t`)) return true;
-  const wanted = `${module}/${folder}@${version}`;
+  const wanted = `${[module, folder].filter(Boolean).join("/")}@${version}`;
   console.log(`go install ${wanted}`);
   mkdirSync(TOOLS, { recursive: true });
   return go(["install", wanted], { stdio: "inherit", env: { ...process.env, GOBIN: TOOLS } }).status === 0;

@@ -105,7 +105,9 @@ test("docs/operating.md lists every finding of a check", () => {
 });
 
 test("CONTRIBUTING.md gives a reason for exactly the dependencies of all packages", () => {
-  const folders = ["", ...readdirSync(join(ROOT, "packages")).map((name) => `packages/${name}`)];
+  const folders = ["", ...readdirSync(join(ROOT, "packages")).map((name) => `packages/${name}`)].filter((folder) =>
+    existsSync(join(ROOT, folder, "package.json")),
+  );
   const used = new Set<string>();
   for (const folder of folders) {
     const { dependencies = {}, devDependencies = {} } = JSON.parse(page(join(folder, "package.json"))) as Manifest;
@@ -113,7 +115,13 @@ test("CONTRIBUTING.md gives a reason for exactly the dependencies of all package
       if (!name.startsWith("@bolthole/") && !name.startsWith("@types/")) used.add(name);
     }
   }
-  const [, table = ""] = page("CONTRIBUTING.md").split("## Dependencies");
+  const [, section = ""] = page("CONTRIBUTING.md").split("## Dependencies");
+  const [table = "", ofGo = ""] = section.split("\n### The Go client");
+  const [, required = ""] = /^require \(\n([^)]*)\)/m.exec(page("packages/client-go/go.mod")) ?? [];
+  expect(required).toContain("google.golang.org/grpc ");
+  for (const [, module = "", version = ""] of required.matchAll(/^\t(\S+) v(\S+)$/gm)) {
+    expect(rowsOf(ofGo).find(([name]) => name === module)?.[1]).toBe(version);
+  }
   const named = rowsOf(table).flatMap(([cell = ""]) => cell.split(", "));
   expect(named.filter((name) => !name.startsWith("-") && name !== "package").sort()).toEqual([...used].sort());
 });
