@@ -22,16 +22,12 @@ export function shapeRefusal(
   fail: Fail,
   error: { readonly path: string; readonly reason: string; readonly offset: number | undefined },
 ): StoreError {
-  const path = asFields(error.path);
-  const record = path === "" ? field : `${field}.${path}`;
-  const place = error.offset === undefined ? "" : ` (byte ${String(error.offset)})`;
-  const [expected, actual] = expectation(error.reason);
-  return fail("INVALID_ARGUMENT", `${record}: ${asFields(error.reason)}${place}`, {
-    record,
-    expected,
-    actual,
-    cause: error,
-  });
+  const placed = error instanceof JsonError ? error : JsonError.at(error.reason, error.offset, error.path);
+  const { path, reason, offset, problems } = placed.inside(field);
+  const record = asFields(path);
+  const place = offset === undefined ? "" : ` (byte ${String(offset)})`;
+  const [expected, actual] = expectation(problems[0]?.reason ?? reason);
+  return fail("INVALID_ARGUMENT", `${record}: ${asFields(reason)}${place}`, { record, expected, actual, cause: error });
 }
 
 /** Returns a text with the names of the message's fields in place of the JSON's members. */

@@ -49,12 +49,12 @@ function under(step: string, { field, expected, actual, others }: InvalidArgumen
 }
 
 /**
- * Adds the fields of an error to those that are known, with `step` in front of their paths. Throws any other error, and that of the fields
- * when they are many.
+ * Adds the fields of an error to those that are known, with `step` in front of their paths. Throws the error of the fields when they are
+ * many, and also instead of any other error; without known fields, throws that error.
  */
 export function withField(known: InvalidArgumentError | undefined, error: unknown, step: string): InvalidArgumentError {
   const here = inside(step, error);
-  if (!(here instanceof InvalidArgumentError)) throw here;
+  if (!(here instanceof InvalidArgumentError)) throw known ?? here;
   const all = known?.and(here) ?? here;
   if (all.others.length >= MOST_OTHERS) throw all;
   return all;

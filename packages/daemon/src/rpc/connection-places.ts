@@ -1,5 +1,6 @@
 import type { Http2Session, ServerHttp2Stream } from "node:http2";
 import { constants } from "node:http2";
+import { closeWith } from "./refusals.js";
 
 /** A connection without any accepted call is closed after this time, in milliseconds. */
 export const UNUSED_MS = 10_000;
@@ -81,8 +82,7 @@ export class ConnectionPlaces {
   private close({ session }: Connection): void {
     this.connections.delete(session);
     // With this frame, clients repeat elsewhere what the daemon has not begun.
-    if (!session.closed && !session.destroyed) session.goaway(constants.NGHTTP2_NO_ERROR);
-    session.destroy();
+    closeWith(session, constants.NGHTTP2_NO_ERROR);
   }
 }
 

@@ -7,6 +7,16 @@ import { MessageReader } from "./message-reader.js";
 
 const TIMES: StreamTimes = { message: 10_000, receive: 10_000, end: 2_000, checks: 1_000 };
 
+const START = 1_700_000_000_000;
+
+beforeEach(() => {
+  jest.spyOn(Date, "now").mockReturnValue(START);
+});
+
+afterEach(() => {
+  jest.restoreAllMocks();
+});
+
 /** A request of which nothing arrives, and the statuses of its responses. */
 function newRequest(isUnread: () => boolean): { guarded: GuardedStream; responses: object[] } {
   const responses: object[] = [];
@@ -24,9 +34,8 @@ function newRequest(isUnread: () => boolean): { guarded: GuardedStream; response
 async function secondsUntilEnded(isUnread: (second: number) => boolean): Promise<number> {
   let second = 0;
   const { guarded, responses } = newRequest(() => isUnread(second));
-  const start = Date.now();
   for (; second < 200 && responses.length === 0; second += 1) {
-    guarded.check(start + second * 1000, TIMES);
+    guarded.check(START + second * 1000, TIMES);
     await nextLoopIteration();
   }
   return second;

@@ -39,7 +39,8 @@ async function newPair(turns: Pick<ReadTurns, "join"> = new ReadTurns()): Promis
 
 async function digestOf(stream: Socket | PacedSocket): Promise<string> {
   const hash = createHash("sha256");
-  for await (const part of stream) hash.update(part as Buffer);
+  stream.on("data", (part: Buffer) => hash.update(part));
+  await once(stream, "end");
   return hash.digest("hex");
 }
 
@@ -92,6 +93,25 @@ test("no more is read than the receiver takes", async () => {
   paced.resume();
   for (let iteration = 0; iteration < 100_000 && taken < 8 * MEBIBYTE; iteration += 1) await nextLoopIteration();
   expect(taken).toBe(8 * MEBIBYTE);
+});
+
+test.each([100, 5_000, 200_000])("a receiver that rests gets all of %d bytes, and then the end", async (length) => {
+  const { client, socket, paced } = await newPair();
+  paced.on("error", () => undefined);
+  client.resume().end(randomBytes(length));
+  let taken = 0;
+  paced.on("data", (part: Buffer) => {
+    taken += part.length;
+    paced.pause();
+  });
+  for (let iteration = 0; iteration < 100_000 && !paced.readableEnded; iteration += 1) {
+    await nextLoopIteration();
+    // Not before the system has all that the client sends, and its end.
+    if (iteration % 50 === 49) paced.resume();
+  }
+  expect([taken, paced.readableEnded]).toEqual([length, true]);
+  for (let iteration = 0; iteration < 10_000 && !socket.destroyed; iteration += 1) await nextLoopIteration();
+  expect(socket.destroyed).toBe(true);
 });
 
 test("each side is closed with the other one", async () => {

@@ -10,11 +10,12 @@ const COPIED_BYTES = 64 * 1024;
 
 /**
  * A socket that is read when it is its turn. HTTP/2 works on the bytes of this stream while they are pushed, so that the time of the work
- * is known. It would read a socket itself: up to 2 MiB in one poll of the event loop.
+ * is known. It would read a socket itself: up to 2 MiB in one poll of the event loop. The receiver must listen to "data".
  */
 export class PacedSocket extends Duplex {
   private readonly reader: Reader;
   private isRead = false;
+  private hasEnded = false;
 
   constructor(
     private readonly socket: Socket,
@@ -25,9 +26,20 @@ export class PacedSocket extends Duplex {
     socket.on("readable", () => {
       this.offer();
     });
-    socket.once("end", () => this.push(null));
+    // Node does not call `_read` again after a part that was taken at once.
+    this.on("resume", () => {
+      this.offer();
+    });
+    socket.once("end", () => {
+      this.hasEnded = true;
+      this.push(null);
+    });
     socket.once("error", (error) => this.destroy(error));
-    socket.once("close", () => this.destroy());
+    socket.once("close", (hasFailed: boolean) => {
+      // A peer that has ended is still to be heard.
+      if (hasFailed || !this.hasEnded || this.readableEnded) this.destroy();
+      else this.once("end", () => this.destroy());
+    });
   }
 
   /** Whether bytes have arrived that were not read yet. */
@@ -76,11 +88,11 @@ export class PacedSocket extends Duplex {
 
   private readPart(bytes: number): AfterPart {
     const { socket } = this;
-    if (this.isRead && !this.destroyed) {
+    if (this.isRead && !this.isPaused() && !this.destroyed) {
       const part = socket.read(Math.min(bytes, socket.readableLength)) as Buffer | null;
       if (part) this.isRead = this.push(part);
     }
     if (this.destroyed || socket.readableLength === 0) return "empty";
-    return this.isRead ? "more" : "paused";
+    return this.isRead && !this.isPaused() ? "more" : "paused";
   }
 }

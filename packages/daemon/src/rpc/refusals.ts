@@ -32,8 +32,15 @@ export function noteRefusal(session: Http2Session, weight = 1): void {
   recent.count += weight;
   if (before >= MAX_REFUSALS || recent.count < MAX_REFUSALS) return;
   setImmediate(() => {
-    if (session.destroyed) return;
-    session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    closeWith(session, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  });
+}
+
+/** Closes a connection, and tells its client why. The frame is lost when the session is destroyed while it writes. */
+export function closeWith(session: Http2Session, code: number): void {
+  if (session.destroyed) return;
+  if (!session.closed) session.goaway(code);
+  setImmediate(() => {
     session.destroy();
   });
 }

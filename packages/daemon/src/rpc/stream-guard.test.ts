@@ -224,7 +224,9 @@ test("a connection is not closed for calls that others keep out", async () => {
 
 test("a connection with many refused calls is closed, and another connection is served", async () => {
   const { session, connect: open, budget } = await serve();
+  const goaway = once(session, "goaway");
   for (let count = 0; count < MAX_STANDARD_CALLS_OF_CONNECTION + MAX_REFUSALS; count += 1) request(session, HEALTH);
+  expect(await goaway).toContain(constants.NGHTTP2_ENHANCE_YOUR_CALM);
   await until(() => session.destroyed);
   await echo(open());
   await until(() => budget.bytes === 0);

@@ -100,9 +100,16 @@ export class StreamGuard {
 
   /** Connects a socket that takes turns in being read. `inject` makes an HTTP/2 session of the stream. */
   connect(socket: Socket, inject: (stream: Duplex) => void): void {
-    this.connecting = new PacedSocket(socket, this.reads);
-    inject(this.connecting);
-    this.connecting = undefined;
+    const paced = new PacedSocket(socket, this.reads);
+    this.connecting = paced;
+    try {
+      inject(paced);
+    } catch (error) {
+      paced.destroy();
+      throw error;
+    } finally {
+      this.connecting = undefined;
+    }
   }
 
   /** Stops the checks of slow clients. */

@@ -37,7 +37,24 @@ describe("reading an input row", () => {
     );
   });
 
-  test("an error names few of many missing members", () => {
+  test("after another problem, an error does not name members that were not read", () => {
+    const wrong = `{"history":[{"timestamp":"${TIME}"},{"timestamp":"soon"}],${rowWith("").slice(1)}`;
+    expect(errorOf(() => readInputState(wrong)).message).toMatch(
+      /^history\[0\]\.from: the member is missing, and so is history\[0\]\.to \(byte \d+\)$/,
+    );
+    const reasons = `{"terminal_outcome":{"outcome_type":"abandoned","reason":{"max_attempts_exhausted":{} "x":1}},${rowWith("").slice(1)}`;
+    expect(errorOf(() => readInputState(reasons)).message).toMatch(
+      /^terminal_outcome\.reason\.max_attempts_exhausted\.attempts: the member is missing \(byte \d+\)$/,
+    );
+  });
+
+  test("an error names few of many missing members, also of several values", () => {
+    const several = rowWith(`,"policy":{"decision":{}},"history":[${Array<string>(20).fill("{}").join(",")}]`);
+    const paths = errorOf(() => readInputState(several)).problems.map(({ path }) => path);
+    expect(paths).toHaveLength(16);
+    expect(paths.some((path) => path.startsWith("policy."))).toBe(true);
+    expect(paths.some((path) => path.startsWith("history["))).toBe(true);
+
     const many = rowWith(`,"history":[${Array<string>(50_000).fill("{}").join(",")}]`);
     const { problems, message } = errorOf(() => readInputState(many));
     expect(problems).toHaveLength(16);

@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 
 import { CLOSE_OBJECT, OPEN_OBJECT } from "../text/characters.js";
-import { JsonError, inside, withMissing, withProblems } from "../text/json-error.js";
+import { JsonError, withMissing, withProblems } from "../text/json-error.js";
 import { type JsonReader, skipValue } from "../text/reader.js";
 import type { JsonWriter } from "../text/writer.js";
 import type { JsonValue, MemberForm, ObjectForm } from "./form.js";
@@ -208,9 +208,9 @@ export class Struct<T extends object> implements MemberShape<T> {
     let isTagRead = tag?.isRead ?? false;
     let problem: string | undefined;
     let missing: JsonError | undefined;
-    let step = "";
-    try {
-      for (let isFirst = !isTagRead; ; isFirst = false) {
+    for (let isFirst = !isTagRead; ; isFirst = false) {
+      let step: string | undefined;
+      try {
         let index = this.skipCanonicalName(reader, expected, isFirst);
         if (index < 0) {
           if (!reader.nextMember(isFirst)) break;
@@ -218,7 +218,6 @@ export class Struct<T extends object> implements MemberShape<T> {
         }
         const member = this.members[index];
         if (member === undefined) {
-          step = "";
           isTagRead = this.skipUnknown(reader, tag, isTagRead) || isTagRead;
           continue;
         }
@@ -227,37 +226,24 @@ export class Struct<T extends object> implements MemberShape<T> {
         seen |= 1 << index;
         expected = index + 1;
         if (member.isNullAbsent && reader.readNull()) continue;
-        let item: unknown;
-        try {
-          item = member.shape.read(reader);
-        } catch (error) {
-          step = "";
-          missing = withMissing(missing, error, member.name);
-          continue;
-        }
+        const item = member.shape.read(reader);
         if (member.hidden === undefined) value[member.key] = item;
         else problem = member.problemOf(item) ?? problem;
+      } catch (error) {
+        missing = withMissing(missing, error, step);
       }
-      step = "";
-      for (let index = 0; index < this.members.length; index++) {
-        const member = this.members[index];
-        if (member === undefined || (seen & (1 << index)) !== 0) continue;
-        if (member.onMissing === "default") {
-          if (member.hidden === undefined) value[member.key] = member.defaultValue;
-          else problem = member.problemOf(member.defaultValue) ?? problem;
-        } else if (member.isFlattened) {
-          try {
-            value[member.key] = readFlattened(reader, start, member.shape);
-          } catch (error) {
-            missing = withMissing(missing, error);
-          }
-        } else if (member.onMissing === "rejected") {
-          const here = JsonError.missing(member.name, reader.position - 1);
-          missing = missing?.and(here) ?? here;
-        }
+    }
+    for (let index = 0; index < this.members.length; index++) {
+      const member = this.members[index];
+      if (member === undefined || (seen & (1 << index)) !== 0) continue;
+      try {
+        if (member.isFlattened) value[member.key] = readFlattened(reader, start, member.shape);
+        else if (member.onMissing === "rejected") throw JsonError.missing(member.name, reader.position - 1);
+        else if (member.onMissing === "default" && member.hidden === undefined) value[member.key] = member.defaultValue;
+        else if (member.onMissing === "default") problem = member.problemOf(member.defaultValue) ?? problem;
+      } catch (error) {
+        missing = withMissing(missing, error);
       }
-    } catch (error) {
-      throw missing ?? (step === "" ? error : inside(error, step));
     }
     if (missing !== undefined) throw missing;
     if (problem !== undefined) throw JsonError.rule(problem);

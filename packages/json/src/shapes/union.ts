@@ -80,7 +80,11 @@ export function externallyTagged<T extends Tagged>(
       } catch (error) {
         missing = withMissing(missing, error);
       }
-      if (reader.nextMember(false)) throw missing ?? reader.error("expected the end of the object", reader.tokenStart);
+      try {
+        if (reader.nextMember(false)) throw reader.error("expected the end of the object", reader.tokenStart);
+      } catch (error) {
+        missing = withMissing(missing, error);
+      }
       if (missing !== undefined) throw missing;
       return value as T;
     },
@@ -271,24 +275,23 @@ class AdjacentUnion implements Shape<Tagged> {
     let value: object | undefined;
     let missing: JsonError | undefined;
     let contentAt = -1;
-    for (let isFirst = true; reader.nextMember(isFirst); isFirst = false) {
-      if (reader.tokenIs(this.tag)) {
-        if (variant !== undefined) throw reader.error("the tag is repeated", reader.tokenStart);
-        variant = this.readTag(reader);
-      } else if (!reader.tokenIs(this.content)) {
-        skipValue(reader);
-      } else if (contentAt >= 0) {
-        throw reader.error(`${this.contentName} is repeated`, reader.tokenStart);
-      } else {
-        contentAt = reader.position;
-        if (variant === undefined) skipValue(reader);
-        else {
-          try {
-            value = readContent(variant, reader, this.contentName);
-          } catch (error) {
-            missing = withMissing(missing, error);
-          }
+    for (let isFirst = true; ; isFirst = false) {
+      try {
+        if (!reader.nextMember(isFirst)) break;
+        if (reader.tokenIs(this.tag)) {
+          if (variant !== undefined) throw reader.error("the tag is repeated", reader.tokenStart);
+          variant = this.readTag(reader);
+        } else if (!reader.tokenIs(this.content)) {
+          skipValue(reader);
+        } else if (contentAt >= 0) {
+          throw reader.error(`${this.contentName} is repeated`, reader.tokenStart);
+        } else {
+          contentAt = reader.position;
+          if (variant === undefined) skipValue(reader);
+          else value = readContent(variant, reader, this.contentName);
         }
+      } catch (error) {
+        missing = withMissing(missing, error);
       }
     }
     if (missing !== undefined) throw missing;

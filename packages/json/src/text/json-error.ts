@@ -18,7 +18,7 @@ export class JsonError extends Error {
   constructor(
     /** The path, the reason and the byte; for a rule of the contract only its text. */
     message: string,
-    /** The problem without its place, and the other problems with theirs. */
+    /** The text of all problems, without the path of the first one. */
     readonly reason: string,
     /** The member with the first problem. Empty for the whole document. */
     readonly path: string,
@@ -54,6 +54,11 @@ export class JsonError extends Error {
     if (this.isRule) return this;
     const problems = this.problems.map(({ path, reason }) => ({ path: pathInside(step, path), reason }));
     return of(problems, this.offset, this.isReadToEnd);
+  }
+
+  /** Returns the same error for a value that was not read to its end. */
+  stopped(): JsonError {
+    return of(this.problems, this.offset, false);
   }
 
   /** Returns the error of the problems of both. */
@@ -100,19 +105,18 @@ export function inside(error: unknown, step: string | number): unknown {
 export function withMissing(known: JsonError | undefined, error: unknown, step?: string | number): JsonError {
   const here = step === undefined ? error : inside(error, step);
   if (!(here instanceof JsonError)) throw here;
-  if (!here.isReadToEnd) throw known ?? here;
-  const all = known?.and(here) ?? here;
+  const all = here.problems[0]?.reason === MISSING ? (known?.and(here) ?? here) : (known?.stopped() ?? here);
   if (!all.isReadToEnd) throw all;
   return all;
 }
 
 /**
- * Adds the problems of a value that was written to those that are known of its container. Throws the text of a rule, any other error, and
- * the problems when they are many.
+ * Adds the problems of a value that was written to those that are known of its container. Throws the problems when they are many, and also
+ * instead of any other error; without known problems, throws that error.
  */
 export function withProblems(known: JsonError | undefined, error: unknown, step?: string | number): JsonError {
   const here = step === undefined ? error : inside(error, step);
-  if (!(here instanceof JsonError) || here.isRule) throw here;
+  if (!(here instanceof JsonError) || here.isRule) throw known ?? here;
   const all = known?.and(here) ?? here;
   if (all.problems.length >= MOST_PROBLEMS) throw all;
   return all;
