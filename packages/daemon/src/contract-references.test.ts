@@ -4,15 +4,21 @@ import { RuntimeStoreService } from "@bolthole/contract/wire";
 
 const ROOT = join(__dirname, "..", "..", "..");
 
+/** The folders of generated code. */
+const GENERATED: ReadonlySet<string> = new Set(["gen", "boltholepb"]);
+
 /** Returns all files below a folder with this ending, without generated code. */
 const filesIn = (folder: string, ending: string): string[] =>
   readdirSync(join(ROOT, folder), { withFileTypes: true, recursive: true })
     .filter((entry) => entry.isFile() && entry.name.endsWith(ending))
     .map((entry) => relative(ROOT, join(entry.parentPath, entry.name)))
-    .filter((path) => !path.split(/[\\/]/).includes("gen"));
+    .filter((path) => !path.split(/[\\/]/).some((folder) => GENERATED.has(folder)));
 
 const codeFiles = (): string[] => [
-  ...readdirSync(join(ROOT, "packages")).flatMap((name) => filesIn(join("packages", name, "src"), ".ts")),
+  ...readdirSync(join(ROOT, "packages")).flatMap((name) => {
+    const folder = join("packages", name);
+    return existsSync(join(ROOT, folder, "src")) ? filesIn(join(folder, "src"), ".ts") : filesIn(folder, ".go");
+  }),
   ...filesIn("proto", ".proto"),
 ];
 
