@@ -84,7 +84,13 @@ function endWith(stream: ServerHttp2Stream, error: StoreError): void {
     "grpc-message": encodeURI(details),
   };
   stream.respond(headers, { endStream: true });
-  stream.close(constants.NGHTTP2_NO_ERROR);
   // A paused stream with unread bytes would stay open.
   stream.resume();
+  // nghttp2 drops a response that waits for an earlier write when its stream is reset.
+  setTimeout(() => {
+    stream.close(constants.NGHTTP2_NO_ERROR);
+  }, RESPONSE_MS).unref();
 }
+
+/** The time in which a refusal is written before its stream is reset, in milliseconds. */
+const RESPONSE_MS = 100;
