@@ -1,7 +1,8 @@
 import { Buffer } from "node:buffer";
+import type { ClientHttp2Session, ClientHttp2Stream } from "node:http2";
 
 /*
- * The bytes of HTTP/2 connections and gRPC messages, for tests that send what no client library sends.
+ * The calls and bytes of HTTP/2 connections and gRPC messages, for tests that send what no client library sends.
  */
 
 export const FRAME = { data: 0, headers: 1, resetStream: 3, settings: 4 } as const;
@@ -47,6 +48,20 @@ export function literalHeaders(path: string): Buffer {
   return Buffer.concat(
     Object.entries(headers).flatMap(([name, value]) => [Buffer.of(0), literal(name), literal(value)]),
   );
+}
+
+/** Begins a call without a gRPC library. The caller ends its request. An error of the stream is ignored. */
+export function beginCall(
+  session: ClientHttp2Session,
+  path: string,
+  more: Readonly<Record<string, string>> = {},
+): ClientHttp2Stream {
+  const stream = session.request(
+    { ":method": "POST", ":path": path, "content-type": "application/grpc", te: "trailers", ...more },
+    { endStream: false },
+  );
+  stream.on("error", () => undefined);
+  return stream;
 }
 
 /** Returns the bytes of a new connection whose calls are begun and reset. A client library of HTTP/2 would send nothing of them. */

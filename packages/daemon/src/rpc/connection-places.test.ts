@@ -46,7 +46,7 @@ function call(session: FakeSession, isStandard = false): () => void {
   };
 }
 
-/** The numbers of the connections whose clients were told that they are closed. */
+/** The indexes of the connections that received GOAWAY. */
 const closedOf = (sessions: readonly FakeSession[]): number[] =>
   sessions.flatMap(({ log }, index) => (log.includes("goaway 0") ? [index] : []));
 

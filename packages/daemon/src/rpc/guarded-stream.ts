@@ -100,7 +100,7 @@ export class GuardedStream {
     this.end(failure(this.limits)("CANCELLED", text));
   }
 
-  /** Whether what the client has sent waits to be read. At most for a minute in total: a client could keep a call open by other data. */
+  /** Whether bytes of the client wait to be read. This counts for a minute in total: otherwise other data could keep a call open. */
   private hasUnread(ms: number): boolean {
     if (this.unreadMs >= MOST_UNREAD_MS || !this.isUnread()) return false;
     this.unreadMs += ms;

@@ -15,6 +15,9 @@ export const UNAUTHENTICATED_WEIGHT = 4;
 /** A call that its client reset in the iteration of the event loop in which it arrived. A client that cancels calls may have some. */
 export const RESET_WEIGHT = 1 / 4;
 
+/** A refused call whose client does not end it is reset after this time, in milliseconds. */
+const RESET_MS = 100;
+
 /** The calls of a connection that were refused, for a limit that no ordinary client reaches, since a time. */
 interface Refusals {
   readonly since: number;
@@ -86,11 +89,8 @@ function endWith(stream: ServerHttp2Stream, error: StoreError): void {
   stream.respond(headers, { endStream: true });
   // A paused stream with unread bytes would stay open.
   stream.resume();
-  // nghttp2 drops a response that waits for an earlier write when its stream is reset.
+  // Not at once: nghttp2 drops a response that waits for an earlier write when its stream is reset.
   setTimeout(() => {
     stream.close(constants.NGHTTP2_NO_ERROR);
-  }, RESPONSE_MS).unref();
+  }, RESET_MS).unref();
 }
-
-/** The time in which a refusal is written before its stream is reset, in milliseconds. */
-const RESPONSE_MS = 100;

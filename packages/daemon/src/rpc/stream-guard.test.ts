@@ -4,7 +4,7 @@ import { type Socket, connect as connectSocket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
 import { status } from "@grpc/grpc-js";
-import { framed, resetCalls } from "@bolthole/conformance/http2-frames";
+import { beginCall, framed, resetCalls } from "@bolthole/conformance/http2-frames";
 import {
   ECHO,
   HEALTH,
@@ -19,7 +19,6 @@ import {
   echoWith,
   onClose,
   releases,
-  request,
   responseOf,
   serve,
   until,
@@ -33,7 +32,7 @@ afterEach(closeAll);
 test.each([0, 1, 5, 5000, 16_384, LIMIT])("a message of %d bytes arrives as it was sent", async (bytes) => {
   const { session, budget } = await serve();
   const message = framed(Buffer.alloc(bytes, "m"));
-  const stream = request(session, ECHO);
+  const stream = beginCall(session, ECHO);
   stream.end(message);
   expect(await responseOf(stream)).toMatchObject({ status: status.OK, bytes: message });
   await until(() => budget.bytes === 0);
@@ -42,7 +41,7 @@ test.each([0, 1, 5, 5000, 16_384, LIMIT])("a message of %d bytes arrives as it w
 test("a message in frames of one byte arrives as it was sent", async () => {
   const { session, budget } = await serve();
   const message = framed(Buffer.from("many small frames".repeat(20)));
-  const stream = request(session, ECHO);
+  const stream = beginCall(session, ECHO);
   for (const byte of message) await new Promise((resolve) => stream.write(Buffer.of(byte), resolve));
   stream.end();
   expect(await responseOf(stream)).toMatchObject({ status: status.OK, bytes: message });
@@ -51,7 +50,7 @@ test("a message in frames of one byte arrives as it was sent", async () => {
 
 test("a compressed message is refused before it has arrived", async () => {
   const { session, budget } = await serve();
-  const stream = request(session, ECHO, { "grpc-encoding": "gzip" });
+  const stream = beginCall(session, ECHO, { "grpc-encoding": "gzip" });
   stream.write(framed(gzipSync(Buffer.alloc(1 << 20)), 1).subarray(0, 20));
   expect(await responseOf(stream)).toMatchObject({ status: status.UNIMPLEMENTED, reason: "UNSUPPORTED" });
   await until(() => budget.bytes === 0);
@@ -62,7 +61,7 @@ test.each([
   ["a standard service", HEALTH, 101],
 ])("a message above the limit of %s is refused when its prefix has arrived", async (_name, path, bytes) => {
   const { session } = await serve();
-  const stream = request(session, path);
+  const stream = beginCall(session, path);
   stream.write(framed(Buffer.alloc(bytes)).subarray(0, 5));
   expect(await responseOf(stream)).toMatchObject({ status: status.INVALID_ARGUMENT, reason: "TOO_LARGE" });
 });
@@ -70,13 +69,13 @@ test.each([
 test("unfinished messages count as they arrive, and those above the budget are refused as BUSY", async () => {
   const { session, budget } = await serve();
   const unfinished = framed(Buffer.alloc(90_000)).subarray(0, 90_000);
-  const streams = Array.from({ length: 8 }, () => request(session, NEVER));
+  const streams = Array.from({ length: 8 }, () => beginCall(session, NEVER));
   const responses = streams.map(responseOf);
   for (const stream of streams) stream.write(unfinished);
   expect(await Promise.race(responses)).toMatchObject({ status: status.RESOURCE_EXHAUSTED, reason: "BUSY" });
   await until(() => budget.bytes > 2 * unfinished.length);
   // A small message is still received.
-  const small = request(session, ECHO);
+  const small = beginCall(session, ECHO);
   small.end(framed(Buffer.from("small")));
   expect(await responseOf(small)).toMatchObject({ status: status.OK });
   for (const stream of streams) stream.close();
@@ -86,7 +85,7 @@ test("unfinished messages count as they arrive, and those above the budget are r
 test("a call that is reset gives its memory back when its handler has ended", async () => {
   const { session, budget } = await serve();
   releases.length = 0;
-  const stream = request(session, NEVER);
+  const stream = beginCall(session, NEVER);
   stream.end(framed(Buffer.alloc(80_000)));
   await until(() => releases.length === 1);
   stream.close(constants.NGHTTP2_CANCEL);
@@ -101,7 +100,7 @@ test("a call that is reset gives its memory back when its handler has ended", as
 test("a connection that is lost gives its memory back", async () => {
   const { budget, connect: open } = await serve();
   const session = open();
-  request(session, NEVER).write(framed(Buffer.alloc(90_000)).subarray(0, 80_000));
+  beginCall(session, NEVER).write(framed(Buffer.alloc(90_000)).subarray(0, 80_000));
   await until(() => budget.bytes > 80_000);
   session.destroy();
   await until(() => budget.bytes === 0);
@@ -114,7 +113,7 @@ test.each([
   ["a message without its end", framed(Buffer.alloc(1000))],
 ])("a call that sends %s and then waits is ended", async (_name, bytes) => {
   const { session, budget } = await serve({ message: 50, receive: 10_000, end: 10_000, checks: 5 });
-  const stream = request(session, ECHO);
+  const stream = beginCall(session, ECHO);
   stream.write(bytes);
   expect(await responseOf(stream)).toMatchObject({ status: status.CANCELLED, reason: "CANCELLED" });
   await until(() => budget.bytes === 0);
@@ -122,7 +121,7 @@ test.each([
 
 test("calls without a message are answered, also those that wait for their turn", async () => {
   const { session } = await serve({ message: 1000, receive: 10_000, end: 10_000, checks: 5 });
-  const streams = Array.from({ length: 90 }, () => request(session, ECHO));
+  const streams = Array.from({ length: 90 }, () => beginCall(session, ECHO));
   for (const stream of streams) stream.end();
   const statuses = await Promise.all(streams.map(async (stream) => (await responseOf(stream)).status));
   expect(new Set(statuses)).toEqual(new Set([status.UNIMPLEMENTED]));
@@ -130,7 +129,7 @@ test("calls without a message are answered, also those that wait for their turn"
 
 test("a call whose message has arrived may last longer than a message may", async () => {
   const { session } = await serve({ message: 10, receive: 10_000, end: 10_000, checks: 5 });
-  const stream = request(session, NEVER);
+  const stream = beginCall(session, NEVER);
   stream.end(framed(Buffer.from("whole")));
   const isEnded = Promise.race([responseOf(stream).then(() => true), sleep(300, false)]);
   expect(await isEnded).toBe(false);
@@ -140,7 +139,7 @@ test.each([REFUSE, "/test/Nothing"])(
   "a call of %s that its client never ends is ended after the response",
   async (path) => {
     const { session, budget } = await serve({ message: 10_000, receive: 10_000, end: 20, checks: 5 });
-    const stream = request(session, path);
+    const stream = beginCall(session, path);
     stream.write(framed(Buffer.from("message")));
     await responseOf(stream);
     await until(() => budget.bytes === 0);
@@ -150,7 +149,7 @@ test.each([REFUSE, "/test/Nothing"])(
 test("a call whose client does not receive its response is ended", async () => {
   const { budget, connect: open } = await serve({ message: 10_000, receive: 50, end: 10_000, checks: 5 });
   const session = open({ initialWindowSize: 0 });
-  const stream = request(session, ECHO);
+  const stream = beginCall(session, ECHO);
   stream.end(framed(Buffer.alloc(1000)));
   await until(() => stream.closed);
   expect(stream.rstCode).toBe(constants.NGHTTP2_CANCEL);
@@ -159,7 +158,7 @@ test("a call whose client does not receive its response is ended", async () => {
 
 test("a response of many messages may last longer than one of them", async () => {
   const { session } = await serve({ message: 10_000, receive: 100, end: 10_000, checks: 5 });
-  const stream = request(session, STREAM);
+  const stream = beginCall(session, STREAM);
   let grpcStatus: unknown;
   stream.once("trailers", (headers: IncomingHttpHeaders) => {
     grpcStatus = headers["grpc-status"];
@@ -178,14 +177,14 @@ test("the oldest call of a standard service is ended when there are too many", a
   const sessions = Array.from({ length: MAX_STANDARD_CALLS / MAX_STANDARD_CALLS_OF_CONNECTION }, () => open());
   const ended: number[] = [];
   for (let number = 0; number < MAX_STANDARD_CALLS; number += 1) {
-    const stream = request(sessions[number % sessions.length] as ClientHttp2Session, HEALTH);
+    const stream = beginCall(sessions[number % sessions.length] as ClientHttp2Session, HEALTH);
     stream.once("response", () => ended.push(number));
     // One after the other, so that the daemon receives them in this order.
     await echo(sessions[number % sessions.length] as ClientHttp2Session);
   }
   expect(ended).toEqual([]);
   const session = open();
-  request(session, HEALTH);
+  beginCall(session, HEALTH);
   await until(() => ended.length > 0);
   for (const each of [...sessions, session]) await echo(each);
   expect(ended).toEqual([0]);
@@ -193,15 +192,15 @@ test("the oldest call of a standard service is ended when there are too many", a
 
 test("a connection with many calls of a standard service is refused more of them", async () => {
   const { session } = await serve(undefined, 1 << 30);
-  for (let number = 0; number < MAX_STANDARD_CALLS_OF_CONNECTION; number += 1) request(session, HEALTH);
-  const refused = request(session, HEALTH);
+  for (let number = 0; number < MAX_STANDARD_CALLS_OF_CONNECTION; number += 1) beginCall(session, HEALTH);
+  const refused = beginCall(session, HEALTH);
   expect(await responseOf(refused)).toMatchObject({ status: status.RESOURCE_EXHAUSTED, reason: "BUSY" });
 });
 
 test("a connection with too many open streams is refused more, and another connection is served", async () => {
   const { session, connect: open } = await serve();
-  for (let count = 0; count < 100; count += 1) request(session, NEVER);
-  const refused = request(session, NEVER);
+  for (let count = 0; count < 100; count += 1) beginCall(session, NEVER);
+  const refused = beginCall(session, NEVER);
   await until(() => refused.closed);
   expect(refused.rstCode).toBe(constants.NGHTTP2_REFUSED_STREAM);
   await echo(open());
@@ -211,12 +210,12 @@ test("a connection is not closed for calls that others keep out", async () => {
   const { session, connect: open } = await serve();
   const others = Array.from({ length: 10 }, () => open());
   for (const other of others) {
-    for (let count = 0; count < 100; count += 1) request(other, NEVER);
+    for (let count = 0; count < 100; count += 1) beginCall(other, NEVER);
     // It is refused when those before it have arrived.
-    const last = request(other, NEVER);
+    const last = beginCall(other, NEVER);
     await until(() => last.closed);
   }
-  const refused = Array.from({ length: 90 }, () => request(session, NEVER));
+  const refused = Array.from({ length: 90 }, () => beginCall(session, NEVER));
   await until(() => refused.every(({ closed }) => closed));
   expect(refused.every(({ rstCode }) => rstCode === constants.NGHTTP2_REFUSED_STREAM)).toBe(true);
   expect(session.destroyed).toBe(false);
@@ -225,7 +224,7 @@ test("a connection is not closed for calls that others keep out", async () => {
 test("a connection with many refused calls is closed, and another connection is served", async () => {
   const { session, connect: open, budget } = await serve();
   const goaway = once(session, "goaway");
-  for (let count = 0; count < MAX_STANDARD_CALLS_OF_CONNECTION + MAX_REFUSALS; count += 1) request(session, HEALTH);
+  for (let count = 0; count < MAX_STANDARD_CALLS_OF_CONNECTION + MAX_REFUSALS; count += 1) beginCall(session, HEALTH);
   expect(await goaway).toContain(constants.NGHTTP2_ENHANCE_YOUR_CALM);
   await until(() => session.destroyed);
   await echo(open());
@@ -255,25 +254,36 @@ describe("a listener that needs a token", () => {
   test("ends a call without it at once, and serves one with it, and a health check without it", async () => {
     const { session, budget } = await serveWithToken();
     // The client does not end its call.
-    const refused = request(session, ECHO);
+    const refused = beginCall(session, ECHO);
     expect(await responseOf(refused)).toMatchObject({ status: status.UNAUTHENTICATED, reason: "UNAUTHENTICATED" });
     await until(() => refused.closed);
     expect(budget.bytes).toBe(0);
-    const wrong = request(session, ECHO, { authorization: "Bearer another" });
+    const wrong = beginCall(session, ECHO, { authorization: "Bearer another" });
     expect(await responseOf(wrong)).toMatchObject({ reason: "UNAUTHENTICATED" });
-    const unknown = request(session, "/test/Unknown");
+    const unknown = beginCall(session, "/test/Unknown");
     expect(await responseOf(unknown)).toMatchObject({ reason: "UNAUTHENTICATED" });
-    const served = request(session, ECHO, token);
+    const served = beginCall(session, ECHO, token);
     served.end(framed(Buffer.alloc(0)));
     expect(await responseOf(served)).toMatchObject({ status: status.OK });
-    const watch = request(session, HEALTH);
+    const watch = beginCall(session, HEALTH);
     await echoWith(session, token);
     expect(watch.closed).toBe(false);
   });
 
+  test("answers the first call of each connection, which arrives before the daemon's own first frames were sent", async () => {
+    const { connect: open } = await serveWithToken();
+    const statuses = Array.from({ length: 30 }, async () => {
+      const stream = beginCall(open(), ECHO);
+      stream.end(framed(Buffer.alloc(500)));
+      const response = await Promise.race([responseOf(stream), once(stream, "close").then(() => undefined)]);
+      return response?.status;
+    });
+    expect(new Set(await Promise.all(statuses))).toEqual(new Set([status.UNAUTHENTICATED]));
+  });
+
   test("closes a connection with several such calls, and serves the others", async () => {
     const { session, connect: open } = await serveWithToken();
-    for (let count = 0; count < MAX_REFUSALS / UNAUTHENTICATED_WEIGHT; count += 1) request(session, ECHO);
+    for (let count = 0; count < MAX_REFUSALS / UNAUTHENTICATED_WEIGHT; count += 1) beginCall(session, ECHO);
     await until(() => session.destroyed);
     await echoWith(open(), token);
   });

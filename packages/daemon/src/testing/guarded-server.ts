@@ -10,7 +10,7 @@ import {
 import { type Server as Acceptor, type AddressInfo, createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Server, ServerCredentials, status } from "@grpc/grpc-js";
-import { framed } from "@bolthole/conformance/http2-frames";
+import { beginCall, framed } from "@bolthole/conformance/http2-frames";
 import { STATUS_DETAILS_KEY, fromWireStatus } from "@bolthole/contract/wire";
 import type { Authenticate } from "../rpc/authentication.js";
 import { ByteBudget } from "../rpc/byte-budget.js";
@@ -145,20 +145,6 @@ export async function serve(times?: StreamTimes, total = TOTAL, authenticate?: A
   return { budget, port, session: open(), connect: open };
 }
 
-/** Begins a call, which the test ends. */
-export function request(
-  session: ClientHttp2Session,
-  path: string,
-  more: Readonly<Record<string, string>> = {},
-): ClientHttp2Stream {
-  const stream = session.request(
-    { ":method": "POST", ":path": path, "content-type": "application/grpc", te: "trailers", ...more },
-    { endStream: false },
-  );
-  stream.on("error", () => undefined);
-  return stream;
-}
-
 export interface Response {
   readonly status: number;
   readonly reason: string | undefined;
@@ -190,7 +176,7 @@ export const echo = (session: ClientHttp2Session): Promise<void> => echoWith(ses
 
 /** Makes a call that is answered after all calls that were sent on its connection before. */
 export async function echoWith(session: ClientHttp2Session, headers: Readonly<Record<string, string>>): Promise<void> {
-  const stream = request(session, ECHO, headers);
+  const stream = beginCall(session, ECHO, headers);
   stream.end(framed(Buffer.alloc(0)));
   await responseOf(stream);
 }

@@ -2,6 +2,7 @@ import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } f
 import { type NetConnectOpts, connect as connectSocket } from "node:net";
 import { Duplex } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
+import { beginCall } from "@bolthole/conformance/http2-frames";
 
 /** The end of one call, as HTTP/2 shows it. */
 export interface RawResponse {
@@ -33,13 +34,7 @@ export class RawClient {
 
   /** Opens a stream; the caller writes the request. */
   open(path: string, headers: Readonly<Record<string, string>> = {}): ClientHttp2Stream {
-    return this.connected().request({
-      ":method": "POST",
-      ":path": path,
-      "content-type": "application/grpc",
-      te: "trailers",
-      ...headers,
-    });
+    return beginCall(this.connected(), path, headers);
   }
 
   close(): void {
@@ -103,14 +98,7 @@ export async function recordConnection(calls: readonly { path: string; body: Buf
   const session = connect("http://localhost", { createConnection: () => duplex });
   session.on("error", () => undefined);
   for (const { path, body } of calls) {
-    const stream = session.request({
-      ":method": "POST",
-      ":path": path,
-      "content-type": "application/grpc",
-      te: "trailers",
-    });
-    stream.on("error", () => undefined);
-    stream.end(body);
+    beginCall(session, path).end(body);
   }
   await sleep(WRITTEN_MS);
   session.destroy();

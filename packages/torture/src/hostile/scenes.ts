@@ -6,6 +6,7 @@ import { RuntimeStoreService } from "@bolthole/contract/wire";
 import {
   END_HEADERS,
   FRAME,
+  beginCall,
   frame,
   framed,
   indexedHeaders,
@@ -86,19 +87,6 @@ function sessionTo(where: NetConnectOpts, windowBytes: number): ClientHttp2Sessi
   return session;
 }
 
-function open(
-  session: ClientHttp2Session,
-  path: string,
-  more: Readonly<Record<string, string>> = {},
-): ClientHttp2Stream {
-  const stream = session.request(
-    { ":method": "POST", ":path": path, "content-type": "application/grpc", te: "trailers", ...more },
-    { endStream: false },
-  );
-  stream.on("error", () => undefined);
-  return stream;
-}
-
 /** Sends bytes. Resolves when they were sent, when the daemon ended the call, or after SEND_MS: a refused call sends no more. */
 function send(stream: ClientHttp2Stream, bytes: Buffer, { end = false, withinMs = SEND_MS } = {}): Promise<void> {
   return new Promise((resolve) => {
@@ -141,7 +129,7 @@ const compressedMessages: Scene = ({ tcp, methods }) => {
   const session = sessionsTo(tcp, 4);
   const message = framed(gzipSync(Buffer.alloc(LARGEST - 1024)), 1);
   return each(300, (number) =>
-    send(open(session(number), methods.check, { "grpc-encoding": "gzip" }), message, { end: true }),
+    send(beginCall(session(number), methods.check, { "grpc-encoding": "gzip" }), message, { end: true }),
   );
 };
 
@@ -149,14 +137,14 @@ const compressedMessages: Scene = ({ tcp, methods }) => {
 const unfinishedMessages: Scene = ({ open: where, methods, largest }) => {
   const session = sessionsTo(where, 6);
   const message = framed(Buffer.alloc(largest)).subarray(0, -1);
-  return each(60, (number) => send(open(session(number), methods.commit), message));
+  return each(60, (number) => send(beginCall(session(number), methods.commit), message));
 };
 
 /** Whole messages of the largest size whose calls do not end. */
 const unendedCalls: Scene = ({ open: where, methods, largest }) => {
   const session = sessionsTo(where, 6);
   const message = framed(Buffer.alloc(largest - 5));
-  return each(60, (number) => send(open(session(number), methods.commit), message));
+  return each(60, (number) => send(beginCall(session(number), methods.commit), message));
 };
 
 /** Returns a message of the largest size that is one field of two bytes, again and again. */
@@ -173,7 +161,7 @@ const repeated = (number: number, wireType: number): Buffer => {
 function sendWhole(where: NetConnectOpts, path: (number: number) => string, message: Buffer): Promise<number> {
   const session = sessionsTo(where, 2);
   const whole = { end: true, withinMs: 10 * SEND_MS };
-  return each(30, (number) => send(open(session(number), path(number)), message, whole), 6);
+  return each(30, (number) => send(beginCall(session(number), path(number)), message, whole), 6);
 }
 
 /** Messages whose objects need fifty times the memory of their bytes: a list of empty rows. */
@@ -234,7 +222,7 @@ function callAndStall(
 ): Promise<number> {
   const session = sessionsTo(where, connections, windowBytes);
   const message = framed(Buffer.from(request, "base64"));
-  return each(calls, (number) => send(open(session(number), path), message, { end: true }));
+  return each(calls, (number) => send(beginCall(session(number), path), message, { end: true }));
 }
 
 /** Readers that do not read, each on few streams of a connection of its own. */
@@ -244,14 +232,14 @@ const manyStalledConnections: Scene = (target) => loadAndStall(target, 400, 1600
 const healthWatches: Scene = ({ tcp, methods, watch }) => {
   const session = sessionsTo(tcp, 40);
   const request = framed(Buffer.from(watch, "base64"));
-  return each(40_000, (number) => send(open(session(number), methods.watch), request, { end: watch === "" }));
+  return each(40_000, (number) => send(beginCall(session(number), methods.watch), request, { end: watch === "" }));
 };
 
 /** Calls with headers as large as they may be, and nothing else. */
 const largeHeaders: Scene = ({ tcp, methods }) => {
   const session = sessionsTo(tcp, 20);
   const headers = Object.fromEntries(["a", "b", "c", "d"].map((name) => [name, "x".repeat(3_900)]));
-  return each(10_000, (number) => send(open(session(number), methods.check, headers), Buffer.alloc(1)));
+  return each(10_000, (number) => send(beginCall(session(number), methods.check, headers), Buffer.alloc(1)));
 };
 
 const INDEXED_CONNECTIONS = 4;
@@ -289,7 +277,7 @@ const headerReferences: Scene = async ({ tcp, methods }) => {
 /** Calls that are refused for their missing token, and that their clients do not end. */
 const refusedCalls: Scene = ({ tcp, methods }) => {
   const session = sessionsTo(tcp, 20);
-  return each(20_000, (number) => send(open(session(number), methods.commit), framed(Buffer.alloc(1000))));
+  return each(20_000, (number) => send(beginCall(session(number), methods.commit), framed(Buffer.alloc(1000))));
 };
 
 const DECLARED_BYTES = 256 * MEBIBYTE;
@@ -306,7 +294,7 @@ const idleUploads: Scene = ({ open: where }) => {
     { case: "chunk", value: Buffer.from('{"a":1') } as const,
   ].map((part) => framed(Buffer.from(toBinary(input, create(input, { part })))));
   const message = Buffer.concat(parts);
-  return each(IDLE_UPLOADS, (number) => send(open(session(number), UPLOAD), message));
+  return each(IDLE_UPLOADS, (number) => send(beginCall(session(number), UPLOAD), message));
 };
 
 /** Connections that send nothing: as many as the daemon takes. */
@@ -351,7 +339,7 @@ const reflection: Scene = ({ open: where }) => {
   // The field `file_containing_symbol`.
   const question = framed(Buffer.from([34, SYMBOL.length, ...Buffer.from(SYMBOL)]));
   const questions = Buffer.concat(Array.from({ length: 100 }, () => question));
-  return each(2_000, (number) => send(open(session(number), REFLECTION), questions));
+  return each(2_000, (number) => send(beginCall(session(number), REFLECTION), questions));
 };
 
 export const SCENES: Readonly<Record<string, Scene>> = {
